@@ -1,0 +1,1 @@
+"""The Gymnasium face of the worlds, and the worlds themselves."""

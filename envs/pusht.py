@@ -1,0 +1,243 @@
+"""The PushT world: a round pusher, a T-shaped block and the T's goal, seen from above in a 64 x 64 frame.
+
+Takes: a menu action.  Gives: the real simulator (gym-pusht), the phrases of the nine moves, the tasks, the player that
+makes training data.  Knows nothing of: the model.
+
+Lengths called ``px`` are pixels of the 64-pixel frame; the simulator's own table is 512 units wide, so 1 px = 8 units.
+Directions are those of the picture: up is the top of the frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from streamdit_gym.errors import ActionError, MissingExtraError, UnknownNameError
+from streamdit_gym.vocabulary import Task, WorldSpec
+
+SIZE = 64
+TABLE = 512.0
+UNITS_PER_PX = TABLE / SIZE
+STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a step once it is moving
+MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
+PUSHER_RADIUS_UNITS = 15.0
+TOUCH_PX = 0.5
+
+# stay, then the eight directions clockwise from up; (x, y) with y pointing down the picture
+MOVES: tuple[tuple[int, int], ...] = ((0, 0), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
+MOVE_NAMES = ("stay", "up", "up right", "right", "down right", "down", "down left", "left", "up left")
+
+_WAYS: dict[str, tuple[str, ...]] = {
+    "up": ("up", "upwards", "north", "to the top", "toward the top edge", "straight up", "due north"),
+    "down": ("down", "downwards", "south", "to the bottom", "toward the bottom edge", "straight down", "due south"),
+    "left": ("left", "leftwards", "west", "to the left", "toward the left edge", "straight left", "due west"),
+    "right": ("right", "rightwards", "east", "to the right", "toward the right edge", "straight right", "due east"),
+}
+_COMPASS = {"up": "north", "down": "south", "left": "west", "right": "east"}
+_PLACE = {"up": "top", "down": "bottom"}
+_TEMPLATES = (
+    "move {}", "go {}", "push {}", "slide {}", "head {}", "{}", "steer {}", "drive {}", "nudge it {}", "shift {}",
+    "move the pusher {}", "push the blue dot {}", "the pusher moves {}", "the blue circle goes {}", "take a step {}",
+    "please go {}", "could you move {}", "now move {}", "send the pusher {}", "keep going {}", "bring the dot {}",
+    "the robot pushes {}", "travel {}", "walk the dot {}",
+)  # fmt: skip
+_STAYS = (
+    "stay", "stay still", "stop", "do not move", "hold", "wait", "hold position", "stand still", "keep still", "freeze",
+    "remain in place", "stay where you are", "do nothing", "pause", "the pusher stays", "the blue dot does not move",
+    "rest", "hold the pusher still", "stay put", "no movement", "please wait", "could you stop", "now stop", "halt",
+    "leave the pusher where it is", "the robot waits", "keep the dot where it is", "remain still", "idle", "be still",
+    "stop moving", "stop the pusher", "wait here", "do not push", "stand by", "stay there", "no action",
+    "hold the blue circle in place", "the pusher rests", "stay in the same place",
+)  # fmt: skip
+
+
+def _ways(name: str) -> tuple[str, ...]:
+    """Return the ways to say one direction."""
+    if name in _WAYS:
+        return _WAYS[name]
+    vertical, side = name.split()
+    compass = _COMPASS[vertical] + _COMPASS[side]
+    corner = f"{_PLACE[vertical]} {side}"
+    return (
+        name, f"{vertical} and {side}", f"{vertical} and to the {side}", f"diagonally {name}", f"{side} and {vertical}",
+        compass, f"{_COMPASS[vertical]} {_COMPASS[side]}", f"toward the {corner} corner", f"to the {corner}",
+    )  # fmt: skip
+
+
+def phrases(action: int) -> tuple[str, ...]:
+    """Return every phrase of one action; the first is what the environment says."""
+    name = MOVE_NAMES[action]
+    if name == "stay":
+        return _STAYS
+    spoken = [t.format(way) for t, way in itertools.product(_TEMPLATES, _ways(name))]
+    return tuple(dict.fromkeys(spoken))
+
+
+# Written by hand in other words than the grammar's; never trained on, kept for measuring how free text is followed.
+UNSEEN_PHRASES: tuple[tuple[str, ...], ...] = (
+    ("remain motionless", "don't go anywhere", "stay right here", "no motion please", "just stand there"),
+    ("climb up", "lift it to the top", "make it rise", "head for the top side", "ascend"),
+    ("aim for the top right", "go northeast please", "up, then right", "move to the upper right", "the upper right corner"),
+    ("run to the right side", "eastward", "take it right", "move it over to the right", "scoot right"),
+    ("aim for the bottom right", "go southeast please", "down, then right", "move to the lower right", "the lower right corner"),
+    ("drop down", "lower it to the bottom", "make it sink", "head for the bottom side", "descend"),
+    ("aim for the bottom left", "go southwest please", "down, then left", "move to the lower left", "the lower left corner"),
+    ("run to the left side", "westward", "take it left", "move it over to the left", "scoot left"),
+    ("aim for the top left", "go northwest please", "up, then left", "move to the upper left", "the upper left corner"),
+)  # fmt: skip
+
+SPEC = WorldSpec(
+    name="PushT",
+    size=SIZE,
+    fps=10.0,
+    menu=tuple(phrases(a) for a in range(len(MOVES))),
+    state_names=("pusher_x_px", "pusher_y_px", "block_x_px", "block_y_px", "block_cos", "block_sin"),
+    score_names=("potential_reach", "potential_push", "success_reach", "success_push"),
+    tasks={
+        "push": Task(
+            potential="potential_push", success="success_push", scale=0.2, bonus=5.0, threshold=0.9, horizon=128,
+            about="push the T onto its goal; potential: minus the mean distance of the T's corners to their goal, px",
+        ),
+        "reach": Task(
+            potential="potential_reach", success="success_reach", scale=0.1, bonus=1.0, threshold=0.5, horizon=64,
+            about="drive the pusher until it touches the T; potential: minus the gap between pusher and T, px",
+        ),
+    },
+)  # fmt: skip
+
+# how episodes of the training data begin, with their share; see PushTSimulator.reset
+STARTS = {"uniform": 0.7, "near_goal": 0.3}
+# the mixed player's temper, drawn once per episode
+TEMPERS = {"random": 0.25, "seek": 0.75}
+
+
+class PushTSimulator:
+    """gym-pusht behind nine spoken moves; see `streamdit_gym.vocabulary.Simulator` for the shared methods.
+
+    Raises:
+        MissingExtraError: if gym-pusht is not installed.
+    """
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        try:
+            from gym_pusht.envs import PushTEnv
+        except ImportError as error:
+            raise MissingExtraError("gym-pusht", "pusht", "the real PushT simulator") from error
+        self._env: Any = PushTEnv(
+            obs_type="pixels", render_mode="rgb_array", observation_width=int(TABLE), observation_height=int(TABLE)
+        )
+        self._info: dict[str, Any] = {}
+        self._coverage = 0.0
+        self._large: UInt8[np.ndarray, "512 512 3"] | None = None
+        self._temper = "random"
+        self._plan: tuple[np.ndarray, int] | None = None
+        self._held: tuple[int, int] | None = None
+
+    def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
+        """Start an episode: ``uniform`` (gym-pusht's own starts) or ``near_goal`` (the T near its goal)."""
+        if start not in STARTS:
+            raise UnknownNameError("start", start, STARTS)
+        if start == "near_goal":
+            spread = rng.choice([0.03, 0.1, 0.5, 1.0])
+            block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
+            angle = np.pi / 4 + rng.normal(0, 0.5 * spread)
+        else:
+            block = rng.uniform(100, 400, 2)
+            angle = rng.uniform(-np.pi, np.pi)
+        pusher = rng.uniform(50, 450, 2)
+        self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
+        self._plan = self._held = None
+        large, self._info = self._env.reset(options={"reset_to_state": [*pusher, *block, angle]})
+        self._coverage = float(self._env._get_coverage())
+        return self._picture(large)
+
+    def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
+        """Aim the pusher's controller one step ahead in the action's direction for a tenth of a second."""
+        if not 0 <= int(action) < len(MOVES):
+            raise ActionError("no such move", given=action, allowed=f"0..{len(MOVES) - 1}", remedy="see MOVE_NAMES")
+        direction = np.array(MOVES[int(action)], dtype=float)
+        length = np.linalg.norm(direction)
+        target = self._pusher + (STEP_UNITS / length * direction if length else 0.0)
+        target = np.clip(target, MARGIN_UNITS, TABLE - MARGIN_UNITS)
+        large, _, _, _, self._info = self._env.step(target)
+        self._coverage = float(self._info["coverage"])
+        return self._picture(large)
+
+    def explore(self, rng: np.random.Generator) -> int:
+        """Return the mixed player's next action: random holds, or noisy drives through points on the T."""
+        if self._temper == "random":
+            return self._hold(rng)
+        if rng.random() < 0.15:
+            return int(rng.integers(len(MOVES)))
+        if self._plan is None or self._plan[1] == 0 or np.linalg.norm(self._plan[0] - self._pusher) < 16:
+            middle = self._block[:2] + 45 * np.array([-np.sin(self._block[2]), np.cos(self._block[2])])
+            aim = middle + rng.normal(0, 45, 2)
+            beyond = aim - self._pusher  # drive on past the point, so that the T is pushed and not only touched
+            aim = aim + beyond / (np.linalg.norm(beyond) + 1e-6) * rng.uniform(0, 120)
+            self._plan = (np.clip(aim, 30, TABLE - 30), int(rng.integers(8, 28)))
+        aim, left = self._plan
+        self._plan = (aim, left - 1)
+        return nearest_move(aim - self._pusher)
+
+    def state(self) -> Float[np.ndarray, " 6"]:
+        """Return pusher x, y and block x, y in px, and the block's cosine and sine."""
+        pusher, block = self._pusher / UNITS_PER_PX, self._block
+        return np.array([*pusher, *(block[:2] / UNITS_PER_PX), np.cos(block[2]), np.sin(block[2])], dtype=np.float32)
+
+    def scores(self) -> Float[np.ndarray, " 4"]:
+        """Return the two potentials (px, at most 0) and the two successes (0 or 1)."""
+        shapes = self._env.block.shapes
+        nearest = min(shape.point_query(tuple(self._pusher)).distance for shape in shapes)
+        gap = max(0.0, nearest - PUSHER_RADIUS_UNITS) / UNITS_PER_PX
+        goal = self._env.get_goal_pose_body(self._env.goal_pose)
+        corners = [
+            (shape.body.local_to_world(v) - goal.local_to_world(v)).length for shape in shapes for v in shape.get_vertices()
+        ]
+        misfit = float(np.mean(corners)) / UNITS_PER_PX
+        reached, pushed = gap <= TOUCH_PX, self._coverage > self._env.success_threshold
+        return np.array([-gap, -misfit, reached, pushed], dtype=np.float32)
+
+    def render_large(self) -> UInt8[np.ndarray, "512 512 3"]:
+        """Return the simulator's own 512-pixel picture of the current state, for people."""
+        if self._large is None:
+            self._large = self._env.get_obs()
+        return self._large.copy()
+
+    def close(self) -> None:
+        """Close the simulator."""
+        self._env.close()
+
+    @property
+    def _pusher(self) -> Float[np.ndarray, " 2"]:
+        return np.array(self._env.agent.position, dtype=float)
+
+    @property
+    def _block(self) -> Float[np.ndarray, " 3"]:
+        return np.array([*self._env.block.position, self._env.block.angle], dtype=float)
+
+    def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
+        self._large = large
+        # area averaging keeps the sub-pixel position of every edge; gym-pusht's own bilinear 512 -> 64 drops it
+        return cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+    def _hold(self, rng: np.random.Generator) -> int:
+        if self._held is None or self._held[1] == 0:
+            self._held = (int(rng.integers(len(MOVES))), int(rng.integers(1, 9)))
+        action, left = self._held
+        self._held = (action, left - 1)
+        return action
+
+
+def nearest_move(offset: Float[np.ndarray, " 2"]) -> int:
+    """Return the menu action whose direction is nearest to an (x, y) offset; staying within half a step."""
+    if np.linalg.norm(offset) < STEP_UNITS / 4:
+        return 0
+    units = np.array(MOVES[1:], dtype=float)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    return 1 + int(np.argmax(units @ offset))

@@ -1,0 +1,32 @@
+"""Robot worlds you can train in: a Gymnasium environment whose simulator is a streaming video diffusion transformer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+_here = Path(__file__).resolve().parent
+if not (_here / "envs").is_dir() and (_here.parent / "setup.cfg").is_file():
+    __path__.append(str(_here.parent))  # source checkout: envs/ and agents/ lie beside the package
+
+
+def _register() -> None:
+    try:
+        from streamdit_gym.envs.registration import register_all
+    except ModuleNotFoundError as error:  # training needs neither gymnasium nor the environments
+        if error.name not in {"gymnasium", "cv2"}:
+            raise
+        return
+    register_all()
+
+
+def __getattr__(name: str) -> object:
+    if name == "World":  # loaded when used: it brings torch
+        from streamdit_gym.world import World
+
+        return World
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_register()

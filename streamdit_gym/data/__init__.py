@@ -1,0 +1,1 @@
+"""Recorded data sets: writing them with a simulator, reading them for training."""

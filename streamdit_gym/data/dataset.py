@@ -1,0 +1,123 @@
+"""A recorded data set on disk: lossless video beside arrays.
+
+Takes: a folder.  Gives: frames, prompts, actions, rewards, true states and scores, episode by episode.
+Knows nothing of: simulators, models.
+
+Layout: ``meta.json`` (world, phrases, names, shard plan), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
+every frame of every episode in order) with ``shard-00000.npz``:
+
+    actions   (episodes, steps)       int16   menu action taken after frame f
+    prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the action
+    rewards   (episodes, steps, task) float32 one column per task, sorted by name
+    states    (episodes, steps+1, n)  float32
+    scores    (episodes, steps+1, m)  float32
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from streamdit_gym.errors import DatasetError
+
+FORMAT = 1
+
+
+def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float = 10.0) -> None:
+    """Write frames as lossless RGB H.264."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264rgb", rate=round(fps), options={"qp": "0", "preset": "veryfast", "g": "97"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "rgb24"
+        for frame in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def read_video(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
+    """Read every frame of a video."""
+    import av
+
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w, 3) uint8."""
+
+    frames: UInt8[np.ndarray, "e g h w 3"]
+    actions: Int[np.ndarray, "e s"]
+    prompts: Int[np.ndarray, "e s"]
+    rewards: Float[np.ndarray, "e s k"]
+    states: Float[np.ndarray, "e g n"]
+    scores: Float[np.ndarray, "e g m"]
+
+    def save(self, folder: Path, index: int) -> None:
+        """Write the shard; it counts as present only once both files are whole."""
+        stem = folder / f"shard-{index:05d}"
+        flat = self.frames.reshape(-1, *self.frames.shape[2:])
+        video = stem.with_suffix(".part.mkv")
+        write_video(video, flat)
+        video.replace(stem.with_suffix(".mkv"))
+        arrays = stem.with_suffix(".part.npz")
+        names = ("actions", "prompts", "rewards", "states", "scores")
+        np.savez_compressed(arrays, **{name: getattr(self, name) for name in names})
+        arrays.replace(stem.with_suffix(".npz"))
+
+
+class Dataset:
+    """A recorded data set, read shard by shard.
+
+    Args:
+        folder: where `record` wrote it.
+
+    Raises:
+        DatasetError: if the folder is no data set, is of another format, or has no whole shard.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        meta = self.folder / "meta.json"
+        if not meta.is_file():
+            raise DatasetError("no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT")
+        self.meta: dict[str, Any] = json.loads(meta.read_text())
+        if self.meta.get("format") != FORMAT:
+            raise DatasetError("data set of another format", given=self.meta.get("format"), allowed=FORMAT, remedy="record it anew")
+        self.shards = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-?????.npz"))
+        if not self.shards:
+            raise DatasetError("data set without a whole shard", given=self.folder, remedy="run record again; it resumes")
+
+    @property
+    def phrases(self) -> list[str]:
+        """Every phrase that prompts may point to."""
+        return list(self.meta["phrases"])
+
+    def __len__(self) -> int:
+        """Return the number of whole shards."""
+        return len(self.shards)
+
+    def shard(self, position: int) -> Shard:
+        """Read one shard; positions count whole shards, 0 first.
+
+        Raises:
+            DatasetError: if a file is cut or the two files disagree.
+        """
+        stem = self.folder / f"shard-{self.shards[position]:05d}"
+        try:
+            with np.load(stem.with_suffix(".npz")) as file:
+                arrays = {name: file[name] for name in file.files}
+            frames = read_video(stem.with_suffix(".mkv"))
+            frames = frames.reshape(*arrays["states"].shape[:2], *frames.shape[1:])
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
+        return Shard(frames=frames, **arrays)

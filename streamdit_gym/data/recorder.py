@@ -1,0 +1,140 @@
+"""Recording a data set with a world's simulator.
+
+Takes: a world's spec and its simulator's factory.  Gives: a data set on disk, shard by shard, seeded and resumable.
+Knows nothing of: which simulator it is, models.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from streamdit_gym.data.dataset import FORMAT, Shard
+from streamdit_gym.errors import DatasetError
+from streamdit_gym.vocabulary import Simulator, WorldSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordConfig:
+    """What to record.
+
+    Attributes:
+        shards: how many shards in all; those already there are kept.
+        episodes: episodes per shard.
+        steps: steps per episode.
+        seed: a shard's content depends on the seed and the shard's number alone.
+        workers: processes.
+    """
+
+    shards: int = 64
+    episodes: int = 32
+    steps: int = 96
+    seed: int = 0
+    workers: int = 1
+
+
+def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return every task's reward for a step, tasks sorted by name.
+
+    Args:
+        spec: the world.
+        before: scores of the frame before, shape (..., m).
+        after: scores of the frame after, shape (..., m).
+    """
+    columns = []
+    for name in sorted(spec.tasks):
+        task = spec.tasks[name]
+        potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
+        gain = task.scale * (after[..., potential] - before[..., potential])
+        columns.append(gain + task.bonus * (after[..., success] > task.threshold))
+    return np.stack(columns, axis=-1).astype(np.float32)
+
+
+def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], config: RecordConfig, index: int) -> Shard:
+    """Play one shard's episodes; depends only on the seed and the shard's number."""
+    rng = np.random.default_rng([config.seed, index])
+    simulator = make()
+    table = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
+    frames, actions, prompts, states, scores = [], [], [], [], []
+    for _ in range(config.episodes):
+        start = str(rng.choice(list(starts), p=list(starts.values())))
+        episode = [simulator.reset(rng, start)]
+        state, score = [simulator.state()], [simulator.scores()]
+        for _ in range(config.steps):
+            action = simulator.explore(rng)
+            menu = spec.menu[action]
+            # half of the time the phrase the environment says, else any paraphrase
+            phrase = menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))]
+            episode.append(simulator.step(action))
+            actions.append(action)
+            prompts.append(table[phrase])
+            state.append(simulator.state())
+            score.append(simulator.scores())
+        frames.append(np.stack(episode))
+        states.append(np.stack(state))
+        scores.append(np.stack(score))
+    simulator.close()
+    stacked = np.stack(scores)
+    shape = (config.episodes, config.steps)
+    return Shard(
+        frames=np.stack(frames),
+        actions=np.array(actions, dtype=np.int16).reshape(shape),
+        prompts=np.array(prompts, dtype=np.int32).reshape(shape),
+        rewards=reward(spec, stacked[:, :-1], stacked[:, 1:]),
+        states=np.stack(states),
+        scores=stacked,
+    )
+
+
+def all_phrases(spec: WorldSpec) -> list[str]:
+    """Return every phrase of the menu, in order, each once."""
+    return list(dict.fromkeys(phrase for phrases in spec.menu for phrase in phrases))
+
+
+def record(
+    spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], folder: str | Path, config: RecordConfig
+) -> None:
+    """Record until `config.shards` shards are there, showing a progress bar.
+
+    Safe to stop at any moment and to call again: whole shards are kept.
+
+    Raises:
+        DatasetError: if the folder holds a data set made with other settings.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {
+        "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, "seed": config.seed,
+        "episodes": config.episodes, "steps": config.steps, "state_names": list(spec.state_names),
+        "score_names": list(spec.score_names), "tasks": sorted(spec.tasks), "phrases": all_phrases(spec),
+        "menu": [list(phrases) for phrases in spec.menu],
+    }  # fmt: skip
+    path = folder / "meta.json"
+    if path.is_file() and (old := json.loads(path.read_text())) != meta:
+        changed = sorted(key for key in meta if old.get(key) != meta[key])
+        raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
+    path.write_text(json.dumps(meta, indent=1))
+    missing = [i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()]
+    jobs = [(spec, make, starts, config, folder, i) for i in missing]
+    bar = tqdm(total=config.shards, initial=config.shards - len(missing), unit="shard", desc=f"record {spec.name}")
+    with bar:
+        if config.workers == 1:
+            for job in jobs:
+                _save_shard(job)
+                bar.update()
+        else:
+            with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
+                for _ in pool.imap_unordered(_save_shard, jobs):
+                    bar.update()
+
+
+def _save_shard(job: tuple[WorldSpec, Callable[[], Simulator], dict[str, float], RecordConfig, Path, int]) -> None:
+    *arguments, folder, index = job
+    spec, make, starts, config = arguments
+    record_shard(spec, make, starts, config, index).save(folder, index)

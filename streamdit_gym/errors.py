@@ -1,0 +1,70 @@
+"""Every error the project raises on purpose, each with its remedy.
+
+Takes: what was given, what is allowed, what to do.  Gives: exceptions that also subclass the builtin they refine.
+Knows nothing of: torch, Gymnasium, files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class StreamDiTError(Exception):
+    """Base of all deliberate errors; the text reads: given / allowed / remedy."""
+
+    def __init__(self, problem: str, *, given: object = None, allowed: object = None, remedy: str = "") -> None:
+        parts = [problem]
+        if given is not None:
+            parts.append(f"  given:   {given}")
+        if allowed is not None:
+            parts.append(f"  allowed: {allowed}")
+        if remedy:
+            parts.append(f"  remedy:  {remedy}")
+        self.problem, self.given, self.allowed, self.remedy = problem, given, allowed, remedy
+        super().__init__("\n".join(parts))
+
+
+class UnknownNameError(StreamDiTError, LookupError):
+    """A name that is not in a known list."""
+
+    def __init__(self, kind: str, given: str, allowed: Iterable[str], remedy: str = "") -> None:
+        names = sorted(allowed)
+        near = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else remedy
+        super().__init__(
+            f"unknown {kind} {given!r}", given=repr(given), allowed=", ".join(names), remedy=hint or "use a name of the list"
+        )
+
+
+class PartitionError(StreamDiTError, ValueError):
+    """A partition (K, N, c, s) that is impossible, or that does not fit the model."""
+
+
+class ShapeError(StreamDiTError, ValueError):
+    """An array of the wrong shape, dtype or range."""
+
+
+class ActionError(StreamDiTError, ValueError):
+    """An action outside the action space."""
+
+
+class BundleError(StreamDiTError, RuntimeError):
+    """A world bundle with a missing, cut, foreign or too-new file."""
+
+
+class DatasetError(StreamDiTError, RuntimeError):
+    """A recorded data set that is missing, cut or of another world."""
+
+
+class NotReadyError(StreamDiTError, RuntimeError):
+    """A call out of order: step before reset, or a closed environment."""
+
+
+class MissingExtraError(StreamDiTError, ImportError):
+    """An optional package that the call needs and that is not installed."""
+
+    def __init__(self, package: str, extra: str, why: str) -> None:
+        super().__init__(
+            f"{why} needs the package {package!r}", given="not installed", remedy=f'pip install "streamdit_gym[{extra}]"'
+        )

@@ -1,0 +1,112 @@
+"""The nouns handed from room to room, and the legend of the shape letters.
+
+Letters: b env (stream) · f frame · c channel · h w latent grid · l prompt token · e prompt width · u distinct prompts.
+Latents are ``b f c h w`` float; times ``b f`` in [0, 1] (0 noise, 1 clean); frames ``b f h w 3`` uint8.
+
+Takes / Gives: plain data.  Knows nothing of: any room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """Which prompt each frame was born with.
+
+    A table of distinct prompts and one index per frame, so that text work is done once per prompt, not per frame.
+
+    Attributes:
+        tokens: token embeddings of the distinct prompts, padded.
+        mask: True where a token is real.
+        pooled: one vector per prompt.
+        index: row of the table for every frame; -1 means no prompt (dropped).
+    """
+
+    tokens: Float[Tensor, "u l e"]
+    mask: Tensor
+    pooled: Float[Tensor, "u e"]
+    index: Int[Tensor, "b f"]
+
+    def with_index(self, index: Int[Tensor, "b f"]) -> Conditioning:
+        """Return the same table with other frames pointing into it."""
+        return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
+
+
+class Simulator(Protocol):
+    """A real simulator (a world's twin) as `record` and `evaluate` see it. One instance is one environment."""
+
+    def reset(self, rng: np.random.Generator, start: str) -> UInt8[np.ndarray, "h w 3"]:
+        """Start an episode of the given kind and return the first frame."""
+
+    def step(self, action: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Take one menu action and return the next frame."""
+
+    def explore(self, rng: np.random.Generator) -> int:
+        """Return the next action of the mixed player that makes training data."""
+
+    def state(self) -> Float[np.ndarray, " n"]:
+        """Return the true state, in the order of `WorldSpec.state_names`."""
+
+    def scores(self) -> Float[np.ndarray, " m"]:
+        """Return the true task scores, in the order of `WorldSpec.score_names`."""
+
+    def close(self) -> None:
+        """Free what the simulator holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task: reward = `scale` x (gain of a potential) + `bonus` on success; success ends the episode.
+
+    The potential and the success probability are scores of the current frame, read by the world's heads (generated
+    world) or by the simulator (twin); see `WorldSpec.score_names`.
+
+    Attributes:
+        potential: name of the potential score (larger is better).
+        success: name of the success score, in [0, 1].
+        scale: reward per unit of potential gained.
+        bonus: reward added at success.
+        threshold: success probability from which the world says that the task is done.
+        horizon: steps after which an episode is truncated (the trust horizon).
+        about: one line for people.
+    """
+
+    potential: str
+    success: str
+    scale: float
+    bonus: float
+    threshold: float
+    horizon: int
+    about: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSpec:
+    """What a world is, apart from its weights: everything `record`, `train` and the environments must agree on.
+
+    Attributes:
+        name: name of the world, as in ``World.from_pretrained(name)``.
+        size: height and width of a frame in pixels.
+        fps: frames (= actions) per simulated second.
+        menu: for every action, its phrases; the first one is what the environment says.
+        state_names: names of the true state's numbers, for the probe.
+        score_names: names of the per-frame scores; names that start with ``success_`` are probabilities.
+        tasks: the rewards on offer, by name.
+    """
+
+    name: str
+    size: int
+    fps: float
+    menu: tuple[tuple[str, ...], ...]
+    state_names: tuple[str, ...]
+    score_names: tuple[str, ...]
+    tasks: dict[str, Task]
