@@ -41,6 +41,28 @@ class Conditioning:
         return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BufferView:
+    """What the model sees in one evaluation: frames in playback order, each at its own time.
+
+    Attributes:
+        latents: the frames.
+        times: noise level of every frame, 0 noise to 1 clean.
+        before: the frame before each frame, at its own noise level (zeros where there is none).
+        before_times: noise level of the frame before (0 where there is none).
+        positions: place of every frame on the time axis, relative; cached frames stand before them.
+        mask: True where a frame (row) may look at a frame (column); columns are the cached frames, then these frames.
+            None: every frame sees every frame.
+    """
+
+    latents: Float[Tensor, "b f c h w"]
+    times: Float[Tensor, "b f"]
+    before: Float[Tensor, "b f c h w"]
+    before_times: Float[Tensor, "b f"]
+    positions: Int[Tensor, " f"]
+    mask: Tensor | None
+
+
 class Simulator(Protocol):
     """A real simulator (a world's twin) as `record` and `evaluate` see it. One instance is one environment."""
 

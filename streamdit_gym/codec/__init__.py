@@ -1,0 +1,1 @@
+"""Codecs: pixels to latents and back."""

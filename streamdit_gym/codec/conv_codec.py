@@ -1,0 +1,87 @@
+"""A small convolutional autoencoder for small worlds.
+
+Takes: pixels.  Gives: latents 8 times smaller in height and width.  Knows nothing of: time, prompts, streams.
+
+Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens on grids a quarter
+and an eighth of the frame. The latents' scale is kept at one by a batch normalisation without parameters, and noise on
+them while training makes the decoder forgive the small errors of a rollout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamdit_gym.codec.latent_codec import LatentCodec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvCodecConfig:
+    """Size of the codec.
+
+    Attributes:
+        size: frame height and width in pixels, a multiple of 8.
+        channels: latent channels.
+        width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
+        blocks: residual blocks on each grid.
+    """
+
+    size: int = 64
+    channels: int = 8
+    width: int = 64
+    blocks: int = 2
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.silu(self.first(functional.silu(self.norm(x)))))
+
+
+class ConvCodec(LatentCodec):
+    """The codec of the shipped worlds; see the module's text."""
+
+    def __init__(self, config: ConvCodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.size, self.channels, self.grid = config.size, config.channels, config.size // 8
+        narrow, wide = config.width, 2 * config.width
+
+        def blocks(width: int) -> list[nn.Module]:
+            return [_Residual(width) for _ in range(config.blocks)]
+
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(4), nn.Conv2d(48, narrow, 3, padding=1), *blocks(narrow),
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), *blocks(wide),
+            nn.GroupNorm(8, wide), nn.SiLU(), nn.Conv2d(wide, config.channels, 1),
+        )  # fmt: skip
+        self.normalise = nn.BatchNorm2d(config.channels, affine=False, momentum=0.02)
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.channels, wide, 3, padding=1), *blocks(wide),
+            nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2), *blocks(narrow),
+            nn.GroupNorm(8, narrow), nn.SiLU(), nn.Conv2d(narrow, 48, 3, padding=1), nn.PixelShuffle(4),
+        )  # fmt: skip
+
+    def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
+        """Return latents of pixels in [-1, 1]."""
+        return self.normalise(self.encoder(pixels))
+
+    def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
+        """Return pixels of latents."""
+        return self.decoder(latents)
+
+    def reconstruct(self, pixels: Float[Tensor, "n 3 H W"], noise: float) -> Float[Tensor, "n 3 H W"]:
+        """Encode, disturb the latents by noise of a random deviation up to `noise`, and decode (for training)."""
+        latents = self.encode_pixels(pixels)
+        deviation = noise * torch.rand(len(latents), 1, 1, 1, device=latents.device)
+        return self.decode_latents(latents + deviation * torch.randn_like(latents))

@@ -1,0 +1,1 @@
+"""Flow matching: the path between noise and data, and the Euler step along it."""

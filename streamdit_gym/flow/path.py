@@ -1,0 +1,45 @@
+"""The straight path between noise and data.
+
+Takes: clean latents, noise, times.  Gives: points on the path and their velocity.  Knows nothing of: models, buffers.
+
+Time: t = 0 is noise, t = 1 is clean.  Source: StreamDiT (arXiv 2507.03745), section 3.1.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+S_MIN = 1e-5
+
+
+def _wide(times: Float[Tensor, "b f"]) -> Float[Tensor, "b f 1 1 1"]:
+    return times[..., None, None, None]
+
+
+def point(
+    clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"]
+) -> Float[Tensor, "b f c h w"]:
+    """Return X_t = t X1 + (1 - (1 - s_min) t) X0, every frame at its own time."""
+    t = _wide(times)
+    return t * clean + (1 - (1 - S_MIN) * t) * noise
+
+
+def velocity(clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
+    """Return V = X1 - (1 - s_min) X0, the same at every time."""
+    return clean - (1 - S_MIN) * noise
+
+
+def velocity_of_clean(
+    clean: Float[Tensor, "b f c h w"], at: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"], floor: float = 0.0
+) -> Float[Tensor, "b f c h w"]:
+    """Return the velocity that leads from a point on the path to a predicted clean latent.
+
+    Args:
+        clean: the prediction of X1.
+        at: the point X_t.
+        times: its time.
+        floor: smallest remaining time to divide by; above 0 it bounds the weight of almost clean frames in a loss.
+    """
+    t = _wide(times)
+    return (clean - (1 - S_MIN) * at) / (1 - (1 - S_MIN) * t).clamp_min(max(floor, S_MIN))

@@ -1,0 +1,45 @@
+"""Keys and values of clean reference frames, so that they are computed once.
+
+Takes: keys and values of frames.  Gives: the same, cut and joined along frames or rows.  Knows nothing of: how they
+were made. Keys are kept before rotation, so that positions stay relative however long a stream runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyValueCache:
+    """Keys and values of some frames in every layer, stacked: 2 is (key, value), g attention heads.
+
+    A cache belongs to a stream (the session), never to the model.
+    """
+
+    pairs: Float[Tensor, "b f layer 2 n g d"]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in it."""
+        return self.pairs.shape[1]
+
+    def join(self, later: KeyValueCache) -> KeyValueCache:
+        """Return this cache with later frames behind it."""
+        return KeyValueCache(pairs=torch.cat([self.pairs, later.pairs], dim=1))
+
+    def cut(self, start: int, stop: int | None = None) -> KeyValueCache:
+        """Return some of the frames."""
+        return KeyValueCache(pairs=self.pairs[:, start:stop])
+
+    def rows(self, rows: Int[Tensor, " r"]) -> KeyValueCache:
+        """Return some of the rows."""
+        return KeyValueCache(pairs=self.pairs[rows])
+
+    def layer(self, layer: int) -> tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]:
+        """Return one layer's keys and values."""
+        pair = self.pairs[:, :, layer]
+        return pair[:, :, 0], pair[:, :, 1]

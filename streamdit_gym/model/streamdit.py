@@ -1,0 +1,151 @@
+"""The StreamDiT transformer: frames at their own noise levels and their prompts in, velocities out.
+
+Takes: a BufferView and its Conditioning.  Gives: the velocity of every frame.  Knows nothing of: streams, codecs.
+
+The network predicts the clean latent as a change of the frame before it, which is where almost all of the next frame
+already is; the velocity follows from that prediction (docs/decisions/0002).
+Source: StreamDiT (arXiv 2507.03745), section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.flow.path import velocity_of_clean
+from streamdit_gym.model.block import Block
+from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.model.patchify import patchify, unpatchify
+from streamdit_gym.model.time_embedding import rotation, sinusoid
+from streamdit_gym.vocabulary import BufferView, Conditioning
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamDiTConfig:
+    """Size and kind of the transformer.
+
+    Attributes:
+        channels: latent channels.
+        grid: latent height and width.
+        patch: latents per token side.
+        width: token width.
+        depth: blocks.
+        heads: attention heads.
+        text_width: width of the prompt encoder's embeddings.
+        window: attention window in frames, token rows, token columns; 0 frames means all of them.
+        causal: whether a frame sees only itself and earlier frames; needed for a cache of the references.
+        references: most reference frames a frame sees, in a causal model.
+        reference_time: noise level at which references are fed while sampling; 1 is clean.
+    """
+
+    channels: int = 8
+    grid: int = 8
+    patch: int = 2
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    text_width: int = 384
+    window: tuple[int, int, int] = (0, 4, 4)
+    causal: bool = True
+    references: int = 4
+    reference_time: float = 1.0
+
+    @property
+    def rows(self) -> int:
+        """Token rows (= columns) of a frame."""
+        return self.grid // self.patch
+
+
+class StreamDiT(nn.Module):
+    """The transformer; it holds no state of any stream."""
+
+    def __init__(self, config: StreamDiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, patch_width = config.width, config.channels * config.patch**2
+        self.embed = nn.Linear(2 * patch_width, width)  # a frame's token beside the token of the frame before it
+        self.place = nn.Parameter(0.02 * torch.randn(config.rows**2, width))
+        self.time = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.text = nn.Linear(config.text_width, width)
+        self.pooled = nn.Sequential(nn.Linear(config.text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.no_prompt = nn.Parameter(0.02 * torch.randn(2, config.text_width))
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, config.rows, tuple(config.window), shifted=bool(i % 2)) for i in range(config.depth)
+        )
+        self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.final_modulation = nn.Linear(width, 2 * width)
+        self.final = nn.Linear(width, patch_width)
+        self.carry = nn.Linear(width, config.channels)
+        for layer in (self.final_modulation, self.final, self.carry):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def whole(self) -> bool:
+        """Whether one window holds everything, as a cache needs."""
+        return tuple(self.config.window) == (0, self.config.rows, self.config.rows)
+
+    def forward(
+        self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, floor: float = 0.0
+    ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
+        """Return the velocity of every frame, and this call's keys and values.
+
+        Args:
+            view: the frames.
+            prompts: their prompts.
+            cache: keys and values of earlier frames; they stand directly before `view.positions[0]`.
+            floor: see `velocity_of_clean`; above 0 only in training.
+
+        Raises:
+            PartitionError: if a cache is given to a model whose windows are smaller than a frame.
+        """
+        clean, new = self.predict_clean(view, prompts, cache)
+        return velocity_of_clean(clean, view.latents, view.times, floor), new
+
+    def predict_clean(
+        self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None
+    ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
+        """Return the predicted clean latents, and this call's keys and values; see `forward`."""
+        if cache is not None and not self.whole:
+            raise PartitionError(
+                "this model cannot use a cache", given=f"window {self.config.window}",
+                allowed=f"(0, {self.config.rows}, {self.config.rows})", remedy="stream without the cache",
+            )  # fmt: skip
+        config = self.config
+        x = self.embed(torch.cat([patchify(view.latents, config.patch), patchify(view.before, config.patch)], -1)) + self.place
+        table = self._embed_prompts(prompts)
+        times = torch.cat([sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1)
+        condition = functional.silu(self.time(times.to(x.dtype)) + self.pooled(table.pooled)[table.index])
+        rotations = rotation(view.positions, config.width // config.heads)
+        cached_rotations = None
+        if cache is not None and cache.frames:
+            earlier = view.positions[0] - torch.arange(cache.frames, 0, -1, device=view.positions.device)
+            cached_rotations = rotation(earlier, config.width // config.heads)
+        pairs = []
+        for layer, block in enumerate(self.blocks):
+            cached = cache.layer(layer) if cached_rotations is not None and cache is not None else None
+            x, pair = block(x, condition, table, rotations, view.mask, cached, cached_rotations)
+            pairs.append(torch.stack(pair, dim=2))
+        shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
+        change = self.final(torch.addcmul(shift, self.final_norm(x), 1 + scale))
+        kept = view.before_times[..., None] * (1 + self.carry(condition).float())
+        clean = kept[..., None, None] * view.before + unpatchify(change.float(), config.patch, config.rows)
+        return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
+
+    def _embed_prompts(self, prompts: Conditioning) -> Conditioning:
+        """Bring the prompt table to the model's width, with the learned row for no prompt in front."""
+        empty = torch.zeros_like(prompts.tokens[:1])
+        empty[0, 0] = self.no_prompt[0].to(empty.dtype)
+        first = torch.zeros_like(prompts.mask[:1])
+        first[0, 0] = True
+        return Conditioning(
+            tokens=self.text(torch.cat([empty, prompts.tokens])),
+            mask=torch.cat([first, prompts.mask]),
+            pooled=torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]),
+            index=prompts.index + 1,
+        )

@@ -1,0 +1,137 @@
+"""Self-attention inside 3-D windows, shifted by half a window in every other layer.
+
+Takes: tokens ``b f n d`` (n = rows x columns).  Gives: tokens, and keys and values for a cache.
+Knows nothing of: noise levels, prompts.
+
+Cyclic shifts make windows that wrap around an axis; tokens of different sides of a wrap do not see each other.
+Source: StreamDiT (arXiv 2507.03745), section 3.3; the shift after Swin (arXiv 2103.14030).
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.model.time_embedding import rotate
+
+Pair = tuple[Tensor, Tensor]
+
+
+def _regions(length: int, window: int, shift: int) -> Tensor:
+    """Return, for every place after the cyclic shift, on which side of the wrap it lies."""
+    return (torch.arange(length) >= length - shift).long() if shift else torch.zeros(length, dtype=torch.long)
+
+
+def window_mask(
+    grid: tuple[int, int, int], window: tuple[int, int, int], shift: tuple[int, int, int], frame_mask: Tensor | None
+) -> Bool[Tensor, "windows t t"]:
+    """Return which token of a window may see which, for tokens laid out as `to_windows` does.
+
+    Args:
+        grid: frames, rows, columns of tokens.
+        window: size of a window on each axis.
+        shift: cyclic shift of each axis.
+        frame_mask: (f, f), True where a frame may see a frame; None for all.
+    """
+    axes = [_regions(*parts) for parts in zip(grid, window, shift, strict=True)]
+    region = axes[0][:, None, None] * 4 + axes[1][:, None] * 2 + axes[2]
+    frame = torch.arange(grid[0]).roll(-shift[0])[:, None, None].expand(grid)
+    lay = [to_windows(part[None, ..., None], window)[..., 0] for part in (region, frame)]
+    allowed = lay[0][:, :, None] == lay[0][:, None, :]
+    if frame_mask is not None:
+        allowed = allowed.to(frame_mask.device)
+        allowed = allowed & frame_mask[lay[1][:, :, None], lay[1][:, None, :]]
+    return allowed
+
+
+def to_windows(x: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Cut ``b f h w d`` into windows: ``(b windows) tokens d``."""
+    f, h, w = window
+    return rearrange(x, "b (F f) (H h) (W w) d -> (b F H W) (f h w) d", f=f, h=h, w=w)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention in (shifted) windows, or over whole frames with a cache.
+
+    Args:
+        width: token width.
+        heads: attention heads.
+        rows: token rows (= columns) of a frame.
+        window: window size on the frame, row and column axis; a frame size of 0 means all frames.
+        shifted: whether this layer shifts by half a window.
+    """
+
+    def __init__(self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool) -> None:
+        super().__init__()
+        self.heads, self.rows, self.window, self.shifted = heads, rows, window, shifted
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads)
+        self.key_norm = nn.RMSNorm(width // heads)
+
+    @property
+    def whole(self) -> bool:
+        """Whether one window holds everything (then a cache can be used)."""
+        return self.window == (0, self.rows, self.rows)
+
+    def forward(
+        self, x: Float[Tensor, "b f n d"], rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None
+    ) -> tuple[Float[Tensor, "b f n d"], Pair]:
+        """Attend.
+
+        Args:
+            x: tokens.
+            rotations: rotary cosine and sine of the frames.
+            mask: (f, cached + f) frame mask, or None.
+            cached: keys and values of earlier frames.
+            cached_rotations: their rotary cosine and sine.
+
+        Returns:
+            The tokens, and this call's keys and values before rotation.
+        """
+        q, k, v = rearrange(self.qkv(x), "b f n (three g d) -> three b f n g d", three=3, g=self.heads).unbind(0)
+        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        turned_q, turned_k = rotate(q, *rotations), rotate(k, *rotations)
+        if self.whole:
+            keys, values = turned_k, v
+            if cached is not None and cached_rotations is not None:
+                keys = torch.cat([rotate(cached[0].to(v.dtype), *cached_rotations), keys], 1)
+                values = torch.cat([cached[1].to(v.dtype), values], 1)
+            y = self._whole(turned_q, keys, values, mask)
+        else:
+            y = self._windows(turned_q, turned_k, v, mask)
+        return self.out(y), (k, v)
+
+    def _whole(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        frames, tokens = q.shape[1:3]
+        if mask is not None:
+            mask = mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+        q, k, v = (rearrange(part, "b f n g d -> b g (f n) d") for part in (q, k, v))
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
+
+    def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        grid = (q.shape[1], self.rows, self.rows)
+        window = (self.window[0] or grid[0], *self.window[1:])
+        window = (min(window[0], grid[0]), *window[1:])
+        if any(size % part for size, part in zip(grid, window, strict=True)):
+            raise PartitionError(
+                "the frames do not fit the model's windows", given=f"{grid[0]} frames of {self.rows} x {self.rows} tokens",
+                allowed=f"multiples of {window}", remedy="choose K + N c as a multiple of the window's frames",
+            )  # fmt: skip
+        shift = tuple(part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True))
+        allowed = window_mask(grid, window, shift, mask).to(q.device)
+        laid = []
+        for part in (q, k, v):
+            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=self.rows).roll([-s for s in shift], (1, 2, 3))
+            laid.append(rearrange(to_windows(part, window), "(b n) t (g d) -> b n g t d", b=len(q), g=self.heads))
+        y = functional.scaled_dot_product_attention(*laid, attn_mask=allowed[None, :, None])
+        y = rearrange(
+            y, "b (F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
+            F=grid[0] // window[0], H=grid[1] // window[1], f=window[0], h=window[1], w=window[2],
+        )  # fmt: skip
+        return rearrange(y.roll(shift, (1, 2, 3)), "b f h w d -> b f (h w) d")

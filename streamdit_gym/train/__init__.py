@@ -1,0 +1,1 @@
+"""Training: codec, transformer, heads; resumable, on the CPU or one GPU."""

@@ -1,0 +1,158 @@
+"""A training run on disk: curves, pictures, resumable checkpoints, a budget, and a clean stop on Ctrl-C.
+
+Takes: a folder and a budget.  Gives: what every training stage shares.  Knows nothing of: what is trained.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from streamdit_gym.errors import StreamDiTError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When a stage ends: after `steps` in all (resumed ones counted in), or after `minutes` of this call."""
+
+    steps: int
+    minutes: float | None = None
+
+
+class Stage:
+    """One stage of a run (codec, streamdit, heads): its state, its checkpoints, its loop.
+
+    Args:
+        folder: the run folder.
+        name: name of the stage.
+        state: what to save and restore: anything with ``state_dict`` and ``load_state_dict``.
+        checkpoint_s: seconds between checkpoints.
+
+    A stage continues from its own checkpoint if there is one.
+    """
+
+    def __init__(self, folder: Path, name: str, state: Mapping[str, Any], checkpoint_s: float = 120.0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder, self.name, self.state, self.checkpoint_s = folder, name, state, checkpoint_s
+        self.path = folder / f"{name}.checkpoint.pt"
+        self.step = 0
+        self.finished = False
+        self.stopped = False
+        self.writer = SummaryWriter(str(folder / "curves" / name))
+        if self.path.is_file():
+            self._restore()
+
+    def steps(self, budget: Budget) -> Iterator[int]:
+        """Yield step numbers until the budget is spent or Ctrl-C; checkpoint on the way and at the end."""
+        start = saved = time.monotonic()
+        first = self.step
+        previous = signal.signal(signal.SIGINT, self._stop)
+        bar = tqdm(total=budget.steps, initial=self.step, desc=self.name, unit="step", mininterval=2.0, smoothing=0.05)
+        try:
+            while self.step < budget.steps and not self.stopped:
+                elapsed = time.monotonic() - start
+                if budget.minutes is not None and elapsed > 60 * budget.minutes and self.step > first:
+                    break
+                yield self.step
+                self.step += 1
+                bar.update()
+                if time.monotonic() - saved > self.checkpoint_s:
+                    self.save()
+                    saved = time.monotonic()
+        finally:
+            self.finished = self.step >= budget.steps
+            self.save()
+            bar.close()
+            signal.signal(signal.SIGINT, previous)
+        if self.stopped:
+            raise KeyboardInterrupt
+
+    def log(self, **values: float) -> None:
+        """Write scalars to the curves."""
+        for key, value in values.items():
+            self.writer.add_scalar(key, value, self.step)
+
+    def picture(self, name: str, image: Any) -> None:
+        """Write an (h, w, 3) uint8 picture into the run folder."""
+        from PIL import Image
+
+        folder = self.folder / "pictures"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{self.name}-{name}.png")
+
+    def save(self) -> None:
+        """Write the checkpoint; an interrupted write never harms the last one."""
+        part = self.path.with_suffix(".part")
+        torch.save({"step": self.step, "finished": self.finished, **{k: v.state_dict() for k, v in self.state.items()}}, part)
+        part.replace(self.path)
+        self.writer.flush()
+
+    def _restore(self) -> None:
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            for key, value in self.state.items():
+                value.load_state_dict(saved[key])
+        except Exception as error:
+            raise StreamDiTError(
+                "a checkpoint does not fit this run", given=f"{self.path}: {error}",
+                remedy="use the settings it was made with, or another run folder",
+            ) from error  # fmt: skip
+        self.step, self.finished = saved["step"], saved["finished"]
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self.stopped = True  # the loop ends after the step at hand, and saves
+
+
+class Average:
+    """An exponential moving average of a module's weights.
+
+    Args:
+        module: whose weights to follow.
+        decay: share of the old average kept at each update; it starts lower, so that the random start is forgotten.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take in the module's current weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for key, value in module.state_dict().items():
+            if value.is_floating_point():
+                self.shadow[key].lerp_(value.to(self.shadow[key].device), 1 - decay)
+            else:
+                self.shadow[key].copy_(value)
+
+    def copy_to(self, module: nn.Module) -> None:
+        """Give a module the averaged weights."""
+        module.load_state_dict(self.shadow)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average for a checkpoint."""
+        return {"updates": self.updates, "shadow": self.shadow}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take an average from a checkpoint."""
+        self.updates = state["updates"]
+        for key, value in state["shadow"].items():
+            self.shadow[key].copy_(value)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the resolved settings beside the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1, default=str))

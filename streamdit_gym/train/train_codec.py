@@ -1,0 +1,120 @@
+"""Training the codec so that small moving things survive.
+
+Takes: a data set.  Gives: a trained codec.  Knows nothing of: time, prompts, streams.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.train.run import Average, Budget, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecTraining:
+    """How the codec is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: frames per step.
+        learning_rate: peak of AdamW's; warmed up over 100 steps and brought to zero by a cosine.
+        foreground: extra weight of pixels that differ from the background, beside 1 for every pixel.
+        noise: largest deviation of the noise put on the latents.
+    """
+
+    steps: int = 4000
+    batch: int = 48
+    learning_rate: float = 2e-3
+    foreground: float = 12.0
+    noise: float = 0.2
+
+
+def background(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the per-pixel median of some frames: what is there when nothing is in front of it."""
+    return np.median(frames[:: max(1, len(frames) // 512)], axis=0).astype(np.uint8)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Return the peak signal-to-noise ratio of pixels in [-1, 1], in dB."""
+    return 10 * math.log10(4 / max(1e-12, (a - b).square().mean().item()))
+
+
+def train_codec(
+    codec: ConvCodec,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    held_out: UInt8[np.ndarray, "m h w 3"],
+    config: CodecTraining,
+    folder: Path,
+    device: str,
+    minutes: float | None = None,
+) -> None:
+    """Train a codec in place, resuming from the run folder; it ends up holding the averaged weights.
+
+    Args:
+        codec: the codec.
+        frames: training frames.
+        held_out: frames for the curves and pictures.
+        config: the recipe.
+        folder: run folder.
+        device: where to train.
+        minutes: stop this call after so long.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    codec.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+    average = Average(codec, 0.995)
+    stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
+    empty = to_pixels(background(frames), device)
+    rng = np.random.default_rng([1, stage.step])
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
+        pixels = to_pixels(frames[rng.integers(len(frames), size=config.batch)], device)
+        weight = 1 + config.foreground * (pixels - empty).abs().amax(1, keepdim=True).gt(0.04)
+        with torch.autocast(device.split(":")[0], torch.bfloat16):
+            rebuilt = codec.reconstruct(pixels, config.noise)
+        loss = (weight * (rebuilt.float() - pixels).square()).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimizer.step()
+        average.update(codec)
+        if step % 50 == 0:
+            stage.log(loss=loss.item())
+        if step % 1000 == 999:
+            _picture(codec, held_out[:: max(1, len(held_out) // 12)][:12], stage, device)
+    average.copy_to(codec)
+    codec.eval()
+
+
+def one_cycle(step: int, steps: int, warmup: int) -> float:
+    """Return the factor of the learning rate: a linear warm-up, then a cosine down to zero."""
+    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def to_pixels(frames: UInt8[np.ndarray, "*n h w 3"], device: str) -> Float[Tensor, "n 3 h w"]:
+    """Return pixels in [-1, 1] of frames."""
+    tensor = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, *frames.shape[-3:]).to(device)
+    return rearrange(tensor, "n h w c -> n c h w").float() / 127.5 - 1
+
+
+@torch.no_grad()
+def _picture(codec: ConvCodec, frames: UInt8[np.ndarray, "n h w 3"], stage: Stage, device: str) -> None:
+    codec.eval()
+    given = torch.from_numpy(frames)[None].to(device)
+    rebuilt = codec.decode(codec.encode(given))
+    stage.log(held_out_psnr_db=psnr(to_pixels(frames, device), to_pixels(rebuilt[0].cpu().numpy(), device)))
+    rows = [np.concatenate(list(part), axis=1) for part in (frames, rebuilt[0].cpu().numpy())]
+    stage.picture(f"{stage.step:06d}", np.concatenate(rows).repeat(2, 0).repeat(2, 1))
+    codec.train()
