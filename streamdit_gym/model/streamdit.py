@@ -117,7 +117,8 @@ class StreamDiT(nn.Module):
                 allowed=f"(0, {self.config.rows}, {self.config.rows})", remedy="stream without the cache",
             )  # fmt: skip
         config = self.config
-        x = self.embed(torch.cat([patchify(view.latents, config.patch), patchify(view.before, config.patch)], -1)) + self.place
+        x = self.embed(torch.cat([patchify(view.latents, config.patch), patchify(view.before, config.patch)], -1))
+        x = x + self.place.to(x.dtype)
         table = self._embed_prompts(prompts)
         times = torch.cat([sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1)
         condition = functional.silu(self.time(times.to(x.dtype)) + self.pooled(table.pooled)[table.index])

@@ -70,8 +70,6 @@ class WindowAttention(nn.Module):
         self.heads, self.rows, self.window, self.shifted = heads, rows, window, shifted
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.query_norm = nn.RMSNorm(width // heads)
-        self.key_norm = nn.RMSNorm(width // heads)
 
     @property
     def whole(self) -> bool:
@@ -94,7 +92,6 @@ class WindowAttention(nn.Module):
             The tokens, and this call's keys and values before rotation.
         """
         q, k, v = rearrange(self.qkv(x), "b f n (three g d) -> three b f n g d", three=3, g=self.heads).unbind(0)
-        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
         turned_q, turned_k = rotate(q, *rotations), rotate(k, *rotations)
         if self.whole:
             keys, values = turned_k, v
@@ -110,7 +107,7 @@ class WindowAttention(nn.Module):
         frames, tokens = q.shape[1:3]
         if mask is not None:
             mask = mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-        q, k, v = (rearrange(part, "b f n g d -> b g (f n) d") for part in (q, k, v))
+        q, k, v = (rearrange(part, "b f n g d -> b g (f n) d").contiguous() for part in (q, k, v))
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 

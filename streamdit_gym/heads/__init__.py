@@ -1,0 +1,1 @@
+"""Heads: what can be read off a latent frame."""

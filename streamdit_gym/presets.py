@@ -1,0 +1,79 @@
+"""Named model configurations.
+
+Takes: a name.  Gives: the configurations of codec, transformer and head.  Knows nothing of: weights, data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodecConfig
+from streamdit_gym.errors import PartitionError, UnknownNameError
+from streamdit_gym.model.streamdit import StreamDiTConfig
+
+PARTITIONS = {
+    # the next frame already obeys
+    "reactive": Partition(references=4),
+    # four frames in the buffer: smoother, three frames late
+    "pipelined": Partition(references=4, chunks=4),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A codec and a transformer that fit each other; codec None: only the transformer is built (benchmarks)."""
+
+    codec: ConvCodecConfig | None
+    model: StreamDiTConfig
+
+
+PRESETS = {
+    # for tests
+    "tiny": Preset(
+        codec=ConvCodecConfig(width=16, blocks=1), model=StreamDiTConfig(width=64, depth=2, heads=2)
+    ),
+    # worlds that run on a CPU
+    "small": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=192, depth=6, heads=6)),
+    # worlds that are trained and run on a GPU
+    "base": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=384, depth=10, heads=12)),
+    # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about 4.2 billion weights
+    "paper-4b": Preset(
+        codec=None,
+        model=StreamDiTConfig(
+            channels=16, grid=64, patch=2, width=2816, depth=30, heads=22, text_width=4096, window=(4, 16, 16), causal=False,
+            references=0,
+        ),
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> Preset:
+    """Return a preset.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def partition(given: str | Partition) -> Partition:
+    """Return a partition by name (``reactive``, ``pipelined``) or short form (``K4N2c1s1``).
+
+    Raises:
+        PartitionError: if it is neither.
+    """
+    if isinstance(given, Partition):
+        return given
+    if given in PARTITIONS:
+        return PARTITIONS[given]
+    try:
+        return Partition.parse(given)
+    except (PartitionError, TypeError) as error:
+        near = UnknownNameError("partition", str(given), PARTITIONS)
+        raise PartitionError(
+            f"unknown partition {given!r}", given=repr(given), allowed=f"{', '.join(PARTITIONS)}, or K<refs>N<chunks>c<frames>s<steps>",
+            remedy=str(near.remedy if hasattr(near, 'remedy') else "use reactive"),
+        ) from error  # fmt: skip

@@ -1,0 +1,1 @@
+"""Streaming: sessions and the engine that moves them."""

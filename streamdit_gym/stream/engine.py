@@ -1,0 +1,207 @@
+"""One tick: prompts in, clean latents out. The corridor that hands every noun on to the next room.
+
+Takes: a model, a prompt table, a partition.  Gives: sessions, and their next frames.
+Knows nothing of: pixels, actions, rewards.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from streamdit_gym.buffer.frame_times import sampling_times
+from streamdit_gym.buffer.moving_buffer import MovingBuffer
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.flow.path import point
+from streamdit_gym.flow.sampler import euler_step
+from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.session import Session
+from streamdit_gym.stream.views import cached_view, stream_view
+from streamdit_gym.text.embedding_cache import PromptTable
+
+Latents = Float[Tensor, "b f c h w"]
+
+
+class Engine:
+    """Moves streams: one model, many sessions.
+
+    Args:
+        model: the transformer.
+        table: embedded prompts; sessions hold rows of it.
+        partition: how the buffer is cut; K must not exceed the model's references.
+        idle: prompt row with which a buffer is ramped up before the first action.
+        prompt_scope: ``"chunk"``: every frame keeps the prompt it was born with (ours); ``"buffer"``: a new prompt is
+            given to every frame still in the buffer (the paper's).
+        cached: keep keys and values of references. None: whenever the model can.
+        autocast: run the model in bfloat16.
+
+    Raises:
+        PartitionError: if the partition or the cache does not fit the model.
+    """
+
+    def __init__(
+        self, model: StreamDiT, table: PromptTable, partition: Partition, *, idle: int = 0,
+        prompt_scope: Literal["chunk", "buffer"] = "chunk", cached: bool | None = None, autocast: bool = False,
+    ) -> None:  # fmt: skip
+        config = model.config
+        if not 1 <= partition.references <= config.references:
+            raise PartitionError(
+                "the partition does not fit the model", given=str(partition),
+                allowed=f"1 to {config.references} references for streaming", remedy="choose K in that range",
+            )  # fmt: skip
+        if partition.chunk_frames > partition.references:
+            raise PartitionError(
+                "the partition's chunks are longer than its references", given=str(partition),
+                allowed="c <= K", remedy="choose a smaller c or a larger K",
+            )  # fmt: skip
+        can = config.causal and model.whole and partition.references == config.references
+        if cached and not can:
+            raise PartitionError(
+                "this model and partition cannot keep a cache", given=f"{partition}, causal={config.causal}, window={config.window}",
+                allowed=f"causal, one window, K={config.references}", remedy="use cached=False",
+            )  # fmt: skip
+        self.model, self.table, self.partition, self.idle = model, table, partition, idle
+        self.prompt_scope, self.autocast = prompt_scope, autocast
+        self.cached = can if cached is None else cached
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def start(self, latents: Latents, prompts: Int[Tensor, "b f"], generators: list[torch.Generator]) -> Session:
+        """Start streams from real frames and ramp their buffers up, so that no agent pays for it.
+
+        Args:
+            latents: clean latents, oldest first; with fewer than K + 1 the first is repeated, of more the last are used.
+            prompts: the prompts the frames were born with; -1 for none.
+            generators: one per stream.
+
+        Returns:
+            A session at rest: the buffer holds N - 1 begun chunks, born with the idle prompt.
+
+        Raises:
+            ShapeError: if the latents do not fit the model.
+        """
+        config = self.model.config
+        if latents.ndim != 5 or latents.shape[1] == 0 or tuple(latents.shape[2:]) != (config.channels, config.grid, config.grid):
+            raise ShapeError(
+                "start latents do not fit the model", given=tuple(latents.shape),
+                allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})", remedy="encode frames with the world's codec",
+            )  # fmt: skip
+        keep = self.partition.references + 1
+        missing = max(0, keep - latents.shape[1])
+        latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], 1)[:, -keep:].to(self.device)
+        prompts = torch.cat([prompts[:, :1].expand(-1, missing), prompts], 1)[:, -keep:].to(self.device)
+        b = len(latents)
+        empty = MovingBuffer(partition=self.partition, latents=latents[:, :0], prompts=prompts[:, :0])
+        session = Session(references=latents, reference_prompts=prompts, buffer=empty, cache=None, generators=list(generators))
+        if config.reference_time < 1:
+            session.references = self._as_reference(latents, session)
+        if self.cached:
+            session.cache = self._prefill(session)
+        idle = torch.full((b, self.partition.chunk_frames), self.idle, device=self.device)
+        for _ in range(self.partition.chunks - 1):  # ramp: after pass p the oldest of p chunks stands at p / N
+            session.buffer = session.buffer.push(session.noise(self.partition.chunk_frames), idle)
+            self._micro_steps(session, extend_cache=False)
+        return session
+
+    @torch.no_grad()
+    def tick(self, session: Session, prompts: Int[Tensor, " b"]) -> Latents:
+        """Move every stream by one chunk and return the chunk that has become clean.
+
+        Args:
+            session: the streams; changed in place.
+            prompts: row of the prompt table each stream's new chunk is born with.
+        """
+        c = self.partition.chunk_frames
+        born = prompts.to(self.device)[:, None].expand(-1, c)
+        session.buffer = session.buffer.push(session.noise(c), born)
+        if self.prompt_scope == "buffer":
+            buffer = session.buffer
+            session.buffer = MovingBuffer(
+                partition=self.partition, latents=buffer.latents, prompts=born[:, :1].expand(-1, buffer.latents.shape[1]).contiguous()
+            )
+        self._micro_steps(session, extend_cache=True)
+        clean, prompts_of, session.buffer = session.buffer.pop()
+        kept = self._as_reference(clean, session) if self.model.config.reference_time < 1 else clean
+        session.references = torch.cat([session.references[:, c:], kept], 1)
+        session.reference_prompts = torch.cat([session.reference_prompts[:, c:], prompts_of], 1)
+        return clean
+
+    def _micro_steps(self, session: Session, extend_cache: bool) -> None:
+        """Take the s micro steps of a move, all chunks in lock-step, and bring the cache up to date."""
+        partition, cache = self.partition, session.cache
+        behind = partition.frames - session.buffer.latents.shape[1]  # chunks not there yet, while ramping up
+        for k in range(partition.micro_steps):
+            # while ramping up, the chunks there are the noisiest ones
+            times = sampling_times(partition, k)[behind:].to(self.device).expand(len(session), -1)
+            if cache is None:
+                found = self._velocity(session, times)
+            else:
+                fresh = partition.chunk_frames if k == 0 else 0
+                found, new = self._cached_velocity(session, cache, times, fresh)
+                if fresh:
+                    cache = cache.join(new.cut(0, fresh))
+            stepped = euler_step(session.buffer.latents, found, 1 / (partition.micro_steps * partition.chunks))
+            session.buffer = session.buffer.with_latents(stepped)
+        if extend_cache and cache is not None:
+            session.cache = cache.cut(partition.chunk_frames)
+
+    def _velocity(self, session: Session, times: Tensor) -> Latents:
+        """Evaluate the model on references and buffer together."""
+        k, buffer = self.partition.references, session.buffer
+        references = session.references[:, -k:]
+        view = stream_view(
+            references, self._reference_times(references), buffer.latents, times, causal=self.model.config.causal,
+            chunk_frames=self.partition.chunk_frames, limit=self.model.config.references,
+        )  # fmt: skip
+        index = torch.cat([session.reference_prompts[:, -k:], buffer.prompts], 1)
+        with self._precision():
+            found, _ = self.model(view, self.table.conditioning(index))
+        return found[:, k:].float()
+
+    def _cached_velocity(self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int) -> tuple[Latents, KeyValueCache]:
+        """Evaluate the model on the newest references and the buffer, behind the cache."""
+        buffer, last = session.buffer, session.references.shape[1] - fresh
+        newest, before = session.references[:, last:], session.references[:, last - 1 : last]
+        view = cached_view(
+            newest, self._reference_times(newest), buffer.latents, times, before, self._reference_times(before),
+            cached=cache.frames, chunk_frames=self.partition.chunk_frames, limit=self.model.config.references,
+        )  # fmt: skip
+        index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
+        with self._precision():
+            found, new = self.model(view, self.table.conditioning(index), cache)
+        return found[:, fresh:].float(), new
+
+    def _prefill(self, session: Session) -> KeyValueCache:
+        """Return keys and values of the references before the newest chunk."""
+        c, k = self.partition.chunk_frames, self.partition.references
+        frames = session.references[:, 1 : k + 1 - c]
+        config, b = self.model.config, len(session)
+        if frames.shape[1] == 0:
+            head = config.width // config.heads
+            weight = self.model.embed.weight
+            return KeyValueCache(pairs=weight.new_zeros(b, 0, config.depth, 2, config.rows**2, config.heads, head))
+        before = session.references[:, :1]
+        nothing = frames[:, :0]
+        view = cached_view(
+            frames, self._reference_times(frames), nothing, self._reference_times(nothing), before, self._reference_times(before),
+            cached=0, chunk_frames=1, limit=config.references,
+        )  # fmt: skip
+        with self._precision():
+            _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1 : k + 1 - c]))
+        return new
+
+    def _as_reference(self, clean: Latents, session: Session) -> Latents:
+        """Put the small, fixed noise on a clean frame with which references are fed."""
+        return point(clean, session.noise(clean.shape[1]), self._reference_times(clean))
+
+    def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
+        return torch.full(frames.shape[:2], self.model.config.reference_time, device=self.device)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)

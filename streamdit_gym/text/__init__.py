@@ -1,0 +1,1 @@
+"""Prompts: text to embeddings."""

@@ -1,0 +1,99 @@
+"""The table of prompts already embedded.
+
+Takes: strings.  Gives: rows of a table of embeddings.  Knows nothing of: actions, models.
+
+A world carries its menu's rows, so stepping through the menu needs no encoder; any other text is embedded once, when it
+is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from streamdit_gym.errors import ShapeError
+from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.vocabulary import Conditioning
+
+
+class PromptTable:
+    """Embeddings of prompts, one row each; a row never changes once given out.
+
+    Args:
+        phrases: texts of the rows.
+        tokens: their token embeddings, padded.
+        mask: True where a token is real.
+        pooled: their pooled embeddings.
+        make_encoder: makes the encoder when a text is not in the table; called at most once.
+        most: largest number of rows.
+    """
+
+    def __init__(
+        self,
+        phrases: list[str],
+        tokens: Float[Tensor, "u l e"],
+        mask: Bool[Tensor, "u l"],
+        pooled: Float[Tensor, "u e"],
+        make_encoder: Callable[[], PromptEncoder] | None = None,
+        most: int = 4096,
+    ) -> None:
+        self.phrases, self.tokens, self.mask, self.pooled = list(phrases), tokens, mask, pooled
+        self._rows = {phrase: row for row, phrase in enumerate(self.phrases)}
+        self._make_encoder, self._encoder, self._most = make_encoder, None, most
+
+    @classmethod
+    def from_encoder(cls, encoder: PromptEncoder, phrases: list[str]) -> PromptTable:
+        """Embed some phrases."""
+        return cls(phrases, *encoder.encode(phrases), make_encoder=lambda: encoder)
+
+    def rows(self, texts: list[str]) -> Int[Tensor, " n"]:
+        """Return the rows of some texts, embedding those that are new.
+
+        Raises:
+            ShapeError: if a text is empty, or the table is full.
+            MissingExtraError: if a new text needs an encoder that is not installed.
+        """
+        new = [text for text in dict.fromkeys(texts) if text not in self._rows]
+        if new:
+            self._add(new)
+        return torch.tensor([self._rows[text] for text in texts], dtype=torch.long)
+
+    def conditioning(self, index: Int[Tensor, "b f"]) -> Conditioning:
+        """Return the whole table with an index into it."""
+        return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
+
+    def to(self, device: str, dtype: torch.dtype) -> PromptTable:
+        """Return the table on a device, with embeddings of a dtype."""
+        tokens, pooled = self.tokens.to(device, dtype), self.pooled.to(device, dtype)
+        return PromptTable(self.phrases, tokens, self.mask.to(device), pooled, self._make_encoder, self._most)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the embeddings for a bundle; the phrases go beside them."""
+        return {"tokens": self.tokens, "mask": self.mask, "pooled": self.pooled}
+
+    def _add(self, texts: list[str]) -> None:
+        if any(not text.strip() for text in texts):
+            raise ShapeError("an empty prompt", given=repr(""), allowed="text", remedy="say what should happen")
+        if len(self.phrases) + len(texts) > self._most:
+            raise ShapeError("too many distinct prompts", given=len(self.phrases) + len(texts), allowed=self._most, remedy="reload the world")
+        if self._encoder is None:
+            if self._make_encoder is None:
+                raise ShapeError("this table has no encoder for new text", given=texts[0], allowed="its phrases", remedy="use a phrase of the menu")
+            self._encoder = self._make_encoder()
+        tokens, mask, pooled = self._encoder.encode(texts)
+        longest = max(tokens.shape[1], self.tokens.shape[1])
+
+        def pad(x: Tensor) -> Tensor:
+            return torch.nn.functional.pad(x, (0, 0) * (x.ndim - 2) + (0, longest - x.shape[1]))
+
+        def join(old: Tensor, fresh: Tensor) -> Tensor:
+            return torch.cat([old, fresh.to(old.device, old.dtype)])
+
+        self.tokens, self.mask = join(pad(self.tokens), pad(tokens)), join(pad(self.mask), pad(mask))
+        self.pooled = join(self.pooled, pooled)
+        for text in texts:
+            self._rows[text] = len(self.phrases)
+            self.phrases.append(text)

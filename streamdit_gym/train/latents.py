@@ -1,0 +1,79 @@
+"""The data set as latents, made once per codec and kept beside the run.
+
+Takes: a data set, a codec.  Gives: clips of latents with their prompts.  Knows nothing of: the transformer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from streamdit_gym.codec.latent_codec import LatentCodec
+from streamdit_gym.data.dataset import Dataset
+
+HELD_OUT = 4  # the last shards are never trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEpisodes:
+    """Episodes of latents in memory.
+
+    Attributes:
+        latents: half precision.
+        prompts: row of the phrase table for every frame; -1 for the first frame, which no action made.
+        states: true states.
+        scores: true scores.
+    """
+
+    latents: Float[Tensor, "e g c h w"]
+    prompts: Int[Tensor, "e g"]
+    states: Float[Tensor, "e g n"]
+    scores: Float[Tensor, "e g m"]
+
+    def __len__(self) -> int:
+        """Return the number of episodes."""
+        return len(self.latents)
+
+    def clips(self, count: int, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw clips: latents (count, frames, c, h, w) and prompts (count, frames)."""
+        episode = torch.randint(len(self), (count, 1), generator=generator)
+        start = torch.randint(self.latents.shape[1] - frames + 1, (count, 1), generator=generator)
+        place = start + torch.arange(frames)
+        return self.latents[episode, place], self.prompts[episode, place]
+
+    def split(self, episodes: int) -> tuple[LatentEpisodes, LatentEpisodes]:
+        """Return all but the last episodes, and the last."""
+        cut = len(self) - episodes
+        parts = [
+            LatentEpisodes(latents=self.latents[s], prompts=self.prompts[s], states=self.states[s], scores=self.scores[s])
+            for s in (slice(None, cut), slice(cut, None))
+        ]
+        return parts[0], parts[1]
+
+
+@torch.no_grad()
+def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: str) -> LatentEpisodes:
+    """Encode every shard, or read the encoding made before; each shard is kept as soon as it is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: list[LatentEpisodes] = []
+    for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
+        path = folder / f"latents-{dataset.shards[position]:05d}.npz"
+        if not path.is_file():
+            shard = dataset.shard(position)
+            with torch.autocast(device.split(":")[0], torch.bfloat16):
+                latents = torch.cat([codec.encode(torch.from_numpy(e)[None].to(device)).half().cpu() for e in shard.frames])
+            prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
+            part = path.with_suffix(".part.npz")
+            np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
+            part.replace(path)
+        with np.load(path) as file:
+            parts.append(LatentEpisodes(**{name: torch.from_numpy(file[name]) for name in file.files}))
+    return LatentEpisodes(
+        **{name: torch.cat([getattr(p, name) for p in parts]) for name in ("latents", "prompts", "states", "scores")}
+    )

@@ -1,0 +1,111 @@
+"""Training the reward head and state probe on real frames.
+
+Takes: latent episodes with true states and scores.  Gives: a trained head and its error on held-out frames.
+Knows nothing of: the transformer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from streamdit_gym.heads.reward_head import RewardHead
+from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.train_codec import one_cycle
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTraining:
+    """How the head is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: frames per step.
+        learning_rate: peak of AdamW's.
+        noise: largest deviation of the noise on the latents, so that generated ones are read as well.
+    """
+
+    steps: int = 6000
+    batch: int = 512
+    learning_rate: float = 2e-3
+    noise: float = 0.3
+
+
+def train_heads(
+    heads: RewardHead, episodes: LatentEpisodes, held_out: LatentEpisodes, config: HeadTraining, folder: Path, device: str,
+    minutes: float | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train the head in place, resuming from the run folder.
+
+    Args:
+        heads: the head.
+        episodes: training episodes.
+        held_out: episodes to score it on.
+        config: the recipe.
+        folder: run folder.
+        device: where to train.
+        minutes: stop this call after so long.
+
+    Returns:
+        Its error on held-out real frames: mean absolute error per number, accuracy per success.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    latents = episodes.latents.flatten(0, 1)
+    truth = torch.cat([episodes.states, episodes.scores], -1).flatten(0, 1).float()
+    success = heads.is_success.cpu()
+    heads.centre.copy_(torch.where(success, 0.0, truth.mean(0)))
+    heads.spread.copy_(torch.where(success, 1.0, truth.std(0).clamp_min(1e-3)))
+    heads.to(device).train()
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=config.learning_rate, weight_decay=1e-2)
+    average = Average(heads, 0.998)
+    stage = Stage(folder, "heads", {"heads": heads, "optimizer": optimizer, "average": average})
+    generator = torch.Generator().manual_seed(2 + stage.step)
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
+        rows = torch.randint(len(latents), (config.batch,), generator=generator)
+        x = latents[rows, None].to(device, torch.float32)
+        x = x + config.noise * torch.rand(len(x), 1, 1, 1, 1, device=device) * torch.randn_like(x)
+        with torch.autocast(device.split(":")[0], torch.bfloat16):
+            raw = heads.raw(x)
+        loss = head_loss(heads, raw[:, 0].float(), truth[rows].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        average.update(heads)
+        if step % 50 == 0:
+            stage.log(loss=loss.item())
+    average.copy_to(heads)
+    heads.eval()
+    return head_errors(heads, held_out, device)
+
+
+def head_loss(heads: RewardHead, raw: Float[Tensor, "n o"], truth: Float[Tensor, "n o"]) -> Tensor:
+    """Return smooth L1 of the standardised numbers plus cross-entropy of the successes."""
+    success = heads.is_success
+    numbers = functional.smooth_l1_loss(raw[:, ~success], ((truth - heads.centre) / heads.spread)[:, ~success], beta=0.1)
+    return numbers + functional.binary_cross_entropy_with_logits(raw[:, success], truth[:, success])
+
+
+@torch.no_grad()
+def head_errors(heads: RewardHead, held_out: LatentEpisodes, device: str) -> dict[str, float]:
+    """Return the mean absolute error per number and the accuracy per success on real frames."""
+    states, scores = zip(*(heads(part.to(device, torch.float32)) for part in held_out.latents.split(8)), strict=True)
+    found = torch.cat([torch.cat(states), torch.cat(scores)], -1).cpu()
+    truth = torch.cat([held_out.states, held_out.scores], -1)
+    names = (*heads.config.state_names, *heads.config.score_names)
+    errors = {}
+    for i, name in enumerate(names):
+        if name.startswith("success_"):
+            errors[f"{name}_accuracy"] = ((found[..., i] > 0.5) == (truth[..., i] > 0.5)).float().mean().item()
+        else:
+            errors[f"{name}_error"] = (found[..., i] - truth[..., i]).abs().mean().item()
+    return errors

@@ -1,0 +1,279 @@
+"""Training the transformer on latents, with mixed partitions.
+
+Takes: latent episodes and the phrase table.  Gives: a trained StreamDiT.  Knows nothing of: pixels, simulators.
+
+Most steps learn partition N = 1 with references for every frame of a clip at once (`teacher_view`); the rest learn
+moving buffers and whole clips. Late in training the references are the model's own predictions, several frames deep,
+so that it learns to go on from its own errors. See docs/decisions/0003.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from streamdit_gym.buffer.frame_times import training_times
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.flow.path import point, velocity
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.views import stream_view, teacher_view
+from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.vocabulary import Conditioning
+
+Picture = Callable[[StreamDiT], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamDiTTraining:
+    """How the transformer is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        clips: clips per step.
+        clip_frames: next-frame problems per clip.
+        partitions: partitions mixed in besides N = 1, with their share of the steps.
+        start_share: share of rows at the exact noise levels of a sampler with one micro step.
+        moving: extra weight of latents that change from one frame to the next, beside 1 for all.
+        moving_level: mean squared change from which a latent counts as moving.
+        reference_noise: largest noise on the references (1 - t); half of the clips have none.
+        own_references: share of next-frame steps whose references are the model's own predictions.
+        own_depth: most frames deep.
+        own_from: part of the training after which own references begin.
+        prompt_dropout: share of frames without prompt.
+        prompt_noise: noise on the embeddings, in their standard deviations.
+        matrix_rate: learning rate of Muon, for the blocks' matrices.
+        other_rate: learning rate of AdamW, for everything else.
+        cooldown: last part of the training, in which the learning rates go to zero linearly.
+        decay: of the averaged weights.
+        velocity_floor: smallest 1 - t to divide by in the loss.
+        compile: whether to compile the model.
+    """
+
+    steps: int = 20000
+    clips: int = 24
+    clip_frames: int = 8
+    partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.08), ("K4N4c1s1", 0.12), ("K0N1c8s1", 0.05))
+    start_share: float = 0.6
+    moving: float = 8.0
+    moving_level: float = 0.02
+    reference_noise: float = 0.1
+    own_references: float = 0.5
+    own_depth: int = 3
+    own_from: float = 0.2
+    prompt_dropout: float = 0.05
+    prompt_noise: float = 0.2
+    matrix_rate: float = 3e-3
+    other_rate: float = 1e-3
+    cooldown: float = 0.3
+    decay: float = 0.999
+    velocity_floor: float = 0.1
+    compile: bool = False
+
+
+class StreamDiTTrainer:
+    """The loss and one optimizer step; see the module's text.
+
+    Args:
+        model: the transformer.
+        episodes: training episodes.
+        table: embeddings of every phrase of the data set, in its order.
+        config: the recipe.
+        device: where to train.
+    """
+
+    def __init__(self, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: StreamDiTTraining, device: str) -> None:
+        self.model, self.episodes, self.config, self.device = model, episodes, config, device
+        self.table = table.to(device, torch.float32)
+        self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
+        self.predict = torch.compile(model.predict_clean) if config.compile else model.predict_clean
+        self.forward = torch.compile(model) if config.compile else model
+        self.generator = torch.Generator().manual_seed(0)
+        self.optimizers = optimizers(model, config)
+        self.limit = model.config.references
+
+    def step(self, progress: float) -> float:
+        """Take one optimizer step.
+
+        Args:
+            progress: done part of the training, 0 to 1.
+
+        Returns:
+            The loss.
+        """
+        factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            optimizer.zero_grad(set_to_none=True)
+        draw = torch.rand((), generator=self.generator).item()
+        for text, share in self.config.partitions:
+            if draw < share:
+                loss = self.buffer_loss(Partition.parse(text))
+                break
+            draw -= share
+        else:
+            loss = self.next_frame_loss(progress)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.item()
+
+    def next_frame_loss(self, progress: float = 1.0) -> Tensor:
+        """Loss of N = 1: every next frame of some clips, given clean, noisy or own references."""
+        f = self.config.clip_frames
+        clips, index = self._clips(f + 1)
+        references, target = clips[:, :-1], clips[:, 1:]
+        prompts = self._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
+        times = training_times(Partition(references=self.limit), len(clips) * f, self.config.start_share, self.device).view(-1, f)
+        noise = torch.randn_like(target)
+        start = self.config.own_from
+        own = progress >= start and torch.rand((), generator=self.generator).item() < self.config.own_references
+        if own:
+            depth = int(torch.randint(1, self.config.own_depth + 1, (), generator=self.generator))
+            references = self._own_references(clips, prompts, depth)
+        given, given_times = self._disturb(references)
+        view = teacher_view(given, given_times, point(target, noise, times), times, limit=self.limit)
+        return self._loss(view, prompts, target, noise, clips[:, :-1])
+
+    def buffer_loss(self, partition: Partition) -> Tensor:
+        """Loss of a moving buffer: all its chunks at once, each inside its own segment of time."""
+        k, n = partition.references, partition.frames
+        # as many frames being denoised in a step as in the next-frame loss
+        count = max(1, self.config.clips * self.config.clip_frames // n)
+        clips, index = self._clips(k + n, count)
+        target = clips[:, k:]
+        times = training_times(partition, count, self.config.start_share, self.device)
+        noise = torch.randn_like(target)
+        given, given_times = self._disturb(clips[:, :k])
+        frames = point(target, noise, times)
+        view = stream_view(
+            given, given_times, frames, times, causal=self.model.config.causal, chunk_frames=partition.chunk_frames, limit=self.limit
+        )
+        before = torch.cat([clips[:, k - 1 : k], target[:, :-1]], 1) if k else torch.cat([target[:, :1], target[:, :-1]], 1)
+        return self._loss(view, self._prompts(index), target, noise, before)
+
+    def _loss(self, view: object, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> Tensor:
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            found, _ = self.forward(view, prompts, None, self.config.velocity_floor)
+        f = target.shape[1]
+        return (self._weight(target, before) * (found[:, -f:].float() - self._bounded(view, target, noise)).square()).mean()
+
+    def _bounded(self, view: object, target: Tensor, noise: Tensor) -> Tensor:
+        """Return the true velocity, bounded near t = 1 exactly as the model's is."""
+        times = view.times[:, -target.shape[1] :, None, None, None]
+        remaining = 1 - times
+        return velocity(target, noise) * (remaining / remaining.clamp_min(self.config.velocity_floor))
+
+    def _weight(self, target: Tensor, before: Tensor) -> Tensor:
+        moved = (target - before).square().mean(2, keepdim=True) > self.config.moving_level
+        return 1 + self.config.moving * moved
+
+    @torch.no_grad()
+    def _own_references(self, clips: Tensor, prompts: Conditioning, depth: int) -> Tensor:
+        """Return references that are the model's own predictions, `depth` frames deep.
+
+        Each pass predicts all frames in parallel from the references of the pass before, so after d passes every
+        frame carries the errors of a rollout of d frames. The first frame stays real.
+        """
+        real = references = clips[:, :-1]
+        zeros = torch.zeros(real.shape[:2], device=self.device)
+        for _ in range(depth):
+            view = teacher_view(references, torch.ones_like(zeros), torch.randn_like(real), zeros, limit=self.limit)
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                found, _ = self.predict(view, prompts)
+            references = torch.cat([real[:, :1], found[:, real.shape[1] : -1]], 1)
+        return references
+
+    def _disturb(self, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Put noise on some clips' references and tell its level."""
+        level = self.config.reference_noise * torch.rand(len(references), 1, device=self.device)
+        level = level * (torch.rand_like(level) < 0.5)
+        times = (1 - level).expand(-1, references.shape[1])
+        return point(references, torch.randn_like(references), times), times
+
+    def _clips(self, frames: int, count: int | None = None) -> tuple[Tensor, Tensor]:
+        clips, prompts = self.episodes.clips(count or self.config.clips, frames, self.generator)
+        return clips.to(self.device, torch.float32), prompts.to(self.device)
+
+    def _prompts(self, index: Int[Tensor, "b f"]) -> Conditioning:
+        """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped."""
+        dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
+        rows, compact = index.masked_fill(dropped, -1).unique(return_inverse=True)
+        missing = int(rows[0] < 0)
+        rows = rows[missing:]
+        tokens, pooled, mask = self.table.tokens[rows], self.table.pooled[rows], self.table.mask[rows]
+        tokens = tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(tokens) * mask[..., None]
+        pooled = pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(pooled)
+        return Conditioning(tokens=tokens, mask=mask, pooled=pooled, index=compact - missing)
+
+
+def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
+    """Return Muon for the blocks' matrices and AdamW for the rest."""
+    matrices = [p for name, p in model.named_parameters() if name.startswith("blocks") and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    made = [
+        torch.optim.Muon(matrices, lr=config.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
+    ]
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return made
+
+
+def train_streamdit(
+    model: StreamDiT,
+    episodes: LatentEpisodes,
+    table: PromptTable,
+    config: StreamDiTTraining,
+    folder: Path,
+    device: str,
+    minutes: float | None = None,
+    picture: Picture | None = None,
+    picture_every: int = 1000,
+) -> None:
+    """Train a transformer in place, resuming from the run folder; it ends up holding the averaged weights.
+
+    Args:
+        model: the transformer.
+        episodes: training episodes.
+        table: embeddings of the data set's phrases.
+        config: the recipe.
+        folder: run folder.
+        device: where to train.
+        minutes: stop this call after so long.
+        picture: draws a sample picture with the averaged weights.
+        picture_every: steps between pictures.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    model.to(device).train()
+    trainer = StreamDiTTrainer(model, episodes, table, config, device)
+    average = Average(model, config.decay)
+    state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
+    stage = Stage(folder, "streamdit", state)
+    trainer.generator.manual_seed(1 + stage.step)
+    torch.manual_seed(1 + stage.step)
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
+        loss = trainer.step(step / config.steps)
+        average.update(model)
+        if step % 50 == 0:
+            stage.log(loss=loss)
+        if picture is not None and step % picture_every == picture_every - 1:
+            kept = {k: v.clone() for k, v in model.state_dict().items()}
+            average.copy_to(model)
+            stage.picture(f"{step + 1:06d}", picture(model))
+            model.load_state_dict(kept)
+    average.copy_to(model)
+    model.eval()

@@ -1,0 +1,164 @@
+"""A whole world from a data set: codec, latents, transformer, heads, bundle.
+
+Takes: a data set and a spec.  Gives: a World in the run folder.  Knows nothing of: simulators, Gymnasium.
+
+Every stage resumes: calling again with the same folder goes on where the last call stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.errors import DatasetError
+from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.presets import PARTITIONS, Preset, preset
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
+from streamdit_gym.train.run import write_config
+from streamdit_gym.train.train_codec import CodecTraining, train_codec
+from streamdit_gym.train.train_heads import HeadTraining, train_heads
+from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
+from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.world import Starts, World
+
+CARRIED_WAYS = 6  # phrases per action that the bundle carries, the environment's own first
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldTraining:
+    """How a world is trained.
+
+    Attributes:
+        preset: named size of codec and transformer.
+        codec: recipe of the codec.
+        streamdit: recipe of the transformer.
+        heads: recipe of the reward head.
+        codec_frames: most frames kept in memory for the codec.
+        starts: most start frames in the bundle.
+    """
+
+    preset: str = "small"
+    codec: CodecTraining = field(default_factory=CodecTraining)
+    streamdit: StreamDiTTraining = field(default_factory=StreamDiTTraining)
+    heads: HeadTraining = field(default_factory=HeadTraining)
+    codec_frames: int = 120_000
+    starts: int = 512
+
+
+def train_world(
+    spec: WorldSpec, dataset: Dataset, encoder: PromptEncoder, folder: Path, config: WorldTraining, device: str,
+    minutes: float | None = None, continue_from: World | None = None,
+) -> World:  # fmt: skip
+    """Train a world, or go on with it, and write the bundle into ``folder/world``.
+
+    Args:
+        spec: the world.
+        dataset: recorded with the same spec.
+        encoder: embeds the data set's phrases.
+        folder: run folder.
+        config: the recipe.
+        device: ``"cpu"`` or ``"cuda"``.
+        minutes: stop this call after so long; the stage at hand is checkpointed.
+        continue_from: a world whose weights to start from (its codec is kept as it is).
+
+    Raises:
+        DatasetError: if the data set is of another world.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
+        raise DatasetError("the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world")
+    write_config(folder, {"spec": spec.name, "dataset": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+
+    def left() -> float | None:
+        return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
+
+    sizes = preset(config.preset)
+    codec = _codec(sizes, dataset, folder, config, device, left, continue_from)
+    episodes = encode_dataset(dataset, codec, folder / "latents", device)
+    held_out_shards = min(HELD_OUT, max(1, len(dataset) // 10))
+    train, held_out = episodes.split(held_out_shards * dataset.meta["episodes"])
+    table = _embed(encoder, dataset, folder)
+    model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
+    if continue_from is not None:
+        model.load_state_dict(continue_from.model.state_dict())
+    train_streamdit(
+        model, train, table, config.streamdit, folder, device, left(),
+        picture=lambda trained: film_strip(trained, codec, table, held_out, device),
+    )  # fmt: skip
+    heads = RewardHead(RewardHeadConfig(state_names=spec.state_names, score_names=spec.score_names))
+    errors = train_heads(heads, train, held_out, config.heads, folder, device, left())
+    carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
+    rows = table.rows(carried)
+    world = World(
+        spec=spec, model=model.requires_grad_(False), codec=codec.requires_grad_(False), heads=heads.requires_grad_(False),
+        table=PromptTable(carried, table.tokens[rows], table.mask[rows], table.pooled[rows]).to(device, torch.float32),
+        starts=Starts(
+            latents=train.latents[: config.starts, 0].float().to(device), states=train.states[: config.starts, 0]
+        ),
+        facts={
+            "license": "Apache-2.0", "prompt_encoder": encoder.name, "preset": config.preset,
+            "training_frames": int(train.latents.shape[0] * train.latents.shape[1]), "head_errors_on_real_frames": errors,
+        },
+    )  # fmt: skip
+    world.save_pretrained(folder / "world")
+    return world
+
+
+def _codec(sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, left, continue_from: World | None) -> ConvCodec:  # type: ignore[no-untyped-def]
+    if continue_from is not None:
+        return continue_from.codec
+    if sizes.codec is None:
+        raise DatasetError("this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset")
+    codec = ConvCodec(sizes.codec)
+    per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
+    shards = max(1, min(len(dataset) - 1, config.codec_frames // per_shard))
+    frames = np.concatenate([dataset.shard(i).frames for i in range(shards)]).reshape(-1, sizes.codec.size, sizes.codec.size, 3)
+    held_out = dataset.shard(len(dataset) - 1).frames.reshape(frames.shape[1:] and (-1, *frames.shape[1:]))
+    train_codec(codec, frames, held_out, config.codec, folder, device, left())
+    return codec
+
+
+def _embed(encoder: PromptEncoder, dataset: Dataset, folder: Path) -> PromptTable:
+    """Embed the data set's phrases, once per run folder."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "phrases.safetensors"
+    if not path.is_file():
+        tokens, mask, pooled = encoder.encode(dataset.phrases)
+        save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(path))
+    saved = load_file(str(path))
+    return PromptTable(dataset.phrases, saved["tokens"].float(), saved["mask"], saved["pooled"].float(), lambda: encoder)
+
+
+@torch.no_grad()
+def film_strip(
+    model: StreamDiT, codec: ConvCodec, table: PromptTable, held_out: LatentEpisodes, device: str, episodes: int = 3, steps: int = 64
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw held-out episodes, real above generated, every fourth frame of a rollout from one real frame."""
+    training = model.training
+    model.eval()
+    engine = Engine(model, table.to(device, torch.float32), PARTITIONS["reactive"])
+    picked = torch.arange(episodes) * (len(held_out) // episodes)
+    real = held_out.latents[picked, : steps + 1].float().to(device)
+    prompts = held_out.prompts[picked, : steps + 1]
+    session = engine.start(real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(episodes)])
+    made = [real[:, :1], *(engine.tick(session, prompts[:, i]) for i in range(1, steps + 1))]
+    rows = []
+    for latents in (real, torch.cat(made, 1)):
+        frames = codec.decode(latents[:, ::4]).cpu().numpy()
+        rows.append([np.concatenate(list(episode), axis=1) for episode in frames])
+    model.train(training)
+    return np.concatenate([row for pair in zip(*rows, strict=True) for row in pair]).repeat(2, 0).repeat(2, 1)
