@@ -133,6 +133,8 @@ class PushTSimulator:
             obs_type="pixels", render_mode="rgb_array", observation_width=int(TABLE), observation_height=int(TABLE)
         )
         self._info: dict[str, Any] = {}
+        self._begun: list[float] = []
+        self._taken: list[int] = []
         self._coverage = 0.0
         self._large: UInt8[np.ndarray, "512 512 3"] | None = None
         self._temper = "random"
@@ -153,9 +155,7 @@ class PushTSimulator:
         pusher = rng.uniform(50, 450, 2)
         self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
         self._plan = self._held = None
-        large, self._info = self._env.reset(options={"reset_to_state": [*pusher, *block, angle]})
-        self._coverage = float(self._env._get_coverage())
-        return self._picture(large)
+        return self._begin([float(x) for x in (*pusher, *block, angle)])
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
         """Aim the pusher's controller one step ahead in the action's direction for a tenth of a second."""
@@ -165,6 +165,7 @@ class PushTSimulator:
         length = np.linalg.norm(direction)
         target = self._pusher + (STEP_UNITS / length * direction if length else 0.0)
         target = np.clip(target, MARGIN_UNITS, TABLE - MARGIN_UNITS)
+        self._taken.append(int(action))
         large, _, _, _, self._info = self._env.step(target)
         self._coverage = float(self._info["coverage"])
         return self._picture(large)
@@ -209,9 +210,25 @@ class PushTSimulator:
             self._large = self._env.get_obs()
         return self._large.copy()
 
+    def save(self) -> tuple[list[float], list[int]]:
+        """Return the first state and the actions since; the simulator is deterministic, so they say everything."""
+        return list(self._begun), list(self._taken)
+
+    def restore(self, saved: tuple[list[float], list[int]]) -> None:
+        """Play a saved episode again up to where it was saved."""
+        self._begin(saved[0])
+        for action in saved[1]:
+            self.step(action)
+
     def close(self) -> None:
         """Close the simulator."""
         self._env.close()
+
+    def _begin(self, state: list[float]) -> UInt8[np.ndarray, "64 64 3"]:
+        self._begun, self._taken = list(state), []
+        large, self._info = self._env.reset(options={"reset_to_state": state})
+        self._coverage = float(self._env._get_coverage())
+        return self._picture(large)
 
     @property
     def _pusher(self) -> Float[np.ndarray, " 2"]:

@@ -1,1 +1,30 @@
-def register_all(): pass
+"""The ids under which Gymnasium knows the worlds.
+
+Takes: nothing.  Gives: registered ids.  Knows nothing of: models (entry points are loaded when used).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+# id -> settings; -Real- ids are the twins
+IDS: dict[str, dict[str, Any]] = {
+    "StreamDiT/PushT-v0": {"world": "PushT", "task": "push"},
+    "StreamDiT/PushT-Real-v0": {"world": "PushT", "task": "push", "real": True},
+    "StreamDiT/PushT-Reach-v0": {"world": "PushT", "task": "reach"},
+    "StreamDiT/PushT-Reach-Real-v0": {"world": "PushT", "task": "reach", "real": True},
+}
+
+
+def register_all() -> None:
+    """Register every id, once."""
+    for name, settings in IDS.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(
+                id=name,
+                entry_point="streamdit_gym.envs.single_env:StreamDiTEnv",
+                vector_entry_point="streamdit_gym.envs.vector_env:StreamDiTVectorEnv",
+                kwargs=settings,
+            )

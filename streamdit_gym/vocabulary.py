@@ -9,7 +9,7 @@ Takes / Gives: plain data.  Knows nothing of: any room.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -80,6 +80,12 @@ class Simulator(Protocol):
 
     def scores(self) -> Float[np.ndarray, " m"]:
         """Return the true task scores, in the order of `WorldSpec.score_names`."""
+
+    def save(self) -> Any:
+        """Return what `restore` needs to come back to this very state."""
+
+    def restore(self, saved: Any) -> None:
+        """Go back to a saved state."""
 
     def close(self) -> None:
         """Free what the simulator holds."""

@@ -67,7 +67,8 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         if not path.is_file():
             shard = dataset.shard(position)
             with torch.autocast(device.split(":")[0], torch.bfloat16):
-                latents = torch.cat([codec.encode(torch.from_numpy(e)[None].to(device)).half().cpu() for e in shard.frames])
+                encoded = [codec.encode(torch.from_numpy(episode)[None].to(device)) for episode in shard.frames]
+            latents = torch.cat([part.float().half().cpu() for part in encoded])
             prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
             part = path.with_suffix(".part.npz")
             np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)

@@ -58,20 +58,20 @@ class StreamDiTTraining:
     """
 
     steps: int = 20000
-    clips: int = 24
+    clips: int = 32
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.08), ("K4N4c1s1", 0.12), ("K0N1c8s1", 0.05))
     start_share: float = 0.6
-    moving: float = 8.0
-    moving_level: float = 0.02
+    moving: float = 2.0
+    moving_level: float = 0.1
     reference_noise: float = 0.1
     own_references: float = 0.5
     own_depth: int = 3
     own_from: float = 0.2
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.2
-    matrix_rate: float = 3e-3
-    other_rate: float = 1e-3
+    matrix_rate: float = 5e-3
+    other_rate: float = 1.5e-3
     cooldown: float = 0.3
     decay: float = 0.999
     velocity_floor: float = 0.1

@@ -1,0 +1,175 @@
+"""Two things that can stand behind the same environment: a generated world, or its twin, the real simulator.
+
+Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Knows nothing of: rewards, episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.session import Session, make_generator
+from streamdit_gym.vocabulary import Simulator, WorldSpec
+from streamdit_gym.world import World
+
+Frames = UInt8[Tensor, "n h w 3"]
+Scores = Float[Tensor, "n m"]
+
+
+class Backend(Protocol):
+    """What an environment needs of whatever makes its frames; rows are environments."""
+
+    spec: WorldSpec
+    latency_frames: int
+    device: torch.device
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+        """Start some rows anew and return their first frames and scores; `init` holds the caller's own frames."""
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+        """Move every row by one frame; `actions` is None when prompts are free text."""
+
+    def save(self) -> Any:
+        """Return a copy of every row's state."""
+
+    def restore(self, state: Any) -> None:
+        """Go back to a saved state."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class GeneratedBackend:
+    """Frames from a World: one batched evaluation for all rows.
+
+    Args:
+        world: the world.
+        rows: number of environments.
+        partition: how the moving buffer is cut; one frame per action, so c = 1.
+        prompt_scope: see `Engine`.
+        autocast: run the transformer in bfloat16.
+        common_noise: give every row the same noise at every reset, for paired comparisons.
+
+    Raises:
+        PartitionError: if the partition does not fit.
+    """
+
+    def __init__(self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool) -> None:
+        if partition.chunk_frames != 1:
+            raise PartitionError(
+                "an environment makes one frame per action", given=str(partition), allowed="c = 1",
+                remedy="use the Engine directly for longer chunks",
+            )  # fmt: skip
+        self.world, self.spec, self.device = world, world.spec, world.device
+        self.latency_frames = partition.latency_frames
+        self._rows, self._common_noise, self._autocast = rows, common_noise, autocast
+        idle = int(world.table.rows([world.spec.menu[0][0]])[0])
+        scope: Any = prompt_scope
+        self._engine = Engine(world.model, world.table, partition, idle=idle, prompt_scope=scope, autocast=autocast)
+        self._session: Session | None = None
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+        """Start rows from the caller's frames (n f h w 3), or from real first frames of the bank."""
+        if init is None:
+            bank = self.world.starts.latents
+            latents = torch.stack([bank[int(rng.integers(len(bank)))] for rng in rngs])[:, None]
+        else:
+            with torch.no_grad():
+                latents = self.world.codec.encode(init)
+        prompts = torch.full(latents.shape[:2], self._engine.idle)
+        seeds = [np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs
+        begun = self._engine.start(latents, prompts, [make_generator(rng) for rng in seeds])
+        if self._session is None or len(rows) == self._rows:
+            self._session = begun
+        else:
+            self._session.write(rows, begun)
+        return self._read(latents[:, -1:])
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+        """Push every row's prompt and return the frames that became clean."""
+        assert self._session is not None
+        return self._read(self._engine.tick(self._session, self.world.table.rows(prompts)))
+
+    def save(self) -> Any:
+        """Return a copy of the session."""
+        assert self._session is not None
+        return self._session.state_dict()
+
+    def restore(self, state: Any) -> None:
+        """Go back to a saved session."""
+        assert self._session is not None
+        self._session.load_state_dict(state)
+
+    def close(self) -> None:
+        """Drop the session; the world may be shared and stays."""
+        self._session = None
+
+    @torch.no_grad()
+    def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Frames, Scores]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            frames = self.world.codec.decode(latents)
+        _, scores = self.world.heads(latents)
+        return frames[:, 0], scores[:, 0]
+
+
+class SimulatorBackend:
+    """Frames from the twin: one simulator per row.
+
+    Args:
+        spec: the world.
+        make: makes a simulator.
+        rows: number of environments.
+        starts: how episodes begin, with their share.
+    """
+
+    latency_frames = 0
+    device = torch.device("cpu")
+
+    def __init__(self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float]) -> None:
+        self.spec, self._starts = spec, starts
+        self.simulators = [make() for _ in range(rows)]
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+        """Start rows as the training data's episodes start."""
+        if init is not None:
+            raise ShapeError(
+                "a real simulator cannot start from pictures", given="options['init']", allowed="no init",
+                remedy="use the generated environment, or start both from the simulator's first frame",
+            )  # fmt: skip
+        names, shares = list(self._starts), list(self._starts.values())
+        frames = [
+            self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)
+        ]
+        return self._gather(frames, [self.simulators[row] for row in rows])
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+        """Take every row's action."""
+        if actions is None:
+            raise ShapeError("the real simulator takes menu actions only", given="free text", allowed="actions='menu'", remedy="drop actions='text'")
+        return self._gather([s.step(int(a)) for s, a in zip(self.simulators, actions, strict=True)], self.simulators)
+
+    def save(self) -> Any:
+        """Return every simulator's state."""
+        return [simulator.save() for simulator in self.simulators]
+
+    def restore(self, state: Any) -> None:
+        """Go back to saved states."""
+        for simulator, saved in zip(self.simulators, state, strict=True):
+            simulator.restore(saved)
+
+    def close(self) -> None:
+        """Close every simulator."""
+        for simulator in self.simulators:
+            simulator.close()
+
+    @staticmethod
+    def _gather(frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Frames, Scores]:
+        return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack([s.scores() for s in simulators]))

@@ -1,0 +1,98 @@
+"""The single environment: a batch with one row.
+
+Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how frames are made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.errors import ActionError
+from streamdit_gym.vocabulary import Task, WorldSpec
+
+
+class StreamDiTEnv(gymnasium.Env[Any, Any]):
+    """One environment over one world; the arguments are those of `StreamDiTVectorEnv`.
+
+    Args:
+        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        **settings: see `StreamDiTVectorEnv`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}
+        if self._batch.output == "torch":
+            self.metadata["torch"] = True
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+
+    @property
+    def latency_frames(self) -> int:
+        """Frames between an action and the first frame it can change, beyond the very next one."""
+        return self._batch.latency_frames
+
+    @property
+    def world_spec(self) -> WorldSpec:
+        """What the world is."""
+        return self._batch.world_spec
+
+    @property
+    def task(self) -> Task:
+        """The task that is rewarded."""
+        return self._batch.task
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; see `StreamDiTVectorEnv.reset`."""
+        super().reset(seed=seed)
+        observation, info = self._batch.reset(seed=seed, options=options)
+        return self._first(observation), self._row(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take an action; see `StreamDiTVectorEnv.step`."""
+        if isinstance(action, str):
+            batch: Any = [action]
+        else:
+            batch = action.reshape(-1) if hasattr(action, "reshape") else np.asarray(action).reshape(-1)
+            if len(batch) != 1:
+                raise ActionError("one action at a time", given=f"shape {np.shape(action)}", allowed="one integer", remedy="use make_vec for batches")
+        observation, reward, terminated, truncated, info = self._batch.step(batch)
+        if self._batch.output == "torch":
+            return self._first(observation), reward[0], bool(terminated[0]), bool(truncated[0]), self._row(info)
+        return self._first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._row(info)
+
+    def render(self) -> Any:
+        """Return the current frame, or show it in a window."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() without a render_mode; give render_mode='rgb_array' to make()")
+            return None
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+    def save_state(self) -> dict[str, Any]:
+        """Return a copy of everything that the next frames depend on."""
+        return self._batch.save_state()
+
+    def restore_state(self, state: dict[str, Any]) -> Any:
+        """Go back to a saved state and return its observation."""
+        return self._first(self._batch.restore_state(state))
+
+    def close(self) -> None:
+        """Close the environment; closing twice is allowed."""
+        self._batch.close()
+
+    @staticmethod
+    def _first(observation: Any) -> Any:
+        return {k: v[0] for k, v in observation.items()} if isinstance(observation, dict) else observation[0]
+
+    @staticmethod
+    def _row(info: dict[str, Any]) -> dict[str, Any]:
+        row = {key: info[key][0] for key in info if not key.startswith("_") and info[f"_{key}"][0]}
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}

@@ -1,0 +1,366 @@
+"""The environment: many streams behind `gymnasium.vector.VectorEnv`, one batched evaluation per step.
+
+Takes: actions.  Gives: frames, rewards, endings.  Knows nothing of: how frames are made (see backends.py).
+
+The same class serves a generated world and its twin; only the backend differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from streamdit_gym.envs.backends import Backend, GeneratedBackend, SimulatorBackend
+from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options
+from streamdit_gym.envs.window import Window, tile
+from streamdit_gym.envs.worlds import shared_world, simulator_of
+from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
+from streamdit_gym.presets import partition as named_partition
+
+MODES = {mode.name: mode for mode in AutoresetMode}
+
+
+class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
+    """A batch of environments over one world.
+
+    Args:
+        num_envs: number of environments.
+        world: name, folder or Hub id of the world (real: name of a world with a twin).
+        real: whether the twin, the real simulator, makes the frames.
+        task: one of the world's tasks.
+        horizon: steps until truncation; None: the task's own.
+        max_episode_steps: the same, under Gymnasium's name.
+        partition: ``"reactive"``, ``"pipelined"`` or a short form such as ``"K4N2c1s1"``.
+        autoreset_mode: ``"SAME_STEP"``, ``"NEXT_STEP"`` or ``"DISABLED"``.
+        actions: ``"menu"`` for `Discrete`, ``"text"`` for free text.
+        pending_actions: whether observations also hold the actions begun but not yet visible (partitions with N > 1).
+        prompt_scope: ``"chunk"`` or ``"buffer"``: which frames of the buffer a new prompt steers.
+        common_noise: give every row the same noise, for paired comparisons.
+        deterministic: evaluate row by row, so that results depend on neither batch size nor row, to the bit (slower).
+        output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device).
+        device: where the world runs.
+        dtype: ``"float32"`` or ``"bfloat16"``.
+        render_mode: ``"rgb_array"``, ``"human"`` or None.
+
+    Raises:
+        UnknownNameError: for a name that does not exist, with the nearest one.
+        PartitionError: if the partition does not fit the model.
+        BundleError: if the world's files are broken.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        world: str = "PushT",
+        real: bool = False,
+        task: str = "push",
+        horizon: int | None = None,
+        max_episode_steps: int | None = None,
+        partition: str = "reactive",
+        autoreset_mode: str | AutoresetMode = "SAME_STEP",
+        actions: Literal["menu", "text"] = "menu",
+        pending_actions: bool = False,
+        prompt_scope: Literal["chunk", "buffer"] = "chunk",
+        common_noise: bool = False,
+        deterministic: bool = False,
+        output: Literal["numpy", "torch"] = "numpy",
+        device: str = "cpu",
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        for kind, given, allowed in (
+            ("actions", actions, ("menu", "text")), ("prompt_scope", prompt_scope, ("chunk", "buffer")),
+            ("output", output, ("numpy", "torch")), ("dtype", dtype, ("float32", "bfloat16")),
+            ("render_mode", render_mode or "rgb_array", self.metadata["render_modes"]),
+            ("autoreset_mode", getattr(autoreset_mode, "name", autoreset_mode), MODES),
+        ):  # fmt: skip
+            if given not in allowed:
+                raise UnknownNameError(kind, str(given), allowed)
+        if num_envs < 1:
+            raise ShapeError("no environments", given=num_envs, allowed=">= 1", remedy="give num_envs")
+        self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
+        self.autoreset_mode = MODES[getattr(autoreset_mode, "name", autoreset_mode)]
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self._backend: Backend
+        if real:
+            make, starts = simulator_of(world)
+            self._backend = SimulatorBackend(make.spec, make, num_envs, starts)
+        else:
+            loaded = shared_world(world, device)
+            cut = named_partition(partition)
+
+            def generated(rows: int) -> GeneratedBackend:
+                return GeneratedBackend(
+                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise
+                )
+
+            self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
+        spec = self._backend.spec
+        if task not in spec.tasks:
+            raise UnknownNameError("task", task, spec.tasks)
+        self.world_spec, self.task = spec, spec.tasks[task]
+        self.metadata["render_fps"] = spec.fps
+        self.horizon = horizon or max_episode_steps or self.task.horizon
+        self._potential = spec.score_names.index(self.task.potential)
+        self._success = spec.score_names.index(self.task.success)
+        self._make_spaces(pending_actions)
+        self._rngs = [np.random.default_rng() for _ in range(num_envs)]
+        self._steps = np.zeros(num_envs, dtype=np.int64)
+        self._done = np.zeros(num_envs, dtype=bool)
+        self._frames = torch.zeros(num_envs, spec.size, spec.size, 3, dtype=torch.uint8, device=self._backend.device)
+        self._scores = torch.zeros(num_envs, len(spec.score_names), device=self._backend.device)
+        self._prompts = np.array([""] * num_envs, dtype=object)
+        self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
+        self._ready = False
+        self._window: Window | None = None
+
+    @property
+    def latency_frames(self) -> int:
+        """Frames between an action and the first frame it can change, beyond the very next one."""
+        return self._backend.latency_frames
+
+    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start all environments, or those of a mask.
+
+        Args:
+            seed: environment i is seeded with ``seed + i``; or one seed (or None) per environment.
+            options: ``init``: the caller's own first frames, uint8 (h, w, 3), (frames, h, w, 3) or (envs, frames, h, w, 3),
+                oldest first; ``reset_mask``: bool (num_envs,), which environments to reset.
+
+        Raises:
+            NotReadyError: if the environment is closed.
+            ShapeError: if an option does not fit; nothing is changed then.
+            UnknownNameError: for an unknown option.
+        """
+        self._check_open()
+        options = dict(options or {})
+        check_options(options, {"init", "reset_mask"})
+        mask = check_mask(options.get("reset_mask"), self.num_envs)
+        if not self._ready and not mask.all():
+            raise NotReadyError("the first reset must be of all environments", given="reset_mask", remedy="call reset() first")
+        rows = np.flatnonzero(mask)
+        init = check_init(options.get("init"), rows, self.num_envs, self.world_spec.size)
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else (seed or [None] * self.num_envs)
+        if len(seeds) != self.num_envs:
+            raise ShapeError("one seed per environment", given=len(seeds), allowed=self.num_envs, remedy="give an int or a list of that length")
+        for row in rows:
+            if seeds[row] is not None:
+                self._rngs[row] = np.random.default_rng(seeds[row])
+        self._begin(rows, init)
+        self._ready = True
+        return self._observation(), self._info(mask)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Give every environment its action and return the next frames.
+
+        Args:
+            actions: one menu action (or text) per environment.
+
+        Raises:
+            NotReadyError: before the first reset, after close, or for a finished environment in mode DISABLED.
+            ActionError: if an action is outside the action space; nothing is changed then.
+        """
+        self._check_open()
+        if not self._ready:
+            raise NotReadyError("step before reset", remedy="call reset() first")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
+            raise NotReadyError(
+                "step of a finished environment", given=f"rows {np.flatnonzero(self._done).tolist()}",
+                remedy="reset(options={'reset_mask': mask}) first",
+            )  # fmt: skip
+        chosen = check_actions(actions, self.num_envs, len(self.world_spec.menu), self.actions)
+        spoken = [self.world_spec.menu[a][0] if isinstance(a, int) else a for a in chosen]
+        menu = None if self.actions == "text" else [int(a) for a in chosen]
+        skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
+
+        before = self._scores
+        self._frames, self._scores = self._backend.step(spoken, menu)
+        self._prompts = np.array(spoken, dtype=object)
+        if self.latency_frames and menu is not None:
+            self._pending = np.concatenate([self._pending[:, 1:], np.array(menu)[:, None]], axis=1)
+        self._steps += 1
+        success = self._scores[:, self._success]
+        terminated = (success > self.task.threshold).cpu().numpy()
+        gain = self.task.scale * (self._scores[:, self._potential] - before[:, self._potential])
+        rewards = gain + self.task.bonus * torch.from_numpy(terminated).to(gain.device)
+        truncated = (self._steps >= self.horizon) & ~terminated
+        if skipped.any():  # their action was ignored: this step is their reset
+            rows = np.flatnonzero(skipped)
+            self._begin(rows, None)
+            terminated, truncated = terminated & ~skipped, truncated & ~skipped
+            rewards = torch.where(torch.from_numpy(skipped).to(rewards.device), torch.zeros_like(rewards), rewards)
+        self._done = terminated | truncated
+        info = self._info(~skipped, ended=self._done, successes=terminated)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._done.any():
+            info = self._reset_same_step(info)
+        if self.render_mode == "human":
+            self._show()
+        if self.output == "torch":
+            device = self._backend.device
+            ends = torch.from_numpy(terminated).to(device), torch.from_numpy(truncated).to(device)
+            return self._observation(), rewards, *ends, info
+        return self._observation(), rewards.cpu().numpy().astype(np.float64), terminated, truncated, info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Return the current frames, one (h, w, 3) uint8 array per environment, or show them in a window."""
+        if self.render_mode == "human":
+            self._show()
+            return None
+        return tuple(self._frames.cpu().numpy().copy())
+
+    def save_state(self) -> dict[str, Any]:
+        """Return a copy of everything that the next frames depend on.
+
+        Raises:
+            NotReadyError: before the first reset or after close.
+        """
+        self._check_open()
+        if not self._ready:
+            raise NotReadyError("save_state before reset", remedy="call reset() first")
+        return {
+            "num_envs": self.num_envs, "backend": self._backend.save(), "steps": self._steps.copy(), "done": self._done.copy(),
+            "frames": self._frames.clone(), "scores": self._scores.clone(), "prompts": self._prompts.copy(),
+            "pending": self._pending.copy(), "rngs": [rng.bit_generator.state for rng in self._rngs],
+        }  # fmt: skip
+
+    def restore_state(self, state: dict[str, Any]) -> Any:
+        """Go back to a saved state and return its observation.
+
+        Raises:
+            ShapeError: if the state is of another number of environments.
+            NotReadyError: before the first reset or after close.
+        """
+        self._check_open()
+        if not self._ready:
+            raise NotReadyError("restore_state before reset", remedy="call reset() first")
+        if state.get("num_envs") != self.num_envs:
+            raise ShapeError("a state of other environments", given=state.get("num_envs"), allowed=self.num_envs, remedy="same num_envs")
+        self._backend.restore(state["backend"])
+        self._steps, self._done, self._prompts = state["steps"].copy(), state["done"].copy(), state["prompts"].copy()
+        self._frames, self._scores, self._pending = state["frames"].clone(), state["scores"].clone(), state["pending"].copy()
+        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = saved
+        return self._observation()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window and the backend."""
+        self._backend.close()
+        if self._window is not None:
+            self._window.close()
+
+    def _make_spaces(self, pending: bool) -> None:
+        size = self.world_spec.size
+        frame = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.single_observation_space: Any = frame
+        self._with_pending = pending
+        if pending:
+            if not self.latency_frames:
+                raise ShapeError("no action is ever pending here", given="pending_actions=True", allowed="partitions with N > 1", remedy="drop it")
+            count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
+            self.single_observation_space = spaces.Dict({"frame": frame, "pending": count})
+        menu = spaces.Discrete(len(self.world_spec.menu))
+        self.single_action_space = spaces.Text(200) if self.actions == "text" else menu
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _begin(self, rows: np.ndarray, init: torch.Tensor | None) -> None:
+        frames, scores = self._backend.reset([int(r) for r in rows], [self._rngs[r] for r in rows], init)
+        index = torch.from_numpy(rows).to(frames.device)
+        self._frames = self._frames.index_copy(0, index, frames)
+        self._scores = self._scores.index_copy(0, index, scores.float())
+        self._steps[rows], self._done[rows], self._pending[rows] = 0, False, 0
+        self._prompts[rows] = self.world_spec.menu[0][0]
+
+    def _reset_same_step(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Put the final observations and infos aside, as copies, and start the ended rows anew."""
+        ended = self._done.copy()
+        final = np.array([None] * self.num_envs, dtype=object)
+        for row in np.flatnonzero(ended):
+            final[row] = self._row_observation(int(row))
+        rows = np.flatnonzero(ended)
+        self._begin(rows, None)
+        self._done[rows] = False
+        fresh = self._info(np.ones(self.num_envs, dtype=bool))
+        for key in ("prompt", "potential", "success"):  # an ended row's info is that of its new episode
+            kept = np.where(ended, fresh[key], info[key])
+            fresh[key] = kept if key != "prompt" else kept.astype(object)
+        return {**fresh, "final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
+
+    def _info(self, mask: np.ndarray, ended: np.ndarray | None = None, successes: np.ndarray | None = None) -> dict[str, Any]:
+        scores = self._scores.cpu().numpy()
+        info: dict[str, Any] = {
+            "prompt": self._prompts.copy(),
+            "potential": scores[:, self._potential].astype(np.float64),
+            "success": scores[:, self._success].astype(np.float64),
+        }
+        info |= {f"_{key}": mask.copy() for key in list(info)}
+        if ended is not None and successes is not None:
+            info |= {"is_success": successes.copy(), "_is_success": ended.copy()}
+        return info
+
+    def _observation(self) -> Any:
+        frames = self._frames.clone() if self.output == "torch" else self._frames.cpu().numpy().copy()
+        if not self._with_pending:
+            return frames
+        pending = torch.from_numpy(self._pending.copy()) if self.output == "torch" else self._pending.copy()
+        return {"frame": frames, "pending": pending}
+
+    def _row_observation(self, row: int) -> Any:
+        whole = self._observation()
+        return {k: v[row] for k, v in whole.items()} if isinstance(whole, dict) else whole[row]
+
+    def _show(self) -> None:
+        if self._window is None:
+            self._window = Window(f"streamdit_gym {self.world_spec.name}")
+        self._window.show(tile(self._frames.cpu().numpy()), fps=self.world_spec.fps)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise NotReadyError("the environment is closed", remedy="make a new one")
+
+
+class RowByRow:
+    """Backends of one row each, side by side: the batch-independent path."""
+
+    def __init__(self, backends: list[GeneratedBackend]) -> None:
+        self.backends = backends
+        self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Start rows one after the other."""
+        parts = [
+            self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
+            for i, (row, rng) in enumerate(zip(rows, rngs, strict=True))
+        ]
+        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Step rows one after the other."""
+        parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
+        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
+
+    def save(self) -> Any:
+        """Return every row's state."""
+        return [backend.save() for backend in self.backends]
+
+    def restore(self, state: Any) -> None:
+        """Go back to saved states."""
+        for backend, saved in zip(self.backends, state, strict=True):
+            backend.restore(saved)
+
+    def close(self) -> None:
+        """Close every row."""
+        for backend in self.backends:
+            backend.close()
+
+

@@ -1,0 +1,35 @@
+"""Which worlds there are, and where their simulators live.
+
+Takes: a name.  Gives: the shared World, or the twin's factory.  Knows nothing of: episodes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from typing import Any
+
+from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.world import World
+
+# world -> module with SPEC, STARTS and the simulator's class
+TWINS = {"PushT": ("streamdit_gym.envs.pusht", "PushTSimulator")}
+
+
+def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
+    """Return a world's simulator class and how its episodes start.
+
+    Raises:
+        UnknownNameError: if the world has no twin.
+    """
+    if world not in TWINS:
+        raise UnknownNameError("world with a twin", world, TWINS)
+    module_name, class_name = TWINS[world]
+    module = importlib.import_module(module_name)
+    return getattr(module, class_name), module.STARTS
+
+
+@lru_cache(maxsize=4)
+def shared_world(name: str, device: str) -> World:
+    """Return a world, loaded once per process and device."""
+    return World.from_pretrained(name, device=device)
