@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 # world -> module with SPEC, STARTS and the simulator's class
@@ -33,3 +34,15 @@ def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
 def shared_world(name: str, device: str) -> World:
     """Return a world, loaded once per process and device."""
     return World.from_pretrained(name, device=device)
+
+
+def spec_of(world: str) -> WorldSpec:
+    """Return a world's spec without loading its simulator.
+
+    Raises:
+        UnknownNameError: if there is no such world.
+    """
+    if world not in TWINS:
+        raise UnknownNameError("world", world, TWINS)
+    spec: WorldSpec = importlib.import_module(TWINS[world][0]).SPEC
+    return spec

@@ -11,7 +11,8 @@ if not (_here / "envs").is_dir() and (_here.parent / "setup.cfg").is_file():
     __path__.append(str(_here.parent))  # source checkout: envs/ and agents/ lie beside the package
 
 
-def _register() -> None:
+def register() -> None:
+    """Register the ids with Gymnasium (importing the package does it)."""
     try:
         from streamdit_gym.envs.registration import register_all
     except ModuleNotFoundError as error:  # training needs neither gymnasium nor the environments
@@ -29,4 +30,4 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_register()
+register()

@@ -55,11 +55,6 @@ class Engine:
                 "the partition does not fit the model", given=str(partition),
                 allowed=f"1 to {config.references} references for streaming", remedy="choose K in that range",
             )  # fmt: skip
-        if partition.chunk_frames > partition.references:
-            raise PartitionError(
-                "the partition's chunks are longer than its references", given=str(partition),
-                allowed="c <= K", remedy="choose a smaller c or a larger K",
-            )  # fmt: skip
         can = config.causal and model.whole and partition.references == config.references
         if cached and not can:
             raise PartitionError(
@@ -76,7 +71,7 @@ class Engine:
         """Start streams from real frames and ramp their buffers up, so that no agent pays for it.
 
         Args:
-            latents: clean latents, oldest first; with fewer than K + 1 the first is repeated, of more the last are used.
+            latents: clean latents, oldest first; with fewer than K + c the first is repeated, of more the last are used.
             prompts: the prompts the frames were born with; -1 for none.
             generators: one per stream.
 
@@ -92,7 +87,7 @@ class Engine:
                 "start latents do not fit the model", given=tuple(latents.shape),
                 allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})", remedy="encode frames with the world's codec",
             )  # fmt: skip
-        keep = self.partition.references + 1
+        keep = self.partition.references + self.partition.chunk_frames
         missing = max(0, keep - latents.shape[1])
         latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], 1)[:, -keep:].to(self.device)
         prompts = torch.cat([prompts[:, :1].expand(-1, missing), prompts], 1)[:, -keep:].to(self.device)
@@ -149,7 +144,7 @@ class Engine:
             stepped = euler_step(session.buffer.latents, found, 1 / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped)
         if extend_cache and cache is not None:
-            session.cache = cache.cut(partition.chunk_frames)
+            session.cache = cache.cut(cache.frames - (partition.references - 1))
 
     def _velocity(self, session: Session, times: Tensor) -> Latents:
         """Evaluate the model on references and buffer together."""
@@ -179,8 +174,8 @@ class Engine:
 
     def _prefill(self, session: Session) -> KeyValueCache:
         """Return keys and values of the references before the newest chunk."""
-        c, k = self.partition.chunk_frames, self.partition.references
-        frames = session.references[:, 1 : k + 1 - c]
+        k = self.partition.references
+        frames = session.references[:, 1:k]
         config, b = self.model.config, len(session)
         if frames.shape[1] == 0:
             head = config.width // config.heads
@@ -193,7 +188,7 @@ class Engine:
             cached=0, chunk_frames=1, limit=config.references,
         )  # fmt: skip
         with self._precision():
-            _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1 : k + 1 - c]))
+            _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]))
         return new
 
     def _as_reference(self, clean: Latents, session: Session) -> Latents:

@@ -25,7 +25,7 @@ class Session:
     """State of b streams; the engine replaces the tensors at every tick.
 
     Attributes:
-        references: the last K + 1 clean latents of every stream, oldest first, as the model is fed them.
+        references: the last K + c clean latents of every stream, oldest first, as the model is fed them.
         reference_prompts: the prompts they were born with.
         buffer: the frames being denoised.
         cache: keys and values of the references before the newest chunk; None for models without cache.

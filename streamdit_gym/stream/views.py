@@ -2,8 +2,8 @@
 
 Takes: reference frames, frames being denoised, their times.  Gives: a BufferView.  Knows nothing of: prompts, weights.
 
-In a causal model a frame sees its own chunk, earlier chunks of the buffer, and references; a reference sees itself and
-the references before it, `limit` in all, which is what a cache of `limit` frames holds.
+In a causal model a frame sees its own chunk, earlier chunks of the buffer, and the last `limit` references; a reference
+sees itself and the references before it, `limit` in all. So a cache of `limit` - 1 frames is all a stream must keep.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def stream_mask(references: int, frames: int, chunk_frames: int, limit: int, cac
         references: clean frames in this call.
         frames: frames being denoised.
         chunk_frames: frames per chunk.
-        limit: most references a reference sees, itself counted in.
+        limit: most references a frame sees, a reference itself counted in.
         cached: clean frames in the cache.
         device: where to put the mask.
     """
@@ -40,7 +40,7 @@ def stream_mask(references: int, frames: int, chunk_frames: int, limit: int, cac
     chunk = torch.where(place < clean, place, clean + (place - clean) // chunk_frames)
     row, column = place[cached:, None], place[None]
     seen = chunk[cached:, None] >= chunk[None]
-    far = (row < clean) & (row - column >= limit)
+    far = (column < clean) & (row.clamp(max=clean - 1) - column >= limit)
     return seen & ~far
 
 

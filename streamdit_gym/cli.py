@@ -1,0 +1,278 @@
+"""The command line: record, train, evaluate, agent, bench, demo.
+
+Takes: arguments.  Gives: data sets, worlds, agents, scores on disk and on the screen.  Knows nothing of: how they are made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from streamdit_gym.errors import StreamDiTError
+
+World = Annotated[str, tyro.conf.Positional]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Record a data set with a world's simulator; run again to resume."""
+
+    world: World
+    """name of the world, e.g. PushT"""
+    out: Path = Path("recorded/PushT")
+    """folder of the data set"""
+    shards: int = 64
+    """shards in all, those already there counted in"""
+    episodes: int = 32
+    """episodes per shard"""
+    steps: int = 96
+    """steps per episode"""
+    seed: int = 0
+    """the data depend on the seed and nothing else"""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """processes"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a world on a recorded data set: codec, transformer, heads; run again with --resume to go on."""
+
+    world: World
+    """name of the world, e.g. PushT"""
+    data: Path = Path("recorded/PushT")
+    """the data set, see record"""
+    out: Path = Path("runs/PushT")
+    """run folder: config, curves, pictures, checkpoints, and at the end the bundle in world/"""
+    preset: Literal["tiny", "small", "base"] = "small"
+    """size of codec and transformer"""
+    steps: int = 8000
+    """optimizer steps of the transformer; the learning rate ends with them"""
+    codec_steps: int = 4500
+    """optimizer steps of the codec"""
+    head_steps: int = 3000
+    """optimizer steps of the reward head"""
+    clips: int = 32
+    """clips per step of the transformer"""
+    minutes: float | None = None
+    """stop this call after so many minutes; every stage resumes"""
+    resume: bool = False
+    """go on with what is in the run folder"""
+    continue_from: str | None = None
+    """start from the weights of a world (name, folder or Hub id) and keep its codec"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    compile: bool = False
+    """compile the transformer"""
+    prompt_encoder: str | None = None
+    """folder or Hub id of the MiniLM encoder; default: the installed package, else the Hub"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a world on recorded episodes that it was not trained on."""
+
+    world: World
+    """shipped name, folder or Hub id"""
+    data: Path | None = None
+    """a data set; default: the twin records one with a seed of its own"""
+    episodes: int = 32
+    """held-out episodes"""
+    partition: str = "reactive"
+    """how to stream"""
+    json_file: Path | None = None
+    """write the scores here as well"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """Train PPO in an environment, then play it and a random player in the world and in the twin."""
+
+    env: str = "StreamDiT/PushT-Reach-v0"
+    """id to train in"""
+    steps: int = 30_000
+    """environment steps of training; 0 plays the agent already in the folder"""
+    seeds: int = 1
+    """training seeds"""
+    episodes: int = 64
+    """episodes per score"""
+    num_envs: int = 16
+    """environments in one batch"""
+    out: Path = Path("runs/agent")
+    """folder of the agents"""
+    world: str | None = None
+    """world other than the id's own: shipped name, folder or Hub id"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure speed: many environments in one batch, and a preset's transformer alone."""
+
+    world: World = "PushT"
+    """world to step"""
+    envs: tuple[int, ...] = (1, 16)
+    """batch sizes"""
+    steps: int = 50
+    """steps per batch size"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """precision of the transformer"""
+    preset: str | None = None
+    """also time one move of a preset's transformer with random weights, e.g. paper-4b"""
+    partition: str = "reactive"
+    """how to stream"""
+    json_file: Path | None = None
+    """write the figures here as well"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Train PPO in the shipped generated world for a few minutes, then play it there and in the real simulator."""
+
+    out: Path = Path("runs/demo")
+    """folder of the film, the curve and the table"""
+    steps: int = 24_000
+    """environment steps of training"""
+    episodes: int = 64
+    """episodes per score"""
+    world: str = "PushT"
+    """shipped name, folder or Hub id"""
+
+
+Command = Record | Train | Evaluate | Agent | Bench | Demo
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
+    commands = {c.__name__.lower(): c for c in (Record, Train, Evaluate, Agent, Bench, Demo)}
+    command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
+    again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        RUN[type(command)](command)
+    except StreamDiTError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        more = " --resume" if isinstance(command, Train) and not command.resume else ""
+        print(f"\nstopped; what is done is kept. Go on with: {again}{more}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_record(command: Record) -> None:
+    """Record a data set."""
+    from streamdit_gym.data.recorder import RecordConfig, record
+    from streamdit_gym.envs.worlds import simulator_of
+
+    make, starts = simulator_of(command.world)
+    config = RecordConfig(shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers)
+    record(make.spec, make, starts, command.out, config)
+
+
+def run_train(command: Train) -> None:
+    """Train a world."""
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.envs.worlds import spec_of
+    from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.train.train_codec import CodecTraining
+    from streamdit_gym.train.train_heads import HeadTraining
+    from streamdit_gym.train.train_streamdit import StreamDiTTraining
+    from streamdit_gym.train.train_world import WorldTraining, train_world
+    from streamdit_gym.world import World as Bundle
+
+    spec = spec_of(command.world)
+    if not command.resume and list(command.out.glob("*.checkpoint.pt")):
+        raise StreamDiTError("a run is already here", given=command.out, remedy="add --resume to go on with it, or give another --out")
+    config = WorldTraining(
+        preset=command.preset,
+        codec=CodecTraining(steps=command.codec_steps),
+        streamdit=StreamDiTTraining(steps=command.steps, clips=command.clips, compile=command.compile),
+        heads=HeadTraining(steps=command.head_steps),
+    )
+    device = command.device or _device()
+    start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
+    dataset = Dataset(command.data)
+    world = train_world(spec, dataset, MiniLMEncoder(command.prompt_encoder), command.out, config, device, command.minutes, start)
+    print("the time is up; go on with --resume" if world is None else f"the world is in {command.out / 'world'}")
+
+
+def run_evaluate(command: Evaluate) -> None:
+    """Measure a world and print a table."""
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.data.recorder import RecordConfig, record_shard
+    from streamdit_gym.envs.worlds import simulator_of
+    from streamdit_gym.evaluate.fidelity import judge
+    from streamdit_gym.world import World as Bundle
+
+    world = Bundle.from_pretrained(command.world)
+    if command.data is None:
+        make, starts = simulator_of(world.spec.name)
+        fresh = RecordConfig(episodes=command.episodes, steps=64, seed=20_000)
+        print("recording held-out episodes with the twin")
+        held_out = record_shard(world.spec, make, starts, fresh, 0)
+        training = [record_shard(world.spec, make, starts, replace(fresh, episodes=200), i) for i in (1, 2)]
+    else:
+        dataset = Dataset(command.data)
+        held_out, training = dataset.shard(len(dataset) - 1), [dataset.shard(i) for i in range(min(8, len(dataset) - 1))]
+    scores = judge(world, held_out, training, partition=command.partition)
+    print(f"\n{world.spec.name}, partition {scores['partition']}, {scores['episodes']} held-out episodes; PSNR over moving pixels")
+    print("horizon   generated   copy first   codec only    pusher    block    angle")
+    for row in scores["fidelity"]:
+        worse = "   worse than copying" if row["generated_db"] < row["copy_db"] else ""
+        print(
+            f"{row['horizon']:7d}   {row['generated_db']:6.1f} dB   {row['copy_db']:7.1f} dB   {row['codec_db']:7.1f} dB"
+            f"   {row['pusher_px']:4.1f} px   {row['block_px']:3.1f} px   {row['block_degrees']:4.0f}°{worse}"
+        )
+    print(f"action read-back: {100 * scores['readback_generated']:.1f} % on generated, {100 * scores['readback_real']:.1f} % on real frames")
+    _write(command.json_file, scores)
+
+
+def run_agent(command: Agent) -> None:
+    """Train agents and print their scores."""
+    from streamdit_gym.agents.match import match
+
+    match(command.env, command.out, steps=command.steps, seeds=command.seeds, episodes=command.episodes, num_envs=command.num_envs, world=command.world)
+
+
+def run_bench(command: Bench) -> None:
+    """Measure speed."""
+    from streamdit_gym.envs.speed import bench
+
+    figures = bench(
+        command.world, command.envs, command.steps, command.device or _device(), command.dtype, command.partition, command.preset
+    )
+    _write(command.json_file, figures)
+
+
+def run_demo(command: Demo) -> None:
+    """Run the demo."""
+    from streamdit_gym.agents.demo import demo
+
+    demo(command.out, steps=command.steps, episodes=command.episodes, world=command.world)
+
+
+RUN: dict[type, Any] = {
+    Record: run_record, Train: run_train, Evaluate: run_evaluate, Agent: run_agent, Bench: run_bench, Demo: run_demo,
+}  # fmt: skip
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _write(path: Path | None, content: Any) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

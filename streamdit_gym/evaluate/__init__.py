@@ -1,0 +1,1 @@
+"""Measuring a world against its twin."""

@@ -1,0 +1,63 @@
+"""Shared fixtures: a tiny world with random weights, for everything that does not need a trained one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.envs.pusht import SPEC
+from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.presets import preset
+from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.world import Starts, World
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+
+
+def wake(module: torch.nn.Module) -> None:
+    """Give zero-initialised layers random weights, so that nothing is hidden behind a zero."""
+    generator = torch.Generator().manual_seed(7)
+    for parameter in module.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+
+def make_table(phrases: list[str]) -> PromptTable:
+    generator = torch.Generator().manual_seed(3)
+    tokens = torch.randn(len(phrases), 5, 384, generator=generator)
+    mask = torch.ones(len(phrases), 5, dtype=torch.bool)
+    mask[::2, 3:] = False
+    return PromptTable(phrases, tokens * mask[..., None], mask, torch.randn(len(phrases), 384, generator=generator))
+
+
+def make_tiny_world() -> World:
+    torch.manual_seed(1)
+    sizes = preset("tiny")
+    assert sizes.codec is not None
+    codec, model = ConvCodec(sizes.codec), StreamDiT(sizes.model)
+    heads = RewardHead(RewardHeadConfig(state_names=SPEC.state_names, score_names=SPEC.score_names, width=8))
+    for module in (codec, model, heads):
+        wake(module)
+        module.eval().requires_grad_(False)
+    table = make_table([phrase for phrases in SPEC.menu for phrase in phrases[:2]])
+    starts = Starts(latents=torch.randn(6, 8, 8, 8), states=torch.randn(6, 6))
+    return World(spec=SPEC, model=model, codec=codec, heads=heads, table=table, starts=starts, facts={"license": "Apache-2.0"})
+
+
+@pytest.fixture
+def tiny_world() -> World:
+    return make_tiny_world()
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny world saved on disk, as a path that environments can load."""
+    folder = tmp_path_factory.mktemp("bundle") / "tiny"
+    make_tiny_world().save_pretrained(folder)
+    return str(folder)

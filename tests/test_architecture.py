@@ -1,0 +1,78 @@
+"""Imports point downward only, and heavy packages stay in the rooms that own them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = [
+    {"vocabulary", "errors"},
+    {"flow", "data"},
+    {"text", "buffer", "model", "codec", "heads"},
+    {"stream"},
+    {"world", "presets"},
+    {"train"},
+    {"evaluate"},
+    {"envs"},
+    {"agents"},
+    {"cli"},
+]
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def floor_of(room: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def imports() -> list[tuple[str, str, str]]:
+    found = []
+    for folder, prefix in ((ROOT / "streamdit_gym", "streamdit_gym"), (ROOT / "envs", "streamdit_gym.envs"), (ROOT / "agents", "streamdit_gym.agents")):
+        for path in folder.rglob("*.py"):
+            module = ".".join([prefix, *path.relative_to(folder).with_suffix("").parts])
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    found.append((str(path), module, node.module))
+                elif isinstance(node, ast.Import):
+                    found += [(str(path), module, alias.name) for alias in node.names]
+    return found
+
+
+def test_imports_point_downward() -> None:
+    for path, importer, imported in imports():
+        if not imported.startswith("streamdit_gym.") or importer == "streamdit_gym.__init__":
+            continue
+        here, there = room_of(importer), room_of(imported)
+        if here == there:
+            continue
+        assert floor_of(there) < floor_of(here), f"{path}: {here} must not import {there}"
+
+
+def test_only_the_rooms_that_own_them_know_gymnasium_and_sb3() -> None:
+    for path, importer, imported in imports():
+        top, room = imported.split(".")[0], room_of(importer)
+        if top == "gymnasium":
+            assert room in {"envs", "agents"}, path
+        if top == "stable_baselines3":
+            assert room == "agents", path
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import sys, streamdit_gym; print([m for m in ('torch', 'stable_baselines3', 'transformers', 'diffusers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_training_needs_neither_simulators_nor_sb3() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['gym_pusht', 'stable_baselines3', 'cv2', 'gymnasium']));"
+        "import streamdit_gym.train.train_world, streamdit_gym.data.dataset; print('fine')"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.strip() == "fine", done.stderr
