@@ -40,15 +40,16 @@ def prompts(rows: int, frames: int) -> Conditioning:
 def slow_windows(layer: WindowAttention, x: torch.Tensor, frames: int, mask: torch.Tensor | None) -> torch.Tensor:
     """The obvious twin: every pair of tokens, one by one, asks whether they share a window."""
     rows, n = layer.rows, layer.rows**2
-    size = (layer.window[0] or frames, *layer.window[1:])
-    shift = [s // 2 if layer.shifted and s < g else 0 for s, g in zip(size, (frames, rows, rows), strict=True)]
+    size = (min(layer.window[0] or frames, frames), *layer.window[1:])
+    length = frames + -frames % size[0]
+    shift = [s // 2 if layer.shifted and s < g else 0 for s, g in zip(size, (length, rows, rows), strict=True)]
     q, k, v = layer.qkv(x).reshape(len(x), frames, n, 3, layer.heads, -1).unbind(3)
     cosine, sine = rotation(torch.arange(frames), q.shape[-1])
     q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
     places = list(itertools.product(range(frames), range(rows), range(rows)))
 
     def window_of(place: tuple[int, int, int]) -> tuple:
-        moved = [(p - s) % g for p, s, g in zip(place, shift, (frames, rows, rows), strict=True)]
+        moved = [(p - s) % g for p, s, g in zip(place, shift, (length, rows, rows), strict=True)]
         wrapped = [p < s for p, s in zip(place, shift, strict=True)]
         return (*(m // s for m, s in zip(moved, size, strict=True)), *wrapped)
 
@@ -63,19 +64,20 @@ def slow_windows(layer: WindowAttention, x: torch.Tensor, frames: int, mask: tor
 
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("window", [(2, 2, 2), (4, 2, 4), (0, 2, 2), (0, 4, 4)], ids=str)
+@pytest.mark.parametrize("frames", [4, 5])
 @pytest.mark.parametrize("causal", [False, True])
-def test_window_attention_equals_the_slow_twin(window: tuple[int, int, int], shifted: bool, causal: bool) -> None:
+def test_window_attention_equals_the_slow_twin(window: tuple[int, int, int], shifted: bool, causal: bool, frames: int) -> None:
     layer = WindowAttention(16, 2, 4, window, shifted)
-    x = torch.randn(2, 4, 16, 16)
-    mask = torch.ones(4, 4, dtype=torch.bool).tril() if causal else None
-    found, _ = layer(x, rotation(torch.arange(4), 8), mask, None, None)
-    torch.testing.assert_close(found, slow_windows(layer, x, 4, mask), atol=1e-5, rtol=1e-4)
+    x = torch.randn(2, frames, 16, 16)
+    mask = torch.ones(frames, frames, dtype=torch.bool).tril() if causal else None
+    found, _ = layer(x, rotation(torch.arange(frames), 8), mask, None, None)
+    torch.testing.assert_close(found, slow_windows(layer, x, frames, mask), atol=1e-5, rtol=1e-4)
 
 
-def test_frames_that_do_not_fit_the_windows_are_refused() -> None:
-    layer = WindowAttention(16, 2, 4, (4, 2, 2), False)
-    with pytest.raises(PartitionError, match="multiples"):
-        layer(torch.randn(1, 6, 16, 16), rotation(torch.arange(6), 8), None, None, None)
+@pytest.mark.parametrize("sizes", [(16, 2, 4, (0, 3, 4)), (18, 4, 4, (0, 4, 4))])
+def test_sizes_that_do_not_fit_each_other_are_refused(sizes: tuple) -> None:
+    with pytest.raises(PartitionError, match="do not fit"):
+        WindowAttention(*sizes, False)
 
 
 def test_patches_are_put_back() -> None:

@@ -63,10 +63,18 @@ class WindowAttention(nn.Module):
         rows: token rows (= columns) of a frame.
         window: window size on the frame, row and column axis; a frame size of 0 means all frames.
         shifted: whether this layer shifts by half a window.
+
+    Raises:
+        PartitionError: if windows do not divide the frame, or heads the width.
     """
 
     def __init__(self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool) -> None:
         super().__init__()
+        if any(rows % part for part in window[1:]) or width % (2 * heads):
+            raise PartitionError(
+                "the model's sizes do not fit each other", given=f"{rows} token rows, window {window}, width {width}, {heads} heads",
+                allowed="window rows and columns that divide the token rows; a width that 2 x heads divides", remedy="change the configuration",
+            )  # fmt: skip
         self.heads, self.rows, self.window, self.shifted = heads, rows, window, shifted
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -112,23 +120,23 @@ class WindowAttention(nn.Module):
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        grid = (q.shape[1], self.rows, self.rows)
-        window = (self.window[0] or grid[0], *self.window[1:])
-        window = (min(window[0], grid[0]), *window[1:])
-        if any(size % part for size, part in zip(grid, window, strict=True)):
-            raise PartitionError(
-                "the frames do not fit the model's windows", given=f"{grid[0]} frames of {self.rows} x {self.rows} tokens",
-                allowed=f"multiples of {window}", remedy="choose K + N c as a multiple of the window's frames",
-            )  # fmt: skip
+        frames, rows = q.shape[1], self.rows
+        window = (min(self.window[0] or frames, frames), *self.window[1:])
+        padding = -frames % window[0]  # frames that nobody sees fill the last window up
+        if padding:
+            seen = torch.ones(frames, frames, dtype=torch.bool, device=q.device) if mask is None else mask
+            mask = functional.pad(functional.pad(seen, (0, padding), value=False), (0, 0, 0, padding), value=True)
+            q, k, v = (functional.pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
+        grid = (frames + padding, rows, rows)
         shift = tuple(part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True))
         allowed = window_mask(grid, window, shift, mask).to(q.device)
         laid = []
         for part in (q, k, v):
-            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=self.rows).roll([-s for s in shift], (1, 2, 3))
+            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=rows).roll([-s for s in shift], (1, 2, 3))
             laid.append(rearrange(to_windows(part, window), "(b n) t (g d) -> b n g t d", b=len(q), g=self.heads))
         y = functional.scaled_dot_product_attention(*laid, attn_mask=allowed[None, :, None])
         y = rearrange(
             y, "b (F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
-            F=grid[0] // window[0], H=grid[1] // window[1], f=window[0], h=window[1], w=window[2],
+            F=grid[0] // window[0], H=rows // window[1], f=window[0], h=window[1], w=window[2],
         )  # fmt: skip
-        return rearrange(y.roll(shift, (1, 2, 3)), "b f h w d -> b f (h w) d")
+        return rearrange(y.roll(shift, (1, 2, 3)), "b f h w d -> b f (h w) d")[:, :frames]

@@ -1,0 +1,175 @@
+"""The engine and its sessions: rows are independent, prompts act when they should, states come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import make_table, wake
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.session import Session
+from streamdit_gym.stream.views import cached_view
+
+CONFIG = StreamDiTConfig(width=32, depth=2, heads=2)
+CUTS = ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s2", "K2N3c1s1"]
+
+
+def engine_of(cut: str, config: StreamDiTConfig = CONFIG, **settings: object) -> Engine:
+    torch.manual_seed(0)
+    model = StreamDiT(config)
+    wake(model)
+    return Engine(model.eval(), make_table([f"phrase {i}" for i in range(6)]), Partition.parse(cut), **settings)  # type: ignore[arg-type]
+
+
+def begin(engine: Engine, rows: int = 3, seed: int = 0, frames: int = 2) -> Session:
+    latents = torch.randn(rows, frames, 8, 8, 8, generator=torch.Generator().manual_seed(seed))
+    generators = [torch.Generator().manual_seed(100 * seed + i) for i in range(rows)]
+    return engine.start(latents, torch.zeros(rows, frames, dtype=torch.long), generators)
+
+
+def run(engine: Engine, session: Session, prompts: list[list[int]]) -> torch.Tensor:
+    return torch.cat([engine.tick(session, torch.tensor(p)) for p in prompts], 1)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_the_same_noise_and_prompts_give_the_same_frames(cut: str) -> None:
+    engine, prompts = engine_of(cut), [[1, 2, 3], [4, 5, 0], [1, 1, 1]]
+    first = run(engine, begin(engine), prompts)
+    assert (first == run(engine, begin(engine), prompts)).all()
+    assert first.std() > 0.1
+    assert not (first == run(engine, begin(engine, seed=1), prompts)).all()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_rows_do_not_touch_each_other(cut: str) -> None:
+    engine = engine_of(cut)
+    together = run(engine, begin(engine), [[1, 2, 3], [4, 5, 0]] * 3)
+    changed = run(engine, begin(engine), [[1, 5, 3], [4, 2, 0]] * 3)
+    assert (together[[0, 2]] == changed[[0, 2]]).all()
+    assert not (together[1] == changed[1]).all()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_prompt_acts_exactly_when_its_latency_says(cut: str) -> None:
+    """The first chunk that may differ is the one the prompt was born with: N - 1 chunks later."""
+    engine = engine_of(cut)
+    c, late = engine.partition.chunk_frames, engine.partition.latency_frames
+    prompts = [[1, 1, 1]] * 8
+    other = [*prompts[:2], [3, 3, 3], *prompts[3:]]
+    same = (run(engine, begin(engine), prompts) == run(engine, begin(engine), other)).flatten(2).all(-1).all(0)
+    first = 2 * c + late
+    assert same[:first].all()
+    assert not same[first : first + c].any()
+
+
+def test_with_the_papers_prompt_scope_a_prompt_acts_on_everything_begun() -> None:
+    engine = engine_of("K4N4c1s1", prompt_scope="buffer")
+    prompts = [[1, 1, 1]] * 6
+    other = [*prompts[:2], [3, 3, 3], *prompts[3:]]
+    same = (run(engine, begin(engine), prompts) == run(engine, begin(engine), other)).flatten(2).all(-1).all(0)
+    assert same[:2].all()
+    assert not same[2]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_resetting_a_row_leaves_the_others_bit_equal(cut: str) -> None:
+    engine = engine_of(cut)
+    kept, reset = begin(engine), begin(engine)
+    for session in (kept, reset):
+        run(engine, session, [[1, 2, 3]] * 2)
+    reset.write([1], begin(engine, rows=1, seed=5))
+    plain, after = run(engine, kept, [[2, 2, 2]] * 3), run(engine, reset, [[2, 2, 2]] * 3)
+    assert (plain[[0, 2]] == after[[0, 2]]).all()
+    fresh = run(engine, begin(engine, rows=1, seed=5), [[2]] * 3)
+    torch.testing.assert_close(after[1:2], fresh, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_saved_session_goes_on_bit_equal(cut: str) -> None:
+    engine = engine_of(cut)
+    session = begin(engine)
+    run(engine, session, [[1, 2, 3]] * 2)
+    saved = session.state_dict()
+    first = run(engine, session, [[4, 4, 4]] * 3)
+    session.load_state_dict(saved)
+    assert (run(engine, session, [[4, 4, 4]] * 3) == first).all()
+    other = begin(engine, seed=9)
+    other.load_state_dict(saved)
+    assert (run(engine, other, [[4, 4, 4]] * 3) == first).all()
+
+
+@pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N1c1s2", "K4N1c2s1", "K2N1c1s1"])
+def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str) -> None:
+    """The slow twin of a stream with chunks of N = 1: all clean frames so far in one call, nothing kept."""
+    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references))
+    partition = engine.partition
+    c, s = partition.chunk_frames, partition.micro_steps
+    session = begin(engine, frames=6)
+    history, born = session.references.clone(), session.reference_prompts.clone()
+    noise = [torch.Generator() for _ in range(3)]
+    for generator, own in zip(noise, session.generators, strict=True):
+        generator.set_state(own.get_state())
+    for move in range(5):
+        prompts = torch.tensor([move % 6, 2, 3])
+        fast = engine.tick(session, prompts)
+        x = torch.stack([torch.randn(c, 8, 8, 8, generator=g) for g in noise])
+        index = torch.cat([born[:, 1:], prompts[:, None].expand(-1, c)], 1)
+        for k in range(s):
+            clean = history[:, 1:]
+            view = cached_view(
+                clean, torch.ones(clean.shape[:2]), x, torch.full((3, c), k / s), history[:, :1], torch.ones(3, 1),
+                cached=0, chunk_frames=c, limit=partition.references,
+            )  # fmt: skip
+            with torch.no_grad():
+                found, _ = engine.model(view, engine.table.conditioning(index))
+            x = x + found[:, -c:] / s
+        torch.testing.assert_close(fast, x, atol=1e-4, rtol=1e-3)
+        history, born = torch.cat([history, fast], 1), torch.cat([born, prompts[:, None].expand(-1, c)], 1)
+
+
+@pytest.mark.parametrize("config", [replace(CONFIG, causal=False), replace(CONFIG, window=(2, 2, 2), causal=False)])
+def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig) -> None:
+    engine = engine_of("K4N2c1s1", config)
+    assert not engine.cached
+    session = begin(engine)
+    assert session.cache is None
+    assert run(engine, session, [[1, 2, 3]] * 4).isfinite().all()
+    with pytest.raises(PartitionError, match="cached=False"):
+        engine_of("K4N2c1s1", config, cached=True)
+
+
+def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
+    engine = engine_of("K4N1c1s1", replace(CONFIG, reference_time=0.9))
+    first = run(engine, begin(engine), [[1, 2, 3]] * 3)
+    assert (first == run(engine, begin(engine), [[1, 2, 3]] * 3)).all()
+
+
+def test_a_session_does_not_grow() -> None:
+    engine = engine_of("K4N4c1s1")
+    session = begin(engine)
+
+    def numbers() -> int:
+        assert session.cache is not None
+        return session.references.numel() + session.buffer.latents.numel() + session.cache.pairs.numel()
+
+    run(engine, session, [[1, 2, 3]] * 2)
+    size = numbers()
+    run(engine, session, [[1, 2, 3]] * 50)
+    assert numbers() == size
+
+
+@pytest.mark.parametrize("cut", ["K0N1c1s1", "K9N1c1s1"])
+def test_partitions_that_do_not_fit_the_model_are_refused(cut: str) -> None:
+    with pytest.raises(PartitionError, match="1 to 4 references"):
+        engine_of(cut)
+
+
+def test_start_latents_of_another_shape_are_refused() -> None:
+    engine = engine_of("K4N1c1s1")
+    with pytest.raises(ShapeError, match="start latents"):
+        engine.start(torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator()] * 2)
