@@ -25,6 +25,7 @@ UNITS_PER_PX = TABLE / SIZE
 STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a step once it is moving
 MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
 PUSHER_RADIUS_UNITS = 15.0
+BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 TOUCH_PX = 0.5
 
 # stay, then the eight directions clockwise from up; (x, y) with y pointing down the picture
@@ -226,7 +227,12 @@ class PushTSimulator:
 
     def _begin(self, state: list[float]) -> UInt8[np.ndarray, "64 64 3"]:
         self._begun, self._taken = list(state), []
-        large, self._info = self._env.reset(options={"reset_to_state": state})
+        x, y, angle = state[2:]
+        # gym-pusht sets the block's angle after its place, which turns it about its centre of gravity: undo the shift
+        lever_x, lever_y = BLOCK_CENTRE_UNITS
+        x += np.cos(angle) * lever_x - np.sin(angle) * lever_y - lever_x
+        y += np.sin(angle) * lever_x + np.cos(angle) * lever_y - lever_y
+        large, self._info = self._env.reset(options={"reset_to_state": [*state[:2], x, y, angle]})
         self._coverage = float(self._env._get_coverage())
         return self._picture(large)
 

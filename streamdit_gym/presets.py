@@ -37,11 +37,11 @@ PRESETS = {
     "small": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=192, depth=6, heads=6)),
     # worlds that are trained and run on a GPU
     "base": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=384, depth=10, heads=12)),
-    # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about 4.2 billion weights
+    # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about 4 billion weights
     "paper-4b": Preset(
         codec=None,
         model=StreamDiTConfig(
-            channels=16, grid=64, patch=2, width=2816, depth=30, heads=22, text_width=4096, window=(4, 16, 16), causal=False,
+            channels=16, grid=64, patch=2, width=2560, depth=28, heads=20, text_width=4096, window=(4, 16, 16), causal=False,
             references=0,
         ),
     ),

@@ -1,0 +1,167 @@
+"""The real simulator, recording and reading data sets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamdit_gym.data.dataset import Dataset, read_video, write_video
+from streamdit_gym.data.recorder import RecordConfig, record, record_shard
+from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, UNSEEN_PHRASES, PushTSimulator, nearest_move
+from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
+
+CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recorded")
+    record(SPEC, PushTSimulator, STARTS, path, CONFIG)
+    return path
+
+
+def test_a_recording_holds_everything(folder: Path) -> None:
+    dataset = Dataset(folder)
+    assert len(dataset) == 2
+    shard = dataset.shard(0)
+    assert shard.frames.shape == (2, 6, 64, 64, 3)
+    assert shard.actions.shape == shard.prompts.shape == (2, 5)
+    assert shard.states.shape == (2, 6, 6)
+    assert shard.scores.shape == (2, 6, 4)
+    assert shard.rewards.shape == (2, 5, 2)
+    for action, prompt in zip(shard.actions.flat, shard.prompts.flat, strict=True):
+        assert dataset.phrases[prompt] in SPEC.menu[action]
+
+
+def test_rewards_are_what_the_world_file_says(folder: Path) -> None:
+    shard = Dataset(folder).shard(1)
+    for column, name in enumerate(sorted(SPEC.tasks)):
+        task = SPEC.tasks[name]
+        potential = shard.scores[..., SPEC.score_names.index(task.potential)]
+        success = shard.scores[:, 1:, SPEC.score_names.index(task.success)] > task.threshold
+        np.testing.assert_allclose(shard.rewards[..., column], task.scale * np.diff(potential) + task.bonus * success, atol=1e-5)
+
+
+def test_a_shard_depends_on_the_seed_alone(folder: Path) -> None:
+    again = record_shard(SPEC, PushTSimulator, STARTS, CONFIG, 1)
+    stored = Dataset(folder).shard(1)
+    for name in ("frames", "actions", "prompts", "states", "scores"):
+        assert (getattr(again, name) == getattr(stored, name)).all(), f"{name}: video and arrays are lossless"
+    other = record_shard(SPEC, PushTSimulator, STARTS, replace(CONFIG, seed=1), 1)
+    assert not (other.states == stored.states).all()
+
+
+def test_recording_resumes_and_keeps_whole_shards(folder: Path, tmp_path: Path) -> None:
+    record(SPEC, PushTSimulator, STARTS, tmp_path, replace(CONFIG, shards=1))
+    stamp = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
+    (tmp_path / "shard-00001.part.npz").write_bytes(b"cut")
+    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == stamp
+    assert (Dataset(tmp_path).shard(1).states == Dataset(folder).shard(1).states).all()
+
+
+def test_other_settings_never_mix_into_a_data_set(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="seed"):
+        record(SPEC, PushTSimulator, STARTS, folder, replace(CONFIG, seed=5))
+    assert json.loads((folder / "meta.json").read_text())["seed"] == 0
+
+
+def test_broken_data_sets_say_so(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="streamdit-gym record"):
+        Dataset(tmp_path / "nowhere")
+    (tmp_path / "meta.json").write_text((folder / "meta.json").read_text())
+    with pytest.raises(DatasetError, match="whole shard"):
+        Dataset(tmp_path)
+    (tmp_path / "shard-00000.npz").write_bytes((folder / "shard-00000.npz").read_bytes())
+    (tmp_path / "shard-00000.mkv").write_bytes((folder / "shard-00000.mkv").read_bytes()[:200])
+    with pytest.raises(DatasetError, match="shard-00000"):
+        Dataset(tmp_path).shard(0)
+
+
+def test_video_is_lossless(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "v.mkv", frames)
+    assert (read_video(tmp_path / "v.mkv") == frames).all()
+
+
+def test_moves_move_the_pusher_as_they_say() -> None:
+    simulator = PushTSimulator()
+    rng = np.random.default_rng(3)
+    for action, (x, y) in enumerate(MOVES):
+        simulator.reset(rng, "uniform")
+        simulator._begin([256.0, 256.0, 100.0, 420.0, 0.0])
+        before = simulator.state()
+        for _ in range(3):
+            frame = simulator.step(action)
+        moved = simulator.state()[:2] - before[:2]
+        assert (np.sign(np.round(moved)) == (x, y)).all()
+        assert frame.shape == (64, 64, 3)
+        assert frame.dtype == np.uint8
+
+
+def test_touching_is_reaching() -> None:
+    simulator = PushTSimulator()
+    simulator._begin([256.0, 100.0, 256.0, 300.0, 0.0])
+    assert simulator.scores()[2] == 0
+    for _ in range(20):
+        simulator.step(5)
+    assert simulator.scores()[2] == 1
+    assert simulator.scores()[0] > -0.5
+
+
+def test_the_goal_pose_is_success_and_perfect_potential() -> None:
+    simulator = PushTSimulator()
+    simulator._begin([50.0, 50.0, 256.0, 256.0, np.pi / 4])
+    _, push, _, pushed = simulator.scores()
+    assert pushed == 1
+    assert abs(push) < 0.1
+
+
+def test_a_saved_simulator_comes_back() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(0)
+    simulator.reset(rng, "near_goal")
+    for action in (1, 3, 3, 5):
+        simulator.step(action)
+    saved = simulator.save()
+    first = simulator.step(4)
+    simulator.step(2)
+    simulator.restore(saved)
+    assert (simulator.step(4) == first).all()
+
+
+def test_explorers_are_mixed_and_touch_the_block() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(1)
+    touched, used = 0, set()
+    for _ in range(10):
+        simulator.reset(rng, "uniform")
+        for _ in range(30):
+            action = simulator.explore(rng)
+            used.add(action)
+            simulator.step(action)
+            touched += simulator.scores()[2] > 0
+    assert used == set(range(9))
+    assert touched > 20
+
+
+def test_bad_moves_and_starts_are_refused() -> None:
+    simulator = PushTSimulator()
+    with pytest.raises(UnknownNameError, match="near_goal"):
+        simulator.reset(np.random.default_rng(0), "near-goal")
+    simulator.reset(np.random.default_rng(0))
+    with pytest.raises(ActionError, match="0..8"):
+        simulator.step(9)
+
+
+def test_the_nearest_move_points_along_the_offset() -> None:
+    assert [nearest_move(np.array(o)) for o in ([0.0, 0.0], [0.0, -90.0], [90.0, -90.0], [90.0, 5.0])] == [0, 1, 2, 3]
+
+
+def test_no_unseen_phrase_is_in_the_menu() -> None:
+    spoken = {phrase for phrases in SPEC.menu for phrase in phrases}
+    assert len(spoken) == sum(len(p) for p in SPEC.menu), "no phrase means two actions"
+    assert not spoken & {phrase for phrases in UNSEEN_PHRASES for phrase in phrases}
+    assert min(len(p) for p in SPEC.menu) >= 40
