@@ -30,6 +30,15 @@ def velocity(clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"
     return clean - (1 - S_MIN) * noise
 
 
+def linear_estimate(at: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"]) -> Float[Tensor, "b f c h w"]:
+    """Return the best linear guess of X1 from X_t for data of unit variance: t X_t / (t^2 + (1 - t)^2).
+
+    It is 0 at t = 0, where X_t says nothing, and X_t itself at t = 1.
+    """
+    t = _wide(times)
+    return at * (t / (t.square() + (1 - t).square()))
+
+
 def velocity_of_clean(
     clean: Float[Tensor, "b f c h w"], at: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"], floor: float = 0.0
 ) -> Float[Tensor, "b f c h w"]:

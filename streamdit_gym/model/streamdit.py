@@ -3,7 +3,8 @@
 Takes: a BufferView and its Conditioning.  Gives: the velocity of every frame.  Knows nothing of: streams, codecs.
 
 The network predicts the clean latent as a change of the frame before it, which is where almost all of the next frame
-already is; the velocity follows from that prediction (docs/decisions/0002).
+already is; the velocity follows from that prediction. It is fed the best linear guess of each clean latent instead of
+the noisy latent itself, so that pure noise comes in as nothing (docs/decisions/0002).
 Source: StreamDiT (arXiv 2507.03745), section 3.3.
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamdit_gym.errors import PartitionError
-from streamdit_gym.flow.path import velocity_of_clean
+from streamdit_gym.flow.path import linear_estimate, velocity_of_clean
 from streamdit_gym.model.block import Block
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.patchify import patchify, unpatchify
@@ -80,7 +81,7 @@ class StreamDiT(nn.Module):
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, patch_width)
-        self.carry = nn.Linear(width, config.channels)
+        self.carry = nn.Linear(width, 2 * config.channels)
         for layer in (self.final_modulation, self.final, self.carry):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -117,7 +118,8 @@ class StreamDiT(nn.Module):
                 allowed=f"(0, {self.config.rows}, {self.config.rows})", remedy="stream without the cache",
             )  # fmt: skip
         config = self.config
-        x = self.embed(torch.cat([patchify(view.latents, config.patch), patchify(view.before, config.patch)], -1))
+        own, before = linear_estimate(view.latents, view.times), linear_estimate(view.before, view.before_times)
+        x = self.embed(torch.cat([patchify(own, config.patch), patchify(before, config.patch)], -1))
         x = x + self.place.to(x.dtype)
         table = self._embed_prompts(prompts)
         times = torch.cat([sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1)
@@ -134,8 +136,8 @@ class StreamDiT(nn.Module):
             pairs.append(torch.stack(pair, dim=2))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
         change = self.final(torch.addcmul(shift, self.final_norm(x), 1 + scale))
-        kept = view.before_times[..., None] * (1 + self.carry(condition).float())
-        clean = kept[..., None, None] * view.before + unpatchify(change.float(), config.patch, config.rows)
+        keep_before, keep_own = self.carry(condition).float()[..., None, None].chunk(2, dim=2)
+        clean = (1 + keep_before) * before + keep_own * own + unpatchify(change.float(), config.patch, config.rows)
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 
     def _embed_prompts(self, prompts: Conditioning) -> Conditioning:

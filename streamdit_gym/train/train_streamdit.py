@@ -62,8 +62,8 @@ class StreamDiTTraining:
     steps: int = 20000
     clips: int = 32
     clip_frames: int = 8
-    partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.08), ("K4N4c1s1", 0.12), ("K0N1c8s1", 0.05))
-    start_share: float = 0.6
+    partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.04), ("K4N4c1s1", 0.08), ("K0N1c8s1", 0.03))
+    start_share: float = 0.9
     moving: float = 2.0
     moving_level: float = 0.1
     reference_noise: float = 0.1
@@ -76,7 +76,7 @@ class StreamDiTTraining:
     other_rate: float = 1.5e-3
     cooldown: float = 0.3
     decay: float = 0.999
-    velocity_floor: float = 0.1
+    velocity_floor: float = 0.3
     compile: bool = False
 
 

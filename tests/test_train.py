@@ -1,0 +1,228 @@
+"""Training: it learns, it resumes, Ctrl-C loses nothing, and the loss is what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_table, wake
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
+from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
+from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.train_codec import CodecTraining, background, train_codec
+from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
+from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
+from streamdit_gym.train.train_world import WorldTraining, train_world
+from streamdit_gym.world import World
+
+TINY = StreamDiTConfig(width=64, depth=2, heads=2)
+FAST = StreamDiTTraining(steps=30, clips=4, clip_frames=4, own_from=0.0)
+
+
+def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
+    """A world so simple that it must be learned: a bright cell that goes right with prompt 0 and left with prompt 1."""
+    rng = np.random.default_rng(0)
+    latents = torch.zeros(episodes, length, 8, 8, 8)
+    prompts = torch.from_numpy(rng.integers(2, size=(episodes, length)))
+    for e in range(episodes):
+        place = int(rng.integers(8))
+        for f in range(length):
+            if f:
+                place = (place + (1 if prompts[e, f] == 0 else -1)) % 8
+            latents[e, f, :, 4, place] = 2.0
+    prompts[:, 0] = -1
+    states = torch.zeros(episodes, length, 1)
+    return LatentEpisodes(latents=latents.half(), prompts=prompts, states=states, scores=states)
+
+
+def trainer_of(config: StreamDiTTraining = FAST, seed: int = 0) -> StreamDiTTrainer:
+    torch.manual_seed(seed)
+    model = StreamDiT(TINY)
+    wake(model)
+    return StreamDiTTrainer(model, moving_square(), make_table(["right", "left"]), config, "cpu")
+
+
+def test_the_transformer_can_learn_a_world() -> None:
+    trainer = trainer_of(replace(FAST, clips=8, partitions=(), prompt_dropout=0.0, own_references=0.0, matrix_rate=1e-2))
+    first = np.mean([trainer.step(i / 150) for i in range(5)])
+    last = np.mean([trainer.step(i / 150) for i in range(5, 150)][-10:])
+    assert last < 0.25 * first
+
+
+@pytest.mark.parametrize("cut", ["K4N2c1s1", "K4N4c1s1", "K0N1c8s1", "K4N2c2s1"])
+def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
+    trainer = trainer_of()
+    trainer.buffer_loss(Partition.parse(cut)).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_own_references_start_real_and_are_d_predictions_deep() -> None:
+    trainer = trainer_of()
+    clips, index = trainer.episodes.clips(3, 6, trainer.generator)
+    clips = clips.float()
+    prompts = trainer.table.conditioning(torch.cat([index[:, :-1], index[:, 1:]], 1))
+    torch.manual_seed(0)
+    one = trainer._own_references(clips, prompts, 1)
+    two = trainer._own_references(clips, prompts, 2)
+    assert (one[:, 0] == clips[:, 0]).all()
+    assert not (one[:, 1] == clips[:, 1]).all()
+    # frame 1 is predicted from the real frame 0 in every pass; frame 2 from a predicted frame 1 only from pass 2 on
+    torch.testing.assert_close(one[:, 1], two[:, 1], atol=2e-2, rtol=2e-2)
+    assert (one[:, 2] - two[:, 2]).abs().max() > 1e-3
+
+
+def test_dropped_prompts_and_rows_are_right() -> None:
+    trainer = trainer_of(replace(FAST, prompt_noise=0.0, prompt_dropout=0.0))
+    index = torch.tensor([[-1, 1, 0], [1, 1, -1]])
+    found = trainer._prompts(index)
+    given = trainer.table.pooled[found.index.clamp_min(0)]
+    expected = trainer.table.pooled[index.clamp_min(0)]
+    assert ((given == expected).all(-1) | (index < 0)).all()
+    assert ((found.index < 0) == (index < 0)).all()
+    dropped = trainer_of(replace(FAST, prompt_dropout=1.0))._prompts(index)
+    assert (dropped.index < 0).all()
+
+
+def test_moving_latents_weigh_more() -> None:
+    trainer = trainer_of(replace(FAST, moving=3.0, moving_level=0.1))
+    before = torch.zeros(1, 1, 8, 8, 8)
+    after = before.clone()
+    after[..., 2, 5] = 1.0
+    weight = trainer._weight(after, before)
+    assert weight[0, 0, 0, 2, 5] == 4
+    assert weight.sum() == 63 + 4
+
+
+def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
+    arguments = (moving_square(), make_table(["right", "left"]))
+    model = StreamDiT(TINY)
+    train_streamdit(model, *arguments, replace(FAST, steps=6), tmp_path, "cpu")
+    other = StreamDiT(TINY)
+    train_streamdit(other, *arguments, replace(FAST, steps=6), tmp_path, "cpu")
+    for key, value in model.state_dict().items():
+        assert (value == other.state_dict()[key]).all(), "a finished stage is only read back"
+    train_streamdit(other, *arguments, replace(FAST, steps=9), tmp_path, "cpu")
+    assert torch.load(tmp_path / "streamdit.checkpoint.pt", weights_only=True)["step"] == 9
+    assert list((tmp_path / "curves" / "streamdit").iterdir())
+    with pytest.raises(StreamDiTError, match="another run folder"):
+        train_streamdit(StreamDiT(replace(TINY, width=32)), *arguments, FAST, tmp_path, "cpu")
+
+
+def test_ctrl_c_keeps_the_step_at_hand(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    stage = Stage(tmp_path, "stage", {"layer": layer})
+    with pytest.raises(KeyboardInterrupt):
+        for step in stage.steps(Budget(steps=100)):
+            layer.weight.data.fill_(float(step))
+            if step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+    again = torch.nn.Linear(2, 2)
+    resumed = Stage(tmp_path, "stage", {"layer": again})
+    assert resumed.step == 5
+    assert not resumed.finished
+    assert (again.weight == 4).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_minutes_end_a_call_and_leave_the_stage_unfinished(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "stage", {})
+    assert len(list(stage.steps(Budget(steps=1000, minutes=0.0)))) == 1
+    assert not stage.finished
+
+
+def test_the_average_follows_the_weights() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(0.0)
+    average = Average(layer, 0.9)
+    layer.weight.data.fill_(1.0)
+    slow = 0.0
+    for i in range(1, 30):
+        average.update(layer)
+        slow += (1 - slow) * (1 - min(0.9, (1 + i) / (10 + i)))
+    average.copy_to(layer)
+    assert layer.weight.item() == pytest.approx(slow, abs=1e-5)
+
+
+def test_the_background_is_what_is_there_most_of_the_time() -> None:
+    frames = np.full((9, 4, 4, 3), 255, np.uint8)
+    frames[:4, 1, 1] = 0
+    assert (background(frames) == 255).all()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("recorded")
+    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=4, steps=16))
+    return Dataset(folder)
+
+
+def test_the_codec_can_learn_frames(recorded: Dataset, tmp_path: Path) -> None:
+    frames = recorded.shard(0).frames.reshape(-1, 64, 64, 3)
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
+    config = CodecTraining(steps=60, batch=16, learning_rate=4e-3)
+
+    def error() -> float:
+        with torch.no_grad():
+            given = torch.from_numpy(frames[::8])[None]
+            return (codec.eval().decode(codec.encode(given)).float() - given).abs().mean().item()
+
+    before = error()
+    assert train_codec(codec, frames, frames, config, tmp_path, "cpu")
+    assert error() < 0.3 * before
+
+
+def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    latents = torch.randn(8, 16, 8, 8, 8)
+    states = latents[:, :, :2].mean((3, 4)) * 30 + 5
+    scores = torch.stack([states[..., 0], (states[..., 1] > 5).float()], -1)
+    episodes = LatentEpisodes(latents=latents.half(), prompts=torch.zeros(8, 16, dtype=torch.long), states=states, scores=scores)
+    heads = RewardHead(RewardHeadConfig(width=16, state_names=("x", "y"), score_names=("potential_a", "success_a")))
+    before = head_errors(heads, episodes, "cpu")["x_error"]
+    assert train_heads(heads, episodes, HeadTraining(steps=150, batch=64, noise=0.0), tmp_path, "cpu")
+    errors = head_errors(heads, episodes, "cpu")
+    assert errors["x_error"] < 0.5 * before
+    assert errors["success_a_accuracy"] > 0.75
+
+
+class NoEncoder:
+    """Random but fixed embeddings: the pipeline does not care which encoder it is."""
+
+    name, width = "random", 384
+
+    def encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        table = make_table(texts)
+        return table.tokens, table.mask, table.pooled
+
+
+def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -> None:
+    config = WorldTraining(
+        preset="tiny", codec=CodecTraining(steps=3, batch=4), streamdit=replace(FAST, steps=3), heads=HeadTraining(steps=3, batch=8)
+    )
+    assert train_world(SPEC, recorded, NoEncoder(), tmp_path, config, "cpu", minutes=0.0) is None, "no time even for the codec"
+    assert not (tmp_path / "world").exists()
+    world = train_world(SPEC, recorded, NoEncoder(), tmp_path, config, "cpu")
+    assert world is not None
+    again = World.from_pretrained(tmp_path / "world")
+    assert again.table.phrases[0] == "stay"
+    assert len(again.starts.latents) == 4, "the held-out episodes lend no starts"
+    assert again.facts["heads_on_held_out_real_frames"]["success_reach_accuracy"] >= 0
+    more = train_world(SPEC, recorded, NoEncoder(), tmp_path / "more", config, "cpu", continue_from=again)
+    assert more is not None
+    for key, value in again.codec.state_dict().items():
+        assert (value == more.codec.state_dict()[key]).all(), "the codec is kept"
+    with pytest.raises(DatasetError, match="another world"):
+        train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder(), tmp_path, config, "cpu")
