@@ -16,6 +16,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env.vec_monitor import VecMonitor
+from tqdm import tqdm
 
 import streamdit_gym
 from streamdit_gym.agents.features import WorldEyes
@@ -74,16 +75,26 @@ def make_venv(env: str, num_envs: int, *, world: str | None = None, **settings: 
 
 
 class Curve(BaseCallback):
-    """Keeps the return of every finished episode with the step it ended at."""
+    """Keeps the return of every finished episode with the step it ended at, and shows a progress bar.
 
-    def __init__(self) -> None:
+    Args:
+        steps: environment steps in all.
+        progress: whether to show the bar.
+    """
+
+    def __init__(self, steps: int, progress: bool) -> None:
         super().__init__()
         self.points: list[tuple[int, float]] = []
+        self.bar = tqdm(total=steps, desc="PPO", unit="step", disable=not progress)
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             if "episode" in info:
                 self.points.append((self.num_timesteps, float(info["episode"]["r"])))
+        self.bar.update(self.training_env.num_envs)
+        if self.points and self.n_calls % 20 == 0:
+            recent = [value for _, value in self.points[-50:]]
+            self.bar.set_postfix_str(f"return of the last {len(recent)} episodes {sum(recent) / len(recent):.2f}")
         return True
 
 
@@ -109,9 +120,10 @@ def train_agent(config: AgentTraining, folder: Path, *, progress: bool = True, *
         learning_rate=lambda left: config.learning_rate * left, ent_coef=config.entropy, seed=config.seed, device="cpu",
         policy_kwargs={"net_arch": [config.width, config.width], "activation_fn": torch.nn.Tanh},
     )  # fmt: skip
-    curve = Curve()
+    curve = Curve(config.steps, progress)
     try:
-        agent.learn(config.steps, callback=curve, progress_bar=progress)
+        with curve.bar:
+            agent.learn(config.steps, callback=curve)
     except KeyboardInterrupt:
         print(f"stopped after {agent.num_timesteps} steps; what is learned is kept in {folder}")
     agent.save(folder / "agent.zip")

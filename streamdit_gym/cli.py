@@ -85,6 +85,8 @@ class Evaluate:
     """held-out episodes"""
     partition: str = "reactive"
     """how to stream"""
+    inverse_steps: int = 1500
+    """training steps of the inverse-dynamics model"""
     json_file: Path | None = None
     """write the scores here as well"""
 
@@ -220,7 +222,7 @@ def run_evaluate(command: Evaluate) -> None:
     else:
         dataset = Dataset(command.data)
         held_out, training = dataset.shard(len(dataset) - 1), [dataset.shard(i) for i in range(min(8, len(dataset) - 1))]
-    scores = judge(world, held_out, training, partition=command.partition)
+    scores = judge(world, held_out, training, partition=command.partition, inverse_steps=command.inverse_steps)
     print(f"\n{world.spec.name}, partition {scores['partition']}, {scores['episodes']} held-out episodes; PSNR over moving pixels")
     print("horizon   generated   copy first   codec only    pusher    block    angle")
     for row in scores["fidelity"]:

@@ -1,0 +1,29 @@
+"""Stream frames from prompts: a few words in, a film strip out.
+
+python examples/stream_frames.py [--out strip.png] [--steps 12]
+"""
+
+import argparse
+
+import cv2
+import gymnasium
+import numpy as np
+
+import streamdit_gym  # noqa: F401  (registers the ids)
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--out", default="strip.png")
+parser.add_argument("--steps", type=int, default=12, help="frames per prompt")
+arguments = parser.parse_args()
+
+# the bundle carries these phrases; any other text works too, once `pip install "streamdit_gym[text]"` brings the encoder
+env = gymnasium.make("StreamDiT/PushT-v0", actions="text")
+frame, info = env.reset(seed=3)
+strip = [frame]
+for prompt in ("move right", "move down", "move left", "stay"):
+    for _ in range(arguments.steps):
+        frame, reward, terminated, truncated, info = env.step(prompt)
+    print(f"{prompt!r}: distance between pusher and goal pose {-info['potential']:.1f} px")
+    strip.append(frame)
+cv2.imwrite(arguments.out, np.concatenate(strip, axis=1)[..., ::-1].repeat(3, 0).repeat(3, 1))
+print(f"wrote {arguments.out}")

@@ -1,0 +1,21 @@
+"""Train PPO in the generated world, test it in the real simulator.
+
+python examples/train_ppo.py [--steps 12000] [--episodes 50]
+"""
+
+import argparse
+from pathlib import Path
+
+from streamdit_gym.agents.match import scores_of
+from streamdit_gym.agents.ppo import AgentTraining, train_agent
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=12_000)
+parser.add_argument("--episodes", type=int, default=50)
+parser.add_argument("--out", type=Path, default=Path("runs/example"))
+arguments = parser.parse_args()
+
+agent, curve = train_agent(AgentTraining(env="StreamDiT/PushT-Reach-v0", steps=arguments.steps), arguments.out)
+for env in ("StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"):
+    print(f"{env:32s} random {scores_of(None, env, arguments.episodes, seed=1000)}")
+    print(f"{env:32s} PPO    {scores_of(agent, env, arguments.episodes, seed=1000)}")

@@ -1,0 +1,109 @@
+"""The examples run; the command line says what is wrong and survives Ctrl-C; the README's code runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streamdit_gym.cli import main
+from streamdit_gym.data.dataset import Dataset
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: str, cwd: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_example_that_streams_frames(tmp_path: Path) -> None:
+    out = run("examples/stream_frames.py", "--steps", "2", "--out", str(tmp_path / "strip.png")).stdout
+    assert "'move right'" in out
+    assert (tmp_path / "strip.png").stat().st_size > 1000
+
+
+def test_the_example_that_steps_16_worlds() -> None:
+    assert "(16, 64, 64, 3) uint8" in run("examples/step_many_worlds.py", "--steps", "3").stdout
+
+
+def test_the_example_that_trains(tmp_path: Path) -> None:
+    out = run("examples/train_ppo.py", "--steps", "64", "--episodes", "2", "--out", str(tmp_path)).stdout
+    assert out.count("return") == 0
+    assert len(re.findall(r"random|PPO", out)) == 4
+    assert (tmp_path / "agent.zip").is_file()
+
+
+def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    data, out = str(tmp_path / "data"), str(tmp_path / "run")
+    assert main(["record", "PushT", "--out", data, "--shards", "2", "--episodes", "2", "--steps", "12", "--workers", "1"]) == 0
+    train = ["train", "PushT", "--data", data, "--out", out, "--preset", "tiny", "--steps", "2", "--codec-steps", "2", "--head-steps", "2", "--clips", "2"]
+    assert main(train) == 0
+    assert main(train) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*train, "--resume"]) == 0
+    world = str(Path(out) / "world")
+    scores = tmp_path / "scores.json"
+    assert main(["evaluate", world, "--data", data, "--json-file", str(scores), "--inverse-steps", "5"]) == 0
+    assert {"fidelity", "readback_generated", "readback_real"} <= set(json.loads(scores.read_text()))
+    assert main(["bench", world, "--envs", "1", "2", "--steps", "2", "--preset", "tiny"]) == 0
+    assert main(["agent", "--world", world, "--steps", "64", "--episodes", "2", "--num-envs", "2", "--out", str(tmp_path / "agent")]) == 0
+    said = capsys.readouterr().out
+    for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["record", "PusT"], "did you mean 'PushT'"),
+        (["train", "PushT", "--data", "nowhere", "--out", "/tmp/none"], "streamdit-gym record"),
+        (["evaluate", "PushTT"], "did you mean 'PushT'"),
+        (["agent", "--env", "StreamDiT/PushT-Rech-v0"], "did you mean 'StreamDiT/PushT-Reach-v0'"),
+        (["bench", "--preset", "paper"], "did you mean"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else v[0],
+)
+def test_bad_input_gets_one_clear_error(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--envs", "1", "--steps", "1"] if arguments[0] == "bench" else []
+    assert main([*arguments, *small]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_while_recording_keeps_whole_shards_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym.cli", "record", "PushT", "--out", str(tmp_path), "--shards", "500", "--episodes", "1", "--steps", "5", "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    for _ in range(600):
+        if list(tmp_path.glob("shard-*.npz")):
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Go on with: streamdit-gym record PushT" in error
+    assert Dataset(tmp_path).shard(0).frames.shape == (1, 6, 64, 64, 3)
+
+
+def test_the_readmes_python_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        run("-c", block)
+
+
+def test_the_makefile_has_what_the_readme_promises() -> None:
+    verbs = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"install", "demo", "test", "check", "format", "type", "gpu-train", "gpu-test", "gpu-bench", "wheelhouse"} <= verbs
+    used = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert used <= verbs
