@@ -20,6 +20,7 @@ from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.train.train_codec import CodecTraining, background, train_codec
@@ -69,19 +70,36 @@ def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.model.parameters())
 
 
-def test_own_references_start_real_and_are_d_predictions_deep() -> None:
-    trainer = trainer_of()
-    clips, index = trainer.episodes.clips(3, 6, trainer.generator)
-    clips = clips.float()
-    prompts = trainer.table.conditioning(torch.cat([index[:, :-1], index[:, 1:]], 1))
-    torch.manual_seed(0)
-    one = trainer._own_references(clips, prompts, 1)
-    two = trainer._own_references(clips, prompts, 2)
-    assert (one[:, 0] == clips[:, 0]).all()
-    assert not (one[:, 1] == clips[:, 1]).all()
-    # frame 1 is predicted from the real frame 0 in every pass; frame 2 from a predicted frame 1 only from pass 2 on
-    torch.testing.assert_close(one[:, 1], two[:, 1], atol=2e-2, rtol=2e-2)
-    assert (one[:, 2] - two[:, 2]).abs().max() > 1e-3
+def test_own_references_are_the_predictions_of_the_step_before() -> None:
+    trainer = trainer_of(replace(FAST, own_references=1.0, own_depth=2, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0))
+    depths, clips = [], []
+    for _ in range(4):
+        trainer.next_frame_loss()
+        assert trainer.own is not None
+        depths.append(trainer.own.depth)
+        clips.append(trainer.own.clips)
+    assert depths == [1, 2, 1, 2], "fresh clips once the depth is reached"
+    assert clips[0] is clips[1]
+    assert clips[1] is not clips[2]
+    own = trainer.own
+    assert (own.references[:, 0] == own.clips[:, 0]).all(), "the first frame stays real"
+    assert not (own.references[:, 1] == own.clips[:, 1]).all()
+    trainer.config = replace(trainer.config, own_from=0.5)
+    trainer.next_frame_loss(progress=0.4)
+    assert trainer.own.depth == 1, "real references before their time has come"
+
+
+def test_predictions_handed_on_are_the_models_clean_latents() -> None:
+    """At t = 0 the reference handed on is what a rollout of one frame makes."""
+    trainer = trainer_of(replace(FAST, own_references=0.0, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0))
+    trainer.next_frame_loss()
+    own = trainer.own
+    assert own is not None
+    prompts = trainer._prompts(own.index[:, :2])
+    view = teacher_view(own.clips[:, :1], torch.ones(len(own.clips), 1), torch.randn_like(own.clips[:, :1]), torch.zeros(len(own.clips), 1), limit=4)
+    with torch.no_grad():
+        clean, _ = trainer.model.predict_clean(view, prompts)
+    torch.testing.assert_close(own.references[:, 1], clean[:, 1], atol=0.05, rtol=0.05)
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:

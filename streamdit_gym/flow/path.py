@@ -52,3 +52,11 @@ def velocity_of_clean(
     """
     t = _wide(times)
     return (clean - (1 - S_MIN) * at) / (1 - (1 - S_MIN) * t).clamp_min(max(floor, S_MIN))
+
+
+def clean_of_velocity(
+    found: Float[Tensor, "b f c h w"], at: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"], floor: float = 0.0
+) -> Float[Tensor, "b f c h w"]:
+    """Undo `velocity_of_clean`: return the clean latent that a velocity stands for."""
+    t = _wide(times)
+    return found * (1 - (1 - S_MIN) * t).clamp_min(max(floor, S_MIN)) + (1 - S_MIN) * at

@@ -2,8 +2,8 @@
 
 Takes: a BufferView and its Conditioning.  Gives: the velocity of every frame.  Knows nothing of: streams, codecs.
 
-The network predicts the clean latent as a change of the frame before it, which is where almost all of the next frame
-already is; the velocity follows from that prediction. It is fed the best linear guess of each clean latent instead of
+The network predicts the clean latent as a gated change of the frame before it, which is where almost all of the next
+frame already is; the velocity follows from that prediction. It is fed the best linear guess of each clean latent instead of
 the noisy latent itself, so that pure noise comes in as nothing (docs/decisions/0002).
 Source: StreamDiT (arXiv 2507.03745), section 3.3.
 """
@@ -80,7 +80,7 @@ class StreamDiT(nn.Module):
         )
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
-        self.final = nn.Linear(width, patch_width)
+        self.final = nn.Linear(width, patch_width + config.patch**2)
         self.carry = nn.Linear(width, 2 * config.channels)
         for layer in (self.final_modulation, self.final, self.carry):
             nn.init.zeros_(layer.weight)
@@ -135,9 +135,12 @@ class StreamDiT(nn.Module):
             x, pair = block(x, condition, table, rotations, view.mask, cached, cached_rotations)
             pairs.append(torch.stack(pair, dim=2))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
-        change = self.final(torch.addcmul(shift, self.final_norm(x), 1 + scale))
+        change = unpatchify(self.final(torch.addcmul(shift, self.final_norm(x), 1 + scale)).float(), config.patch, config.rows)
+        change, gate = change[:, :, :-1], 2 * change[:, :, -1:].sigmoid()
         keep_before, keep_own = self.carry(condition).float()[..., None, None].chunk(2, dim=2)
-        clean = (1 + keep_before) * before + keep_own * own + unpatchify(change.float(), config.patch, config.rows)
+        # what stands still is copied exactly: a closed gate and a clean frame before leave no way for it to fade
+        kept = (1 + keep_before * (1 - view.before_times[..., None, None, None])) * before + keep_own * own
+        clean = kept + gate * change
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 
     def _embed_prompts(self, prompts: Conditioning) -> Conditioning:

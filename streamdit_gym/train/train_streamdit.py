@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.flow.path import point, velocity
+from streamdit_gym.flow.path import clean_of_velocity, point, velocity
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
@@ -46,8 +46,8 @@ class StreamDiTTraining:
         moving: extra weight of latents that change from one frame to the next, beside 1 for all.
         moving_level: mean squared change from which a latent counts as moving.
         reference_noise: largest noise on the references (1 - t); half of the clips have none.
-        own_references: share of next-frame steps whose references are the model's own predictions.
-        own_depth: most frames deep.
+        own_references: chance that a next-frame step goes on from the predictions of the one before.
+        own_depth: most predictions deep.
         own_from: part of the training after which own references begin.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
@@ -67,8 +67,8 @@ class StreamDiTTraining:
     moving: float = 2.0
     moving_level: float = 0.1
     reference_noise: float = 0.1
-    own_references: float = 0.5
-    own_depth: int = 3
+    own_references: float = 0.7
+    own_depth: int = 8
     own_from: float = 0.2
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.2
@@ -78,6 +78,16 @@ class StreamDiTTraining:
     decay: float = 0.999
     velocity_floor: float = 0.3
     compile: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnReferences:
+    """Clips with the references to use next; `depth` is how many predictions deep these are (0: real)."""
+
+    clips: Tensor
+    index: Tensor
+    references: Tensor
+    depth: int
 
 
 class StreamDiTTrainer:
@@ -95,12 +105,12 @@ class StreamDiTTrainer:
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
-        self.predict: Forward = torch.compile(model.predict_clean) if config.compile else model.predict_clean
         # only the layout of most steps is compiled: every further layout would cost a compilation of its own
         self.forward: Forward = torch.compile(model) if config.compile else model
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
+        self.own: OwnReferences | None = None
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -131,21 +141,29 @@ class StreamDiTTrainer:
         return loss.item()
 
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
-        """Loss of N = 1: every next frame of some clips, given clean, noisy or own references."""
+        """Loss of N = 1: every next frame of some clips, given clean, noisy or own references.
+
+        The predictions of a step are the references of the next one on the same clips, so after d steps every frame
+        carries the errors of a rollout of d frames, at no further cost. The clips' first frame stays real.
+        """
         f = self.config.clip_frames
-        clips, index = self._clips(f + 1)
-        references, target = clips[:, :-1], clips[:, 1:]
+        draw = torch.rand((), generator=self.generator).item()
+        if progress < self.config.own_from or draw >= self.config.own_references or self.own is None or self.own.depth == self.config.own_depth:
+            clips, index = self._clips(f + 1)
+            self.own = OwnReferences(clips=clips, index=index, references=clips[:, :-1], depth=0)
+        clips, index = self.own.clips, self.own.index
+        target = clips[:, 1:]
         prompts = self._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
         times = training_times(Partition(references=self.limit), len(clips) * f, self.config.start_share, self.device).view(-1, f)
         noise = torch.randn_like(target)
-        start = self.config.own_from
-        own = progress >= start and torch.rand((), generator=self.generator).item() < self.config.own_references
-        if own:
-            depth = int(torch.randint(1, self.config.own_depth + 1, (), generator=self.generator))
-            references = self._own_references(clips, prompts, depth)
-        given, given_times = self._disturb(references)
-        view = teacher_view(given, given_times, point(target, noise, times), times, limit=self.limit)
-        return self._loss(self.forward, view, prompts, target, noise, clips[:, :-1])
+        given, given_times = self._disturb(self.own.references)
+        at = point(target, noise, times)
+        view = teacher_view(given, given_times, at, times, limit=self.limit)
+        loss, found = self._loss(self.forward, view, prompts, target, noise, clips[:, :-1])
+        predicted = clean_of_velocity(found.detach(), at, times, self.config.velocity_floor)
+        references = torch.cat([clips[:, :1], predicted[:, :-1]], 1)
+        self.own = OwnReferences(clips=clips, index=index, references=references, depth=self.own.depth + 1)
+        return loss
 
     def buffer_loss(self, partition: Partition) -> Tensor:
         """Loss of a moving buffer: all its chunks at once, each inside its own segment of time."""
@@ -162,13 +180,16 @@ class StreamDiTTrainer:
             given, given_times, frames, times, causal=self.model.config.causal, chunk_frames=partition.chunk_frames, limit=self.limit
         )
         before = torch.cat([clips[:, k - 1 : k], target[:, :-1]], 1) if k else torch.cat([target[:, :1], target[:, :-1]], 1)
-        return self._loss(self.model, view, self._prompts(index), target, noise, before)
+        return self._loss(self.model, view, self._prompts(index), target, noise, before)[0]
 
-    def _loss(self, forward: Forward, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> Tensor:
+    def _loss(
+        self, forward: Forward, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss and the velocities found for the frames being denoised."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             found, _ = forward(view, prompts, None, self.config.velocity_floor)
-        f = target.shape[1]
-        return (self._weight(target, before) * (found[:, -f:].float() - self._bounded(view, target, noise)).square()).mean()
+        found = found[:, -target.shape[1] :].float()
+        return (self._weight(target, before) * (found - self._bounded(view, target, noise)).square()).mean(), found
 
     def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
         """Return the true velocity, bounded near t = 1 exactly as the model's is."""
@@ -179,22 +200,6 @@ class StreamDiTTrainer:
     def _weight(self, target: Tensor, before: Tensor) -> Tensor:
         moved = (target - before).square().mean(2, keepdim=True) > self.config.moving_level
         return 1 + self.config.moving * moved
-
-    @torch.no_grad()
-    def _own_references(self, clips: Tensor, prompts: Conditioning, depth: int) -> Tensor:
-        """Return references that are the model's own predictions, `depth` frames deep.
-
-        Each pass predicts all frames in parallel from the references of the pass before, so after d passes every
-        frame carries the errors of a rollout of d frames. The first frame stays real.
-        """
-        real = references = clips[:, :-1]
-        zeros = torch.zeros(real.shape[:2], device=self.device)
-        for _ in range(depth):
-            view = teacher_view(references, torch.ones_like(zeros), torch.randn_like(real), zeros, limit=self.limit)
-            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-                found, _ = self.predict(view, prompts)
-            references = torch.cat([real[:, :1], found[:, real.shape[1] : -1]], 1)
-        return references
 
     def _disturb(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Put noise on some clips' references and tell its level."""

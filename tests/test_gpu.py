@@ -1,0 +1,66 @@
+"""What must hold on a CUDA device; run by `make gpu-test`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny_world
+
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.presets import PARTITIONS
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+def rollout(device: str, dtype: str = "float32", envs: int = 8, **settings: object) -> np.ndarray:
+    env = StreamDiTVectorEnv(envs, device=device, dtype=dtype, **settings)  # type: ignore[arg-type]
+    frames = [env.reset(seed=0)[0]]
+    rng = np.random.default_rng(0)
+    frames += [env.step(rng.integers(9, size=envs))[0] for _ in range(16)]
+    return np.stack(frames).astype(int)
+
+
+def test_the_gpu_makes_the_cpus_frames() -> None:
+    assert np.abs(rollout("cuda") - rollout("cpu")).mean() < 1.0
+
+
+def test_the_same_seed_gives_the_same_frames_bit_for_bit() -> None:
+    assert (rollout("cuda") == rollout("cuda")).all()
+    assert (rollout("cuda", "bfloat16") == rollout("cuda", "bfloat16")).all()
+
+
+def test_torch_output_stays_on_the_gpu() -> None:
+    env = StreamDiTVectorEnv(4, device="cuda", output="torch")
+    env.reset(seed=0)
+    observation, reward, terminated, truncated, _ = env.step(torch.zeros(4, dtype=torch.long, device="cuda"))
+    assert all(part.device.type == "cuda" for part in (observation, reward, terminated, truncated))
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_the_cache_equals_no_cache_on_the_gpu_too(partition: str) -> None:
+    world = make_tiny_world()
+    model, table = world.model.cuda(), world.table.to("cuda", torch.float32)
+    frames = []
+    for _ in range(2):
+        engine = Engine(model, table, PARTITIONS[partition])
+        session = engine.start(torch.ones(2, 1, 8, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(2)])
+        frames.append(torch.cat([engine.tick(session, torch.tensor([1, 2])) for _ in range(4)], 1))
+    assert (frames[0] == frames[1]).all()
+
+
+def test_training_steps_run_in_bfloat16_and_compiled() -> None:
+    from test_train import TINY, moving_square
+    from conftest import make_table
+
+    from streamdit_gym.model.streamdit import StreamDiT
+
+    for compiled in (False, True):
+        config = StreamDiTTraining(clips=8, clip_frames=4, compile=compiled, own_from=0.0)
+        model = StreamDiT(TINY).cuda()
+        trainer = StreamDiTTrainer(model, moving_square(), make_table(["right", "left"]), config, "cuda")
+        losses = [trainer.step(i / 40) for i in range(40)]
+        assert np.isfinite(losses).all()
+        assert np.mean(losses[-10:]) < np.mean(losses[:10])
