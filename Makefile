@@ -37,6 +37,7 @@ format-check: install
 
 type: install
 	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
+	$(BIN)/mypy --config-file pyproject.toml envs agents
 
 # --- a GPU machine: offline, with its own torch; bring the wheels, the shipped world and a recorded data set -------------
 GPU_PYTHON ?= python3

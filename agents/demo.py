@@ -12,13 +12,12 @@ import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 from stable_baselines3 import PPO
-from tqdm import tqdm
-
 from streamdit_gym.agents.features import WorldEyes
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
 from streamdit_gym.agents.match import print_table, scores_of, twin_of
 from streamdit_gym.agents.ppo import AgentTraining, make_venv, train_agent
 from streamdit_gym.envs.worlds import shared_world
+from tqdm import tqdm
 
 ENV = "StreamDiT/PushT-Reach-v0"
 EPISODES_ON_FILM = 6
@@ -69,7 +68,7 @@ def film(agent: PPO, world: str) -> list[UInt8[np.ndarray, "h w 3"]]:
     return frames
 
 
-def _play(env: gymnasium.Env, agent: PPO, looker: WorldEyes, frame: np.ndarray) -> list[tuple[np.ndarray, str]]:  # type: ignore[type-arg]
+def _play(env: gymnasium.Env, agent: PPO, looker: WorldEyes, frame: np.ndarray) -> list[tuple[np.ndarray, str]]:
     """Play an episode that was just reset; return its frames with what was said."""
     shown = [(frame, "")]
     ended = False

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3 import PPO
-
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
 from streamdit_gym.agents.scores import Score, play, random_player
+
 from streamdit_gym.errors import UnknownNameError
 
 
@@ -35,9 +35,7 @@ def scores_of(agent: PPO | None, env: str, episodes: int, seed: int, num_envs: i
     return score
 
 
-def match(
-    env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_envs: int, world: str | None = None
-) -> dict[str, Any]:
+def match(env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_envs: int, world: str | None = None) -> dict[str, Any]:
     """Train one agent per seed, play them and a random player everywhere, print a table and write ``scores.json``.
 
     Args:
@@ -68,12 +66,18 @@ def match(
         for place, name in places(env).items():
             rows.append((f"PPO seed {seed}", place, scores_of(agent, name, episodes, 1000, num_envs, world=world)))
     print_table(rows)
-    result = {
-        "env": env, "steps": steps, "scores": [
-            {"player": player, "place": place, "mean": s.mean, "interval": s.interval, "success": float(s.successes.mean()), "episodes": len(s.returns)}
-            for player, place, s in rows
-        ],
-    }  # fmt: skip
+    scores = [
+        {
+            "player": player,
+            "place": place,
+            "mean": score.mean,
+            "interval": score.interval,
+            "success": float(score.successes.mean()),
+            "episodes": len(score.returns),
+        }
+        for player, place, score in rows
+    ]
+    result = {"env": env, "steps": steps, "scores": scores}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps(result, indent=1))
     return result

@@ -32,14 +32,19 @@ class SB3VecEnv(VecEnv):
     def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any]) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
-            raise ShapeError("Stable-Baselines3 needs same-step autoreset", given=mode, allowed="SAME_STEP", remedy="make_vec(..., autoreset_mode='SAME_STEP')")
+            raise ShapeError(
+                "Stable-Baselines3 needs same-step autoreset",
+                given=mode,
+                allowed="SAME_STEP",
+                remedy="make_vec(..., autoreset_mode='SAME_STEP')",
+            )
         self.env = env
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> VecEnvObs:
         """Reset all environments with the seeds and options set before, which are used once."""
-        seeds = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
+        seeds: Any = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
         options: dict[str, Any] = {}
         for given in self._options:
             options |= given
@@ -75,7 +80,7 @@ class SB3VecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Return one frame per environment."""
-        frames = self.env.render()
+        frames: Any = self.env.render()
         return list(frames) if isinstance(frames, tuple) else [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:

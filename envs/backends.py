@@ -145,15 +145,15 @@ class SimulatorBackend:
                 remedy="use the generated environment, or start both from the simulator's first frame",
             )  # fmt: skip
         names, shares = list(self._starts), list(self._starts.values())
-        frames = [
-            self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)
-        ]
+        frames = [self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)]
         return self._gather(frames, [self.simulators[row] for row in rows])
 
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
         """Take every row's action."""
         if actions is None:
-            raise ShapeError("the real simulator takes menu actions only", given="free text", allowed="actions='menu'", remedy="drop actions='text'")
+            raise ShapeError(
+                "the real simulator takes menu actions only", given="free text", allowed="actions='menu'", remedy="drop actions='text'"
+            )
         return self._gather([s.step(int(a)) for s, a in zip(self.simulators, actions, strict=True)], self.simulators)
 
     def save(self) -> Any:

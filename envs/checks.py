@@ -28,7 +28,9 @@ def check_mask(mask: Any, num_envs: int) -> Bool[np.ndarray, " n"]:
         return np.ones(num_envs, dtype=bool)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
         given = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise ShapeError("not a reset mask", given=given, allowed=f"numpy bool ({num_envs},), at least one True", remedy="mask = terminated | truncated")
+        raise ShapeError(
+            "not a reset mask", given=given, allowed=f"numpy bool ({num_envs},), at least one True", remedy="mask = terminated | truncated"
+        )
     return mask
 
 
@@ -48,7 +50,12 @@ def check_init(init: Any, rows: np.ndarray, num_envs: int, size: int) -> UInt8[T
     if len(frames) == 1:
         frames = frames.expand(num_envs, *frames.shape[1:])
     if len(frames) != num_envs or frames.shape[1] == 0:
-        raise ShapeError("start frames of another number of environments", given=len(frames), allowed=f"1 or {num_envs}", remedy="one clip per environment")
+        raise ShapeError(
+            "start frames of another number of environments",
+            given=len(frames),
+            allowed=f"1 or {num_envs}",
+            remedy="one clip per environment",
+        )
     return frames[torch.from_numpy(rows)]
 
 
@@ -57,11 +64,21 @@ def check_actions(actions: Any, num_envs: int, count: int, kind: str) -> list[An
     if kind == "text":
         texts = [actions] if isinstance(actions, str) else list(actions)
         if len(texts) != num_envs or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ActionError("not one text per environment", given=repr(actions)[:80], allowed=f"{num_envs} non-empty strings", remedy="say what should happen")
+            raise ActionError(
+                "not one text per environment",
+                given=repr(actions)[:80],
+                allowed=f"{num_envs} non-empty strings",
+                remedy="say what should happen",
+            )
         return texts
     array = actions.cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
     if array.shape != (num_envs,) or array.dtype.kind not in "iu":
-        raise ActionError("actions of the wrong shape or type", given=f"{array.dtype} {array.shape}", allowed=f"integers ({num_envs},)", remedy="env.action_space.sample()")
+        raise ActionError(
+            "actions of the wrong shape or type",
+            given=f"{array.dtype} {array.shape}",
+            allowed=f"integers ({num_envs},)",
+            remedy="env.action_space.sample()",
+        )
     if (array < 0).any() or (array >= count).any():
         raise ActionError("no such action", given=array.tolist(), allowed=f"0..{count - 1}", remedy="see env.unwrapped.world_spec.menu")
     return [int(a) for a in array]

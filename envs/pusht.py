@@ -130,9 +130,7 @@ class PushTSimulator:
             from gym_pusht.envs import PushTEnv
         except ImportError as error:
             raise MissingExtraError("gym-pusht", "pusht", "the real PushT simulator") from error
-        self._env: Any = PushTEnv(
-            obs_type="pixels", render_mode="rgb_array", observation_width=int(TABLE), observation_height=int(TABLE)
-        )
+        self._env: Any = PushTEnv(obs_type="pixels", render_mode="rgb_array", observation_width=int(TABLE), observation_height=int(TABLE))
         self._info: dict[str, Any] = {}
         self._begun: list[float] = []
         self._taken: list[int] = []
@@ -198,9 +196,7 @@ class PushTSimulator:
         nearest = min(shape.point_query(tuple(self._pusher)).distance for shape in shapes)
         gap = max(0.0, nearest - PUSHER_RADIUS_UNITS) / UNITS_PER_PX
         goal = self._env.get_goal_pose_body(self._env.goal_pose)
-        corners = [
-            (shape.body.local_to_world(v) - goal.local_to_world(v)).length for shape in shapes for v in shape.get_vertices()
-        ]
+        corners = [(shape.body.local_to_world(v) - goal.local_to_world(v)).length for shape in shapes for v in shape.get_vertices()]
         misfit = float(np.mean(corners)) / UNITS_PER_PX
         reached, pushed = gap <= TOUCH_PX, self._coverage > self._env.success_threshold
         return np.array([-gap, -misfit, reached, pushed], dtype=np.float32)

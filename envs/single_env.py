@@ -9,8 +9,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+
 from streamdit_gym.errors import ActionError
 from streamdit_gym.vocabulary import Task, WorldSpec
 
@@ -62,7 +62,9 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         else:
             batch = action.reshape(-1) if hasattr(action, "reshape") else np.asarray(action).reshape(-1)
             if len(batch) != 1:
-                raise ActionError("one action at a time", given=f"shape {np.shape(action)}", allowed="one integer", remedy="use make_vec for batches")
+                raise ActionError(
+                    "one action at a time", given=f"shape {np.shape(action)}", allowed="one integer", remedy="use make_vec for batches"
+                )
         observation, reward, terminated, truncated, info = self._batch.step(batch)
         if self._batch.output == "torch":
             return self._first(observation), reward[0], bool(terminated[0]), bool(truncated[0]), self._row(info)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset as named_preset
 from streamdit_gym.stream.views import stream_view
@@ -47,9 +47,7 @@ def timed(call: Callable[[], Any], times: int, warm: int, device: str) -> np.nda
     return np.array(spent)
 
 
-def bench(
-    world: str, envs: Sequence[int], steps: int, device: str, dtype: Any, partition: str, preset: str | None
-) -> dict[str, Any]:
+def bench(world: str, envs: Sequence[int], steps: int, device: str, dtype: Any, partition: str, preset: str | None) -> dict[str, Any]:
     """Step a world at several batch sizes, and time one move of a preset's transformer; print and return the figures.
 
     A step is the whole of it: prompt, denoise, decode, reward, hand-over, and the resets of ended episodes.
@@ -59,13 +57,14 @@ def bench(
     for count in envs:
         env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach")
         env.reset(seed=0)
-        spent = timed(lambda env=env: env.step(env.action_space.sample()), steps, 5, device)  # type: ignore[misc]
+        spent = timed(lambda env=env: env.step(env.action_space.sample()), steps, 5, device)
         env.close()
         rows.append({
             "envs": count, "steps_per_s": float(count * steps / spent.sum()),
             "p50_ms": float(1e3 * np.median(spent)), "p95_ms": float(1e3 * np.quantile(spent, 0.95)),
         })  # fmt: skip
-        print(f"{count:5d} envs   {rows[-1]['steps_per_s']:8.1f} env steps/s   step p50 {rows[-1]['p50_ms']:.1f} ms, p95 {rows[-1]['p95_ms']:.1f} ms")
+        last = rows[-1]
+        print(f"{count:5d} envs   {last['steps_per_s']:8.1f} env steps/s   step p50 {last['p50_ms']:.1f} ms, p95 {last['p95_ms']:.1f} ms")
     figures: dict[str, Any] = {"hardware": hardware(device), "dtype": dtype, "partition": partition, "worlds": rows}
     if preset is not None:
         figures["preset"] = bench_preset(preset, device, dtype)
@@ -91,13 +90,13 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> dict[str
     shape = (1, cut.frames, config.channels, config.grid, config.grid)
     latents = torch.randn(shape, device=device, dtype=kind)
     times = torch.rand(1, cut.frames, device=device, dtype=kind)
-    view = stream_view(
-        latents[:, :0], times[:, :0], latents, times, causal=config.causal, chunk_frames=2, limit=max(1, config.references)
-    )
+    view = stream_view(latents[:, :0], times[:, :0], latents, times, causal=config.causal, chunk_frames=2, limit=max(1, config.references))
     prompts = Conditioning(
-        tokens=torch.randn(1, 16, config.text_width, device=device, dtype=kind), mask=torch.ones(1, 16, dtype=torch.bool, device=device),
-        pooled=torch.randn(1, config.text_width, device=device, dtype=kind), index=torch.zeros(1, cut.frames, dtype=torch.long, device=device),
-    )  # fmt: skip
+        tokens=torch.randn(1, 16, config.text_width, device=device, dtype=kind),
+        mask=torch.ones(1, 16, dtype=torch.bool, device=device),
+        pooled=torch.randn(1, config.text_width, device=device, dtype=kind),
+        index=torch.zeros(1, cut.frames, dtype=torch.long, device=device),
+    )
     spent = timed(lambda: model(view, prompts), moves, 1, device)
     count = sum(p.numel() for p in model.parameters())
     ms = float(1e3 * np.median(spent))

@@ -15,11 +15,11 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, SimulatorBackend
 from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
+
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
 from streamdit_gym.presets import partition as named_partition
 
@@ -78,18 +78,19 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
+        mode = autoreset_mode.name if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
         for kind, given, allowed in (
             ("actions", actions, ("menu", "text")), ("prompt_scope", prompt_scope, ("chunk", "buffer")),
             ("output", output, ("numpy", "torch")), ("dtype", dtype, ("float32", "bfloat16")),
             ("render_mode", render_mode or "rgb_array", self.metadata["render_modes"]),
-            ("autoreset_mode", getattr(autoreset_mode, "name", autoreset_mode), MODES),
+            ("autoreset_mode", mode, MODES),
         ):  # fmt: skip
             if given not in allowed:
                 raise UnknownNameError(kind, str(given), allowed)
         if num_envs < 1:
             raise ShapeError("no environments", given=num_envs, allowed=">= 1", remedy="give num_envs")
         self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
-        self.autoreset_mode = MODES[getattr(autoreset_mode, "name", autoreset_mode)]
+        self.autoreset_mode = MODES[mode]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._backend: Backend
         if real:
@@ -150,10 +151,12 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise NotReadyError("the first reset must be of all environments", given="reset_mask", remedy="call reset() first")
         rows = np.flatnonzero(mask)
         init = check_init(options.get("init"), rows, self.num_envs, self.world_spec.size)
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else (seed or [None] * self.num_envs)
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed or [None] * self.num_envs)
         if len(seeds) != self.num_envs:
-            raise ShapeError("one seed per environment", given=len(seeds), allowed=self.num_envs, remedy="give an int or a list of that length")
-        for row in rows:
+            raise ShapeError(
+                "one seed per environment", given=len(seeds), allowed=self.num_envs, remedy="give an int or a list of that length"
+            )
+        for row in map(int, rows):
             if seeds[row] is not None:
                 self._rngs[row] = np.random.default_rng(seeds[row])
         self._begin(rows, init)
@@ -265,7 +268,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._with_pending = pending
         if pending:
             if not self.latency_frames:
-                raise ShapeError("no action is ever pending here", given="pending_actions=True", allowed="partitions with N > 1", remedy="drop it")
+                raise ShapeError(
+                    "no action is ever pending here", given="pending_actions=True", allowed="partitions with N > 1", remedy="drop it"
+                )
             count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
             self.single_observation_space = spaces.Dict({"frame": frame, "pending": count})
         menu = spaces.Discrete(len(self.world_spec.menu))
@@ -336,7 +341,9 @@ class RowByRow:
         self.backends = backends
         self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Start rows one after the other."""
         parts = [
             self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
@@ -362,5 +369,3 @@ class RowByRow:
         """Close every row."""
         for backend in self.backends:
             backend.close()
-
-

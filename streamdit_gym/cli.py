@@ -152,7 +152,7 @@ Command = Record | Train | Evaluate | Agent | Bench | Demo
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
-    commands = {c.__name__.lower(): c for c in (Record, Train, Evaluate, Agent, Bench, Demo)}
+    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Evaluate, Agent, Bench, Demo)}
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
     again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -231,7 +231,9 @@ def run_evaluate(command: Evaluate) -> None:
             f"{row['horizon']:7d}   {row['generated_db']:6.1f} dB   {row['copy_db']:7.1f} dB   {row['codec_db']:7.1f} dB"
             f"   {row['pusher_px']:4.1f} px   {row['block_px']:3.1f} px   {row['block_degrees']:4.0f}°{worse}"
         )
-    print(f"action read-back: {100 * scores['readback_generated']:.1f} % on generated, {100 * scores['readback_real']:.1f} % on real frames")
+    print(
+        f"action read-back: {100 * scores['readback_generated']:.1f} % on generated, {100 * scores['readback_real']:.1f} % on real frames"
+    )
     _write(command.json_file, scores)
 
 
@@ -239,7 +241,15 @@ def run_agent(command: Agent) -> None:
     """Train agents and print their scores."""
     from streamdit_gym.agents.match import match
 
-    match(command.env, command.out, steps=command.steps, seeds=command.seeds, episodes=command.episodes, num_envs=command.num_envs, world=command.world)
+    match(
+        command.env,
+        command.out,
+        steps=command.steps,
+        seeds=command.seeds,
+        episodes=command.episodes,
+        num_envs=command.num_envs,
+        world=command.world,
+    )
 
 
 def run_bench(command: Bench) -> None:

@@ -32,9 +32,7 @@ class UnknownNameError(StreamDiTError, LookupError):
         names = sorted(allowed)
         near = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else remedy
-        super().__init__(
-            f"unknown {kind} {given!r}", given=repr(given), allowed=", ".join(names), remedy=hint or "use a name of the list"
-        )
+        super().__init__(f"unknown {kind} {given!r}", given=repr(given), allowed=", ".join(names), remedy=hint or "use a name of the list")
 
 
 class PartitionError(StreamDiTError, ValueError):
@@ -65,6 +63,4 @@ class MissingExtraError(StreamDiTError, ImportError):
     """An optional package that the call needs and that is not installed."""
 
     def __init__(self, package: str, extra: str, why: str) -> None:
-        super().__init__(
-            f"{why} needs the package {package!r}", given="not installed", remedy=f'pip install "streamdit_gym[{extra}]"'
-        )
+        super().__init__(f"{why} needs the package {package!r}", given="not installed", remedy=f'pip install "streamdit_gym[{extra}]"')

@@ -183,7 +183,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError("config.json cannot be read", given=path, remedy="get the bundle again") from error
     if version > FORMAT:
-        raise BundleError("the bundle is newer than this package", given=f"format {version}", allowed=f"up to {FORMAT}", remedy="upgrade streamdit_gym")
+        raise BundleError(
+            "the bundle is newer than this package", given=f"format {version}", allowed=f"up to {FORMAT}", remedy="upgrade streamdit_gym"
+        )
     missing = {"spec", "model", "codec", "heads", "phrases", "facts", "files"} - set(config)
     if missing:
         raise BundleError("config.json lacks entries", given=f"{path}: {', '.join(sorted(missing))}", remedy="get the bundle again")
@@ -196,7 +198,9 @@ def _read_weights(folder: Path, part: str, config: dict[str, Any]) -> dict[str, 
     if known is None or not path.is_file():
         raise BundleError("a file of the bundle is missing", given=path, remedy="get the bundle again")
     if path.stat().st_size != known["bytes"]:
-        raise BundleError("a file of the bundle is cut", given=f"{path}: {path.stat().st_size} bytes", allowed=known["bytes"], remedy="get it again")
+        raise BundleError(
+            "a file of the bundle is cut", given=f"{path}: {path.stat().st_size} bytes", allowed=known["bytes"], remedy="get it again"
+        )
     if _hash(path) != known["sha256"]:
         raise BundleError("a file of the bundle is foreign", given=path, allowed=f"sha256 {known['sha256'][:12]}…", remedy="get it again")
     return load_file(str(path))
@@ -215,7 +219,9 @@ def _config(kind: type, values: dict[str, Any]) -> Any:
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:
-        raise BundleError("config.json does not fit this package", given=f"{kind.__name__}: {error}", remedy="upgrade streamdit_gym") from error
+        raise BundleError(
+            "config.json does not fit this package", given=f"{kind.__name__}: {error}", remedy="upgrade streamdit_gym"
+        ) from error
 
 
 def _spec_from_json(values: dict[str, Any]) -> WorldSpec:

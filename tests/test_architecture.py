@@ -33,7 +33,11 @@ def floor_of(room: str) -> int:
 
 def imports() -> list[tuple[str, str, str]]:
     found = []
-    for folder, prefix in ((ROOT / "streamdit_gym", "streamdit_gym"), (ROOT / "envs", "streamdit_gym.envs"), (ROOT / "agents", "streamdit_gym.agents")):
+    for folder, prefix in (
+        (ROOT / "streamdit_gym", "streamdit_gym"),
+        (ROOT / "envs", "streamdit_gym.envs"),
+        (ROOT / "agents", "streamdit_gym.agents"),
+    ):
         for path in folder.rglob("*.py"):
             module = ".".join([prefix, *path.relative_to(folder).with_suffix("").parts])
             for node in ast.walk(ast.parse(path.read_text())):

@@ -14,7 +14,10 @@ from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.flow.path import point, velocity
 from streamdit_gym.flow.sampler import euler_step
 
-CUTS = [Partition(references=k, chunks=n, chunk_frames=c, micro_steps=s) for k, n, c, s in itertools.product((0, 2), (1, 2, 4), (1, 3), (1, 2, 3))]
+CUTS = [
+    Partition(references=k, chunks=n, chunk_frames=c, micro_steps=s)
+    for k, n, c, s in itertools.product((0, 2), (1, 2, 4), (1, 3), (1, 2, 3))
+]
 
 
 def empty(cut: Partition, rows: int = 2) -> MovingBuffer:
@@ -94,7 +97,9 @@ def test_training_times_stay_in_their_segments_and_are_shared_by_a_chunk() -> No
     assert (training_times(cut, 50, start_share=1.0) == low).all()
 
 
-@pytest.mark.parametrize("bad", [{"references": -1}, {"references": 1, "chunks": 0}, {"references": 1, "micro_steps": 1.5}, {"references": True}])
+@pytest.mark.parametrize(
+    "bad", [{"references": -1}, {"references": 1, "chunks": 0}, {"references": 1, "micro_steps": 1.5}, {"references": True}]
+)
 def test_impossible_partitions_are_refused(bad: dict) -> None:
     with pytest.raises(PartitionError, match="allowed"):
         Partition(**bad)

@@ -50,7 +50,9 @@ def test_latents_are_kept_at_unit_variance() -> None:
     assert abs(latents.std().item() - 1) < 0.1
 
 
-@pytest.mark.parametrize("frames", [torch.zeros(1, 1, 64, 64, 3), torch.zeros(1, 1, 32, 32, 3, dtype=torch.uint8), torch.zeros(64, 64, 3, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    "frames", [torch.zeros(1, 1, 64, 64, 3), torch.zeros(1, 1, 32, 32, 3, dtype=torch.uint8), torch.zeros(64, 64, 3, dtype=torch.uint8)]
+)
 def test_wrong_frames_are_refused(frames: torch.Tensor) -> None:
     with pytest.raises(ShapeError, match=r"uint8 \(b, f, 64, 64, 3\)"):
         ConvCodec(ConvCodecConfig(width=16)).encode(frames)

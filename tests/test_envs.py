@@ -13,10 +13,10 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-
-import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+
+import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.errors import ActionError, NotReadyError, PartitionError, ShapeError, UnknownNameError
 
 GENERATED = [name for name in IDS if "-Real-" not in name]
@@ -287,7 +287,13 @@ def test_streams_start_from_the_callers_frames() -> None:
 
 @pytest.mark.parametrize(
     "init",
-    [np.zeros((64, 64, 3)), np.zeros((32, 64, 3), np.uint8), np.zeros((3, 1, 64, 64, 3), np.uint8), np.zeros((2, 0, 64, 64, 3), np.uint8), "frame.png"],
+    [
+        np.zeros((64, 64, 3)),
+        np.zeros((32, 64, 3), np.uint8),
+        np.zeros((3, 1, 64, 64, 3), np.uint8),
+        np.zeros((2, 0, 64, 64, 3), np.uint8),
+        "frame.png",
+    ],
     ids=str,
 )
 def test_bad_start_frames_are_refused_and_change_nothing(init: Any) -> None:

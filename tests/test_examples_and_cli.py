@@ -46,7 +46,24 @@ def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: P
     pytest.importorskip("transformers")
     data, out = str(tmp_path / "data"), str(tmp_path / "run")
     assert main(["record", "PushT", "--out", data, "--shards", "2", "--episodes", "2", "--steps", "12", "--workers", "1"]) == 0
-    train = ["train", "PushT", "--data", data, "--out", out, "--preset", "tiny", "--steps", "2", "--codec-steps", "2", "--head-steps", "2", "--clips", "2"]
+    train = [
+        "train",
+        "PushT",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--preset",
+        "tiny",
+        "--steps",
+        "2",
+        "--codec-steps",
+        "2",
+        "--head-steps",
+        "2",
+        "--clips",
+        "2",
+    ]
     assert main(train) == 0
     assert main(train) == 2
     assert "--resume" in capsys.readouterr().err
@@ -82,7 +99,25 @@ def test_bad_input_gets_one_clear_error(arguments: list[str], said: str, capsys:
 
 
 def test_ctrl_c_while_recording_keeps_whole_shards_and_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym.cli", "record", "PushT", "--out", str(tmp_path), "--shards", "500", "--episodes", "1", "--steps", "5", "--workers", "1"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "streamdit_gym.cli",
+        "record",
+        "PushT",
+        "--out",
+        str(tmp_path),
+        "--shards",
+        "500",
+        "--episodes",
+        "1",
+        "--steps",
+        "5",
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for _ in range(600):
         if list(tmp_path.glob("shard-*.npz")):

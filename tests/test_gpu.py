@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_world
-
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
@@ -46,14 +46,16 @@ def test_the_cache_equals_no_cache_on_the_gpu_too(partition: str) -> None:
     frames = []
     for _ in range(2):
         engine = Engine(model, table, PARTITIONS[partition])
-        session = engine.start(torch.ones(2, 1, 8, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(2)])
+        session = engine.start(
+            torch.ones(2, 1, 8, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(2)]
+        )
         frames.append(torch.cat([engine.tick(session, torch.tensor([1, 2])) for _ in range(4)], 1))
     assert (frames[0] == frames[1]).all()
 
 
 def test_training_steps_run_in_bfloat16_and_compiled() -> None:
-    from test_train import TINY, moving_square
     from conftest import make_table
+    from test_train import TINY, moving_square
 
     from streamdit_gym.model.streamdit import StreamDiT
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
+from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
@@ -71,7 +71,9 @@ def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
 
 
 def test_own_references_are_the_predictions_of_the_step_before() -> None:
-    trainer = trainer_of(replace(FAST, own_references=1.0, own_depth=2, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0))
+    trainer = trainer_of(
+        replace(FAST, own_references=1.0, own_depth=2, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0)
+    )
     depths, clips = [], []
     for _ in range(4):
         trainer.next_frame_loss()
@@ -96,7 +98,9 @@ def test_predictions_handed_on_are_the_models_clean_latents() -> None:
     own = trainer.own
     assert own is not None
     prompts = trainer._prompts(own.index[:, :2])
-    view = teacher_view(own.clips[:, :1], torch.ones(len(own.clips), 1), torch.randn_like(own.clips[:, :1]), torch.zeros(len(own.clips), 1), limit=4)
+    view = teacher_view(
+        own.clips[:, :1], torch.ones(len(own.clips), 1), torch.randn_like(own.clips[:, :1]), torch.zeros(len(own.clips), 1), limit=4
+    )
     with torch.no_grad():
         clean, _ = trainer.model.predict_clean(view, prompts)
     torch.testing.assert_close(own.references[:, 1], clean[:, 1], atol=0.05, rtol=0.05)

@@ -54,7 +54,7 @@ def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
     with pytest.raises(BundleError, match="newer"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({k: v for k, v in config.items() if k != "heads"}))
-    with pytest.raises(BundleError, match="lacks entries(.|\n)*heads"):
+    with pytest.raises(BundleError, match=r"lacks entries(.|\n)*heads"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({**config, "model": {**config["model"], "depth": 5}}))
     with pytest.raises(BundleError, match="weights do not fit"):

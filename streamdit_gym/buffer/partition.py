@@ -65,6 +65,8 @@ class Partition:
         """
         found = re.fullmatch(r"K(\d+)N(\d+)c(\d+)s(\d+)", text)
         if not found:
-            raise PartitionError("cannot read a partition", given=repr(text), allowed="K<refs>N<chunks>c<frames>s<steps>", remedy="as in K4N2c1s1")
+            raise PartitionError(
+                "cannot read a partition", given=repr(text), allowed="K<refs>N<chunks>c<frames>s<steps>", remedy="as in K4N2c1s1"
+            )
         k, n, c, s = map(int, found.groups())
         return cls(references=k, chunks=n, chunk_frames=c, micro_steps=s)

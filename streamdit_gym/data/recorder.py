@@ -19,6 +19,8 @@ from streamdit_gym.data.dataset import FORMAT, Shard
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 
+Job = tuple[WorldSpec, Callable[[], Simulator], dict[str, float], "RecordConfig", Path, int]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordConfig:
@@ -97,9 +99,7 @@ def all_phrases(spec: WorldSpec) -> list[str]:
     return list(dict.fromkeys(phrase for phrases in spec.menu for phrase in phrases))
 
 
-def record(
-    spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], folder: str | Path, config: RecordConfig
-) -> None:
+def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], folder: str | Path, config: RecordConfig) -> None:
     """Record until `config.shards` shards are there, showing a progress bar.
 
     Safe to stop at any moment and to call again: whole shards are kept.
@@ -134,7 +134,6 @@ def record(
                     bar.update()
 
 
-def _save_shard(job: tuple[WorldSpec, Callable[[], Simulator], dict[str, float], RecordConfig, Path, int]) -> None:
-    *arguments, folder, index = job
-    spec, make, starts, config = arguments
+def _save_shard(job: Job) -> None:
+    spec, make, starts, config, folder, index = job
     record_shard(spec, make, starts, config, index).save(folder, index)

@@ -61,7 +61,9 @@ def roll_out(
     return torch.cat([latents, *(engine.tick(session, spoken[:, i]) for i in range(actions.shape[1]))], 1)
 
 
-def judge(world: World, held_out: Shard, training: list[Shard], *, partition: str = "reactive", inverse_steps: int = 1500) -> dict[str, Any]:
+def judge(
+    world: World, held_out: Shard, training: list[Shard], *, partition: str = "reactive", inverse_steps: int = 1500
+) -> dict[str, Any]:
     """Measure a world on held-out episodes.
 
     Args:

@@ -17,9 +17,7 @@ def _wide(times: Float[Tensor, "b f"]) -> Float[Tensor, "b f 1 1 1"]:
     return times[..., None, None, None]
 
 
-def point(
-    clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"]
-) -> Float[Tensor, "b f c h w"]:
+def point(clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"]) -> Float[Tensor, "b f c h w"]:
     """Return X_t = t X1 + (1 - (1 - s_min) t) X0, every frame at its own time."""
     t = _wide(times)
     return t * clean + (1 - (1 - S_MIN) * t) * noise

@@ -76,7 +76,7 @@ class StreamDiT(nn.Module):
         self.pooled = nn.Sequential(nn.Linear(config.text_width, width), nn.SiLU(), nn.Linear(width, width))
         self.no_prompt = nn.Parameter(0.02 * torch.randn(2, config.text_width))
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.rows, tuple(config.window), shifted=bool(i % 2)) for i in range(config.depth)
+            Block(width, config.heads, config.rows, config.window, shifted=bool(i % 2)) for i in range(config.depth)
         )
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)

@@ -73,7 +73,7 @@ class WindowAttention(nn.Module):
         if any(rows % part for part in window[1:]) or width % (2 * heads):
             raise PartitionError(
                 "the model's sizes do not fit each other", given=f"{rows} token rows, window {window}, width {width}, {heads} heads",
-                allowed="window rows and columns that divide the token rows; a width that 2 x heads divides", remedy="change the configuration",
+                allowed="windows that divide the token rows; a width that 2 x heads divides", remedy="change the configuration",
             )  # fmt: skip
         self.heads, self.rows, self.window, self.shifted = heads, rows, window, shifted
         self.qkv = nn.Linear(width, 3 * width, bias=False)
@@ -121,20 +121,20 @@ class WindowAttention(nn.Module):
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         frames, rows = q.shape[1], self.rows
-        window = (min(self.window[0] or frames, frames), *self.window[1:])
+        window = (min(self.window[0] or frames, frames), self.window[1], self.window[2])
         padding = -frames % window[0]  # frames that nobody sees fill the last window up
         if padding:
             seen = torch.ones(frames, frames, dtype=torch.bool, device=q.device) if mask is None else mask
             mask = functional.pad(functional.pad(seen, (0, padding), value=False), (0, 0, 0, padding), value=True)
             q, k, v = (functional.pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
         grid = (frames + padding, rows, rows)
-        shift = tuple(part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True))
-        allowed = window_mask(grid, window, shift, mask).to(q.device)
+        shift = [part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True)]
+        allowed = window_mask(grid, window, (shift[0], shift[1], shift[2]), mask).to(q.device)
         laid = []
         for part in (q, k, v):
             part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=rows).roll([-s for s in shift], (1, 2, 3))
             laid.append(rearrange(to_windows(part, window), "(b n) t (g d) -> b n g t d", b=len(q), g=self.heads))
-        y = functional.scaled_dot_product_attention(*laid, attn_mask=allowed[None, :, None])
+        y = functional.scaled_dot_product_attention(laid[0], laid[1], laid[2], attn_mask=allowed[None, :, None])
         y = rearrange(
             y, "b (F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
             F=grid[0] // window[0], H=rows // window[1], f=window[0], h=window[1], w=window[2],

@@ -42,7 +42,8 @@ class PromptTable:
     ) -> None:
         self.phrases, self.tokens, self.mask, self.pooled = list(phrases), tokens, mask, pooled
         self._rows = {phrase: row for row, phrase in enumerate(self.phrases)}
-        self._make_encoder, self._encoder, self._most = make_encoder, None, most
+        self._make_encoder, self._most = make_encoder, most
+        self._encoder: PromptEncoder | None = None
 
     @classmethod
     def from_encoder(cls, encoder: PromptEncoder, phrases: list[str]) -> PromptTable:
@@ -78,10 +79,14 @@ class PromptTable:
         if any(not text.strip() for text in texts):
             raise ShapeError("an empty prompt", given=repr(""), allowed="text", remedy="say what should happen")
         if len(self.phrases) + len(texts) > self._most:
-            raise ShapeError("too many distinct prompts", given=len(self.phrases) + len(texts), allowed=self._most, remedy="reload the world")
+            raise ShapeError(
+                "too many distinct prompts", given=len(self.phrases) + len(texts), allowed=self._most, remedy="reload the world"
+            )
         if self._encoder is None:
             if self._make_encoder is None:
-                raise ShapeError("this table has no encoder for new text", given=texts[0], allowed="its phrases", remedy="use a phrase of the menu")
+                raise ShapeError(
+                    "this table has no encoder for new text", given=texts[0], allowed="its phrases", remedy="use a phrase of the menu"
+                )
             self._encoder = self._make_encoder()
         tokens, mask, pooled = self._encoder.encode(texts)
         longest = max(tokens.shape[1], self.tokens.shape[1])

@@ -75,6 +75,4 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
             part.replace(path)
         with np.load(path) as file:
             parts.append(LatentEpisodes(**{name: torch.from_numpy(file[name]) for name in file.files}))
-    return LatentEpisodes(
-        **{name: torch.cat([getattr(p, name) for p in parts]) for name in ("latents", "prompts", "states", "scores")}
-    )
+    return LatentEpisodes(**{name: torch.cat([getattr(p, name) for p in parts]) for name in ("latents", "prompts", "states", "scores")})

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import training_times
@@ -148,7 +148,12 @@ class StreamDiTTrainer:
         """
         f = self.config.clip_frames
         draw = torch.rand((), generator=self.generator).item()
-        if progress < self.config.own_from or draw >= self.config.own_references or self.own is None or self.own.depth == self.config.own_depth:
+        if (
+            progress < self.config.own_from
+            or draw >= self.config.own_references
+            or self.own is None
+            or self.own.depth == self.config.own_depth
+        ):
             clips, index = self._clips(f + 1)
             self.own = OwnReferences(clips=clips, index=index, references=clips[:, :-1], depth=0)
         clips, index = self.own.clips, self.own.index

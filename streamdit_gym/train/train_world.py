@@ -85,7 +85,9 @@ def train_world(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
-        raise DatasetError("the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world")
+        raise DatasetError(
+            "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
+        )
     write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
@@ -137,7 +139,9 @@ def _codec(
     if given is not None:
         return given.codec
     if sizes.codec is None:
-        raise DatasetError("this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset")
+        raise DatasetError(
+            "this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset"
+        )
     codec, path = ConvCodec(sizes.codec), folder / "codec.safetensors"
     if path.is_file():
         codec.load_state_dict(load_file(str(path)))
@@ -173,7 +177,9 @@ def film_strip(
     picked = torch.arange(episodes) * (len(held_out) // episodes)
     real = held_out.latents[picked, : steps + 1].float().to(device)
     prompts = held_out.prompts[picked, : steps + 1]
-    session = engine.start(real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(episodes)])
+    session = engine.start(
+        real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(episodes)]
+    )
     made = [real[:, :1], *(engine.tick(session, prompts[:, i]) for i in range(1, steps + 1))]
     rows = []
     for latents in (real, torch.cat(made, 1)):
