@@ -51,13 +51,13 @@ class Train:
     """run folder: config, curves, pictures, checkpoints, and at the end the bundle in world/"""
     preset: Literal["tiny", "small", "base"] = "small"
     """size of codec and transformer"""
-    steps: int = 8000
+    steps: int = 12000
     """optimizer steps of the transformer; the learning rate ends with them"""
     codec_steps: int = 4500
     """optimizer steps of the codec"""
     head_steps: int = 3000
     """optimizer steps of the reward head"""
-    clips: int = 32
+    clips: int = 20
     """clips per step of the transformer"""
     minutes: float | None = None
     """stop this call after so many minutes; every stage resumes"""

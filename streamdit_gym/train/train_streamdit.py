@@ -56,11 +56,12 @@ class StreamDiTTraining:
         cooldown: last part of the training, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
+        huber: root mean squared error of a latent (over its channels) around which the loss goes from square to linear.
         compile: whether to compile the model.
     """
 
     steps: int = 20000
-    clips: int = 32
+    clips: int = 20
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.04), ("K4N4c1s1", 0.08), ("K0N1c8s1", 0.03))
     start_share: float = 0.9
@@ -77,6 +78,7 @@ class StreamDiTTraining:
     cooldown: float = 0.3
     decay: float = 0.999
     velocity_floor: float = 0.3
+    huber: float = 0.1
     compile: bool = False
 
 
@@ -194,7 +196,9 @@ class StreamDiTTrainer:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             found, _ = forward(view, prompts, None, self.config.velocity_floor)
         found = found[:, -target.shape[1] :].float()
-        return (self._weight(target, before) * (found - self._bounded(view, target, noise)).square()).mean(), found
+        error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
+        robust = (error + self.config.huber**2).sqrt() - self.config.huber
+        return (self._weight(target, before) * robust).mean(), found
 
     def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
         """Return the true velocity, bounded near t = 1 exactly as the model's is."""
