@@ -39,7 +39,8 @@ type: install
 	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
 	$(BIN)/mypy --config-file pyproject.toml envs agents
 
-# --- a GPU machine: offline, with its own torch; bring the wheels, the shipped world and a recorded data set -------------
+# --- a GPU machine: offline, with its own torch; bring the wheels, the repository and a recorded data set with its
+# phrases.safetensors (any training on the data set makes it); 40 shards are about 60 MB ------------------------------
 GPU_PYTHON ?= python3
 GPU_SITE ?= /tmp/streamdit-site
 GPU_DATA ?= recorded/PushT
@@ -54,7 +55,7 @@ wheelhouse: install
 	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
 	  --platform manylinux2014_x86_64 --platform manylinux_2_31_x86_64 --platform manylinux_2_34_x86_64 -d wheelhouse \
-	  av==18.1.0 gymnasium==1.4.0 farama-notifications==0.0.6 stable-baselines3==2.9.2 tyro==1.0.17 docstring-parser==0.18.0 \
+	  gymnasium==1.4.0 farama-notifications==0.0.6 stable-baselines3==2.9.2 tyro==1.0.17 docstring-parser==0.18.0 \
 	  typeguard==4.6.0 jaxtyping==0.3.11 wadler-lindig==0.1.8 cloudpickle==3.1.2 beartype==0.23.1
 
 $(GPU_SITE)/.ready:

@@ -85,6 +85,8 @@ class Evaluate:
     """held-out episodes"""
     partition: str = "reactive"
     """how to stream"""
+    picture: Path | None = None
+    """write a film strip here: held-out episodes, real above generated"""
     inverse_steps: int = 1500
     """training steps of the inverse-dynamics model"""
     json_file: Path | None = None
@@ -200,7 +202,7 @@ def run_train(command: Train) -> None:
     device = command.device or _device()
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data)
-    world = train_world(spec, dataset, MiniLMEncoder(command.prompt_encoder), command.out, config, device, command.minutes, start)
+    world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device, command.minutes, start)
     print("the time is up; go on with --resume" if world is None else f"the world is in {command.out / 'world'}")
 
 
@@ -234,6 +236,12 @@ def run_evaluate(command: Evaluate) -> None:
     print(
         f"action read-back: {100 * scores['readback_generated']:.1f} % on generated, {100 * scores['readback_real']:.1f} % on real frames"
     )
+    strip = scores.pop("strip")
+    if command.picture is not None:
+        from PIL import Image
+
+        command.picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(strip).save(command.picture)
     _write(command.json_file, scores)
 
 

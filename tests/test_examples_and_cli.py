@@ -70,7 +70,24 @@ def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: P
     assert main([*train, "--resume"]) == 0
     world = str(Path(out) / "world")
     scores = tmp_path / "scores.json"
-    assert main(["evaluate", world, "--data", data, "--json-file", str(scores), "--inverse-steps", "5"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                world,
+                "--data",
+                data,
+                "--json-file",
+                str(scores),
+                "--inverse-steps",
+                "5",
+                "--picture",
+                str(tmp_path / "strip.png"),
+            ]
+        )
+        == 0
+    )
+    assert (tmp_path / "strip.png").stat().st_size > 1000
     assert {"fidelity", "readback_generated", "readback_real"} <= set(json.loads(scores.read_text()))
     assert main(["bench", world, "--envs", "1", "2", "--steps", "2", "--preset", "tiny"]) == 0
     assert main(["agent", "--world", world, "--steps", "64", "--episodes", "2", "--num-envs", "2", "--out", str(tmp_path / "agent")]) == 0

@@ -234,17 +234,17 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     config = WorldTraining(
         preset="tiny", codec=CodecTraining(steps=3, batch=4), streamdit=replace(FAST, steps=3), heads=HeadTraining(steps=3, batch=8)
     )
-    assert train_world(SPEC, recorded, NoEncoder(), tmp_path, config, "cpu", minutes=0.0) is None, "no time even for the codec"
+    assert train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu", minutes=0.0) is None, "no time even for the codec"
     assert not (tmp_path / "world").exists()
-    world = train_world(SPEC, recorded, NoEncoder(), tmp_path, config, "cpu")
+    world = train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu")
     assert world is not None
     again = World.from_pretrained(tmp_path / "world")
     assert again.table.phrases[0] == "stay"
     assert len(again.starts.latents) == 4, "the held-out episodes lend no starts"
     assert again.facts["heads_on_held_out_real_frames"]["success_reach_accuracy"] >= 0
-    more = train_world(SPEC, recorded, NoEncoder(), tmp_path / "more", config, "cpu", continue_from=again)
+    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "more", config, "cpu", continue_from=again)
     assert more is not None
     for key, value in again.codec.state_dict().items():
         assert (value == more.codec.state_dict()[key]).all(), "the codec is kept"
     with pytest.raises(DatasetError, match="another world"):
-        train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder(), tmp_path, config, "cpu")
+        train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder, tmp_path, config, "cpu")

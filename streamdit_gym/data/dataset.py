@@ -3,7 +3,8 @@
 Takes: a folder.  Gives: frames, prompts, actions, rewards, true states and scores, episode by episode.
 Knows nothing of: simulators, models.
 
-Layout: ``meta.json`` (world, phrases, names, shard plan), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
+Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases' embeddings, once a training
+has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
 every frame of every episode in order) with ``shard-00000.npz``:
 
     actions   (episodes, steps)       int16   menu action taken after frame f
@@ -44,11 +45,21 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float = 1
 
 
 def read_video(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
-    """Read every frame of a video."""
-    import av
+    """Read every frame of a video.
 
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    Raises:
+        OSError: if there is no frame to read.
+    """
+    import cv2  # reads what `write_video` wrote without loss, and training machines have it
+
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1])
+    capture.release()
+    if not frames:
+        raise OSError(f"no frames in {path}")
+    return np.stack(frames)
 
 
 @dataclass(frozen=True, kw_only=True)

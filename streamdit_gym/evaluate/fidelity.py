@@ -17,6 +17,7 @@ from streamdit_gym.data.dataset import Shard
 from streamdit_gym.evaluate.inverse_dynamics import InverseDynamics, named_right, train_inverse
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.train.train_world import pairs_of_rows
 from streamdit_gym.world import World
 
 HORIZONS = (1, 4, 8, 16, 32, 64)
@@ -74,7 +75,7 @@ def judge(
         inverse_steps: training steps of that model.
 
     Returns:
-        ``fidelity`` (one entry per horizon), ``readback_generated``, ``readback_real``, and what was measured on.
+        ``strip`` (a picture: four episodes, every fourth frame, real above generated), ``fidelity`` (one entry per horizon), ``readback_generated``, ``readback_real``, and what was measured on.
     """
     frames, actions = torch.from_numpy(held_out.frames), torch.from_numpy(held_out.actions)
     steps = min(max(HORIZONS), actions.shape[1])
@@ -84,7 +85,9 @@ def judge(
         torch.cat([encode(world, torch.from_numpy(shard.frames)).half() for shard in training]),
         torch.cat([torch.from_numpy(shard.actions) for shard in training]), len(world.spec.menu), inverse_steps,
     )  # fmt: skip
+    shown = world.codec.decode(made[:4, ::4]).cpu().numpy()
     return {
+        "strip": pairs_of_rows(held_out.frames[:4, : steps + 1 : 4], shown),
         "partition": str(named_partition(partition)),
         "episodes": len(frames),
         "steps": steps,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class WorldTraining:
 
 
 def train_world(
-    spec: WorldSpec, dataset: Dataset, encoder: PromptEncoder, folder: Path, config: WorldTraining, device: str,
+    spec: WorldSpec, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: WorldTraining, device: str,
     minutes: float | None = None, continue_from: World | None = None,
 ) -> World | None:  # fmt: skip
     """Train a world, or go on with it, and write the bundle into ``folder/world``.
@@ -70,7 +71,7 @@ def train_world(
     Args:
         spec: the world.
         dataset: recorded with the same spec.
-        encoder: embeds the data set's phrases.
+        make_encoder: makes what embeds the data set's phrases; called only if that was never done.
         folder: run folder.
         config: the recipe.
         device: ``"cpu"`` or ``"cuda"``.
@@ -106,7 +107,7 @@ def train_world(
     )
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
-    table = _embed(encoder, dataset, folder)
+    table = _embed(make_encoder, dataset)
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
         model.load_state_dict(continue_from.model.state_dict())
@@ -123,7 +124,7 @@ def train_world(
             latents=train.latents[: config.starts, 0].float().to(device), states=train.states[: config.starts, 0]
         ),
         facts={
-            "license": "Apache-2.0", "prompt_encoder": encoder.name, "preset": config.preset,
+            "license": "Apache-2.0", "prompt_encoder": "all-MiniLM-L6-v2", "preset": config.preset,
             "training_frames": int(train.latents.shape[0] * train.latents.shape[1]),
             "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
@@ -156,14 +157,16 @@ def _codec(
     return codec
 
 
-def _embed(encoder: PromptEncoder, dataset: Dataset, folder: Path) -> PromptTable:
-    """Embed the data set's phrases, once per run folder."""
-    path = folder / "phrases.safetensors"
+def _embed(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -> PromptTable:
+    """Embed the data set's phrases, once per data set."""
+    path = dataset.folder / "phrases.safetensors"
     if not path.is_file():
-        tokens, mask, pooled = encoder.encode(dataset.phrases)
+        tokens, mask, pooled = make_encoder().encode(dataset.phrases)
         save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(path))
     saved = load_file(str(path))
-    return PromptTable(dataset.phrases, saved["tokens"].float(), saved["mask"], saved["pooled"].float(), lambda: encoder)
+    if len(saved["tokens"]) != len(dataset.phrases):
+        raise DatasetError("embeddings of other phrases", given=path, remedy="delete the file; it is made anew")
+    return PromptTable(dataset.phrases, saved["tokens"].float(), saved["mask"], saved["pooled"].float())
 
 
 @torch.no_grad()
@@ -180,10 +183,14 @@ def film_strip(
     session = engine.start(
         real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(episodes)]
     )
-    made = [real[:, :1], *(engine.tick(session, prompts[:, i]) for i in range(1, steps + 1))]
-    rows = []
-    for latents in (real, torch.cat(made, 1)):
-        frames = codec.decode(latents[:, ::4]).cpu().numpy()
-        rows.append([np.concatenate(list(episode), axis=1) for episode in frames])
+    made = torch.cat([real[:, :1], *(engine.tick(session, prompts[:, i]) for i in range(1, steps + 1))], 1)
     model.train(training)
-    return np.concatenate([row for pair in zip(*rows, strict=True) for row in pair]).repeat(2, 0).repeat(2, 1)
+    return pairs_of_rows(*(codec.decode(latents[:, ::4]).cpu().numpy() for latents in (real, made)))
+
+
+def pairs_of_rows(real: UInt8[np.ndarray, "e f h w 3"], made: UInt8[np.ndarray, "e f h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Lay episodes out as film strips, real above generated, twice enlarged, with a gap between episodes."""
+    strips = [np.concatenate(list(episode), axis=1) for pair in zip(real, made, strict=True) for episode in pair]
+    gap = np.full((4, strips[0].shape[1], 3), 128, np.uint8)
+    rows = [part for i, strip in enumerate(strips) for part in ([gap, strip] if i and i % 2 == 0 else [strip])]
+    return np.concatenate(rows).repeat(2, 0).repeat(2, 1)
