@@ -48,7 +48,8 @@ GPU_PRESET ?= small
 GPU_STEPS ?= 60000
 GPU_MINUTES ?= 9
 GPU_DEVICE ?= cuda
-GPU_ARGS ?=
+GPU_CLIPS ?= 256
+GPU_ARGS ?= --compile
 GPU := PYTHONPATH=$(GPU_SITE):$(CURDIR) $(GPU_PYTHON)
 
 wheelhouse: install
@@ -64,7 +65,7 @@ $(GPU_SITE)/.ready:
 
 gpu-train: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli train PushT --data $(GPU_DATA) --out $(OUT) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
-	  --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(GPU_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu

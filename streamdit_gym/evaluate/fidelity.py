@@ -75,7 +75,8 @@ def judge(
         inverse_steps: training steps of that model.
 
     Returns:
-        ``strip`` (a picture: four episodes, every fourth frame, real above generated), ``fidelity`` (one entry per horizon), ``readback_generated``, ``readback_real``, and what was measured on.
+        ``strip`` (four episodes, every fourth frame, real above generated), ``fidelity`` (one entry per horizon),
+        ``readback_generated``, ``readback_real``, and what was measured on.
     """
     frames, actions = torch.from_numpy(held_out.frames), torch.from_numpy(held_out.actions)
     steps = min(max(HORIZONS), actions.shape[1])

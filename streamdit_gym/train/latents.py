@@ -5,7 +5,7 @@ Takes: a data set, a codec.  Gives: clips of latents with their prompts.  Knows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,13 @@ class LatentEpisodes:
         """Draw clips: latents (count, frames, c, h, w) and prompts (count, frames)."""
         episode = torch.randint(len(self), (count, 1), generator=generator)
         start = torch.randint(self.latents.shape[1] - frames + 1, (count, 1), generator=generator)
-        place = start + torch.arange(frames)
+        device = self.latents.device
+        episode, place = episode.to(device), (start + torch.arange(frames)).to(device)
         return self.latents[episode, place], self.prompts[episode, place]
+
+    def to(self, device: str) -> LatentEpisodes:
+        """Return the latents and prompts on a device, so that clips are cut where they are used."""
+        return replace(self, latents=self.latents.to(device), prompts=self.prompts.to(device))
 
     def split(self, episodes: int) -> tuple[LatentEpisodes, LatentEpisodes]:
         """Return all but the last episodes, and the last."""

@@ -56,7 +56,7 @@ class StreamDiTTraining:
         cooldown: last part of the training, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
-        huber: root mean squared error of a latent (over its channels) around which the loss goes from square to linear.
+        huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
         compile: whether to compile the model.
     """
 
@@ -65,11 +65,11 @@ class StreamDiTTraining:
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.04), ("K4N4c1s1", 0.08), ("K0N1c8s1", 0.03))
     start_share: float = 0.9
-    moving: float = 2.0
+    moving: float = 8.0
     moving_level: float = 0.1
     reference_noise: float = 0.1
-    own_references: float = 0.7
-    own_depth: int = 8
+    own_references: float = 0.4
+    own_depth: int = 4
     own_from: float = 0.2
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.2
@@ -197,7 +197,8 @@ class StreamDiTTrainer:
             found, _ = forward(view, prompts, None, self.config.velocity_floor)
         found = found[:, -target.shape[1] :].float()
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
-        robust = (error + self.config.huber**2).sqrt() - self.config.huber
+        # the square root keeps standing things exact, the square keeps small moving things from vanishing
+        robust = (error + self.config.huber**2).sqrt() - self.config.huber + error
         return (self._weight(target, before) * robust).mean(), found
 
     def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
@@ -276,7 +277,7 @@ def train_streamdit(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     model.to(device).train()
-    trainer = StreamDiTTrainer(model, episodes, table, config, device)
+    trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device)
     average = Average(model, config.decay)
     state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
     stage = Stage(folder, "streamdit", state)
