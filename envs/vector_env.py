@@ -203,7 +203,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             terminated, truncated = terminated & ~skipped, truncated & ~skipped
             rewards = torch.where(torch.from_numpy(skipped).to(rewards.device), torch.zeros_like(rewards), rewards)
         self._done = terminated | truncated
-        info = self._info(~skipped, ended=self._done, successes=terminated)
+        info = self._info(np.ones(self.num_envs, dtype=bool), ended=self._done, successes=terminated)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._done.any():
             info = self._reset_same_step(info)
         if self.render_mode == "human":

@@ -119,6 +119,7 @@ def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mod
         assert (reward == 0).all()
         assert not (terminated | truncated).any()
         assert info["prompt"].tolist() == ["stay", "stay"], "the action was ignored"
+        assert info["_prompt"].all(), "the info is the new episode's"
         assert not (fresh == observation).all()
     else:
         with pytest.raises(NotReadyError, match="reset_mask"):
