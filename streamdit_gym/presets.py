@@ -42,7 +42,7 @@ PRESETS = {
         codec=None,
         model=StreamDiTConfig(
             channels=16, grid=64, patch=2, width=2560, depth=28, heads=20, text_width=4096, window=(4, 16, 16), causal=False,
-            references=0,
+            references=0, refine=0,
         ),
     ),
 }  # fmt: skip

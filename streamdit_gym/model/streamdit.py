@@ -22,6 +22,7 @@ from streamdit_gym.flow.path import linear_estimate, velocity_of_clean
 from streamdit_gym.model.block import Block
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.patchify import patchify, unpatchify
+from streamdit_gym.model.refine import Refine
 from streamdit_gym.model.time_embedding import rotation, sinusoid
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
@@ -41,6 +42,7 @@ class StreamDiTConfig:
         window: attention window in frames, token rows, token columns; 0 frames means all of them.
         causal: whether a frame sees only itself and earlier frames; needed for a cache of the references.
         references: most reference frames a frame sees, in a causal model.
+        refine: channels of the convolutional head behind the last block; 0 for none.
         reference_time: noise level at which references are fed while sampling; 1 is clean.
     """
 
@@ -55,6 +57,7 @@ class StreamDiTConfig:
     causal: bool = True
     references: int = 4
     reference_time: float = 1.0
+    refine: int = 64
 
     @property
     def rows(self) -> int:
@@ -81,6 +84,7 @@ class StreamDiT(nn.Module):
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, patch_width + config.patch**2)
+        self.refine = Refine(width, config.channels, config.patch, config.refine) if config.refine else None
         self.carry = nn.Linear(width, 2 * config.channels)
         for layer in (self.final_modulation, self.final, self.carry):
             nn.init.zeros_(layer.weight)
@@ -135,8 +139,11 @@ class StreamDiT(nn.Module):
             x, pair = block(x, condition, table, rotations, view.mask, cached, cached_rotations)
             pairs.append(torch.stack(pair, dim=2))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
-        change = unpatchify(self.final(torch.addcmul(shift, self.final_norm(x), 1 + scale)).float(), config.patch, config.rows)
-        change, gate = change[:, :, :-1], 2 * change[:, :, -1:].sigmoid()
+        x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
+        drawn = unpatchify(self.final(x), config.patch, config.rows)
+        if self.refine is not None:
+            drawn = drawn + self.refine(x, drawn, own, before)
+        change, gate = drawn[:, :, :-1].float(), 2 * drawn[:, :, -1:].float().sigmoid()
         keep_before, keep_own = self.carry(condition).float()[..., None, None].chunk(2, dim=2)
         # what stands still is copied exactly: a closed gate and a clean frame before leave no way for it to fade
         kept = (1 + keep_before * (1 - view.before_times[..., None, None, None])) * before + keep_own * own

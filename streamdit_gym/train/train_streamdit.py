@@ -68,8 +68,8 @@ class StreamDiTTraining:
     moving: float = 8.0
     moving_level: float = 0.1
     reference_noise: float = 0.1
-    own_references: float = 0.4
-    own_depth: int = 4
+    own_references: float = 0.5
+    own_depth: int = 6
     own_from: float = 0.2
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.2

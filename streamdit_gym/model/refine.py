@@ -1,0 +1,48 @@
+"""A small convolutional head that finishes what the tokens have drawn.
+
+Takes: token features, the predicted change and the latents beside it.  Gives: a correction of the change and of its gate.
+Knows nothing of: noise levels, prompts (the tokens know them).
+
+A token of a small world covers 16 x 16 pixels; edges inside it look the same wherever they are, which convolutions on the
+latent grid know from the start and a linear layer per token has to learn for every place (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Refine(nn.Module):
+    """Four 3 x 3 convolutions on the latent grid, of which the last begins at zero.
+
+    Args:
+        width: token width.
+        channels: latent channels.
+        patch: latents per token side.
+        inner: channels of the convolutions.
+    """
+
+    def __init__(self, width: int, channels: int, patch: int, inner: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.first = nn.Conv2d(3 * channels + 1 + width // patch**2, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, inner, 3, padding=1)
+        self.third = nn.Conv2d(inner, inner, 3, padding=1)
+        self.out = nn.Conv2d(inner, channels + 1, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, tokens: Float[Tensor, "b f n d"], drawn: Float[Tensor, "b f o h w"], own: Tensor, before: Tensor
+    ) -> Float[Tensor, "b f o h w"]:
+        """Return a correction of `drawn`: the change's channels, then the gate's logit."""
+        b, rows = tokens.shape[0], drawn.shape[-1] // self.patch
+        features = rearrange(tokens, "b f (h w) (p q d) -> (b f) d (h p) (w q)", h=rows, p=self.patch, q=self.patch)
+        beside = [part.flatten(0, 1).to(features.dtype) for part in (drawn, own, before)]
+        x = self.first(torch.cat([features, *beside], dim=1))
+        x = x + self.third(functional.silu(self.second(functional.silu(x))))
+        return rearrange(self.out(functional.silu(x)), "(b f) o h w -> b f o h w", b=b)
