@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,39 @@ class Conditioning:
     def with_index(self, index: Int[Tensor, "b f"]) -> Conditioning:
         """Return the same table with other frames pointing into it."""
         return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedPrompts:
+    """A prompt table as a model uses it, made once and not at every evaluation; row 0 stands for no prompt.
+
+    Attributes:
+        pooled: what adaLN adds, one vector per prompt.
+        mask: True where a token is real.
+        keys: cross-attention keys in every layer; g attention heads.
+        values: likewise.
+    """
+
+    pooled: Float[Tensor, "u d"]
+    mask: Bool[Tensor, "u l"]
+    keys: Float[Tensor, "layer u g l d"]
+    values: Float[Tensor, "layer u g l d"]
+
+    def join(self, later: PreparedPrompts) -> PreparedPrompts:
+        """Return this table with the prompts of a later one behind it (without that one's row 0)."""
+        import torch
+
+        longest = max(self.mask.shape[1], later.mask.shape[1])
+
+        def longer(x: Tensor, axes_behind: int) -> Tensor:
+            return torch.nn.functional.pad(x, (0, 0) * axes_behind + (0, longest - x.shape[-1 - axes_behind]))
+
+        return PreparedPrompts(
+            pooled=torch.cat([self.pooled, later.pooled[1:]]),
+            mask=torch.cat([longer(self.mask, 0), longer(later.mask[1:], 0)]),
+            keys=torch.cat([longer(self.keys, 1), longer(later.keys[:, 1:], 1)], 1),
+            values=torch.cat([longer(self.values, 1), longer(later.values[:, 1:], 1)], 1),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +148,10 @@ class Task:
     threshold: float
     horizon: int
     about: str
+
+    def reward(self, gained: Any, success: Any) -> Any:
+        """Return the reward of steps, from the potential gained and the success after them (NumPy or torch)."""
+        return self.scale * gained + self.bonus * (success > self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)

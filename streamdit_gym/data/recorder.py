@@ -53,8 +53,7 @@ def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray
     for name in sorted(spec.tasks):
         task = spec.tasks[name]
         potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
-        gain = task.scale * (after[..., potential] - before[..., potential])
-        columns.append(gain + task.bonus * (after[..., success] > task.threshold))
+        columns.append(task.reward(after[..., potential] - before[..., potential], after[..., success]))
     return np.stack(columns, axis=-1).astype(np.float32)
 
 

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from streamdit_gym.model.window_attention import Pair, WindowAttention
-from streamdit_gym.vocabulary import Conditioning
 
 
 class CrossAttention(nn.Module):
@@ -29,18 +28,16 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Float[Tensor, "b f n d"], prompts: Conditioning) -> Float[Tensor, "b f n d"]:
-        """Attend; `prompts.tokens` are already of the model's width and row 0 stands for no prompt."""
-        b = x.shape[0]
-        index = prompts.index.flatten()
+    def prepare(self, tokens: Float[Tensor, "u l d"]) -> Float[Tensor, "2 u g l e"]:
+        """Return keys and values of a prompt table."""
+        return rearrange(self.key_value(tokens), "u l (two g d) -> two u g l d", two=2, g=self.heads)
+
+    def forward(self, x: Float[Tensor, "b f n d"], keys: Tensor, values: Tensor, bias: Tensor) -> Float[Tensor, "b f n d"]:
+        """Attend; keys, values and the bias of padding are already those of each frame's prompt, (b f) g l d."""
         q = rearrange(self.query(x), "b f n (g d) -> (b f) g n d", g=self.heads)
-        # keys and values are made once per distinct prompt, then handed to its frames
-        table = rearrange(self.key_value(prompts.tokens), "u l (two g d) -> two u g l d", two=2, g=self.heads)
-        k, v = table[0][index], table[1][index]
         # written out: for a handful of keys the fused kernel's backward is ten times slower on a CPU
-        bias = torch.zeros_like(prompts.mask, dtype=q.dtype).masked_fill(~prompts.mask, float("-inf"))
-        y = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias[index][:, None, None]).softmax(-1).to(v.dtype) @ v
-        return self.out(rearrange(y, "(b f) g n d -> b f n (g d)", b=b))
+        y = ((q * q.shape[-1] ** -0.5) @ keys.transpose(-1, -2) + bias).softmax(-1).to(values.dtype) @ values
+        return self.out(rearrange(y, "(b f) g n d -> b f n (g d)", b=x.shape[0]))
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -72,13 +69,13 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x: Float[Tensor, "b f n d"], condition: Float[Tensor, "b f d"], prompts: Conditioning,
+        self, x: Float[Tensor, "b f n d"], condition: Float[Tensor, "b f d"], prompt: tuple[Tensor, Tensor, Tensor],
         rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None,
     ) -> tuple[Float[Tensor, "b f n d"], Pair]:  # fmt: skip
-        """Return the tokens after the block and its keys and values."""
+        """Return the tokens after the block and its keys and values; `prompt` is (keys, values, bias) of every frame."""
         shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
         y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, cached_rotations)
         x = torch.addcmul(x, gate, y)
-        x = x + self.cross(self.cross_norm(x), prompts)
+        x = x + self.cross(self.cross_norm(x), *prompt)
         x = torch.addcmul(x, gate2, self.narrow(self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu().square()))
         return x, pair

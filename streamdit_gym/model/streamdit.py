@@ -24,7 +24,7 @@ from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.refine import Refine
 from streamdit_gym.model.time_embedding import rotation, sinusoid
-from streamdit_gym.vocabulary import BufferView, Conditioning
+from streamdit_gym.vocabulary import BufferView, Conditioning, PreparedPrompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,12 @@ class StreamDiT(nn.Module):
         return tuple(self.config.window) == (0, self.config.rows, self.config.rows)
 
     def forward(
-        self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, floor: float = 0.0
+        self,
+        view: BufferView,
+        prompts: Conditioning,
+        cache: KeyValueCache | None = None,
+        floor: float = 0.0,
+        prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
         """Return the velocity of every frame, and this call's keys and values.
 
@@ -105,15 +110,16 @@ class StreamDiT(nn.Module):
             prompts: their prompts.
             cache: keys and values of earlier frames; they stand directly before `view.positions[0]`.
             floor: see `velocity_of_clean`; above 0 only in training.
+            prepared: what `prepare` made of the prompts before; then only their index is looked at.
 
         Raises:
             PartitionError: if a cache is given to a model whose windows are smaller than a frame.
         """
-        clean, new = self.predict_clean(view, prompts, cache)
+        clean, new = self.predict_clean(view, prompts, cache, prepared)
         return velocity_of_clean(clean, view.latents, view.times, floor), new
 
     def predict_clean(
-        self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None
+        self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, prepared: PreparedPrompts | None = None
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
         """Return the predicted clean latents, and this call's keys and values; see `forward`."""
         if cache is not None and not self.whole:
@@ -125,18 +131,21 @@ class StreamDiT(nn.Module):
         own, before = linear_estimate(view.latents, view.times), linear_estimate(view.before, view.before_times)
         x = self.embed(torch.cat([patchify(own, config.patch), patchify(before, config.patch)], -1))
         x = x + self.place.to(x.dtype)
-        table = self._embed_prompts(prompts)
+        table = self.prepare(prompts) if prepared is None else prepared
+        index = prompts.index + 1  # row 0 is no prompt
         times = torch.cat([sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1)
-        condition = functional.silu(self.time(times.to(x.dtype)) + self.pooled(table.pooled)[table.index])
+        condition = functional.silu(self.time(times.to(x.dtype)) + table.pooled[index])
         rotations = rotation(view.positions, config.width // config.heads)
         cached_rotations = None
         if cache is not None and cache.frames:
             earlier = view.positions[0] - torch.arange(cache.frames, 0, -1, device=view.positions.device)
             cached_rotations = rotation(earlier, config.width // config.heads)
+        bias = torch.zeros_like(table.mask, dtype=x.dtype).masked_fill(~table.mask, float("-inf"))[index.flatten()][:, None, None]
         pairs = []
         for layer, block in enumerate(self.blocks):
             cached = cache.layer(layer) if cached_rotations is not None and cache is not None else None
-            x, pair = block(x, condition, table, rotations, view.mask, cached, cached_rotations)
+            prompt = (table.keys[layer][index.flatten()], table.values[layer][index.flatten()], bias)
+            x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations)
             pairs.append(torch.stack(pair, dim=2))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
         x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
@@ -150,15 +159,13 @@ class StreamDiT(nn.Module):
         clean = kept + gate * change
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 
-    def _embed_prompts(self, prompts: Conditioning) -> Conditioning:
-        """Bring the prompt table to the model's width, with the learned row for no prompt in front."""
+    def prepare(self, prompts: Conditioning) -> PreparedPrompts:
+        """Do the work that depends on the prompts alone; the index is not looked at."""
         empty = torch.zeros_like(prompts.tokens[:1])
         empty[0, 0] = self.no_prompt[0].to(empty.dtype)
         first = torch.zeros_like(prompts.mask[:1])
         first[0, 0] = True
-        return Conditioning(
-            tokens=self.text(torch.cat([empty, prompts.tokens])),
-            mask=torch.cat([first, prompts.mask]),
-            pooled=torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]),
-            index=prompts.index + 1,
-        )
+        tokens = self.text(torch.cat([empty, prompts.tokens]))
+        pooled = self.pooled(torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]))
+        pairs = torch.stack([block.cross.prepare(tokens) for block in self.blocks], dim=1)
+        return PreparedPrompts(pooled=pooled, mask=torch.cat([first, prompts.mask]), keys=pairs[0], values=pairs[1])

@@ -24,6 +24,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view, stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
 
@@ -65,6 +66,7 @@ class Engine:
         self.prompt_scope, self.autocast = prompt_scope, autocast
         self.cached = can if cached is None else cached
         self.device = next(model.parameters()).device
+        self._prepared: PreparedPrompts | None = None
 
     @torch.no_grad()
     def start(self, latents: Latents, prompts: Int[Tensor, "b f"], generators: list[torch.Generator]) -> Session:
@@ -156,7 +158,7 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, -k:], buffer.prompts], 1)
         with self._precision():
-            found, _ = self.model(view, self.table.conditioning(index))
+            found, _ = self.model(view, self.table.conditioning(index), prepared=self._prompts())
         return found[:, k:].float()
 
     def _cached_velocity(self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int) -> tuple[Latents, KeyValueCache]:
@@ -169,7 +171,7 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
         with self._precision():
-            found, new = self.model(view, self.table.conditioning(index), cache)
+            found, new = self.model(view, self.table.conditioning(index), cache, prepared=self._prompts())
         return found[:, fresh:].float(), new
 
     def _prefill(self, session: Session) -> KeyValueCache:
@@ -188,8 +190,20 @@ class Engine:
             cached=0, chunk_frames=1, limit=config.references,
         )  # fmt: skip
         with self._precision():
-            _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]))
+            _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]), None, self._prompts())
         return new
+
+    def _prompts(self) -> PreparedPrompts:
+        """Return the prepared prompt table; only prompts that came since the last call are worked on."""
+        known = 0 if self._prepared is None else len(self._prepared.pooled) - 1
+        if known < len(self.table.phrases):
+            index = torch.empty(0, 0, dtype=torch.long)
+            table = self.table
+            fresh = Conditioning(tokens=table.tokens[known:], mask=table.mask[known:], pooled=table.pooled[known:], index=index)
+            made = self.model.prepare(fresh)
+            self._prepared = made if self._prepared is None else self._prepared.join(made)
+        assert self._prepared is not None
+        return self._prepared
 
     def _as_reference(self, clean: Latents, session: Session) -> Latents:
         """Put the small, fixed noise on a clean frame with which references are fed."""
