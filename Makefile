@@ -4,10 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := OMP_WAIT_POLICY=passive $(BIN)/streamdit-gym
 OUT ?= runs/gpu
-# the CPU build of torch where pip offers one under the pinned version; a GPU machine keeps the torch it has
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-slow check format type train gpu-train gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test check lint format format-check type gpu-train gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -57,7 +56,7 @@ wheelhouse: install
 	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
 	  --platform manylinux2014_x86_64 --platform manylinux_2_31_x86_64 --platform manylinux_2_34_x86_64 -d wheelhouse \
 	  gymnasium==1.4.0 farama-notifications==0.0.6 stable-baselines3==2.9.2 tyro==1.0.17 docstring-parser==0.18.0 \
-	  typeguard==4.6.0 jaxtyping==0.3.11 wadler-lindig==0.1.8 cloudpickle==3.1.2 beartype==0.23.1
+	  typeguard==4.6.0 jaxtyping==0.3.11 wadler-lindig==0.1.8 cloudpickle==3.1.2
 
 $(GPU_SITE)/.ready:
 	$(GPU_PYTHON) -m pip install -q --no-index --no-deps --no-compile --upgrade --target $(GPU_SITE) wheelhouse/*.whl

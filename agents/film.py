@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.errors import require
+
 SIDE = 320
 BAR = 56
 
@@ -35,8 +37,7 @@ def side_by_side(panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8) -> 
 
 def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int) -> None:
     """Write an H.264 film that browsers play; odd edges are cut by a pixel."""
-    import av
-
+    av = require("av", "demo", "a film")
     height, width = (size - size % 2 for size in frames[0].shape[:2])
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
@@ -51,9 +52,7 @@ def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int
 
 def plot_curve(path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str) -> None:
     """Draw a learning curve: every episode as a dot, their running mean, and the random player's mean as a line."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    require("matplotlib", "demo", "a plot").use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")

@@ -66,6 +66,11 @@ def match(env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_
         for place, name in places(env).items():
             rows.append((f"PPO seed {seed}", place, scores_of(agent, name, episodes, 1000, num_envs, world=world)))
     print_table(rows)
+    return write_scores(folder, env, steps, rows)
+
+
+def write_scores(folder: Path, env: str, steps: int, rows: list[tuple[str, str, Score]]) -> dict[str, Any]:
+    """Write ``scores.json`` and return its content."""
     scores = [
         {
             "player": player,

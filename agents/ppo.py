@@ -114,22 +114,21 @@ def train_agent(config: AgentTraining, folder: Path, *, progress: bool = True, *
     """
     folder.mkdir(parents=True, exist_ok=True)
     venv = make_venv(config.env, config.num_envs, **settings)
-    venv.seed(config.seed * 10_007)
     agent = PPO(
         "MlpPolicy", venv, n_steps=config.rollout, batch_size=config.batch, n_epochs=config.epochs, gamma=config.gamma,
         learning_rate=lambda left: config.learning_rate * left, ent_coef=config.entropy, seed=config.seed, device="cpu",
         policy_kwargs={"net_arch": [config.width, config.width], "activation_fn": torch.nn.Tanh},
     )  # fmt: skip
+    venv.seed(config.seed * 10_007)  # after PPO, which seeds them too, and would let neighbouring seeds share streams
     curve = Curve(config.steps, progress)
     try:
         with curve.bar:
             agent.learn(config.steps, callback=curve)
-    except KeyboardInterrupt:
-        print(f"stopped after {agent.num_timesteps} steps; what is learned is kept in {folder}")
-    agent.save(folder / "agent.zip")
-    (folder / "agent.json").write_text(json.dumps({**asdict(config), "trained_steps": agent.num_timesteps}, indent=1))
-    (folder / "curve.json").write_text(json.dumps(curve.points))
-    venv.close()
+    finally:
+        agent.save(folder / "agent.zip")
+        (folder / "agent.json").write_text(json.dumps({**asdict(config), "trained_steps": agent.num_timesteps}, indent=1))
+        (folder / "curve.json").write_text(json.dumps(curve.points))
+        venv.close()
     return agent, curve.points
 
 
@@ -140,7 +139,9 @@ def load_agent(folder: Path) -> PPO:
         BundleError: if the folder holds none.
     """
     if not (folder / "agent.zip").is_file():
-        raise BundleError("no agent here", given=folder, allowed="a folder with agent.zip", remedy="streamdit-gym agent train --out FOLDER")
+        raise BundleError(
+            "no agent here", given=folder, allowed="a folder with agent.zip", remedy="train one: streamdit-gym agent --out FOLDER"
+        )
     return PPO.load(folder / "agent.zip", device="cpu")
 
 

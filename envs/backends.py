@@ -30,6 +30,7 @@ class Backend(Protocol):
     spec: WorldSpec
     latency_frames: int
     device: torch.device
+    takes_init: bool
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
         """Start some rows anew and return their first frames and scores; `init` holds the caller's own frames."""
@@ -68,6 +69,7 @@ class GeneratedBackend:
                 "an environment makes one frame per action", given=str(partition), allowed="c = 1",
                 remedy="use the Engine directly for longer chunks",
             )  # fmt: skip
+        self.takes_init = True
         self.world, self.spec, self.device = world, world.spec, world.device
         self.latency_frames = partition.latency_frames
         self._rows, self._common_noise, self._autocast = rows, common_noise, autocast
@@ -131,6 +133,7 @@ class SimulatorBackend:
     """
 
     latency_frames = 0
+    takes_init = False
     device = torch.device("cpu")
 
     def __init__(self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float]) -> None:
@@ -139,11 +142,6 @@ class SimulatorBackend:
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
         """Start rows as the training data's episodes start."""
-        if init is not None:
-            raise ShapeError(
-                "a real simulator cannot start from pictures", given="options['init']", allowed="no init",
-                remedy="use the generated environment, or start both from the simulator's first frame",
-            )  # fmt: skip
         names, shares = list(self._starts), list(self._starts.values())
         frames = [self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)]
         return self._gather(frames, [self.simulators[row] for row in rows])

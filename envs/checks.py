@@ -5,6 +5,7 @@ Takes: options, actions, frames.  Gives: the same in one shape, or a clear error
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ def check_mask(mask: Any, num_envs: int) -> Bool[np.ndarray, " n"]:
     """Return which rows to reset."""
     if mask is None:
         return np.ones(num_envs, dtype=bool)
+    if isinstance(mask, Tensor):
+        mask = mask.cpu().numpy()
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
         given = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         raise ShapeError(
@@ -34,16 +37,38 @@ def check_mask(mask: Any, num_envs: int) -> Bool[np.ndarray, " n"]:
     return mask
 
 
-def check_init(init: Any, rows: np.ndarray, num_envs: int, size: int) -> UInt8[Tensor, "n f h w 3"] | None:
+def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
+    """Return one seed (or None) per environment."""
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, Integral):
+        return [int(seed) + i for i in range(num_envs)]
+    seeds = [None if s is None else int(s) for s in seed]
+    if len(seeds) != num_envs:
+        raise ShapeError("one seed per environment", given=len(seeds), allowed=num_envs, remedy="give an int or a list of that length")
+    return seeds
+
+
+def check_init(init: Any, rows: np.ndarray, num_envs: int, size: int, taken: bool) -> UInt8[Tensor, "n f h w 3"] | None:
     """Return the first frames of the rows to reset."""
     if init is None:
         return None
+    if not taken:
+        raise ShapeError(
+            "a real simulator cannot start from pictures", given="options['init']", allowed="no init",
+            remedy="use the generated environment, or start both from the simulator's first frame",
+        )  # fmt: skip
     frames = torch.as_tensor(init) if isinstance(init, (np.ndarray, Tensor)) else None
     if frames is None or frames.dtype != torch.uint8 or not 3 <= frames.ndim <= 5 or tuple(frames.shape[-3:]) != (size, size, 3):
         given = type(init).__name__ if frames is None else f"{frames.dtype} {tuple(frames.shape)}"
         raise ShapeError(
             "start frames do not fit the world", given=given, remedy="cv2.resize(frame, (size, size)), RGB",
             allowed=f"uint8 ({size}, {size}, 3), (frames, {size}, {size}, 3) or ({num_envs}, frames, {size}, {size}, 3)",
+        )  # fmt: skip
+    if frames.ndim == 4 and len(frames) == num_envs > 1:
+        raise ShapeError(
+            "these start frames can be read in two ways", given=tuple(frames.shape), remedy="frames[:, None] or frames[None]",
+            allowed=f"one frame for each environment as ({num_envs}, 1, ...), or one clip for all as (1, {num_envs}, ...)",
         )  # fmt: skip
     while frames.ndim < 5:
         frames = frames[None]

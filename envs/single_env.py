@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
-from streamdit_gym.errors import ActionError
+from streamdit_gym.errors import ActionError, UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
 
 
@@ -26,6 +26,8 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        if "autoreset_mode" in settings:
+            raise UnknownNameError("argument of a single environment", "autoreset_mode", ["horizon", "partition", "task"], "use make_vec")
         self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}

@@ -7,6 +7,7 @@ The same class serves a generated world and its twin; only the backend differs.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, SimulatorBackend
-from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options
+from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 
@@ -93,12 +94,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.autoreset_mode = MODES[mode]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._backend: Backend
+        cut = named_partition(partition)
+        self._kind = f"{world} real" if real else f"{world} {cut}"
         if real:
             make, starts = simulator_of(world)
             self._backend = SimulatorBackend(make.spec, make, num_envs, starts)
         else:
             loaded = shared_world(world, device)
-            cut = named_partition(partition)
 
             def generated(rows: int) -> GeneratedBackend:
                 return GeneratedBackend(
@@ -111,7 +113,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise UnknownNameError("task", task, spec.tasks)
         self.world_spec, self.task = spec, spec.tasks[task]
         self.metadata["render_fps"] = spec.fps
-        self.horizon = horizon or max_episode_steps or self.task.horizon
+        self.horizon = next(steps for steps in (horizon, max_episode_steps, self.task.horizon) if steps is not None)
+        if self.horizon < 1:
+            raise ShapeError("no steps before truncation", given=self.horizon, allowed=">= 1", remedy="leave horizon out")
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
         self._make_spaces(pending_actions)
@@ -127,7 +131,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     @property
     def latency_frames(self) -> int:
-        """Frames between an action and the first frame it can change, beyond the very next one."""
+        """Frames already begun when an action arrives; it acts fully on the one after them.
+
+        With ``prompt_scope="buffer"`` it also acts, in part, on the frames already begun.
+        """
         return self._backend.latency_frames
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -150,12 +157,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if not self._ready and not mask.all():
             raise NotReadyError("the first reset must be of all environments", given="reset_mask", remedy="call reset() first")
         rows = np.flatnonzero(mask)
-        init = check_init(options.get("init"), rows, self.num_envs, self.world_spec.size)
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed or [None] * self.num_envs)
-        if len(seeds) != self.num_envs:
-            raise ShapeError(
-                "one seed per environment", given=len(seeds), allowed=self.num_envs, remedy="give an int or a list of that length"
-            )
+        init = check_init(options.get("init"), rows, self.num_envs, self.world_spec.size, self._backend.takes_init)
+        seeds = check_seeds(seed, self.num_envs)
         for row in map(int, rows):
             if seeds[row] is not None:
                 self._rngs[row] = np.random.default_rng(seeds[row])
@@ -194,8 +197,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._steps += 1
         success = self._scores[:, self._success]
         terminated = (success > self.task.threshold).cpu().numpy()
-        gain = self.task.scale * (self._scores[:, self._potential] - before[:, self._potential])
-        rewards = gain + self.task.bonus * torch.from_numpy(terminated).to(gain.device)
+        rewards = self.task.reward(self._scores[:, self._potential] - before[:, self._potential], success)
         truncated = (self._steps >= self.horizon) & ~terminated
         if skipped.any():  # their action was ignored: this step is their reset
             rows = np.flatnonzero(skipped)
@@ -216,6 +218,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return the current frames, one (h, w, 3) uint8 array per environment, or show them in a window."""
+        self._check_open()
+        if not self._ready:
+            raise NotReadyError("render before reset", remedy="call reset() first")
         if self.render_mode == "human":
             self._show()
             return None
@@ -231,23 +236,25 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if not self._ready:
             raise NotReadyError("save_state before reset", remedy="call reset() first")
         return {
-            "num_envs": self.num_envs, "backend": self._backend.save(), "steps": self._steps.copy(), "done": self._done.copy(),
-            "frames": self._frames.clone(), "scores": self._scores.clone(), "prompts": self._prompts.copy(),
-            "pending": self._pending.copy(), "rngs": [rng.bit_generator.state for rng in self._rngs],
+            "kind": self._kind, "num_envs": self.num_envs, "backend": self._backend.save(),
+            "steps": self._steps.copy(), "done": self._done.copy(), "frames": self._frames.clone(), "scores": self._scores.clone(),
+            "prompts": self._prompts.copy(), "pending": self._pending.copy(),
+            "rngs": [rng.bit_generator.state for rng in self._rngs],
         }  # fmt: skip
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
         Raises:
-            ShapeError: if the state is of another number of environments.
+            ShapeError: if the state is of another world, partition or number of environments.
             NotReadyError: before the first reset or after close.
         """
         self._check_open()
         if not self._ready:
             raise NotReadyError("restore_state before reset", remedy="call reset() first")
-        if state.get("num_envs") != self.num_envs:
-            raise ShapeError("a state of other environments", given=state.get("num_envs"), allowed=self.num_envs, remedy="same num_envs")
+        given, allowed = (state.get("kind"), state.get("num_envs")), (self._kind, self.num_envs)
+        if given != allowed:
+            raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
         self._backend.restore(state["backend"])
         self._steps, self._done, self._prompts = state["steps"].copy(), state["done"].copy(), state["prompts"].copy()
         self._frames, self._scores, self._pending = state["frames"].clone(), state["scores"].clone(), state["pending"].copy()
@@ -267,14 +274,17 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_observation_space: Any = frame
         self._with_pending = pending
         if pending:
-            if not self.latency_frames:
+            if not self.latency_frames or self.actions == "text":
                 raise ShapeError(
-                    "no action is ever pending here", given="pending_actions=True", allowed="partitions with N > 1", remedy="drop it"
+                    "no menu action is ever pending here",
+                    given="pending_actions=True",
+                    allowed="generated worlds, partitions with N > 1, actions='menu'",
+                    remedy="drop it",
                 )
             count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
             self.single_observation_space = spaces.Dict({"frame": frame, "pending": count})
         menu = spaces.Discrete(len(self.world_spec.menu))
-        self.single_action_space = spaces.Text(200) if self.actions == "text" else menu
+        self.single_action_space = spaces.Text(200, charset=string.printable) if self.actions == "text" else menu
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
@@ -290,15 +300,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """Put the final observations and infos aside, as copies, and start the ended rows anew."""
         ended = self._done.copy()
         final = np.array([None] * self.num_envs, dtype=object)
+        whole = self._observation()
         for row in np.flatnonzero(ended):
-            final[row] = self._row_observation(int(row))
+            final[row] = {key: value[row] for key, value in whole.items()} if isinstance(whole, dict) else whole[row]
         rows = np.flatnonzero(ended)
         self._begin(rows, None)
         self._done[rows] = False
-        fresh = self._info(np.ones(self.num_envs, dtype=bool))
-        for key in ("prompt", "potential", "success"):  # an ended row's info is that of its new episode
-            kept = np.where(ended, fresh[key], info[key])
-            fresh[key] = kept if key != "prompt" else kept.astype(object)
+        fresh = self._info(np.ones(self.num_envs, dtype=bool))  # an ended row's info is that of its new episode
         return {**fresh, "final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
 
     def _info(self, mask: np.ndarray, ended: np.ndarray | None = None, successes: np.ndarray | None = None) -> dict[str, Any]:
@@ -317,12 +325,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         frames = self._frames.clone() if self.output == "torch" else self._frames.cpu().numpy().copy()
         if not self._with_pending:
             return frames
-        pending = torch.from_numpy(self._pending.copy()) if self.output == "torch" else self._pending.copy()
+        pending = torch.from_numpy(self._pending.copy()).to(frames.device) if self.output == "torch" else self._pending.copy()
         return {"frame": frames, "pending": pending}
-
-    def _row_observation(self, row: int) -> Any:
-        whole = self._observation()
-        return {k: v[row] for k, v in whole.items()} if isinstance(whole, dict) else whole[row]
 
     def _show(self) -> None:
         if self._window is None:
@@ -340,6 +344,7 @@ class RowByRow:
     def __init__(self, backends: list[GeneratedBackend]) -> None:
         self.backends = backends
         self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
+        self.takes_init = backends[0].takes_init
 
     def reset(
         self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: torch.Tensor | None
@@ -353,6 +358,7 @@ class RowByRow:
 
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Step rows one after the other."""
+        self.backends[0].world.table.rows(prompts)  # a prompt that cannot be embedded stops every row, not some
         parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
         return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
 

@@ -23,7 +23,9 @@ strip = [frame]
 for prompt in ("move right", "move down", "move left", "stay"):
     for _ in range(arguments.steps):
         frame, reward, terminated, truncated, info = env.step(prompt)
-    print(f"{prompt!r}: distance between pusher and goal pose {-info['potential']:.1f} px")
+        if terminated or truncated:
+            frame, info = env.reset()
+    print(f"{prompt!r}: the T's corners are {-info['potential']:.1f} px from their goal")
     strip.append(frame)
 cv2.imwrite(arguments.out, np.concatenate(strip, axis=1)[..., ::-1].repeat(3, 0).repeat(3, 1))
 print(f"wrote {arguments.out}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import StreamDiTError, require
 
 World = Annotated[str, tyro.conf.Positional]
 
@@ -25,8 +25,8 @@ class Record:
 
     world: World
     """name of the world, e.g. PushT"""
-    out: Path = Path("recorded/PushT")
-    """folder of the data set"""
+    out: Path | None = None
+    """folder of the data set; default: recorded/WORLD"""
     shards: int = 64
     """shards in all, those already there counted in"""
     episodes: int = 32
@@ -45,13 +45,13 @@ class Train:
 
     world: World
     """name of the world, e.g. PushT"""
-    data: Path = Path("recorded/PushT")
-    """the data set, see record"""
-    out: Path = Path("runs/PushT")
-    """run folder: config, curves, pictures, checkpoints, and at the end the bundle in world/"""
+    data: Path | None = None
+    """the data set, see record; default: recorded/WORLD"""
+    out: Path | None = None
+    """run folder (default: runs/WORLD): config, curves, pictures, checkpoints, and at the end the bundle in world/"""
     preset: Literal["tiny", "small", "base"] = "small"
     """size of codec and transformer"""
-    steps: int = 12000
+    steps: int = 12_000
     """optimizer steps of the transformer; the learning rate ends with them"""
     codec_steps: int = 4500
     """optimizer steps of the codec"""
@@ -141,8 +141,8 @@ class Demo:
 
     out: Path = Path("runs/demo")
     """folder of the film, the curve and the table"""
-    steps: int = 24_000
-    """environment steps of training"""
+    steps: int = 16_000
+    """environment steps of training; 0 plays the agent already in the folder"""
     episodes: int = 64
     """episodes per score"""
     world: str = "PushT"
@@ -163,8 +163,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        more = " --resume" if isinstance(command, Train) and not command.resume else ""
-        print(f"\nstopped; what is done is kept. Go on with: {again}{more}", file=sys.stderr)
+        if isinstance(command, (Demo, Agent)):
+            print(f"\nstopped; what is learned is kept in {command.out}. Play it with: {again} --steps 0", file=sys.stderr)
+        else:
+            more = " --resume" if isinstance(command, Train) and not command.resume else ""
+            print(f"\nstopped; what is done is kept. Go on with: {again}{more}", file=sys.stderr)
         return 130
     return 0
 
@@ -176,7 +179,7 @@ def run_record(command: Record) -> None:
 
     make, starts = simulator_of(command.world)
     config = RecordConfig(shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers)
-    record(make.spec, make, starts, command.out, config)
+    record(make.spec, make, starts, command.out or Path("recorded") / command.world, config)
 
 
 def run_train(command: Train) -> None:
@@ -191,8 +194,9 @@ def run_train(command: Train) -> None:
     from streamdit_gym.world import World as Bundle
 
     spec = spec_of(command.world)
-    if not command.resume and list(command.out.glob("*.checkpoint.pt")):
-        raise StreamDiTError("a run is already here", given=command.out, remedy="add --resume to go on with it, or give another --out")
+    out = command.out or Path("runs") / command.world
+    if not command.resume and list(out.glob("*.checkpoint.pt")):
+        raise StreamDiTError("a run is already here", given=out, remedy="add --resume to go on with it, or give another --out")
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
@@ -201,9 +205,9 @@ def run_train(command: Train) -> None:
     )
     device = command.device or _device()
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
-    dataset = Dataset(command.data)
-    world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device, command.minutes, start)
-    print("the time is up; go on with --resume" if world is None else f"the world is in {command.out / 'world'}")
+    dataset = Dataset(command.data or Path("recorded") / command.world)
+    world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start)
+    print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
 
 
 def run_evaluate(command: Evaluate) -> None:
@@ -238,10 +242,8 @@ def run_evaluate(command: Evaluate) -> None:
     )
     strip = scores.pop("strip")
     if command.picture is not None:
-        from PIL import Image
-
         command.picture.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(strip).save(command.picture)
+        require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
     _write(command.json_file, scores)
 
 

@@ -7,7 +7,9 @@ Knows nothing of: torch, Gymnasium, files.
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class StreamDiTError(Exception):
@@ -64,3 +66,20 @@ class MissingExtraError(StreamDiTError, ImportError):
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         super().__init__(f"{why} needs the package {package!r}", given="not installed", remedy=f'pip install "streamdit_gym[{extra}]"')
+
+
+def require(module: str, extra: str, why: str) -> Any:
+    """Import an optional module.
+
+    Args:
+        module: its name.
+        extra: the extra of this package that brings it.
+        why: what needs it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(module.split(".")[0], extra, why) from error

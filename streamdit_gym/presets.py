@@ -72,8 +72,9 @@ def partition(given: str | Partition) -> Partition:
     try:
         return Partition.parse(given)
     except (PartitionError, TypeError) as error:
-        near = UnknownNameError("partition", str(given), PARTITIONS)
         raise PartitionError(
-            f"unknown partition {given!r}", given=repr(given), allowed=f"{', '.join(PARTITIONS)}, or K<refs>N<chunks>c<frames>s<steps>",
-            remedy=str(near.remedy if hasattr(near, 'remedy') else "use reactive"),
-        ) from error  # fmt: skip
+            f"unknown partition {given!r}",
+            given=repr(given),
+            allowed=f"{', '.join(PARTITIONS)}, or K<refs>N<chunks>c<frames>s<steps>",
+            remedy=UnknownNameError("partition", str(given), PARTITIONS).remedy,
+        ) from error

@@ -40,17 +40,18 @@ def test_torch_output_stays_on_the_gpu() -> None:
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
-def test_the_cache_equals_no_cache_on_the_gpu_too(partition: str) -> None:
+def test_rows_of_a_batch_equal_single_streams_on_the_gpu(partition: str) -> None:
+    """Two rows with the cache, against the same rows one by one."""
     world = make_tiny_world()
     model, table = world.model.cuda(), world.table.to("cuda", torch.float32)
-    frames = []
-    for _ in range(2):
+
+    def frames(rows: list[int]) -> torch.Tensor:
         engine = Engine(model, table, PARTITIONS[partition])
-        session = engine.start(
-            torch.ones(2, 1, 8, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(2)]
-        )
-        frames.append(torch.cat([engine.tick(session, torch.tensor([1, 2])) for _ in range(4)], 1))
-    assert (frames[0] == frames[1]).all()
+        generators = [torch.Generator().manual_seed(i) for i in rows]
+        session = engine.start(torch.ones(len(rows), 1, 8, 8, 8), torch.zeros(len(rows), 1, dtype=torch.long), generators)
+        return torch.cat([engine.tick(session, torch.tensor([1, 2])[rows]) for _ in range(4)], 1)
+
+    torch.testing.assert_close(frames([0, 1]), torch.cat([frames([0]), frames([1])]), atol=1e-3, rtol=1e-3)
 
 
 def test_training_steps_run_in_bfloat16_and_compiled() -> None:

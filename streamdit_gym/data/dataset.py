@@ -17,6 +17,8 @@ every frame of every episode in order) with ``shard-00000.npz``:
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from streamdit_gym.errors import DatasetError
+from streamdit_gym.errors import DatasetError, require
 
 FORMAT = 1
 
 
 def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float = 10.0) -> None:
     """Write frames as lossless RGB H.264."""
-    import av
-
+    av = require("av", "data", "recording")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264rgb", rate=round(fps), options={"qp": "0", "preset": "veryfast", "g": "97"})
         stream.height, stream.width = frames.shape[1:3]
@@ -101,7 +102,10 @@ class Dataset:
         meta = self.folder / "meta.json"
         if not meta.is_file():
             raise DatasetError("no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT")
-        self.meta: dict[str, Any] = json.loads(meta.read_text())
+        try:
+            self.meta: dict[str, Any] = json.loads(meta.read_text())
+        except ValueError as error:
+            raise DatasetError("meta.json cannot be read", given=meta, remedy="delete it and record again") from error
         if self.meta.get("format") != FORMAT:
             raise DatasetError("data set of another format", given=self.meta.get("format"), allowed=FORMAT, remedy="record it anew")
         self.shards = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-?????.npz"))
@@ -129,6 +133,6 @@ class Dataset:
                 arrays = {name: file[name] for name in file.files}
             frames = read_video(stem.with_suffix(".mkv"))
             frames = frames.reshape(*arrays["states"].shape[:2], *frames.shape[1:])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,10 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
     if path.is_file() and (old := json.loads(path.read_text())) != meta:
         changed = sorted(key for key in meta if old.get(key) != meta[key])
         raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
-    path.write_text(json.dumps(meta, indent=1))
+    if not path.is_file():
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(meta, indent=1))
+        part.replace(path)
     missing = [i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()]
     jobs = [(spec, make, starts, config, folder, i) for i in missing]
     bar = tqdm(total=config.shards, initial=config.shards - len(missing), unit="shard", desc=f"record {spec.name}")
@@ -128,7 +132,7 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
                 _save_shard(job)
                 bar.update()
         else:
-            with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
+            with multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
                 for _ in pool.imap_unordered(_save_shard, jobs):
                     bar.update()
 

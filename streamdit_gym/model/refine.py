@@ -9,6 +9,8 @@ latent grid know from the start and a linear layer per token has to learn for ev
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -33,8 +35,8 @@ class Refine(nn.Module):
         self.second = nn.Conv2d(inner, inner, 3, padding=1)
         self.third = nn.Conv2d(inner, inner, 3, padding=1)
         self.out = nn.Conv2d(inner, channels + 1, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, tokens: Float[Tensor, "b f n d"], drawn: Float[Tensor, "b f o h w"], own: Tensor, before: Tensor
@@ -42,7 +44,11 @@ class Refine(nn.Module):
         """Return a correction of `drawn`: the change's channels, then the gate's logit."""
         b, rows = tokens.shape[0], drawn.shape[-1] // self.patch
         features = rearrange(tokens, "b f (h w) (p q d) -> (b f) d (h p) (w q)", h=rows, p=self.patch, q=self.patch)
-        beside = [part.flatten(0, 1).to(features.dtype) for part in (drawn, own, before)]
-        x = self.first(torch.cat([features, *beside], dim=1))
-        x = x + self.third(functional.silu(self.second(functional.silu(x))))
-        return rearrange(self.out(functional.silu(x)), "(b f) o h w -> b f o h w", b=b)
+        x = torch.cat([features, *(part.flatten(0, 1).to(features.dtype) for part in (drawn, own, before))], dim=1)
+        # on a CPU, bfloat16 convolutions of many small grids are fifty times slower than these
+        with torch.autocast(x.device.type, enabled=False) if x.device.type == "cpu" else nullcontext():
+            x = x.to(self.first.weight.dtype) if x.device.type == "cpu" else x
+            x = self.first(x.contiguous(memory_format=torch.channels_last))
+            x = x + self.third(functional.silu(self.second(functional.silu(x))))
+            x = self.out(functional.silu(x))
+        return rearrange(x, "(b f) o h w -> b f o h w", b=b)

@@ -80,7 +80,10 @@ class PromptTable:
             raise ShapeError("an empty prompt", given=repr(""), allowed="text", remedy="say what should happen")
         if len(self.phrases) + len(texts) > self._most:
             raise ShapeError(
-                "too many distinct prompts", given=len(self.phrases) + len(texts), allowed=self._most, remedy="reload the world"
+                "too many distinct prompts",
+                given=len(self.phrases) + len(texts),
+                allowed=self._most,
+                remedy="say the same in words already used",
             )
         if self._encoder is None:
             if self._make_encoder is None:

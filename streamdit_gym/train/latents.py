@@ -5,6 +5,8 @@ Takes: a data set, a codec.  Gives: clips of latents with their prompts.  Knows 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tqdm import tqdm
 
 from streamdit_gym.codec.latent_codec import LatentCodec
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.errors import DatasetError
 
 HELD_OUT = 4  # the last shards are never trained on
 
@@ -66,6 +69,13 @@ class LatentEpisodes:
 def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: str) -> LatentEpisodes:
     """Encode every shard, or read the encoding made before; each shard is kept as soon as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
+    weights = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in codec.state_dict().values())).hexdigest()
+    made_of, stamp = json.dumps({"codec": weights, "data": dataset.meta}, sort_keys=True), folder / "made_of.json"
+    if stamp.is_file() and stamp.read_text() != made_of:
+        raise DatasetError(
+            "the run's latents are of another codec or data set", given=folder, remedy="use another run folder, or delete this one"
+        )
+    stamp.write_text(made_of)
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         path = folder / f"latents-{dataset.shards[position]:05d}.npz"

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import StreamDiTError, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +42,12 @@ class Stage:
     """
 
     def __init__(self, folder: Path, name: str, state: Mapping[str, Any], checkpoint_s: float = 120.0) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder, self.name, self.state, self.checkpoint_s = folder, name, state, checkpoint_s
         self.path = folder / f"{name}.checkpoint.pt"
         self.step = 0
         self.finished = False
         self.stopped = False
-        self.writer = SummaryWriter(str(folder / "curves" / name))
+        self.writer = require("torch.utils.tensorboard", "train", "training").SummaryWriter(str(folder / "curves" / name))
         if self.path.is_file():
             self._restore()
 
@@ -85,11 +83,9 @@ class Stage:
 
     def picture(self, name: str, image: Any) -> None:
         """Write an (h, w, 3) uint8 picture into the run folder."""
-        from PIL import Image
-
         folder = self.folder / "pictures"
         folder.mkdir(exist_ok=True)
-        Image.fromarray(image).save(folder / f"{self.name}-{name}.png")
+        require("PIL.Image", "train", "a picture").fromarray(image).save(folder / f"{self.name}-{name}.png")
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write never harms the last one."""

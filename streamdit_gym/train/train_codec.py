@@ -31,7 +31,7 @@ class CodecTraining:
         noise: largest deviation of the noise put on the latents.
     """
 
-    steps: int = 4000
+    steps: int = 4500
     batch: int = 48
     learning_rate: float = 2e-3
     foreground: float = 12.0

@@ -60,7 +60,7 @@ class StreamDiTTraining:
         compile: whether to compile the model.
     """
 
-    steps: int = 20000
+    steps: int = 12_000
     clips: int = 20
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.04), ("K4N4c1s1", 0.08), ("K0N1c8s1", 0.03))
@@ -136,6 +136,8 @@ class StreamDiTTrainer:
             draw -= share
         else:
             loss = self.next_frame_loss(progress)
+        if not loss.isfinite():
+            return loss.item()  # a step that cannot be learned from must not reach the weights
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -291,7 +293,9 @@ def train_streamdit(
         if picture is not None and step % picture_every == picture_every - 1:
             kept = {k: v.clone() for k, v in model.state_dict().items()}
             average.copy_to(model)
-            stage.picture(f"{step + 1:06d}", picture(model))
-            model.load_state_dict(kept)
+            try:
+                stage.picture(f"{step + 1:06d}", picture(model))
+            finally:
+                model.load_state_dict(kept)
     average.copy_to(model)
     model.eval()

@@ -89,19 +89,23 @@ def train_world(
         raise DatasetError(
             "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
         )
+    if len(dataset) < 2:
+        raise DatasetError(
+            "too small a data set", given=f"{len(dataset)} shard", allowed="2 or more", remedy="record more; the last are held out"
+        )
     write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     def left() -> float | None:
         return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
 
+    name = config.preset if continue_from is None else continue_from.facts.get("preset", config.preset)
     sizes = preset(config.preset)
     codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
     if codec is None:
         return None
     episodes = encode_dataset(dataset, codec, folder / "latents", device)
-    held_out_shards = min(HELD_OUT, max(1, len(dataset) // 10))
-    train, held_out = episodes.split(held_out_shards * dataset.meta["episodes"])
+    train, held_out = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     heads = RewardHead(
         RewardHeadConfig(channels=codec.channels, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
     )
@@ -124,7 +128,7 @@ def train_world(
             latents=train.latents[: config.starts, 0].float().to(device), states=train.states[: config.starts, 0]
         ),
         facts={
-            "license": "Apache-2.0", "prompt_encoder": "all-MiniLM-L6-v2", "preset": config.preset,
+            "license": "Apache-2.0", "prompt_encoder": "all-MiniLM-L6-v2", "preset": name,
             "training_frames": int(train.latents.shape[0] * train.latents.shape[1]),
             "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
@@ -138,7 +142,7 @@ def _codec(
 ) -> ConvCodec | None:
     """Return the given world's codec, the one already trained in this run, or train it; None if the time was up."""
     if given is not None:
-        return given.codec
+        return given.codec.to(device).eval()
     if sizes.codec is None:
         raise DatasetError(
             "this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset"
@@ -148,13 +152,18 @@ def _codec(
         codec.load_state_dict(load_file(str(path)))
         return codec.to(device).eval()
     per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
-    shards = max(1, min(len(dataset) - 1, config.codec_frames // per_shard))
+    shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
     frames = np.concatenate([dataset.shard(i).frames.reshape(-1, codec.size, codec.size, 3) for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     if not train_codec(codec, frames, held_out, config.codec, folder, device, minutes):
         return None
     save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
     return codec
+
+
+def held_out_shards(dataset: Dataset) -> int:
+    """Return how many of the last shards are never trained on."""
+    return min(HELD_OUT, max(1, len(dataset) // 10))
 
 
 def _embed(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -> PromptTable:
@@ -174,6 +183,8 @@ def film_strip(
     model: StreamDiT, codec: ConvCodec, table: PromptTable, held_out: LatentEpisodes, device: str, episodes: int = 3, steps: int = 64
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Draw held-out episodes, real above generated, every fourth frame of a rollout from one real frame."""
+    steps = min(steps, held_out.latents.shape[1] - 1)
+    episodes = min(episodes, len(held_out))
     training = model.training
     model.eval()
     engine = Engine(model, table.to(device, torch.float32), PARTITIONS["reactive"])
