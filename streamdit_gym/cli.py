@@ -91,6 +91,8 @@ class Evaluate:
     """training steps of the inverse-dynamics model"""
     json_file: Path | None = None
     """write the scores here as well"""
+    card: bool = False
+    """write the scores into the bundle: its config.json and its model card"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +217,10 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.data.dataset import Dataset
     from streamdit_gym.data.recorder import RecordConfig, record_shard
     from streamdit_gym.envs.worlds import simulator_of
+    from streamdit_gym.evaluate.card import card, table
     from streamdit_gym.evaluate.fidelity import judge
     from streamdit_gym.world import World as Bundle
+    from streamdit_gym.world import find_world, update_facts
 
     world = Bundle.from_pretrained(command.world)
     if command.data is None:
@@ -230,21 +234,17 @@ def run_evaluate(command: Evaluate) -> None:
         held_out, training = dataset.shard(len(dataset) - 1), [dataset.shard(i) for i in range(min(8, len(dataset) - 1))]
     scores = judge(world, held_out, training, partition=command.partition, inverse_steps=command.inverse_steps)
     print(f"\n{world.spec.name}, partition {scores['partition']}, {scores['episodes']} held-out episodes; PSNR over moving pixels")
-    print("horizon   generated   copy first   codec only    pusher    block    angle")
-    for row in scores["fidelity"]:
-        worse = "   worse than copying" if row["generated_db"] < row["copy_db"] else ""
-        print(
-            f"{row['horizon']:7d}   {row['generated_db']:6.1f} dB   {row['copy_db']:7.1f} dB   {row['codec_db']:7.1f} dB"
-            f"   {row['pusher_px']:4.1f} px   {row['block_px']:3.1f} px   {row['block_degrees']:4.0f}°{worse}"
-        )
-    print(
-        f"action read-back: {100 * scores['readback_generated']:.1f} % on generated, {100 * scores['readback_real']:.1f} % on real frames"
-    )
+    print(table(scores))
     strip = scores.pop("strip")
     if command.picture is not None:
         command.picture.parent.mkdir(parents=True, exist_ok=True)
         require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
     _write(command.json_file, scores)
+    if command.card:
+        folder = find_world(command.world)
+        update_facts(folder, {**world.facts, "scores": scores})
+        (folder / "README.md").write_text(card(world, scores))
+        print(f"wrote {folder / 'README.md'}")
 
 
 def run_agent(command: Agent) -> None:

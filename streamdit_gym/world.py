@@ -82,7 +82,7 @@ class World:
             UnknownNameError: if there is no such world.
             BundleError: if a file is missing, cut, foreign or of a newer format; the text names the file.
         """
-        folder = _find(str(name), revision)
+        folder = find_world(str(name), revision)
         config = _read_config(folder)
         weights = {part: _read_weights(folder, part, config) for part in WEIGHTS}
         spec = _spec_from_json(config["spec"])
@@ -156,7 +156,18 @@ def shipped_worlds() -> list[str]:
     return sorted(p.name for p in SHIPPED.glob("*") if (p / "config.json").is_file())
 
 
-def _find(name: str, revision: str | None) -> Path:
+def update_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Replace the facts in a bundle's ``config.json``; the weights are not touched."""
+    config = _read_config(folder)
+    (folder / "config.json").write_text(json.dumps({**config, "facts": facts}, indent=1) + "\n")
+
+
+def find_world(name: str, revision: str | None = None) -> Path:
+    """Return the folder of a world given by shipped name, folder or Hub id.
+
+    Raises:
+        UnknownNameError: if there is no such world.
+    """
     if (SHIPPED / name / "config.json").is_file():
         return SHIPPED / name
     if Path(name).is_dir():

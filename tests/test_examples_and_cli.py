@@ -29,6 +29,8 @@ def test_the_example_that_streams_frames(tmp_path: Path) -> None:
     out = run("examples/stream_frames.py", "--steps", "2", "--out", str(tmp_path / "strip.png")).stdout
     assert "'move right'" in out
     assert (tmp_path / "strip.png").stat().st_size > 1000
+    assert "worse than copying" in (Path(world) / "README.md").read_text(), "an untrained world must be told as such"
+    assert "scores" in json.loads((Path(world) / "config.json").read_text())["facts"]
 
 
 def test_the_example_that_steps_16_worlds() -> None:
@@ -44,53 +46,20 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
 
 def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("transformers")
-    data, out = str(tmp_path / "data"), str(tmp_path / "run")
-    assert main(["record", "PushT", "--out", data, "--shards", "2", "--episodes", "2", "--steps", "12", "--workers", "1"]) == 0
-    train = [
-        "train",
-        "PushT",
-        "--data",
-        data,
-        "--out",
-        out,
-        "--preset",
-        "tiny",
-        "--steps",
-        "2",
-        "--codec-steps",
-        "2",
-        "--head-steps",
-        "2",
-        "--clips",
-        "2",
-    ]
+    data, out, world, scores, strip = (tmp_path / name for name in ("data", "run", "run/world", "scores.json", "strip.png"))
+    assert main(f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1".split()) == 0
+    train = f"train PushT --data {data} --out {out} --preset tiny --steps 2 --codec-steps 2 --head-steps 2 --clips 2".split()
     assert main(train) == 0
     assert main(train) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
-    world = str(Path(out) / "world")
-    scores = tmp_path / "scores.json"
-    assert (
-        main(
-            [
-                "evaluate",
-                world,
-                "--data",
-                data,
-                "--json-file",
-                str(scores),
-                "--inverse-steps",
-                "5",
-                "--picture",
-                str(tmp_path / "strip.png"),
-            ]
-        )
-        == 0
-    )
-    assert (tmp_path / "strip.png").stat().st_size > 1000
+    assert main(f"evaluate {world} --data {data} --json-file {scores} --inverse-steps 5 --picture {strip} --card".split()) == 0
     assert {"fidelity", "readback_generated", "readback_real"} <= set(json.loads(scores.read_text()))
-    assert main(["bench", world, "--envs", "1", "2", "--steps", "2", "--preset", "tiny"]) == 0
-    assert main(["agent", "--world", world, "--steps", "64", "--episodes", "2", "--num-envs", "2", "--out", str(tmp_path / "agent")]) == 0
+    assert strip.stat().st_size > 1000
+    assert "| horizon |" in (world / "README.md").read_text()
+    assert "scores" in json.loads((world / "config.json").read_text())["facts"]
+    assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny".split()) == 0
+    assert main(f"agent --world {world} --steps 64 --episodes 2 --num-envs 2 --out {tmp_path / 'agent'}".split()) == 0
     said = capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
         assert part in said
@@ -116,25 +85,8 @@ def test_bad_input_gets_one_clear_error(arguments: list[str], said: str, capsys:
 
 
 def test_ctrl_c_while_recording_keeps_whole_shards_and_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "streamdit_gym.cli",
-        "record",
-        "PushT",
-        "--out",
-        str(tmp_path),
-        "--shards",
-        "500",
-        "--episodes",
-        "1",
-        "--steps",
-        "5",
-        "--workers",
-        "1",
-    ]
+    record = f"record PushT --out {tmp_path} --shards 500 --episodes 1 --steps 5 --workers 2"
+    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym.cli", *record.split()]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for _ in range(600):
         if list(tmp_path.glob("shard-*.npz")):

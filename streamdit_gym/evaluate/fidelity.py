@@ -97,10 +97,11 @@ def judge(
     }
 
 
-def readback(inverse: InverseDynamics, made: Tensor, real: Tensor, actions: Tensor) -> dict[str, float]:
-    """Return how often the inverse-dynamics model names the action, on generated and on real frames."""
+def readback(inverse: InverseDynamics, made: Tensor, real: Tensor, actions: Tensor) -> dict[str, Any]:
+    """Return how often the inverse-dynamics model names the action: over the first steps of rollouts, and on real frames."""
+    right = named_right(inverse, made, actions).float()
     return {
-        "readback_generated": named_right(inverse, made, actions).float().mean().item(),
+        "readback_generated": {str(h): right[:, : h - 1].mean().item() for h in HORIZONS if 8 <= h <= actions.shape[1]},
         "readback_real": named_right(inverse, real, actions).float().mean().item(),
     }
 

@@ -34,7 +34,7 @@ class HeadTraining:
     steps: int = 3000
     batch: int = 512
     learning_rate: float = 2e-3
-    noise: float = 0.3
+    noise: float = 0.2
 
 
 def train_heads(
