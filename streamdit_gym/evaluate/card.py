@@ -57,8 +57,8 @@ Tasks:
 
 ## Measured
 
-{scores["episodes"]} held-out episodes, partition {scores["partition"]}; each is generated from one real frame and the spoken actions. PSNR over the pixels that
-differ from the episode's first frame; state errors are medians, read by the world's own probe.
+{scores["episodes"]} held-out episodes, partition {scores["partition"]}; each is generated from one real frame and the spoken actions.
+PSNR over the pixels that differ from the episode's first frame; state errors are medians, read by the world's own probe.
 
 {table(scores)}
 
