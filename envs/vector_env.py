@@ -164,6 +164,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
                 self._rngs[row] = np.random.default_rng(seeds[row])
         self._begin(rows, init)
         self._ready = True
+        if self.render_mode == "human":
+            self._show()
         return self._observation(), self._info(mask)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

@@ -433,7 +433,7 @@ def test_a_window_shows_enlarged_frames(monkeypatch: pytest.MonkeyPatch) -> None
     env.reset(seed=0)
     env.step(np.zeros(3, dtype=int))
     env.close()
-    assert shown == [(512, 512, 3)]
+    assert shown == [(512, 512, 3)] * 2, "once for the reset, once for the step"
 
 
 def test_a_world_is_loaded_once_per_process() -> None:
