@@ -70,6 +70,6 @@ The heads on held-out real frames (errors are means, in the numbers' own units; 
 
 ## Limits
 
-Errors add up over a rollout: look at the horizons above before trusting long ones, and restart from real frames. Objects may blur,
-double or vanish after long contact. The data are scripted play, not expert play.
+Errors add up over a rollout: look at the horizons above before trusting long ones, and restart from real frames. The data are scripted
+play, not expert play.
 """
