@@ -29,8 +29,6 @@ def test_the_example_that_streams_frames(tmp_path: Path) -> None:
     out = run("examples/stream_frames.py", "--steps", "2", "--out", str(tmp_path / "strip.png")).stdout
     assert "'move right'" in out
     assert (tmp_path / "strip.png").stat().st_size > 1000
-    assert "worse than copying" in (Path(world) / "README.md").read_text(), "an untrained world must be told as such"
-    assert "scores" in json.loads((Path(world) / "config.json").read_text())["facts"]
 
 
 def test_the_example_that_steps_16_worlds() -> None:
