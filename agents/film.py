@@ -23,7 +23,7 @@ def panel(frame: UInt8[np.ndarray, "h w 3"], title: str, caption: str) -> UInt8[
     large = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     sheet = np.full((SIDE + 2 * BAR, SIDE, 3), 28, dtype=np.uint8)
     sheet[BAR : BAR + SIDE] = large
-    for text, y, scale in ((title, 36, 0.7), (caption, SIDE + BAR + 36, 0.7)):
+    for text, y, scale in ((title, 36, 0.7), (caption, SIDE + BAR + 36, 0.6)):
         cv2.putText(sheet, text, (12, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (240, 240, 240), 1, cv2.LINE_AA)
     return sheet
 
