@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 from streamdit_gym.envs.pusht import SPEC
@@ -15,9 +17,11 @@ from streamdit_gym.world import Starts, World
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
+def _same_surroundings() -> None:
     torch.set_num_threads(2)
     torch.manual_seed(0)
+    # a shell that starts the tests in the background has Ctrl-C ignored, and children would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wake(module: torch.nn.Module) -> None:
