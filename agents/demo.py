@@ -13,12 +13,13 @@ import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 from stable_baselines3 import PPO
+from tqdm import tqdm
+
 from streamdit_gym.agents.features import WorldEyes
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
 from streamdit_gym.agents.match import print_table, scores_of, twin_of, write_scores
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, train_agent
 from streamdit_gym.envs.worlds import shared_world
-from tqdm import tqdm
 
 ENV = "StreamDiT/PushT-Reach-v0"
 EPISODES_ON_FILM = 6

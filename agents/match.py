@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3 import PPO
+
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
 from streamdit_gym.agents.scores import Score, play, random_player
-
 from streamdit_gym.errors import UnknownNameError
 
 

@@ -16,13 +16,13 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env.vec_monitor import VecMonitor
+from tqdm import tqdm
+
+import streamdit_gym
 from streamdit_gym.agents.features import WorldEyes
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv
 from streamdit_gym.agents.scores import Player
 from streamdit_gym.envs.worlds import shared_world
-from tqdm import tqdm
-
-import streamdit_gym
 from streamdit_gym.errors import BundleError
 
 

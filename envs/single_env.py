@@ -9,8 +9,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import ActionError, UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
 

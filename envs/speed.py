@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset as named_preset
 from streamdit_gym.stream.views import stream_view

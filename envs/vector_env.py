@@ -16,11 +16,11 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, SimulatorBackend
 from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
-
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
 from streamdit_gym.presets import partition as named_partition
 

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 import torch
-from streamdit_gym.envs.pusht import SPEC
 
 from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.envs.pusht import SPEC
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor
+
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
 from streamdit_gym.agents.match import match, places, twin_of
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv
 from streamdit_gym.agents.scores import play, random_player
-
 from streamdit_gym.data.dataset import read_video
 from streamdit_gym.errors import BundleError, ShapeError, UnknownNameError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, UNSEEN_PHRASES, PushTSimulator, nearest_move
 
 from streamdit_gym.data.dataset import Dataset, read_video, write_video
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
+from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, UNSEEN_PHRASES, PushTSimulator, nearest_move
 from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)

@@ -15,10 +15,10 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-from streamdit_gym.envs.registration import IDS
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
 import streamdit_gym  # noqa: F401  (registers the ids)
+from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import ActionError, NotReadyError, PartitionError, ShapeError, UnknownNameError
 
 GENERATED = [name for name in IDS if "-Real-" not in name]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_world
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining

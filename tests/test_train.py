@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
-from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
