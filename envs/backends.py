@@ -122,6 +122,43 @@ class GeneratedBackend:
         return frames[:, 0], scores[:, 0]
 
 
+class RowByRow:
+    """Backends of one row each, side by side: the batch-independent path."""
+
+    def __init__(self, backends: list[GeneratedBackend]) -> None:
+        self.backends = backends
+        self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
+        self.takes_init = backends[0].takes_init
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+        """Start rows one after the other."""
+        parts = [
+            self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
+            for i, (row, rng) in enumerate(zip(rows, rngs, strict=True))
+        ]
+        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+        """Step rows one after the other."""
+        self.backends[0].world.table.rows(prompts)  # a prompt that cannot be embedded stops every row, not some
+        parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
+        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
+
+    def save(self) -> Any:
+        """Return every row's state."""
+        return [backend.save() for backend in self.backends]
+
+    def restore(self, state: Any) -> None:
+        """Go back to saved states."""
+        for backend, saved in zip(self.backends, state, strict=True):
+            backend.restore(saved)
+
+    def close(self) -> None:
+        """Close every row."""
+        for backend in self.backends:
+            backend.close()
+
+
 class SimulatorBackend:
     """Frames from the twin: one simulator per row.
 

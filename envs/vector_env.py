@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from streamdit_gym.envs.backends import Backend, GeneratedBackend, SimulatorBackend
+from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
 from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
@@ -338,42 +338,3 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _check_open(self) -> None:
         if self.closed:
             raise NotReadyError("the environment is closed", remedy="make a new one")
-
-
-class RowByRow:
-    """Backends of one row each, side by side: the batch-independent path."""
-
-    def __init__(self, backends: list[GeneratedBackend]) -> None:
-        self.backends = backends
-        self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
-        self.takes_init = backends[0].takes_init
-
-    def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Start rows one after the other."""
-        parts = [
-            self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
-            for i, (row, rng) in enumerate(zip(rows, rngs, strict=True))
-        ]
-        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
-
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Step rows one after the other."""
-        self.backends[0].world.table.rows(prompts)  # a prompt that cannot be embedded stops every row, not some
-        parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
-        return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
-
-    def save(self) -> Any:
-        """Return every row's state."""
-        return [backend.save() for backend in self.backends]
-
-    def restore(self, state: Any) -> None:
-        """Go back to saved states."""
-        for backend, saved in zip(self.backends, state, strict=True):
-            backend.restore(saved)
-
-    def close(self) -> None:
-        """Close every row."""
-        for backend in self.backends:
-            backend.close()
