@@ -49,6 +49,8 @@ GPU_MINUTES ?= 9
 GPU_DEVICE ?= cuda
 GPU_CLIPS ?= 256
 GPU_ARGS ?= --compile
+BENCH_ENVS ?= 1 16 64 256 1024
+BENCH_PRESET ?= paper-4b
 GPU := PYTHONPATH=$(GPU_SITE):$(CURDIR) $(GPU_PYTHON)
 
 wheelhouse: install
@@ -70,8 +72,8 @@ gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu
 
 gpu-bench: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli bench PushT --envs 1 16 64 256 1024 --device $(GPU_DEVICE) --dtype bfloat16 \
-	  --preset $(or $(BENCH_PRESET),paper-4b) --json-file $(OUT)/bench.json
+	$(GPU) -m streamdit_gym.cli bench PushT --envs $(BENCH_ENVS) --device $(GPU_DEVICE) --dtype bfloat16 \
+	  --preset $(BENCH_PRESET) --json-file $(OUT)/bench.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
