@@ -131,11 +131,9 @@ class PushTSimulator:
         except ImportError as error:
             raise MissingExtraError("gym-pusht", "pusht", "the real PushT simulator") from error
         self._env: Any = PushTEnv(obs_type="pixels", render_mode="rgb_array", observation_width=int(TABLE), observation_height=int(TABLE))
-        self._info: dict[str, Any] = {}
         self._begun: list[float] = []
         self._taken: list[int] = []
         self._coverage = 0.0
-        self._large: UInt8[np.ndarray, "512 512 3"] | None = None
         self._temper = "random"
         self._plan: tuple[np.ndarray, int] | None = None
         self._held: tuple[int, int] | None = None
@@ -165,8 +163,8 @@ class PushTSimulator:
         target = self._pusher + (STEP_UNITS / length * direction if length else 0.0)
         target = np.clip(target, MARGIN_UNITS, TABLE - MARGIN_UNITS)
         self._taken.append(int(action))
-        large, _, _, _, self._info = self._env.step(target)
-        self._coverage = float(self._info["coverage"])
+        large, _, _, _, info = self._env.step(target)
+        self._coverage = float(info["coverage"])
         return self._picture(large)
 
     def explore(self, rng: np.random.Generator) -> int:
@@ -201,12 +199,6 @@ class PushTSimulator:
         reached, pushed = gap <= TOUCH_PX, self._coverage > self._env.success_threshold
         return np.array([-gap, -misfit, reached, pushed], dtype=np.float32)
 
-    def render_large(self) -> UInt8[np.ndarray, "512 512 3"]:
-        """Return the simulator's own 512-pixel picture of the current state, for people."""
-        if self._large is None:
-            self._large = self._env.get_obs()
-        return self._large.copy()
-
     def save(self) -> tuple[list[float], list[int]]:
         """Return the first state and the actions since; the simulator is deterministic, so they say everything."""
         return list(self._begun), list(self._taken)
@@ -228,7 +220,7 @@ class PushTSimulator:
         lever_x, lever_y = BLOCK_CENTRE_UNITS
         x += np.cos(angle) * lever_x - np.sin(angle) * lever_y - lever_x
         y += np.sin(angle) * lever_x + np.cos(angle) * lever_y - lever_y
-        large, self._info = self._env.reset(options={"reset_to_state": [*state[:2], x, y, angle]})
+        large, _ = self._env.reset(options={"reset_to_state": [*state[:2], x, y, angle]})
         self._coverage = float(self._env._get_coverage())
         return self._picture(large)
 
@@ -241,7 +233,6 @@ class PushTSimulator:
         return np.array([*self._env.block.position, self._env.block.angle], dtype=float)
 
     def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
-        self._large = large
         # area averaging keeps the sub-pixel position of every edge; gym-pusht's own bilinear 512 -> 64 drops it
         return cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 

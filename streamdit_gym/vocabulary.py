@@ -36,10 +36,6 @@ class Conditioning:
     pooled: Float[Tensor, "u e"]
     index: Int[Tensor, "b f"]
 
-    def with_index(self, index: Int[Tensor, "b f"]) -> Conditioning:
-        """Return the same table with other frames pointing into it."""
-        return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedPrompts:

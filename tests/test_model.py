@@ -103,7 +103,7 @@ def test_a_causal_model_looks_only_back(c: int) -> None:
         index = prompts(1, 6).index.clone()
         index[:, changed] = (index[:, changed] + 2) % 6
         view = stream_view(other[:, :2], times[:, :2], other[:, 2:], times[:, 2:], causal=True, chunk_frames=c, limit=4)
-        after, _ = model(view, prompts(1, 6).with_index(index))
+        after, _ = model(view, replace(prompts(1, 6), index=index))
         first = 2 + (changed - 2) // c * c  # its chunk's first frame is the first that may notice
         assert (after[:, :first] == before[:, :first]).all()
         assert ((after[:, first:] - before[:, first:]).abs().amax((2, 3, 4)) > 1e-6).all()

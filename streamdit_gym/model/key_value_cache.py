@@ -1,6 +1,6 @@
 """Keys and values of clean reference frames, so that they are computed once.
 
-Takes: keys and values of frames.  Gives: the same, cut and joined along frames or rows.  Knows nothing of: how they
+Takes: keys and values of frames.  Gives: the same, cut and joined along frames.  Knows nothing of: how they
 were made. Keys are kept before rotation, so that positions stay relative however long a stream runs.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -34,10 +34,6 @@ class KeyValueCache:
     def cut(self, start: int, stop: int | None = None) -> KeyValueCache:
         """Return some of the frames."""
         return KeyValueCache(pairs=self.pairs[:, start:stop])
-
-    def rows(self, rows: Int[Tensor, " r"]) -> KeyValueCache:
-        """Return some of the rows."""
-        return KeyValueCache(pairs=self.pairs[rows])
 
     def layer(self, layer: int) -> tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]:
         """Return one layer's keys and values."""
