@@ -113,7 +113,7 @@ SPEC = WorldSpec(
 # how episodes of the training data begin, with their share; see PushTSimulator.reset
 STARTS = {"uniform": 0.7, "near_goal": 0.3}
 # the mixed player's temper, drawn once per episode
-TEMPERS = {"random": 0.25, "seek": 0.75}
+TEMPERS = {"random": 0.15, "seek": 0.85}
 
 
 class PushTSimulator:

@@ -34,7 +34,7 @@ PRESETS = {
         codec=ConvCodecConfig(width=16, blocks=1), model=StreamDiTConfig(width=64, depth=2, heads=2)
     ),
     # worlds that run on a CPU
-    "small": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=192, depth=6, heads=6)),
+    "small": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=192, depth=6, heads=6, refine=96, refine_blocks=2)),
     # worlds that are trained and run on a GPU
     "base": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=384, depth=10, heads=12)),
     # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about 4 billion weights

@@ -82,6 +82,7 @@ class BufferView:
         positions: place of every frame on the time axis, relative; cached frames stand before them.
         mask: True where a frame (row) may look at a frame (column); columns are the cached frames, then these frames.
             None: every frame sees every frame.
+        context: how many of the first frames are only looked at; nothing is predicted for them.
     """
 
     latents: Float[Tensor, "b f c h w"]
@@ -90,6 +91,7 @@ class BufferView:
     before_times: Float[Tensor, "b f"]
     positions: Int[Tensor, " f"]
     mask: Tensor | None
+    context: int
 
 
 class Simulator(Protocol):

@@ -104,7 +104,7 @@ def test_a_causal_model_looks_only_back(c: int) -> None:
         index[:, changed] = (index[:, changed] + 2) % 6
         view = stream_view(other[:, :2], times[:, :2], other[:, 2:], times[:, 2:], causal=True, chunk_frames=c, limit=4)
         after, _ = model(view, replace(prompts(1, 6), index=index))
-        first = 2 + (changed - 2) // c * c  # its chunk's first frame is the first that may notice
+        first = (changed - 2) // c * c  # its chunk's first frame is the first that may notice
         assert (after[:, :first] == before[:, :first]).all()
         assert ((after[:, first:] - before[:, first:]).abs().amax((2, 3, 4)) > 1e-6).all()
 
@@ -128,8 +128,8 @@ def test_each_frame_obeys_the_prompt_it_was_born_with_by_both_routes(part: str) 
     given = table().conditioning(torch.tensor([[0, 1, 2, 3]]))
     other = replace(given, **{part: getattr(given, part).index_add(0, torch.tensor([3]), torch.ones(1, *getattr(given, part).shape[1:]))})
     change = (model(view, given)[0] - model(view, other)[0]).abs().amax((2, 3, 4))[0]
-    assert (change[:3] == 0).all()
-    assert change[3] > 1e-6
+    assert change[0] == 0
+    assert change[1] > 1e-6
 
 
 def test_padding_of_a_prompt_does_not_matter() -> None:
@@ -176,7 +176,7 @@ def test_the_cache_equals_recomputing_everything(c: int) -> None:
         found, new = model(view, table().conditioning(called), cache)
         joined = new.cut(0, c) if cache is None else cache.join(new.cut(0, c))
         cache = joined.cut(max(0, joined.frames - (k - 1)))
-    torch.testing.assert_close(found[:, c:], slow[:, 8:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, slow, atol=1e-5, rtol=1e-4)
 
 
 def test_the_teacher_layout_equals_one_call_per_next_frame() -> None:
@@ -190,7 +190,7 @@ def test_the_teacher_layout_equals_one_call_per_next_frame() -> None:
         latents = torch.cat([clip[:, : i + 1], noisy[:, i : i + 1]], 1)
         alone = full_view(latents, torch.cat([torch.ones(1, i + 1), times[:, i : i + 1]], 1), i + 1, 1, k)
         found, _ = model(alone, table().conditioning(index[:, : i + 2]))
-        torch.testing.assert_close(together[:, f + i], found[:, -1], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together[:, i], found[:, -1], atol=1e-5, rtol=1e-4)
 
 
 def test_the_mask_lets_a_reference_see_no_more_than_a_cache_holds() -> None:

@@ -30,7 +30,7 @@ from streamdit_gym.train.train_world import WorldTraining, train_world
 from streamdit_gym.world import World
 
 TINY = StreamDiTConfig(width=64, depth=2, heads=2)
-FAST = StreamDiTTraining(steps=30, clips=4, clip_frames=4, own_from=0.0)
+FAST = StreamDiTTraining(steps=30, clips=4, clip_frames=4, own_ramp=1e-6)
 
 
 def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
@@ -70,40 +70,50 @@ def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.model.parameters())
 
 
-def test_own_references_are_the_predictions_of_the_step_before() -> None:
-    trainer = trainer_of(
-        replace(FAST, own_references=1.0, own_depth=2, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0)
-    )
-    depths, clips = [], []
-    for _ in range(4):
-        trainer.next_frame_loss()
-        assert trainer.own is not None
-        depths.append(trainer.own.depth)
-        clips.append(trainer.own.clips)
-    assert depths == [1, 2, 1, 2], "fresh clips once the depth is reached"
-    assert clips[0] is clips[1]
-    assert clips[1] is not clips[2]
-    own = trainer.own
-    assert (own.references[:, 0] == own.clips[:, 0]).all(), "the first frame stays real"
-    assert not (own.references[:, 1] == own.clips[:, 1]).all()
-    trainer.config = replace(trainer.config, own_from=0.5)
-    trainer.next_frame_loss(progress=0.4)
-    assert trainer.own.depth == 1, "real references before their time has come"
+QUIET = replace(FAST, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0)
 
 
-def test_predictions_handed_on_are_the_models_clean_latents() -> None:
-    """At t = 0 the reference handed on is what a rollout of one frame makes."""
-    trainer = trainer_of(replace(FAST, own_references=0.0, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0))
+def test_own_references_are_a_rollout_told_frame_by_frame() -> None:
+    """After d steps a clip's references are what a stream makes of the real frame d frames before."""
+    trainer = trainer_of(replace(QUIET, own_references=1.0, own_depth=3, clips=16))
+    model, f = trainer.model, trainer.config.clip_frames
     trainer.next_frame_loss()
-    own = trainer.own
-    assert own is not None
-    prompts = trainer._prompts(own.index[:, :2])
-    view = teacher_view(
-        own.clips[:, :1], torch.ones(len(own.clips), 1), torch.randn_like(own.clips[:, :1]), torch.zeros(len(own.clips), 1), limit=4
-    )
-    with torch.no_grad():
-        clean, _ = trainer.model.predict_clean(view, prompts)
-    torch.testing.assert_close(own.references[:, 1], clean[:, 1], atol=0.05, rtol=0.05)
+    assert trainer.own is not None
+    early = trainer.own.start - 1 + f + 3 <= trainer.episodes.latents.shape[1]  # the others come to their episode's end
+    first = trainer.own.start[early] - 1
+    clips, index = trainer._cut(trainer.own.episode[early], first, f + 3)
+    given = clips[:, :f]
+    for depth in range(1, 4):
+        if depth > 1:
+            trainer.next_frame_loss()
+        own, at = trainer.own, slice(depth - 1, depth - 1 + f)
+        assert (own.depth[early] == depth).all()
+        assert (own.start[early] == first + depth).all()
+        prompts = trainer._prompts(torch.cat([index[:, at], index[:, depth : depth + f]], 1))
+        view = teacher_view(given, torch.ones(len(given), f), torch.randn_like(given), torch.zeros(len(given), f), limit=4)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            given, _ = model.predict_clean(view, prompts)
+        assert (own.references[early] - given).abs().mean() < 0.01
+    trainer.next_frame_loss()
+    assert (trainer.own.depth[early] == 1).all(), "fresh clips once the depth is reached"
+
+
+def test_own_references_end_with_the_episode_and_begin_in_their_time() -> None:
+    trainer = trainer_of(replace(QUIET, own_references=1.0, own_depth=1000, own_ramp=1e9))
+    trainer.next_frame_loss(progress=0.4)
+    trainer.next_frame_loss(progress=0.4)
+    assert trainer.own is not None
+    assert (trainer.own.depth == 1).all(), "real references before their time has come"
+    f, length = trainer.config.clip_frames, trainer.episodes.latents.shape[1]
+    for _ in range(length):
+        trainer.next_frame_loss()
+        assert (trainer.own.start + f <= length).all()
+    assert 1 < trainer.own.depth.max() < length
+    rows = trainer_of(replace(QUIET, own_references=0.5, clips=64))
+    for _ in range(6):
+        rows.next_frame_loss()
+    assert rows.own is not None
+    assert len(rows.own.depth.unique()) > 2, "clips start again one by one"
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:

@@ -18,22 +18,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions beside a skip; the second begins at zero."""
+
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inner, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, inner, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.silu(self.first(functional.silu(x))))
+
+
 class Refine(nn.Module):
-    """Four 3 x 3 convolutions on the latent grid, of which the last begins at zero.
+    """Residual blocks of convolutions on the latent grid; the last layer begins at zero.
 
     Args:
         width: token width.
         channels: latent channels.
         patch: latents per token side.
         inner: channels of the convolutions.
+        blocks: residual blocks.
     """
 
-    def __init__(self, width: int, channels: int, patch: int, inner: int) -> None:
+    def __init__(self, width: int, channels: int, patch: int, inner: int, blocks: int) -> None:
         super().__init__()
         self.patch = patch
         self.first = nn.Conv2d(3 * channels + 1 + width // patch**2, inner, 3, padding=1)
-        self.second = nn.Conv2d(inner, inner, 3, padding=1)
-        self.third = nn.Conv2d(inner, inner, 3, padding=1)
+        self.blocks = nn.Sequential(*(_Residual(inner) for _ in range(blocks)))
         self.out = nn.Conv2d(inner, channels + 1, 3, padding=1)
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
@@ -48,7 +62,6 @@ class Refine(nn.Module):
         # on a CPU, bfloat16 convolutions of many small grids are fifty times slower than these
         with torch.autocast(x.device.type, enabled=False) if x.device.type == "cpu" else nullcontext():
             x = x.to(self.first.weight.dtype) if x.device.type == "cpu" else x
-            x = self.first(x.contiguous(memory_format=torch.channels_last))
-            x = x + self.third(functional.silu(self.second(functional.silu(x))))
+            x = self.blocks(self.first(x.contiguous(memory_format=torch.channels_last)))
             x = self.out(functional.silu(x))
         return rearrange(x, "(b f) o h w -> b f o h w", b=b)

@@ -43,6 +43,7 @@ class StreamDiTConfig:
         causal: whether a frame sees only itself and earlier frames; needed for a cache of the references.
         references: most reference frames a frame sees, in a causal model.
         refine: channels of the convolutional head behind the last block; 0 for none.
+        refine_blocks: residual blocks in it.
         reference_time: noise level at which references are fed while sampling; 1 is clean.
     """
 
@@ -58,6 +59,7 @@ class StreamDiTConfig:
     references: int = 4
     reference_time: float = 1.0
     refine: int = 64
+    refine_blocks: int = 1
 
     @property
     def rows(self) -> int:
@@ -84,7 +86,7 @@ class StreamDiT(nn.Module):
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, patch_width + config.patch**2)
-        self.refine = Refine(width, config.channels, config.patch, config.refine) if config.refine else None
+        self.refine = Refine(width, config.channels, config.patch, config.refine, config.refine_blocks) if config.refine else None
         self.carry = nn.Linear(width, 2 * config.channels)
         for layer in (self.final_modulation, self.final, self.carry):
             nn.init.zeros_(layer.weight)
@@ -103,7 +105,7 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame, and this call's keys and values.
+        """Return the velocity of every frame behind the view's context, and every frame's keys and values.
 
         Args:
             view: the frames.
@@ -116,12 +118,12 @@ class StreamDiT(nn.Module):
             PartitionError: if a cache is given to a model whose windows are smaller than a frame.
         """
         clean, new = self.predict_clean(view, prompts, cache, prepared)
-        return velocity_of_clean(clean, view.latents, view.times, floor), new
+        return velocity_of_clean(clean, view.latents[:, view.context :], view.times[:, view.context :], floor), new
 
     def predict_clean(
         self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, prepared: PreparedPrompts | None = None
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and this call's keys and values; see `forward`."""
+        """Return the predicted clean latents, and every frame's keys and values; see `forward`."""
         if cache is not None and not self.whole:
             raise PartitionError(
                 "this model cannot use a cache", given=f"window {self.config.window}",
@@ -147,6 +149,10 @@ class StreamDiT(nn.Module):
             prompt = (table.keys[layer][index.flatten()], table.values[layer][index.flatten()], bias)
             x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations)
             pairs.append(torch.stack(pair, dim=2))
+        # the context has been looked at: what follows is for the frames to predict alone
+        x, condition, own, before, before_times = (
+            part[:, view.context :] for part in (x, condition, own, before, view.before_times)
+        )
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
         x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
         drawn = unpatchify(self.final(x), config.patch, config.rows)
@@ -155,7 +161,7 @@ class StreamDiT(nn.Module):
         change, gate = drawn[:, :, :-1].float(), 2 * drawn[:, :, -1:].float().sigmoid()
         keep_before, keep_own = self.carry(condition).float()[..., None, None].chunk(2, dim=2)
         # what stands still is copied exactly: a closed gate and a clean frame before leave no way for it to fade
-        kept = (1 + keep_before * (1 - view.before_times[..., None, None, None])) * before + keep_own * own
+        kept = (1 + keep_before * (1 - before_times[..., None, None, None])) * before + keep_own * own
         clean = kept + gate * change
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 

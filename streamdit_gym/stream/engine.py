@@ -159,7 +159,7 @@ class Engine:
         index = torch.cat([session.reference_prompts[:, -k:], buffer.prompts], 1)
         with self._precision():
             found, _ = self.model(view, self.table.conditioning(index), prepared=self._prompts())
-        return found[:, k:].float()
+        return found.float()
 
     def _cached_velocity(self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int) -> tuple[Latents, KeyValueCache]:
         """Evaluate the model on the newest references and the buffer, behind the cache."""
@@ -172,7 +172,7 @@ class Engine:
         index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
         with self._precision():
             found, new = self.model(view, self.table.conditioning(index), cache, prepared=self._prompts())
-        return found[:, fresh:].float(), new
+        return found.float(), new
 
     def _prefill(self, session: Session) -> KeyValueCache:
         """Return keys and values of the references before the newest chunk."""

@@ -53,7 +53,7 @@ def stream_view(
     mask = stream_mask(references.shape[1], frames.shape[1], chunk_frames, limit, device=device) if causal else None
     return BufferView(
         latents=latents, times=all_times, before=_shifted(latents), before_times=_shifted(all_times),
-        positions=torch.arange(latents.shape[1], device=device), mask=mask,
+        positions=torch.arange(latents.shape[1], device=device), mask=mask, context=references.shape[1],
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def cached_view(
     return BufferView(
         latents=latents, times=all_times, before=_shifted(latents, before), before_times=_shifted(all_times, before_times),
         positions=cached + torch.arange(latents.shape[1], device=device),
-        mask=stream_mask(fresh.shape[1], frames.shape[1], chunk_frames, limit, cached, device),
+        mask=stream_mask(fresh.shape[1], frames.shape[1], chunk_frames, limit, cached, device), context=fresh.shape[1],
     )  # fmt: skip
 
 
@@ -103,5 +103,5 @@ def teacher_view(references: Latents, reference_times: Times, frames: Latents, t
         latents=torch.cat([references, frames], 1), times=torch.cat([reference_times, times], 1),
         before=torch.cat([_shifted(references), references], 1),
         before_times=torch.cat([_shifted(reference_times), reference_times], 1),
-        positions=torch.cat([i, i + 1]), mask=mask,
+        positions=torch.cat([i, i + 1]), mask=mask, context=f,
     )  # fmt: skip

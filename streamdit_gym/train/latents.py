@@ -43,13 +43,16 @@ class LatentEpisodes:
         """Return the number of episodes."""
         return len(self.latents)
 
-    def clips(self, count: int, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw clips: latents (count, frames, c, h, w) and prompts (count, frames)."""
-        episode = torch.randint(len(self), (count, 1), generator=generator)
-        start = torch.randint(self.latents.shape[1] - frames + 1, (count, 1), generator=generator)
+    def draw(self, count: int, frames: int, generator: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
+        """Draw the episode and the first frame of some clips."""
+        episode = torch.randint(len(self), (count,), generator=generator)
+        return episode, torch.randint(self.latents.shape[1] - frames + 1, (count,), generator=generator)
+
+    def clips(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> tuple[Tensor, Tensor]:
+        """Cut clips out: latents (count, frames, c, h, w) and prompts (count, frames)."""
         device = self.latents.device
-        episode, place = episode.to(device), (start + torch.arange(frames)).to(device)
-        return self.latents[episode, place], self.prompts[episode, place]
+        rows, place = episode[:, None].to(device), (start[:, None] + torch.arange(frames)).to(device)
+        return self.latents[rows, place], self.prompts[rows, place]
 
     def to(self, device: str) -> LatentEpisodes:
         """Return the latents and prompts on a device, so that clips are cut where they are used."""

@@ -10,27 +10,32 @@ so that it learns to go on from its own errors. See docs/decisions/0003.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.flow.path import clean_of_velocity, point, velocity
-from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 Picture = Callable[[StreamDiT], np.ndarray]
-Forward = Callable[..., tuple[Tensor, KeyValueCache]]
+
+
+def eager() -> AbstractContextManager[object]:
+    """Run compiled blocks as they are written: only the layout of most steps is worth its compilation."""
+    return torch.compiler.set_stance("force_eager")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,10 @@ class StreamDiTTraining:
         moving: extra weight of latents that change from one frame to the next, beside 1 for all.
         moving_level: mean squared change from which a latent counts as moving.
         reference_noise: largest noise on the references (1 - t); half of the clips have none.
-        own_references: chance that a next-frame step goes on from the predictions of the one before.
+        own_references: chance that a clip goes on from its predictions of the step before.
+        own_ramp: part of the training in which that chance rises from zero.
         own_depth: most predictions deep.
-        own_from: part of the training after which own references begin.
+        own_lost: mean squared error of a clip's last prediction from which it is not gone on from: it is another story by then.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
         matrix_rate: learning rate of Muon, for the blocks' matrices.
@@ -63,19 +69,20 @@ class StreamDiTTraining:
     steps: int = 12_000
     clips: int = 20
     clip_frames: int = 8
-    partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.04), ("K4N4c1s1", 0.08), ("K0N1c8s1", 0.03))
+    partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
     start_share: float = 0.9
     moving: float = 8.0
     moving_level: float = 0.1
     reference_noise: float = 0.1
-    own_references: float = 0.5
-    own_depth: int = 6
-    own_from: float = 0.2
+    own_references: float = 0.94
+    own_ramp: float = 0.3
+    own_depth: int = 64
+    own_lost: float = 0.5
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.2
-    matrix_rate: float = 5e-3
-    other_rate: float = 1.5e-3
-    cooldown: float = 0.3
+    matrix_rate: float = 4e-3
+    other_rate: float = 1.2e-3
+    cooldown: float = 0.4
     decay: float = 0.999
     velocity_floor: float = 0.3
     huber: float = 0.1
@@ -84,12 +91,21 @@ class StreamDiTTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnReferences:
-    """Clips with the references to use next; `depth` is how many predictions deep these are (0: real)."""
+    """The model's own frames, to go on from.
 
-    clips: Tensor
-    index: Tensor
-    references: Tensor
-    depth: int
+    Attributes:
+        episode: episode of each clip.
+        start: place of each clip's first frame in it.
+        references: predictions of the clips' frames.
+        depth: how many predictions deep they are.
+        error: mean squared error of the last of each clip.
+    """
+
+    episode: Int[Tensor, " b"]
+    start: Int[Tensor, " b"]
+    references: Float[Tensor, "b f c h w"]
+    depth: Int[Tensor, " b"]
+    error: Float[Tensor, " b"]
 
 
 class StreamDiTTrainer:
@@ -107,8 +123,9 @@ class StreamDiTTrainer:
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
-        # only the layout of most steps is compiled: every further layout would cost a compilation of its own
-        self.forward: Forward = torch.compile(model) if config.compile else model
+        if config.compile:
+            for block in model.blocks:
+                block.compile()
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
@@ -147,31 +164,33 @@ class StreamDiTTrainer:
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
         """Loss of N = 1: every next frame of some clips, given clean, noisy or own references.
 
-        The predictions of a step are the references of the next one on the same clips, so after d steps every frame
-        carries the errors of a rollout of d frames, at no further cost. The clips' first frame stays real.
+        The predictions of a step are the references of the next one, a frame later: after d steps every frame of a clip
+        is the end of a rollout of d frames, at no further cost.
         """
-        f = self.config.clip_frames
-        draw = torch.rand((), generator=self.generator).item()
-        if (
-            progress < self.config.own_from
-            or draw >= self.config.own_references
-            or self.own is None
-            or self.own.depth == self.config.own_depth
-        ):
-            clips, index = self._clips(f + 1)
-            self.own = OwnReferences(clips=clips, index=index, references=clips[:, :-1], depth=0)
-        clips, index = self.own.clips, self.own.index
+        f, own = self.config.clip_frames, self.own
+        episode, start = self.episodes.draw(self.config.clips, f + 1, self.generator)
+        depth = torch.zeros_like(start)
+        if own is not None:
+            chance = self.config.own_references * min(1.0, progress / self.config.own_ramp)
+            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth < self.config.own_depth)
+            goes_on &= (own.start + f + 1 <= self.episodes.latents.shape[1]) & (own.error < self.config.own_lost)
+            episode, start = torch.where(goes_on, own.episode, episode), torch.where(goes_on, own.start, start)
+            depth = torch.where(goes_on, own.depth, depth)
+        clips, index = self._cut(episode, start, f + 1)
+        given = clips[:, :-1]
+        if own is not None:
+            given = torch.where(goes_on.to(self.device)[:, None, None, None, None], own.references, given)
         target = clips[:, 1:]
         prompts = self._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
         times = training_times(Partition(references=self.limit), len(clips) * f, self.config.start_share, self.device).view(-1, f)
         noise = torch.randn_like(target)
-        given, given_times = self._disturb(self.own.references)
+        disturbed, disturbed_times = self._disturb(given)
         at = point(target, noise, times)
-        view = teacher_view(given, given_times, at, times, limit=self.limit)
-        loss, found = self._loss(self.forward, view, prompts, target, noise, clips[:, :-1])
+        view = teacher_view(disturbed, disturbed_times, at, times, limit=self.limit)
+        loss, found = self._loss(view, prompts, target, noise, clips[:, :-1])
         predicted = clean_of_velocity(found.detach(), at, times, self.config.velocity_floor)
-        references = torch.cat([clips[:, :1], predicted[:, :-1]], 1)
-        self.own = OwnReferences(clips=clips, index=index, references=references, depth=self.own.depth + 1)
+        error = (predicted[:, -1] - target[:, -1]).square().mean((1, 2, 3)).cpu()
+        self.own = OwnReferences(episode=episode, start=start + 1, references=predicted, depth=depth + 1, error=error)
         return loss
 
     def buffer_loss(self, partition: Partition) -> Tensor:
@@ -179,7 +198,7 @@ class StreamDiTTrainer:
         k, n = partition.references, partition.frames
         # as many frames being denoised in a step as in the next-frame loss
         count = max(1, self.config.clips * self.config.clip_frames // n)
-        clips, index = self._clips(k + n, count)
+        clips, index = self._cut(*self.episodes.draw(count, k + n, self.generator), k + n)
         target = clips[:, k:]
         times = training_times(partition, count, self.config.start_share, self.device)
         noise = torch.randn_like(target)
@@ -189,15 +208,16 @@ class StreamDiTTrainer:
             given, given_times, frames, times, causal=self.model.config.causal, chunk_frames=partition.chunk_frames, limit=self.limit
         )
         before = torch.cat([clips[:, k - 1 : k], target[:, :-1]], 1) if k else torch.cat([target[:, :1], target[:, :-1]], 1)
-        return self._loss(self.model, view, self._prompts(index), target, noise, before)[0]
+        with eager():
+            return self._loss(view, self._prompts(index), target, noise, before)[0]
 
     def _loss(
-        self, forward: Forward, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor
+        self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the loss and the velocities found for the frames being denoised."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            found, _ = forward(view, prompts, None, self.config.velocity_floor)
-        found = found[:, -target.shape[1] :].float()
+            found, _ = self.model(view, prompts, None, self.config.velocity_floor)
+        found = found.float()
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
         # the square root keeps standing things exact, the square keeps small moving things from vanishing
         robust = (error + self.config.huber**2).sqrt() - self.config.huber + error
@@ -220,8 +240,8 @@ class StreamDiTTrainer:
         times = (1 - level).expand(-1, references.shape[1])
         return point(references, torch.randn_like(references), times), times
 
-    def _clips(self, frames: int, count: int | None = None) -> tuple[Tensor, Tensor]:
-        clips, prompts = self.episodes.clips(count or self.config.clips, frames, self.generator)
+    def _cut(self, episode: Int[Tensor, " b"], start: Int[Tensor, " b"], frames: int) -> tuple[Tensor, Tensor]:
+        clips, prompts = self.episodes.clips(episode, start, frames)
         return clips.to(self.device, torch.float32), prompts.to(self.device)
 
     def _prompts(self, index: Int[Tensor, "b f"]) -> Conditioning:
@@ -238,11 +258,13 @@ class StreamDiTTrainer:
 
 def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
     """Return Muon for the blocks' matrices and AdamW for the rest."""
-    matrices = [p for name, p in model.named_parameters() if name.startswith("blocks") and p.ndim == 2]
+    matrices = [
+        p for name, p in model.named_parameters() if name.startswith("blocks") and "modulation" not in name and p.ndim == 2
+    ]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     made = [
-        torch.optim.Muon(matrices, lr=config.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=config.matrix_rate),
         torch.optim.AdamW(others, lr=config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
     ]
     for optimizer in made:
@@ -294,7 +316,8 @@ def train_streamdit(
             kept = {k: v.clone() for k, v in model.state_dict().items()}
             average.copy_to(model)
             try:
-                stage.picture(f"{step + 1:06d}", picture(model))
+                with eager():
+                    stage.picture(f"{step + 1:06d}", picture(model))
             finally:
                 model.load_state_dict(kept)
     average.copy_to(model)

@@ -1,0 +1,71 @@
+"""Muon: momentum whose matrices are brought near the closest orthogonal one before every update.
+
+Takes: matrices with gradients.  Gives: an optimizer.  Knows nothing of: the model.
+
+Torch has a Muon too; this one works on all matrices of one shape at once, which is three times faster for the many small
+ones of a small transformer on a CPU.  Source: Keller Jordan et al., Muon (2024); the scale is that of AdamW's
+updates (Liu et al., arXiv 2502.16982).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+QUINTIC = (3.4445, -4.7750, 2.0315)  # pushes every singular value toward 1 in a few steps
+
+
+def orthogonal(matrices: Float[Tensor, "k r c"], steps: int = 5) -> Float[Tensor, "k r c"]:
+    """Return matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2), in bfloat16."""
+    a, b, c = QUINTIC
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        square = x @ x.mT
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay.
+
+    Args:
+        matrices: parameters with two axes.
+        lr: learning rate, on the scale of AdamW's.
+        momentum: share of the old momentum kept.
+        weight_decay: decoupled.
+    """
+
+    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step; matrices without a gradient are left alone."""
+        del closure
+        for group in self.param_groups:
+            shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    shapes[tuple(matrix.shape)].append(matrix)
+            for shape, matrices in shapes.items():
+                self._step(matrices, shape, group)
+
+    def _step(self, matrices: list[Tensor], shape: tuple[int, ...], group: dict[str, Any]) -> None:
+        gradients = [matrix.grad for matrix in matrices]
+        for matrix in matrices:
+            if not self.state[matrix]:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+        momenta = [self.state[matrix]["momentum"] for matrix in matrices]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        updates = orthogonal(torch.stack(ahead)).to(matrices[0].dtype).unbind()
+        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(matrices, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
