@@ -110,6 +110,10 @@ SPEC = WorldSpec(
     },
 )  # fmt: skip
 
+# what the judge looks at: what obeys, and what is moved by it
+ACTOR = ("pusher_x_px", "pusher_y_px")
+BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
+
 # how episodes of the training data begin, with their share; see PushTSimulator.reset
 STARTS = {"uniform": 0.7, "near_goal": 0.3}
 # the mixed player's temper, drawn once per episode
@@ -242,6 +246,47 @@ class PushTSimulator:
         action, left = self._held
         self._held = (action, left - 1)
         return action
+
+
+COLOURS = {"pusher": (65, 105, 225), "T": (119, 136, 153), "goal": (144, 238, 144), "table": (255, 255, 255)}
+# Measured on real frames: what a whole pusher and a whole T look like once every pixel has the name of its nearest colour.
+PUSHER_AREA = (6, 16)
+T_AREA, T_SPREAD, T_STRAY = (88, 132), ((9.5, 15.0), (16.0, 24.5)), 8
+T_MARGIN = 2  # pixels from the edge within which a T may be cut off by it
+
+
+def objects(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return whether each frame shows exactly one whole pusher and one whole T: 1 or 0, nan where a T at the edge may be cut off.
+
+    A T's area and the two spreads (variances along its main axes) stay the same wherever it lies and however it is turned.
+    """
+    palette = np.array(list(COLOURS.values()), dtype=np.float32)
+    names = ((frames[..., None, :].astype(np.float32) - palette) ** 2).sum(-1).argmin(-1)
+    found = [(_one_pusher(frame == 0), _one_t(frame == 1)) for frame in names]
+    return {"pusher": np.array([pair[0] for pair in found], float), "T": np.array([pair[1] for pair in found], float)}
+
+
+def _parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the connected parts of a mask, numbered from 1, and their areas."""
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return parts, np.bincount(parts.ravel(), minlength=count)[1:]
+
+
+def _one_pusher(mask: np.ndarray) -> float:
+    areas = _parts(mask)[1]
+    return float((areas > 3).sum() == 1 and PUSHER_AREA[0] <= areas.max() <= PUSHER_AREA[1])
+
+
+def _one_t(mask: np.ndarray) -> float:
+    parts, areas = _parts(mask)
+    edge = mask.copy()
+    edge[T_MARGIN:-T_MARGIN, T_MARGIN:-T_MARGIN] = False
+    if edge.any():
+        return float("nan")
+    if len(areas) == 0 or not T_AREA[0] <= areas.max() <= T_AREA[1] or areas.sum() - areas.max() > T_STRAY:
+        return 0.0
+    spreads = np.sort(np.linalg.eigvalsh(np.cov(np.argwhere(parts == 1 + areas.argmax()).T)))
+    return float(all(low <= spread <= high for spread, (low, high) in zip(spreads, T_SPREAD, strict=True)))
 
 
 def nearest_move(offset: Float[np.ndarray, " 2"]) -> int:

@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS and the simulator's class
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects() and the simulator's class
 TWINS = {"PushT": ("streamdit_gym.envs.pusht", "PushTSimulator")}
 
 
@@ -28,6 +29,17 @@ def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
     module_name, class_name = TWINS[world]
     module = importlib.import_module(module_name)
     return getattr(module, class_name), module.STARTS
+
+
+def twin_for_judge(world: str) -> Twin:
+    """Return a world's twin as the judge needs it.
+
+    Raises:
+        UnknownNameError: if the world has no twin.
+    """
+    make, starts = simulator_of(world)
+    module = importlib.import_module(TWINS[world][0])
+    return Twin(make=make, starts=starts, actor=module.ACTOR, body=module.BODY, unseen=module.UNSEEN_PHRASES, objects=module.objects)
 
 
 @lru_cache(maxsize=4)

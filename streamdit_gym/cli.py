@@ -75,22 +75,26 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Measure a world on recorded episodes that it was not trained on."""
+    """Judge a world: everything that is measured of it, against its real simulator, on a page."""
 
     world: World
     """shipped name, folder or Hub id"""
-    data: Path | None = None
-    """a data set; default: the twin records one with a seed of its own"""
-    episodes: int = 32
-    """held-out episodes"""
+    against: str | None = None
+    """world whose simulator is the truth; default: the world's own"""
     partition: str = "reactive"
     """how to stream"""
-    picture: Path | None = None
-    """write a film strip here: held-out episodes, real above generated"""
-    inverse_steps: int = 1500
-    """training steps of the inverse-dynamics model"""
-    json_file: Path | None = None
+    quick: bool = False
+    """measure less: wider intervals, a few minutes"""
+    episodes: int | None = None
+    """held-out episodes; default: 64, with --quick 24"""
+    policies: tuple[Path, ...] = ()
+    """folders of agents: how well does the world rank them, compared with the simulator?"""
+    html: Path | None = None
+    """write the page here; default: runs/evaluate/WORLD.html"""
+    json: Path | None = None
     """write the scores here as well"""
+    picture: Path | None = None
+    """write the film strips here as well"""
     card: bool = False
     """write the scores into the bundle: its config.json and its model card"""
 
@@ -213,38 +217,63 @@ def run_train(command: Train) -> None:
 
 
 def run_evaluate(command: Evaluate) -> None:
-    """Measure a world and print a table."""
-    from streamdit_gym.data.dataset import Dataset
-    from streamdit_gym.data.recorder import RecordConfig, record_shard
-    from streamdit_gym.envs.worlds import simulator_of
-    from streamdit_gym.evaluate.card import card, table
-    from streamdit_gym.evaluate.fidelity import judge
+    """Judge a world, print the scores and write the page."""
+    from streamdit_gym.envs.speed import bench
+    from streamdit_gym.envs.worlds import twin_for_judge
+    from streamdit_gym.evaluate import report
+    from streamdit_gym.evaluate.candidate import WorldCandidate
+    from streamdit_gym.evaluate.card import card
+    from streamdit_gym.evaluate.judge import QUICK, JudgeConfig, gather, judge
+    from streamdit_gym.train.train_world import pairs_of_rows
     from streamdit_gym.world import World as Bundle
     from streamdit_gym.world import find_world, update_facts
 
     world = Bundle.from_pretrained(command.world)
-    if command.data is None:
-        make, starts = simulator_of(world.spec.name)
-        fresh = RecordConfig(episodes=command.episodes, steps=64, seed=20_000)
-        print("recording held-out episodes with the twin")
-        held_out = record_shard(world.spec, make, starts, fresh, 0)
-        training = [record_shard(world.spec, make, starts, replace(fresh, episodes=200), i) for i in (1, 2)]
-    else:
-        dataset = Dataset(command.data)
-        held_out, training = dataset.shard(len(dataset) - 1), [dataset.shard(i) for i in range(min(8, len(dataset) - 1))]
-    scores = judge(world, held_out, training, partition=command.partition, inverse_steps=command.inverse_steps)
-    print(f"\n{world.spec.name}, partition {scores['partition']}, {scores['episodes']} held-out episodes; PSNR over moving pixels")
-    print(table(scores))
-    strip = scores.pop("strip")
+    twin = twin_for_judge(command.against or world.spec.name)
+    candidate = WorldCandidate(world, command.partition)
+    config = QUICK if command.quick else JudgeConfig()
+    config = config if command.episodes is None else replace(config, episodes=command.episodes)
+    world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now
+    print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
+    evidence = gather(world.spec, twin, config)
+    scores = judge(candidate, twin, evidence, config, _played(command.policies, command.world))
+    scores["partition"] = str(candidate.partition)
+    scores["speed"] = bench(command.world, (1, 16), 50, _device(), "float32", command.partition, None)
+    print("\n" + report.text(scores))
+    page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(report.page(scores))
+    print(f"\nthe page is {page}")
     if command.picture is not None:
         command.picture.parent.mkdir(parents=True, exist_ok=True)
+        strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
         require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
-    _write(command.json_file, scores)
+    _write(command.json, report.plain(scores))
     if command.card:
         folder = find_world(command.world)
-        update_facts(folder, {**world.facts, "scores": scores})
+        update_facts(folder, {**world.facts, "scores": report.plain(scores)})
         (folder / "README.md").write_text(card(world, scores))
         print(f"wrote {folder / 'README.md'}")
+
+
+def _played(folders: tuple[Path, ...], world: str) -> dict[str, tuple[float, float]]:
+    """Play agents, and a random player, in the world and in the twin; return their mean returns."""
+    if not folders:
+        return {}
+    from streamdit_gym.agents.match import scores_of, twin_of
+    from streamdit_gym.agents.ppo import load_agent
+
+    played = {}
+    for folder in folders:
+        agent = load_agent(folder)
+        env = json.loads((folder / "agent.json").read_text())["env"]
+        for name, player in (("random", None), (str(folder), agent)):
+            if name not in played:
+                played[name] = (
+                    scores_of(player, env, 64, 1000, world=world).mean,
+                    scores_of(player, twin_of(env), 64, 1000, world=world).mean,
+                )
+    return played
 
 
 def run_agent(command: Agent) -> None:

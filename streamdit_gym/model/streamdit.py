@@ -150,9 +150,7 @@ class StreamDiT(nn.Module):
             x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations)
             pairs.append(torch.stack(pair, dim=2))
         # the context has been looked at: what follows is for the frames to predict alone
-        x, condition, own, before, before_times = (
-            part[:, view.context :] for part in (x, condition, own, before, view.before_times)
-        )
+        x, condition, own, before, before_times = (part[:, view.context :] for part in (x, condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
         x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
         drawn = unpatchify(self.final(x), config.patch, config.rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.flow.path import clean_of_velocity, point, velocity
+from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
@@ -47,7 +48,8 @@ class StreamDiTTraining:
         clips: clips per step.
         clip_frames: next-frame problems per clip.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
-        start_share: share of rows at the exact noise levels of a sampler with one micro step.
+        micro_steps: s of the sampler that the model is trained for.
+        start_share: share of frames at the exact noise levels of that sampler.
         moving: extra weight of latents that change from one frame to the next, beside 1 for all.
         moving_level: mean squared change from which a latent counts as moving.
         reference_noise: largest noise on the references (1 - t); half of the clips have none.
@@ -63,6 +65,7 @@ class StreamDiTTraining:
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
         huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
+        square: weight of the squared part of the loss at the beginning; it falls to zero with the steps.
         compile: whether to compile the model.
     """
 
@@ -70,6 +73,7 @@ class StreamDiTTraining:
     clips: int = 20
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
+    micro_steps: int = 1
     start_share: float = 0.9
     moving: float = 8.0
     moving_level: float = 0.1
@@ -86,26 +90,31 @@ class StreamDiTTraining:
     decay: float = 0.999
     velocity_floor: float = 0.3
     huber: float = 0.1
+    square: float = 1.0
     compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnReferences:
-    """The model's own frames, to go on from.
+class Rollouts:
+    """Clips under way, and the model's own frames in them.
 
     Attributes:
         episode: episode of each clip.
         start: place of each clip's first frame in it.
-        references: predictions of the clips' frames.
-        depth: how many predictions deep they are.
-        error: mean squared error of the last of each clip.
+        depth: how many predictions deep the references are.
+        references: the clips' first frames, real or the model's own, with noise.
+        reference_times: their times.
+        micro_step: the sampler's next micro step.
+        frames: the sampler's state: what the frames after the references have become so far.
     """
 
     episode: Int[Tensor, " b"]
     start: Int[Tensor, " b"]
-    references: Float[Tensor, "b f c h w"]
     depth: Int[Tensor, " b"]
-    error: Float[Tensor, " b"]
+    references: Float[Tensor, "b f c h w"]
+    reference_times: Float[Tensor, "b f"]
+    micro_step: int
+    frames: Float[Tensor, "b f c h w"]
 
 
 class StreamDiTTrainer:
@@ -129,7 +138,8 @@ class StreamDiTTrainer:
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
-        self.own: OwnReferences | None = None
+        self.own: Rollouts | None = None
+        self.square = config.square
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -140,6 +150,7 @@ class StreamDiTTrainer:
         Returns:
             The loss.
         """
+        self.square = self.config.square * (1 - progress)
         factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -164,34 +175,50 @@ class StreamDiTTrainer:
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
         """Loss of N = 1: every next frame of some clips, given clean, noisy or own references.
 
-        The predictions of a step are the references of the next one, a frame later: after d steps every frame of a clip
-        is the end of a rollout of d frames, at no further cost.
+        Micro step by micro step, the model learns from the truth at that noise level while its own sampler goes along.
+        When that is done its frames are the references of the next window, a frame later: so after d windows every frame
+        of a clip is the end of a rollout of d frames.
         """
-        f, own = self.config.clip_frames, self.own
-        episode, start = self.episodes.draw(self.config.clips, f + 1, self.generator)
-        depth = torch.zeros_like(start)
-        if own is not None:
-            chance = self.config.own_references * min(1.0, progress / self.config.own_ramp)
-            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth < self.config.own_depth)
-            goes_on &= (own.start + f + 1 <= self.episodes.latents.shape[1]) & (own.error < self.config.own_lost)
-            episode, start = torch.where(goes_on, own.episode, episode), torch.where(goes_on, own.start, start)
-            depth = torch.where(goes_on, own.depth, depth)
-        clips, index = self._cut(episode, start, f + 1)
-        given = clips[:, :-1]
-        if own is not None:
-            given = torch.where(goes_on.to(self.device)[:, None, None, None, None], own.references, given)
-        target = clips[:, 1:]
+        f, s, config = self.config.clip_frames, self.config.micro_steps, self.config
+        own = self._next_window(progress) if self.own is None or self.own.micro_step == s else self.own
+        clips, index = self._cut(own.episode, own.start, f + 1)
+        target, noise = clips[:, 1:], torch.randn_like(clips[:, 1:])
         prompts = self._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
-        times = training_times(Partition(references=self.limit), len(clips) * f, self.config.start_share, self.device).view(-1, f)
-        noise = torch.randn_like(target)
-        disturbed, disturbed_times = self._disturb(given)
+        level = torch.full((len(clips), f), own.micro_step / s, device=self.device)
+        elsewhere = torch.rand_like(level) >= config.start_share
+        times = level + torch.rand_like(level) / s * elsewhere
         at = point(target, noise, times)
-        view = teacher_view(disturbed, disturbed_times, at, times, limit=self.limit)
+        view = teacher_view(own.references, own.reference_times, at, times, limit=self.limit)
         loss, found = self._loss(view, prompts, target, noise, clips[:, :-1])
-        predicted = clean_of_velocity(found.detach(), at, times, self.config.velocity_floor)
-        error = (predicted[:, -1] - target[:, -1]).square().mean((1, 2, 3)).cpu()
-        self.own = OwnReferences(episode=episode, start=start + 1, references=predicted, depth=depth + 1, error=error)
+        with torch.no_grad():
+            if own.micro_step == 0:  # at pure noise, the truth has told nothing yet
+                guess = clean_of_velocity(found.detach(), at, times, config.velocity_floor)
+                frames = point(guess, noise, level + 1 / s)
+            else:
+                view = teacher_view(own.references, own.reference_times, own.frames, level, limit=self.limit)
+                frames = euler_step(own.frames, self._velocity(view, prompts), 1 / s)
+        self.own = replace(own, micro_step=own.micro_step + 1, frames=frames)
         return loss
+
+    def _next_window(self, progress: float) -> Rollouts:
+        """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
+        f, own, config = self.config.clip_frames, self.own, self.config
+        episode, start = self.episodes.draw(config.clips, f + 1, self.generator)
+        depth = torch.zeros_like(start)
+        if own is None:
+            given = self._cut(episode, start, f)[0]
+        else:
+            truth = self._cut(own.episode, own.start, f + 1)[0][:, -1]
+            error = (own.frames[:, -1] - truth).square().mean((1, 2, 3)).cpu()
+            chance = config.own_references * min(1.0, progress / config.own_ramp)
+            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < config.own_depth)
+            goes_on &= (own.start + f + 1 < self.episodes.latents.shape[1]) & (error < config.own_lost)
+            episode, start = torch.where(goes_on, own.episode, episode), torch.where(goes_on, own.start + 1, start)
+            depth = torch.where(goes_on, own.depth + 1, depth)
+            fresh = self._cut(episode, start, f)[0]
+            given = torch.where(goes_on.to(self.device)[:, None, None, None, None], own.frames, fresh)
+        references, times = self._disturb(given)
+        return Rollouts(episode=episode, start=start, depth=depth, references=references, reference_times=times, micro_step=0, frames=given)
 
     def buffer_loss(self, partition: Partition) -> Tensor:
         """Loss of a moving buffer: all its chunks at once, each inside its own segment of time."""
@@ -211,17 +238,19 @@ class StreamDiTTrainer:
         with eager():
             return self._loss(view, self._prompts(index), target, noise, before)[0]
 
-    def _loss(
-        self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the velocities found for the frames being denoised."""
+        found = self._velocity(view, prompts)
+        error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
+        # the square keeps small moving things from vanishing while their places are still guesses; the square root, which
+        # stays, prefers one sharp place to the mean of several
+        robust = (error + self.config.huber**2).sqrt() - self.config.huber + self.square * error
+        return (self._weight(target, before) * robust).mean(), found
+
+    def _velocity(self, view: BufferView, prompts: Conditioning) -> Tensor:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             found, _ = self.model(view, prompts, None, self.config.velocity_floor)
-        found = found.float()
-        error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
-        # the square root keeps standing things exact, the square keeps small moving things from vanishing
-        robust = (error + self.config.huber**2).sqrt() - self.config.huber + error
-        return (self._weight(target, before) * robust).mean(), found
+        return found.float()
 
     def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
         """Return the true velocity, bounded near t = 1 exactly as the model's is."""
@@ -258,9 +287,7 @@ class StreamDiTTrainer:
 
 def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
     """Return Muon for the blocks' matrices and AdamW for the rest."""
-    matrices = [
-        p for name, p in model.named_parameters() if name.startswith("blocks") and "modulation" not in name and p.ndim == 2
-    ]
+    matrices = [p for name, p in model.named_parameters() if name.startswith("blocks") and "modulation" not in name and p.ndim == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     made = [

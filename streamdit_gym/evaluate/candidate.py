@@ -1,0 +1,146 @@
+"""What is judged, and what it is judged against.
+
+Takes: real frames and what was said.  Gives: frames.  Knows nothing of: scores.
+
+The judge sees a world only as frames and rewards, so that anything that makes frames can be judged, the twin included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from tqdm import trange
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.data.dataset import Shard
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.vocabulary import Simulator, WorldSpec
+from streamdit_gym.world import World
+
+Frames = UInt8[np.ndarray, "e f h w 3"]
+Said = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Generated frames and the scores that the world itself gave them."""
+
+    frames: Frames
+    scores: Float[np.ndarray, "e f m"]
+
+
+class Candidate(Protocol):
+    """What can be judged."""
+
+    @property
+    def spec(self) -> WorldSpec:
+        """What world it claims to be."""
+
+    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
+        """Go on from real frames.
+
+        Args:
+            context: real frames.
+            said: what was said before every frame but the first: first what led to the context's frames, then what to
+                do; there are as many new frames as sayings left.
+            seed: row i draws its noise from seed + i.
+        """
+
+    def reconstruct(self, frames: Frames) -> Frames:
+        """Return real frames after the codec alone."""
+
+    def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
+        """Return the scores that the world's head gives to real frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """The real simulator, and what only the world's author knows.
+
+    Attributes:
+        make: makes the simulator.
+        starts: shares of the kinds of starts.
+        actor: state numbers with the place (px) of the thing that obeys the prompts.
+        body: state numbers with the place (px) and the angle (cosine, sine) of the thing that is moved.
+        unseen: for every action, phrases that no training has heard.
+        objects: which things are whole in frames (n, h, w, 3): one array per thing, 1 whole, 0 not, nan: cannot be told.
+    """
+
+    make: Callable[[], Simulator]
+    starts: dict[str, float]
+    actor: tuple[str, str]
+    body: tuple[str, str, str, str]
+    unseen: tuple[tuple[str, ...], ...]
+    objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]]
+
+
+class WorldCandidate:
+    """A trained world as the judge sees it.
+
+    Args:
+        world: the world.
+        partition: how to stream; one frame a chunk.
+
+    Raises:
+        PartitionError: if a chunk has more than one frame.
+    """
+
+    def __init__(self, world: World, partition: str | Partition = "reactive") -> None:
+        self.world, self.partition = world, named_partition(partition)
+        if self.partition.chunk_frames != 1:
+            raise PartitionError(
+                "the judge compares action by action", given=str(self.partition), allowed="c = 1", remedy="choose a partition with c1"
+            )
+        self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
+
+    @property
+    def spec(self) -> WorldSpec:
+        """The world's spec."""
+        return self.world.spec
+
+    @torch.no_grad()
+    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
+        """See `Candidate.roll_out`; with N > 1 the frames are shifted back by the latency, so that they match the sayings."""
+        world, latency = self.world, self.partition.chunks - 1
+        rows = torch.stack([world.table.rows(list(line)) for line in said])
+        known = context.shape[1] - 1
+        engine = Engine(world.model, world.table, self.partition, idle=self.idle)
+        born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
+        session = engine.start(_encode(world, context), born, [torch.Generator().manual_seed(seed + i) for i in range(len(rows))])
+        fresh = torch.cat([rows[:, known:], torch.full((len(rows), latency), self.idle)], 1)
+        frames, scores = [], []
+        for i in trange(fresh.shape[1], desc="roll out", unit="frame", leave=False, mininterval=1.0, disable=fresh.shape[1] < 32):
+            clean = engine.tick(session, fresh[:, i])
+            if i >= latency:
+                frames.append(world.codec.decode(clean).cpu().numpy())
+                scores.append(world.heads(clean)[1].cpu().numpy())
+        return Rollout(frames=np.concatenate(frames, 1), scores=np.concatenate(scores, 1))
+
+    @torch.no_grad()
+    def reconstruct(self, frames: Frames) -> Frames:
+        """See `Candidate.reconstruct`."""
+        return np.concatenate([self.world.codec.decode(_encode(self.world, row[None])).cpu().numpy() for row in frames])
+
+    @torch.no_grad()
+    def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
+        """See `Candidate.read`."""
+        return np.concatenate([self.world.heads(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames])
+
+
+def _encode(world: World, frames: Frames) -> torch.Tensor:
+    return world.codec.encode(torch.from_numpy(np.ascontiguousarray(frames)).to(world.device))
+
+
+def said_in(spec: WorldSpec, shard: Shard, phrases: Sequence[Sequence[str]] | None = None, seed: int = 0) -> list[list[str]]:
+    """Return what was said in recorded episodes: the environment's own phrase for every action, or one drawn from `phrases`."""
+    rng = np.random.default_rng(seed)
+    if phrases is None:
+        return [[spec.menu[a][0] for a in row] for row in shard.actions]
+    return [[str(rng.choice(phrases[a])) for a in row] for row in shard.actions]

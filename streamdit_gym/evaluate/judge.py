@@ -1,0 +1,112 @@
+"""The judge: everything that is measured of a world, in one call.
+
+Takes: a candidate and its twin.  Gives: scores.  Knows nothing of: Gymnasium, agents, how scores are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.evaluate import measures
+from streamdit_gym.evaluate.candidate import Candidate, Twin, said_in
+from streamdit_gym.evaluate.measures import Eyes
+from streamdit_gym.evaluate.probe import features_of, train_inverse, train_probe
+from streamdit_gym.evaluate.verdict import faults, promises
+from streamdit_gym.vocabulary import WorldSpec
+
+SEED = 20_000  # far from any training seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """How much is measured.
+
+    Attributes:
+        episodes: held-out episodes, played by the twin with a seed of its own.
+        horizons: frames after the start at which a rollout is compared.
+        training_episodes: real episodes of 64 steps to train the judge's eyes on.
+        probe_steps: training steps of the state probe.
+        inverse_steps: training steps of the inverse-dynamics model.
+        drift_frames: length of the long stream.
+        drift_streams: how many of them.
+        seed: of the held-out episodes.
+    """
+
+    episodes: int = 64
+    horizons: tuple[int, ...] = (1, 4, 16, 64, 256)
+    training_episodes: int = 600
+    probe_steps: int = 5000
+    inverse_steps: int = 4000
+    drift_frames: int = 10_000
+    drift_streams: int = 2
+    seed: int = SEED
+
+
+QUICK = JudgeConfig(episodes=24, training_episodes=240, probe_steps=1500, inverse_steps=2000, drift_frames=2000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Real episodes to judge against, and the eyes trained on others; worlds with the same twin can share them."""
+
+    held_out: Shard
+    eyes: Eyes
+
+
+def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Evidence:
+    """Play the held-out episodes and train the judge's eyes on other real ones."""
+    plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
+    held_out = record_shard(spec, twin.make, twin.starts, plan, 0)
+    shard = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.training_episodes, steps=64), 1)
+    frames, states = shard.frames, shard.states
+    probe = train_probe(spec, frames.reshape(-1, *frames.shape[2:]), states.reshape(-1, states.shape[-1]), config.probe_steps)
+    inverse = train_inverse(features_of(probe, frames), shard.actions, len(spec.menu), config.inverse_steps)
+    return Evidence(held_out=held_out, eyes=Eyes(probe=probe, inverse=inverse))
+
+
+def judge(
+    candidate: Candidate, twin: Twin, evidence: Evidence, config: JudgeConfig, played: dict[str, tuple[float, float]] | None = None
+) -> dict[str, Any]:
+    """Measure everything.
+
+    Args:
+        candidate: what is judged.
+        twin: the real simulator.
+        evidence: see `gather`.
+        config: how much is measured.
+        played: players with their mean returns in the world and in the twin, if there are any.
+
+    Returns:
+        Scores by name; ``promises`` and ``faults`` say what they mean; ``strip`` and ``drift["strip"]`` are frames.
+    """
+    spec, held_out, eyes = candidate.spec, evidence.held_out, evidence.eyes
+    first = held_out.frames[:, :1]
+    rollout = candidate.roll_out(first, said_in(spec, held_out))
+    made = np.concatenate([first, rollout.frames], 1)
+    rewards = np.concatenate([candidate.read(first), rollout.scores], 1)
+    long = max(h for h in config.horizons if h <= 64)
+    scores: dict[str, Any] = {
+        "world": spec.name,
+        "episodes": len(first),
+        "objects": list(twin.objects(first[:, 0])),
+        "tasks": sorted(spec.tasks),
+        "judge": measures.judge_of_judges(eyes, held_out, twin, spec),
+        "codec": measures.codec(candidate, held_out, eyes, twin),
+        "fidelity": measures.fidelity(candidate, held_out, made, eyes, twin, config.horizons),
+        "motion": measures.motion(made[:, : long + 1], held_out.frames[:, : long + 1]),
+        "obedience": measures.obedience(candidate, held_out, made, eyes, twin, long),
+        "free_text": measures.free_text(candidate, held_out, eyes, twin),
+        "drift": measures.drift(candidate, held_out, twin, config.drift_frames, config.drift_streams),
+        "reaction": measures.reaction(candidate, held_out, eyes, twin),
+        "reward": measures.reward(candidate, held_out, rewards, min(16, long)),
+        "strip": {"real": held_out.frames[:6, : long + 1 : 4], "generated": made[:6, : long + 1 : 4]},
+    }
+    if played:
+        scores["policies"] = measures.policies(played)
+    scores["promises"], scores["faults"] = promises(scores), faults(scores)
+    return scores

@@ -1,0 +1,337 @@
+"""The measures: how close, how obedient, how lasting, how quick, how well rewarded.
+
+Takes: a candidate, real episodes, the judge's eyes.  Gives: estimates.  Knows nothing of: what the candidate is made of.
+
+Every measure has its floor or ceiling beside it: copying the last real frame, the codec alone, the real frames themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch.nn import functional
+
+from streamdit_gym.data.dataset import Shard
+from streamdit_gym.evaluate.candidate import Candidate, Frames, Twin, said_in
+from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
+from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, mean, median, psnr, ratio
+from streamdit_gym.vocabulary import WorldSpec
+
+CONTEXT = 5  # real frames a one-step test goes on from
+MOVING_LEVEL = 8  # grey levels by which a pixel differs between the first and the present real frame to count as moving
+ACTOR_RADIUS_PX = 4.0
+Scores = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eyes:
+    """The judge's models, trained on real frames."""
+
+    probe: Probe
+    inverse: InverseDynamics
+
+    def named_right(self, frames: Frames, actions: Int[np.ndarray, "e s"]) -> Bool[np.ndarray, "e s-1"]:
+        """Return whether the action read off the frames is the one taken, for all actions but each episode's first."""
+        return self.inverse.names(features_of(self.probe, frames)) == actions[:, 1:]
+
+    def errors(self, frames: Frames, states: Float[np.ndarray, "e f s"], twin: Twin, spec: WorldSpec) -> dict[str, np.ndarray]:
+        """Return the errors of the actor's place, the body's place (px) and the body's angle (degrees), per frame."""
+        found = self.probe.read(frames)[0]
+        names = spec.state_names
+        actor, body = [names.index(name) for name in twin.actor], [names.index(name) for name in twin.body]
+        turn = np.arctan2(found[..., body[3]], found[..., body[2]]) - np.arctan2(states[..., body[3]], states[..., body[2]])
+        return {
+            "actor_px": np.linalg.norm(found[..., actor] - states[..., actor], axis=-1),
+            "body_px": np.linalg.norm(found[..., body[:2]] - states[..., body[:2]], axis=-1),
+            "body_degrees": np.degrees(np.abs(np.arctan2(np.sin(turn), np.cos(turn)))),
+        }
+
+
+def judge_of_judges(eyes: Eyes, held_out: Shard, twin: Twin, spec: WorldSpec) -> Scores:
+    """Measure the judge itself on held-out real frames."""
+    errors = eyes.errors(held_out.frames, held_out.states, twin, spec)
+    whole = twin.objects(held_out.frames.reshape(-1, *held_out.frames.shape[2:]))
+    return {
+        **{name: estimate(values, median) for name, values in errors.items()},
+        "actor_within_1px": estimate(errors["actor_px"] < 1),
+        "readback": estimate(eyes.named_right(held_out.frames, held_out.actions)),
+        **{f"whole_{name}": estimate(values.reshape(len(held_out.frames), -1)) for name, values in whole.items()},
+    }
+
+
+def codec(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin) -> Scores:
+    """Measure what the codec alone loses."""
+    frames = held_out.frames[:, ::4]
+    rebuilt = candidate.reconstruct(frames)
+    moving = _moving(frames, frames[:, :1])
+    errors = eyes.errors(rebuilt, held_out.states[:, ::4], twin, candidate.spec)
+    return {
+        "moving_db": estimate(_squares(rebuilt, frames, moving), psnr),
+        "actor_within_1px": estimate(errors["actor_px"] < 1),
+        **{name: estimate(values, median) for name, values in errors.items()},
+    }
+
+
+def fidelity(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, twin: Twin, horizons: Sequence[int]) -> list[Scores]:
+    """Compare a rollout with the twin at several horizons; `made` begins with the real first frame."""
+    first = held_out.frames[:, :1]
+    rows = []
+    for horizon in horizons:
+        at = slice(horizon, horizon + 1)
+        real, shown = held_out.frames[:, at], made[:, at]
+        moving = _moving(real, first)
+        errors = eyes.errors(shown, held_out.states[:, at], twin, candidate.spec)
+        copied = eyes.errors(first, held_out.states[:, at], twin, candidate.spec)
+        whole = twin.objects(shown[:, 0])
+        rows.append({
+            "horizon": horizon,
+            "generated_db": estimate(_squares(shown, real, moving), psnr),
+            "copy_db": estimate(_squares(first, real, moving), psnr),
+            "codec_db": estimate(_squares(candidate.reconstruct(real), real, moving), psnr),
+            "generated_ssim": estimate(_ssim(shown, real)), "copy_ssim": estimate(_ssim(first, real)),
+            **{name: estimate(values, median) for name, values in errors.items()},
+            **{f"copy_{name}": estimate(values, median) for name, values in copied.items()},
+            **{f"whole_{name}": estimate(values) for name, values in whole.items()},
+        })  # fmt: skip
+    return rows
+
+
+def obedience(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, twin: Twin, steps: int) -> Scores:
+    """Measure whether frames do what was said: actions read back off a rollout, and one-step errors under other actions."""
+    steps = min(steps, held_out.actions.shape[1])
+    right = eyes.named_right(made[:, : steps + 1], held_out.actions[:, :steps])
+    real = eyes.named_right(held_out.frames[:, : steps + 1], held_out.actions[:, :steps])
+    errors = _one_step_errors(candidate, held_out, twin)
+    return {
+        "readback": estimate(right),
+        "readback_real": estimate(real),
+        "readback_share": estimate(np.stack([right.mean(1), real.mean(1)], -1), ratio),
+        "chance": 1 / len(candidate.spec.menu),
+        "loss_true": estimate(errors["true"]),
+        "zero_over_true": estimate(np.stack([errors["zero"], errors["true"]], -1), ratio),
+        "shuffled_over_true": estimate(np.stack([errors["shuffled"], errors["true"]], -1), ratio),
+    }
+
+
+def _one_step_errors(candidate: Candidate, held_out: Shard, twin: Twin) -> dict[str, Float[np.ndarray, " e"]]:
+    """Return the squared error of the next frame where the actor was or is, per episode: true, no ("zero") and other actions."""
+    spec = candidate.spec
+    actor = [spec.state_names.index(name) for name in twin.actor]
+    said = said_in(spec, held_out)
+    starts = range(0, held_out.actions.shape[1] - CONTEXT, 8)
+    rng = np.random.default_rng(0)
+    totals: dict[str, list[np.ndarray]] = {"true": [], "zero": [], "shuffled": []}
+    for start in starts:
+        context, after = held_out.frames[:, start : start + CONTEXT], start + CONTEXT
+        here = np.zeros(held_out.frames.shape[0:1] + (spec.size, spec.size), dtype=bool)
+        for place in (held_out.states[:, after - 1, actor], held_out.states[:, after, actor]):
+            here |= _disc(place, spec.size)
+        others = _other_actions(held_out.actions[:, after - 1], len(spec.menu), rng)
+        for kind, last in (
+            ("true", [line[after - 1] for line in said]),
+            ("zero", [spec.menu[0][0]] * len(said)),
+            ("shuffled", [spec.menu[a][0] for a in others]),
+        ):
+            lines = [[*line[start : after - 1], word] for line, word in zip(said, last, strict=True)]
+            shown = candidate.roll_out(context, lines).frames[:, 0].astype(float)
+            square = ((shown - held_out.frames[:, after].astype(float)) ** 2).mean(-1)
+            totals[kind].append((square * here).sum((1, 2)) / here.sum((1, 2)).clip(1))
+    return {kind: np.mean(values, axis=0) for kind, values in totals.items()}
+
+
+def _other_actions(actions: Int[np.ndarray, " e"], count: int, rng: np.random.Generator) -> Int[np.ndarray, " e"]:
+    """Return, for every action, one of the others."""
+    return (actions + rng.integers(1, count, size=len(actions))) % count
+
+
+def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, steps: int = 16) -> Scores:
+    """Measure how phrases that no training has heard are followed, as a share of how the menu's are."""
+    actions = held_out.actions[:, :steps]
+    short = Shard(**{**vars(held_out), "actions": actions})
+    first = held_out.frames[:, :1]
+    found = {}
+    for name, phrases in (("menu", None), ("unseen", twin.unseen)):
+        frames = candidate.roll_out(first, said_in(candidate.spec, short, phrases)).frames
+        found[name] = eyes.named_right(np.concatenate([first, frames], 1), actions).mean(1)
+    return {
+        "readback_menu": estimate(found["menu"]),
+        "readback_unseen": estimate(found["unseen"]),
+        "unseen_share": estimate(np.stack([found["unseen"], found["menu"]], -1), ratio),
+    }
+
+
+def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0) -> Scores:
+    """Measure a long stream: the first against the last 15 % of it, and whether every thing stays whole."""
+    rng = np.random.default_rng(seed)
+    menu = candidate.spec.menu
+    said = []
+    for _ in range(streams):
+        line: list[str] = []
+        while len(line) < frames:
+            line += [menu[int(rng.integers(len(menu)))][0]] * int(rng.integers(1, 9))
+        said.append(line[:frames])
+    shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
+    sharpness = np.stack([_sharpness(row) for row in shown])
+    level = shown.reshape(*shown.shape[:2], -1).mean(-1)
+    part = max(1, int(0.15 * frames))
+    pieces = max(1, part // 50)
+    scores: Scores = {"frames": frames, "streams": streams}
+    for name, values in (("sharpness", sharpness), ("level", level)):
+        ends = [
+            np.concatenate([piece.mean(1) for piece in np.array_split(end, pieces, axis=1)])
+            for end in (values[:, -part:], values[:, :part])
+        ]
+        scores[f"{name}_last_over_first"] = estimate(np.stack(ends, -1), ratio)
+    whole = twin.objects(shown.reshape(-1, *shown.shape[2:]))
+    for name, values in whole.items():
+        stretches = [mean(piece) for row in values.reshape(streams, frames) for piece in np.array_split(row, max(1, frames // 100))]
+        scores[f"whole_{name}"] = estimate(np.array(stretches))
+        last = values.reshape(streams, frames)[:, -part:]
+        scores[f"whole_{name}_at_the_end"] = estimate(np.array([mean(p) for row in last for p in np.array_split(row, pieces)]))
+    scores["strip"] = shown[0, np.linspace(0, frames - 1, 16).astype(int)]
+    return scores
+
+
+def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, before: int = 6, after: int = 10) -> Scores:
+    """Measure how soon a new prompt is obeyed: paired rollouts with the same noise, A throughout against A, then B.
+
+    The effect is the difference of the actor's speed between the two, along its final direction; `curve` is its share of the
+    final effect, frame by frame after the change, first in the candidate and then in the twin.
+    """
+    menu, episodes = candidate.spec.menu, len(held_out.frames)
+    moves = len(menu) - 1
+    first = np.arange(episodes) % moves + 1
+    second = (first - 1 + moves // 2) % moves + 1  # the opposite direction, if the menu goes around
+    lines = {
+        "A": [[menu[a][0]] * (before + after) for a in first],
+        "AB": [[menu[a][0]] * before + [menu[b][0]] * after for a, b in zip(first, second, strict=True)],
+    }
+    start = held_out.frames[:, :1]
+    actor = [candidate.spec.state_names.index(name) for name in twin.actor]
+    made = {
+        k: eyes.probe.read(np.concatenate([start, candidate.roll_out(start, said).frames], 1))[0][..., actor] for k, said in lines.items()
+    }
+    real = {k: _simulate(twin, held_out, [[_action_of(menu, s) for s in line] for line in said], actor) for k, said in lines.items()}
+    scores: Scores = {"asked_after": before}
+    for name, places in (("generated", made), ("real", real)):
+        speed = {k: np.diff(v, axis=1)[:, before:] for k, v in places.items()}
+        effect = speed["AB"] - speed["A"]
+        final = effect[:, -4:].mean(1, keepdims=True)
+        length = np.linalg.norm(final, axis=-1).clip(1e-3)
+        share = (effect * final).sum(-1) / length**2
+        ok = length[:, 0] > 1.0  # px a frame; walls and the block can hide the effect
+        curve = np.nanmedian(np.where(ok[:, None], share, np.nan), axis=0) if ok.any() else np.full(after, np.nan)
+        scores[f"{name}_curve"] = [float(value) for value in curve]
+        scores[f"{name}_obeys"] = estimate(ok)
+        for part in (50, 90):
+            reached = np.flatnonzero(curve >= part / 100)
+            scores[f"{name}_frames_to_{part}"] = int(reached[0]) + 1 if len(reached) else None
+    return scores
+
+
+def _action_of(menu: Sequence[Sequence[str]], said: str) -> int:
+    return next(action for action, phrases in enumerate(menu) if said == phrases[0])
+
+
+def _simulate(twin: Twin, held_out: Shard, actions: list[list[int]], columns: list[int]) -> Float[np.ndarray, "e f 2"]:
+    """Play actions in the twin from fresh starts, and return where the actor was."""
+    simulator, places = twin.make(), []
+    for episode, line in enumerate(actions):
+        simulator.reset(np.random.default_rng(episode), next(iter(twin.starts)))
+        path = [simulator.state()]
+        for action in line:
+            simulator.step(action)
+            path.append(simulator.state())
+        places.append(np.stack(path)[:, columns])
+    simulator.close()
+    return np.stack(places)
+
+
+def reward(candidate: Candidate, held_out: Shard, scores: Float[np.ndarray, "e f m"], horizon: int) -> Scores:
+    """Compare the head's rewards with the true ones: step by step on real frames, summed up to a horizon on generated ones.
+
+    Args:
+        candidate: what is judged.
+        held_out: real episodes.
+        scores: what the candidate's head gave to its own rollout, the real first frame's scores first.
+        horizon: steps over which generated rewards are summed.
+    """
+    spec = candidate.spec
+    read = candidate.read(held_out.frames)
+    result: Scores = {"horizon": horizon}
+    for name, task in sorted(spec.tasks.items()):
+        potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
+        truth = held_out.scores
+        pairs = np.stack([np.diff(x[..., potential], axis=1) for x in (read, truth)], -1)
+        result[f"{name}_step_r_real"] = estimate(pairs, correlation)
+        result[f"{name}_potential_r_real"] = estimate(np.stack([x[..., potential] for x in (read, truth)], -1), correlation)
+        gained = np.stack([x[:, horizon, potential] - x[:, 0, potential] for x in (scores, truth)], -1)
+        result[f"{name}_gain_r_generated"] = estimate(gained, correlation)
+        result[f"{name}_potential_r_generated"] = estimate(np.stack([x[:, horizon, potential] for x in (scores, truth)], -1), correlation)
+        said, true = read[..., success] > task.threshold, truth[..., success] > 0.5
+        result[f"{name}_false_success_real"] = estimate(_false(said, true))
+        made, real = scores[:, 1 : horizon + 1, success] > task.threshold, true[:, 1 : horizon + 1]
+        result[f"{name}_false_success_generated"] = estimate(_false(made, real))
+    return result
+
+
+def _false(said: Bool[np.ndarray, "e f"], true: Bool[np.ndarray, "e f"]) -> Float[np.ndarray, "e f"]:
+    """Return 1 where a success is claimed that is none, 0 where rightly not, nan where there is one."""
+    return np.where(true, np.nan, said.astype(float))
+
+
+def policies(played: dict[str, tuple[float, float]]) -> Scores:
+    """Return how well the world ranks players: `played` gives each player's (return in the world, return in the twin)."""
+    pairs = np.array(list(played.values()))
+    ranks = pairs.argsort(0).argsort(0).astype(float)
+    return {"players": played, "pearson_r": estimate(pairs, correlation), "rank_r": estimate(ranks, correlation)}
+
+
+def motion(made: Frames, real: Frames) -> Estimate:
+    """Return how much generated frames change from one to the next, as a share of how much real ones do."""
+    changes = [np.abs(np.diff(x.astype(np.int16), axis=1)).reshape(len(x), -1).mean(1) for x in (made, real)]
+    return estimate(np.stack(changes, -1), ratio)
+
+
+def _moving(frames: Frames, first: Frames) -> Bool[np.ndarray, "e f h w"]:
+    return np.abs(frames.astype(np.int16) - first).max(-1) > MOVING_LEVEL
+
+
+def _squares(found: Frames, truth: Frames, where: Bool[np.ndarray, "e f h w"]) -> Float[np.ndarray, "e 2"]:
+    """Return every episode's squared error and count of pixels."""
+    square = ((found.astype(float) - truth) ** 2).mean(-1) * where
+    return np.stack([square.sum((1, 2, 3)), where.sum((1, 2, 3))], -1)
+
+
+def _ssim(a: Frames, b: Frames) -> Float[np.ndarray, "e f"]:
+    """Return the structural similarity of grey frames, uniform windows of 7 pixels (Wang et al., 2004)."""
+    grey = [torch.from_numpy(x.astype(np.float32).mean(-1)) for x in (a, b)]
+
+    def local(x: torch.Tensor) -> torch.Tensor:
+        return functional.avg_pool2d(x, 7, stride=1)
+
+    x, y = grey
+    mx, my = local(x), local(y)
+    vx, vy, vxy = local(x * x) - mx**2, local(y * y) - my**2, local(x * y) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    index = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return index.mean((-1, -2)).numpy()
+
+
+def _sharpness(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " f"]:
+    """Return the root mean square of the differences between neighbouring pixels."""
+    grey = frames.astype(np.float32).mean(-1)
+    across, down = np.diff(grey, axis=2), np.diff(grey, axis=1)
+    return np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2)))
+
+
+def _disc(places: Float[np.ndarray, "e 2"], size: int) -> Bool[np.ndarray, "e h w"]:
+    """Return the pixels around some places (x, y in px)."""
+    line = np.arange(size) + 0.5
+    across, down = line[None, None, :] - places[:, 0, None, None], line[None, :, None] - places[:, 1, None, None]
+    return across**2 + down**2 < ACTOR_RADIUS_PX**2

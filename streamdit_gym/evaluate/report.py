@@ -1,0 +1,242 @@
+"""Scores as people read them: a table, a page, a JSON.
+
+Takes: scores.  Gives: text, one self-contained HTML file, plain data.  Knows nothing of: how the scores were measured.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import io
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from streamdit_gym.errors import require
+from streamdit_gym.evaluate.statistics import Estimate
+from streamdit_gym.evaluate.verdict import Promise
+from streamdit_gym.train.train_world import pairs_of_rows
+
+Scores = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return scores as JSON can hold them: estimates become objects, pictures are left out, nan becomes null."""
+    if isinstance(value, (Estimate, Promise)):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if not isinstance(item, np.ndarray) and key != "strip"}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (np.generic, float)):
+        number = value.item() if isinstance(value, np.generic) else value
+        return None if isinstance(number, float) and math.isnan(number) else number
+    return value
+
+
+def horizon_table(scores: Scores) -> str:
+    """Return the scores over horizons as a table that reads well as text and as Markdown."""
+    lines = [
+        "| frames | generated, dB | copy | codec | actor, px | body, px | angle, ° | "
+        + " | ".join(f"whole {n}" for n in scores["objects"])
+        + " |",
+        "|---:" * (7 + len(scores["objects"])) + "|",
+    ]
+    for row in scores["fidelity"]:
+        whole = " | ".join(_share(row[f"whole_{name}"]) for name in scores["objects"])
+        lines.append(
+            f"| {row['horizon']} | {row['generated_db']:.1f} | {row['copy_db'].value:.1f} | {row['codec_db'].value:.1f} "
+            f"| {row['actor_px']:.1f} | {row['body_px']:.1f} | {row['body_degrees']:.0f} | {whole} |"
+        )
+    return "\n".join(lines)
+
+
+def lines(scores: Scores) -> Iterator[tuple[str, str]]:
+    """Yield every other score as (what, how much)."""
+    judge, obedience, text, reaction = scores["judge"], scores["obedience"], scores["free_text"], scores["reaction"]
+    yield (
+        "the judge's probe on real frames",
+        f"actor {judge['actor_px']:.2f} px, body {judge['body_px']:.2f} px, {judge['body_degrees']:.1f}°",
+    )
+    yield "the judge's inverse model on real frames", _share(judge["readback"])
+    yield (
+        "codec alone",
+        f"{scores['codec']['moving_db']:.1f} dB on moving pixels; actor within 1 px in {_share(scores['codec']['actor_within_1px'])}",
+    )
+    yield "motion, share of the twin's", f"{scores['motion']:.2f}"
+    yield (
+        "action read-back",
+        f"{_share(obedience['readback'])}; real {_share(obedience['readback_real'])}; chance {100 * obedience['chance']:.0f} %",
+    )
+    yield (
+        "error on the actor's pixels, other actions / true",
+        f"{obedience['shuffled_over_true']:.1f}; staying / true {obedience['zero_over_true']:.1f}",
+    )
+    yield "read-back of unseen phrases", f"{_share(text['readback_unseen'])}; the menu's {_share(text['readback_menu'])}"
+    drift = scores["drift"]
+    yield (
+        f"a stream of {drift['frames']} frames, last / first 15 %",
+        (f"sharpness {drift['sharpness_last_over_first']:.3f}, level {drift['level_last_over_first']:.3f}"),
+    )
+    for name in scores["objects"]:
+        yield (
+            f"one whole {name} in it",
+            f"{_share(drift[f'whole_{name}'])}; at its end {_share(drift[f'whole_{name}_at_the_end'])}; real {_share(judge[f'whole_{name}'])}",
+        )
+    yield (
+        "frames until a new prompt has 50 % and 90 % of its effect",
+        (
+            f"{reaction['generated_frames_to_50']} and {reaction['generated_frames_to_90']}; twin {reaction['real_frames_to_50']} and {reaction['real_frames_to_90']}"
+        ),
+    )
+    if "speed" in scores:
+        speed = scores["speed"]
+        for row in speed["worlds"]:
+            yield (
+                f"speed, {row['envs']} environments",
+                f"{row['steps_per_s']:.0f} env steps/s, step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms ({speed['hardware']})",
+            )
+        if reaction["generated_frames_to_50"]:
+            yield (
+                "time until a new prompt has 50 % of its effect, one environment",
+                f"{reaction['generated_frames_to_50'] * speed['worlds'][0]['p50_ms']:.0f} ms",
+            )
+    for task in scores["tasks"]:
+        reward = scores["reward"]
+        yield (
+            f"{task}: r of potential and truth",
+            f"real {reward[f'{task}_potential_r_real']:.3f}; generated after {reward['horizon']} frames {reward[f'{task}_potential_r_generated']:.3f}",
+        )
+        yield (
+            f"{task}: r of reward and truth",
+            f"one real step {reward[f'{task}_step_r_real']:.3f}; {reward['horizon']} generated steps {reward[f'{task}_gain_r_generated']:.3f}",
+        )
+        yield (
+            f"{task}: false successes",
+            f"real {_share(reward[f'{task}_false_success_real'])}; generated {_share(reward[f'{task}_false_success_generated'])}",
+        )
+    if "policies" in scores:
+        yield (
+            "players: return in the world against the twin",
+            f"Pearson {scores['policies']['pearson_r']:.2f}, rank {scores['policies']['rank_r']:.2f}",
+        )
+
+
+def text(scores: Scores) -> str:
+    """Return everything as text: what is wrong, the promises, the tables."""
+    parts = [
+        f"{scores['world']}, partition {scores.get('partition', '?')}, {scores['episodes']} held-out episodes; value [95 % interval]",
+        "",
+    ]
+    parts += [f"FAULT  {fault}" for fault in scores["faults"]] or ["no fault found"]
+    parts += ["", horizon_table(scores), ""]
+    width = max(len(what) for what, _ in lines(scores))
+    parts += [f"{what:{width}s}  {much}" for what, much in lines(scores)]
+    parts += ["", "promises"]
+    for promise in scores["promises"]:
+        found = "not measured" if promise.found is None else f"{promise.found:.3g}"
+        parts.append(f"  {_mark(promise):7s} {promise.about}: {found} (asked: {promise.asked})")
+    return "\n".join(parts)
+
+
+def page(scores: Scores) -> str:
+    """Return one HTML file with every score and picture; it needs nothing from outside."""
+    world = html.escape(scores["world"])
+    faults = "".join(f"<li>{html.escape(fault)}</li>" for fault in scores["faults"]) or "<li>none found</li>"
+    rows = "".join(
+        f"<tr class='{_mark(p)}'><td>{_mark(p)}</td><td>{html.escape(p.about)}</td>"
+        f"<td>{'' if p.found is None else html.escape(f'{p.found:.3g}')}</td><td>{html.escape(p.asked)}</td></tr>"
+        for p in scores["promises"]
+    )
+    others = "".join(f"<tr><td>{html.escape(what)}</td><td>{html.escape(much)}</td></tr>" for what, much in lines(scores))
+    horizons = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell.strip())}</td>" for cell in line.strip("|").split("|")) + "</tr>"
+        for i, line in enumerate(horizon_table(scores).splitlines()) if i != 1
+    )  # fmt: skip
+    kept = sum(p.kept is True for p in scores["promises"])
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{world}, judged</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }}
+td {{ padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }}
+tr.kept td:first-child {{ color: #176c2c }} tr.missed td:first-child {{ color: #b3261e; font-weight: 600 }}
+img {{ max-width: 100%; image-rendering: pixelated }} img.plot {{ image-rendering: auto; max-width: 34rem }} p.note {{ color: #555 }}
+</style></head><body>
+<h1>{world}, judged</h1>
+<p>{scores["episodes"]} held-out episodes, partition {html.escape(str(scores.get("partition", "?")))}; each is generated from one real frame and the
+spoken actions. Values with 95 % intervals. {kept} of {len(scores["promises"])} promises kept.</p>
+<h2>Faults</h2><ul>{faults}</ul>
+<h2>Film strips</h2><p class="note">Every fourth frame. Upper row of each pair: the real simulator; lower row: generated.</p>
+{_image(pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"]))}
+<h2>A long stream</h2><p class="note">{scores["drift"]["frames"]} frames, 16 of them, evenly spaced.</p>
+{_image(np.concatenate(list(scores["drift"]["strip"]), axis=1).repeat(2, 0).repeat(2, 1))}
+<h2>Promises</h2><table>{rows}</table>
+<h2>Over horizons</h2><table>{horizons}</table>
+{_plot_horizons(scores)}{_plot_reaction(scores)}
+<h2>Everything else</h2><table>{others}</table>
+</body></html>
+"""
+
+
+def _share(found: Estimate) -> str:
+    return "cannot be told" if math.isnan(found.value) else f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _mark(promise: Promise) -> str:
+    return {True: "kept", False: "missed", None: "open"}[promise.kept]
+
+
+def _image(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
+    file = io.BytesIO()
+    require("PIL.Image", "train", "a picture").fromarray(pixels).save(file, "PNG")
+    return _embedded(file.getvalue(), "")
+
+
+def _embedded(png: bytes, kind: str) -> str:
+    return f"<img class='{kind}' alt='' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
+
+
+def _plot_horizons(scores: Scores) -> str:
+    horizons = [row["horizon"] for row in scores["fidelity"]]
+
+    def draw(axes: Any) -> None:
+        for name, label in (
+            ("actor_px", "actor"),
+            ("body_px", "body"),
+            ("copy_actor_px", "actor, copying"),
+            ("copy_body_px", "body, copying"),
+        ):
+            found = [row[name] for row in scores["fidelity"]]
+            (line,) = axes.plot(horizons, [f.value for f in found], "--" if "copy" in name else "-", marker="o", label=label)
+            axes.fill_between(horizons, [f.low for f in found], [f.high for f in found], color=line.get_color(), alpha=0.15)
+        axes.set(xscale="log", xlabel="frames after the real one", ylabel="median error, px of the frame")
+        axes.set_xticks(horizons, [str(h) for h in horizons])
+        axes.legend()
+
+    return _plot(draw)
+
+
+def _plot_reaction(scores: Scores) -> str:
+    def draw(axes: Any) -> None:
+        for name in ("generated", "real"):
+            curve = scores["reaction"][f"{name}_curve"]
+            axes.plot(range(1, len(curve) + 1), curve, marker="o", label=name)
+        axes.axhline(1, color="#999", lw=0.8)
+        axes.set(xlabel="frames after the new prompt", ylabel="share of the final effect on the actor's speed")
+        axes.legend()
+
+    return _plot(draw)
+
+
+def _plot(draw: Any) -> str:
+    figure_class = require("matplotlib.figure", "demo", "a plot").Figure
+    figure = figure_class(figsize=(6.4, 3.6), dpi=110, layout="constrained")
+    draw(figure.add_subplot())
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return _embedded(file.getvalue(), "plot")

@@ -1,0 +1,249 @@
+"""The judge: its arithmetic against slow twins, and worlds that are wrong in known ways, called by their names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_tiny_world
+
+from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.envs.pusht import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
+from streamdit_gym.envs.worlds import twin_for_judge
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.evaluate import report
+from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
+from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
+from streamdit_gym.evaluate.measures import _other_actions, _sharpness, _ssim, policies
+from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
+from streamdit_gym.vocabulary import WorldSpec
+
+SMALL = JudgeConfig(
+    episodes=6, horizons=(1, 4, 16), training_episodes=50, probe_steps=220, inverse_steps=500, drift_frames=100, drift_streams=2
+)
+ACTION_OF = {phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[a], *UNSEEN_PHRASES[a])}
+
+
+class Remembered(PushTSimulator):
+    """The simulator, remembering how to come back to every frame it ever showed."""
+
+    memory: dict[bytes, tuple[Any, np.ndarray]] = {}
+
+    def _picture(self, large: np.ndarray) -> np.ndarray:
+        frame = super()._picture(large)
+        self.memory[frame.tobytes()] = (self.save(), self.scores())
+        return frame
+
+
+class Replayed:
+    """A perfect world: the twin itself. Its subclasses are wrong in one way each."""
+
+    spec: WorldSpec = SPEC
+
+    def action(self, row: int, step: int, said: str) -> int:
+        return ACTION_OF[said]
+
+    def show(self, frames: np.ndarray) -> np.ndarray:
+        return frames
+
+    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
+        simulator, known = PushTSimulator(), context.shape[1] - 1
+        frames, scores = [], []
+        for row, line in enumerate(said):
+            simulator.restore(Remembered.memory[context[row, -1].tobytes()][0])
+            made = [(simulator.step(self.action(row, i, word)), simulator.scores()) for i, word in enumerate(line[known:])]
+            frames.append(self.show(np.stack([pair[0] for pair in made])))
+            scores.append(np.stack([pair[1] for pair in made]))
+        simulator.close()
+        return Rollout(frames=np.stack(frames), scores=np.stack(scores))
+
+    def reconstruct(self, frames: Frames) -> Frames:
+        return frames
+
+    def read(self, frames: Frames) -> np.ndarray:
+        return np.stack([np.stack([Remembered.memory[frame.tobytes()][1] for frame in row]) for row in frames])
+
+
+class Deaf(Replayed):
+    def action(self, row: int, step: int, said: str) -> int:
+        return (row + step // 6) % 9
+
+
+class Fading(Replayed):
+    def show(self, frames: np.ndarray) -> np.ndarray:
+        left = np.clip(1 - np.arange(1, len(frames) + 1) / 80, 0, 1)[:, None, None, None]
+        return (255 - left * (255.0 - frames)).round().astype(np.uint8)
+
+
+class Frozen(Replayed):
+    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
+        steps = len(said[0]) - context.shape[1] + 1
+        return Rollout(frames=context[:, -1:].repeat(steps, 1), scores=self.read(context[:, -1:]).repeat(steps, 1))
+
+
+@pytest.fixture(scope="module")
+def twin() -> Twin:
+    return replace(twin_for_judge("PushT"), make=Remembered)
+
+
+@pytest.fixture(scope="module")
+def evidence(twin: Twin) -> Evidence:
+    return gather(SPEC, twin, SMALL)
+
+
+def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, evidence: Evidence) -> None:
+    scores = judge(Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)})
+    assert scores["faults"] == []
+    first = scores["fidelity"][0]
+    assert first["generated_db"].value > 60
+    assert first["generated_ssim"].value == pytest.approx(1)
+    assert scores["motion"].value == pytest.approx(1)
+    assert scores["obedience"]["readback_share"].value == pytest.approx(1)
+    assert scores["obedience"]["shuffled_over_true"].value != scores["obedience"]["shuffled_over_true"].value  # the true error is zero
+    assert scores["reaction"]["generated_curve"] == pytest.approx(scores["reaction"]["real_curve"], abs=0.7)
+    assert scores["reward"]["reach_step_r_real"].value == pytest.approx(1)
+    missed = {p.about for p in scores["promises"] if p.kept is False}
+    assert not {about for about in missed if "place" not in about and "angle" not in about and "within 1 px" not in about}, missed
+    assert scores["policies"]["pearson_r"].value > 0.9
+    text, page = report.text(scores | {"partition": "K4N1c1s1"}), report.page(scores)
+    assert "no fault found" in text
+    assert page.count("data:image/png;base64,") == 4
+    assert "http" not in page.replace("http-equiv", "")
+    assert json.loads(json.dumps(report.plain(scores)))["fidelity"][0]["horizon"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [(Frozen, "frozen"), (Deaf, "ignores actions"), (Fading, "drifts")],
+    ids=["frozen", "deaf", "fading"],
+)
+def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, twin: Twin, evidence: Evidence) -> None:
+    scores = judge(wrong(), twin, evidence, SMALL)
+    assert any(fault.startswith(named) for fault in scores["faults"]), scores["faults"]
+    others = {"frozen", "drifts"} - {named}
+    assert not any(fault.startswith(tuple(others)) for fault in scores["faults"]), scores["faults"]
+    assert "FAULT" in report.text(scores)
+
+
+def test_a_judge_that_sees_badly_says_so(twin: Twin, evidence: Evidence) -> None:
+    blind = gather(SPEC, twin, replace(SMALL, episodes=2, training_episodes=2, probe_steps=2, inverse_steps=2))
+    scores = judge(Replayed(), twin, replace(evidence, eyes=blind.eyes), SMALL)
+    assert any("judge itself is weak" in fault for fault in scores["faults"])
+
+
+def test_a_trained_world_is_judged_through_its_own_codec_and_heads(twin: Twin, evidence: Evidence) -> None:
+    world = make_tiny_world()
+    unseen = tuple((phrases[1],) for phrases in SPEC.menu)  # the tiny world has no encoder
+    scores = judge(WorldCandidate(world, "K4N1c1s1"), replace(twin, unseen=unseen), evidence, replace(SMALL, drift_frames=20))
+    assert scores["faults"], "random weights"
+    with pytest.raises(PartitionError, match="action by action"):
+        WorldCandidate(world, "K4N2c2s1")
+
+
+@pytest.mark.parametrize("partition", ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1"])
+def test_a_candidates_frames_match_its_sayings(partition: str) -> None:
+    """With a buffer of N the frames come N - 1 later; the judge sees them where they belong."""
+    candidate = WorldCandidate(make_tiny_world(), partition)
+    first = np.random.default_rng(0).integers(0, 255, (1, 1, 64, 64, 3), dtype=np.uint8)
+    said = [[SPEC.menu[i % 9][0] for i in range(6)]]
+    other = [[*said[0][:3], SPEC.menu[8][0], *said[0][4:]]]
+    one, two = (candidate.roll_out(first, lines).frames[0].astype(int) for lines in (said, other))
+    assert one.shape == (6, 64, 64, 3)
+    changed = np.abs(one - two).max((1, 2, 3)) > 0
+    assert not changed[:3].any()
+    assert changed[3]
+
+
+def test_context_frames_are_not_made_again() -> None:
+    candidate = WorldCandidate(make_tiny_world())
+    context = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
+    said = [[SPEC.menu[i][0] for i in range(4)] + [SPEC.menu[5][0]] * 2] * 2
+    made = candidate.roll_out(context, said)
+    assert made.frames.shape == (2, 2, 64, 64, 3)
+    assert made.scores.shape == (2, 2, 4)
+
+
+def test_objects_are_counted() -> None:
+    shard = record_shard(SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0)
+    frames = shard.frames.reshape(-1, 64, 64, 3)
+    found = objects(frames)
+    assert (found["pusher"] == 1).mean() > 0.98
+    assert np.nanmean(found["T"]) > 0.98
+    gone = frames.copy()
+    gone[(np.abs(frames.astype(int) - [65, 105, 225]).max(-1) < 90)] = 255
+    assert (objects(gone)["pusher"] == 0).all()
+    twice = np.minimum(frames, frames[:, ::-1])
+    assert np.nanmean(objects(twice)["pusher"]) < 0.2
+    import cv2
+
+    melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
+    assert np.nanmean(objects(melted)["T"]) < 0.2
+
+
+def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
+    samples = np.random.default_rng(0).normal(3, 2, 400)
+    found = estimate(samples, draws=2000)
+    assert found.value == pytest.approx(samples.mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * samples.std() / 20, rel=0.1)
+    assert found.agrees(estimate(samples[::2]))
+    assert not found.agrees(estimate(samples + 5))
+
+
+def test_statistics_equal_their_definitions() -> None:
+    rng = np.random.default_rng(1)
+    pairs = rng.normal(size=(30, 4, 2))
+    assert correlation(pairs) == pytest.approx(np.corrcoef(pairs[..., 0].ravel(), pairs[..., 1].ravel())[0, 1])
+    assert np.isnan(correlation(np.zeros((5, 2))))
+    assert ratio(np.array([[1, 2], [3, 2]])) == 1
+    assert psnr(np.array([[10.0, 2], [30.0, 2]])) == pytest.approx(10 * np.log10(255**2 / 10))
+    assert mean(np.array([1, np.nan, 3])) == 2
+    assert median(np.array([1, np.nan, 3, 9])) == 3
+    assert np.isnan(mean(np.array([np.nan])))
+
+
+def test_ssim_equals_its_slow_twin() -> None:
+    rng = np.random.default_rng(2)
+    a, b = (rng.integers(0, 255, (1, 1, 10, 9, 3), dtype=np.uint8) for _ in range(2))
+    x, y = a[0, 0].mean(-1), b[0, 0].mean(-1)
+    values = []
+    for i in range(4):
+        for j in range(3):
+            p, q = x[i : i + 7, j : j + 7], y[i : i + 7, j : j + 7]
+            vxy = ((p - p.mean()) * (q - q.mean())).mean()
+            c1, c2 = 2.55**2, 7.65**2
+            values.append(
+                (2 * p.mean() * q.mean() + c1) * (2 * vxy + c2) / ((p.mean() ** 2 + q.mean() ** 2 + c1) * (p.var() + q.var() + c2))
+            )
+    assert _ssim(a, b)[0, 0] == pytest.approx(np.mean(values), rel=1e-3)
+    assert _ssim(a, a)[0, 0] == pytest.approx(1)
+
+
+def test_sharpness_falls_with_blur() -> None:
+    import cv2
+
+    frame = np.random.default_rng(3).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    sharp, soft = _sharpness(np.stack([frame, cv2.GaussianBlur(frame, (0, 0), 1)]))
+    assert soft < 0.5 * sharp
+
+
+def test_other_actions_are_others() -> None:
+    actions = np.arange(9).repeat(50)
+    others = _other_actions(actions, 9, np.random.default_rng(0))
+    assert (others != actions).all()
+    assert set(others) == set(range(9))
+
+
+def test_unseen_phrases_are_said_for_their_actions() -> None:
+    shard = record_shard(SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0)
+    lines = said_in(SPEC, shard, UNSEEN_PHRASES)
+    assert [ACTION_OF[phrase] for phrase in lines[0]] == shard.actions[0].tolist()
+    assert not set(lines[0]) & {phrase for phrases in SPEC.menu for phrase in phrases}
+
+
+def test_players_are_correlated() -> None:
+    scores = policies({"a": (1.0, 10.0), "b": (2.0, 20.0), "c": (3.0, 25.0)})
+    assert scores["rank_r"].value == pytest.approx(1)
+    assert 0.9 < scores["pearson_r"].value < 1
