@@ -237,7 +237,6 @@ def run_evaluate(command: Evaluate) -> None:
     print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
     evidence = gather(world.spec, twin, config)
     scores = judge(candidate, twin, evidence, config, _played(command.policies, command.world))
-    scores["partition"] = str(candidate.partition)
     scores["speed"] = bench(command.world, (1, 16), 50, _device(), "float32", command.partition, None)
     print("\n" + report.text(scores))
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"

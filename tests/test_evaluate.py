@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ ACTION_OF = {phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[
 class Remembered(PushTSimulator):
     """The simulator, remembering how to come back to every frame it ever showed."""
 
-    memory: dict[bytes, tuple[Any, np.ndarray]] = {}
+    memory: ClassVar[dict[bytes, tuple[Any, np.ndarray]]] = {}
 
     def _picture(self, large: np.ndarray) -> np.ndarray:
         frame = super()._picture(large)
@@ -42,6 +42,7 @@ class Replayed:
     """A perfect world: the twin itself. Its subclasses are wrong in one way each."""
 
     spec: WorldSpec = SPEC
+    partition_name = "replayed"
 
     def action(self, row: int, step: int, said: str) -> int:
         return ACTION_OF[said]
@@ -108,7 +109,7 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     missed = {p.about for p in scores["promises"] if p.kept is False}
     assert not {about for about in missed if "place" not in about and "angle" not in about and "within 1 px" not in about}, missed
     assert scores["policies"]["pearson_r"].value > 0.9
-    text, page = report.text(scores | {"partition": "K4N1c1s1"}), report.page(scores)
+    text, page = report.text(scores), report.page(scores)
     assert "no fault found" in text
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page.replace("http-equiv", "")

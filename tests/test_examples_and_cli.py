@@ -15,6 +15,7 @@ import pytest
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.evaluate.judge import JudgeConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +43,9 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
     assert (tmp_path / "agent.zip").is_file()
 
 
-def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_record_train_agent_evaluate_and_bench_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("transformers")
     data, out, world, scores, strip = (tmp_path / name for name in ("data", "run", "run/world", "scores.json", "strip.png"))
     assert main(f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1".split()) == 0
@@ -51,13 +54,20 @@ def test_record_train_evaluate_bench_and_agent_from_the_command_line(tmp_path: P
     assert main(train) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
-    assert main(f"evaluate {world} --data {data} --json-file {scores} --inverse-steps 5 --picture {strip} --card".split()) == 0
-    assert {"fidelity", "readback_generated", "readback_real"} <= set(json.loads(scores.read_text()))
+    assert main(f"agent --world {world} --steps 64 --episodes 2 --num-envs 2 --out {tmp_path / 'agent'}".split()) == 0
+    little = JudgeConfig(episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, drift_streams=1)
+    monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
+    agent, page = tmp_path / "agent" / "seed-0", tmp_path / "page.html"
+    judged = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --policies {agent}".split()
+    assert main(judged) == 0
+    found = json.loads(scores.read_text())
+    assert {"fidelity", "obedience", "free_text", "drift", "reaction", "reward", "policies", "speed", "promises", "faults"} <= set(found)
+    assert set(found["policies"]["players"]) == {"random", str(agent)}
     assert strip.stat().st_size > 1000
-    assert "| horizon |" in (world / "README.md").read_text()
+    assert page.read_text().startswith("<!doctype html>")
+    assert "| frames | generated, dB |" in (world / "README.md").read_text()
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny".split()) == 0
-    assert main(f"agent --world {world} --steps 64 --episodes 2 --num-envs 2 --out {tmp_path / 'agent'}".split()) == 0
     said = capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
         assert part in said

@@ -43,6 +43,10 @@ class Candidate(Protocol):
     def spec(self) -> WorldSpec:
         """What world it claims to be."""
 
+    @property
+    def partition_name(self) -> str:
+        """How it streams, for people."""
+
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
         """Go on from real frames.
 
@@ -104,6 +108,11 @@ class WorldCandidate:
     def spec(self) -> WorldSpec:
         """The world's spec."""
         return self.world.spec
+
+    @property
+    def partition_name(self) -> str:
+        """The partition's short form."""
+        return str(self.partition)
 
     @torch.no_grad()
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:

@@ -43,8 +43,8 @@ Tasks:
 
 ## Measured
 
-{scores["episodes"]} held-out episodes, partition {scores["partition"]}; each is generated from one real frame and the spoken actions. Values
-with 95 % intervals. PSNR over the pixels that differ from the episode's first frame; errors are medians, read by a probe trained on
+{scores["episodes"]} held-out episodes, partition {scores["partition"]}; each is generated from one real frame and the spoken actions.
+Values with 95 % intervals. PSNR over the pixels that differ from the episode's first frame; errors are medians, read by a probe trained on
 real frames.
 
 {horizon_table(scores)}

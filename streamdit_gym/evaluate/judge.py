@@ -92,6 +92,7 @@ def judge(
     long = max(h for h in config.horizons if h <= 64)
     scores: dict[str, Any] = {
         "world": spec.name,
+        "partition": candidate.partition_name,
         "episodes": len(first),
         "objects": list(twin.objects(first[:, 0])),
         "tasks": sorted(spec.tasks),

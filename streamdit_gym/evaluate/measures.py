@@ -128,7 +128,7 @@ def _one_step_errors(candidate: Candidate, held_out: Shard, twin: Twin) -> dict[
     totals: dict[str, list[np.ndarray]] = {"true": [], "zero": [], "shuffled": []}
     for start in starts:
         context, after = held_out.frames[:, start : start + CONTEXT], start + CONTEXT
-        here = np.zeros(held_out.frames.shape[0:1] + (spec.size, spec.size), dtype=bool)
+        here = np.zeros((len(held_out.frames), spec.size, spec.size), dtype=bool)
         for place in (held_out.states[:, after - 1, actor], held_out.states[:, after, actor]):
             here |= _disc(place, spec.size)
         others = _other_actions(held_out.actions[:, after - 1], len(spec.menu), rng)

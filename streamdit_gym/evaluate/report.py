@@ -40,90 +40,65 @@ def plain(value: Any) -> Any:
 
 def horizon_table(scores: Scores) -> str:
     """Return the scores over horizons as a table that reads well as text and as Markdown."""
-    lines = [
-        "| frames | generated, dB | copy | codec | actor, px | body, px | angle, ° | "
-        + " | ".join(f"whole {n}" for n in scores["objects"])
-        + " |",
-        "|---:" * (7 + len(scores["objects"])) + "|",
-    ]
+    names = [f"whole {name}" for name in scores["objects"]]
+    head = ["frames", "generated, dB", "copy", "codec", "actor, px", "body, px", "angle, °", *names]
+    rows = [head, ["---:"] * len(head)]
     for row in scores["fidelity"]:
-        whole = " | ".join(_share(row[f"whole_{name}"]) for name in scores["objects"])
-        lines.append(
-            f"| {row['horizon']} | {row['generated_db']:.1f} | {row['copy_db'].value:.1f} | {row['codec_db'].value:.1f} "
-            f"| {row['actor_px']:.1f} | {row['body_px']:.1f} | {row['body_degrees']:.0f} | {whole} |"
-        )
-    return "\n".join(lines)
+        cells = [str(row["horizon"]), f"{row['generated_db']:.1f}", f"{row['copy_db'].value:.1f}", f"{row['codec_db'].value:.1f}"]
+        cells += [f"{row['actor_px']:.1f}", f"{row['body_px']:.1f}", f"{row['body_degrees']:.0f}"]
+        rows.append(cells + [_share(row[f"whole_{name}"]) for name in scores["objects"]])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def lines(scores: Scores) -> Iterator[tuple[str, str]]:
     """Yield every other score as (what, how much)."""
-    judge, obedience, text, reaction = scores["judge"], scores["obedience"], scores["free_text"], scores["reaction"]
+    judge, codec, drift = scores["judge"], scores["codec"], scores["drift"]
+    obedience, free = scores["obedience"], scores["free_text"]
     yield (
         "the judge's probe on real frames",
         f"actor {judge['actor_px']:.2f} px, body {judge['body_px']:.2f} px, {judge['body_degrees']:.1f}°",
     )
     yield "the judge's inverse model on real frames", _share(judge["readback"])
-    yield (
-        "codec alone",
-        f"{scores['codec']['moving_db']:.1f} dB on moving pixels; actor within 1 px in {_share(scores['codec']['actor_within_1px'])}",
-    )
+    yield "codec alone, moving pixels", f"{codec['moving_db']:.1f} dB"
+    yield "codec alone, actor within 1 px", _share(codec["actor_within_1px"])
     yield "motion, share of the twin's", f"{scores['motion']:.2f}"
-    yield (
-        "action read-back",
-        f"{_share(obedience['readback'])}; real {_share(obedience['readback_real'])}; chance {100 * obedience['chance']:.0f} %",
-    )
-    yield (
-        "error on the actor's pixels, other actions / true",
-        f"{obedience['shuffled_over_true']:.1f}; staying / true {obedience['zero_over_true']:.1f}",
-    )
-    yield "read-back of unseen phrases", f"{_share(text['readback_unseen'])}; the menu's {_share(text['readback_menu'])}"
-    drift = scores["drift"]
-    yield (
-        f"a stream of {drift['frames']} frames, last / first 15 %",
-        (f"sharpness {drift['sharpness_last_over_first']:.3f}, level {drift['level_last_over_first']:.3f}"),
-    )
+    yield "action read-back", f"{_share(obedience['readback'])}; chance {100 * obedience['chance']:.0f} %"
+    yield "action read-back on real frames", _share(obedience["readback_real"])
+    yield "error on the actor's pixels, other actions / the true ones", f"{obedience['shuffled_over_true']:.1f}"
+    yield "error on the actor's pixels, staying / the true actions", f"{obedience['zero_over_true']:.1f}"
+    yield "read-back of unseen phrases", f"{_share(free['readback_unseen'])}; the menu's {_share(free['readback_menu'])}"
+    yield f"a stream of {drift['frames']} frames: sharpness, last 15 % / first", f"{drift['sharpness_last_over_first']:.3f}"
+    yield "the same: level", f"{drift['level_last_over_first']:.3f}"
     for name in scores["objects"]:
-        yield (
-            f"one whole {name} in it",
-            f"{_share(drift[f'whole_{name}'])}; at its end {_share(drift[f'whole_{name}_at_the_end'])}; real {_share(judge[f'whole_{name}'])}",
-        )
-    yield (
-        "frames until a new prompt has 50 % and 90 % of its effect",
-        (
-            f"{reaction['generated_frames_to_50']} and {reaction['generated_frames_to_90']}; twin {reaction['real_frames_to_50']} and {reaction['real_frames_to_90']}"
-        ),
-    )
-    if "speed" in scores:
-        speed = scores["speed"]
-        for row in speed["worlds"]:
-            yield (
-                f"speed, {row['envs']} environments",
-                f"{row['steps_per_s']:.0f} env steps/s, step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms ({speed['hardware']})",
-            )
-        if reaction["generated_frames_to_50"]:
-            yield (
-                "time until a new prompt has 50 % of its effect, one environment",
-                f"{reaction['generated_frames_to_50'] * speed['worlds'][0]['p50_ms']:.0f} ms",
-            )
+        yield f"the same: one whole {name}", f"{_share(drift[f'whole_{name}'])}; at its end {_share(drift[f'whole_{name}_at_the_end'])}"
+        yield f"one whole {name} on real frames", _share(judge[f"whole_{name}"])
+    yield from _reaction_lines(scores)
     for task in scores["tasks"]:
-        reward = scores["reward"]
-        yield (
-            f"{task}: r of potential and truth",
-            f"real {reward[f'{task}_potential_r_real']:.3f}; generated after {reward['horizon']} frames {reward[f'{task}_potential_r_generated']:.3f}",
-        )
-        yield (
-            f"{task}: r of reward and truth",
-            f"one real step {reward[f'{task}_step_r_real']:.3f}; {reward['horizon']} generated steps {reward[f'{task}_gain_r_generated']:.3f}",
-        )
-        yield (
-            f"{task}: false successes",
-            f"real {_share(reward[f'{task}_false_success_real'])}; generated {_share(reward[f'{task}_false_success_generated'])}",
-        )
+        yield from _reward_lines(scores["reward"], task)
     if "policies" in scores:
-        yield (
-            "players: return in the world against the twin",
-            f"Pearson {scores['policies']['pearson_r']:.2f}, rank {scores['policies']['rank_r']:.2f}",
-        )
+        yield "players' returns, world against twin: Pearson's r", f"{scores['policies']['pearson_r']:.2f}"
+        yield "the same: rank correlation", f"{scores['policies']['rank_r']:.2f}"
+
+
+def _reaction_lines(scores: Scores) -> Iterator[tuple[str, str]]:
+    reaction, speed = scores["reaction"], scores.get("speed")
+    for part in (50, 90):
+        frames = [reaction[f"{place}_frames_to_{part}"] for place in ("generated", "real")]
+        yield f"frames until a new prompt has {part} % of its effect", f"{frames[0]}; in the twin {frames[1]}"
+        if speed and frames[0]:
+            yield "the same in time, one environment", f"{frames[0] * speed['worlds'][0]['p50_ms']:.0f} ms"
+    for row in speed["worlds"] if speed else ():
+        step = f"step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms"
+        yield f"speed, {row['envs']} environments", f"{row['steps_per_s']:.0f} env steps/s; {step}; {speed['hardware']}"
+
+
+def _reward_lines(reward: Scores, task: str) -> Iterator[tuple[str, str]]:
+    potential = f"real {reward[f'{task}_potential_r_real']:.3f}; generated {reward[f'{task}_potential_r_generated']:.3f}"
+    yield f"{task}: r of potential and truth, generated after {reward['horizon']} frames", potential
+    gain = f"real {reward[f'{task}_step_r_real']:.3f}; generated {reward[f'{task}_gain_r_generated']:.3f}"
+    yield f"{task}: r of its gain and truth, over one real step and {reward['horizon']} generated ones", gain
+    false = [_share(reward[f"{task}_false_success_{place}"]) for place in ("real", "generated")]
+    yield f"{task}: false successes", f"real {false[0]}; generated {false[1]}"
 
 
 def text(scores: Scores) -> str:
@@ -168,7 +143,7 @@ tr.kept td:first-child {{ color: #176c2c }} tr.missed td:first-child {{ color: #
 img {{ max-width: 100%; image-rendering: pixelated }} img.plot {{ image-rendering: auto; max-width: 34rem }} p.note {{ color: #555 }}
 </style></head><body>
 <h1>{world}, judged</h1>
-<p>{scores["episodes"]} held-out episodes, partition {html.escape(str(scores.get("partition", "?")))}; each is generated from one real frame and the
+<p>{scores["episodes"]} held-out episodes, partition {html.escape(scores["partition"])}; each is generated from one real frame and the
 spoken actions. Values with 95 % intervals. {kept} of {len(scores["promises"])} promises kept.</p>
 <h2>Faults</h2><ul>{faults}</ul>
 <h2>Film strips</h2><p class="note">Every fourth frame. Upper row of each pair: the real simulator; lower row: generated.</p>

@@ -50,10 +50,10 @@ def median(samples: np.ndarray) -> float:
 
 def correlation(samples: np.ndarray) -> float:
     """Return Pearson's r between the two numbers on the last axis; nan if one of them never changes."""
-    a, b = samples.reshape(-1, 2).T
-    if a.std() < 1e-9 or b.std() < 1e-9:
+    pairs = samples.reshape(-1, 2).astype(np.float64)
+    if (pairs.std(0) <= 1e-6 * np.abs(pairs).max(0)).any():
         return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(np.corrcoef(pairs.T)[0, 1])
 
 
 def ratio(samples: np.ndarray) -> float:
