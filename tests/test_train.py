@@ -129,6 +129,23 @@ def test_clips_begin_anew_one_by_one_and_when_they_are_lost() -> None:
     assert (trainer.own.depth == 0).all()
 
 
+def test_of_several_clips_the_one_in_which_most_moves_is_taken() -> None:
+    latents = torch.zeros(2, 12, 8, 8, 8)
+    latents[1, 6:8, :, 4, :3] = 1.0  # three latents change twice, all else stands still
+    still = torch.zeros(2, 12, 1)
+    episodes = LatentEpisodes(latents=latents.half(), prompts=torch.zeros(2, 12, dtype=torch.long), states=still, scores=still)
+    assert episodes.motion[1].tolist() == [0] * 6 + [3, 3] + [6] * 4
+    assert episodes.motion[0].sum() == 0
+    generator = torch.Generator().manual_seed(0)
+    episode, start = episodes.draw(50, 4, generator, among=500)
+    assert (episode == 1).all()
+    assert ((start + 3 >= 8) & (start < 6)).all(), "both changes are inside"
+    episode, start = episodes.draw(400, 4, generator)
+    assert 150 < episode.sum() < 250
+    assert start.min() == 0
+    assert start.max() == 8
+
+
 def test_dropped_prompts_and_rows_are_right() -> None:
     trainer = trainer_of(replace(FAST, prompt_noise=0.0, prompt_dropout=0.0))
     index = torch.tensor([[-1, 1, 0], [1, 1, -1]])
@@ -142,7 +159,7 @@ def test_dropped_prompts_and_rows_are_right() -> None:
 
 
 def test_moving_latents_weigh_more() -> None:
-    trainer = trainer_of(replace(FAST, moving=3.0, moving_level=0.1))
+    trainer = trainer_of(replace(FAST, moving=3.0))
     before = torch.zeros(1, 1, 8, 8, 8)
     after = before.clone()
     after[..., 2, 5] = 1.0

@@ -26,7 +26,7 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
-from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.latents import MOVING, LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
@@ -47,11 +47,11 @@ class StreamDiTTraining:
         steps: optimizer steps.
         clips: clips per step.
         clip_frames: next-frame problems per clip.
+        among: clips drawn for each one used in next-frame steps: the one in which most moves is.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
         micro_steps: s of the sampler that the model is trained for.
         start_share: share of frames at the exact noise levels of that sampler.
-        moving: extra weight of latents that change from one frame to the next, beside 1 for all.
-        moving_level: mean squared change from which a latent counts as moving.
+        moving: extra weight of latents that must change from what the frame before shows, be it motion or repair, beside 1 for all.
         reference_noise: largest noise on the references (1 - t); half of the clips have none.
         own_references: chance that a clip goes on from its predictions of the step before.
         own_ramp: part of the training in which that chance rises from zero.
@@ -72,11 +72,11 @@ class StreamDiTTraining:
     steps: int = 12_000
     clips: int = 20
     clip_frames: int = 8
+    among: int = 2
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
     micro_steps: int = 1
     start_share: float = 0.9
     moving: float = 8.0
-    moving_level: float = 0.1
     reference_noise: float = 0.1
     own_references: float = 0.75
     own_ramp: float = 0.3
@@ -189,7 +189,7 @@ class StreamDiTTrainer:
         times = level + torch.rand_like(level) / s * elsewhere
         at = point(target, noise, times)
         view = teacher_view(own.references, own.reference_times, at, times, limit=self.limit)
-        loss, found = self._loss(view, prompts, target, noise, clips[:, :-1])
+        loss, found = self._loss(view, prompts, target, noise, own.references)
         with torch.no_grad():
             if own.micro_step == 0:  # at pure noise, the truth has told nothing yet
                 guess = clean_of_velocity(found.detach(), at, times, config.velocity_floor)
@@ -203,7 +203,7 @@ class StreamDiTTrainer:
     def _next_window(self, progress: float) -> Rollouts:
         """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
         f, own, config = self.config.clip_frames, self.own, self.config
-        episode, start = self.episodes.draw(config.clips, f + 1, self.generator)
+        episode, start = self.episodes.draw(config.clips, f + 1, self.generator, config.among)
         depth = torch.zeros_like(start)
         if own is None:
             given = self._cut(episode, start, f)[0]
@@ -259,7 +259,7 @@ class StreamDiTTrainer:
         return velocity(target, noise) * (remaining / remaining.clamp_min(self.config.velocity_floor))
 
     def _weight(self, target: Tensor, before: Tensor) -> Tensor:
-        moved = (target - before).square().mean(2, keepdim=True) > self.config.moving_level
+        moved = (target - before).square().mean(2, keepdim=True) > MOVING
         return 1 + self.config.moving * moved
 
     def _disturb(self, references: Tensor) -> tuple[Tensor, Tensor]:
