@@ -53,7 +53,8 @@ def correlation(samples: np.ndarray) -> float:
     pairs = samples.reshape(-1, 2).astype(np.float64)
     if (pairs.std(0) <= 1e-6 * np.abs(pairs).max(0)).any():
         return float("nan")
-    return float(np.corrcoef(pairs.T)[0, 1])
+    a, b = (pairs - pairs.mean(0)).T
+    return float((a * b).mean() / (a.std() * b.std()))
 
 
 def ratio(samples: np.ndarray) -> float:
