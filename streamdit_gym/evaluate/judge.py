@@ -47,7 +47,7 @@ class JudgeConfig:
     seed: int = SEED
 
 
-QUICK = JudgeConfig(episodes=24, training_episodes=240, probe_steps=1500, inverse_steps=2000, drift_frames=2000)
+QUICK = JudgeConfig(episodes=24, training_episodes=240, probe_steps=1100, inverse_steps=2000, drift_frames=2000)
 
 
 @dataclass(frozen=True, kw_only=True)
