@@ -198,6 +198,7 @@ def test_orthogonal_matrices_have_singular_values_near_one() -> None:
     assert values.max() < 1.5
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 def test_compiled_training_is_training() -> None:
     """Blocks are compiled for the common layout alone; everything else runs as it is written."""
     steps = [trainer_of(replace(QUIET, compile=compiled, own_references=0.0)) for compiled in (False, True)]
