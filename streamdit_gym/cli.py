@@ -84,7 +84,7 @@ class Evaluate:
     partition: str = "reactive"
     """how to stream"""
     quick: bool = False
-    """measure less: wider intervals, a few minutes"""
+    """measure less: wider intervals, about ten minutes on 2 cores"""
     episodes: int | None = None
     """held-out episodes; default: 64, with --quick 24"""
     policies: tuple[Path, ...] = ()
@@ -266,7 +266,7 @@ def _played(folders: tuple[Path, ...], world: str) -> dict[str, tuple[float, flo
     for folder in folders:
         agent = load_agent(folder)
         env = json.loads((folder / "agent.json").read_text())["env"]
-        for name, player in (("random", None), (str(folder), agent)):
+        for name, player in (("random", None), ("/".join(folder.parts[-2:]), agent)):
             if name not in played:
                 played[name] = (
                     scores_of(player, env, 64, 1000, world=world).mean,

@@ -109,6 +109,7 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     missed = {p.about for p in scores["promises"] if p.kept is False}
     assert not {about for about in missed if "place" not in about and "angle" not in about and "within 1 px" not in about}, missed
     assert scores["policies"]["pearson_r"].value > 0.9
+    assert [p.kept for p in scores["promises"] if p.about.startswith("policy")] == [None], "three players are too few"
     text, page = report.text(scores), report.page(scores)
     assert "no fault found" in text
     assert page.count("data:image/png;base64,") == 4

@@ -62,7 +62,7 @@ def test_record_train_agent_evaluate_and_bench_from_the_command_line(
     assert main(judged) == 0
     found = json.loads(scores.read_text())
     assert {"fidelity", "obedience", "free_text", "drift", "reaction", "reward", "policies", "speed", "promises", "faults"} <= set(found)
-    assert set(found["policies"]["players"]) == {"random", str(agent)}
+    assert set(found["policies"]["players"]) == {"random", "agent/seed-0"}
     assert strip.stat().st_size > 1000
     assert page.read_text().startswith("<!doctype html>")
     assert "| frames | generated, dB |" in (world / "README.md").read_text()

@@ -8,7 +8,7 @@ Every measure has its floor or ceiling beside it: copying the last real frame, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ def _other_actions(actions: Int[np.ndarray, " e"], count: int, rng: np.random.Ge
 def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, steps: int = 16) -> Scores:
     """Measure how phrases that no training has heard are followed, as a share of how the menu's are."""
     actions = held_out.actions[:, :steps]
-    short = Shard(**{**vars(held_out), "actions": actions})
+    short = replace(held_out, actions=actions)
     first = held_out.frames[:, :1]
     found = {}
     for name, phrases in (("menu", None), ("unseen", twin.unseen)):

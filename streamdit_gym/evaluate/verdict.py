@@ -12,6 +12,7 @@ from typing import Any
 from streamdit_gym.evaluate.statistics import Estimate
 
 Scores = dict[str, Any]
+PLAYERS = 8  # of fewer, the correlation says little: it is printed, and the promise stays open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,8 @@ def promises(scores: Scores) -> list[Promise]:
         ask(f"{task}: false successes on real frames", scores["reward"][f"{task}_false_success_real"], most=0.02)
         ask(f"{task}: false successes on generated frames", scores["reward"][f"{task}_false_success_generated"], most=0.02)
     if "policies" in scores:
-        ask("policy correlation, Pearson's r", scores["policies"]["pearson_r"], least=0.9)
+        enough = len(scores["policies"]["players"]) >= PLAYERS
+        ask("policy correlation, Pearson's r", scores["policies"]["pearson_r"] if enough else None, least=0.9)
     return made
 
 
