@@ -33,10 +33,22 @@ MOVES: tuple[tuple[int, int], ...] = ((0, 0), (0, -1), (1, -1), (1, 0), (1, 1), 
 MOVE_NAMES = ("stay", "up", "up right", "right", "down right", "down", "down left", "left", "up left")
 
 _WAYS: dict[str, tuple[str, ...]] = {
-    "up": ("up", "upwards", "north", "to the top", "toward the top edge", "straight up", "due north"),
-    "down": ("down", "downwards", "south", "to the bottom", "toward the bottom edge", "straight down", "due south"),
-    "left": ("left", "leftwards", "west", "to the left", "toward the left edge", "straight left", "due west"),
-    "right": ("right", "rightwards", "east", "to the right", "toward the right edge", "straight right", "due east"),
+    "up": (
+        "up", "upwards", "upward", "north", "to the top", "toward the top edge", "straight up", "due north", "northbound",
+        "to the north", "toward the north side", "skyward", "toward the ceiling", "toward twelve o'clock", "uphill", "higher",
+    ),
+    "down": (
+        "down", "downwards", "downward", "south", "to the bottom", "toward the bottom edge", "straight down", "due south", "southbound",
+        "to the south", "toward the south side", "groundward", "toward the floor", "toward six o'clock", "downhill", "further below",
+    ),
+    "left": (
+        "left", "leftwards", "leftward", "west", "to the left", "toward the left edge", "straight left", "due west", "westbound",
+        "to the west", "toward the west side", "to the left hand side", "toward nine o'clock", "to my left", "further left", "leftways",
+    ),
+    "right": (
+        "right", "rightwards", "rightward", "east", "to the right", "toward the right edge", "straight right", "due east", "eastbound",
+        "to the east", "toward the east side", "to the right hand side", "toward three o'clock", "to my right", "further right", "rightways",
+    ),
 }
 _COMPASS = {"up": "north", "down": "south", "left": "west", "right": "east"}
 _PLACE = {"up": "top", "down": "bottom"}
@@ -44,15 +56,28 @@ _TEMPLATES = (
     "move {}", "go {}", "push {}", "slide {}", "head {}", "{}", "steer {}", "drive {}", "nudge it {}", "shift {}",
     "move the pusher {}", "push the blue dot {}", "the pusher moves {}", "the blue circle goes {}", "take a step {}",
     "please go {}", "could you move {}", "now move {}", "send the pusher {}", "keep going {}", "bring the dot {}",
-    "the robot pushes {}", "travel {}", "walk the dot {}",
+    "the robot pushes {}", "travel {}", "walk the dot {}", "glide {}", "roll it {}", "turn {} and go", "proceed {}", "carry it {}",
+    "let it drift {}", "hurry {}", "dash {}", "jump {}", "pull it {}", "swing {}", "point it {}", "fly {}", "crawl {}",
+    "get the circle {}", "I want it {}", "a bit {}", "all the way {}", "{} please", "{} now", "one step {}", "continue {}",
 )  # fmt: skip
+# said in full: ways that fit no template
+_WHOLE: dict[str, tuple[str, ...]] = {
+    "up": ("raise it", "raise the pusher", "elevate the dot", "hoist it", "float", "soar", "take off", "get on top", "increase the height"),
+    "down": ("fall", "let it fall", "plunge", "dive", "land", "put it on the floor", "get to the bottom", "decrease the height", "duck"),
+    "left": ("the left one", "turn left", "take the left", "the left side", "left hand", "port side"),
+    "right": ("the right one", "turn right", "take the right", "the right side", "right hand", "starboard side"),
+}
 _STAYS = (
     "stay", "stay still", "stop", "do not move", "hold", "wait", "hold position", "stand still", "keep still", "freeze",
     "remain in place", "stay where you are", "do nothing", "pause", "the pusher stays", "the blue dot does not move",
     "rest", "hold the pusher still", "stay put", "no movement", "please wait", "could you stop", "now stop", "halt",
     "leave the pusher where it is", "the robot waits", "keep the dot where it is", "remain still", "idle", "be still",
     "stop moving", "stop the pusher", "wait here", "do not push", "stand by", "stay there", "no action",
-    "hold the blue circle in place", "the pusher rests", "stay in the same place",
+    "hold the blue circle in place", "the pusher rests", "stay in the same place", "stay here", "hold on", "hold it", "don't move",
+    "don't push", "don't touch it", "do not go anywhere else", "keep your place", "no more steps", "stand where you are", "sit still",
+    "take a break", "zero motion", "make no move", "remain", "remain here", "nothing", "nothing for now", "park it", "brake",
+    "cease moving", "the dot stands still", "the pusher is at rest", "let it be", "leave it", "leave it there", "steady", "motion off",
+    "be quiet", "stop right there", "stay on the spot", "relax", "do not do anything", "lock the position", "keep calm",
 )  # fmt: skip
 
 
@@ -61,11 +86,13 @@ def _ways(name: str) -> tuple[str, ...]:
     if name in _WAYS:
         return _WAYS[name]
     vertical, side = name.split()
-    compass = _COMPASS[vertical] + _COMPASS[side]
+    north, east = _COMPASS[vertical], _COMPASS[side]
     corner = f"{_PLACE[vertical]} {side}"
     return (
         name, f"{vertical} and {side}", f"{vertical} and to the {side}", f"diagonally {name}", f"{side} and {vertical}",
-        compass, f"{_COMPASS[vertical]} {_COMPASS[side]}", f"toward the {corner} corner", f"to the {corner}",
+        north + east, f"{north} {east}", f"toward the {corner} corner", f"to the {corner}", f"{north} and {east}",
+        f"to the {north}{east}", f"both {vertical} and {side}", f"into the {corner} corner", f"{vertical}wards and {side}wards",
+        f"halfway between {north} and {east}", f"along the diagonal {vertical} and {side}",
     )  # fmt: skip
 
 
@@ -75,7 +102,7 @@ def phrases(action: int) -> tuple[str, ...]:
     if name == "stay":
         return _STAYS
     spoken = [t.format(way) for t, way in itertools.product(_TEMPLATES, _ways(name))]
-    return tuple(dict.fromkeys(spoken))
+    return tuple(dict.fromkeys([*spoken, *_WHOLE.get(name, ())]))
 
 
 # Written by hand in other words than the grammar's; never trained on, kept for measuring how free text is followed.
@@ -139,7 +166,7 @@ class PushTSimulator:
         self._taken: list[int] = []
         self._coverage = 0.0
         self._temper = "random"
-        self._plan: tuple[np.ndarray, int] | None = None
+        self._plan: list[tuple[np.ndarray, int]] = []  # points to head for, and the most steps to spend on each
         self._held: tuple[int, int] | None = None
 
     def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
@@ -155,7 +182,7 @@ class PushTSimulator:
             angle = rng.uniform(-np.pi, np.pi)
         pusher = rng.uniform(50, 450, 2)
         self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
-        self._plan = self._held = None
+        self._plan, self._held = [], None
         return self._begin([float(x) for x in (*pusher, *block, angle)])
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
@@ -172,19 +199,17 @@ class PushTSimulator:
         return self._picture(large)
 
     def explore(self, rng: np.random.Generator) -> int:
-        """Return the mixed player's next action: random holds, or noisy drives through points on the T."""
+        """Return the mixed player's next action: random holds, or noisy pushes of the T and drives through points on it."""
         if self._temper == "random":
             return self._hold(rng)
         if rng.random() < 0.15:
             return int(rng.integers(len(MOVES)))
-        if self._plan is None or self._plan[1] == 0 or np.linalg.norm(self._plan[0] - self._pusher) < 16:
-            middle = self._block[:2] + 45 * np.array([-np.sin(self._block[2]), np.cos(self._block[2])])
-            aim = middle + rng.normal(0, 45, 2)
-            beyond = aim - self._pusher  # drive on past the point, so that the T is pushed and not only touched
-            aim = aim + beyond / (np.linalg.norm(beyond) + 1e-6) * rng.uniform(0, 120)
-            self._plan = (np.clip(aim, 30, TABLE - 30), int(rng.integers(8, 28)))
-        aim, left = self._plan
-        self._plan = (aim, left - 1)
+        while self._plan and (self._plan[0][1] == 0 or np.linalg.norm(self._plan[0][0] - self._pusher) < 16):
+            self._plan.pop(0)
+        if not self._plan:
+            self._plan = self._drive(rng) if rng.random() < 0.3 else self._push(rng)
+        aim, left = self._plan[0]
+        self._plan[0] = (aim, left - 1)
         return nearest_move(aim - self._pusher)
 
     def state(self) -> Float[np.ndarray, " 6"]:
@@ -239,6 +264,29 @@ class PushTSimulator:
     def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
         # area averaging keeps the sub-pixel position of every edge; gym-pusht's own bilinear 512 -> 64 drops it
         return cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+    @property
+    def _middle(self) -> Float[np.ndarray, " 2"]:
+        return self._block[:2] + 45 * np.array([-np.sin(self._block[2]), np.cos(self._block[2])])
+
+    def _drive(self, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
+        """Head for a point on the T and on past it, from wherever the pusher is."""
+        aim = self._middle + rng.normal(0, 45, 2)
+        beyond = aim - self._pusher
+        aim = aim + beyond / (np.linalg.norm(beyond) + 1e-6) * rng.uniform(0, 120)
+        return [(np.clip(aim, 30, TABLE - 30), int(rng.integers(8, 28)))]
+
+    def _push(self, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
+        """Go behind the T and push it, rather towards the middle of the table than away from it: at the edge it is cut off."""
+        middle = self._middle
+        way = (TABLE / 2 - middle) / 130 + rng.normal(0, 0.7, 2)
+        way /= np.linalg.norm(way) + 1e-6
+        side = np.array([-way[1], way[0]])
+        points = [middle - 115 * way, middle + rng.uniform(0, 150) * way]
+        if (ahead := self._pusher - middle) @ way > -60:  # do not sweep the T away on the way there
+            points.insert(0, middle + (130 if ahead @ side > 0 else -130) * side)
+        lever = rng.normal(0, 22) * side  # off its middle the T turns
+        return [(np.clip(point + lever, 30, TABLE - 30), int(rng.integers(8, 24))) for point in points]
 
     def _hold(self, rng: np.random.Generator) -> int:
         if self._held is None or self._held[1] == 0:

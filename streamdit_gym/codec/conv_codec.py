@@ -79,9 +79,3 @@ class ConvCodec(LatentCodec):
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""
         return self.decoder(latents)
-
-    def reconstruct(self, pixels: Float[Tensor, "n 3 H W"], noise: float) -> Float[Tensor, "n 3 H W"]:
-        """Encode, disturb the latents by noise of a random deviation up to `noise`, and decode (for training)."""
-        latents = self.encode_pixels(pixels)
-        deviation = noise * torch.rand(len(latents), 1, 1, 1, device=latents.device)
-        return self.decode_latents(latents + deviation * torch.randn_like(latents))

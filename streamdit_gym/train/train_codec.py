@@ -1,6 +1,10 @@
-"""Training the codec so that small moving things survive.
+"""Training the codec so that small moving things survive and move along straight lines.
 
-Takes: a data set.  Gives: a trained codec.  Knows nothing of: time, prompts, streams.
+Takes: episodes of frames.  Gives: a trained codec.  Knows nothing of: prompts, streams.
+
+The transformer predicts latents, and where it is unsure it predicts a mean. So the mean of two latents should be a picture
+too: the one between them. Frames are trained in threes, and the latents of the middle one are drawn to, and half of the
+time replaced by, the mean of its neighbours' (docs/decisions/0007; temporal straightness after Henaff et al., 2019).
 """
 
 from __future__ import annotations
@@ -25,17 +29,21 @@ class CodecTraining:
 
     Attributes:
         steps: optimizer steps.
-        batch: frames per step.
+        batch: frames per step, in threes that follow each other.
         learning_rate: peak of AdamW's; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from the background, beside 1 for every pixel.
         noise: largest deviation of the noise put on the latents.
+        straight: weight of the squared bend of the latents' way through three frames.
+        between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
     """
 
     steps: int = 4500
-    batch: int = 48
+    batch: int = 60
     learning_rate: float = 2e-3
     foreground: float = 12.0
     noise: float = 0.2
+    straight: float = 0.01
+    between: float = 0.5
 
 
 def background(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -50,7 +58,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 def train_codec(
     codec: ConvCodec,
-    frames: UInt8[np.ndarray, "n h w 3"],
+    episodes: UInt8[np.ndarray, "e f h w 3"],
     held_out: UInt8[np.ndarray, "m h w 3"],
     config: CodecTraining,
     folder: Path,
@@ -61,7 +69,7 @@ def train_codec(
 
     Args:
         codec: the codec.
-        frames: training frames.
+        episodes: training frames, three or more in a row.
         held_out: frames for the curves and pictures.
         config: the recipe.
         folder: run folder.
@@ -79,16 +87,18 @@ def train_codec(
     optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, weight_decay=1e-3)
     average = Average(codec, 0.995)
     stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
-    empty = to_pixels(background(frames), device)
+    empty = to_pixels(background(episodes.reshape(-1, *episodes.shape[2:])), device)
     rng = np.random.default_rng([1, stage.step])
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
-        pixels = to_pixels(frames[rng.integers(len(frames), size=config.batch)], device)
+        episode = rng.integers(len(episodes), size=config.batch // 3)
+        first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
+        pixels = to_pixels(episodes[episode[:, None], first[:, None] + np.arange(3)], device)
         weight = 1 + config.foreground * (pixels - empty).abs().amax(1, keepdim=True).gt(0.04)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
-            rebuilt = codec.reconstruct(pixels, config.noise)
-        loss = (weight * (rebuilt.float() - pixels).square()).mean()
+            rebuilt, bend = rebuild(codec, pixels, config)
+        loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -101,6 +111,17 @@ def train_codec(
     average.copy_to(codec)
     codec.eval()
     return stage.finished
+
+
+def rebuild(codec: ConvCodec, pixels: Float[Tensor, "n 3 h w"], config: CodecTraining) -> tuple[Float[Tensor, "n 3 h w"], Tensor]:
+    """Encode threes of frames, disturb their latents by noise of random deviations, and decode; return also the mean squared bend."""
+    before, middle, after = rearrange(codec.encode_pixels(pixels).float(), "(n three) c h w -> three n c h w", three=3)
+    mean = (before + after) / 2
+    bend = 2 * (mean - middle)
+    between = torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between
+    latents = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")
+    deviation = config.noise * torch.rand(len(latents), 1, 1, 1, device=mean.device)
+    return codec.decode_latents(latents + deviation * torch.randn_like(latents)), bend.square().mean()
 
 
 def one_cycle(step: int, steps: int, warmup: int) -> float:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import training_times
@@ -26,6 +26,7 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train.critic import CriticTrainer, CriticTraining
 from streamdit_gym.train.latents import MOVING, LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -56,7 +57,7 @@ class StreamDiTTraining:
         own_references: chance that a clip goes on from its predictions of the step before.
         own_ramp: part of the training in which that chance rises from zero.
         own_depth: most predictions deep.
-        own_lost: mean squared error of a clip's last prediction from which it is not gone on from: it is another story by then.
+        own_lost: mean squared error of a prediction from which the truth tells another story: nothing is learned from the truth behind it.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
         matrix_rate: learning rate of Muon, for the blocks' matrices.
@@ -66,6 +67,7 @@ class StreamDiTTraining:
         velocity_floor: smallest 1 - t to divide by in the loss.
         huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
         square: weight of the squared part of the loss at the beginning; it falls to zero with the steps.
+        critic: how the predictions are kept looking real.
         compile: whether to compile the model.
     """
 
@@ -79,18 +81,19 @@ class StreamDiTTraining:
     moving: float = 8.0
     reference_noise: float = 0.1
     own_references: float = 0.75
-    own_ramp: float = 0.3
+    own_ramp: float = 0.1
     own_depth: int = 64
-    own_lost: float = 0.3
+    own_lost: float = 0.1
     prompt_dropout: float = 0.05
-    prompt_noise: float = 0.2
+    prompt_noise: float = 0.4
     matrix_rate: float = 4e-3
     other_rate: float = 1.2e-3
     cooldown: float = 0.6
     decay: float = 0.999
     velocity_floor: float = 0.3
-    huber: float = 0.1
+    huber: float = 0.05
     square: float = 1.0
+    critic: CriticTraining = field(default_factory=CriticTraining)
     compile: bool = False
 
 
@@ -102,6 +105,7 @@ class Rollouts:
         episode: episode of each clip.
         start: place of each clip's first frame in it.
         depth: how many predictions deep the references are.
+        trusted: whether the recorded frame after a reference is still what must follow it.
         references: the clips' first frames, real or the model's own, with noise.
         reference_times: their times.
         micro_step: the sampler's next micro step.
@@ -111,6 +115,7 @@ class Rollouts:
     episode: Int[Tensor, " b"]
     start: Int[Tensor, " b"]
     depth: Int[Tensor, " b"]
+    trusted: Bool[Tensor, "b f"]
     references: Float[Tensor, "b f c h w"]
     reference_times: Float[Tensor, "b f"]
     micro_step: int
@@ -140,6 +145,8 @@ class StreamDiTTrainer:
         self.limit = model.config.references
         self.own: Rollouts | None = None
         self.square = config.square
+        self.factor = 1.0
+        self.critic = CriticTrainer(model.config.channels, model.config.grid, config.critic, device)
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -151,10 +158,10 @@ class StreamDiTTrainer:
             The loss.
         """
         self.square = self.config.square * (1 - progress)
-        factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
+        self.factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
+                group["lr"] = group["peak"] * self.factor
             optimizer.zero_grad(set_to_none=True)
         draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
@@ -189,36 +196,64 @@ class StreamDiTTrainer:
         times = level + torch.rand_like(level) / s * elsewhere
         at = point(target, noise, times)
         view = teacher_view(own.references, own.reference_times, at, times, limit=self.limit)
-        loss, found = self._loss(view, prompts, target, noise, own.references)
+        loss, found = self._loss(view, prompts, target, noise, own.references, own.trusted)
+        guess = clean_of_velocity(found, at, times, config.velocity_floor)
+        if config.critic.weight:
+            (regression,) = torch.autograd.grad(loss, found, retain_graph=True)
+            loss = loss + self._critic_loss(regression.norm(), guess, target)
         with torch.no_grad():
             if own.micro_step == 0:  # at pure noise, the truth has told nothing yet
-                guess = clean_of_velocity(found.detach(), at, times, config.velocity_floor)
-                frames = point(guess, noise, level + 1 / s)
+                frames = point(guess.detach(), noise, level + 1 / s)
             else:
                 view = teacher_view(own.references, own.reference_times, own.frames, level, limit=self.limit)
                 frames = euler_step(own.frames, self._velocity(view, prompts), 1 / s)
         self.own = replace(own, micro_step=own.micro_step + 1, frames=frames)
         return loss
 
+    def _critic_loss(self, scale: Tensor, guess: Tensor, target: Tensor) -> Tensor:
+        """Train the critic, and return a loss of value 0 with its gradient, scaled to a share of the regression's."""
+        real, made = target.flatten(0, 1), guess.flatten(0, 1)
+        self.critic.step(real, made, self.factor)
+        pull = self.critic.gradient(real, made).view_as(guess)
+        share = self.config.critic.weight * scale / pull.norm().clamp_min(1e-12)
+        surrogate = (guess * (share * pull)).sum()
+        return surrogate - surrogate.detach()
+
     def _next_window(self, progress: float) -> Rollouts:
-        """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
+        """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others.
+
+        The first clips are lasting ones: they go on however lost they are, as only the critic needs.
+        """
         f, own, config = self.config.clip_frames, self.own, self.config
         episode, start = self.episodes.draw(config.clips, f + 1, self.generator, config.among)
         depth = torch.zeros_like(start)
+        trusted = torch.ones(len(start), f, dtype=torch.bool, device=self.device)
         if own is None:
             given = self._cut(episode, start, f)[0]
         else:
-            truth = self._cut(own.episode, own.start, f + 1)[0][:, -1]
-            error = (own.frames[:, -1] - truth).square().mean((1, 2, 3)).cpu()
-            chance = config.own_references * min(1.0, progress / config.own_ramp)
-            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < config.own_depth)
-            goes_on &= (own.start + f + 1 < self.episodes.latents.shape[1]) & (error < config.own_lost)
-            episode, start = torch.where(goes_on, own.episode, episode), torch.where(goes_on, own.start + 1, start)
+            truth = self._cut(own.episode, own.start, f + 1)[0][:, 1:]
+            close = (own.frames - truth).square().mean((2, 3, 4)) < config.own_lost
+            close &= (own.depth < self.episodes.latents.shape[1]).to(self.device)[:, None]
+            lasting = torch.arange(len(start)) < config.critic.lasting * bool(config.critic.weight) * len(start)
+            depth_limit = torch.where(lasting, config.critic.lasting_depth, config.own_depth)
+            chance = torch.where(lasting, 1.0, config.own_references) * min(1.0, progress / config.own_ramp)
+            ends = own.start + f + 1 >= self.episodes.latents.shape[1]
+            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < depth_limit)
+            goes_on &= lasting | (~ends & close[:, -1].cpu())
+            # a lasting clip at its episode's end does what another episode says from there on
+            stays = goes_on & ~ends
+            episode, start = torch.where(stays, own.episode, episode), torch.where(stays, own.start + 1, start)
             depth = torch.where(goes_on, own.depth + 1, depth)
+            depth = torch.where(goes_on & ends, depth.clamp_min(self.episodes.latents.shape[1]), depth)
             fresh = self._cut(episode, start, f)[0]
-            given = torch.where(goes_on.to(self.device)[:, None, None, None, None], own.frames, fresh)
+            on = goes_on.to(self.device)
+            given = torch.where(on[:, None, None, None, None], own.frames, fresh)
+            trusted = torch.where(on[:, None], close, trusted)
         references, times = self._disturb(given)
-        return Rollouts(episode=episode, start=start, depth=depth, references=references, reference_times=times, micro_step=0, frames=given)
+        return Rollouts(
+            episode=episode, start=start, depth=depth, trusted=trusted, references=references, reference_times=times, micro_step=0,
+            frames=given,
+        )  # fmt: skip
 
     def buffer_loss(self, partition: Partition) -> Tensor:
         """Loss of a moving buffer: all its chunks at once, each inside its own segment of time."""
@@ -238,14 +273,19 @@ class StreamDiTTrainer:
         with eager():
             return self._loss(view, self._prompts(index), target, noise, before)[0]
 
-    def _loss(self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the velocities found for the frames being denoised."""
+    def _loss(
+        self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor, trusted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
         # the square keeps small moving things from vanishing while their places are still guesses; the square root, which
         # stays, prefers one sharp place to the mean of several
         robust = (error + self.config.huber**2).sqrt() - self.config.huber + self.square * error
-        return (self._weight(target, before) * robust).mean(), found
+        weight = self._weight(target, before)
+        if trusted is not None:
+            weight = weight * trusted[:, :, None, None, None]
+        return (weight * robust).mean(), found
 
     def _velocity(self, view: BufferView, prompts: Conditioning) -> Tensor:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
@@ -330,7 +370,10 @@ def train_streamdit(
     model.to(device).train()
     trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device)
     average = Average(model, config.decay)
-    state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
+    state = {
+        "model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average,
+        "critic": trainer.critic.critic, "critic_optimizer": trainer.critic.optimizer,
+    }  # fmt: skip
     stage = Stage(folder, "streamdit", state)
     trainer.generator.manual_seed(1 + stage.step)
     torch.manual_seed(1 + stage.step)

@@ -153,7 +153,7 @@ def _codec(
         return codec.to(device).eval()
     per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
     shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
-    frames = np.concatenate([dataset.shard(i).frames.reshape(-1, codec.size, codec.size, 3) for i in range(shards)])
+    frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     if not train_codec(codec, frames, held_out, config.codec, folder, device, minutes):
         return None
