@@ -49,7 +49,7 @@ _WAYS: dict[str, tuple[str, ...]] = {
         "right", "rightwards", "rightward", "east", "to the right", "toward the right edge", "straight right", "due east", "eastbound",
         "to the east", "toward the east side", "to the right hand side", "toward three o'clock", "to my right", "further right", "rightways",
     ),
-}
+}  # fmt: skip
 _COMPASS = {"up": "north", "down": "south", "left": "west", "right": "east"}
 _PLACE = {"up": "top", "down": "bottom"}
 _TEMPLATES = (
@@ -66,7 +66,7 @@ _WHOLE: dict[str, tuple[str, ...]] = {
     "down": ("fall", "let it fall", "plunge", "dive", "land", "put it on the floor", "get to the bottom", "decrease the height", "duck"),
     "left": ("the left one", "turn left", "take the left", "the left side", "left hand", "port side"),
     "right": ("the right one", "turn right", "take the right", "the right side", "right hand", "starboard side"),
-}
+}  # fmt: skip
 _STAYS = (
     "stay", "stay still", "stop", "do not move", "hold", "wait", "hold position", "stand still", "keep still", "freeze",
     "remain in place", "stay where you are", "do nothing", "pause", "the pusher stays", "the blue dot does not move",

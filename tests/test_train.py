@@ -25,7 +25,7 @@ from streamdit_gym.train.critic import CriticTrainer, CriticTraining
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_codec import CodecTraining, background, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, background, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
 from streamdit_gym.train.train_world import WorldTraining, train_world
@@ -175,7 +175,10 @@ def test_the_critic_tells_blurred_frames_from_sharp_ones_and_leads_away_from_blu
 
 def test_the_critics_share_of_the_gradient_is_what_was_asked() -> None:
     """The gradient at the predictions, with a critic, is the regression's plus one of `weight` times its length."""
-    plain, torn = trainer_of(replace(QUIET, critic=CriticTraining(weight=0.0))), trainer_of(replace(QUIET, critic=CriticTraining(weight=0.5)))
+    plain, torn = (
+        trainer_of(replace(QUIET, critic=CriticTraining(weight=0.0))),
+        trainer_of(replace(QUIET, critic=CriticTraining(weight=0.5))),
+    )
     guess = torch.randn(2, 3, 8, 8, 8, requires_grad=True)
     loss = torn._critic_loss(torch.tensor(4.0), guess, torch.randn(2, 3, 8, 8, 8))
     (gradient,) = torch.autograd.grad(loss, guess)
@@ -342,6 +345,29 @@ def test_the_codec_can_learn_frames(recorded: Dataset, tmp_path: Path) -> None:
     before = error()
     assert train_codec(codec, episodes, frames, config, tmp_path, "cpu")
     assert error() < 0.3 * before
+
+
+class Plain(ConvCodec):
+    """A codec that does nothing, so that what is done between encoding and decoding can be seen."""
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
+    codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
+    for between in (0.0, 1.0):
+        found, bend = rebuild(codec, pixels, CodecTraining(noise=0.0, between=between))
+        bends = []
+        for i in range(0, 12, 3):
+            before, middle, after = pixels[i : i + 3]
+            expected = (before + after) / 2 if between else middle
+            torch.testing.assert_close(found[i : i + 3], torch.stack([before, expected, after]))
+            bends.append((before - 2 * middle + after).square().mean())
+        torch.testing.assert_close(bend, torch.stack(bends).mean())
 
 
 def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class CriticTraining:
         lasting_depth: most predictions deep; at an episode's end they go on with another episode's prompts.
     """
 
-    weight: float = 0.5
+    weight: float = 1.0
     width: int = 64
     rate: float = 1e-3
     penalty: float = 0.3
