@@ -47,7 +47,8 @@ _WAYS: dict[str, tuple[str, ...]] = {
     ),
     "right": (
         "right", "rightwards", "rightward", "east", "to the right", "toward the right edge", "straight right", "due east", "eastbound",
-        "to the east", "toward the east side", "to the right hand side", "toward three o'clock", "to my right", "further right", "rightways",
+        "to the east", "toward the east side", "to the right hand side", "toward three o'clock", "to my right", "further right",
+        "rightways",
     ),
 }  # fmt: skip
 _COMPASS = {"up": "north", "down": "south", "left": "west", "right": "east"}
