@@ -4,7 +4,7 @@ Takes: episodes of frames.  Gives: a trained codec.  Knows nothing of: prompts, 
 
 The transformer predicts latents, and where it is unsure it predicts a mean. So the mean of two latents should be a picture
 too: the one between them. Frames are trained in threes, and the latents of the middle one are drawn to, and half of the
-time replaced by, the mean of its neighbours' (docs/decisions/0007; temporal straightness after Henaff et al., 2019).
+time replaced by, the mean of its neighbours' (docs/decisions/0006; temporal straightness after Henaff et al., 2019).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,6 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
-from streamdit_gym.train.critic import CriticTrainer, CriticTraining
 from streamdit_gym.train.latents import MOVING, LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -67,7 +66,6 @@ class StreamDiTTraining:
         velocity_floor: smallest 1 - t to divide by in the loss.
         huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
         square: weight of the squared part of the loss at the beginning; it falls to zero with the steps.
-        critic: how the predictions are kept looking real.
         compile: whether to compile the model.
     """
 
@@ -93,7 +91,6 @@ class StreamDiTTraining:
     velocity_floor: float = 0.3
     huber: float = 0.05
     square: float = 1.0
-    critic: CriticTraining = field(default_factory=CriticTraining)
     compile: bool = False
 
 
@@ -145,8 +142,6 @@ class StreamDiTTrainer:
         self.limit = model.config.references
         self.own: Rollouts | None = None
         self.square = config.square
-        self.factor = 1.0
-        self.critic = CriticTrainer(model.config.channels, model.config.grid, config.critic, device)
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -158,10 +153,10 @@ class StreamDiTTrainer:
             The loss.
         """
         self.square = self.config.square * (1 - progress)
-        self.factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
+        factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * self.factor
+                group["lr"] = group["peak"] * factor
             optimizer.zero_grad(set_to_none=True)
         draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
@@ -197,33 +192,18 @@ class StreamDiTTrainer:
         at = point(target, noise, times)
         view = teacher_view(own.references, own.reference_times, at, times, limit=self.limit)
         loss, found = self._loss(view, prompts, target, noise, own.references, own.trusted)
-        guess = clean_of_velocity(found, at, times, config.velocity_floor)
-        if config.critic.weight:
-            (regression,) = torch.autograd.grad(loss, found, retain_graph=True)
-            loss = loss + self._critic_loss(regression.norm(), guess, target)
         with torch.no_grad():
             if own.micro_step == 0:  # at pure noise, the truth has told nothing yet
-                frames = point(guess.detach(), noise, level + 1 / s)
+                guess = clean_of_velocity(found.detach(), at, times, config.velocity_floor)
+                frames = point(guess, noise, level + 1 / s)
             else:
                 view = teacher_view(own.references, own.reference_times, own.frames, level, limit=self.limit)
                 frames = euler_step(own.frames, self._velocity(view, prompts), 1 / s)
         self.own = replace(own, micro_step=own.micro_step + 1, frames=frames)
         return loss
 
-    def _critic_loss(self, scale: Tensor, guess: Tensor, target: Tensor) -> Tensor:
-        """Train the critic, and return a loss of value 0 with its gradient, scaled to a share of the regression's."""
-        real, made = target.flatten(0, 1), guess.flatten(0, 1)
-        self.critic.step(real, made, self.factor)
-        pull = self.critic.gradient(real, made).view_as(guess)
-        share = self.config.critic.weight * scale / pull.norm().clamp_min(1e-12)
-        surrogate = (guess * (share * pull)).sum()
-        return surrogate - surrogate.detach()
-
     def _next_window(self, progress: float) -> Rollouts:
-        """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others.
-
-        The first clips are lasting ones: they go on however lost they are, as only the critic needs.
-        """
+        """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
         f, own, config = self.config.clip_frames, self.own, self.config
         episode, start = self.episodes.draw(config.clips, f + 1, self.generator, config.among)
         depth = torch.zeros_like(start)
@@ -233,18 +213,11 @@ class StreamDiTTrainer:
         else:
             truth = self._cut(own.episode, own.start, f + 1)[0][:, 1:]
             close = (own.frames - truth).square().mean((2, 3, 4)) < config.own_lost
-            close &= (own.depth < self.episodes.latents.shape[1]).to(self.device)[:, None]
-            lasting = torch.arange(len(start)) < config.critic.lasting * bool(config.critic.weight) * len(start)
-            depth_limit = torch.where(lasting, config.critic.lasting_depth, config.own_depth)
-            chance = torch.where(lasting, 1.0, config.own_references) * min(1.0, progress / config.own_ramp)
-            ends = own.start + f + 1 >= self.episodes.latents.shape[1]
-            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < depth_limit)
-            goes_on &= lasting | (~ends & close[:, -1].cpu())
-            # a lasting clip at its episode's end does what another episode says from there on
-            stays = goes_on & ~ends
-            episode, start = torch.where(stays, own.episode, episode), torch.where(stays, own.start + 1, start)
+            chance = config.own_references * min(1.0, progress / config.own_ramp)
+            goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < config.own_depth)
+            goes_on &= (own.start + f + 1 < self.episodes.latents.shape[1]) & close[:, -1].cpu()
+            episode, start = torch.where(goes_on, own.episode, episode), torch.where(goes_on, own.start + 1, start)
             depth = torch.where(goes_on, own.depth + 1, depth)
-            depth = torch.where(goes_on & ends, depth.clamp_min(self.episodes.latents.shape[1]), depth)
             fresh = self._cut(episode, start, f)[0]
             on = goes_on.to(self.device)
             given = torch.where(on[:, None, None, None, None], own.frames, fresh)
@@ -370,10 +343,7 @@ def train_streamdit(
     model.to(device).train()
     trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device)
     average = Average(model, config.decay)
-    state = {
-        "model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average,
-        "critic": trainer.critic.critic, "critic_optimizer": trainer.critic.optimizer,
-    }  # fmt: skip
+    state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
     stage = Stage(folder, "streamdit", state)
     trainer.generator.manual_seed(1 + stage.step)
     torch.manual_seed(1 + stage.step)
