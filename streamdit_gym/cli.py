@@ -53,7 +53,7 @@ class Train:
     """size of codec and transformer"""
     steps: int = 12_000
     """optimizer steps of the transformer; the learning rate ends with them"""
-    codec_steps: int = 4500
+    codec_steps: int = 5700
     """optimizer steps of the codec"""
     head_steps: int = 3000
     """optimizer steps of the reward head"""

@@ -37,7 +37,7 @@ class CodecTraining:
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
     """
 
-    steps: int = 4500
+    steps: int = 5700
     batch: int = 60
     learning_rate: float = 2e-3
     foreground: float = 12.0
