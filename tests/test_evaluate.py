@@ -105,7 +105,8 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     assert scores["obedience"]["readback_share"].value == pytest.approx(1)
     assert scores["obedience"]["shuffled_over_true"].value != scores["obedience"]["shuffled_over_true"].value  # the true error is zero
     assert scores["reaction"]["generated_curve"] == pytest.approx(scores["reaction"]["real_curve"], abs=0.7)
-    assert scores["reward"]["reach_step_r_real"].value == pytest.approx(1)
+    # frames that look the same to the last grey level may hide a hair's breadth of motion
+    assert scores["reward"]["reach_step_r_real"].value == pytest.approx(1, abs=1e-3)
     missed = {p.about for p in scores["promises"] if p.kept is False}
     assert not {about for about in missed if "place" not in about and "angle" not in about and "within 1 px" not in about}, missed
     assert scores["policies"]["pearson_r"].value > 0.9
