@@ -130,12 +130,23 @@ def test_clips_begin_anew_one_by_one_and_when_they_are_lost() -> None:
 
 
 def test_nothing_is_learned_from_a_truth_that_tells_another_story() -> None:
-    trainer = trainer_of(replace(QUIET, own_references=1.0, clips=8))
+    trainer = trainer_of(replace(QUIET, own_references=1.0, clips=8, own_lost=1e9))
     trainer.next_frame_loss()
+    first = trainer.own
+    assert first is not None
+    after = trainer._cut(first.episode, first.start, trainer.config.clip_frames + 1)[0][:, 1:]
+    middling = (first.frames - after).square().mean((2, 3, 4))[:, -1].median().item() * 1.001
+    trainer.config = replace(trainer.config, own_lost=middling)
     trainer.next_frame_loss()
     own = trainer.own
     assert own is not None
     assert own.trusted[own.depth == 0].all()
+    assert (own.depth > 0).any()
+    truth = trainer._cut(own.episode, own.start, trainer.config.clip_frames)[0]
+    for clip in (own.depth > 0).nonzero()[:, 0]:
+        for frame in range(trainer.config.clip_frames):
+            error = (own.references[clip, frame] - truth[clip, frame]).square().mean().item()
+            assert own.trusted[clip, frame].item() == (error < middling), "each frame is trusted by its own error"
     trainer.own = replace(own, trusted=torch.zeros_like(own.trusted), micro_step=0)
     loss = trainer.next_frame_loss()
     loss.backward()
