@@ -145,7 +145,7 @@ BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
 # how episodes of the training data begin, with their share; see PushTSimulator.reset
 STARTS = {"uniform": 0.7, "near_goal": 0.3}
 # the mixed player's temper, drawn once per episode
-TEMPERS = {"random": 0.3, "seek": 0.7}
+TEMPERS = {"random": 0.4, "seek": 0.6}
 
 
 class PushTSimulator:

@@ -55,7 +55,7 @@ class Train:
     """optimizer steps of the transformer; the learning rate ends with them"""
     codec_steps: int = 5700
     """optimizer steps of the codec"""
-    head_steps: int = 3000
+    head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20
     """clips per step of the transformer"""

@@ -154,21 +154,12 @@ def test_nothing_is_learned_from_a_truth_that_tells_another_story() -> None:
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in trainer.model.parameters())
 
 
-def test_of_several_clips_the_one_in_which_most_moves_is_taken() -> None:
-    latents = torch.zeros(2, 12, 8, 8, 8)
-    latents[1, 6:8, :, 4, :3] = 1.0  # three latents change twice, all else stands still
-    still = torch.zeros(2, 12, 1)
-    episodes = LatentEpisodes(latents=latents.half(), prompts=torch.zeros(2, 12, dtype=torch.long), states=still, scores=still)
-    assert episodes.motion[1].tolist() == [0] * 6 + [3, 3] + [6] * 4
-    assert episodes.motion[0].sum() == 0
-    generator = torch.Generator().manual_seed(0)
-    episode, start = episodes.draw(50, 4, generator, among=500)
-    assert (episode == 1).all()
-    assert ((start + 3 >= 8) & (start < 6)).all(), "both changes are inside"
-    episode, start = episodes.draw(400, 4, generator)
+def test_clips_are_drawn_from_everywhere() -> None:
+    empty = torch.zeros(2, 12, 1)
+    episodes = LatentEpisodes(latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty)
+    episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert 150 < episode.sum() < 250
-    assert start.min() == 0
-    assert start.max() == 8
+    assert start.unique().tolist() == list(range(9)), "a clip of four frames can begin with the first to the ninth"
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:
@@ -193,10 +184,13 @@ def test_moving_latents_weigh_more() -> None:
     assert weight.sum() == 63 + 4
 
 
-def test_the_squared_part_of_the_loss_fades_out() -> None:
-    trainer = trainer_of(replace(FAST, square=2.0, own_references=0.0))
-    trainer.step(0.75)
-    assert trainer.square == 0.5
+def test_the_loss_is_a_square_root_and_a_square() -> None:
+    trainer = trainer_of(replace(FAST, square=2.0, huber=0.05, moving=0.0))
+    target, view, prompts, noise = torch.zeros(1, 1, 8, 8, 8), None, None, torch.zeros(1, 1, 8, 8, 8)
+    trainer._velocity = lambda *_: torch.full_like(target, 3.0)  # type: ignore[method-assign]
+    trainer._bounded = lambda *_: torch.zeros_like(target)  # type: ignore[method-assign]
+    loss, _ = trainer._loss(view, prompts, target, noise, target)  # type: ignore[arg-type]
+    assert loss.item() == pytest.approx((9 + 0.05**2) ** 0.5 - 0.05 + 2 * 9)
 
 
 def test_muon_is_torchs_muon_on_all_matrices_of_a_shape_at_once() -> None:

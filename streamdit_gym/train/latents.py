@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from streamdit_gym.codec.latent_codec import LatentCodec
@@ -46,31 +44,10 @@ class LatentEpisodes:
         """Return the number of episodes."""
         return len(self.latents)
 
-    @cached_property
-    def motion(self) -> Int[Tensor, "e g"]:
-        """How many latents have changed in each episode, from its first frame to each frame, counting every step."""
-        steps = [
-            ((part[:, 1:].float() - part[:, :-1].float()).square().mean(2) > MOVING).sum((2, 3)).cumsum(1).cpu()
-            for part in self.latents.split(16)
-        ]
-        return functional.pad(torch.cat(steps), (1, 0))
-
-    def draw(
-        self, count: int, frames: int, generator: torch.Generator, among: int = 1
-    ) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
-        """Draw the episode and the first frame of some clips.
-
-        Args:
-            count: how many.
-            frames: frames of a clip.
-            generator: of the draws.
-            among: candidates for each clip; the one in which most moves is taken.
-        """
-        episode = torch.randint(len(self), (count, among), generator=generator)
-        start = torch.randint(self.latents.shape[1] - frames + 1, (count, among), generator=generator)
-        moved = self.motion[episode, start + frames - 1] - self.motion[episode, start]
-        best = moved.argmax(1, keepdim=True)
-        return episode.gather(1, best)[:, 0], start.gather(1, best)[:, 0]
+    def draw(self, count: int, frames: int, generator: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
+        """Draw the episode and the first frame of some clips of so many frames."""
+        episode = torch.randint(len(self), (count,), generator=generator)
+        return episode, torch.randint(self.latents.shape[1] - frames + 1, (count,), generator=generator)
 
     def clips(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> tuple[Tensor, Tensor]:
         """Cut clips out: latents (count, frames, c, h, w) and prompts (count, frames)."""

@@ -31,10 +31,10 @@ class HeadTraining:
         noise: largest deviation of the noise on the latents, so that generated ones are read as well.
     """
 
-    steps: int = 3000
+    steps: int = 6000
     batch: int = 512
     learning_rate: float = 2e-3
-    noise: float = 0.2
+    noise: float = 0.1
 
 
 def train_heads(

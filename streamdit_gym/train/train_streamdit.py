@@ -47,7 +47,6 @@ class StreamDiTTraining:
         steps: optimizer steps.
         clips: clips per step.
         clip_frames: next-frame problems per clip.
-        among: clips drawn for each one used in next-frame steps: the one in which most moves is.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
         micro_steps: s of the sampler that the model is trained for.
         start_share: share of frames at the exact noise levels of that sampler.
@@ -65,20 +64,19 @@ class StreamDiTTraining:
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
         huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
-        square: weight of the squared part of the loss at the beginning; it falls to zero with the steps.
+        square: weight of the squared part of the loss.
         compile: whether to compile the model.
     """
 
     steps: int = 12_000
     clips: int = 20
     clip_frames: int = 8
-    among: int = 2
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
     micro_steps: int = 1
     start_share: float = 0.9
     moving: float = 8.0
     reference_noise: float = 0.1
-    own_references: float = 0.75
+    own_references: float = 0.85
     own_ramp: float = 0.1
     own_depth: int = 64
     own_lost: float = 0.1
@@ -141,7 +139,6 @@ class StreamDiTTrainer:
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
         self.own: Rollouts | None = None
-        self.square = config.square
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -152,7 +149,6 @@ class StreamDiTTrainer:
         Returns:
             The loss.
         """
-        self.square = self.config.square * (1 - progress)
         factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -205,7 +201,7 @@ class StreamDiTTrainer:
     def _next_window(self, progress: float) -> Rollouts:
         """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
         f, own, config = self.config.clip_frames, self.own, self.config
-        episode, start = self.episodes.draw(config.clips, f + 1, self.generator, config.among)
+        episode, start = self.episodes.draw(config.clips, f + 1, self.generator)
         depth = torch.zeros_like(start)
         trusted = torch.ones(len(start), f, dtype=torch.bool, device=self.device)
         if own is None:
@@ -252,9 +248,9 @@ class StreamDiTTrainer:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
-        # the square keeps small moving things from vanishing while their places are still guesses; the square root, which
-        # stays, prefers one sharp place to the mean of several
-        robust = (error + self.config.huber**2).sqrt() - self.config.huber + self.square * error
+        # the square keeps small moving things from vanishing where their places are guesses; the square root prefers one
+        # sharp place to the mean of several
+        robust = (error + self.config.huber**2).sqrt() - self.config.huber + self.config.square * error
         weight = self._weight(target, before)
         if trusted is not None:
             weight = weight * trusted[:, :, None, None, None]
