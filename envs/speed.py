@@ -1,12 +1,14 @@
-"""How fast it runs, everything included.
+"""How fast it runs, everything included, and beside it what the machine could do at best.
 
-Takes: a world or a preset.  Gives: steps per second, with the hardware named.  Knows nothing of: agents.
+Takes: a world or a preset.  Gives: figures, with the hardware named.  Knows nothing of: agents.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +16,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import trange
 
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.errors import require
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.presets import preset as named_preset
+from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.vocabulary import Conditioning
+
+Figures = dict[str, Any]
+PARTS = ("prompt", "denoise", "decode", "reward", "copy")
+# what a preset without a codec of its own decodes with: 8 times down, as the paper's autoencoder
+DECODER = ConvCodecConfig(size=512, channels=16, width=128)
 
 
 def hardware(device: str) -> str:
@@ -47,43 +61,155 @@ def timed(call: Callable[[], Any], times: int, warm: int, device: str) -> np.nda
     return np.array(spent)
 
 
-def bench(world: str, envs: Sequence[int], steps: int, device: str, dtype: Any, partition: str, preset: str | None) -> dict[str, Any]:
-    """Step a world at several batch sizes, and time one move of a preset's transformer; print and return the figures.
+def ceilings(device: str, dtype: str) -> Figures:
+    """Measure what the machine can do at best: multiply square matrices (GFLOP/s), and copy memory (GB/s)."""
+    side = 8192 if device.startswith("cuda") else 1024
+    a, b = (torch.randn(side, side, device=device, dtype=getattr(torch, dtype)) for _ in range(2))
+    source = torch.empty(64 * 2**20, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return {
+        "matmul_gflops": float(2e-9 * side**3 / np.quantile(timed(lambda: a @ b, 20, 3, device), 0.1)),
+        "copy_gb_s": float(2e-9 * source.numel() / np.quantile(timed(lambda: target.copy_(source), 10, 2, device), 0.1)),
+    }
+
+
+def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partition: str) -> Figures:
+    """Step a world's environments.
 
     A step is the whole of it: prompt, denoise, decode, reward, hand-over, and the resets of ended episodes.
     """
-    print(f"hardware: {hardware(device)}; torch {torch.__version__}; {dtype}; partition {partition}")
-    rows = []
-    for count in envs:
-        env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach")
-        env.reset(seed=0)
-        spent = timed(lambda env=env: env.step(env.action_space.sample()), steps, 5, device)
-        env.close()
-        rows.append({
-            "envs": count, "steps_per_s": float(count * steps / spent.sum()),
-            "p50_ms": float(1e3 * np.median(spent)), "p95_ms": float(1e3 * np.quantile(spent, 0.95)),
-        })  # fmt: skip
-        last = rows[-1]
-        print(f"{count:5d} envs   {last['steps_per_s']:8.1f} env steps/s   step p50 {last['p50_ms']:.1f} ms, p95 {last['p95_ms']:.1f} ms")
-    figures: dict[str, Any] = {"hardware": hardware(device), "dtype": dtype, "partition": partition, "worlds": rows}
+    env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach")
+    env.reset(seed=0)
+    spent = timed(lambda: env.step(env.action_space.sample()), steps, 5, device)
+    state = env.save_state()
+    env.close()
+    return {
+        "envs": count, "partition": partition, "dtype": dtype, "steps_per_s": float(count * steps / spent.sum()),
+        "p50_ms": float(1e3 * np.median(spent)), "p95_ms": float(1e3 * np.quantile(spent, 0.95)),
+        "state_kib_per_env": _bytes(state) / 1024 / count,
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures) -> Figures:
+    """Time the parts of a step one by one (ms, medians), and how near the transformer comes to the machine's matrix products."""
+    loaded = shared_world(world, device)
+    engine = Engine(loaded.model, loaded.table, named_partition(partition), autocast=dtype == "bfloat16")
+    spoken = [loaded.spec.menu[i % len(loaded.spec.menu)][0] for i in range(count)]
+    bank = loaded.starts.latents
+    first = bank[torch.arange(count) % len(bank)][:, None]
+    rows = loaded.table.rows(spoken)
+    session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(count)])
+    with FlopCounterMode(display=False) as counter:
+        latents = engine.tick(session, rows)
+    frames = loaded.codec.decode(latents)
+
+    def decode() -> Any:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=engine.autocast):
+            return loaded.codec.decode(latents)
+
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, lambda: loaded.heads(latents),
+        lambda: frames.cpu().numpy().copy(),
+    )  # fmt: skip
+    found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
+    gflops = 1e-6 * counter.get_total_flops() / found["denoise"]
+    return {
+        "envs": count, "partition": partition, "dtype": dtype, "parts_ms": found, "denoise_gflop": 1e-9 * counter.get_total_flops(),
+        "denoise_gflops": gflops, "share_of_matmul_ceiling": gflops / ceiling["matmul_gflops"],
+    }  # fmt: skip
+
+
+def flatness(world: str, steps: int, device: str, dtype: Any, partition: str) -> Figures:
+    """Step one environment for long, and compare the end with the beginning: time per step and memory."""
+    env = StreamDiTVectorEnv(1, world=world, device=device, dtype=dtype, partition=partition, task="reach")
+    env.reset(seed=0)
+    part = max(1, steps // 10)
+    spent, memory = [], []
+    for _ in trange(steps, desc="long stream", unit="step", mininterval=1.0):
+        spent.append(float(timed(lambda: env.step(env.action_space.sample()), 1, 0, device)[0]))
+        memory.append(_memory_mib(device))
+    env.close()
+    early, late = slice(min(100, part), min(100, part) + part), slice(-part, None)
+    first, last = (float(1e3 * np.median(spent[piece])) for piece in (early, late))
+    return {
+        "steps": steps, "first_ms": first, "last_ms": last, "last_over_first": last / first,
+        "memory_growth_mib": float(np.mean(memory[late]) - np.mean(memory[early])),
+    }  # fmt: skip
+
+
+def bench(
+    world: str, envs: Sequence[int], steps: int, device: str, dtypes: Sequence[str] = ("float32",),
+    partitions: Sequence[str] = ("reactive",), preset: str | None = None, long: int = 0,
+) -> Figures:  # fmt: skip
+    """Measure a world at every batch size, partition and precision, and a preset's transformer; print and return the figures.
+
+    Args:
+        world: the world.
+        envs: batch sizes; where the time goes is measured at the largest.
+        steps: steps per measurement.
+        device: where to run.
+        dtypes: precisions of the transformer.
+        partitions: how to stream.
+        preset: also time this preset with random weights.
+        long: steps of the long stream; 0 for none.
+
+    Raises:
+        UnknownNameError: if there is no such world, partition or preset.
+    """
     if preset is not None:
-        figures["preset"] = bench_preset(preset, device, dtype)
+        named_preset(preset)
+    cuts = [named_partition(name) for name in partitions]
+    print(f"hardware: {hardware(device)}; torch {torch.__version__}")
+    best = {dtype: ceilings(device, dtype) for dtype in dtypes}
+    for dtype, ceiling in best.items():
+        print(f"ceilings: {ceiling['matmul_gflops']:.0f} GFLOP/s of {dtype} matrix products, {ceiling['copy_gb_s']:.1f} GB/s of copying")
+    figures: Figures = {
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+        "world": world,
+        "ceilings": best,
+        "steps": [],
+        "parts": [],
+    }
+    for dtype, name, count in itertools.product(dtypes, partitions, envs):
+        row = steps_of(world, count, steps, device, dtype, name)
+        figures["steps"].append(row)
+        print(
+            f"{count:5d} envs   {row['steps_per_s']:9.1f} env steps/s   step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms   "
+            f"{row['state_kib_per_env']:.0f} KiB of state each   {name}, {dtype}"
+        )
+    for dtype, name in itertools.product(dtypes, partitions):
+        row = parts_of(world, max(envs), steps, device, dtype, name, best[dtype])
+        figures["parts"].append(row)
+        share = "  ".join(f"{part} {ms:.2f}" for part, ms in row["parts_ms"].items())
+        print(f"{max(envs):5d} envs, ms: {share}; denoising reaches {row['share_of_matmul_ceiling']:.0%} of the ceiling   {name}, {dtype}")
+    if long:
+        row = figures["long"] = flatness(world, long, device, dtypes[0], partitions[0])
+        print(
+            f"{long} steps: {row['first_ms']:.2f} ms at first, {row['last_ms']:.2f} ms at last ({row['last_over_first']:.3f}), "
+            f"memory {row['memory_growth_mib']:+.1f} MiB"
+        )
+    if preset is not None:
+        figures["preset"] = bench_preset(preset, device, dtypes[0])
+    figures["partitions"] = [str(cut) for cut in cuts]
     return figures
 
 
 @torch.no_grad()
-def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> dict[str, Any]:
-    """Time one move of a preset's moving buffer, as in the paper: 8 chunks of 2 latent frames, random weights.
+def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
+    """Time a preset as in the paper, with random weights: one move of 8 chunks of 2 latent frames, and decoding a chunk.
 
     Raises:
         UnknownNameError: if there is no such preset.
     """
-    config = named_preset(name).model
-    kind = getattr(torch, dtype)
+    sizes = named_preset(name)
+    config, kind = sizes.model, getattr(torch, dtype)
     with torch.device(device):
         torch.set_default_dtype(kind)
         try:
             model = StreamDiT(config).eval()
+            codec = ConvCodec(sizes.codec or DECODER).eval()
         finally:
             torch.set_default_dtype(torch.float32)
     cut = Partition(references=0, chunks=8, chunk_frames=2)
@@ -97,8 +223,56 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> dict[str
         pooled=torch.randn(1, config.text_width, device=device, dtype=kind),
         index=torch.zeros(1, cut.frames, dtype=torch.long, device=device),
     )
-    spent = timed(lambda: model(view, prompts), moves, 1, device)
+    move = float(1e3 * np.median(timed(lambda: model(view, prompts), moves, 1, device)))
+    decode = float(1e3 * np.median(timed(lambda: codec.decode(latents[:, : cut.chunk_frames]).cpu(), moves, 1, device)))
     count = sum(p.numel() for p in model.parameters())
-    ms = float(1e3 * np.median(spent))
-    print(f"{name}: {count / 1e9:.2f} billion weights (random), one move {ms:.0f} ms ({cut.chunk_frames} latent frames; transformer only)")
-    return {"name": name, "parameters": count, "move_ms": ms, "frames": cut.frames}
+    rate = 1e3 * cut.chunk_frames / (move + decode)
+    print(
+        f"{name}: {count / 1e9:.2f} billion weights (random), one move {move:.0f} ms, decoding {cut.chunk_frames} frames of "
+        f"{codec.size} x {codec.size} {decode:.1f} ms: {rate:.1f} frames/s"
+    )
+    return {"name": name, "parameters": count, "move_ms": move, "decode_ms": decode, "frames_per_s": rate, "size": codec.size}
+
+
+def plot(figures: Figures, path: Path) -> None:
+    """Draw env steps per second against the batch size, one line per partition and precision, and where the time goes."""
+    figure_class = require("matplotlib.figure", "demo", "a plot").Figure
+    figure = figure_class(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    kinds = sorted({(row["partition"], row["dtype"]) for row in figures["steps"]})
+    for kind in kinds:
+        rows = [row for row in figures["steps"] if (row["partition"], row["dtype"]) == kind]
+        left.plot([row["envs"] for row in rows], [row["steps_per_s"] for row in rows], marker="o", label=", ".join(kind))
+    left.set(xscale="log", yscale="log", xlabel="environments in one batch", ylabel="env steps/s", title=figures["hardware"])
+    left.title.set_fontsize(8)
+    left.legend()
+    base = np.zeros(len(figures["parts"]))
+    names = [f"{row['partition']}\n{row['dtype']}" for row in figures["parts"]]
+    for part in PARTS:
+        heights = np.array([row["parts_ms"][part] / row["envs"] for row in figures["parts"]])
+        right.bar(names, heights, bottom=base, label=part)
+        base += heights
+    right.set(ylabel="ms per env step", title=f"where the time goes, {figures['parts'][0]['envs']} environments")
+    right.title.set_fontsize(8)
+    right.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def _bytes(state: Any) -> int:
+    """Return the bytes of all tensors and arrays in a nested state."""
+    if isinstance(state, dict):
+        return sum(map(_bytes, state.values()))
+    if isinstance(state, (list, tuple)):
+        return sum(map(_bytes, state))
+    return int(getattr(state, "nbytes", 0))
+
+
+def _memory_mib(device: str) -> float:
+    """Return the memory in use: of the card, or resident in this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.memory_allocated(device) / 2**20
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -121,7 +121,7 @@ class Agent:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure speed: many environments in one batch, and a preset's transformer alone."""
+    """Measure speed: many environments in one batch, where the time goes, and the machine's own ceilings."""
 
     world: World = "PushT"
     """world to step"""
@@ -131,14 +131,18 @@ class Bench:
     """steps per batch size"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """precision of the transformer"""
+    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
+    """precisions of the transformer"""
+    partition: tuple[str, ...] = ("reactive",)
+    """ways to stream"""
+    long: int = 0
+    """also step one environment so many times: is the last step as quick as the first, does memory grow?"""
     preset: str | None = None
-    """also time one move of a preset's transformer with random weights, e.g. paper-4b"""
-    partition: str = "reactive"
-    """how to stream"""
+    """also time a preset with random weights, e.g. paper-4b"""
     json_file: Path | None = None
     """write the figures here as well"""
+    picture: Path | None = None
+    """draw them here as well"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +241,7 @@ def run_evaluate(command: Evaluate) -> None:
     print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
     evidence = gather(world.spec, twin, config)
     scores = judge(candidate, twin, evidence, config, _played(command.policies, command.world))
-    scores["speed"] = bench(command.world, (1, 16), 50, _device(), "float32", command.partition, None)
+    scores["speed"] = bench(command.world, (1, 16), 50, _device(), partitions=(command.partition,))
     print("\n" + report.text(scores))
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -292,12 +296,13 @@ def run_agent(command: Agent) -> None:
 
 def run_bench(command: Bench) -> None:
     """Measure speed."""
-    from streamdit_gym.envs.speed import bench
+    from streamdit_gym.envs.speed import bench, plot
 
-    figures = bench(
-        command.world, command.envs, command.steps, command.device or _device(), command.dtype, command.partition, command.preset
-    )
+    device = command.device or _device()
+    figures = bench(command.world, command.envs, command.steps, device, command.dtype, command.partition, command.preset, command.long)
     _write(command.json_file, figures)
+    if command.picture is not None:
+        plot(figures, command.picture)
 
 
 def run_demo(command: Demo) -> None:

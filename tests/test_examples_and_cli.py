@@ -67,7 +67,7 @@ def test_record_train_agent_evaluate_and_bench_from_the_command_line(
     assert page.read_text().startswith("<!doctype html>")
     assert "| frames | generated, dB |" in (world / "README.md").read_text()
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
-    assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny".split()) == 0
+    assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
     said = capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
         assert part in said

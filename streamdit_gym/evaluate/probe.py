@@ -64,7 +64,7 @@ class Probe(nn.Module):
 
 
 def _layer(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, padding_mode="replicate", bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 

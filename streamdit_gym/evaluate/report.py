@@ -81,13 +81,13 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
 
 
 def _reaction_lines(scores: Scores) -> Iterator[tuple[str, str]]:
-    reaction, speed = scores["reaction"], scores.get("speed", {"worlds": []})
+    reaction, speed = scores["reaction"], scores.get("speed", {"steps": []})
     for part in (50, 90):
         frames = [reaction[f"{place}_frames_to_{part}"] for place in ("generated", "real")]
         yield f"frames until a new prompt has {part} % of its effect", f"{frames[0]}; in the twin {frames[1]}"
-        if speed["worlds"] and frames[0]:
+        if speed["steps"] and frames[0]:
             yield "the same in time, one environment", f"{frames[0] * speed['worlds'][0]['p50_ms']:.0f} ms"
-    for row in speed["worlds"]:
+    for row in speed["steps"]:
         step = f"step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms"
         yield f"speed, {row['envs']} environments", f"{row['steps_per_s']:.0f} env steps/s; {step}; {speed['hardware']}"
 

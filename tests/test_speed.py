@@ -1,0 +1,88 @@
+"""The bench measures what it says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streamdit_gym.envs import speed
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.errors import PartitionError, UnknownNameError
+
+
+def test_the_clock_leaves_the_warm_up_out() -> None:
+    naps = iter([0.05, 0.0, 0.0, 0.0])
+    spent = speed.timed(lambda: time.sleep(next(naps)), times=3, warm=1, device="cpu")
+    assert len(spent) == 3
+    assert spent.max() < 0.04
+
+
+def test_matrix_products_are_counted_as_they_are_written_down() -> None:
+    world = shared_world("PushT", "cpu")
+    config, count = world.model.config, 3
+    found = speed.parts_of("PushT", count, 1, "cpu", "float32", "reactive", {"matmul_gflops": 1.0})
+    tokens, width = config.rows**2, config.width
+    seen = tokens * (config.references - 1 + 2)  # keys: the cached references, the newest one and the frame being made
+    linear = 2 * tokens * count * 2 * width**2 * (3 + 1 + 1 + 1 + 4 + 4)  # two frames: qkv, out, query, out, MLP
+    attention = 2 * 2 * count * (2 * tokens) * seen * width
+    cross = 2 * 2 * count * 2 * tokens * world.table.tokens.shape[1] * width
+    modulation = 2 * count * 2 * 6 * width**2
+    blocks = config.depth * (linear + attention + cross + modulation)
+    assert 1e-9 * blocks < found["denoise_gflop"] < 1.5e-9 * blocks, "the rest is embedding and head"
+    assert found["share_of_matmul_ceiling"] == pytest.approx(found["denoise_gflop"] / found["parts_ms"]["denoise"] * 1e3, rel=1e-6)
+
+
+def test_the_parts_make_up_the_step() -> None:
+    parts = speed.parts_of("PushT", 8, 12, "cpu", "float32", "reactive", speed.ceilings("cpu", "float32"))
+    assert set(parts["parts_ms"]) == set(speed.PARTS)
+    step = speed.steps_of("PushT", 8, 12, "cpu", "float32", "reactive")
+    assert 0.4 < sum(parts["parts_ms"].values()) / step["p50_ms"] < 1.6
+    assert 0 < parts["share_of_matmul_ceiling"] < 1.1
+
+
+def test_the_state_of_an_environment_has_the_size_of_its_tensors() -> None:
+    small, large = (speed.steps_of("PushT", count, 1, "cpu", "float32", "reactive")["state_kib_per_env"] for count in (2, 8))
+    assert small == pytest.approx(large, rel=0.01)
+    config = shared_world("PushT", "cpu").model.config
+    cache = 4 * (config.references - 1) * config.depth * 2 * config.rows**2 * config.width
+    assert cache / 1024 < small < 2 * cache / 1024
+    assert speed._bytes({"a": [np.zeros(3, np.uint8), torch.zeros(2)], "b": "text"}) == 11
+
+
+def test_a_long_stream_that_slows_down_or_leaks_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bytearray] = []
+    step = StreamDiTVectorEnv.step
+
+    def leaky(self: StreamDiTVectorEnv, actions: object) -> object:
+        kept.append(bytearray(b"x" * 2**22))
+        time.sleep(0.002 * len(kept))
+        return step(self, actions)
+
+    honest = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
+    assert honest["memory_growth_mib"] < 20
+    monkeypatch.setattr(StreamDiTVectorEnv, "step", leaky)
+    wrong = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
+    assert wrong["memory_growth_mib"] > 40
+    assert wrong["last_over_first"] > 1.5
+
+
+def test_the_bench_draws_what_it_measured(tmp_path: Path) -> None:
+    figures = speed.bench("PushT", (1, 2), 2, "cpu", ("float32", "bfloat16"), ("reactive", "pipelined"), preset="tiny", long=3)
+    assert len(figures["steps"]) == 8
+    assert len(figures["parts"]) == 4
+    assert figures["preset"]["frames_per_s"] > 0
+    speed.plot(figures, tmp_path / "new" / "bench.png")
+    assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000
+
+
+def test_unknown_names_are_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        speed.bench("PushT", (1,), 1, "cpu", preset="paper")
+    with pytest.raises(PartitionError):
+        speed.bench("PushT", (1,), 1, "cpu", partitions=("reactve",))
+    assert "hardware" not in capsys.readouterr().out
