@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-RUN := OMP_WAIT_POLICY=passive $(BIN)/streamdit-gym
+RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
@@ -21,7 +21,7 @@ demo: install
 	$(RUN) demo
 
 test: install
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu"
 
 check: format-check lint type
 

@@ -29,7 +29,7 @@ class JudgeConfig:
     Attributes:
         episodes: held-out episodes, played by the twin with a seed of its own.
         horizons: frames after the start at which a rollout is compared.
-        training_episodes: real episodes of 64 steps to train the judge's eyes on.
+        training_episodes: real episodes to train the judge's eyes on, as long as the held-out ones: later on, more is at the walls.
         probe_steps: training steps of the state probe.
         inverse_steps: training steps of the inverse-dynamics model.
         drift_frames: length of the long stream.
@@ -39,7 +39,7 @@ class JudgeConfig:
 
     episodes: int = 64
     horizons: tuple[int, ...] = (1, 4, 16, 64, 256)
-    training_episodes: int = 600
+    training_episodes: int = 160
     probe_steps: int = 5000
     inverse_steps: int = 4000
     drift_frames: int = 10_000
@@ -47,7 +47,7 @@ class JudgeConfig:
     seed: int = SEED
 
 
-QUICK = JudgeConfig(episodes=24, training_episodes=240, probe_steps=1100, inverse_steps=2000, drift_frames=2000)
+QUICK = JudgeConfig(episodes=24, training_episodes=80, probe_steps=1500, inverse_steps=2000, drift_frames=2000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Evidence:
     """Play the held-out episodes and train the judge's eyes on other real ones."""
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     held_out = record_shard(spec, twin.make, twin.starts, plan, 0)
-    shard = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.training_episodes, steps=64), 1)
+    shard = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.training_episodes), 1)
     frames, states = shard.frames, shard.states
     probe = train_probe(spec, frames.reshape(-1, *frames.shape[2:]), states.reshape(-1, states.shape[-1]), config.probe_steps)
     inverse = train_inverse(features_of(probe, frames), shard.actions, len(spec.menu), config.inverse_steps)
