@@ -128,11 +128,11 @@ SPEC = WorldSpec(
     score_names=("potential_reach", "potential_push", "success_reach", "success_push"),
     tasks={
         "push": Task(
-            potential="potential_push", success="success_push", scale=0.2, bonus=5.0, threshold=0.9, horizon=128,
+            potential="potential_push", success="success_push", scale=0.2, bonus=5.0, threshold=0.7, horizon=128,
             about="push the T onto its goal; potential: minus the mean distance of the T's corners to their goal, px",
         ),
         "reach": Task(
-            potential="potential_reach", success="success_reach", scale=0.1, bonus=1.0, threshold=0.5, horizon=64,
+            potential="potential_reach", success="success_reach", scale=0.1, bonus=1.0, threshold=0.8, horizon=64,
             about="drive the pusher until it touches the T; potential: minus the gap between pusher and T, px",
         ),
     },

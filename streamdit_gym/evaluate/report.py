@@ -86,7 +86,7 @@ def _reaction_lines(scores: Scores) -> Iterator[tuple[str, str]]:
         frames = [reaction[f"{place}_frames_to_{part}"] for place in ("generated", "real")]
         yield f"frames until a new prompt has {part} % of its effect", f"{frames[0]}; in the twin {frames[1]}"
         if speed["steps"] and frames[0]:
-            yield "the same in time, one environment", f"{frames[0] * speed['worlds'][0]['p50_ms']:.0f} ms"
+            yield "the same in time, one environment", f"{frames[0] * speed['steps'][0]['p50_ms']:.0f} ms"
     for row in speed["steps"]:
         step = f"step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms"
         yield f"speed, {row['envs']} environments", f"{row['steps_per_s']:.0f} env steps/s; {step}; {speed['hardware']}"
