@@ -132,7 +132,7 @@ SPEC = WorldSpec(
             about="push the T onto its goal; potential: minus the mean distance of the T's corners to their goal, px",
         ),
         "reach": Task(
-            potential="potential_reach", success="success_reach", scale=0.1, bonus=1.0, threshold=0.8, horizon=64,
+            potential="potential_reach", success="success_reach", scale=0.1, bonus=1.0, threshold=0.9, horizon=64,
             about="drive the pusher until it touches the T; potential: minus the gap between pusher and T, px",
         ),
     },
