@@ -6,9 +6,9 @@ Takes: a world or a preset.  Gives: figures, with the hardware named.  Knows not
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import platform
-import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -269,10 +269,8 @@ def _bytes(state: Any) -> int:
 
 
 def _memory_mib(device: str) -> float:
-    """Return the memory in use: of the card, or resident in this process."""
+    """Return the memory in use: of the card, or resident in this process (nan where the system does not tell)."""
     if device.startswith("cuda"):
         return torch.cuda.memory_allocated(device) / 2**20
     statm = Path("/proc/self/statm")
-    if statm.is_file():
-        return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.is_file() else math.nan

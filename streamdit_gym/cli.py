@@ -222,7 +222,7 @@ def run_train(command: Train) -> None:
 
 def run_evaluate(command: Evaluate) -> None:
     """Judge a world, print the scores and write the page."""
-    from streamdit_gym.envs.speed import bench
+    from streamdit_gym.envs.speed import hardware, steps_of
     from streamdit_gym.envs.worlds import twin_for_judge
     from streamdit_gym.evaluate import report
     from streamdit_gym.evaluate.candidate import WorldCandidate
@@ -241,7 +241,9 @@ def run_evaluate(command: Evaluate) -> None:
     print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
     evidence = gather(world.spec, twin, config)
     scores = judge(candidate, twin, evidence, config, _played(command.policies, command.world))
-    scores["speed"] = bench(command.world, (1, 16), 50, _device(), partitions=(command.partition,))
+    device = _device()
+    steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
+    scores["speed"] = {"hardware": hardware(device), "steps": steps}
     print("\n" + report.text(scores))
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
     page.parent.mkdir(parents=True, exist_ok=True)

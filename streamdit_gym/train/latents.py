@@ -21,7 +21,6 @@ from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import DatasetError
 
 HELD_OUT = 4  # the last shards are never trained on
-MOVING = 0.01  # mean squared change of a latent from which it counts as moving
 
 
 @dataclass(frozen=True, kw_only=True)

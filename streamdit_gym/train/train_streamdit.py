@@ -26,11 +26,12 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
-from streamdit_gym.train.latents import MOVING, LatentEpisodes
+from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
+MOVING = 0.01  # mean squared change of a latent from which it counts as moving
 Picture = Callable[[StreamDiT], np.ndarray]
 
 
