@@ -26,6 +26,8 @@ STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a
 MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
 PUSHER_RADIUS_UNITS = 15.0
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
+BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
+WALL_UNITS = 8.0  # the walls' inner faces, from the table's edge
 TOUCH_PX = 0.5
 
 # stay, then the eight directions clockwise from up; (x, y) with y pointing down the picture
@@ -36,19 +38,26 @@ _WAYS: dict[str, tuple[str, ...]] = {
     "up": (
         "up", "upwards", "upward", "north", "to the top", "toward the top edge", "straight up", "due north", "northbound",
         "to the north", "toward the north side", "skyward", "toward the ceiling", "toward twelve o'clock", "uphill", "higher",
+        "up the table", "vertically up", "to the head of the table", "against gravity", "away from the floor", "in the up direction",
+        "on an upward path", "to a higher spot",
     ),
     "down": (
         "down", "downwards", "downward", "south", "to the bottom", "toward the bottom edge", "straight down", "due south", "southbound",
         "to the south", "toward the south side", "groundward", "toward the floor", "toward six o'clock", "downhill", "further below",
+        "down the table", "vertically down", "to the foot of the table", "with gravity", "away from the ceiling", "in the down direction",
+        "on a downward path", "to a deeper spot",
     ),
     "left": (
         "left", "leftwards", "leftward", "west", "to the left", "toward the left edge", "straight left", "due west", "westbound",
         "to the west", "toward the west side", "to the left hand side", "toward nine o'clock", "to my left", "further left", "leftways",
+        "across to the left", "sideways left", "horizontally left", "away from the right edge", "in the left direction",
+        "on a leftward path", "to a spot on the left", "westerly",
     ),
     "right": (
         "right", "rightwards", "rightward", "east", "to the right", "toward the right edge", "straight right", "due east", "eastbound",
         "to the east", "toward the east side", "to the right hand side", "toward three o'clock", "to my right", "further right",
-        "rightways",
+        "rightways", "across to the right", "sideways right", "horizontally right", "away from the left edge", "in the right direction",
+        "on a rightward path", "to a spot on the right", "easterly",
     ),
 }  # fmt: skip
 _COMPASS = {"up": "north", "down": "south", "left": "west", "right": "east"}
@@ -60,6 +69,10 @@ _TEMPLATES = (
     "the robot pushes {}", "travel {}", "walk the dot {}", "glide {}", "roll it {}", "turn {} and go", "proceed {}", "carry it {}",
     "let it drift {}", "hurry {}", "dash {}", "jump {}", "pull it {}", "swing {}", "point it {}", "fly {}", "crawl {}",
     "get the circle {}", "I want it {}", "a bit {}", "all the way {}", "{} please", "{} now", "one step {}", "continue {}",
+    "move it {}", "take the pusher {}", "guide it {}", "shove it {}", "bring it {}", "place it {}", "slowly {}", "quickly {}",
+    "let's go {}", "try to go {}", "you should head {}", "it should go {}", "the dot wants to go {}", "next, {}", "and now {}",
+    "again {}", "start moving {}", "begin to move {}", "creep {}", "sail {}", "hop {}", "rush {}", "shuffle {}", "swerve {}",
+    "set off {}", "the direction is {}", "your target lies {}", "lead the circle {}", "back {}", "straight away {}",
 )  # fmt: skip
 # said in full: ways that fit no template
 _WHOLE: dict[str, tuple[str, ...]] = {
@@ -79,6 +92,13 @@ _STAYS = (
     "take a break", "zero motion", "make no move", "remain", "remain here", "nothing", "nothing for now", "park it", "brake",
     "cease moving", "the dot stands still", "the pusher is at rest", "let it be", "leave it", "leave it there", "steady", "motion off",
     "be quiet", "stop right there", "stay on the spot", "relax", "do not do anything", "lock the position", "keep calm",
+    "hold it right there", "right there, wait", "stay right where it is", "keep it right there", "stop it right now", "stop right now",
+    "just wait", "just stop", "just hold it", "do not go", "please stop", "please hold still", "please do nothing", "no step now",
+    "standing still", "standstill", "come to a stop", "come to rest", "be at rest", "immobile", "static", "unmoving", "still", "none",
+    "zero", "neutral", "no direction", "in no direction", "neither left nor right", "neither up nor down", "not a step",
+    "not an inch", "the same spot as before", "same place please", "stay in this spot", "hold your ground", "wait a moment",
+    "hold for a while", "rest here", "rest in place", "let it rest", "let it stand", "nothing to do", "nothing moves",
+    "everything stays", "hands off", "off", "stay for now", "the pusher remains", "the circle waits right there",
 )  # fmt: skip
 
 
@@ -94,6 +114,9 @@ def _ways(name: str) -> tuple[str, ...]:
         north + east, f"{north} {east}", f"toward the {corner} corner", f"to the {corner}", f"{north} and {east}",
         f"to the {north}{east}", f"both {vertical} and {side}", f"into the {corner} corner", f"{vertical}wards and {side}wards",
         f"halfway between {north} and {east}", f"along the diagonal {vertical} and {side}",
+        f"diagonally toward the {corner}", f"in the {north}{east} direction", f"{north}-{east}", f"{vertical} as well as {side}",
+        f"on the diagonal between {vertical} and {side}", f"where {north} meets {east}", f"to the {corner} of the table",
+        f"{corner} corner",
     )  # fmt: skip
 
 
@@ -143,7 +166,7 @@ ACTOR = ("pusher_x_px", "pusher_y_px")
 BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
 
 # how episodes of the training data begin, with their share; see PushTSimulator.reset
-STARTS = {"uniform": 0.7, "near_goal": 0.3}
+STARTS = {"uniform": 0.45, "near_goal": 0.25, "anywhere": 0.3}
 # the mixed player's temper, drawn once per episode
 TEMPERS = {"random": 0.4, "seek": 0.6}
 
@@ -171,17 +194,23 @@ class PushTSimulator:
         self._held: tuple[int, int] | None = None
 
     def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
-        """Start an episode: ``uniform`` (gym-pusht's own starts) or ``near_goal`` (the T near its goal)."""
+        """Start an episode: ``uniform`` (gym-pusht's own starts), ``near_goal`` (the T near its goal) or ``anywhere`` (walls included)."""
         if start not in STARTS:
             raise UnknownNameError("start", start, STARTS)
+        pusher = rng.uniform(50, 450, 2)
         if start == "near_goal":
             spread = rng.choice([0.03, 0.1, 0.5, 1.0])
             block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
             angle = np.pi / 4 + rng.normal(0, 0.5 * spread)
+        elif start == "anywhere":
+            pusher = rng.uniform(MARGIN_UNITS, TABLE - MARGIN_UNITS, 2)
+            angle = rng.uniform(-np.pi, np.pi)
+            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            hull = np.array(BLOCK_HULL_UNITS) @ turn.T
+            block = rng.uniform(WALL_UNITS - hull.min(0), TABLE - WALL_UNITS - hull.max(0))
         else:
             block = rng.uniform(100, 400, 2)
             angle = rng.uniform(-np.pi, np.pi)
-        pusher = rng.uniform(50, 450, 2)
         self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
         self._plan, self._held = [], None
         return self._begin([float(x) for x in (*pusher, *block, angle)])

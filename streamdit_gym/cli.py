@@ -55,16 +55,20 @@ class Train:
     """optimizer steps of the transformer; the learning rate ends with them"""
     codec_steps: int = 5700
     """optimizer steps of the codec"""
+    decoder_steps: int = 0
+    """with --continue-from: optimizer steps of that world's decoder alone"""
     head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20
     """clips per step of the transformer"""
+    rate: float = 1.0
+    """factor on the transformer's learning rates; about a half to go on from a trained world"""
     minutes: float | None = None
     """stop this call after so many minutes; every stage resumes"""
     resume: bool = False
     """go on with what is in the run folder"""
     continue_from: str | None = None
-    """start from the weights of a world (name, folder or Hub id) and keep its codec"""
+    """start from the weights of a world (name, folder or Hub id) and keep its latents"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
     compile: bool = False
@@ -210,8 +214,15 @@ def run_train(command: Train) -> None:
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
-        streamdit=StreamDiTTraining(steps=command.steps, clips=command.clips, compile=command.compile),
+        streamdit=StreamDiTTraining(
+            steps=command.steps,
+            clips=command.clips,
+            compile=command.compile,
+            matrix_rate=command.rate * StreamDiTTraining.matrix_rate,
+            other_rate=command.rate * StreamDiTTraining.other_rate,
+        ),
         heads=HeadTraining(steps=command.head_steps),
+        decoder_steps=command.decoder_steps,
     )
     device = command.device or _device()
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)

@@ -71,7 +71,7 @@ def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.model.parameters())
 
 
-QUIET = replace(FAST, prompt_dropout=0.0, prompt_noise=0.0, reference_noise=0.0, start_share=1.0)
+QUIET = replace(FAST, prompt_dropout=0.0, prompt_noise=0.0, prompt_hidden=0.0, reference_noise=0.0, start_share=1.0)
 
 
 @pytest.mark.parametrize("micro_steps", [1, 2])
@@ -163,7 +163,7 @@ def test_clips_are_drawn_from_everywhere() -> None:
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:
-    trainer = trainer_of(replace(FAST, prompt_noise=0.0, prompt_dropout=0.0))
+    trainer = trainer_of(replace(FAST, prompt_noise=0.0, prompt_hidden=0.0, prompt_dropout=0.0))
     index = torch.tensor([[-1, 1, 0], [1, 1, -1]])
     found = trainer._prompts(index)
     given = trainer.table.pooled[found.index.clamp_min(0)]
@@ -172,6 +172,18 @@ def test_dropped_prompts_and_rows_are_right() -> None:
     assert ((found.index < 0) == (index < 0)).all()
     dropped = trainer_of(replace(FAST, prompt_dropout=1.0))._prompts(index)
     assert (dropped.index < 0).all()
+
+
+def test_hidden_tokens_are_hidden_at_random_and_never_all() -> None:
+    trainer = trainer_of(replace(FAST, prompt_dropout=0.0, prompt_hidden=1.0))
+    index = torch.arange(len(trainer.table.phrases))[None]
+    masks = torch.stack([trainer._prompts(index).mask for _ in range(200)])
+    given = trainer.table.mask
+    assert masks[:, :, 0].all(), "the first token stays"
+    assert not masks[:, ~given].any(), "what was never there does not appear"
+    rest = given.clone()
+    rest[:, 0] = False
+    assert 0.4 < masks[:, rest].float().mean() < 0.6
 
 
 def test_moving_latents_weigh_more() -> None:
@@ -371,5 +383,10 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     assert more is not None
     for key, value in again.codec.state_dict().items():
         assert (value == more.codec.state_dict()[key]).all(), "the codec is kept"
+    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "more", replace(config, decoder_steps=3), "cpu", continue_from=again)
+    assert more is not None, "the latents made for the same encoder serve"
+    changed = {key for key, value in again.codec.state_dict().items() if not torch.equal(value, more.codec.state_dict()[key])}
+    assert changed
+    assert all(key.startswith("decoder.") for key in changed), "what a latent means is kept"
     with pytest.raises(DatasetError, match="another world"):
         train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder, tmp_path, config, "cpu")

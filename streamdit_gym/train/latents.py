@@ -72,7 +72,8 @@ class LatentEpisodes:
 def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: str) -> LatentEpisodes:
     """Encode every shard, or read the encoding made before; each shard is kept as soon as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in codec.state_dict().values())).hexdigest()
+    encoder = (value for key, value in codec.state_dict().items() if not key.startswith("decoder."))  # latents know nothing of the decoder
+    weights = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in encoder)).hexdigest()
     made_of, stamp = json.dumps({"codec": weights, "data": dataset.meta}, sort_keys=True), folder / "made_of.json"
     if stamp.is_file() and stamp.read_text() != made_of:
         raise DatasetError(

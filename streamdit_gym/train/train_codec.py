@@ -35,6 +35,7 @@ class CodecTraining:
         noise: largest deviation of the noise put on the latents.
         straight: weight of the squared bend of the latents' way through three frames.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
+        decoder_only: keep the encoder as it is, and so every latent made with it.
     """
 
     steps: int = 5700
@@ -44,6 +45,7 @@ class CodecTraining:
     noise: float = 0.2
     straight: float = 0.01
     between: float = 0.5
+    decoder_only: bool = False
 
 
 def background(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -82,7 +84,8 @@ def train_codec(
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    codec.to(device).train()
+    codec.to(device)
+    _wake(codec, config)
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
     optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, weight_decay=1e-3)
     average = Average(codec, 0.995)
@@ -108,9 +111,18 @@ def train_codec(
             stage.log(loss=loss.item())
         if step % 1000 == 999:
             _picture(codec, held_out[:: max(1, len(held_out) // 12)][:12], stage, device)
+            _wake(codec, config)
     average.copy_to(codec)
     codec.eval()
     return stage.finished
+
+
+def _wake(codec: ConvCodec, config: CodecTraining) -> None:
+    """Make what is to be trained trainable, and only that."""
+    codec.train().requires_grad_(True)
+    if config.decoder_only:
+        codec.encoder.requires_grad_(False)
+        codec.normalise.eval()  # its running statistics are part of what a latent means
 
 
 def rebuild(codec: ConvCodec, pixels: Float[Tensor, "n 3 h w"], config: CodecTraining) -> tuple[Float[Tensor, "n 3 h w"], Tensor]:
@@ -143,4 +155,3 @@ def _picture(codec: ConvCodec, frames: UInt8[np.ndarray, "n h w 3"], stage: Stag
     stage.log(held_out_psnr_db=psnr(to_pixels(frames, device), to_pixels(rebuilt[0].cpu().numpy(), device)))
     rows = [np.concatenate(list(part), axis=1) for part in (frames, rebuilt[0].cpu().numpy())]
     stage.picture(f"{stage.step:06d}", np.concatenate(rows).repeat(2, 0).repeat(2, 1))
-    codec.train()

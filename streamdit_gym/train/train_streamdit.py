@@ -59,6 +59,7 @@ class StreamDiTTraining:
         own_lost: mean squared error of a prediction from which the truth tells another story: nothing is learned from the truth behind it.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
+        prompt_hidden: largest share of a prompt's tokens that is hidden; the pooled embedding never is.
         matrix_rate: learning rate of Muon, for the blocks' matrices.
         other_rate: learning rate of AdamW, for everything else.
         cooldown: last part of the training, in which the learning rates go to zero linearly.
@@ -77,12 +78,13 @@ class StreamDiTTraining:
     start_share: float = 0.9
     moving: float = 8.0
     reference_noise: float = 0.1
-    own_references: float = 0.85
+    own_references: float = 0.9
     own_ramp: float = 0.1
     own_depth: int = 64
     own_lost: float = 0.1
     prompt_dropout: float = 0.05
-    prompt_noise: float = 0.4
+    prompt_noise: float = 0.5
+    prompt_hidden: float = 1.0
     matrix_rate: float = 4e-3
     other_rate: float = 1.2e-3
     cooldown: float = 0.6
@@ -290,6 +292,11 @@ class StreamDiTTrainer:
         missing = int(rows[0] < 0)
         rows = rows[missing:]
         tokens, pooled, mask = self.table.tokens[rows], self.table.pooled[rows], self.table.mask[rows]
+        # of some prompts all tokens are seen, of others few, so that single words are not learned by heart
+        share = self.config.prompt_hidden * torch.rand(len(mask), 1, device=self.device)
+        seen = torch.rand(mask.shape, device=self.device) >= share
+        seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
+        mask = mask & seen
         tokens = tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(tokens) * mask[..., None]
         pooled = pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(pooled)
         return Conditioning(tokens=tokens, mask=mask, pooled=pooled, index=compact - missing)

@@ -7,6 +7,7 @@ Every stage resumes: calling again with the same folder goes on where the last c
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class WorldTraining:
         codec: recipe of the codec.
         streamdit: recipe of the transformer.
         heads: recipe of the reward head.
+        decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
     """
@@ -55,6 +57,7 @@ class WorldTraining:
     codec: CodecTraining = field(default_factory=CodecTraining)
     streamdit: StreamDiTTraining = field(default_factory=StreamDiTTraining)
     heads: HeadTraining = field(default_factory=HeadTraining)
+    decoder_steps: int = 0
     codec_frames: int = 120_000
     starts: int = 512
 
@@ -76,7 +79,7 @@ def train_world(
         config: the recipe.
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long; the stage at hand is checkpointed.
-        continue_from: a world whose weights to start from (its codec is kept as it is).
+        continue_from: a world whose weights to start from (its latents are kept, and so its encoder).
 
     Returns:
         The world, or None if the time was up before the transformer began.
@@ -140,14 +143,18 @@ def train_world(
 def _codec(
     sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, minutes: float | None, given: World | None
 ) -> ConvCodec | None:
-    """Return the given world's codec, the one already trained in this run, or train it; None if the time was up."""
+    """Return the codec already trained in this run, the given world's, or train it; None if the time was up."""
     if given is not None:
-        return given.codec.to(device).eval()
-    if sizes.codec is None:
+        codec, recipe = copy.deepcopy(given.codec), dataclasses.replace(config.codec, steps=config.decoder_steps, decoder_only=True)
+    elif sizes.codec is not None:
+        codec, recipe = ConvCodec(sizes.codec), config.codec
+    else:
         raise DatasetError(
             "this preset has no trainable codec", given=config.preset, allowed="tiny, small, base", remedy="choose another preset"
         )
-    codec, path = ConvCodec(sizes.codec), folder / "codec.safetensors"
+    path = folder / "codec.safetensors"
+    if not recipe.steps:
+        return codec.to(device).eval()
     if path.is_file():
         codec.load_state_dict(load_file(str(path)))
         return codec.to(device).eval()
@@ -155,7 +162,7 @@ def _codec(
     shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
     frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
-    if not train_codec(codec, frames, held_out, config.codec, folder, device, minutes):
+    if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
         return None
     save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
     return codec
