@@ -1,4 +1,4 @@
-"""The command line: record, train, evaluate, agent, bench, demo.
+"""The command line: record, train, distill, evaluate, agent, bench, demo.
 
 Takes: arguments.  Gives: data sets, worlds, agents, scores on disk and on the screen.  Knows nothing of: how they are made.
 """
@@ -61,6 +61,8 @@ class Train:
     """optimizer steps of the reward head"""
     clips: int = 20
     """clips per step of the transformer"""
+    micro_steps: int = 1
+    """evaluations per frame that the transformer is trained for; of a world with several, distill makes one with one"""
     rate: float = 1.0
     """factor on the transformer's learning rates; about a half to go on from a trained world"""
     minutes: float | None = None
@@ -73,6 +75,34 @@ class Train:
     """cpu or cuda; default: cuda if there is one"""
     compile: bool = False
     """compile the transformer"""
+    prompt_encoder: str | None = None
+    """folder or Hub id of the MiniLM encoder; default: the installed package, else the Hub"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Make a world faster: a student learns to do in one evaluation what its teacher does in several, guidance included."""
+
+    world: World
+    """the teacher: shipped name, folder or Hub id"""
+    data: Path | None = None
+    """a data set of the same world, see record; default: recorded/WORLD"""
+    out: Path = Path("runs/student")
+    """run folder: config, curves, checkpoints, and at the end the student in world/, the guided teacher in teacher/"""
+    partition: str = "reactive"
+    """how the student's buffer is cut, and how many evaluations it takes: reactive, pipelined or a short form like K4N1c1s2"""
+    teacher_steps: int = 4
+    """evaluations of the teacher per move, a multiple of the student's; the teacher must be good at so many"""
+    guidance: float = 1.0
+    """classifier-free guidance of the teacher; 1 is none"""
+    steps: int = 4000
+    """optimizer steps"""
+    minutes: float | None = None
+    """stop this call after so many minutes"""
+    resume: bool = False
+    """go on with what is in the run folder"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
     prompt_encoder: str | None = None
     """folder or Hub id of the MiniLM encoder; default: the installed package, else the Hub"""
 
@@ -163,12 +193,12 @@ class Demo:
     """shipped name, folder or Hub id"""
 
 
-Command = Record | Train | Evaluate | Agent | Bench | Demo
+Command = Record | Train | Distill | Evaluate | Agent | Bench | Demo
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
-    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Evaluate, Agent, Bench, Demo)}
+    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Distill, Evaluate, Agent, Bench, Demo)}
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
     again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -180,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(command, (Demo, Agent)):
             print(f"\nstopped; what is learned is kept in {command.out}. Play it with: {again} --steps 0", file=sys.stderr)
         else:
-            more = " --resume" if isinstance(command, Train) and not command.resume else ""
+            more = " --resume" if isinstance(command, (Train, Distill)) and not command.resume else ""
             print(f"\nstopped; what is done is kept. Go on with: {again}{more}", file=sys.stderr)
         return 130
     return 0
@@ -209,14 +239,14 @@ def run_train(command: Train) -> None:
 
     spec = spec_of(command.world)
     out = command.out or Path("runs") / command.world
-    if not command.resume and list(out.glob("*.checkpoint.pt")):
-        raise StreamDiTError("a run is already here", given=out, remedy="add --resume to go on with it, or give another --out")
+    _check_new(out, command.resume)
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
         streamdit=StreamDiTTraining(
             steps=command.steps,
             clips=command.clips,
+            micro_steps=command.micro_steps,
             compile=command.compile,
             matrix_rate=command.rate * StreamDiTTraining.matrix_rate,
             other_rate=command.rate * StreamDiTTraining.other_rate,
@@ -229,6 +259,29 @@ def run_train(command: Train) -> None:
     dataset = Dataset(command.data or Path("recorded") / command.world)
     world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start)
     print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
+
+
+def run_distill(command: Distill) -> None:
+    """Make a student of a world."""
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.distill.distill_world import distill_world
+    from streamdit_gym.distill.multistep import Distillation
+    from streamdit_gym.presets import partition
+    from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.world import World as Bundle
+
+    _check_new(command.out, command.resume)
+    config = Distillation(partition=partition(command.partition), teacher_steps=command.teacher_steps, steps=command.steps)
+    world = Bundle.from_pretrained(command.world)
+    dataset = Dataset(command.data or Path("recorded") / world.spec.name)
+    distill_world(
+        world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, command.device or _device(),
+        guidance=command.guidance, minutes=command.minutes,
+    )  # fmt: skip
+    taught = replace(config.partition, micro_steps=config.teacher_steps)
+    print("compare the student with its teacher:")
+    for name, cut in (("world", config.partition), ("teacher", taught)):
+        print(f"  streamdit-gym evaluate {command.out / name} --partition {cut}")
 
 
 def run_evaluate(command: Evaluate) -> None:
@@ -326,8 +379,13 @@ def run_demo(command: Demo) -> None:
 
 
 RUN: dict[type, Any] = {
-    Record: run_record, Train: run_train, Evaluate: run_evaluate, Agent: run_agent, Bench: run_bench, Demo: run_demo,
+    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Agent: run_agent, Bench: run_bench, Demo: run_demo,
 }  # fmt: skip
+
+
+def _check_new(folder: Path, resume: bool) -> None:
+    if not resume and list(folder.glob("*.checkpoint.pt")):
+        raise StreamDiTError("a run is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
 
 
 def _device() -> str:

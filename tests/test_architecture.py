@@ -15,7 +15,7 @@ FLOORS = [
     {"stream"},
     {"world", "presets"},
     {"train"},
-    {"evaluate"},
+    {"evaluate", "distill"},
     {"envs"},
     {"agents"},
     {"cli"},

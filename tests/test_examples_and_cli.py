@@ -43,7 +43,7 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
     assert (tmp_path / "agent.zip").is_file()
 
 
-def test_record_train_agent_evaluate_and_bench_from_the_command_line(
+def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
@@ -54,6 +54,14 @@ def test_record_train_agent_evaluate_and_bench_from_the_command_line(
     assert main(train) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
+    student = tmp_path / "student"
+    distill = f"distill {world} --data {data} --out {student} --steps 2 --teacher-steps 2 --guidance 1.5".split()
+    assert main(distill) == 0
+    assert main(distill) == 2
+    assert main([*distill, "--resume"]) == 0
+    assert f"evaluate {student / 'teacher'} --partition K4N1c1s2" in capsys.readouterr().out
+    made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
+    assert made == [1.0, 1.5]
     assert main(f"agent --world {world} --steps 64 --episodes 2 --num-envs 2 --out {tmp_path / 'agent'}".split()) == 0
     little = JudgeConfig(episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, drift_streams=1)
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
@@ -81,6 +89,7 @@ def test_record_train_agent_evaluate_and_bench_from_the_command_line(
         (["evaluate", "PushTT"], "did you mean 'PushT'"),
         (["agent", "--env", "StreamDiT/PushT-Rech-v0"], "did you mean 'StreamDiT/PushT-Reach-v0'"),
         (["bench", "--preset", "paper"], "did you mean"),
+        (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3"], "a multiple of 2"),
     ],
     ids=lambda v: v if isinstance(v, str) else v[0],
 )

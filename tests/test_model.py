@@ -132,6 +132,19 @@ def test_each_frame_obeys_the_prompt_it_was_born_with_by_both_routes(part: str) 
     assert change[1] > 1e-6
 
 
+def test_guidance_goes_past_what_the_prompt_asks_for_and_leaves_references_alone() -> None:
+    model = model_of()
+    latents, times = torch.randn(1, 4, 8, 8, 8), torch.rand(1, 4)
+    view = stream_view(latents[:, :2], times[:, :2], latents[:, 2:], times[:, 2:], causal=True, chunk_frames=1, limit=4)
+    given = table().conditioning(torch.tensor([[0, 1, 2, 3]]))
+    (said, keys), (unsaid, _) = model(view, given), model(view, replace(given, index=torch.tensor([[0, 1, -1, -1]])))
+    model.config = replace(model.config, guidance=1.5)
+    guided, kept = model(view, given)
+    torch.testing.assert_close(guided, unsaid + 1.5 * (said - unsaid))
+    assert torch.equal(kept.pairs, keys.pairs), "what is cached is of the prompts as they were said"
+    assert torch.equal(model.train()(view, given)[0], said), "training knows no guidance"
+
+
 def test_padding_of_a_prompt_does_not_matter() -> None:
     model = model_of()
     latents, times = torch.randn(1, 2, 8, 8, 8), torch.zeros(1, 2)

@@ -103,10 +103,12 @@ def test_a_saved_session_goes_on_bit_equal(cut: str) -> None:
     assert (run(engine, other, [[4, 4, 4]] * 3) == first).all()
 
 
-@pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N1c1s2", "K4N1c2s1", "K2N1c1s1"])
-def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str) -> None:
+@pytest.mark.parametrize(
+    ("cut", "guidance"), [("K4N1c1s1", 1.0), ("K4N1c1s2", 1.0), ("K4N1c2s1", 1.0), ("K2N1c1s1", 1.0), ("K4N1c1s2", 1.5)]
+)
+def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str, guidance: float) -> None:
     """The slow twin of a stream with chunks of N = 1: all clean frames so far in one call, nothing kept."""
-    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references))
+    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references, guidance=guidance))
     partition = engine.partition
     c, s = partition.chunk_frames, partition.micro_steps
     session = begin(engine, frames=6)

@@ -10,7 +10,7 @@ Source: StreamDiT (arXiv 2507.03745), section 3.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -45,6 +45,8 @@ class StreamDiTConfig:
         refine: channels of the convolutional head behind the last block; 0 for none.
         refine_blocks: residual blocks in it.
         reference_time: noise level at which references are fed while sampling; 1 is clean.
+        guidance: how far sampling goes from what no prompt gives towards, and past, what the prompt gives; 1 is no guidance, and one
+            evaluation of the network instead of two.
     """
 
     channels: int = 8
@@ -58,6 +60,7 @@ class StreamDiTConfig:
     causal: bool = True
     references: int = 4
     reference_time: float = 1.0
+    guidance: float = 1.0
     refine: int = 64
     refine_blocks: int = 1
 
@@ -118,6 +121,11 @@ class StreamDiT(nn.Module):
             PartitionError: if a cache is given to a model whose windows are smaller than a frame.
         """
         clean, new = self.predict_clean(view, prompts, cache, prepared)
+        if self.config.guidance != 1 and not self.training:
+            index = prompts.index.clone()
+            index[:, view.context :] = -1
+            unsaid, _ = self.predict_clean(view, replace(prompts, index=index), cache, prepared)
+            clean = unsaid + self.config.guidance * (clean - unsaid)
         return velocity_of_clean(clean, view.latents[:, view.context :], view.times[:, view.context :], floor), new
 
     def predict_clean(

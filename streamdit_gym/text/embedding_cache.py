@@ -66,6 +66,13 @@ class PromptTable:
         """Return the whole table with an index into it."""
         return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
 
+    def distinct(self, index: Int[Tensor, "b f"]) -> Conditioning:
+        """Return only the prompts that an index names, and the index into them."""
+        rows, compact = index.unique(return_inverse=True)
+        missing = int(rows[0] < 0)
+        rows = rows[missing:]
+        return Conditioning(tokens=self.tokens[rows], mask=self.mask[rows], pooled=self.pooled[rows], index=compact - missing)
+
     def to(self, device: str, dtype: torch.dtype) -> PromptTable:
         """Return the table on a device, with embeddings of a dtype."""
         tokens, pooled = self.tokens.to(device, dtype), self.pooled.to(device, dtype)

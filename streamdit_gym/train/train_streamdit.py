@@ -152,11 +152,7 @@ class StreamDiTTrainer:
         Returns:
             The loss.
         """
-        factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / self.config.cooldown)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
-            optimizer.zero_grad(set_to_none=True)
+        prepare_step(self.optimizers, progress, self.config.cooldown)
         draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
             if draw < share:
@@ -288,18 +284,15 @@ class StreamDiTTrainer:
     def _prompts(self, index: Int[Tensor, "b f"]) -> Conditioning:
         """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped."""
         dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
-        rows, compact = index.masked_fill(dropped, -1).unique(return_inverse=True)
-        missing = int(rows[0] < 0)
-        rows = rows[missing:]
-        tokens, pooled, mask = self.table.tokens[rows], self.table.pooled[rows], self.table.mask[rows]
+        said = self.table.distinct(index.masked_fill(dropped, -1))
         # of some prompts all tokens are seen, of others few, so that single words are not learned by heart
-        share = self.config.prompt_hidden * torch.rand(len(mask), 1, device=self.device)
-        seen = torch.rand(mask.shape, device=self.device) >= share
+        share = self.config.prompt_hidden * torch.rand(len(said.mask), 1, device=self.device)
+        seen = torch.rand(said.mask.shape, device=self.device) >= share
         seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
-        mask = mask & seen
-        tokens = tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(tokens) * mask[..., None]
-        pooled = pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(pooled)
-        return Conditioning(tokens=tokens, mask=mask, pooled=pooled, index=compact - missing)
+        mask = said.mask & seen
+        tokens = said.tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(said.tokens) * mask[..., None]
+        pooled = said.pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(said.pooled)
+        return replace(said, tokens=tokens, mask=mask, pooled=pooled)
 
 
 def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
@@ -315,6 +308,15 @@ def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return made
+
+
+def prepare_step(chosen: list[torch.optim.Optimizer], progress: float, cooldown: float) -> None:
+    """Forget the last gradients and set the learning rates: a short warm-up, the peak, and a straight way down to zero."""
+    factor = min(1.0, (progress + 1e-4) * 100, (1 - progress) / cooldown)
+    for optimizer in chosen:
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
 
 
 def train_streamdit(

@@ -114,7 +114,7 @@ def train_world(
     )
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
-    table = _embed(make_encoder, dataset)
+    table = embed_phrases(make_encoder, dataset)
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
         model.load_state_dict(continue_from.model.state_dict())
@@ -173,7 +173,7 @@ def held_out_shards(dataset: Dataset) -> int:
     return min(HELD_OUT, max(1, len(dataset) // 10))
 
 
-def _embed(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -> PromptTable:
+def embed_phrases(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -> PromptTable:
     """Embed the data set's phrases, once per data set."""
     path = dataset.folder / "phrases.safetensors"
     if not path.is_file():

@@ -1,0 +1,1 @@
+"""Distillation: fewer evaluations of the model for the same world."""

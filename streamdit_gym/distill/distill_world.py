@@ -1,0 +1,62 @@
+"""A whole world made faster: the same codec, heads and prompts around a distilled transformer.
+
+Takes: a world and its data set.  Gives: the student's World in the run folder.  Knows nothing of: simulators, Gymnasium.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.distill.multistep import Distillation, distill
+from streamdit_gym.errors import DatasetError
+from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.train.latents import encode_dataset
+from streamdit_gym.train.run import write_config
+from streamdit_gym.train.train_world import embed_phrases, held_out_shards
+from streamdit_gym.world import World
+
+
+def distill_world(
+    world: World, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: Distillation, device: str,
+    guidance: float = 1.0, minutes: float | None = None,
+) -> World:  # fmt: skip
+    """Make a student of a world and write it into ``folder/world``, its guided teacher into ``folder/teacher``.
+
+    Resumes: calling again with the same folder goes on where the last call stopped.
+
+    Args:
+        world: the teacher.
+        dataset: recorded for the same world.
+        make_encoder: makes what embeds the data set's phrases; called only if that was never done.
+        folder: run folder.
+        config: the recipe.
+        device: ``"cpu"`` or ``"cuda"``.
+        guidance: how far the teacher goes past what a prompt asks for; 1 is no guidance.
+        minutes: stop this call after so long; the world written then holds what was learned so far.
+
+    Raises:
+        DatasetError: if the data set is of another world.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    if dataset.meta["world"] != world.spec.name:
+        raise DatasetError(
+            "the data set is of another world", given=dataset.meta["world"], allowed=world.spec.name, remedy="record it for this world"
+        )
+    write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
+    episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)
+    train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
+    table = embed_phrases(make_encoder, dataset)
+    facts = {key: value for key, value in world.facts.items() if key != "scores"}
+    teacher = copy.deepcopy(world.model)
+    teacher.config = replace(teacher.config, guidance=guidance)
+    replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
+    student = distill(teacher, train, table, config, folder, device, minutes)
+    told = {"partition": str(config.partition), "teacher_steps": config.teacher_steps, "guidance": guidance}
+    made = replace(world, model=student, facts={**facts, "distilled": told})
+    made.save_pretrained(folder / "world")
+    return made

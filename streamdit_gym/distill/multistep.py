@@ -1,0 +1,249 @@
+"""Multistep distillation: a student does in one evaluation what its teacher does in several, guidance included.
+
+Takes: a teacher, latent episodes, the phrase table.  Gives: a student.  Knows nothing of: pixels, simulators.
+
+A move of the buffer carries every chunk along one segment of its way from noise to clean. The teacher goes along it in
+many micro steps on the whole buffer; the student learns the straight way from where they start to where the teacher ends.
+The student's own frames become its references and its buffer, so that it learns to go on from them; the teacher can say at any
+depth what should come next, so no rollout is ever lost.
+Source: StreamDiT (arXiv 2507.03745), section 3.4; the loss is not printed there, ours is the squared error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from streamdit_gym.buffer.frame_times import sampling_times
+from streamdit_gym.buffer.moving_buffer import MovingBuffer
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.flow.path import point
+from streamdit_gym.flow.sampler import euler_step
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.views import stream_view
+from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, optimizers, prepare_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """How a student is made.
+
+    Attributes:
+        partition: how the buffer is cut; its micro steps are the student's.
+        teacher_steps: micro steps of the teacher per move, a multiple of the student's.
+        steps: moves of the buffer, one optimizer step each.
+        streams: streams under way.
+        goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
+        moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
+        rate: factor on the learning rates of `StreamDiTTraining`.
+        cooldown: last part of the steps, in which the learning rates go to zero linearly.
+        decay: of the averaged weights.
+    """
+
+    partition: Partition
+    teacher_steps: int = 4
+    steps: int = 4_000
+    streams: int = 64
+    goes_on: float = 0.95
+    moving: float = 8.0
+    rate: float = 0.25
+    cooldown: float = 0.6
+    decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not self.partition.references:
+            raise PartitionError(
+                "a stream without references cannot go on",
+                given=str(self.partition),
+                allowed="K of 1 or more",
+                remedy="for example K4N1c1s1",
+            )
+        if self.teacher_steps < 1 or self.teacher_steps % self.partition.micro_steps:
+            raise PartitionError(
+                "the teacher's micro steps do not divide among the student's", given=f"{self.teacher_steps} for {self.partition}",
+                allowed=f"a multiple of {self.partition.micro_steps}", remedy="for example 4 for K4N1c1s1",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """Streams under way.
+
+    Attributes:
+        episode: the recorded episode whose prompts a stream follows.
+        place: the frame of it that the next chunk begins with.
+        references: the last K clean frames.
+        reference_prompts: their prompts.
+        buffer: the N - 1 begun chunks.
+    """
+
+    episode: Int[Tensor, " b"]
+    place: Int[Tensor, " b"]
+    references: Float[Tensor, "b k c h w"]
+    reference_prompts: Int[Tensor, "b k"]
+    buffer: MovingBuffer
+
+
+class Distiller:
+    """One move of teacher and student, and one optimizer step.
+
+    Args:
+        teacher: the model to learn from; left as it is.
+        student: the model that learns, of any size that fits the same latents.
+        episodes: where streams begin, and whose prompts they follow.
+        table: embeddings of every phrase of the data set, in its order.
+        config: the recipe.
+        device: where to train.
+    """
+
+    def __init__(
+        self, teacher: StreamDiT, student: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, device: str
+    ) -> None:
+        self.teacher, self.student, self.episodes, self.config, self.device = teacher, student, episodes, config, device
+        self.table = table.to(device, torch.float32)
+        self.generator = torch.Generator().manual_seed(0)
+        usual = StreamDiTTraining()
+        rates = StreamDiTTraining(matrix_rate=config.rate * usual.matrix_rate, other_rate=config.rate * usual.other_rate)
+        self.optimizers = optimizers(student, rates)
+        self.streams: Streams | None = None
+
+    def step(self, progress: float) -> float:
+        """Take one optimizer step.
+
+        Args:
+            progress: done part of the distillation, 0 to 1.
+
+        Returns:
+            The loss.
+        """
+        prepare_step(self.optimizers, progress, self.config.cooldown)
+        loss = self.move()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.item()
+
+    def move(self) -> Tensor:
+        """Move every stream by one chunk and return the student's loss on the way."""
+        streams, partition = self._next(), self.config.partition
+        c = partition.chunk_frames
+        rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
+        buffer = streams.buffer.push(torch.randn_like(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
+        loss = torch.zeros((), device=self.device)
+        for k in range(partition.micro_steps):
+            begun = buffer.latents
+            wanted = (self._teach(streams, buffer, k) - begun) * (partition.chunks * partition.micro_steps)
+            found = self._velocity(self.student, streams, buffer, partition, k)
+            stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
+            loss = loss + (self._weight(streams, stepped) * (found - wanted).square()).mean()
+            buffer = buffer.with_latents(stepped)
+        clean, prompts, buffer = buffer.pop()
+        kept = partition.references
+        self.streams = replace(
+            streams, place=streams.place + c, references=torch.cat([streams.references, clean], 1)[:, -kept:],
+            reference_prompts=torch.cat([streams.reference_prompts, prompts], 1)[:, -kept:], buffer=buffer,
+        )  # fmt: skip
+        return loss / partition.micro_steps
+
+    @torch.no_grad()
+    def _teach(self, streams: Streams, buffer: MovingBuffer, micro_step: int) -> Tensor:
+        """Return where the teacher carries the buffer in one of the student's micro steps."""
+        partition = replace(self.config.partition, micro_steps=self.config.teacher_steps)
+        each = self.config.teacher_steps // self.config.partition.micro_steps
+        for k in range(micro_step * each, (micro_step + 1) * each):
+            found = self._velocity(self.teacher, streams, buffer, partition, k)
+            buffer = buffer.with_latents(euler_step(buffer.latents, found, 1 / (partition.chunks * partition.micro_steps)))
+        return buffer.latents
+
+    def _velocity(self, model: StreamDiT, streams: Streams, buffer: MovingBuffer, partition: Partition, micro_step: int) -> Tensor:
+        times = sampling_times(partition, micro_step).to(self.device).expand(len(buffer.latents), -1)
+        view = stream_view(
+            streams.references, torch.ones(streams.references.shape[:2], device=self.device), buffer.latents, times,
+            causal=model.config.causal, chunk_frames=partition.chunk_frames, limit=model.config.references,
+        )  # fmt: skip
+        said = self.table.distinct(torch.cat([streams.reference_prompts, buffer.prompts], 1))
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            found, _ = model(view, said)
+        return found.float()
+
+    def _weight(self, streams: Streams, frames: Tensor) -> Tensor:
+        before = torch.cat([streams.references[:, -1:], frames[:, :-1]], 1)
+        return 1 + self.config.moving * ((frames - before).square().mean(2, keepdim=True) > MOVING)
+
+    def _next(self) -> Streams:
+        """Return the streams, those that end or do not go on begun anew."""
+        partition, config = self.config.partition, self.config
+        k, waiting = partition.references, partition.frames - partition.chunk_frames
+        length = self.episodes.latents.shape[1]
+        episode, start = self.episodes.draw(config.streams, k + partition.frames, self.generator)
+        frames, prompts = self.episodes.clips(episode, start, k + waiting)
+        frames, prompts = frames.to(self.device, torch.float32), prompts.to(self.device)
+        times = sampling_times(partition, 0)[:waiting].to(self.device).expand(len(frames), -1)
+        begun = point(frames[:, k:], torch.randn_like(frames[:, k:]), times)
+        fresh = Streams(
+            episode=episode, place=start + k + waiting, references=frames[:, :k], reference_prompts=prompts[:, :k],
+            buffer=MovingBuffer(partition=partition, latents=begun, prompts=prompts[:, k:]),
+        )  # fmt: skip
+        own = self.streams
+        if own is None:
+            return fresh
+        on = (torch.rand(len(episode), generator=self.generator) < config.goes_on) & (own.place + partition.chunk_frames <= length)
+
+        def either(old: Tensor, new: Tensor) -> Tensor:
+            return torch.where(on.to(old.device).reshape(-1, *[1] * (old.ndim - 1)), old, new)
+
+        buffer = own.buffer.with_latents(either(own.buffer.latents, fresh.buffer.latents))
+        return Streams(
+            episode=either(own.episode, episode), place=either(own.place, fresh.place),
+            references=either(own.references, fresh.references), reference_prompts=either(own.reference_prompts, fresh.reference_prompts),
+            buffer=replace(buffer, prompts=either(buffer.prompts, fresh.buffer.prompts)),
+        )  # fmt: skip
+
+    def _prompts(self, episode: Tensor, place: Tensor) -> Tensor:
+        device = self.episodes.prompts.device
+        return self.episodes.prompts[episode.to(device), place.to(device)].to(self.device)
+
+
+def distill(
+    teacher: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, folder: Path, device: str,
+    minutes: float | None = None,
+) -> StreamDiT:  # fmt: skip
+    """Return a student of a teacher, resuming from the run folder; it holds the averaged weights.
+
+    Args:
+        teacher: the model to learn from, its guidance in its config; the student begins with its weights.
+        episodes: training episodes.
+        table: embeddings of the data set's phrases.
+        config: the recipe.
+        folder: run folder.
+        device: where to train.
+        minutes: stop this call after so long.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    student = StreamDiT(replace(teacher.config, guidance=1.0))
+    student.load_state_dict(teacher.state_dict())
+    student.to(device).train()
+    distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device)
+    average = Average(student, config.decay)
+    state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
+    stage = Stage(folder, "distill", state)
+    distiller.generator.manual_seed(1 + stage.step)
+    torch.manual_seed(1 + stage.step)
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
+        loss = distiller.step(step / config.steps)
+        average.update(student)
+        if step % 50 == 0:
+            stage.log(loss=loss)
+    average.copy_to(student)
+    return student.eval().requires_grad_(False)

@@ -1,0 +1,130 @@
+"""Distillation: the student aims where the teacher ends, on its own streams, and gets there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_table, wake
+from test_train import TINY, moving_square
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.distill.multistep import Distillation, Distiller, distill
+from streamdit_gym.errors import PartitionError
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.session import Session
+from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
+
+REACTIVE, TWICE, PIPELINED, PAIRS = (Partition.parse(text) for text in ("K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s1"))
+
+
+def teacher_of(guidance: float = 1.0) -> StreamDiT:
+    torch.manual_seed(0)
+    model = StreamDiT(replace(TINY, guidance=guidance))
+    wake(model)
+    return model.eval().requires_grad_(False)
+
+
+def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: float) -> Distiller:
+    teacher = teacher_of(guidance)
+    student = StreamDiT(TINY)
+    student.load_state_dict(teacher.state_dict())
+    config = Distillation(partition=partition, **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
+    return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
+
+
+@pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED, PAIRS], ids=str)
+def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> None:
+    distiller = distiller_of(partition, guidance=1.7)
+    distiller.move()
+    streams = distiller._next()
+    c = partition.chunk_frames
+    index = streams.place[:, None] + torch.arange(c)
+    prompts = distiller.episodes.prompts[streams.episode[:, None], index]
+    prompts[:] = prompts[:, :1]  # an engine gives a chunk one prompt
+    noise = torch.randn(6, c, 8, 8, 8)
+    buffer = streams.buffer.push(noise, prompts)
+    begun = buffer
+    for k in range(partition.micro_steps):
+        buffer = buffer.with_latents(distiller._teach(streams, buffer, k))
+    expected, _, _ = buffer.pop()
+    engine = Engine(distiller.teacher, distiller.table, replace(partition, micro_steps=4), cached=False, autocast=True)
+    session = Session(
+        references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
+        generators=[torch.Generator() for _ in range(6)],
+    )  # fmt: skip
+    engine._micro_steps(session, extend_cache=False)
+    torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED], ids=str)
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(partition: Partition) -> None:
+    same = distiller_of(partition, teacher_steps=partition.micro_steps)
+    guided = distiller_of(partition, teacher_steps=partition.micro_steps, guidance=2.0)
+    for _ in range(3):
+        assert same.move().item() < 1e-4
+        assert guided.move().item() > 100 * 1e-4
+
+
+def test_streams_follow_their_episodes_and_begin_anew_at_the_end() -> None:
+    distiller = distiller_of(goes_on=1.0)
+    length = distiller.episodes.latents.shape[1]
+    distiller.move()
+    deepest = 0
+    for _ in range(length):
+        before = distiller.streams
+        assert before is not None
+        distiller.move()
+        now = distiller.streams
+        assert now is not None
+        on = (now.episode == before.episode) & (now.place == before.place + 1)
+        assert (on | (before.place == length)).all(), "only an episode's end ends a stream"
+        torch.testing.assert_close(now.references[on, :-1], before.references[on, 1:])
+        said = distiller.episodes.prompts[now.episode, now.place - 1]
+        assert (now.reference_prompts[:, -1] == said).all()
+        deepest += int(on.all())
+    assert deepest > 3
+    never = distiller_of(goes_on=0.0)
+    for _ in range(3):
+        never.move()
+        assert never.streams is not None
+        real = never.episodes.latents.float()
+        for row in range(6):
+            episode, place = int(never.streams.episode[row]), int(never.streams.place[row])
+            assert (never.streams.references[row, :3] == real[episode, place - 4 : place - 1]).all()
+
+
+def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> None:
+    teacher, episodes, table = teacher_of(), moving_square(), make_table(["right", "left"])
+    taught = StreamDiTTraining(steps=150, clips=8, clip_frames=4, partitions=(), micro_steps=2, matrix_rate=1e-2)
+    trainer = StreamDiTTrainer(teacher.train().requires_grad_(True), episodes, table, taught, "cpu")
+    for i in range(150):
+        trainer.step(i / 150)
+    teacher.eval().requires_grad_(False)
+    teacher.config = replace(teacher.config, guidance=2.0)
+    config = Distillation(partition=REACTIVE, teacher_steps=2, steps=80, streams=16, rate=1.0, decay=0.9)
+
+    def error(student: StreamDiT) -> float:
+        torch.manual_seed(1)
+        judge = Distiller(teacher, student, episodes, table, replace(config, streams=64), "cpu")
+        return sum(judge.move().item() for _ in range(3))
+
+    unlearned = StreamDiT(TINY)
+    unlearned.load_state_dict(teacher.state_dict())
+    first = error(unlearned)
+    distill(teacher, episodes, table, config, tmp_path, "cpu", minutes=0.0)
+    student = distill(teacher, episodes, table, config, tmp_path, "cpu")
+    assert student.config.guidance == 1
+    assert error(student) < 0.5 * first
+    again = distill(teacher, episodes, table, config, tmp_path, "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_recipes_that_cannot_be() -> None:
+    with pytest.raises(PartitionError, match="divide"):
+        Distillation(partition=TWICE, teacher_steps=3)
+    with pytest.raises(PartitionError, match="references"):
+        Distillation(partition=Partition.parse("K0N8c2s1"))
