@@ -52,6 +52,7 @@ GPU_ARGS ?= --compile
 BENCH_ENVS ?= 1 16 64 256 1024 4096
 BENCH_PRESET ?= paper-4b
 BENCH_LONG ?= 2000
+BENCH_ARGS ?=
 GPU := PYTHONPATH=$(GPU_SITE):$(CURDIR) $(GPU_PYTHON)
 
 wheelhouse: install
@@ -74,7 +75,7 @@ gpu-test: $(GPU_SITE)/.ready
 
 gpu-bench: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli bench PushT --envs $(BENCH_ENVS) --device $(GPU_DEVICE) --dtype bfloat16 \
-	  --preset $(BENCH_PRESET) --long $(BENCH_LONG) --json-file $(OUT)/bench.json --picture $(OUT)/bench.png
+	  --preset $(BENCH_PRESET) --long $(BENCH_LONG) $(BENCH_ARGS) --json-file $(OUT)/bench.json --picture $(OUT)/bench.png
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -58,12 +58,15 @@ class GeneratedBackend:
         prompt_scope: see `Engine`.
         autocast: run the transformer in bfloat16.
         common_noise: give every row the same noise at every reset, for paired comparisons.
+        compile: compile the transformer; the first reset then takes a minute.
 
     Raises:
         PartitionError: if the partition does not fit.
     """
 
-    def __init__(self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool) -> None:
+    def __init__(
+        self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool, compile: bool
+    ) -> None:
         if partition.chunk_frames != 1:
             raise PartitionError(
                 "an environment makes one frame per action", given=str(partition), allowed="c = 1",
@@ -75,7 +78,7 @@ class GeneratedBackend:
         self._rows, self._common_noise, self._autocast = rows, common_noise, autocast
         idle = int(world.table.rows([world.spec.menu[0][0]])[0])
         scope: Any = prompt_scope
-        self._engine = Engine(world.model, world.table, partition, idle=idle, prompt_scope=scope, autocast=autocast)
+        self._engine = Engine(world.model, world.table, partition, idle=idle, prompt_scope=scope, autocast=autocast, compile=compile)
         self._session: Session | None = None
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:

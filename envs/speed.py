@@ -73,18 +73,18 @@ def ceilings(device: str, dtype: str) -> Figures:
     }
 
 
-def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partition: str) -> Figures:
+def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partition: str, compile: bool = False) -> Figures:
     """Step a world's environments.
 
     A step is the whole of it: prompt, denoise, decode, reward, hand-over, and the resets of ended episodes.
     """
-    env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach")
+    env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach", compile=compile)
     env.reset(seed=0)
     spent = timed(lambda: env.step(env.action_space.sample()), steps, 5, device)
     state = env.save_state()
     env.close()
     return {
-        "envs": count, "partition": partition, "dtype": dtype, "steps_per_s": float(count * steps / spent.sum()),
+        "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "steps_per_s": float(count * steps / spent.sum()),
         "p50_ms": float(1e3 * np.median(spent)), "p95_ms": float(1e3 * np.quantile(spent, 0.95)),
         "state_kib_per_env": _bytes(state) / 1024 / count,
     }  # fmt: skip
@@ -121,26 +121,38 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
 
 
 def flatness(world: str, steps: int, device: str, dtype: Any, partition: str) -> Figures:
-    """Step one environment for long, and compare the end with the beginning: time per step and memory."""
-    env = StreamDiTVectorEnv(1, world=world, device=device, dtype=dtype, partition=partition, task="reach")
-    env.reset(seed=0)
+    """Step one environment for long: are its last steps as quick as a young one's, and has memory grown?
+
+    A machine's own speed wanders by more than a cost that grows would show. So the last tenth of the steps is taken in turn with the first
+    steps, after the hundredth, of another environment.
+    """
+    old, young = (StreamDiTVectorEnv(1, world=world, device=device, dtype=dtype, partition=partition, task="reach") for _ in range(2))
     part = max(1, steps // 10)
-    spent, memory = [], []
-    for _ in trange(steps, desc="long stream", unit="step", mininterval=1.0):
-        spent.append(float(timed(lambda: env.step(env.action_space.sample()), 1, 0, device)[0]))
+
+    def step(env: StreamDiTVectorEnv) -> float:
+        return float(1e3 * timed(lambda: env.step(env.action_space.sample()), 1, 0, device)[0])
+
+    old.reset(seed=0)
+    memory = []
+    for _ in trange(steps - part, desc="long stream", unit="step", mininterval=1.0):
+        step(old)
         memory.append(_memory_mib(device))
-    env.close()
-    early, late = slice(min(100, part), min(100, part) + part), slice(-part, None)
-    first, last = (float(1e3 * np.median(spent[piece])) for piece in (early, late))
+    young.reset(seed=0)
+    for _ in range(min(100, part)):
+        step(young)
+    pairs = np.array([(step(young), step(old)) for _ in trange(part, desc="in turn", unit="step", mininterval=1.0)])
+    for env in (old, young):
+        env.close()
+    first, last = np.median(pairs, axis=0)
     return {
-        "steps": steps, "first_ms": first, "last_ms": last, "last_over_first": last / first,
-        "memory_growth_mib": float(np.mean(memory[late]) - np.mean(memory[early])),
+        "steps": steps, "first_ms": float(first), "last_ms": float(last), "last_over_first": float(last / first),
+        "memory_growth_mib": float(np.mean(memory[-part:]) - np.mean(memory[min(100, part) : min(100, part) + part])),
     }  # fmt: skip
 
 
 def bench(
     world: str, envs: Sequence[int], steps: int, device: str, dtypes: Sequence[str] = ("float32",),
-    partitions: Sequence[str] = ("reactive",), preset: str | None = None, long: int = 0,
+    partitions: Sequence[str] = ("reactive",), preset: str | None = None, long: int = 0, compile: bool = False,
 ) -> Figures:  # fmt: skip
     """Measure a world at every batch size, partition and precision, and a preset's transformer; print and return the figures.
 
@@ -153,6 +165,7 @@ def bench(
         partitions: how to stream.
         preset: also time this preset with random weights.
         long: steps of the long stream; 0 for none.
+        compile: compile the transformer of the environments that are stepped.
 
     Raises:
         UnknownNameError: if there is no such world, partition or preset.
@@ -173,11 +186,11 @@ def bench(
         "parts": [],
     }
     for dtype, name, count in itertools.product(dtypes, partitions, envs):
-        row = steps_of(world, count, steps, device, dtype, name)
+        row = steps_of(world, count, steps, device, dtype, name, compile)
         figures["steps"].append(row)
         print(
             f"{count:5d} envs   {row['steps_per_s']:9.1f} env steps/s   step p50 {row['p50_ms']:.1f} ms, p95 {row['p95_ms']:.1f} ms   "
-            f"{row['state_kib_per_env']:.0f} KiB of state each   {name}, {dtype}"
+            f"{row['state_kib_per_env']:.0f} KiB of state each   {name}, {dtype}{', compiled' * compile}"
         )
     for dtype, name in itertools.product(dtypes, partitions):
         row = parts_of(world, max(envs), steps, device, dtype, name, best[dtype])
@@ -187,8 +200,8 @@ def bench(
     if long:
         row = figures["long"] = flatness(world, long, device, dtypes[0], partitions[0])
         print(
-            f"{long} steps: {row['first_ms']:.2f} ms at first, {row['last_ms']:.2f} ms at last ({row['last_over_first']:.3f}), "
-            f"memory {row['memory_growth_mib']:+.1f} MiB"
+            f"{long} steps: {row['last_ms']:.2f} ms at last, beside it a young stream {row['first_ms']:.2f} ms "
+            f"({row['last_over_first']:.3f}), memory {row['memory_growth_mib']:+.1f} MiB"
         )
     if preset is not None:
         figures["preset"] = bench_preset(preset, device, dtypes[0])

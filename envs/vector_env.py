@@ -47,6 +47,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device).
         device: where the world runs.
         dtype: ``"float32"`` or ``"bfloat16"``.
+        compile: compile the transformer, on a GPU with CUDA graphs; the first reset then takes a minute or so.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
 
     Raises:
@@ -76,6 +77,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         output: Literal["numpy", "torch"] = "numpy",
         device: str = "cpu",
         dtype: Literal["float32", "bfloat16"] = "float32",
+        compile: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
             def generated(rows: int) -> GeneratedBackend:
                 return GeneratedBackend(
-                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise
+                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise, compile=compile
                 )
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)

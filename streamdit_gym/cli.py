@@ -169,6 +169,8 @@ class Bench:
     """precisions of the transformer"""
     partition: tuple[str, ...] = ("reactive",)
     """ways to stream"""
+    compile: bool = False
+    """compile the transformer of the environments that are stepped: a minute for every batch size, partition and precision"""
     long: int = 0
     """also step one environment so many times: is the last step as quick as the first, does memory grow?"""
     preset: str | None = None
@@ -365,7 +367,9 @@ def run_bench(command: Bench) -> None:
     from streamdit_gym.envs.speed import bench, plot
 
     device = command.device or _device()
-    figures = bench(command.world, command.envs, command.steps, device, command.dtype, command.partition, command.preset, command.long)
+    figures = bench(
+        command.world, command.envs, command.steps, device, command.dtype, command.partition, command.preset, command.long, command.compile
+    )
     _write(command.json_file, figures)
     if command.picture is not None:
         plot(figures, command.picture)

@@ -32,6 +32,11 @@ def test_the_same_seed_gives_the_same_frames_bit_for_bit() -> None:
     assert (rollout("cuda", "bfloat16") == rollout("cuda", "bfloat16")).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_compiled_environments_make_the_same_frames(dtype: str) -> None:
+    assert np.abs(rollout("cuda", dtype, compile=True) - rollout("cuda", dtype)).mean() < 1.0
+
+
 def test_torch_output_stays_on_the_gpu() -> None:
     env = StreamDiTVectorEnv(4, device="cuda", output="torch")
     env.reset(seed=0)
@@ -61,7 +66,7 @@ def test_training_steps_run_in_bfloat16_and_compiled() -> None:
     from streamdit_gym.model.streamdit import StreamDiT
 
     for compiled in (False, True):
-        config = StreamDiTTraining(clips=8, clip_frames=4, compile=compiled, own_from=0.0)
+        config = StreamDiTTraining(clips=8, clip_frames=4, compile=compiled)
         model = StreamDiT(TINY).cuda()
         trainer = StreamDiTTrainer(model, moving_square(), make_table(["right", "left"]), config, "cuda")
         losses = [trainer.step(i / 40) for i in range(40)]

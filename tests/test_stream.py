@@ -145,6 +145,20 @@ def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig)
         engine_of("K4N2c1s1", config, cached=True)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
+@pytest.mark.parametrize("cut", ["K4N1c1s1", "K2N2c1s2"])
+def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_ticks(cut: str) -> None:
+    plain, compiled = engine_of(cut), engine_of(cut, compile=True)
+    frames = []
+    for engine in (plain, compiled):
+        session = begin(engine)
+        with torch.compiler.set_stance("fail_on_recompile" if engine is compiled else "default"):
+            frames.append(run(engine, session, [[0, 1, 2], [3, 4, 5]]))
+            session.write([1], begin(plain, rows=1, seed=5))  # a row begun anew
+            frames[-1] = torch.cat([frames[-1], run(engine, session, [[4, 4, 4]])], 1)
+    torch.testing.assert_close(frames[1], frames[0], atol=1e-4, rtol=1e-3)
+
+
 def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
     engine = engine_of("K4N1c1s1", replace(CONFIG, reference_time=0.9))
     first = run(engine, begin(engine), [[1, 2, 3]] * 3)

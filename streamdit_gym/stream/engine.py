@@ -6,7 +6,9 @@ Knows nothing of: pixels, actions, rewards.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -27,6 +29,7 @@ from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
+Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 
 
 class Engine:
@@ -41,6 +44,8 @@ class Engine:
             given to every frame still in the buffer (the paper's).
         cached: keep keys and values of references. None: whenever the model can.
         autocast: run the model in bfloat16.
+        compile: compile what a tick evaluates (with CUDA graphs on a GPU). `start` then takes a minute the first time, and again
+            for another number of streams; ticks are as fast as ever after that.
 
     Raises:
         PartitionError: if the partition or the cache does not fit the model.
@@ -49,6 +54,7 @@ class Engine:
     def __init__(
         self, model: StreamDiT, table: PromptTable, partition: Partition, *, idle: int = 0,
         prompt_scope: Literal["chunk", "buffer"] = "chunk", cached: bool | None = None, autocast: bool = False,
+        compile: bool = False,
     ) -> None:  # fmt: skip
         config = model.config
         if not 1 <= partition.references <= config.references:
@@ -67,6 +73,9 @@ class Engine:
         self.cached = can if cached is None else cached
         self.device = next(model.parameters()).device
         self._prepared: PreparedPrompts | None = None
+        self._compile, self._warm = compile, 0
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        self._evaluate: Evaluate = torch.compile(model.forward, mode=mode) if compile else model
 
     @torch.no_grad()
     def start(self, latents: Latents, prompts: Int[Tensor, "b f"], generators: list[torch.Generator]) -> Session:
@@ -103,7 +112,12 @@ class Engine:
         idle = torch.full((b, self.partition.chunk_frames), self.idle, device=self.device)
         for _ in range(self.partition.chunks - 1):  # ramp: after pass p the oldest of p chunks stands at p / N
             session.buffer = session.buffer.push(session.noise(self.partition.chunk_frames), idle)
-            self._micro_steps(session, extend_cache=False)
+            self._micro_steps(session, self.model)
+        if self._compile and self._warm < b:  # fewer are rows begun anew: no stream of ticks
+            self._warm = b
+            rehearsal = replace(session, generators=[torch.Generator() for _ in range(b)])
+            for _ in range(3):  # compile, record, replay
+                self.tick(rehearsal, idle[:, 0])
         return session
 
     @torch.no_grad()
@@ -122,33 +136,32 @@ class Engine:
             session.buffer = MovingBuffer(
                 partition=self.partition, latents=buffer.latents, prompts=born[:, :1].expand(-1, buffer.latents.shape[1]).contiguous()
             )
-        self._micro_steps(session, extend_cache=True)
+        session.cache = self._micro_steps(session, self._evaluate)
         clean, prompts_of, session.buffer = session.buffer.pop()
         kept = self._as_reference(clean, session) if self.model.config.reference_time < 1 else clean
         session.references = torch.cat([session.references[:, c:], kept], 1)
         session.reference_prompts = torch.cat([session.reference_prompts[:, c:], prompts_of], 1)
         return clean
 
-    def _micro_steps(self, session: Session, extend_cache: bool) -> None:
-        """Take the s micro steps of a move, all chunks in lock-step, and bring the cache up to date."""
+    def _micro_steps(self, session: Session, evaluate: Evaluate) -> KeyValueCache | None:
+        """Take the s micro steps of a move, all chunks in lock-step, and return the cache brought up to date."""
         partition, cache = self.partition, session.cache
         behind = partition.frames - session.buffer.latents.shape[1]  # chunks not there yet, while ramping up
         for k in range(partition.micro_steps):
             # while ramping up, the chunks there are the noisiest ones
             times = sampling_times(partition, k)[behind:].to(self.device).expand(len(session), -1)
             if cache is None:
-                found = self._velocity(session, times)
+                found = self._velocity(session, times, evaluate)
             else:
                 fresh = partition.chunk_frames if k == 0 else 0
-                found, new = self._cached_velocity(session, cache, times, fresh)
+                found, new = self._cached_velocity(session, cache, times, fresh, evaluate)
                 if fresh:
                     cache = cache.join(new.cut(0, fresh))
             stepped = euler_step(session.buffer.latents, found, 1 / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped)
-        if extend_cache and cache is not None:
-            session.cache = cache.cut(cache.frames - (partition.references - 1))
+        return None if cache is None else cache.cut(cache.frames - (partition.references - 1))
 
-    def _velocity(self, session: Session, times: Tensor) -> Latents:
+    def _velocity(self, session: Session, times: Tensor, evaluate: Evaluate) -> Latents:
         """Evaluate the model on references and buffer together."""
         k, buffer = self.partition.references, session.buffer
         references = session.references[:, -k:]
@@ -158,10 +171,12 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, -k:], buffer.prompts], 1)
         with self._precision():
-            found, _ = self.model(view, self.table.conditioning(index), prepared=self._prompts())
+            found, _ = evaluate(view, self.table.conditioning(index), None, 0.0, self._prompts())
         return found.float()
 
-    def _cached_velocity(self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int) -> tuple[Latents, KeyValueCache]:
+    def _cached_velocity(
+        self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int, evaluate: Evaluate
+    ) -> tuple[Latents, KeyValueCache]:
         """Evaluate the model on the newest references and the buffer, behind the cache."""
         buffer, last = session.buffer, session.references.shape[1] - fresh
         newest, before = session.references[:, last:], session.references[:, last - 1 : last]
@@ -171,7 +186,7 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
         with self._precision():
-            found, new = self.model(view, self.table.conditioning(index), cache, prepared=self._prompts())
+            found, new = evaluate(view, self.table.conditioning(index), cache, 0.0, self._prompts())
         return found.float(), new
 
     def _prefill(self, session: Session) -> KeyValueCache:
@@ -201,7 +216,12 @@ class Engine:
             table = self.table
             fresh = Conditioning(tokens=table.tokens[known:], mask=table.mask[known:], pooled=table.pooled[known:], index=index)
             made = self.model.prepare(fresh)
-            self._prepared = made if self._prepared is None else self._prepared.join(made)
+            made = made if self._prepared is None else self._prepared.join(made)
+            if self._compile:  # more prompts, and longer ones, are no reason to compile again
+                for tensor, axes in ((made.pooled, (0,)), (made.mask, (0, 1)), (made.keys, (1, 3)), (made.values, (1, 3))):
+                    for axis in axes:
+                        torch._dynamo.maybe_mark_dynamic(tensor, axis)
+            self._prepared = made
         assert self._prepared is not None
         return self._prepared
 
