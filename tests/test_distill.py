@@ -56,7 +56,7 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> Non
         references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
         generators=[torch.Generator() for _ in range(6)],
     )  # fmt: skip
-    engine._micro_steps(session, extend_cache=False)
+    engine._micro_steps(session, engine.model)
     torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)
 
 

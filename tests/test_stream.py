@@ -145,6 +145,16 @@ def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig)
         engine_of("K4N2c1s1", config, cached=True)
 
 
+@pytest.mark.parametrize("cut", CUTS)
+def test_matrices_in_bfloat16_give_what_autocast_gives_bit_for_bit(cut: str) -> None:
+    engines = [engine_of(cut, autocast=True) for _ in range(2)]
+    engines[1].model = engines[1]._evaluate = engine_of(cut).model  # type: ignore[assignment]
+    assert {p.dtype for p in engines[0].model.parameters()} == {torch.float32, torch.bfloat16}
+    assert {p.dtype for p in engines[1].model.parameters()} == {torch.float32}
+    frames = [run(engine, begin(engine), [[0, 1, 2], [3, 4, 5]]) for engine in engines]
+    assert torch.equal(*frames)
+
+
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 @pytest.mark.parametrize("cut", ["K4N1c1s1", "K2N2c1s2"])
 def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_ticks(cut: str) -> None:

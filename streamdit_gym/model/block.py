@@ -70,11 +70,15 @@ class Block(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "b f n d"], condition: Float[Tensor, "b f d"], prompt: tuple[Tensor, Tensor, Tensor],
-        rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None,
-    ) -> tuple[Float[Tensor, "b f n d"], Pair]:  # fmt: skip
-        """Return the tokens after the block and its keys and values; `prompt` is (keys, values, bias) of every frame."""
+        rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None, context: int = 0,
+    ) -> tuple[Float[Tensor, "b k n d"], Pair]:  # fmt: skip
+        """Return the tokens after the block, of the frames behind the context, and the keys and values of all frames.
+
+        `prompt` is (keys, values, bias) of every frame behind the context.
+        """
         shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
-        y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, cached_rotations)
+        y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, cached_rotations, context)
+        x, gate, shift2, scale2, gate2 = (part[:, context:] for part in (x, gate, shift2, scale2, gate2))
         x = torch.addcmul(x, gate, y)
         x = x + self.cross(self.cross_norm(x), *prompt)
         x = torch.addcmul(x, gate2, self.narrow(self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu().square()))

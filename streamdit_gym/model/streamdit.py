@@ -150,15 +150,18 @@ class StreamDiT(nn.Module):
         if cache is not None and cache.frames:
             earlier = view.positions[0] - torch.arange(cache.frames, 0, -1, device=view.positions.device)
             cached_rotations = rotation(earlier, config.width // config.heads)
-        bias = torch.zeros_like(table.mask, dtype=x.dtype).masked_fill(~table.mask, float("-inf"))[index.flatten()][:, None, None]
+        bias = torch.zeros_like(table.mask, dtype=x.dtype).masked_fill(~table.mask, float("-inf"))[:, None, None]
         pairs = []
         for layer, block in enumerate(self.blocks):
             cached = cache.layer(layer) if cached_rotations is not None and cache is not None else None
-            prompt = (table.keys[layer][index.flatten()], table.values[layer][index.flatten()], bias)
-            x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations)
+            # the last block is the last to look at the context: what follows is for the frames to predict alone
+            context = min(view.context, view.latents.shape[1] - 1) if layer == config.depth - 1 else 0
+            row = index[:, context:].flatten()
+            prompt = (table.keys[layer][row], table.values[layer][row], bias[row])
+            x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations, context)
             pairs.append(torch.stack(pair, dim=2))
-        # the context has been looked at: what follows is for the frames to predict alone
-        x, condition, own, before, before_times = (part[:, view.context :] for part in (x, condition, own, before, view.before_times))
+        x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for
+        condition, own, before, before_times = (part[:, view.context :] for part in (condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
         x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
         drawn = unpatchify(self.final(x), config.patch, config.rows)

@@ -97,8 +97,9 @@ class WindowAttention(nn.Module):
         return self.window == (0, self.rows, self.rows)
 
     def forward(
-        self, x: Float[Tensor, "b f n d"], rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None
-    ) -> tuple[Float[Tensor, "b f n d"], Pair]:
+        self, x: Float[Tensor, "b f n d"], rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None,
+        context: int = 0,
+    ) -> tuple[Float[Tensor, "b g n d"], Pair]:  # fmt: skip
         """Attend.
 
         Args:
@@ -107,9 +108,10 @@ class WindowAttention(nn.Module):
             mask: (f, cached + f) frame mask, or None.
             cached: keys and values of earlier frames.
             cached_rotations: their rotary cosine and sine.
+            context: how many of the first frames are only looked at.
 
         Returns:
-            The tokens, and this call's keys and values before rotation.
+            The tokens of the frames behind the context, and the keys and values of all frames before rotation.
         """
         q, k, v = rearrange(self.qkv(x), "b f n (three g d) -> three b f n g d", three=3, g=self.heads).unbind(0)
         turned_q, turned_k = rotate(q, *rotations), rotate(k, *rotations)
@@ -118,9 +120,9 @@ class WindowAttention(nn.Module):
             if cached is not None and cached_rotations is not None:
                 keys = torch.cat([rotate(cached[0].to(v.dtype), *cached_rotations), keys], 1)
                 values = torch.cat([cached[1].to(v.dtype), values], 1)
-            y = self._whole(turned_q, keys, values, mask)
+            y = self._whole(turned_q[:, context:], keys, values, None if mask is None else mask[context:])
         else:
-            y = self._windows(turned_q, turned_k, v, mask)
+            y = self._windows(turned_q, turned_k, v, mask)[:, context:]
         return self.out(y), (k, v)
 
     def _whole(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ Knows nothing of: pixels, actions, rewards.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
@@ -30,6 +31,15 @@ from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
+
+
+def with_bfloat16_matrices(model: StreamDiT) -> StreamDiT:
+    """Return a copy with the matrices already as autocast would make them, anew in every tick."""
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+    return made
 
 
 class Engine:
@@ -68,6 +78,7 @@ class Engine:
                 "this model and partition cannot keep a cache", given=f"{partition}, causal={config.causal}, window={config.window}",
                 allowed=f"causal, one window, K={config.references}", remedy="use cached=False",
             )  # fmt: skip
+        model = with_bfloat16_matrices(model) if autocast else model
         self.model, self.table, self.partition, self.idle = model, table, partition, idle
         self.prompt_scope, self.autocast = prompt_scope, autocast
         self.cached = can if cached is None else cached
