@@ -9,10 +9,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from stable_baselines3 import PPO
 
+from streamdit_gym.agents.planner import Planner, Planning, planner_player
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
 from streamdit_gym.agents.scores import Score, play, random_player
+from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import UnknownNameError
 
 
@@ -35,7 +38,21 @@ def scores_of(agent: PPO | None, env: str, episodes: int, seed: int, num_envs: i
     return score
 
 
-def match(env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_envs: int, world: str | None = None) -> dict[str, Any]:
+def planner_scores(
+    env: str, episodes: int, seed: int, num_envs: int = 4, planning: Planning | None = None, world: str | None = None
+) -> Score:
+    """Let a planner play: it looks into the generated world, whatever makes the frames."""
+    own = gymnasium.spec(env).kwargs
+    planner = Planner(shared_world(world or own["world"], "cpu"), own["task"], planning, seed=seed)
+    venv = make_venv(env, min(num_envs, episodes), world=world, eyes=False)
+    score = play(venv, planner_player(planner), episodes, seed)
+    venv.close()
+    return score
+
+
+def match(
+    env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_envs: int, planned: int = 0, world: str | None = None
+) -> dict[str, Any]:
     """Train one agent per seed, play them and a random player everywhere, print a table and write ``scores.json``.
 
     Args:
@@ -45,6 +62,7 @@ def match(env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_
         seeds: number of agents.
         episodes: per score.
         num_envs: environments in one batch.
+        planned: episodes that a planner plays in each place; 0 for none.
         world: world other than the id's own.
 
     Raises:
@@ -57,6 +75,8 @@ def match(env: str, folder: Path, *, steps: int, seeds: int, episodes: int, num_
     rows: list[tuple[str, str, Score]] = []
     for place, name in places(env).items():
         rows.append(("random", place, scores_of(None, name, episodes, 1000, num_envs, world=world)))
+    for place, name in places(env).items() if planned else ():
+        rows.append(("planner", place, planner_scores(name, planned, 1000, world=world)))
     for seed in range(seeds):
         home = folder / f"seed-{seed}"
         if steps:

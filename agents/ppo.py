@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 from stable_baselines3.common.vec_env.vec_monitor import VecMonitor
 from tqdm import tqdm
 
@@ -57,21 +58,22 @@ class AgentTraining:
     width: int = 64
 
 
-def make_venv(env: str, num_envs: int, *, world: str | None = None, **settings: Any) -> WorldEyes:
+def make_venv(env: str, num_envs: int, *, world: str | None = None, eyes: bool = True, **settings: Any) -> VecEnv:
     """Return environments as an agent sees them: adapter, episode statistics, the world's eyes.
 
     Args:
         env: id, generated or real.
         num_envs: number of environments.
         world: a bundle other than the id's own; for a real id only the eyes are taken from it.
+        eyes: whether to look through the world's eyes; without them observations are frames.
         **settings: of the environment.
     """
     streamdit_gym.register()
     own = gymnasium.spec(env).kwargs
     if world is not None and not own.get("real"):
         settings["world"] = world
-    batch = gymnasium.make_vec(env, num_envs=num_envs, **settings)
-    return WorldEyes(VecMonitor(SB3VecEnv(batch)), shared_world(world or own["world"], settings.get("device", "cpu")))
+    venv = VecMonitor(SB3VecEnv(gymnasium.make_vec(env, num_envs=num_envs, **settings)))
+    return venv if not eyes else WorldEyes(venv, shared_world(world or own["world"], settings.get("device", "cpu")))
 
 
 class Curve(BaseCallback):
@@ -148,7 +150,7 @@ def load_agent(folder: Path) -> PPO:
 def player_of(agent: PPO, *, deterministic: bool = False) -> Player:
     """Return a player that follows an agent's policy."""
 
-    def act(observation: Any) -> np.ndarray:
+    def act(observation: Any, _starts: np.ndarray) -> np.ndarray:
         return agent.predict(observation, deterministic=deterministic)[0]
 
     return act

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-Player = Callable[[Any], np.ndarray]
+Player = Callable[[Any, np.ndarray], np.ndarray]  # observations, and which environments begin an episode with them, to actions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
 
     Args:
         venv: environments that reset themselves.
-        player: maps observations to actions.
+        player: maps observations, and which of them begin an episode, to actions.
         episodes: least number of episodes.
         seed: of the environments.
     """
@@ -60,8 +60,10 @@ def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
     successes: list[list[bool]] = [[] for _ in range(venv.num_envs)]
     lengths: list[list[int]] = [[] for _ in range(venv.num_envs)]
     running, steps = np.zeros(venv.num_envs), np.zeros(venv.num_envs, dtype=int)
+    starts = np.ones(venv.num_envs, dtype=bool)
     while min(len(done) for done in returns) < each:
-        observation, rewards, dones, infos = venv.step(player(observation))
+        observation, rewards, dones, infos = venv.step(player(observation, starts))
+        starts = dones
         running, steps = running + rewards, steps + 1
         for row in np.flatnonzero(dones):
             if len(returns[row]) < each:
@@ -76,4 +78,4 @@ def random_player(venv: VecEnv, seed: int) -> Player:
     """Return a player that draws every action uniformly from the action space."""
     rng = np.random.default_rng(seed)
     count = int(venv.action_space.n)  # type: ignore[attr-defined]
-    return lambda _observation: rng.integers(count, size=venv.num_envs)
+    return lambda _observation, _starts: rng.integers(count, size=venv.num_envs)

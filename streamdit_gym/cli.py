@@ -142,11 +142,13 @@ class Agent:
     steps: int = 30_000
     """environment steps of training; 0 plays the agent already in the folder"""
     seeds: int = 1
-    """training seeds"""
+    """training seeds; 0 trains nobody"""
     episodes: int = 64
     """episodes per score"""
     num_envs: int = 16
     """environments in one batch"""
+    planned: int = 0
+    """episodes that a planner, which needs no training, plays as well; minutes each on a CPU"""
     out: Path = Path("runs/agent")
     """folder of the agents"""
     world: str | None = None
@@ -358,6 +360,7 @@ def run_agent(command: Agent) -> None:
         seeds=command.seeds,
         episodes=command.episodes,
         num_envs=command.num_envs,
+        planned=command.planned,
         world=command.world,
     )
 
