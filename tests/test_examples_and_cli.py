@@ -36,6 +36,10 @@ def test_the_example_that_steps_16_worlds() -> None:
     assert "(16, 64, 64, 3) uint8" in run("examples/step_many_worlds.py", "--steps", "3").stdout
 
 
+def test_the_example_in_plain_pytorch() -> None:
+    assert "512 steps, return of the last" in run("examples/torch_ppo.py", "--steps", "512").stdout
+
+
 def test_the_example_that_trains(tmp_path: Path) -> None:
     out = run("examples/train_ppo.py", "--steps", "64", "--episodes", "2", "--out", str(tmp_path)).stdout
     assert out.count("return") == 0

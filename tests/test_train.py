@@ -196,13 +196,19 @@ def test_moving_latents_weigh_more() -> None:
     assert weight.sum() == 63 + 4
 
 
-def test_the_loss_is_a_square_root_and_a_square() -> None:
-    trainer = trainer_of(replace(FAST, square=2.0, huber=0.05, moving=0.0))
-    target, view, prompts, noise = torch.zeros(1, 1, 8, 8, 8), None, None, torch.zeros(1, 1, 8, 8, 8)
-    trainer._velocity = lambda *_: torch.full_like(target, 3.0)  # type: ignore[method-assign]
-    trainer._bounded = lambda *_: torch.zeros_like(target)  # type: ignore[method-assign]
-    loss, _ = trainer._loss(view, prompts, target, noise, target)  # type: ignore[arg-type]
-    assert loss.item() == pytest.approx((9 + 0.05**2) ** 0.5 - 0.05 + 2 * 9)
+def test_the_loss_prefers_one_of_two_places_to_their_mean() -> None:
+    trainer = trainer_of(replace(FAST, square=0.02, kernel=0.3, moving=0.0))
+    target, noise = torch.ones(2, 1, 8, 8, 8), torch.zeros(2, 1, 8, 8, 8)
+    target[1] = -1
+    trainer._bounded = lambda _view, target, _noise: target  # type: ignore[method-assign]
+
+    def loss(place: float) -> float:
+        trainer._velocity = lambda *_: torch.full_like(target, place)  # type: ignore[method-assign]
+        return trainer._loss(None, None, target, noise, target)[0].item()  # type: ignore[arg-type]
+
+    assert loss(0.0) == pytest.approx(0.09 * np.log1p(1 / 0.09) + 0.02)
+    assert loss(1.0) == pytest.approx((0.09 * np.log1p(4 / 0.09) + 0.02 * 4) / 2)
+    assert loss(1.0) < loss(0.5) < loss(0.0)
 
 
 def test_muon_is_torchs_muon_on_all_matrices_of_a_shape_at_once() -> None:

@@ -65,8 +65,8 @@ class StreamDiTTraining:
         cooldown: last part of the training, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
-        huber: root mean squared error of a latent (over its channels) from which the robust part of the loss is linear.
-        square: weight of the squared part of the loss.
+        kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
+        square: weight of the squared error in the loss.
         compile: whether to compile the model.
     """
 
@@ -90,8 +90,8 @@ class StreamDiTTraining:
     cooldown: float = 0.6
     decay: float = 0.999
     velocity_floor: float = 0.3
-    huber: float = 0.05
-    square: float = 1.0
+    kernel: float = 0.3
+    square: float = 0.02
     compile: bool = False
 
 
@@ -247,9 +247,10 @@ class StreamDiTTrainer:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
-        # the square keeps small moving things from vanishing where their places are guesses; the square root prefers one
-        # sharp place to the mean of several
-        robust = (error + self.config.huber**2).sqrt() - self.config.huber + self.config.square * error
+        # the mean of several places is no place: a loss that forgives large errors looks for the likeliest one instead. A little of the
+        # squared error keeps small moving things from vanishing where their places are guesses
+        scale = self.config.kernel**2
+        robust = scale * torch.log1p(error / scale) + self.config.square * error
         weight = self._weight(target, before)
         if trusted is not None:
             weight = weight * trusted[:, :, None, None, None]

@@ -1,0 +1,95 @@
+"""PPO in plain PyTorch: frames, rewards and endings stay tensors, and nothing leaves the device that the world runs on.
+
+Usage: python examples/torch_ppo.py [--steps 20000] [--device cuda]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+import streamdit_gym
+
+
+class ActorCritic(nn.Module):
+    """A small network that looks at two frames, the newest and the one before it."""
+
+    def __init__(self, actions: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(6, 32, 8, stride=4), nn.ReLU(), nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(), nn.Flatten(),
+            nn.Linear(64 * 6 * 6, 256), nn.ReLU(),
+        )  # fmt: skip
+        self.policy, self.value = nn.Linear(256, actions), nn.Linear(256, 1)
+
+    def forward(self, frames: Tensor) -> tuple[Categorical, Tensor]:
+        seen = self.body(frames.float() / 255)
+        return Categorical(logits=self.policy(seen)), self.value(seen)[:, 0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=20_000, help="environment steps in all")
+    parser.add_argument("--envs", type=int, default=16, help="environments in one batch")
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    rollout, epochs, batch, gamma, trace, clip = 32, 4, 128, 0.97, 0.95, 0.2
+    streamdit_gym.register()
+    envs = gymnasium.make_vec("StreamDiT/PushT-Reach-v0", num_envs=given.envs, output="torch", device=given.device)
+    torch.manual_seed(0)
+    agent = ActorCritic(int(envs.single_action_space.n)).to(given.device)
+    optimizer = torch.optim.Adam(agent.parameters(), 5e-4, eps=1e-5)
+
+    def see(frames: Tensor, before: Tensor) -> Tensor:
+        return torch.cat([frames, before], -1).permute(0, 3, 1, 2)
+
+    frames, _ = envs.reset(seed=0)
+    seen = see(frames, frames)
+    running, finished = torch.zeros(given.envs, device=given.device), []
+    for update in range(max(1, given.steps // (rollout * given.envs))):
+        kept: list[tuple[Tensor, ...]] = []
+        for _ in range(rollout):
+            with torch.no_grad():
+                policy, value = agent(seen)
+            action = policy.sample()
+            new, reward, terminated, truncated, _ = envs.step(action)
+            ended = terminated | truncated
+            kept.append((seen, action, policy.log_prob(action), value, reward.float(), ended.float()))
+            running += reward
+            finished += running[ended].tolist()
+            running[ended] = 0
+            seen = see(new, torch.where(ended[:, None, None, None], new, frames))
+            frames = new
+        observations, actions, chances, values, rewards, ends = (torch.stack(part) for part in zip(*kept, strict=True))
+        with torch.no_grad():
+            following = agent(seen)[1]
+        advantages, later = torch.zeros_like(rewards), torch.zeros_like(following)
+        for step in reversed(range(rollout)):  # an episode cut by the horizon counts as ended: simple, and mild at gamma 0.97
+            goes_on = 1 - ends[step]
+            later = rewards[step] + gamma * following * goes_on - values[step] + gamma * trace * goes_on * later
+            advantages[step], following = later, values[step]
+        data = [part.flatten(0, 1) for part in (observations, actions, chances, advantages, advantages + values)]
+        for _ in range(epochs):
+            for rows in torch.randperm(len(data[0]), device=given.device).split(batch):
+                observation, action, chance, advantage, target = (part[rows] for part in data)
+                policy, value = agent(observation)
+                ratio = (policy.log_prob(action) - chance).exp()
+                advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+                gain = torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
+                loss = -gain + 0.5 * (value - target).square().mean() - 0.01 * policy.entropy().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
+                optimizer.step()
+        recent = finished[-100:]
+        mean = sum(recent) / max(1, len(recent))
+        print(f"{(update + 1) * rollout * given.envs:7d} steps, return of the last {len(recent)} episodes {mean:.2f}")
+    envs.close()
+
+
+if __name__ == "__main__":
+    main()
