@@ -14,9 +14,35 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from jaxtyping import Float, UInt8
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn, VecEnvWrapper
+from torch import Tensor, nn
 
 from streamdit_gym.world import World
+
+
+class LatentFeatures(BaseFeaturesExtractor):
+    """A small network on latents, for environments with ``observation="latent"``.
+
+    Use it as ``policy_kwargs={"features_extractor_class": LatentFeatures}`` of an ``MlpPolicy``.
+
+    Args:
+        observation_space: latents, (c, g, g).
+        features_dim: numbers handed on.
+    """
+
+    def __init__(self, observation_space: spaces.Box, features_dim: int = 128) -> None:
+        super().__init__(observation_space, features_dim)
+        channels, grid, _ = observation_space.shape
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.SiLU(), nn.Flatten(),
+            nn.Linear(64 * (-(-grid // 2)) ** 2, features_dim), nn.SiLU(),
+        )  # fmt: skip
+
+    def forward(self, observations: Float[Tensor, "n c g g"]) -> Float[Tensor, "n d"]:
+        """Return features."""
+        features: Tensor = self.body(observations)
+        return features
 
 
 class WorldEyes(VecEnvWrapper):

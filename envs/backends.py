@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session, make_generator
@@ -21,6 +22,8 @@ from streamdit_gym.vocabulary import Simulator, WorldSpec
 from streamdit_gym.world import World
 
 Frames = UInt8[Tensor, "n h w 3"]
+Latents = Float[Tensor, "n c g g"]
+Seen = Frames | Latents  # what agents observe
 Scores = Float[Tensor, "n m"]
 
 
@@ -32,11 +35,14 @@ class Backend(Protocol):
     device: torch.device
     takes_init: bool
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
-        """Start some rows anew and return their first frames and scores; `init` holds the caller's own frames."""
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
+        """Start some rows anew and return what is first seen of them, and scores; `init` holds the caller's own frames."""
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Move every row by one frame; `actions` is None when prompts are free text."""
+
+    def picture(self, seen: Seen) -> Frames:
+        """Return what was seen as frames."""
 
     def save(self) -> Any:
         """Return a copy of every row's state."""
@@ -59,14 +65,16 @@ class GeneratedBackend:
         autocast: run the transformer in bfloat16.
         common_noise: give every row the same noise at every reset, for paired comparisons.
         compile: compile the transformer; the first reset then takes a minute.
+        latent: hand out latents instead of frames, and decode none.
 
     Raises:
         PartitionError: if the partition does not fit.
     """
 
     def __init__(
-        self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool, compile: bool
-    ) -> None:
+        self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool, compile: bool,
+        latent: bool,
+    ) -> None:  # fmt: skip
         if partition.chunk_frames != 1:
             raise PartitionError(
                 "an environment makes one frame per action", given=str(partition), allowed="c = 1",
@@ -75,13 +83,13 @@ class GeneratedBackend:
         self.takes_init = True
         self.world, self.spec, self.device = world, world.spec, world.device
         self.latency_frames = partition.latency_frames
-        self._rows, self._common_noise, self._autocast = rows, common_noise, autocast
+        self._rows, self._common_noise, self._autocast, self._latent = rows, common_noise, autocast, latent
         idle = int(world.table.rows([world.spec.menu[0][0]])[0])
         scope: Any = prompt_scope
         self._engine = Engine(world.model, world.table, partition, idle=idle, prompt_scope=scope, autocast=autocast, compile=compile)
         self._session: Session | None = None
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows from the caller's frames (n f h w 3), or from real first frames of the bank."""
         if init is None:
             bank = self.world.starts.latents
@@ -98,7 +106,7 @@ class GeneratedBackend:
             self._session.write(rows, begun)
         return self._read(latents[:, -1:])
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Push every row's prompt and return the frames that became clean."""
         assert self._session is not None
         return self._read(self._engine.tick(self._session, self.world.table.rows(prompts)))
@@ -118,11 +126,20 @@ class GeneratedBackend:
         self._session = None
 
     @torch.no_grad()
-    def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Frames, Scores]:
+    def picture(self, seen: Seen) -> Frames:
+        """Decode latents; frames are frames."""
+        if not self._latent:
+            return seen
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-            frames = self.world.codec.decode(latents)
+            return self.world.codec.decode(seen[:, None])[:, 0]
+
+    @torch.no_grad()
+    def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
         _, scores = self.world.heads(latents)
-        return frames[:, 0], scores[:, 0]
+        if self._latent:
+            return latents[:, 0].float(), scores[:, 0]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            return self.world.codec.decode(latents)[:, 0], scores[:, 0]
 
 
 class RowByRow:
@@ -133,7 +150,11 @@ class RowByRow:
         self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
         self.takes_init = backends[0].takes_init
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+    def picture(self, seen: Seen) -> Frames:
+        """Return frames, as any row's backend would."""
+        return self.backends[0].picture(seen)
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows one after the other."""
         parts = [
             self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
@@ -141,7 +162,7 @@ class RowByRow:
         ]
         return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Step rows one after the other."""
         self.backends[0].world.table.rows(prompts)  # a prompt that cannot be embedded stops every row, not some
         parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
@@ -170,23 +191,31 @@ class SimulatorBackend:
         make: makes a simulator.
         rows: number of environments.
         starts: how episodes begin, with their share.
+        eyes: encodes the frames, so that latents are handed out; None: frames are.
     """
 
     latency_frames = 0
     takes_init = False
     device = torch.device("cpu")
 
-    def __init__(self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float]) -> None:
-        self.spec, self._starts = spec, starts
+    def __init__(
+        self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float], eyes: ConvCodec | None = None
+    ) -> None:
+        self.spec, self._starts, self._eyes = spec, starts, eyes
         self.simulators = [make() for _ in range(rows)]
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Frames, Scores]:
+    @torch.no_grad()
+    def picture(self, seen: Seen) -> Frames:
+        """Return what the eyes make of latents; frames are frames."""
+        return seen if self._eyes is None else self._eyes.decode(seen[:, None])[:, 0]
+
+    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows as the training data's episodes start."""
         names, shares = list(self._starts), list(self._starts.values())
         frames = [self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)]
         return self._gather(frames, [self.simulators[row] for row in rows])
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Frames, Scores]:
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Take every row's action."""
         if actions is None:
             raise ShapeError(
@@ -208,6 +237,9 @@ class SimulatorBackend:
         for simulator in self.simulators:
             simulator.close()
 
-    @staticmethod
-    def _gather(frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Frames, Scores]:
-        return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack([s.scores() for s in simulators]))
+    @torch.no_grad()
+    def _gather(self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Seen, Scores]:
+        seen = torch.from_numpy(np.stack(frames))
+        if self._eyes is not None:
+            seen = self._eyes.encode(seen[:, None])[:, 0].float()
+        return seen, torch.from_numpy(np.stack([s.scores() for s in simulators]))

@@ -37,6 +37,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         task: one of the world's tasks.
         horizon: steps until truncation; None: the task's own.
         max_episode_steps: the same, under Gymnasium's name.
+        observation: ``"frame"``, or ``"latent"`` for what the world itself works on, float32 (c, g, g): nothing is decoded, and the
+            twin's frames are encoded.
+        eyes: of a twin with latents, the world whose codec encodes its frames; None: the one it is the twin of.
         partition: ``"reactive"``, ``"pipelined"`` or a short form such as ``"K4N2c1s1"``.
         autoreset_mode: ``"SAME_STEP"``, ``"NEXT_STEP"`` or ``"DISABLED"``.
         actions: ``"menu"`` for `Discrete`, ``"text"`` for free text.
@@ -67,6 +70,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         task: str = "push",
         horizon: int | None = None,
         max_episode_steps: int | None = None,
+        observation: Literal["frame", "latent"] = "frame",
+        eyes: str | None = None,
         partition: str = "reactive",
         autoreset_mode: str | AutoresetMode = "SAME_STEP",
         actions: Literal["menu", "text"] = "menu",
@@ -83,6 +88,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         super().__init__()
         mode = autoreset_mode.name if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
         for kind, given, allowed in (
+            ("observation", observation, ("frame", "latent")),
             ("actions", actions, ("menu", "text")), ("prompt_scope", prompt_scope, ("chunk", "buffer")),
             ("output", output, ("numpy", "torch")), ("dtype", dtype, ("float32", "bfloat16")),
             ("render_mode", render_mode or "rgb_array", self.metadata["render_modes"]),
@@ -97,17 +103,21 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._backend: Backend
         cut = named_partition(partition)
-        self._kind = f"{world} real" if real else f"{world} {cut}"
+        latent = observation == "latent"
+        self._kind = f"{world} {'real' if real else cut} {observation}"
         if real:
             make, starts = simulator_of(world)
-            self._backend = SimulatorBackend(make.spec, make, num_envs, starts)
+            codec = shared_world(eyes or world, "cpu").codec if latent else None
+            self._backend = SimulatorBackend(make.spec, make, num_envs, starts, codec)
         else:
             loaded = shared_world(world, device)
+            codec = loaded.codec if latent else None
 
             def generated(rows: int) -> GeneratedBackend:
                 return GeneratedBackend(
-                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise, compile=compile
-                )
+                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise, compile=compile,
+                    latent=latent,
+                )  # fmt: skip
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
         spec = self._backend.spec
@@ -120,11 +130,12 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise ShapeError("no steps before truncation", given=self.horizon, allowed=">= 1", remedy="leave horizon out")
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
-        self._make_spaces(pending_actions)
+        self._observed = observation
+        self._make_spaces(pending_actions, None if codec is None else (codec.channels, codec.grid, codec.grid))
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
-        self._frames = torch.zeros(num_envs, spec.size, spec.size, 3, dtype=torch.uint8, device=self._backend.device)
+        self._seen = torch.from_numpy(np.zeros((num_envs, *self._seen_space.shape), self._seen_space.dtype)).to(self._backend.device)
         self._scores = torch.zeros(num_envs, len(spec.score_names), device=self._backend.device)
         self._prompts = np.array([""] * num_envs, dtype=object)
         self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
@@ -194,7 +205,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
 
         before = self._scores
-        self._frames, self._scores = self._backend.step(spoken, menu)
+        self._seen, self._scores = self._backend.step(spoken, menu)
         self._prompts = np.array(spoken, dtype=object)
         if self.latency_frames and menu is not None:
             self._pending = np.concatenate([self._pending[:, 1:], np.array(menu)[:, None]], axis=1)
@@ -228,7 +239,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self.render_mode == "human":
             self._show()
             return None
-        return tuple(self._frames.cpu().numpy().copy())
+        return tuple(self._backend.picture(self._seen).cpu().numpy().copy())
 
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
@@ -241,7 +252,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise NotReadyError("save_state before reset", remedy="call reset() first")
         return {
             "kind": self._kind, "num_envs": self.num_envs, "backend": self._backend.save(),
-            "steps": self._steps.copy(), "done": self._done.copy(), "frames": self._frames.clone(), "scores": self._scores.clone(),
+            "steps": self._steps.copy(), "done": self._done.copy(), "seen": self._seen.clone(), "scores": self._scores.clone(),
             "prompts": self._prompts.copy(), "pending": self._pending.copy(),
             "rngs": [rng.bit_generator.state for rng in self._rngs],
         }  # fmt: skip
@@ -261,7 +272,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
         self._backend.restore(state["backend"])
         self._steps, self._done, self._prompts = state["steps"].copy(), state["done"].copy(), state["prompts"].copy()
-        self._frames, self._scores, self._pending = state["frames"].clone(), state["scores"].clone(), state["pending"].copy()
+        self._seen, self._scores, self._pending = state["seen"].clone(), state["scores"].clone(), state["pending"].copy()
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         return self._observation()
@@ -272,10 +283,12 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self._window is not None:
             self._window.close()
 
-    def _make_spaces(self, pending: bool) -> None:
+    def _make_spaces(self, pending: bool, latent: tuple[int, int, int] | None) -> None:
         size = self.world_spec.size
-        frame = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.single_observation_space: Any = frame
+        self._seen_space = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        if latent is not None:
+            self._seen_space = spaces.Box(-np.inf, np.inf, latent, np.float32)
+        self.single_observation_space: Any = self._seen_space
         self._with_pending = pending
         if pending:
             if not self.latency_frames or self.actions == "text":
@@ -286,7 +299,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
                     remedy="drop it",
                 )
             count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
-            self.single_observation_space = spaces.Dict({"frame": frame, "pending": count})
+            self.single_observation_space = spaces.Dict({self._observed: self._seen_space, "pending": count})
         menu = spaces.Discrete(len(self.world_spec.menu))
         self.single_action_space = spaces.Text(200, charset=string.printable) if self.actions == "text" else menu
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -295,7 +308,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _begin(self, rows: np.ndarray, init: torch.Tensor | None) -> None:
         frames, scores = self._backend.reset([int(r) for r in rows], [self._rngs[r] for r in rows], init)
         index = torch.from_numpy(rows).to(frames.device)
-        self._frames = self._frames.index_copy(0, index, frames)
+        self._seen = self._seen.index_copy(0, index, frames)
         self._scores = self._scores.index_copy(0, index, scores.float())
         self._steps[rows], self._done[rows], self._pending[rows] = 0, False, 0
         self._prompts[rows] = self.world_spec.menu[0][0]
@@ -326,16 +339,16 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return info
 
     def _observation(self) -> Any:
-        frames = self._frames.clone() if self.output == "torch" else self._frames.cpu().numpy().copy()
+        seen = self._seen.clone() if self.output == "torch" else self._seen.cpu().numpy().copy()
         if not self._with_pending:
-            return frames
-        pending = torch.from_numpy(self._pending.copy()).to(frames.device) if self.output == "torch" else self._pending.copy()
-        return {"frame": frames, "pending": pending}
+            return seen
+        pending = torch.from_numpy(self._pending.copy()).to(seen.device) if self.output == "torch" else self._pending.copy()
+        return {self._observed: seen, "pending": pending}
 
     def _show(self) -> None:
         if self._window is None:
             self._window = Window(f"streamdit_gym {self.world_spec.name}")
-        self._window.show(tile(self._frames.cpu().numpy()), fps=self.world_spec.fps)
+        self._window.show(tile(self._backend.picture(self._seen).cpu().numpy()), fps=self.world_spec.fps)
 
     def _check_open(self) -> None:
         if self.closed:

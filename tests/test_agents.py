@@ -11,6 +11,7 @@ import pytest
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor
 
+from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
 from streamdit_gym.agents.match import match, places, twin_of
 from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
@@ -95,6 +96,15 @@ def test_other_autoreset_modes_are_refused() -> None:
 def test_sb3_algorithms_run_on_frames() -> None:
     PPO("CnnPolicy", VecMonitor(adapter(n=2)), n_steps=8, batch_size=8, n_epochs=1).learn(16)
     DQN("CnnPolicy", VecFrameStack(adapter(n=2), 2), learning_starts=4, buffer_size=50).learn(12)
+
+
+@pytest.mark.parametrize("env", [REACH, REAL])
+def test_sb3_learns_on_latents(env: str) -> None:
+    venv = VecMonitor(adapter(env, n=2, observation="latent"))
+    agent = PPO("MlpPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"features_extractor_class": LatentFeatures})
+    before = agent.policy.features_extractor.body[0].weight.clone()
+    agent.learn(16)
+    assert not (agent.policy.features_extractor.body[0].weight == before).all()
 
 
 @pytest.mark.parametrize("env", [REACH, REAL])
