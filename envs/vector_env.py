@@ -285,7 +285,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _make_spaces(self, pending: bool, latent: tuple[int, int, int] | None) -> None:
         size = self.world_spec.size
-        self._seen_space = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self._seen_space: spaces.Box[Any] = spaces.Box(0, 255, (size, size, 3), np.uint8)
         if latent is not None:
             self._seen_space = spaces.Box(-np.inf, np.inf, latent, np.float32)
         self.single_observation_space: Any = self._seen_space

@@ -138,7 +138,7 @@ def test_reset_by_mask_leaves_the_other_rows_alone(name: str) -> None:
         env.reset(seed=7)
         for a in plan[:3]:
             env.step(a)
-    before = masked.unwrapped._frames.clone()
+    before = masked.unwrapped._seen.clone()
     observation, info = masked.reset(options={"reset_mask": np.array([False, True, False])})
     assert (observation[[0, 2]] == before[[0, 2]].numpy()).all()
     assert info["_prompt"].tolist() == [False, True, False]
