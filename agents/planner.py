@@ -113,9 +113,8 @@ class Planner:
                 frames=np.repeat(frames[:, None], kept, 1), actions=np.zeros((n, kept), dtype=np.int64), plans=[[] for _ in range(n)]
             )
         seen = Seen(frames=np.concatenate([state.frames[:, 1:], frames[:, None]], 1), actions=state.actions.copy(), plans=list(state.plans))
-        for row in np.flatnonzero(fresh):
-            seen.frames[row], seen.plans[row] = frames[row], []
-            seen.actions[row].fill(0)
+        for row in map(int, np.flatnonzero(fresh)):
+            seen.frames[row], seen.actions[row], seen.plans[row] = frames[row], 0, []
         idle = [row for row in range(n) if not seen.plans[row]]
         if idle:
             for row, plan in zip(idle, self.plan(seen.frames[idle], seen.actions[idle]), strict=True):
