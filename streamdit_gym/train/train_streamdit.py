@@ -66,7 +66,8 @@ class StreamDiTTraining:
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
         kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
-        square: weight of the squared error in the loss.
+        square: weight of the squared error in the loss, in the end.
+        plain: first part of the training, in which one more squared error fades out: what is far off is found by it alone.
         compile: whether to compile the model.
     """
 
@@ -92,6 +93,7 @@ class StreamDiTTraining:
     velocity_floor: float = 0.3
     kernel: float = 0.3
     square: float = 0.02
+    plain: float = 0.5
     compile: bool = False
 
 
@@ -142,6 +144,7 @@ class StreamDiTTrainer:
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
         self.own: Rollouts | None = None
+        self.square = config.square
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -153,6 +156,7 @@ class StreamDiTTrainer:
             The loss.
         """
         prepare_step(self.optimizers, progress, self.config.cooldown)
+        self.square = self.config.square + max(0.0, 1 - progress / self.config.plain)
         draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
             if draw < share:
@@ -250,7 +254,7 @@ class StreamDiTTrainer:
         # the mean of several places is no place: a loss that forgives large errors looks for the likeliest one instead. A little of the
         # squared error keeps small moving things from vanishing where their places are guesses
         scale = self.config.kernel**2
-        robust = scale * torch.log1p(error / scale) + self.config.square * error
+        robust = scale * torch.log1p(error / scale) + self.square * error
         weight = self._weight(target, before)
         if trusted is not None:
             weight = weight * trusted[:, :, None, None, None]
