@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.stream.engine import Engine
@@ -59,22 +58,17 @@ class GeneratedBackend:
 
     Args:
         world: the world.
+        engine: moves its streams, one frame per action, so c = 1; holds no stream's state, so backends may share it.
         rows: number of environments.
-        partition: how the moving buffer is cut; one frame per action, so c = 1.
-        prompt_scope: see `Engine`.
-        autocast: run the transformer in bfloat16.
         common_noise: give every row the same noise at every reset, for paired comparisons.
-        compile: compile the transformer; the first reset then takes a minute.
         latent: hand out latents instead of frames, and decode none.
 
     Raises:
-        PartitionError: if the partition does not fit.
+        PartitionError: if the engine's partition does not fit.
     """
 
-    def __init__(
-        self, world: World, rows: int, partition: Partition, *, prompt_scope: str, autocast: bool, common_noise: bool, compile: bool,
-        latent: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, world: World, engine: Engine, rows: int, *, common_noise: bool, latent: bool) -> None:
+        partition = engine.partition
         if partition.chunk_frames != 1:
             raise PartitionError(
                 "an environment makes one frame per action", given=str(partition), allowed="c = 1",
@@ -83,10 +77,7 @@ class GeneratedBackend:
         self.takes_init = True
         self.world, self.spec, self.device = world, world.spec, world.device
         self.latency_frames = partition.latency_frames
-        self._rows, self._common_noise, self._autocast, self._latent = rows, common_noise, autocast, latent
-        idle = int(world.table.rows([world.spec.menu[0][0]])[0])
-        scope: Any = prompt_scope
-        self._engine = Engine(world.model, world.table, partition, idle=idle, prompt_scope=scope, autocast=autocast, compile=compile)
+        self._rows, self._engine, self._common_noise, self._latent = rows, engine, common_noise, latent
         self._session: Session | None = None
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
@@ -130,7 +121,7 @@ class GeneratedBackend:
         """Decode latents; frames are frames."""
         if not self._latent:
             return seen
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._engine.autocast):
             return self.world.codec.decode(seen[:, None])[:, 0]
 
     @torch.no_grad()
@@ -138,7 +129,7 @@ class GeneratedBackend:
         _, scores = self.world.heads(latents)
         if self._latent:
             return latents[:, 0].float(), scores[:, 0]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._engine.autocast):
             return self.world.codec.decode(latents)[:, 0], scores[:, 0]
 
 

@@ -23,6 +23,7 @@ from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
 from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.stream.engine import Engine
 
 MODES = {mode.name: mode for mode in AutoresetMode}
 
@@ -112,12 +113,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         else:
             loaded = shared_world(world, device)
             codec = loaded.codec if latent else None
+            idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
+            engine = Engine(
+                loaded.model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", compile=compile
+            )
 
             def generated(rows: int) -> GeneratedBackend:
-                return GeneratedBackend(
-                    loaded, rows, cut, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", common_noise=common_noise, compile=compile,
-                    latent=latent,
-                )  # fmt: skip
+                return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent)
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
         spec = self._backend.spec

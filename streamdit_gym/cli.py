@@ -248,12 +248,7 @@ def run_train(command: Train) -> None:
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
         streamdit=StreamDiTTraining(
-            steps=command.steps,
-            clips=command.clips,
-            micro_steps=command.micro_steps,
-            compile=command.compile,
-            matrix_rate=command.rate * StreamDiTTraining.matrix_rate,
-            other_rate=command.rate * StreamDiTTraining.other_rate,
+            steps=command.steps, clips=command.clips, micro_steps=command.micro_steps, compile=command.compile, rate=command.rate
         ),
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,
@@ -354,15 +349,9 @@ def run_agent(command: Agent) -> None:
     from streamdit_gym.agents.match import match
 
     match(
-        command.env,
-        command.out,
-        steps=command.steps,
-        seeds=command.seeds,
-        episodes=command.episodes,
-        num_envs=command.num_envs,
-        planned=command.planned,
-        world=command.world,
-    )
+        command.env, command.out, steps=command.steps, seeds=command.seeds, episodes=command.episodes, num_envs=command.num_envs,
+        planned=command.planned, world=command.world,
+    )  # fmt: skip
 
 
 def run_bench(command: Bench) -> None:

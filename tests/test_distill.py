@@ -123,6 +123,15 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True))
 
 
+def test_a_loss_that_is_not_finite_does_not_reach_the_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    distiller = distiller_of()
+    before = [p.clone() for p in distiller.student.parameters()]
+    whole = Distiller.move
+    monkeypatch.setattr(Distiller, "move", lambda self: whole(self) * float("nan"))
+    distiller.step(0.5)
+    assert all(torch.equal(a, b) for a, b in zip(before, distiller.student.parameters(), strict=True))
+
+
 def test_recipes_that_cannot_be() -> None:
     with pytest.raises(PartitionError, match="divide"):
         Distillation(partition=TWICE, teacher_steps=3)

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.multistep import Distillation, distill
-from streamdit_gym.errors import DatasetError
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import write_config
-from streamdit_gym.train.train_world import embed_phrases, held_out_shards
+from streamdit_gym.train.train_world import check_dataset, embed_phrases, held_out_shards
 from streamdit_gym.world import World
 
 
@@ -40,13 +39,10 @@ def distill_world(
         minutes: stop this call after so long; the world written then holds what was learned so far.
 
     Raises:
-        DatasetError: if the data set is of another world.
+        DatasetError: if the data set is of another world, or too small.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    if dataset.meta["world"] != world.spec.name:
-        raise DatasetError(
-            "the data set is of another world", given=dataset.meta["world"], allowed=world.spec.name, remedy="record it for this world"
-        )
+    check_dataset(dataset, world.spec)
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
     episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)
     train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])

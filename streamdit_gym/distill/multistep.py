@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
@@ -29,7 +29,7 @@ from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, optimizers, prepare_step
+from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, learn, optimizers, prepare_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +110,7 @@ class Distiller:
         self.teacher, self.student, self.episodes, self.config, self.device = teacher, student, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.generator = torch.Generator().manual_seed(0)
-        usual = StreamDiTTraining()
-        rates = StreamDiTTraining(matrix_rate=config.rate * usual.matrix_rate, other_rate=config.rate * usual.other_rate)
-        self.optimizers = optimizers(student, rates)
+        self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
         self.streams: Streams | None = None
 
     def step(self, progress: float) -> float:
@@ -125,12 +123,7 @@ class Distiller:
             The loss.
         """
         prepare_step(self.optimizers, progress, self.config.cooldown)
-        loss = self.move()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return loss.item()
+        return learn(self.student, self.optimizers, self.move())
 
     def move(self) -> Tensor:
         """Move every stream by one chunk and return the student's loss on the way."""

@@ -62,6 +62,7 @@ class StreamDiTTraining:
         prompt_hidden: largest share of a prompt's tokens that is hidden; the pooled embedding never is.
         matrix_rate: learning rate of Muon, for the blocks' matrices.
         other_rate: learning rate of AdamW, for everything else.
+        rate: factor on both.
         cooldown: last part of the training, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
         velocity_floor: smallest 1 - t to divide by in the loss.
@@ -88,6 +89,7 @@ class StreamDiTTraining:
     prompt_hidden: float = 1.0
     matrix_rate: float = 4e-3
     other_rate: float = 1.2e-3
+    rate: float = 1.0
     cooldown: float = 0.6
     decay: float = 0.999
     velocity_floor: float = 0.3
@@ -165,13 +167,7 @@ class StreamDiTTrainer:
             draw -= share
         else:
             loss = self.next_frame_loss(progress)
-        if not loss.isfinite():
-            return loss.item()  # a step that cannot be learned from must not reach the weights
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return loss.item()
+        return learn(self.model, self.optimizers, loss)
 
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
         """Loss of N = 1: every next frame of some clips, given clean, noisy or own references.
@@ -306,8 +302,8 @@ def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     made = [
-        Muon(matrices, lr=config.matrix_rate),
-        torch.optim.AdamW(others, lr=config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
+        Muon(matrices, lr=config.rate * config.matrix_rate),
+        torch.optim.AdamW(others, lr=config.rate * config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
     ]
     for optimizer in made:
         for group in optimizer.param_groups:
@@ -322,6 +318,16 @@ def prepare_step(chosen: list[torch.optim.Optimizer], progress: float, cooldown:
         optimizer.zero_grad(set_to_none=True)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+
+
+def learn(model: nn.Module, chosen: list[torch.optim.Optimizer], loss: Tensor) -> float:
+    """Go down the loss's gradient, clipped to 1, and return the loss; one that is not finite must not reach the weights."""
+    if loss.isfinite():
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in chosen:
+            optimizer.step()
+    return loss.item()
 
 
 def train_streamdit(

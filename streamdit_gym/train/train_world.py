@@ -88,14 +88,7 @@ def train_world(
         DatasetError: if the data set is of another world.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
-        raise DatasetError(
-            "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
-        )
-    if len(dataset) < 2:
-        raise DatasetError(
-            "too small a data set", given=f"{len(dataset)} shard", allowed="2 or more", remedy="record more; the last are held out"
-        )
+    check_dataset(dataset, spec)
     write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
@@ -166,6 +159,22 @@ def _codec(
         return None
     save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
     return codec
+
+
+def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
+    """Refuse a data set that a world cannot be trained on.
+
+    Raises:
+        DatasetError: if it is of another world, or too small to hold anything out.
+    """
+    if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
+        raise DatasetError(
+            "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
+        )
+    if len(dataset) < 2:
+        raise DatasetError(
+            "too small a data set", given=f"{len(dataset)} shard", allowed="2 or more", remedy="record more; the last are held out"
+        )
 
 
 def held_out_shards(dataset: Dataset) -> int:
