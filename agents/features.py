@@ -21,6 +21,18 @@ from torch import Tensor, nn
 from streamdit_gym.world import World
 
 
+@torch.no_grad()
+def encode(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 1 c g g"]:
+    """Return a world's latents of some frames."""
+    return world.codec.encode(torch.from_numpy(frames)[:, None].to(world.device))
+
+
+@torch.no_grad()
+def read(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n o"]:
+    """Return what a world's heads read off some frames: standardised state and scores."""
+    return world.heads.raw(encode(world, frames))[:, 0].float().clamp(-10, 10).cpu().numpy()
+
+
 class LatentFeatures(BaseFeaturesExtractor):
     """A small network on latents, for environments with ``observation="latent"``.
 
@@ -72,9 +84,6 @@ class WorldEyes(VecEnvWrapper):
         seen: Any = frames
         return self.look(seen), rewards, dones, infos
 
-    @torch.no_grad()
     def look(self, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n o"]:
         """Return what the heads read off some frames."""
-        latents = self.world.codec.encode(torch.from_numpy(frames)[:, None].to(self.world.device))
-        raw = self.world.heads.raw(latents)[:, 0].float().clamp(-10, 10)
-        return raw.cpu().numpy()
+        return read(self.world, frames)

@@ -13,8 +13,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn, VecEnvWrapper
 
 from streamdit_gym.errors import ShapeError
 
@@ -114,6 +115,30 @@ class SB3VecEnv(VecEnv):
                 continue
             info[key] = value[row].item() if isinstance(value[row], np.generic) else value[row]
         return info
+
+
+class ScoredActions(VecEnvWrapper):
+    """A menu for algorithms that act in numbers: every entry gets one in [-1, 1], and the largest is done.
+
+    Args:
+        venv: environments with a `Discrete` action space.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        assert isinstance(venv.action_space, spaces.Discrete)
+        super().__init__(venv, action_space=spaces.Box(-1.0, 1.0, (int(venv.action_space.n),), np.float32))
+
+    def reset(self) -> VecEnvObs:
+        """Reset all environments."""
+        return self.venv.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Do what has the largest number."""
+        self.venv.step_async(np.asarray(actions).argmax(-1))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step."""
+        return self.venv.step_wait()
 
 
 def _copied(observation: Any) -> Any:

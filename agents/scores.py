@@ -72,10 +72,3 @@ def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
                 lengths[row].append(int(steps[row]))
             running[row], steps[row] = 0.0, 0
     return Score(returns=np.concatenate(returns), successes=np.concatenate(successes), lengths=np.concatenate(lengths))
-
-
-def random_player(venv: VecEnv, seed: int) -> Player:
-    """Return a player that draws every action uniformly from the action space."""
-    rng = np.random.default_rng(seed)
-    count = int(venv.action_space.n)  # type: ignore[attr-defined]
-    return lambda _observation, _starts: rng.integers(count, size=venv.num_envs)

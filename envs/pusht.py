@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from streamdit_gym.errors import ActionError, MissingExtraError, UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
@@ -29,6 +29,7 @@ BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
 WALL_UNITS = 8.0  # the walls' inner faces, from the table's edge
 TOUCH_PX = 0.5
+GOAL_MIDDLE_PX = np.array([28.0, 36.0])  # middle of the T at its goal
 
 # stay, then the eight directions clockwise from up; (x, y) with y pointing down the picture
 MOVES: tuple[tuple[int, int], ...] = ((0, 0), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
@@ -374,3 +375,24 @@ def nearest_move(offset: Float[np.ndarray, " 2"]) -> int:
     units = np.array(MOVES[1:], dtype=float)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     return 1 + int(np.argmax(units @ offset))
+
+
+def script(states: Float[np.ndarray, "n 6"], task: str) -> Int[np.ndarray, " n"]:
+    """Return a scripted player's moves: straight at the T (``reach``), or round behind it and towards the goal (``push``).
+
+    Args:
+        states: as `PushTSimulator.state` gives them.
+        task: name of the task.
+    """
+    pusher, lever = states[:, :2], BLOCK_CENTRE_UNITS[1] / UNITS_PER_PX
+    middle = states[:, 2:4] + lever * np.stack([-states[:, 5], states[:, 4]], -1)
+    if task == "reach":
+        aim = middle
+    else:
+        way = GOAL_MIDDLE_PX - middle
+        way = way / (np.linalg.norm(way, axis=1, keepdims=True) + 1e-6)
+        side = np.stack([-way[:, 1], way[:, 0]], -1)
+        along, beside = ((pusher - middle) * way).sum(1, keepdims=True), ((pusher - middle) * side).sum(1, keepdims=True)
+        behind, round_it = middle - 14 * way, middle + np.where(beside > 0, 16, -16) * side - 6 * way
+        aim = np.where(along > -4, round_it, np.where(np.abs(beside) > 4, behind, GOAL_MIDDLE_PX))
+    return np.array([nearest_move(offset) for offset in (aim - pusher) * UNITS_PER_PX])

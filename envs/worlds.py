@@ -6,15 +6,19 @@ Takes: a name.  Gives: the shared World, or the twin's factory.  Knows nothing o
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects() and the simulator's class
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class
 TWINS = {"PushT": ("streamdit_gym.envs.pusht", "PushTSimulator")}
 
 
@@ -40,6 +44,17 @@ def twin_for_judge(world: str) -> Twin:
     make, starts = simulator_of(world)
     module = importlib.import_module(TWINS[world][0])
     return Twin(make=make, starts=starts, actor=module.ACTOR, body=module.BODY, unseen=module.UNSEEN_PHRASES, objects=module.objects)
+
+
+def script_of(world: str) -> Callable[[Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"]]:
+    """Return a world's scripted player: states and a task's name to actions.
+
+    Raises:
+        UnknownNameError: if the world has none.
+    """
+    simulator_of(world)
+    script: Callable[[np.ndarray, str], np.ndarray] = importlib.import_module(TWINS[world][0]).script
+    return script
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from streamdit_gym.agents.match import scores_of
-from streamdit_gym.agents.ppo import AgentTraining, train_agent
+from streamdit_gym.agents.training import AgentTraining, train_agent
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=12_000)
@@ -17,5 +17,5 @@ arguments = parser.parse_args()
 
 agent, curve = train_agent(AgentTraining(env="StreamDiT/PushT-Reach-v0", steps=arguments.steps), arguments.out)
 for env in ("StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"):
-    print(f"{env:32s} random {scores_of(None, env, arguments.episodes, seed=1000)}")
+    print(f"{env:32s} random {scores_of('random', env, arguments.episodes, seed=1000)}")
     print(f"{env:32s} PPO    {scores_of(agent, env, arguments.episodes, seed=1000)}")

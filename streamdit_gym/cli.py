@@ -1,6 +1,8 @@
-"""The command line: record, train, distill, evaluate, agent, bench, demo.
+"""The command line: record, train, distill, evaluate, bench, demo.
 
-Takes: arguments.  Gives: data sets, worlds, agents, scores on disk and on the screen.  Knows nothing of: how they are made.
+Agents have their own, agents/train.py and agents/evaluate.py.
+
+Takes: arguments.  Gives: data sets, worlds, scores on disk and on the screen.  Knows nothing of: how they are made.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.errors import StreamDiTError, exit_status, require
 
 World = Annotated[str, tyro.conf.Positional]
 
@@ -121,8 +123,11 @@ class Evaluate:
     """measure less: wider intervals, about ten minutes on 2 cores"""
     episodes: int | None = None
     """held-out episodes; default: 64, with --quick 24"""
-    policies: tuple[Path, ...] = ()
-    """folders of agents: how well does the world rank them, compared with the simulator?"""
+    policies: tuple[str, ...] = ()
+    """players: how well does the world rank them, compared with the simulator? random; scripted or scripted:0.3 (share of random moves);
+    an agent's folder, or a file in its checkpoints/"""
+    policy_env: str = "StreamDiT/PushT-Reach-v0"
+    """id that they play in"""
     html: Path | None = None
     """write the page here; default: runs/evaluate/WORLD.html"""
     json: Path | None = None
@@ -131,28 +136,6 @@ class Evaluate:
     """write the film strips here as well"""
     card: bool = False
     """write the scores into the bundle: its config.json and its model card"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agent:
-    """Train PPO in an environment, then play it and a random player in the world and in the twin."""
-
-    env: str = "StreamDiT/PushT-Reach-v0"
-    """id to train in"""
-    steps: int = 30_000
-    """environment steps of training; 0 plays the agent already in the folder"""
-    seeds: int = 1
-    """training seeds; 0 trains nobody"""
-    episodes: int = 64
-    """episodes per score"""
-    num_envs: int = 16
-    """environments in one batch"""
-    planned: int = 0
-    """episodes that a planner, which needs no training, plays as well; minutes each on a CPU"""
-    out: Path = Path("runs/agent")
-    """folder of the agents"""
-    world: str | None = None
-    """world other than the id's own: shipped name, folder or Hub id"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,27 +180,19 @@ class Demo:
     """shipped name, folder or Hub id"""
 
 
-Command = Record | Train | Distill | Evaluate | Agent | Bench | Demo
+Command = Record | Train | Distill | Evaluate | Bench | Demo
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
-    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Distill, Evaluate, Agent, Bench, Demo)}
+    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Distill, Evaluate, Bench, Demo)}
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
     again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
-    try:
-        RUN[type(command)](command)
-    except StreamDiTError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if isinstance(command, (Demo, Agent)):
-            print(f"\nstopped; what is learned is kept in {command.out}. Play it with: {again} --steps 0", file=sys.stderr)
-        else:
-            more = " --resume" if isinstance(command, (Train, Distill)) and not command.resume else ""
-            print(f"\nstopped; what is done is kept. Go on with: {again}{more}", file=sys.stderr)
-        return 130
-    return 0
+    if isinstance(command, (Train, Distill)) and not command.resume:
+        again += " --resume"
+    elif isinstance(command, Demo):
+        again += " --steps 0"  # play what is learned
+    return exit_status(lambda: RUN[type(command)](command), again)
 
 
 def run_record(command: Record) -> None:
@@ -301,9 +276,14 @@ def run_evaluate(command: Evaluate) -> None:
     config = QUICK if command.quick else JudgeConfig()
     config = config if command.episodes is None else replace(config, episodes=command.episodes)
     world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now
+    played = {}
+    if command.policies:
+        from streamdit_gym.agents.match import played as play_all
+
+        played = play_all(command.policies, command.policy_env, episodes=64, world=command.world)
     print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
     evidence = gather(world.spec, twin, config)
-    scores = judge(candidate, twin, evidence, config, _played(command.policies, command.world))
+    scores = judge(candidate, twin, evidence, config, played)
     device = _device()
     steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
     scores["speed"] = {"hardware": hardware(device), "steps": steps}
@@ -322,36 +302,6 @@ def run_evaluate(command: Evaluate) -> None:
         update_facts(folder, {**world.facts, "scores": report.plain(scores)})
         (folder / "README.md").write_text(card(world, scores))
         print(f"wrote {folder / 'README.md'}")
-
-
-def _played(folders: tuple[Path, ...], world: str) -> dict[str, tuple[float, float]]:
-    """Play agents, and a random player, in the world and in the twin; return their mean returns."""
-    if not folders:
-        return {}
-    from streamdit_gym.agents.match import scores_of, twin_of
-    from streamdit_gym.agents.ppo import load_agent
-
-    played = {}
-    for folder in folders:
-        agent = load_agent(folder)
-        env = json.loads((folder / "agent.json").read_text())["env"]
-        for name, player in (("random", None), ("/".join(folder.parts[-2:]), agent)):
-            if name not in played:
-                played[name] = (
-                    scores_of(player, env, 64, 1000, world=world).mean,
-                    scores_of(player, twin_of(env), 64, 1000, world=world).mean,
-                )
-    return played
-
-
-def run_agent(command: Agent) -> None:
-    """Train agents and print their scores."""
-    from streamdit_gym.agents.match import match
-
-    match(
-        command.env, command.out, steps=command.steps, seeds=command.seeds, episodes=command.episodes, num_envs=command.num_envs,
-        planned=command.planned, world=command.world,
-    )  # fmt: skip
 
 
 def run_bench(command: Bench) -> None:
@@ -375,7 +325,7 @@ def run_demo(command: Demo) -> None:
 
 
 RUN: dict[type, Any] = {
-    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Agent: run_agent, Bench: run_bench, Demo: run_demo,
+    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Bench: run_bench, Demo: run_demo,
 }  # fmt: skip
 
 

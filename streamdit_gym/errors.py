@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -83,3 +84,21 @@ def require(module: str, extra: str, why: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(module.split(".")[0], extra, why) from error
+
+
+def exit_status(run: Callable[[], None], again: str) -> int:
+    """Run a command and return its exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C.
+
+    Args:
+        run: the command.
+        again: the command line that goes on after Ctrl-C; empty: nothing is lost.
+    """
+    try:
+        run()
+    except StreamDiTError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped" + (f"; what is done is kept. Go on with: {again}" if again else ""), file=sys.stderr)
+        return 130
+    return 0

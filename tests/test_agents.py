@@ -8,17 +8,24 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecTransposeImage, VecVideoRecorder
 
+from streamdit_gym.agents.evaluate import main as evaluate_main
+from streamdit_gym.agents.evaluate import way_up
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
-from streamdit_gym.agents.match import match, places, twin_of
-from streamdit_gym.agents.ppo import AgentTraining, load_agent, make_venv, player_of, train_agent
-from streamdit_gym.agents.sb3_vec_env import SB3VecEnv
-from streamdit_gym.agents.scores import play, random_player
+from streamdit_gym.agents.match import agent_player, find_player, places, played, random_player, scores_of
+from streamdit_gym.agents.rollouts import film
+from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
+from streamdit_gym.agents.scores import Score, play
+from streamdit_gym.agents.train import main as train_main
+from streamdit_gym.agents.training import ALGORITHMS, AgentTraining, hyperparameters, load_agent, make_venv, train_agent, twin_of
+from streamdit_gym.agents.zoo import BatchedWorld
 from streamdit_gym.data.dataset import read_video
-from streamdit_gym.errors import BundleError, ShapeError, UnknownNameError
+from streamdit_gym.envs.registration import IDS
+from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError, UnknownNameError
 
 REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
 
@@ -134,24 +141,165 @@ def test_play_gives_every_row_the_same_number_of_episodes() -> None:
 @pytest.mark.slow
 def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
     """Can it learn? 6,000 steps lift the mean return well above the random player's."""
-    _, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
-    agent = load_agent(tmp_path)
+    learned, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
     venv = make_venv(REAL, 16)
-    trained, floor = play(venv, player_of(agent), 32, 7), play(venv, random_player(venv, 7), 32, 7)
+    trained, floor = play(venv, agent_player(load_agent(tmp_path)), 32, 7), play(venv, random_player(venv, 7), 32, 7)
     assert trained.mean - trained.interval > floor.mean + floor.interval
     assert points
-    assert json.loads((tmp_path / "agent.json").read_text())["trained_steps"] >= 6000
+    assert learned.agent.num_timesteps >= 6000
 
 
-def test_a_match_writes_its_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = match(REACH, tmp_path, steps=64, seeds=1, episodes=2, num_envs=2)
-    assert [row["player"] for row in result["scores"]] == ["random", "random", "PPO seed 0", "PPO seed 0"]
-    assert json.loads((tmp_path / "scores.json").read_text()) == result
-    assert "real simulator" in capsys.readouterr().out
-    with pytest.raises(UnknownNameError, match="did you mean"):
-        match("StreamDiT/PushT-Reach-v1", tmp_path, steps=0, seeds=1, episodes=2, num_envs=2)
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+@pytest.mark.parametrize("observation", ["state", "latent"])
+def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation: str) -> None:
+    less = {"batch_size": 8, **({"n_steps": 8} if algo == "ppo" else {"learning_starts": 8, "buffer_size": 200})}
+    config = {"env": REAL, "algo": algo, "observation": observation, "num_envs": 2, "check_every": 16, "overrides": less}
+    train_agent(AgentTraining(steps=32, **config), tmp_path, progress=False)  # type: ignore[arg-type]
+    first = json.loads((tmp_path / "curve.json").read_text())
+    learned, points = train_agent(AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True)  # type: ignore[arg-type]
+    assert learned.agent.num_timesteps == json.loads((tmp_path / "agent.json").read_text())["trained_steps"] >= 200
+    assert [list(point) for point in points[: len(first)]] == first
+    assert points[-1][0] > 32
+    assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.zip")) == 16
+    assert scores_of(load_agent(tmp_path), REAL, 2, 0, num_envs=2).returns.shape == (2,)
+    with pytest.raises(StreamDiTError, match="another seed"):
+        train_agent(AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True)  # type: ignore[arg-type]
+
+
+def test_training_stops_when_the_world_promises_more_than_the_twin_gives(tmp_path: Path) -> None:
+    config = AgentTraining(env=REAL, steps=2000, num_envs=2, check_every=100, overrides={"n_steps": 8, "batch_size": 8, "n_epochs": 1})
+    honest, _ = train_agent(config, tmp_path / "honest", progress=False, look=lambda _: (1.0, 0.2, 0.9, 0.2))
+    dreamer, _ = train_agent(config, tmp_path / "dreamer", progress=False, look=lambda _: (2.0, 0.2, 0.9, 0.2))
+    assert honest.agent.num_timesteps >= 2000
+    assert 300 <= dreamer.agent.num_timesteps < 400
+    assert "more than the twin" in json.loads((tmp_path / "dreamer" / "agent.json").read_text())["stopped"]
+    assert len(json.loads((tmp_path / "dreamer" / "gap.json").read_text())) == 3
+
+
+def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = "--num-envs 2 --episodes 2 --check-every 64 --check-episodes 2 --set n_steps=16 batch_size=16"
+    arguments = f"--steps 64 --seeds 1 --films 1 --out {tmp_path} {small}".split()
+    assert train_main(arguments) == 0
+    found = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert [(row["player"], row["place"]) for row in found] == [
+        (player, place) for player in ("random", "ppo seed 0") for place in ("generated world", "real simulator")
+    ]
+    folder = tmp_path / "seed-0"
+    assert {"agent.zip", "agent.json", "curve.json", "curve.png", "gap.json", "film.mp4", "checkpoints"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert {"step", "imagined", "real", "over", "beyond_chance"} == set(json.loads((folder / "gap.json").read_text())[0])
+    assert train_main(arguments) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert train_main([*arguments, "--resume"]) == 0, "done already: it plays"
+    checkpoint = next((folder / "checkpoints").iterdir())
+    assert evaluate_main(f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --num-envs 2 --out {tmp_path / 'again'}".split()) == 0
+    said = capsys.readouterr().out
+    assert "% of the way" in said
+    assert f"checkpoints/{checkpoint.name}" in said
+    assert (tmp_path / "again" / "scores.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", "StreamDiT/PushT-Rech-v0"], "did you mean 'StreamDiT/PushT-Reach-v0'"),
+        (["--set", "n_steps"], "NAME=VALUE"),
+        (["--world", "PushTT"], "did you mean 'PushT'"),
+    ],
+)
+def test_bad_arguments_of_the_trainer_get_one_clear_error(
+    tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_main([*arguments, "--out", str(tmp_path), "--steps", "16"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_bad_players_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'random'"):
+        find_player("randm")
+    with pytest.raises(UnknownNameError, match="share of random moves"):
+        find_player("scripted:2")
     with pytest.raises(BundleError, match="no agent here"):
-        load_agent(tmp_path / "nowhere")
+        find_player(str(tmp_path))
+
+
+def test_hyperparameters_know_every_environment() -> None:
+    for algo in ALGORITHMS:
+        for env in IDS:
+            assert hyperparameters(AgentTraining(env=env, algo=algo))["policy"] == "MlpPolicy"
+    assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
+    assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5
+    assert hyperparameters(AgentTraining())["learning_rate"](0.5) == pytest.approx(5e-4)
+
+
+def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
+    found = played(["scripted", "scripted:0.9"], REACH, episodes=16)
+    assert list(found) == ["scripted", "scripted:0.9"]
+    for place in range(2):
+        assert found["scripted"][place] > found["scripted:0.9"][place] + 0.3
+
+
+def test_the_script_pushes_the_t_towards_its_goal() -> None:
+    best, floor = (scores_of(player, "StreamDiT/PushT-Real-v0", 8, 3, num_envs=8) for player in ("scripted:0.1", "random"))
+    assert best.mean > floor.mean + 0.5
+
+
+def test_from_floor_to_ceiling() -> None:
+    def row(player: str, mean: float) -> tuple[str, str, Score]:
+        rng = np.random.default_rng(0)
+        returns = mean + rng.normal(0, 0.1, 100)
+        return player, "real simulator", Score(returns=returns, successes=returns > 0, lengths=np.ones(100))
+
+    rows = [row("random", 0.0), row("a", 1.5), row("b", 1.7), row("top", 2.0)]
+    middle, low, high = way_up(rows, {"a", "b"}, {"top"})
+    assert middle == pytest.approx(0.8, abs=0.02)
+    assert low < middle < high
+
+
+def test_the_zoo_gets_one_batch_for_all_its_environments() -> None:
+    venv = DummyVecEnv([lambda: gymnasium.make(REACH, horizon=3) for _ in range(3)])
+    batch = BatchedWorld(venv, scored=True)
+    assert batch.num_envs == 3
+    assert batch.observation_space.shape == (10,)
+    assert batch.action_space.shape == (9,)
+    batch.reset()
+    for step in range(3):
+        _, _, dones, infos = batch.step(np.eye(9)[[1, 3, 5]])
+        assert dones.tolist() == [step == 2] * 3, "the horizon given to make"
+    assert [info["prompt"] for info in infos] == ["move up", "move right", "move down"]
+
+
+def test_scored_actions_do_the_largest() -> None:
+    plain, scored = make_venv(REAL, 2), make_venv(REAL, 2, scored=True)
+    for venv in (plain, scored):
+        venv.seed(3)
+        venv.reset()
+    numbers = np.random.default_rng(0).uniform(-1, 1, (2, 9))
+    assert np.array_equal(plain.step(numbers.argmax(-1))[0], scored.step(numbers)[0])
+    assert isinstance(scored.venv, ScoredActions)  # type: ignore[attr-defined]
+
+
+def test_wrappers_that_people_expect(tmp_path: Path) -> None:
+    single = ResizeObservation(GrayscaleObservation(gymnasium.make(REACH)), (32, 32))
+    assert single.reset(seed=0)[0].shape == (32, 32)
+    venv = VecFrameStack(VecTransposeImage(VecMonitor(adapter(n=2, horizon=3, render_mode="rgb_array"))), 4)
+    assert venv.reset().shape == (2, 12, 64, 64)
+    pytest.importorskip("moviepy")
+    recorder = VecVideoRecorder(venv, str(tmp_path), record_video_trigger=lambda step: step == 0, video_length=4)
+    recorder.reset()
+    for _ in range(5):
+        recorder.step(np.zeros(2, dtype=int))
+    recorder.close()
+    assert list(tmp_path.glob("*.mp4"))
+
+
+def test_an_agent_on_film(tmp_path: Path) -> None:
+    learned, _ = train_agent(AgentTraining(env=REACH, steps=64, num_envs=2, observation="latent", algo="sac"), tmp_path, progress=False)
+    frames = film(learned, REACH, episodes=1, progress=False)
+    assert len(frames) > 8
+    assert frames[0].shape == (432, 648, 3)
+    assert (frames[0][56:376, :320] == frames[0][56:376, 328:]).mean() > 0.9, "the same first frame"
 
 
 def test_twins_are_found() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.evaluate.judge import JudgeConfig
@@ -66,15 +67,19 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert f"evaluate {student / 'teacher'} --partition K4N1c1s2" in capsys.readouterr().out
     made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
     assert made == [1.0, 1.5]
-    assert main(f"agent --world {world} --steps 64 --episodes 2 --num-envs 2 --out {tmp_path / 'agent'}".split()) == 0
+    agent = tmp_path / "agent" / "seed-0"
+    less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32"
+    assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0
     little = JudgeConfig(episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, drift_streams=1)
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
-    agent, page = tmp_path / "agent" / "seed-0", tmp_path / "page.html"
-    judged = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --policies {agent}".split()
+    page = tmp_path / "page.html"
+    judged = (
+        f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --policies random scripted:0.5 {agent}".split()
+    )
     assert main(judged) == 0
     found = json.loads(scores.read_text())
     assert {"fidelity", "obedience", "free_text", "drift", "reaction", "reward", "policies", "speed", "promises", "faults"} <= set(found)
-    assert set(found["policies"]["players"]) == {"random", "agent/seed-0"}
+    assert set(found["policies"]["players"]) == {"random", "scripted:0.5", str(agent)}
     assert strip.stat().st_size > 1000
     assert page.read_text().startswith("<!doctype html>")
     assert "| frames | generated, dB |" in (world / "README.md").read_text()
@@ -91,7 +96,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         (["record", "PusT"], "did you mean 'PushT'"),
         (["train", "PushT", "--data", "nowhere", "--out", "/tmp/none"], "streamdit-gym record"),
         (["evaluate", "PushTT"], "did you mean 'PushT'"),
-        (["agent", "--env", "StreamDiT/PushT-Rech-v0"], "did you mean 'StreamDiT/PushT-Reach-v0'"),
+        (["evaluate", "PushT", "--policies", "randm"], "did you mean 'random'"),
         (["bench", "--preset", "paper"], "did you mean"),
         (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3"], "a multiple of 2"),
     ],

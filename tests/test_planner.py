@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.agents.match import planner_scores
+from streamdit_gym.agents.match import scores_of
 from streamdit_gym.agents.planner import Planner, Planning, planner_player
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
@@ -84,7 +84,7 @@ def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> N
 
 def test_a_planner_reaches_the_block_without_training() -> None:
     planning = Planning(horizon=12, candidates=24, play=6)
-    score = planner_scores("StreamDiT/PushT-Reach-Real-v0", 4, 5, planning=planning)
+    score = scores_of("planner", "StreamDiT/PushT-Reach-Real-v0", 4, 5, planning=planning)
     assert score.successes.mean() >= 0.75
     assert score.lengths.mean() < 40
 

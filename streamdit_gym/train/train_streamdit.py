@@ -26,6 +26,7 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -57,6 +58,7 @@ class StreamDiTTraining:
         own_ramp: part of the training in which that chance rises from zero.
         own_depth: most predictions deep.
         own_lost: mean squared error of a prediction from which the truth tells another story: nothing is learned from the truth behind it.
+        damaged: chance in each step that a clip's references are damaged, for the model to mend.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
         prompt_hidden: largest share of a prompt's tokens that is hidden; the pooled embedding never is.
@@ -84,6 +86,7 @@ class StreamDiTTraining:
     own_ramp: float = 0.1
     own_depth: int = 64
     own_lost: float = 0.1
+    damaged: float = 0.08
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.5
     prompt_hidden: float = 1.0
@@ -133,9 +136,14 @@ class StreamDiTTrainer:
         table: embeddings of every phrase of the data set, in its order.
         config: the recipe.
         device: where to train.
+        damage: how references are damaged; None: they never are.
     """
 
-    def __init__(self, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: StreamDiTTraining, device: str) -> None:
+    def __init__(
+        self, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: StreamDiTTraining, device: str,
+        damage: Damage | None = None,
+    ) -> None:  # fmt: skip
+        self.damage = damage
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
@@ -217,6 +225,10 @@ class StreamDiTTrainer:
             on = goes_on.to(self.device)
             given = torch.where(on[:, None, None, None, None], own.frames, fresh)
             trusted = torch.where(on[:, None], close, trusted)
+        hit = torch.rand(len(start), generator=self.generator) < config.damaged
+        if self.damage is not None and hit.any():
+            given = given.clone()
+            given[hit.to(self.device)] = self.damage(given[hit.to(self.device)])
         references, times = self._disturb(given)
         return Rollouts(
             episode=episode, start=start, depth=depth, trusted=trusted, references=references, reference_times=times, micro_step=0,
@@ -340,6 +352,7 @@ def train_streamdit(
     minutes: float | None = None,
     picture: Picture | None = None,
     picture_every: int = 1000,
+    damage: Damage | None = None,
 ) -> None:
     """Train a transformer in place, resuming from the run folder; it ends up holding the averaged weights.
 
@@ -353,12 +366,13 @@ def train_streamdit(
         minutes: stop this call after so long.
         picture: draws a sample picture with the averaged weights.
         picture_every: steps between pictures.
+        damage: how references are damaged; None: they never are.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     model.to(device).train()
-    trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device)
+    trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device, damage)
     average = Average(model, config.decay)
     state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
     stage = Stage(folder, "streamdit", state)

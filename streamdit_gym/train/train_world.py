@@ -28,6 +28,7 @@ from streamdit_gym.presets import PARTITIONS, Preset, preset
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
@@ -113,7 +114,7 @@ def train_world(
         model.load_state_dict(continue_from.model.state_dict())
     train_streamdit(
         model, train, table, config.streamdit, folder, device, left(),
-        picture=lambda trained: film_strip(trained, codec, table, held_out, device),
+        picture=lambda trained: film_strip(trained, codec, table, held_out, device), damage=Damage(codec=codec),
     )  # fmt: skip
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
