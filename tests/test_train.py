@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
+from torch import nn
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.codec.latent_codec import LatentCodec
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
@@ -21,6 +23,7 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -152,6 +155,62 @@ def test_nothing_is_learned_from_a_truth_that_tells_another_story() -> None:
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in trainer.model.parameters())
+
+
+class Pixels(LatentCodec):
+    """A codec whose latents are an 8 x 8 picture's pixels, so that damage to pixels can be told by hand."""
+
+    size, channels, grid = 8, 8, 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels / self.scale).mean(1, keepdim=True).expand(-1, 8, -1, -1)
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        return (latents[:, :1] * self.scale).expand(-1, 3, -1, -1)
+
+
+def test_damage_bends_every_frame_of_a_clip_alike_and_every_clip_its_own_way() -> None:
+    torch.manual_seed(0)
+    frame = torch.zeros(8, 8)
+    frame[2:6, 2:6] = 2.0
+    latents = frame.expand(3, 4, 8, 8, 8).clone()
+    damaged = Damage(codec=Pixels(), bend=1.0, piece=3.0)(latents)
+    assert damaged.shape == latents.shape
+    assert (damaged - damaged[:, :1]).abs().max() < 1e-5
+    assert all((damaged[i] - latents[i]).abs().max() > 0.1 for i in range(3))
+    assert (damaged[0] - damaged[1]).abs().max() > 0.1
+    assert damaged.min() > -1e-4, "what is there is moved or mixed, never made"
+    assert damaged.max() < 2 + 1e-4
+    assert torch.allclose(Damage(codec=Pixels(), bend=0.0, piece=0.0)(latents), latents, atol=1e-5)
+
+
+def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
+    torch.manual_seed(1)
+    latents = torch.arange(64.0).reshape(8, 8).expand(1, 1, 8, 8, 8) / 32 - 1
+    damaged = Damage(codec=Pixels(), bend=0.0, piece=3.0, double=0.0)(latents)
+    moved = (damaged - latents)[0, 0, 0].abs() > 1e-3
+    assert 0 < moved.sum() < 32
+
+
+def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> None:
+    def references(chance: float) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        config = replace(QUIET, clips=40, damaged=chance)
+        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", Damage(codec=Pixels()))
+        trainer.next_frame_loss()
+        assert trainer.own is not None
+        return trainer.own.references, trainer._cut(trainer.own.episode, trainer.own.start, 4)[0]
+
+    given, truth = references(0.0)
+    assert torch.allclose(given, truth, atol=1e-3)
+    given, truth = references(0.5)
+    hit = (given - truth).abs().amax((1, 2, 3, 4)) > 1e-2
+    assert 10 < hit.sum() < 30
+    assert torch.allclose(given[~hit], truth[~hit], atol=1e-3)
 
 
 def test_clips_are_drawn_from_everywhere() -> None:

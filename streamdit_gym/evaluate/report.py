@@ -152,7 +152,7 @@ spoken actions. Values with 95 % intervals. {kept} of {len(scores["promises"])} 
 {_image(np.concatenate(list(scores["drift"]["strip"]), axis=1).repeat(2, 0).repeat(2, 1))}
 <h2>Promises</h2><table>{rows}</table>
 <h2>Over horizons</h2><table>{horizons}</table>
-{_plot_horizons(scores)}{_plot_reaction(scores)}
+{_plot_horizons(scores)}{_plot_reaction(scores)}{_plot_policies(scores) if "policies" in scores else ""}
 <h2>Everything else</h2><table>{others}</table>
 </body></html>
 """
@@ -204,6 +204,20 @@ def _plot_reaction(scores: Scores) -> str:
         axes.axhline(1, color="#999", lw=0.8)
         axes.set(xlabel="frames after the new prompt", ylabel="share of the final effect on the actor's speed")
         axes.legend()
+
+    return _plot(draw)
+
+
+def _plot_policies(scores: Scores) -> str:
+    played = scores["policies"]["players"]
+
+    def draw(axes: Any) -> None:
+        for name, (made, real) in played.items():
+            axes.plot(real, made, "o", label=name)
+        ends = [min(map(min, played.values())), max(map(max, played.values()))]
+        axes.plot(ends, ends, "--", color="#999", lw=0.8)
+        axes.set(xlabel="mean return in the real simulator", ylabel="mean return in the generated world")
+        axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     return _plot(draw)
 
