@@ -42,6 +42,8 @@ class Train:
     """environments in one batch"""
     episodes: int = 100
     """episodes per score at the end"""
+    penalty: float | None = None
+    """how much of the world's disagreement with itself to take off the reward; asking it costs a second evaluation per frame"""
     check_every: int = 4000
     """steps between checkpoints and looks at the twin; 0: none"""
     check_episodes: int = 16
@@ -72,8 +74,8 @@ def train(command: Train) -> None:
         folder = command.out / f"seed-{seed}"
         config = AgentTraining(
             env=command.env, algo=command.algo, world=command.world, observation=command.observation, steps=command.steps,
-            num_envs=command.num_envs, seed=seed, check_every=command.check_every, check_episodes=command.check_episodes,
-            tolerance=command.tolerance, overrides=overrides(command.set),
+            num_envs=command.num_envs, seed=seed, penalty=command.penalty, check_every=command.check_every,
+            check_episodes=command.check_episodes, tolerance=command.tolerance, overrides=overrides(command.set),
         )  # fmt: skip
         if not command.resume and (folder / "agent.zip").is_file():
             raise StreamDiTError("an agent is already here", given=folder, remedy="add --resume to go on with it, or give another --out")

@@ -51,6 +51,7 @@ class AgentTraining:
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
+        penalty: how much of the world's disagreement with itself is taken off the reward, see `StreamDiTVectorEnv`; None: it is not asked.
         check_every: steps between checkpoints, and between looks at the twin; 0: neither.
         check_episodes: episodes played in world and twin at each look; 0: none are.
         tolerance: how much more than the twin the world may promise before training stops, as a share of the twin's return (of 1 at least).
@@ -65,6 +66,7 @@ class AgentTraining:
     steps: int = 12_000
     num_envs: int = 16
     seed: int = 0
+    penalty: float | None = None
     check_every: int = 0
     check_episodes: int = 0
     tolerance: float = 0.15
@@ -235,7 +237,10 @@ def train_agent(
         StreamDiTError: if the folder's agent was trained otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    venv = make_venv(config.env, config.num_envs, world=config.world, observation=config.observation, scored=config.algo == "sac")
+    venv = make_venv(
+        config.env, config.num_envs, world=config.world, observation=config.observation, scored=config.algo == "sac",
+        disagreement_penalty=config.penalty,
+    )  # fmt: skip
     log = str(folder / "curves") if find_spec("tensorboard") else None
     points: list[tuple[int, float]] = []
     if resume and (folder / "agent.json").is_file():

@@ -40,6 +40,9 @@ class Backend(Protocol):
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Move every row by one frame; `actions` is None when prompts are free text."""
 
+    def disagreement(self) -> Float[Tensor, " n"]:
+        """Return how far every row's newest frame is from what it would be at a second look; 0 where there is no second look."""
+
     def picture(self, seen: Seen) -> Frames:
         """Return what was seen as frames."""
 
@@ -102,6 +105,11 @@ class GeneratedBackend:
         assert self._session is not None
         return self._read(self._engine.tick(self._session, self.world.table.rows(prompts)))
 
+    def disagreement(self) -> Float[Tensor, " n"]:
+        """Look a second time; see `Engine.disagreement`."""
+        assert self._session is not None
+        return self._engine.disagreement(self._session)
+
     def save(self) -> Any:
         """Return a copy of the session."""
         assert self._session is not None
@@ -159,6 +167,10 @@ class RowByRow:
         parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
         return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
 
+    def disagreement(self) -> Float[Tensor, " n"]:
+        """Look a second time, row by row."""
+        return torch.cat([backend.disagreement() for backend in self.backends])
+
     def save(self) -> Any:
         """Return every row's state."""
         return [backend.save() for backend in self.backends]
@@ -213,6 +225,10 @@ class SimulatorBackend:
                 "the real simulator takes menu actions only", given="free text", allowed="actions='menu'", remedy="drop actions='text'"
             )
         return self._gather([s.step(int(a)) for s, a in zip(self.simulators, actions, strict=True)], self.simulators)
+
+    def disagreement(self) -> Float[Tensor, " n"]:
+        """Return zeros: a simulator is always of one mind."""
+        return torch.zeros(len(self.simulators))
 
     def save(self) -> Any:
         """Return every simulator's state."""

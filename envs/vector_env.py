@@ -45,6 +45,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: ``"SAME_STEP"``, ``"NEXT_STEP"`` or ``"DISABLED"``.
         actions: ``"menu"`` for `Discrete`, ``"text"`` for free text.
         pending_actions: whether observations also hold the actions begun but not yet visible (partitions with N > 1).
+        disagreement_penalty: look at every frame twice; how far the looks lie apart is told in ``info["disagreement"]``, and so many times
+            as much is taken off the reward. None: one look.
         prompt_scope: ``"chunk"`` or ``"buffer"``: which frames of the buffer a new prompt steers.
         common_noise: give every row the same noise, for paired comparisons.
         deterministic: evaluate row by row, so that results depend on neither batch size nor row, to the bit (slower).
@@ -77,6 +79,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: str | AutoresetMode = "SAME_STEP",
         actions: Literal["menu", "text"] = "menu",
         pending_actions: bool = False,
+        disagreement_penalty: float | None = None,
         prompt_scope: Literal["chunk", "buffer"] = "chunk",
         common_noise: bool = False,
         deterministic: bool = False,
@@ -132,7 +135,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise ShapeError("no steps before truncation", given=self.horizon, allowed=">= 1", remedy="leave horizon out")
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
-        self._observed = observation
+        self._observed, self._penalty = observation, disagreement_penalty
+        self._doubts = np.zeros(num_envs)
         self._make_spaces(pending_actions, None if codec is None else (codec.channels, codec.grid, codec.grid))
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = np.zeros(num_envs, dtype=np.int64)
@@ -216,6 +220,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         terminated = (success > self.task.threshold).cpu().numpy()
         rewards = self.task.reward(self._scores[:, self._potential] - before[:, self._potential], success)
         truncated = (self._steps >= self.horizon) & ~terminated
+        if self._penalty is not None:
+            doubts = self._backend.disagreement()
+            rewards = rewards - self._penalty * doubts
+            self._doubts = doubts.cpu().numpy().astype(np.float64)
         if skipped.any():  # their action was ignored: this step is their reset
             rows = np.flatnonzero(skipped)
             self._begin(rows, None)
@@ -313,7 +321,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._seen = self._seen.index_copy(0, index, frames)
         self._scores = self._scores.index_copy(0, index, scores.float())
         self._steps[rows], self._done[rows], self._pending[rows] = 0, False, 0
-        self._prompts[rows] = self.world_spec.menu[0][0]
+        self._prompts[rows], self._doubts[rows] = self.world_spec.menu[0][0], 0
 
     def _reset_same_step(self, info: dict[str, Any]) -> dict[str, Any]:
         """Put the final observations and infos aside, as copies, and start the ended rows anew."""
@@ -335,6 +343,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             "potential": scores[:, self._potential].astype(np.float64),
             "success": scores[:, self._success].astype(np.float64),
         }
+        if self._penalty is not None:
+            info["disagreement"] = self._doubts.copy()
         info |= {f"_{key}": mask.copy() for key in list(info)}
         if ended is not None and successes is not None:
             info |= {"is_success": successes.copy(), "_is_success": ended.copy()}

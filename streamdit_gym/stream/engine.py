@@ -30,6 +30,7 @@ from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
+SECOND_LOOK = 0.75  # time to which a finished frame is taken back, when the model is asked how sure it is of it
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 
 
@@ -153,6 +154,26 @@ class Engine:
         session.references = torch.cat([session.references[:, c:], kept], 1)
         session.reference_prompts = torch.cat([session.reference_prompts[:, c:], prompts_of], 1)
         return clean
+
+    @torch.no_grad()
+    def disagreement(self, session: Session) -> Float[Tensor, " b"]:
+        """Return how far the model's second look at every stream's newest chunk is from its first: root mean square of latents.
+
+        The chunk gets noise and is finished once more, with the same references and prompt. Where the model is sure, it comes out as it
+        was. The streams are not touched, and neither is their noise.
+        """
+        k, c = self.partition.references, self.partition.chunk_frames
+        before, newest = session.references[:, -(k + c) : -c], session.references[:, -c:]
+        noise = torch.randn(newest.shape[1:], generator=torch.Generator().manual_seed(0)).to(newest).expand_as(newest)
+        times = torch.full(newest.shape[:2], SECOND_LOOK, device=self.device)
+        view = stream_view(
+            before, self._reference_times(before), point(newest, noise, times), times,
+            causal=self.model.config.causal, chunk_frames=c, limit=self.model.config.references,
+        )  # fmt: skip
+        conditioning = self.table.conditioning(session.reference_prompts[:, -(k + c) :])
+        with self._precision():
+            again, _ = self.model.predict_clean(view, conditioning, None, self._prompts())
+        return (again.float() - newest).square().mean((1, 2, 3, 4)).sqrt()
 
     def _micro_steps(self, session: Session, evaluate: Evaluate) -> KeyValueCache | None:
         """Take the s micro steps of a move, all chunks in lock-step, and return the cache brought up to date."""
