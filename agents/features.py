@@ -28,9 +28,13 @@ def encode(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, 
 
 
 @torch.no_grad()
-def read(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n o"]:
-    """Return what a world's heads read off some frames: standardised state and scores."""
-    return world.heads.raw(encode(world, frames))[:, 0].float().clamp(-10, 10).cpu().numpy()
+def see(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str) -> np.ndarray:
+    """Return latents as an agent sees them: frames, the latents themselves, or what the world's heads read off them."""
+    if observation == "frame":
+        return world.codec.decode(latents)[:, 0].cpu().numpy()
+    if observation == "latent":
+        return latents[:, 0].float().cpu().numpy()
+    return world.heads.raw(latents)[:, 0].float().clamp(-10, 10).cpu().numpy()
 
 
 class LatentFeatures(BaseFeaturesExtractor):
@@ -86,4 +90,4 @@ class WorldEyes(VecEnvWrapper):
 
     def look(self, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n o"]:
         """Return what the heads read off some frames."""
-        return read(self.world, frames)
+        return see(self.world, encode(self.world, frames), "state")

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.data.storage.storage import PLAYABLE, write_video
 from streamdit_gym.errors import require
 
 SIDE = 320
@@ -37,17 +38,8 @@ def side_by_side(panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8) -> 
 
 def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int) -> None:
     """Write an H.264 film that browsers play; odd edges are cut by a pixel."""
-    av = require("av", "demo", "a film")
     height, width = (size - size % 2 for size in frames[0].shape[:2])
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-            for packet in stream.encode(picture):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
+    write_video(path, np.stack([frame[:height, :width] for frame in frames]), fps, PLAYABLE)
 
 
 def plot_curve(path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str) -> None:

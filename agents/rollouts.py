@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from streamdit_gym.agents.features import encode, read
+from streamdit_gym.agents.features import encode, see
 from streamdit_gym.agents.film import panel, side_by_side
 from streamdit_gym.agents.training import Learned, twin_of
 from streamdit_gym.envs.worlds import shared_world
@@ -34,15 +34,14 @@ def film(learned: Learned, env: str, *, episodes: int, world: str | None = None,
     generated = gymnasium.make(env, render_mode="rgb_array", world=world or gymnasium.spec(env).kwargs["world"])
     real = gymnasium.make(twin_of(env), render_mode="rgb_array")
 
-    def see(frame: UInt8[np.ndarray, "h w 3"]) -> Any:
-        if learned.config.observation == "frame":
-            return frame[None]
-        return read(bundle, frame[None]) if learned.config.observation == "state" else encode(bundle, frame[None])[:, 0].cpu().numpy()
+    def shown_as(frame: UInt8[np.ndarray, "h w 3"]) -> Any:
+        kind = learned.config.observation
+        return frame[None] if kind == "frame" else see(bundle, encode(bundle, frame[None]), kind)
 
     def play(where: gymnasium.Env, frame: np.ndarray) -> list[tuple[np.ndarray, str]]:
         shown, ended = [(frame, "")], False
         while not ended:
-            action = learned.agent.predict(see(frame))[0][0]
+            action = learned.agent.predict(shown_as(frame))[0][0]
             frame, _, terminated, truncated, info = where.step(int(np.argmax(action) if np.ndim(action) else action))
             ended = terminated or truncated
             shown.append((frame, info["prompt"] + (" - done" if terminated else "")))

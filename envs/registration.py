@@ -18,6 +18,12 @@ IDS: dict[str, dict[str, Any]] = {
 }
 
 
+def id_of(world: str, task: str) -> str:
+    """Return the id of a generated world's task; empty if there is none."""
+    wanted = {"world": world, "task": task}
+    return next((name for name, settings in IDS.items() if settings == wanted), "")
+
+
 def register_all() -> None:
     """Register every id, once."""
     for name, settings in IDS.items():

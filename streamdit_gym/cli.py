@@ -1,4 +1,4 @@
-"""The command line: record, train, distill, evaluate, bench, demo.
+"""The command line: record, train, distill, evaluate, generate, inspect, bench, demo.
 
 Agents have their own, agents/train.py and agents/evaluate.py.
 
@@ -139,6 +139,50 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Make labelled video with a world: episodes in batches, with prompts, actions, rewards and quality flags; run again to resume."""
+
+    world: World
+    """shipped name, folder or Hub id"""
+    out: Path = Path("runs/generated")
+    """folder of the data set; `train --data` reads it, whatever the format"""
+    episodes: int = 64
+    """how many"""
+    steps: int = 64
+    """frames per episode, beside the first"""
+    player: str = "random"
+    """who plays: random; scripted or scripted:0.3 (share of random moves); an agent's folder or checkpoint; a file of prompts (.jsonl)"""
+    format: Literal["mkv", "mp4", "lerobot", "minari", "webdataset"] = "lerobot"
+    """how the frames lie on disk; mkv and minari lose nothing"""
+    keep_if: str = ""
+    """which episodes to keep, e.g. "disagreement<0.1 and drift<0.2"; the others stand in the manifest alone"""
+    task: str = "push"
+    """whose reward is the reward"""
+    seed: int = 0
+    """the data depend on the seed, the batch, and nothing else"""
+    batch: int = 32
+    """episodes that are made at once, and lie in one shard"""
+    images: str | None = None
+    """folder of your own start frames; default: the world's bank of real ones"""
+    partition: str = "reactive"
+    """how to stream"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """precision of the transformer"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect:
+    """Look at a data set, recorded or generated: numbers, what is broken or there twice, and a contact sheet."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """the data set"""
+    sheet: Path | None = None
+    """write the contact sheet here; default: contact.png in the folder"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Measure speed: many environments in one batch, where the time goes, and the machine's own ceilings."""
 
@@ -180,12 +224,12 @@ class Demo:
     """shipped name, folder or Hub id"""
 
 
-Command = Record | Train | Distill | Evaluate | Bench | Demo
+Command = Record | Train | Distill | Evaluate | Generate | Inspect | Bench | Demo
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
-    commands: dict[str, Any] = {c.__name__.lower(): c for c in (Record, Train, Distill, Evaluate, Bench, Demo)}
+    commands: dict[str, Any] = {c.__name__.lower(): c for c in Command.__args__}
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
     again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
     if isinstance(command, (Train, Distill)) and not command.resume:
@@ -304,6 +348,32 @@ def run_evaluate(command: Evaluate) -> None:
         print(f"wrote {folder / 'README.md'}")
 
 
+def run_generate(command: Generate) -> None:
+    """Generate a data set."""
+    from streamdit_gym.generate.generate import generate
+    from streamdit_gym.generate.worker import GenerateConfig
+
+    config = GenerateConfig(
+        world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
+        batch=command.batch, images=command.images, partition=command.partition, dtype=command.dtype, device=command.device or _device(),
+    )  # fmt: skip
+    made = generate(config, command.out, kind=command.format, keep_if=command.keep_if)
+    print(f"{made['kept']} of {made['episodes']} episodes kept, {made['frames']} frames, in {command.out}")
+    print(f"look at them: streamdit-gym inspect {command.out}")
+
+
+def run_inspect(command: Inspect) -> None:
+    """Say what is in a data set."""
+    from streamdit_gym.generate.inspect import inspect
+
+    found = inspect(command.folder)
+    print("\n".join(found.lines()))
+    if found.sheet is not None:
+        path = command.sheet or command.folder / "contact.png"
+        require("PIL.Image", "train", "a picture").fromarray(found.sheet).save(path)
+        print(f"the contact sheet is {path}")
+
+
 def run_bench(command: Bench) -> None:
     """Measure speed."""
     from streamdit_gym.envs.speed import bench, plot
@@ -325,7 +395,8 @@ def run_demo(command: Demo) -> None:
 
 
 RUN: dict[type, Any] = {
-    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Bench: run_bench, Demo: run_demo,
+    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Generate: run_generate, Inspect: run_inspect,
+    Bench: run_bench, Demo: run_demo,
 }  # fmt: skip
 
 

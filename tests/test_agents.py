@@ -23,7 +23,7 @@ from streamdit_gym.agents.scores import Score, play
 from streamdit_gym.agents.train import main as train_main
 from streamdit_gym.agents.training import ALGORITHMS, AgentTraining, hyperparameters, load_agent, make_venv, train_agent, twin_of
 from streamdit_gym.agents.zoo import BatchedWorld
-from streamdit_gym.data.dataset import read_video
+from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError, UnknownNameError
 

@@ -18,6 +18,7 @@ FLOORS = [
     {"evaluate", "distill"},
     {"envs"},
     {"agents"},
+    {"generate"},
     {"cli"},
 ]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamdit_gym.data.dataset import Dataset, read_video, write_video
+from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
+from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
 from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, UNSEEN_PHRASES, PushTSimulator, nearest_move
 from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
 
@@ -84,7 +85,7 @@ def test_broken_data_sets_say_so(folder: Path, tmp_path: Path) -> None:
 
 def test_video_is_lossless(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
-    write_video(tmp_path / "v.mkv", frames)
+    write_video(tmp_path / "v.mkv", frames, 10.0, LOSSLESS)
     assert (read_video(tmp_path / "v.mkv") == frames).all()
 
 

@@ -5,7 +5,8 @@ Knows nothing of: simulators, models.
 
 Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases' embeddings, once a training
 has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
-every frame of every episode in order) with ``shard-00000.npz``:
+every frame of every episode in order; generated data sets may keep frames in another format, see `streamdit_gym.data.storage`)
+with ``shard-00000.npz``:
 
     actions   (episodes, steps)       int16   menu action taken after frame f
     prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the action
@@ -26,41 +27,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from streamdit_gym.errors import DatasetError, require
+from streamdit_gym.data.storage import storage
+from streamdit_gym.data.storage.storage import Mkv
+from streamdit_gym.errors import DatasetError
 
 FORMAT = 1
-
-
-def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float = 10.0) -> None:
-    """Write frames as lossless RGB H.264."""
-    av = require("av", "data", "recording")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264rgb", rate=round(fps), options={"qp": "0", "preset": "veryfast", "g": "97"})
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "rgb24"
-        for frame in frames:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-
-
-def read_video(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
-    """Read every frame of a video.
-
-    Raises:
-        OSError: if there is no frame to read.
-    """
-    import cv2  # reads what `write_video` wrote without loss, and training machines have it
-
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while (read := capture.read())[0]:
-        frames.append(read[1][..., ::-1])
-    capture.release()
-    if not frames:
-        raise OSError(f"no frames in {path}")
-    return np.stack(frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +48,7 @@ class Shard:
     def save(self, folder: Path, index: int) -> None:
         """Write the shard; it counts as present only once both files are whole."""
         stem = folder / f"shard-{index:05d}"
-        flat = self.frames.reshape(-1, *self.frames.shape[2:])
-        video = stem.with_suffix(".part.mkv")
-        write_video(video, flat)
-        video.replace(stem.with_suffix(".mkv"))
+        Mkv().write(folder, index, self.frames, 10.0, [])
         arrays = stem.with_suffix(".part.npz")
         names = ("actions", "prompts", "rewards", "states", "scores")
         np.savez_compressed(arrays, **{name: getattr(self, name) for name in names})
@@ -131,8 +99,11 @@ class Dataset:
         try:
             with np.load(stem.with_suffix(".npz")) as file:
                 arrays = {name: file[name] for name in file.files}
-            frames = read_video(stem.with_suffix(".mkv"))
-            frames = frames.reshape(*arrays["states"].shape[:2], *frames.shape[1:])
+            frames = storage(self.meta.get("storage", "mkv")).read(self.folder, self.shards[position], len(arrays["states"]))
+            if frames.shape[1] == arrays["states"].shape[1] - 1:  # a format without the last frame, which no action follows
+                arrays = {name: array[:, :-1] for name, array in arrays.items()}
+            if frames.shape[:2] != arrays["states"].shape[:2]:
+                raise ValueError(f"{frames.shape[1]} frames for {arrays['states'].shape[1]} states")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)

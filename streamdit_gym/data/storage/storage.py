@@ -1,0 +1,142 @@
+"""Frames on disk: one lossless video per shard (what `record` writes), or one film per episode.
+
+Takes: frames of whole episodes.  Gives: files, and the frames again.  Knows nothing of: where they came from.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from streamdit_gym.errors import require
+
+Frames = UInt8[np.ndarray, "e g h w 3"]
+LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"}, "container": {}}
+# played by browsers and read at random by loaders: small groups of pictures
+PLAYABLE = {
+    "codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "14", "preset": "veryfast", "g": "8"},
+    "container": {"movflags": "+faststart"},
+}  # fmt: skip
+
+
+def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float, how: dict[str, Any]) -> None:
+    """Write frames as H.264.
+
+    Args:
+        path: a file.
+        frames: the frames.
+        fps: frames per second.
+        how: `LOSSLESS` or `PLAYABLE`.
+    """
+    av = require("av", "data", "a video")
+    with av.open(str(path), "w", options=how["container"]) as container:
+        stream = container.add_stream(how["codec"], rate=round(fps), options=how["options"])
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = how["pix_fmt"]
+        for frame in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def read_video(path: Path) -> UInt8[np.ndarray, "f h w 3"]:
+    """Read every frame of a video.
+
+    Raises:
+        OSError: if there is no frame to read.
+    """
+    import cv2  # reads without loss what was written without, and training machines have it
+
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1])
+    capture.release()
+    if not frames:
+        raise OSError(f"no frames in {path}")
+    return np.stack(frames)
+
+
+def replaced(path: Path) -> Path:
+    """Return where to write what then replaces a path in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"part-{path.name}")
+
+
+class Storage(ABC):
+    """Writes and reads the frames of shards; a shard's arrays lie beside them in ``shard-00000.npz``, whatever the storage."""
+
+    @abstractmethod
+    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+        """Write a shard's frames.
+
+        Args:
+            folder: the data set.
+            index: the shard's number.
+            frames: its episodes.
+            fps: frames per second.
+            rows: what is to be said about each episode (JSON).
+        """
+
+    @abstractmethod
+    def read(self, folder: Path, index: int, episodes: int) -> Frames:
+        """Return a shard's frames.
+
+        Raises:
+            OSError: if a file is missing or cut.
+        """
+
+    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:  # noqa: B027 (most formats need none)
+        """Write what can only be written when every shard is there; calling again changes nothing.
+
+        Args:
+            folder: the data set.
+            meta: ``meta.json``.
+            rows: what is to be said about each kept episode, in order; ``rows[i]["shard"]`` and ``["row"]`` say where it lies.
+        """
+
+
+class Mkv(Storage):
+    """``shard-00000.mkv``: H.264 in RGB, lossless, every frame of every episode in order."""
+
+    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+        """Write one video."""
+        path = folder / f"shard-{index:05d}.mkv"
+        part = path.with_suffix(".part.mkv")
+        write_video(part, frames.reshape(-1, *frames.shape[2:]), fps, LOSSLESS)
+        part.replace(path)
+
+    def read(self, folder: Path, index: int, episodes: int) -> Frames:
+        """Read one video."""
+        frames = read_video(folder / f"shard-{index:05d}.mkv")
+        return frames.reshape(episodes, -1, *frames.shape[1:])
+
+
+class Mp4(Storage):
+    """``episodes/00000-000.mp4`` with ``00000-000.json`` beside it, and ``episodes.jsonl`` for all."""
+
+    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+        """Write a film per episode."""
+        for i, (episode, row) in enumerate(zip(frames, rows, strict=True)):
+            path = folder / "episodes" / f"{index:05d}-{i:03d}.mp4"
+            part = replaced(path)
+            write_video(part, episode, fps, PLAYABLE)
+            part.replace(path)
+            path.with_suffix(".json").write_text(json.dumps(row))
+
+    def read(self, folder: Path, index: int, episodes: int) -> Frames:
+        """Read every film of a shard."""
+        return np.stack([read_video(folder / "episodes" / f"{index:05d}-{i:03d}.mp4") for i in range(episodes)])
+
+    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Write one line per episode."""
+        files = [{"file": f"episodes/{row['shard']:05d}-{row['row']:03d}.mp4", **row} for row in rows]
+        part = replaced(folder / "episodes.jsonl")
+        part.write_text("".join(json.dumps(row) + "\n" for row in files))
+        part.replace(folder / "episodes.jsonl")

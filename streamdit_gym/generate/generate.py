@@ -1,0 +1,140 @@
+"""A data set made by a world: planned, made shard by shard, resumed, finished.
+
+Takes: what to generate, a folder.  Gives: a data set that `train` reads and other tools do, with a manifest.
+Knows nothing of: how an episode is made.
+
+On disk: ``meta.json`` and ``shard-00000.npz`` as `record` writes them, the format's own files (`streamdit_gym.data.storage`), beside each
+shard ``shard-00000.json`` (written last: a shard without it is made anew), and at the end ``manifest.jsonl``, a line for every episode.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from streamdit_gym.data.dataset import FORMAT
+from streamdit_gym.data.recorder import all_phrases
+from streamdit_gym.data.storage import storage
+from streamdit_gym.data.storage.storage import Storage, replaced
+from streamdit_gym.envs.registration import id_of
+from streamdit_gym.errors import DatasetError, UnknownNameError
+from streamdit_gym.generate.flags import Keep
+from streamdit_gym.generate.speakers import read_prompts
+from streamdit_gym.generate.worker import GenerateConfig, Made, Worker
+from streamdit_gym.world import World, find_world
+
+ROOM = 50 * 2**20  # bytes that must be free before a shard is begun
+
+
+def generate(config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if: str = "") -> dict[str, Any]:
+    """Make what is missing of a data set, and finish it; safe to stop at any moment and to call again.
+
+    Args:
+        config: what to generate.
+        folder: where to.
+        kind: format, see `streamdit_gym.data.storage`.
+        keep_if: which episodes to keep, see `Keep`; the others stand in the manifest alone.
+
+    Returns:
+        How many episodes were made and kept, and how many frames.
+
+    Raises:
+        StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit what is in the folder.
+    """
+    keep, store = Keep(keep_if), storage(kind)
+    world = World.from_pretrained(config.world)
+    if config.task not in world.spec.tasks:
+        raise UnknownNameError("task", config.task, world.spec.tasks)
+    phrases = all_phrases(world.spec)
+    if config.player.endswith(".jsonl"):
+        phrases += sorted({phrase for said in read_prompts(Path(config.player)) for phrase in said} - set(phrases))
+    meta = {
+        "format": FORMAT, "world": world.spec.name, "size": world.spec.size, "fps": world.spec.fps, "seed": config.seed,
+        "episodes": config.batch, "steps": config.steps, "state_names": list(world.spec.state_names),
+        "score_names": list(world.spec.score_names), "tasks": sorted(world.spec.tasks), "phrases": phrases,
+        "menu": [list(said) for said in world.spec.menu], "storage": kind,
+        "generated": {
+            **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("episodes", "device")}, "keep_if": keep_if,
+            "bundle": json.loads((find_world(config.world) / "config.json").read_text())["files"],
+        },
+        "promises": world.facts.get("scores", {}).get("promises", []),
+    }  # fmt: skip
+    try:
+        _begin(folder, meta)
+        worker = Worker(config, phrases)
+        shards = -(-config.episodes // config.batch)
+        missing = [index for index in range(shards) if not (folder / f"shard-{index:05d}.json").is_file()]
+        done = config.episodes - _count(config, missing)
+        with tqdm(total=config.episodes, initial=done, unit="episode", desc=f"generate {world.spec.name}") as bar:
+            for index in missing:
+                if shutil.disk_usage(folder).free < ROOM:
+                    raise DatasetError(
+                        "the disk is almost full", given=f"{shutil.disk_usage(folder).free >> 20} MiB free at {folder}",
+                        allowed=f"{ROOM >> 20} MiB or more", remedy="make room and call again; whole shards are kept",
+                    )  # fmt: skip
+                made = worker.make(index)
+                _save(folder, index, made, keep, store, meta)
+                bar.update(len(made.rows))
+        rows = [row for index in range(shards) for row in json.loads((folder / f"shard-{index:05d}.json").read_text())]
+        kept = [row for row in rows if row["kept"]]
+        if not kept:
+            raise DatasetError("no episode was kept", given=keep_if, remedy="ask for less; the flags of all are in manifest.jsonl")
+        store.finish(folder, meta, kept)
+        part = replaced(folder / "manifest.jsonl")
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        part.replace(folder / "manifest.jsonl")
+    except OSError as error:
+        raise DatasetError(
+            "the data set cannot be written", given=f"{folder}: {error}", remedy="call again when it can; whole shards are kept"
+        ) from error
+    return {"episodes": len(rows), "kept": len(kept), "frames": len(kept) * (config.steps + 1)}
+
+
+def _begin(folder: Path, meta: dict[str, Any]) -> None:
+    """Write ``meta.json``, or check that the one there says the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "meta.json"
+    if path.is_file():
+        old = json.loads(path.read_text())
+        made, asked = ({**content, **content.get("generated", {})} for content in (old, meta))
+        changed = sorted(key for key in asked if key != "generated" and made.get(key) != asked[key])
+        if changed:
+            raise DatasetError(
+                "another data set is here", given=f"{folder}, differing in {', '.join(changed)}",
+                remedy="use an empty folder, or ask for the same",
+            )  # fmt: skip
+        return
+    if any(folder.iterdir()):
+        raise DatasetError("the folder is not empty and holds no data set", given=folder, remedy="use an empty folder")
+    part = replaced(path)
+    part.write_text(json.dumps(meta, indent=1))
+    part.replace(path)
+
+
+def _count(config: GenerateConfig, shards: Iterable[int]) -> int:
+    return sum(min(config.batch, config.episodes - index * config.batch) for index in shards)
+
+
+def _save(folder: Path, index: int, made: Made, keep: Keep, store: Storage, meta: dict[str, Any]) -> None:
+    """Write a shard: frames and arrays of the kept episodes, then what is to be said about all of them."""
+    kept = [i for i, row in enumerate(made.rows) if keep(row["flags"])]
+    for i, row in enumerate(made.rows):
+        row |= {"kept": i in kept, "row": kept.index(i) if i in kept else -1, "env": id_of(meta["world"], row["task"])}
+    if kept:
+        store.write(folder, index, made.shard.frames[kept], meta["fps"], [made.rows[i] for i in kept])
+        arrays = {name: getattr(made.shard, name)[kept] for name in ("actions", "prompts", "rewards", "states", "scores")}
+        path = folder / f"shard-{index:05d}.npz"
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, **arrays)
+        part.replace(path)
+    done = folder / f"shard-{index:05d}.json"
+    part = replaced(done)
+    part.write_text(json.dumps(made.rows))
+    part.replace(done)

@@ -1,0 +1,106 @@
+"""Who decides what is said next in a stream: a random player, a script, an agent, or a file of prompts.
+
+Takes: the newest latents of some streams.  Gives: a phrase and a menu action for each.  Knows nothing of: files that are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.world import World
+
+NO_ACTION = -1  # what was said is no menu entry
+Act = Callable[[Float[Tensor, "n 1 c g g"]], Int[np.ndarray, " n"]]  # newest latents to menu actions
+
+
+def read_prompts(path: Path) -> list[list[str]]:
+    """Read a file of prompts: each line is one episode, ``{"prompts": ["move left", "move up", ...]}``; it begins anew when it ends.
+
+    Raises:
+        StreamDiTError: if it cannot be read, with the line that is wrong.
+    """
+    episodes = []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StreamDiTError("the prompts cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            said = json.loads(line)["prompts"]
+            fine = isinstance(said, list) and said and all(isinstance(phrase, str) and phrase.strip() for phrase in said)
+        except (ValueError, KeyError, TypeError):
+            fine = False
+        if not fine:
+            raise StreamDiTError(
+                "a line of the prompts cannot be read", given=f"{path}, line {number}: {line[:60]}",
+                allowed='{"prompts": ["move left", ...]}, one non-empty list of phrases a line', remedy="mend that line",
+            )  # fmt: skip
+        episodes.append(said)
+    if not episodes:
+        raise StreamDiTError(
+            "no prompts in the file", given=path, allowed='lines of {"prompts": [...]}', remedy="write one line an episode"
+        )
+    return episodes
+
+
+def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:
+    """Return a random player that holds each action for 1 to 8 frames."""
+    held, left = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+
+    def act(_latents: Tensor) -> np.ndarray:
+        nonlocal left
+        over = left == 0
+        held[over], left[over] = rng.integers(count, size=over.sum()), rng.integers(1, 9, size=over.sum())
+        left -= 1
+        return held.copy()
+
+    return act
+
+
+def act_of(player: str, world: World, task: str, rng: np.random.Generator, rows: int) -> Act:
+    """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent's folder or checkpoint.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+        BundleError: if a path holds no agent.
+    """
+    from streamdit_gym.agents.features import see
+    from streamdit_gym.agents.match import find_player
+    from streamdit_gym.agents.training import Learned
+    from streamdit_gym.envs.worlds import script_of
+
+    found: Any = find_player(player)
+    count = len(world.spec.menu)
+    if isinstance(found, Learned):
+        seed = int(rng.integers(2**31))
+
+        def agent(latents: Tensor) -> np.ndarray:
+            nonlocal seed
+            seed += 1
+            torch.manual_seed(seed)  # a stochastic policy draws from torch's own generator
+            action = found.agent.predict(see(world, latents, found.config.observation))[0]
+            return action.argmax(-1) if action.ndim > 1 else action
+
+        return agent
+    if found == "random":
+        return hold_random(rng, rows, count)
+    if found == "planner":
+        raise UnknownNameError("player", player, ["random", "scripted"], "the planner plays frames, not streams; use another player")
+    noise, script = float(found.partition(":")[2] or 0), script_of(world.spec.name)
+
+    def scripted(latents: Tensor) -> np.ndarray:
+        moves = script(world.heads(latents)[0][:, 0].cpu().numpy(), task)
+        return np.where(rng.random(rows) < noise, rng.integers(count, size=rows), moves)
+
+    return scripted

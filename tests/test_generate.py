@@ -1,0 +1,330 @@
+"""Generated data sets: every format read back by somebody else, resumed after a kill, trained on; bad input is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from streamdit_gym.agents.training import AgentTraining, train_agent
+from streamdit_gym.cli import main
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.storage import STORAGES
+from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.envs.pusht import SPEC, PushTSimulator
+from streamdit_gym.errors import DatasetError, StreamDiTError, UnknownNameError
+from streamdit_gym.generate.flags import Keep, flags
+from streamdit_gym.generate.generate import generate
+from streamdit_gym.generate.inspect import inspect
+from streamdit_gym.generate.speakers import NO_ACTION, read_prompts
+from streamdit_gym.generate.worker import GenerateConfig, start_images
+from streamdit_gym.train.train_world import check_dataset, held_out_shards
+
+SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
+
+
+@pytest.fixture(scope="module")
+def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    assert generate(SMALL, folder) == {"episodes": 5, "kept": 5, "frames": 45}
+    return folder
+
+
+def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:
+    dataset = Dataset(lossless)
+    rows = [json.loads(line) for line in (lossless / "manifest.jsonl").read_text().splitlines()]
+    assert [len(dataset.shard(i).frames) for i in range(3)] == [2, 2, 1]
+    assert [row["seed"] for row in rows] == [0, 1, 2, 3, 4]
+    for row in rows:
+        shard = dataset.shard(row["shard"])
+        menu = dataset.meta["menu"]
+        assert len(row["prompts"]) == len(row["successes"]) == 8
+        for action, said, number in zip(shard.actions[row["row"]], row["prompts"], shard.prompts[row["row"]], strict=True):
+            assert said in menu[action]
+            assert dataset.phrases[number] == said
+        assert row["flags"]["return"] == pytest.approx(shard.rewards[row["row"], :, dataset.meta["tasks"].index("push")].sum(), abs=1e-4)
+        assert 0 < row["flags"]["disagreement"] <= row["flags"]["disagreement_max"] < 1
+    changed = np.abs(np.diff(shard.frames.astype(int), axis=1)).max()
+    assert changed > 50, "something moves"
+    assert dataset.meta["generated"]["bundle"]["model.safetensors"]["sha256"]
+
+
+@pytest.mark.parametrize("kind", [name for name in STORAGES if name != "mkv"])
+def test_every_format_holds_the_same_and_can_be_trained_on(kind: str, lossless: Path, tmp_path: Path) -> None:
+    if kind == "lerobot":
+        pytest.importorskip("pyarrow")
+    if kind == "minari":
+        pytest.importorskip("minari")
+    generate(SMALL, tmp_path, kind=kind)
+    made, truth = Dataset(tmp_path), Dataset(lossless)
+    check_dataset(made, SPEC)
+    assert held_out_shards(made) >= 1
+    for i in range(3):
+        shard, other = made.shard(i), truth.shard(i)
+        frames = other.frames[:, : shard.frames.shape[1]]
+        assert np.abs(shard.frames.astype(int) - frames).mean() < (1e-9 if kind == "minari" else 2.5)
+        steps = shard.frames.shape[1] - 1
+        assert (shard.actions == other.actions[:, :steps]).all()
+        assert (shard.states == other.states[:, : steps + 1]).all()
+
+
+def test_lerobots_layout_is_read_by_pyarrow_and_pyav(lossless: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    av = pytest.importorskip("av")
+    generate(SMALL, tmp_path, kind="lerobot", keep_if="disagreement>=0")
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    assert info["codebase_version"] == "v3.0"
+    assert (info["total_episodes"], info["total_frames"], info["fps"]) == (5, 40, 10)
+    tasks = parquet.read_table(tmp_path / "meta/tasks.parquet").to_pandas() if _has("pandas") else None
+    names = parquet.read_table(tmp_path / "meta/tasks.parquet").to_pydict()
+    episodes = parquet.read_table(tmp_path / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    rows = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    truth = Dataset(lossless)
+    if tasks is not None:
+        assert tasks.loc[names["__index_level_0__"][0], "task_index"] == 0
+    camera = "observation.images.top"
+    for episode, row in zip(episodes, rows, strict=True):
+        place = {"chunk_index": episode["data/chunk_index"], "file_index": episode["data/file_index"]}
+        table = parquet.read_table(tmp_path / info["data_path"].format(**place)).to_pylist()
+        frames = [r for r in table if r["episode_index"] == episode["episode_index"]]
+        assert [r["index"] for r in frames] == list(range(episode["dataset_from_index"], episode["dataset_to_index"]))
+        assert [names["__index_level_0__"][r["task_index"]] for r in frames] == row["prompts"]
+        assert [r["next.done"] for r in frames] == [False] * 7 + [True]
+        shard = truth.shard(row["shard"])
+        assert np.allclose([r["observation.state"] for r in frames], shard.states[row["row"], :8])
+        video = tmp_path / info["video_path"].format(
+            video_key=camera, chunk_index=episode[f"videos/{camera}/chunk_index"], file_index=episode[f"videos/{camera}/file_index"]
+        )
+        with av.open(str(video)) as container:
+            shown = [(float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
+        begun, end = episode[f"videos/{camera}/from_timestamp"], episode[f"videos/{camera}/to_timestamp"]
+        inside = [picture for at, picture in shown if begun - 1e-3 <= at < end - 1e-3]
+        assert len(inside) == 8
+        assert np.abs(np.stack(inside).astype(int) - shard.frames[row["row"], :8]).mean() < 2.5
+        assert np.shape(episode[f"stats/{camera}/mean"]) == (3, 1, 1)
+    stats = json.loads((tmp_path / "meta/stats.json").read_text())
+    assert set(stats) == set(info["features"])
+    actions = np.concatenate([truth.shard(i).actions.ravel() for i in range(3)])
+    assert stats["action"]["mean"][0] == pytest.approx(actions.mean())
+    assert stats["action"]["std"][0] == pytest.approx(actions.std())
+    assert stats["action"]["count"] == [40]
+
+
+def _has(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def test_minari_reads_it_and_finds_the_environment(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    minari = pytest.importorskip("minari")
+    generate(SMALL, tmp_path, kind="minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    dataset = minari.load_dataset("streamdit/pusht-v0")
+    assert dataset.total_episodes == 5
+    first, truth = next(iter(dataset.iterate_episodes([0]))), Dataset(lossless).shard(0)
+    assert (first.observations == truth.frames[0]).all()
+    assert (first.actions == truth.actions[0]).all()
+    assert first.truncations[-1] or first.terminations[-1]
+    assert bytes(first.infos["prompt"][1]).decode().strip()
+    env = dataset.recover_environment()
+    assert env.reset(seed=0)[0].shape == (64, 64, 3)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tar open
+def test_webdatasets_are_tars_of_films_and_words(tmp_path: Path) -> None:
+    generate(SMALL, tmp_path, kind="webdataset")
+    with tarfile.open(tmp_path / "shard-00000.tar") as tar:
+        assert tar.getnames() == ["00000-000.mp4", "00000-000.json", "00000-001.mp4", "00000-001.json"]
+        said = json.load(tar.extractfile("00000-001.json"))  # type: ignore[arg-type]
+    assert len(said["prompts"]) == 8
+    webdataset = pytest.importorskip("webdataset")
+    samples = list(webdataset.WebDataset(str(tmp_path / "shard-00000.tar"), shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == ["00000-000", "00000-001"]
+
+
+def test_films_lie_beside_their_words(tmp_path: Path) -> None:
+    generate(SMALL, tmp_path, kind="mp4")
+    rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert len(rows) == 5
+    for row in rows:
+        assert read_video(tmp_path / row["file"]).shape == (9, 64, 64, 3)
+        assert (tmp_path / row["file"]).with_suffix(".json").is_file()
+
+
+def test_after_kills_the_data_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym.cli", "generate", "PushT", "--episodes", "24", "--steps", "6"]
+    command += ["--batch", "2", "--format", "webdataset", "--out", str(tmp_path / "killed")]
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        known = len(list((tmp_path / "killed").glob("shard-*.json")))
+        for _ in range(400):  # until it has begun to write, then a random moment on
+            if process.poll() is not None or len(list((tmp_path / "killed").glob("shard-*.json"))) > known:
+                break
+            time.sleep(0.05)
+        time.sleep(float(rng.uniform(0, 0.4)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    config = GenerateConfig(episodes=24, steps=6, batch=2)
+    generate(config, tmp_path / "killed", kind="webdataset")
+    generate(config, tmp_path / "whole", kind="webdataset")
+    for path in sorted((tmp_path / "whole").rglob("*")):
+        other = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
+        if path.suffix in (".tar", ".json", ".jsonl"):
+            assert other.read_bytes() == path.read_bytes(), path.name
+    assert inspect(tmp_path / "killed").episodes == 24
+
+
+def test_only_good_episodes_are_kept_and_the_others_are_told_of(lossless: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (lossless / "manifest.jsonl").read_text().splitlines()]
+    limit = sorted(row["flags"]["disagreement"] for row in rows)[2]
+    made = generate(SMALL, tmp_path, keep_if=f"disagreement<{limit:.6f} and drift<9")
+    again = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert made["kept"] == sum(row["kept"] for row in again) == inspect(tmp_path).episodes
+    assert 1 <= made["kept"] <= 3
+    kept = next(row for row in again if row["kept"])
+    position = Dataset(tmp_path).shards.index(kept["shard"])
+    whole = Dataset(lossless).shard(kept["shard"]).frames[kept["made"]]
+    assert (Dataset(tmp_path).shard(position).frames[kept["row"]] == whole).all()
+    assert inspect(tmp_path).dropped == 5 - made["kept"]
+
+
+@pytest.mark.parametrize("rule", ["disagreement", "disagreement<", "beauty<1", "drift<0.1 or drift>1", "drift<one"])
+def test_rules_that_cannot_be_read_are_told(rule: str) -> None:
+    with pytest.raises(StreamDiTError, match="which episodes to keep"):
+        Keep(rule)
+
+
+def test_rules_and_flags() -> None:
+    assert Keep("")({})
+    assert Keep("drift<0.1 and success==1")({"drift": 0.05, "success": 1.0})
+    assert not Keep("drift<0.1 and success==1")({"drift": 0.05, "success": 0.0})
+    sharp = np.zeros((20, 8, 8, 3), np.uint8)
+    sharp[:, ::2] = 200
+    blurred = sharp.copy()
+    blurred[-5:] = 100
+    found = [flags(frames, np.array([0.1, 0.3]), np.ones(3), False) for frames in (sharp, blurred)]
+    assert found[0]["drift"] == 0
+    assert found[1]["drift"] > 0.9
+    assert (found[0]["disagreement"], found[0]["disagreement_max"], found[0]["return"]) == (pytest.approx(0.2), 0.3, 3.0)
+
+
+def test_prompts_from_a_file_are_said_and_called_by_their_action(tmp_path: Path) -> None:
+    said = tmp_path / "said.jsonl"
+    said.write_text('{"prompts": ["move up", "move left"]}\n\n{"prompts": ["stay"]}\n')
+    assert read_prompts(said) == [["move up", "move left"], ["stay"]]
+    generate(GenerateConfig(episodes=3, steps=4, batch=2, player=str(said)), tmp_path / "out")
+    shards = [Dataset(tmp_path / "out").shard(i) for i in range(2)]
+    assert shards[0].actions.tolist() == [[1, 7, 1, 7], [0, 0, 0, 0]]
+    assert shards[1].actions.tolist() == [[1, 7, 1, 7]]
+    pytest.importorskip("transformers")
+    said.write_text('{"prompts": ["please wander upwards a little"]}\n')
+    generate(GenerateConfig(episodes=1, steps=2, batch=1, player=str(said)), tmp_path / "free")
+    dataset = Dataset(tmp_path / "free")
+    assert dataset.shard(0).actions.tolist() == [[NO_ACTION, NO_ACTION]]
+    assert dataset.phrases[dataset.shard(0).prompts[0, 0]] == "please wander upwards a little"
+
+
+@pytest.mark.parametrize("observation", ["state", "latent", "frame"])
+def test_agents_and_scripts_play(observation: str, tmp_path: Path) -> None:
+    env = "StreamDiT/PushT-Reach-v0"
+    less = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
+    config = AgentTraining(env=env, steps=16, num_envs=2, observation=observation, overrides=less)  # type: ignore[arg-type]
+    train_agent(config, tmp_path / "agent", progress=False)
+    for player in (str(tmp_path / "agent"), "scripted:0.2"):
+        out = tmp_path / player.split(":")[0].split("/")[-1]
+        made = GenerateConfig(episodes=2, steps=6, batch=2, player=player, task="reach")
+        first = generate(made, out / "a")
+        torch.manual_seed(99)
+        assert first == generate(made, out / "b")
+        assert (Dataset(out / "a").shard(0).frames == Dataset(out / "b").shard(0).frames).all()
+
+
+def test_streams_start_from_the_users_pictures(tmp_path: Path) -> None:
+    frame = PushTSimulator().reset(np.random.default_rng(3))
+    wide = np.pad(frame.repeat(3, 0).repeat(3, 1), ((0, 0), (60, 60), (0, 0)))
+    cv2.imwrite(str(tmp_path / "a.png"), wide[..., ::-1])
+    images = start_images(tmp_path, 64)
+    assert (images == frame).all(), "its middle square"
+    generate(GenerateConfig(episodes=1, steps=2, batch=1, images=str(tmp_path)), tmp_path / "out")
+    first = Dataset(tmp_path / "out").shard(0).frames[0, 0].astype(int)
+    assert np.abs(first - frame).mean() < 2
+
+
+def test_what_cannot_be_generated_is_told_and_nothing_is_lost(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(lossless, copied)
+    before = sorted((p.name, p.stat().st_size) for p in copied.iterdir())
+    with pytest.raises(DatasetError, match="differing in seed"):
+        generate(GenerateConfig(episodes=5, steps=8, batch=2, seed=1), copied)
+    with pytest.raises(DatasetError, match="differing in keep_if"):
+        generate(SMALL, copied, keep_if="drift<0.5")
+    assert sorted((p.name, p.stat().st_size) for p in copied.iterdir()) == before
+    with pytest.raises(UnknownNameError, match="did you mean 'random'"):
+        generate(GenerateConfig(episodes=1, player="randm"), tmp_path / "x")
+    with pytest.raises(UnknownNameError, match="did you mean 'lerobot'"):
+        generate(SMALL, tmp_path / "x", kind="lerobt")
+    with pytest.raises(UnknownNameError, match="did you mean 'push'"):
+        generate(GenerateConfig(task="pussh"), tmp_path / "x")
+    (tmp_path / "bad.jsonl").write_text('{"prompts": ["stay"]}\n{"prompts": []}\n')
+    with pytest.raises(StreamDiTError, match=r"bad\.jsonl, line 2"):
+        generate(GenerateConfig(player=str(tmp_path / "bad.jsonl")), tmp_path / "x")
+    with pytest.raises(StreamDiTError, match="no pictures"):
+        generate(GenerateConfig(episodes=1, images=str(tmp_path / "nowhere")), tmp_path / "y")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="not empty"):
+        generate(SMALL, tmp_path / "other")
+    (tmp_path / "flat").write_text("a file")
+    with pytest.raises(DatasetError, match="cannot be written"):
+        generate(SMALL, tmp_path / "flat" / "deep")
+    with pytest.raises(DatasetError, match="no episode was kept"):
+        generate(SMALL, tmp_path / "none", keep_if="return>1e9")
+    monkeypatch.setattr("streamdit_gym.generate.generate.ROOM", 1 << 60)
+    with pytest.raises(DatasetError, match="almost full"):
+        generate(GenerateConfig(episodes=7, steps=8, batch=2), copied)
+    assert len(Dataset(copied)) == 3
+
+
+def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
+    lossless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(lossless, folder)
+    for kind in ("mkv", "npz", "json"):
+        shutil.copy(folder / f"shard-00000.{kind}", folder / f"shard-00007.{kind}")
+    os.truncate(folder / "shard-00001.mkv", 200)
+    assert main(["inspect", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "shard 0 row 1 and shard 7 row 1" in said
+    assert "broken     a shard cannot be read" in said
+    assert "return     push" in said
+    found = inspect(folder)
+    assert (found.episodes, found.frames, len(found.twice), len(found.broken)) == (5, 45, 2, 1)
+    assert sum(found.actions.values()) == 40
+    sheet = cv2.imread(str(folder / "contact.png"))
+    assert sheet.shape == (5 * 64, 12 * 64, 3)
+    assert "broken     nothing" in "\n".join(inspect(lossless).lines())
+
+
+def test_the_command_generates_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --player scripted --task reach".split()
+    assert main(command) == 0
+    assert "2 of 2 episodes kept" in capsys.readouterr().out
+    assert main([*command, "--episodes", "4"]) == 0
+    assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
+    assert main([*command, "--player", "nobody"]) == 2
+    assert "differing in player" in capsys.readouterr().err
