@@ -170,6 +170,8 @@ class Generate:
     """cpu or cuda; default: cuda if there is one"""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """precision of the transformer"""
+    ray: str | None = None
+    """make batches with Ray, one actor per GPU or pair of cores: the address of a cluster, auto, or local to start it here"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +359,8 @@ def run_generate(command: Generate) -> None:
         world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
         batch=command.batch, images=command.images, partition=command.partition, dtype=command.dtype, device=command.device or _device(),
     )  # fmt: skip
-    made = generate(config, command.out, kind=command.format, keep_if=command.keep_if)
+    ray = "" if command.ray == "local" else command.ray
+    made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)
     print(f"{made['kept']} of {made['episodes']} episodes kept, {made['frames']} frames, in {command.out}")
     print(f"look at them: streamdit-gym inspect {command.out}")
 

@@ -27,6 +27,7 @@ from streamdit_gym.errors import DatasetError, StreamDiTError, UnknownNameError
 from streamdit_gym.generate.flags import Keep, flags
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
+from streamdit_gym.generate.pool import run_on_ray
 from streamdit_gym.generate.speakers import NO_ACTION, read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, start_images
 from streamdit_gym.train.train_world import check_dataset, held_out_shards
@@ -328,3 +329,52 @@ def test_the_command_generates_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
     assert main([*command, "--player", "nobody"]) == 2
     assert "differing in player" in capsys.readouterr().err
+
+
+def test_a_dead_actors_shards_are_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+
+    class Mortal:
+        """Writes a file per shard; the first to come to shard 2 dies of it, and of shard 9 everybody does."""
+
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def run(self, index: int) -> int:
+            if index == 9 or (index == 2 and not (self.folder / "dead").exists()):
+                (self.folder / "dead").touch()
+                os._exit(1)
+            if index == 7:
+                raise DatasetError("seven is not made", given=index)
+            (self.folder / f"{index}").write_text(str(os.getpid()))
+            return 10 + index
+
+    done: list[int] = []
+    run_on_ray(Mortal, (tmp_path,), range(5), address=None, gpus=False, cores=1, done=done.append)
+    assert sorted(done) == [10, 11, 12, 13, 14]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1", "2", "3", "4", "dead"]
+    assert os.getpid() not in {int((tmp_path / str(i)).read_text()) for i in range(5)}
+    with pytest.raises(DatasetError, match="seven is not made"):
+        run_on_ray(Mortal, (tmp_path,), [7], address=None, gpus=False, cores=1, done=done.append)
+    with pytest.raises(StreamDiTError, match="keep dying"):
+        run_on_ray(Mortal, (tmp_path,), [9], address=None, gpus=False, cores=1, done=done.append)
+    with pytest.raises(StreamDiTError, match="has no GPU"):
+        run_on_ray(Mortal, (tmp_path,), [1], address=None, gpus=True, cores=1, done=done.append)
+
+
+def test_ray_makes_the_data_of_the_local_run(lossless: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    assert generate(SMALL, tmp_path, ray="", cores=torch.get_num_threads())["kept"] == 5
+    for i in range(3):
+        made, truth = Dataset(tmp_path).shard(i), Dataset(lossless).shard(i)
+        assert (made.actions == truth.actions).all()
+        assert (made.frames == truth.frames).all()
+
+
+def test_more_episodes_can_be_asked_for_later(lossless: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(lossless, folder)
+    assert generate(GenerateConfig(episodes=8, steps=8, batch=2), folder)["episodes"] == 8
+    assert generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole")["episodes"] == 8
+    for i in range(4):
+        assert (Dataset(folder).shard(i).frames == Dataset(tmp_path / "whole").shard(i).frames).all()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from streamdit_gym.data.storage.storage import Storage, replaced
 from streamdit_gym.envs.registration import id_of
 from streamdit_gym.errors import DatasetError, UnknownNameError
 from streamdit_gym.generate.flags import Keep
+from streamdit_gym.generate.pool import run_on_ray
 from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, Made, Worker
 from streamdit_gym.world import World, find_world
@@ -33,7 +33,9 @@ from streamdit_gym.world import World, find_world
 ROOM = 50 * 2**20  # bytes that must be free before a shard is begun
 
 
-def generate(config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if: str = "") -> dict[str, Any]:
+def generate(
+    config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if: str = "", ray: str | None = None, cores: int = 2
+) -> dict[str, Any]:
     """Make what is missing of a data set, and finish it; safe to stop at any moment and to call again.
 
     Args:
@@ -41,6 +43,8 @@ def generate(config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if
         folder: where to.
         kind: format, see `streamdit_gym.data.storage`.
         keep_if: which episodes to keep, see `Keep`; the others stand in the manifest alone.
+        ray: make shards with Ray: the address of a cluster, or empty to start it on this machine; None: without Ray.
+        cores: cores of each of Ray's actors, where there are no GPUs.
 
     Returns:
         How many episodes were made and kept, and how many frames.
@@ -48,7 +52,8 @@ def generate(config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if
     Raises:
         StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit what is in the folder.
     """
-    keep, store = Keep(keep_if), storage(kind)
+    Keep(keep_if)
+    store = storage(kind)
     world = World.from_pretrained(config.world)
     if config.task not in world.spec.tasks:
         raise UnknownNameError("task", config.task, world.spec.tasks)
@@ -68,20 +73,17 @@ def generate(config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if
     }  # fmt: skip
     try:
         _begin(folder, meta)
-        worker = Worker(config, phrases)
         shards = -(-config.episodes // config.batch)
-        missing = [index for index in range(shards) if not (folder / f"shard-{index:05d}.json").is_file()]
-        done = config.episodes - _count(config, missing)
+        missing = [index for index in range(shards) if not _is_whole(folder, index, config)]
+        done = config.episodes - sum(config.rows(index) for index in missing)
         with tqdm(total=config.episodes, initial=done, unit="episode", desc=f"generate {world.spec.name}") as bar:
-            for index in missing:
-                if shutil.disk_usage(folder).free < ROOM:
-                    raise DatasetError(
-                        "the disk is almost full", given=f"{shutil.disk_usage(folder).free >> 20} MiB free at {folder}",
-                        allowed=f"{ROOM >> 20} MiB or more", remedy="make room and call again; whole shards are kept",
-                    )  # fmt: skip
-                made = worker.make(index)
-                _save(folder, index, made, keep, store, meta)
-                bar.update(len(made.rows))
+            maker = (config, folder, meta)
+            if ray is None:
+                make = ShardMaker(*maker)
+                for index in missing:
+                    bar.update(make.run(index))
+            elif missing:
+                run_on_ray(ShardMaker, maker, missing, address=ray or None, gpus=config.device == "cuda", cores=cores, done=bar.update)
         rows = [row for index in range(shards) for row in json.loads((folder / f"shard-{index:05d}.json").read_text())]
         kept = [row for row in rows if row["kept"]]
         if not kept:
@@ -118,8 +120,40 @@ def _begin(folder: Path, meta: dict[str, Any]) -> None:
     part.replace(path)
 
 
-def _count(config: GenerateConfig, shards: Iterable[int]) -> int:
-    return sum(min(config.batch, config.episodes - index * config.batch) for index in shards)
+def _is_whole(folder: Path, index: int, config: GenerateConfig) -> bool:
+    path = folder / f"shard-{index:05d}.json"
+    return path.is_file() and len(json.loads(path.read_text())) == config.rows(index)
+
+
+class ShardMaker:
+    """Makes shards and writes them; one lives here, or one in each of Ray's actors.
+
+    Args:
+        config: what to generate.
+        folder: where to; every machine must see it.
+        meta: what its ``meta.json`` says.
+    """
+
+    def __init__(self, config: GenerateConfig, folder: Path, meta: dict[str, Any]) -> None:
+        self.folder, self.meta = folder, meta
+        self.keep, self.store = Keep(meta["generated"]["keep_if"]), storage(meta["storage"])
+        self.worker = Worker(config, meta["phrases"])
+
+    def run(self, index: int) -> int:
+        """Make a shard and return how many episodes it has.
+
+        Raises:
+            DatasetError: if the disk is almost full.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free < ROOM:
+            raise DatasetError(
+                "the disk is almost full", given=f"{free >> 20} MiB free at {self.folder}",
+                allowed=f"{ROOM >> 20} MiB or more", remedy="make room and call again; whole shards are kept",
+            )  # fmt: skip
+        made = self.worker.make(index)
+        _save(self.folder, index, made, self.keep, self.store, self.meta)
+        return len(made.rows)
 
 
 def _save(folder: Path, index: int, made: Made, keep: Keep, store: Storage, meta: dict[str, Any]) -> None:

@@ -56,6 +56,10 @@ class GenerateConfig:
     device: str = "cpu"
     dtype: str = "float32"
 
+    def rows(self, index: int) -> int:
+        """Return how many episodes a shard has."""
+        return min(self.batch, self.episodes - index * self.batch)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -90,7 +94,7 @@ class Worker:
     def make(self, index: int) -> Made:
         """Return the episodes of a shard."""
         config, spec = self.config, self.world.spec
-        rows = min(config.batch, config.episodes - index * config.batch)
+        rows = config.rows(index)
         rng = np.random.default_rng([config.seed, index])
         latents = self._starts(rng, rows)
         noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=rows)]

@@ -16,11 +16,14 @@ from jaxtyping import UInt8
 from streamdit_gym.errors import require
 
 Frames = UInt8[np.ndarray, "e g h w 3"]
-LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"}, "container": {}}
-# played by browsers and read at random by loaders: small groups of pictures
+LOSSLESS = {
+    "codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"}, "container": {},
+}  # fmt: skip
+# Played by browsers, and read at random by loaders: small groups of pictures. One thread and no "mbtree", with which x264 makes other
+# bytes of the same frames now and then (measured: 3 outcomes in 25 runs), and a resumed run would not equal an undisturbed one.
 PLAYABLE = {
-    "codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "14", "preset": "veryfast", "g": "8"},
-    "container": {"movflags": "+faststart"},
+    "codec": "libx264", "pix_fmt": "yuv420p", "container": {"movflags": "+faststart"},
+    "options": {"crf": "14", "preset": "veryfast", "g": "8", "threads": "1", "x264-params": "mbtree=0"},
 }  # fmt: skip
 
 
