@@ -164,6 +164,10 @@ class Generate:
     """episodes that are made at once, and lie in one shard"""
     images: str | None = None
     """folder of your own start frames; default: the world's bank of real ones"""
+    over: str | None = None
+    """data set of clips to draw over (video to video): each frame begins as the clip's, partly noise"""
+    strength: float = 0.5
+    """how much of the clips is replaced by noise, above 0 to 1"""
     partition: str = "reactive"
     """how to stream"""
     device: str | None = None
@@ -357,7 +361,8 @@ def run_generate(command: Generate) -> None:
 
     config = GenerateConfig(
         world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
-        batch=command.batch, images=command.images, partition=command.partition, dtype=command.dtype, device=command.device or _device(),
+        batch=command.batch, images=command.images, over=command.over, strength=command.strength, partition=command.partition,
+        dtype=command.dtype, device=command.device or _device(),
     )  # fmt: skip
     ray = "" if command.ray == "local" else command.ray
     made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)

@@ -378,3 +378,22 @@ def test_more_episodes_can_be_asked_for_later(lossless: Path, tmp_path: Path) ->
     assert generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole")["episodes"] == 8
     for i in range(4):
         assert (Dataset(folder).shard(i).frames == Dataset(tmp_path / "whole").shard(i).frames).all()
+
+
+def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(lossless: Path, tmp_path: Path) -> None:
+    truth = np.concatenate([Dataset(lossless).shard(i).frames for i in range(3)]).astype(int)
+    far = []
+    for strength in (0.05, 0.6, 1.0):
+        config = GenerateConfig(episodes=5, steps=8, batch=2, seed=7, over=str(lossless), strength=strength)
+        generate(config, tmp_path / str(strength))
+        made = np.concatenate([Dataset(tmp_path / str(strength)).shard(i).frames for i in range(3)])
+        assert np.abs(made[:, 0] - truth[:, 0]).mean() < 1
+        far.append(np.abs(made[:, -1] - truth[:, -1]).mean())
+    assert far[0] < 0.5 * far[2]
+    assert far[0] < far[1] < far[2]
+    with pytest.raises(StreamDiTError, match="too short"):
+        generate(GenerateConfig(episodes=1, steps=9, batch=1, over=str(lossless)), tmp_path / "long")
+    with pytest.raises(StreamDiTError, match="strength"):
+        generate(GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), strength=0.0), tmp_path / "zero")
+    with pytest.raises(StreamDiTError, match="N = 1"):
+        generate(GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), partition="pipelined"), tmp_path / "many")

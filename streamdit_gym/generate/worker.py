@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.dataset import Dataset, Shard
 from streamdit_gym.data.recorder import reward
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.generate.flags import flags
 from streamdit_gym.generate.speakers import NO_ACTION, act_of, read_prompts
 from streamdit_gym.presets import partition
@@ -40,6 +40,8 @@ class GenerateConfig:
         task: whose reward is kept as *the* reward, and what a script plays.
         partition: how to stream.
         images: folder of start frames; None: the world's own bank.
+        over: data set of clips to draw over (video to video); episode i is drawn over its clip i, from the clip's first frame.
+        strength: how much of those clips is replaced by noise, above 0 to 1.
         device: where the world runs.
         dtype: ``"float32"`` or ``"bfloat16"``.
     """
@@ -53,6 +55,8 @@ class GenerateConfig:
     task: str = "push"
     partition: str = "reactive"
     images: str | None = None
+    over: str | None = None
+    strength: float = 0.5
     device: str = "cpu"
     dtype: str = "float32"
 
@@ -88,6 +92,9 @@ class Worker:
         self.engine = Engine(self.world.model, table, partition(config.partition), idle=idle, autocast=config.dtype == "bfloat16")
         carried = set(table.phrases)
         self.ways = [[phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu]
+        self.clips = None if config.over is None else Dataset(config.over)
+        if self.clips is not None:
+            check_size(self.clips, self.world.spec.size)
         self.prompts = read_prompts(Path(config.player)) if config.player.endswith(".jsonl") else None
 
     @torch.no_grad()
@@ -96,14 +103,16 @@ class Worker:
         config, spec = self.config, self.world.spec
         rows = config.rows(index)
         rng = np.random.default_rng([config.seed, index])
-        latents = self._starts(rng, rows)
+        over = None if self.clips is None else self._clips(index, rows)
+        latents = self._starts(rng, rows) if over is None else over[:, 0]
         noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=rows)]
         session = self.engine.start(latents[:, None], torch.full((rows, 1), self.engine.idle), noise)
         act = None if self.prompts else act_of(config.player, self.world, config.task, rng, rows)
         clean, actions, said, doubts = [latents[:, None]], [], [], []
         for step in range(config.steps):
             chosen, phrases = self._say(act, clean[-1], index, step, rng, rows)
-            clean.append(self.engine.tick(session, self.world.table.rows(phrases)))
+            drawn = None if over is None else over[:, step + 1 : step + 2]
+            clean.append(self.engine.tick(session, self.world.table.rows(phrases), drawn, config.strength))
             if step % LOOK_EVERY == LOOK_EVERY - 1 or step == config.steps - 1:
                 doubts.append(self.engine.disagreement(session).cpu().numpy())
             actions.append(chosen)
@@ -144,6 +153,21 @@ class Worker:
     def _action(self, phrase: str) -> int:
         return next((action for action, menu in enumerate(self.world.spec.menu) if phrase in menu), NO_ACTION)
 
+    def _clips(self, index: int, rows: int) -> torch.Tensor:
+        """Return the latents of the clips that a shard is drawn over; they begin anew where there are too few."""
+        assert self.clips is not None
+        per_shard, steps = self.clips.meta["episodes"], self.config.steps
+        if steps > self.clips.meta["steps"]:
+            raise StreamDiTError(
+                "the clips are too short", given=f"{steps} steps", allowed=f"{self.clips.meta['steps']} or fewer", remedy="lower --steps"
+            )
+        total = per_shard * len(self.clips)
+        wanted = [(index * self.config.batch + row) % total for row in range(rows)]
+        shards = {place // per_shard: None for place in wanted}
+        frames = {position: self.clips.shard(position).frames for position in shards}
+        clips = np.stack([frames[place // per_shard][place % per_shard, : steps + 1] for place in wanted])
+        return torch.cat([self.world.codec.encode(torch.from_numpy(clip)[None].to(self.world.device)) for clip in clips]).float()
+
     def _starts(self, rng: np.random.Generator, rows: int) -> torch.Tensor:
         if self.config.images is None:
             bank = self.world.starts.latents
@@ -155,6 +179,16 @@ class Worker:
     def _decoded(self, latents: torch.Tensor) -> UInt8[np.ndarray, "e f h w 3"]:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.engine.autocast):
             return self.world.codec.decode(latents).cpu().numpy()
+
+
+def check_size(clips: Dataset, size: int) -> None:
+    """Refuse clips of another size than the world's.
+
+    Raises:
+        DatasetError: if they are.
+    """
+    if clips.meta["size"] != size:
+        raise DatasetError("clips of another size", given=clips.meta["size"], allowed=size, remedy="clips of the same world")
 
 
 def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:

@@ -133,22 +133,32 @@ class Engine:
         return session
 
     @torch.no_grad()
-    def tick(self, session: Session, prompts: Int[Tensor, " b"]) -> Latents:
+    def tick(self, session: Session, prompts: Int[Tensor, " b"], over: Latents | None = None, strength: float = 1.0) -> Latents:
         """Move every stream by one chunk and return the chunk that has become clean.
 
         Args:
             session: the streams; changed in place.
             prompts: row of the prompt table each stream's new chunk is born with.
+            over: video to video: clean latents of a chunk to draw over, instead of beginning with noise alone.
+            strength: how much of that chunk is replaced by noise, above 0 (nothing changes) to 1 (nothing stays).
+
+        Raises:
+            PartitionError: if frames are to be drawn over in a buffer of several chunks.
+            ShapeError: if the strength is out of range.
         """
-        c = self.partition.chunk_frames
+        c, begun = self.partition.chunk_frames, 0.0
         born = prompts.to(self.device)[:, None].expand(-1, c)
-        session.buffer = session.buffer.push(session.noise(c), born)
+        fresh = session.noise(c)
+        if over is not None:
+            begun = self._begun(strength)
+            fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
+        session.buffer = session.buffer.push(fresh, born)
         if self.prompt_scope == "buffer":
             buffer = session.buffer
             session.buffer = MovingBuffer(
                 partition=self.partition, latents=buffer.latents, prompts=born[:, :1].expand(-1, buffer.latents.shape[1]).contiguous()
             )
-        session.cache = self._micro_steps(session, self._evaluate)
+        session.cache = self._micro_steps(session, self._evaluate, begun)
         clean, prompts_of, session.buffer = session.buffer.pop()
         kept = self._as_reference(clean, session) if self.model.config.reference_time < 1 else clean
         session.references = torch.cat([session.references[:, c:], kept], 1)
@@ -175,13 +185,29 @@ class Engine:
             again, _ = self.model.predict_clean(view, conditioning, None, self._prompts())
         return (again.float() - newest).square().mean((1, 2, 3, 4)).sqrt()
 
-    def _micro_steps(self, session: Session, evaluate: Evaluate) -> KeyValueCache | None:
-        """Take the s micro steps of a move, all chunks in lock-step, and return the cache brought up to date."""
+    def _begun(self, strength: float) -> float:
+        """Return the time at which a chunk begins that is drawn over another."""
+        if self.partition.chunks > 1:
+            raise PartitionError(
+                "frames are drawn over one chunk at a time", given=str(self.partition), allowed="N = 1", remedy='partition("reactive")'
+            )
+        if not 0 < strength <= 1:
+            raise ShapeError("strength out of range", given=strength, allowed="0 < strength <= 1", remedy="about 0.5")
+        return 1 - strength
+
+    def _micro_steps(self, session: Session, evaluate: Evaluate, begun: float = 0.0) -> KeyValueCache | None:
+        """Take the s micro steps of a move, all chunks in lock-step, and return the cache brought up to date.
+
+        Args:
+            session: the streams.
+            evaluate: the model, compiled or not.
+            begun: time at which the newest chunk begins, if it is the only one.
+        """
         partition, cache = self.partition, session.cache
         behind = partition.frames - session.buffer.latents.shape[1]  # chunks not there yet, while ramping up
         for k in range(partition.micro_steps):
             # while ramping up, the chunks there are the noisiest ones
-            times = sampling_times(partition, k)[behind:].to(self.device).expand(len(session), -1)
+            times = (begun + (1 - begun) * sampling_times(partition, k)[behind:]).to(self.device).expand(len(session), -1)
             if cache is None:
                 found = self._velocity(session, times, evaluate)
             else:
@@ -189,7 +215,7 @@ class Engine:
                 found, new = self._cached_velocity(session, cache, times, fresh, evaluate)
                 if fresh:
                     cache = cache.join(new.cut(0, fresh))
-            stepped = euler_step(session.buffer.latents, found, 1 / (partition.micro_steps * partition.chunks))
+            stepped = euler_step(session.buffer.latents, found, (1 - begun) / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped)
         return None if cache is None else cache.cut(cache.frames - (partition.references - 1))
 
