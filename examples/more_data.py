@@ -2,8 +2,8 @@
 
 Usage: python examples/more_data.py [--episodes 2 4 8 16] [--seeds 5]
 
-Demonstrations are a noisy script's, in the real simulator or in the generated world. Everything is tested in the real simulator: the clone by
-its return over 64 episodes, the reward model by its correlation with the true potential on 64 others.
+Demonstrations are a noisy script's, in the real simulator or in the generated world. Everything is tested in the real simulator: the
+clone by its return over 64 episodes, the reward model by its correlation with the true potential on 64 others.
 """
 
 from __future__ import annotations
@@ -109,18 +109,15 @@ def main() -> None:
     held_out = demonstrate(REAL, 64, seed=900_000).first(64)
     found: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for seed in range(given.seeds):
-        real, made = (
-            demonstrate(REAL, most, seed=10_000 * (seed + 1)),
-            demonstrate(GENERATED, TIMES * most, seed=10_000 * (seed + 1) + 5000),
-        )
+        begin = 10_000 * (seed + 1)
+        real, made = demonstrate(REAL, most, begin), demonstrate(GENERATED, TIMES * most, begin + 5000)
         for n in given.episodes:
             alone, more = real.first(n), made.first(TIMES * n)
             mixed = tuple(torch.cat(pair) for pair in zip(alone, more, strict=True))
             for name, data in (("real", alone), ("real and generated", mixed)):
                 found.setdefault((n, name), []).append(test(train(data, seed), held_out))  # type: ignore[arg-type]
-    print(
-        f"mean over {given.seeds} repetitions with its 95 % interval\n{'n':>4s} {'trained on':20s} {'return in the simulator':26s} reward model's r"
-    )
+    print(f"mean over {given.seeds} repetitions with its 95 % interval")
+    print(f"{'n':>4s} {'trained on':20s} {'return in the simulator':26s} reward model's r")
     for (n, name), pairs in found.items():
         means, spreads = np.mean(pairs, 0), 1.96 * np.std(pairs, 0, ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else np.full(2, np.nan)
         print(f"{n:4d} {name:20s} {means[0]:6.2f} ± {spreads[0]:.2f}              {means[1]:6.3f} ± {spreads[1]:.3f}")
