@@ -43,7 +43,7 @@ class JudgeConfig:
     probe_steps: int = 5000
     inverse_steps: int = 4000
     drift_frames: int = 10_000
-    drift_streams: int = 2
+    drift_streams: int = 8
     seed: int = SEED
 
 
