@@ -26,6 +26,7 @@ from streamdit_gym.agents.zoo import BatchedWorld
 from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError, UnknownNameError
+from streamdit_gym.world import find_world
 
 REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
 
@@ -243,6 +244,13 @@ def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
     best, floor = (scores_of(player, "StreamDiT/PushT-Real-v0", 8, 3, num_envs=8) for player in ("scripted:0.1", "random"))
     assert best.mean > floor.mean + 0.5
+
+
+def test_the_shipped_agent_plays_in_the_simulator() -> None:
+    learned = load_agent(find_world("PushT") / "agents" / "reach")
+    best, floor = (scores_of(player, REAL, 16, 3) for player in (learned, "random"))
+    assert best.successes.mean() > 0.9
+    assert best.mean - best.interval > floor.mean
 
 
 def test_from_floor_to_ceiling() -> None:

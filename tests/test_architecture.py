@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,18 @@ def test_training_needs_neither_simulators_nor_sb3() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_every_package_and_its_files_are_installed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    found = {f"streamdit_gym.{path.parent.name}" for path in (ROOT / "envs" / "__init__.py", ROOT / "agents" / "__init__.py")}
+    for path in (ROOT / "streamdit_gym").rglob("__init__.py"):
+        found.add(".".join(path.parent.relative_to(ROOT).parts))
+    assert listed == found
+    data = config["options.package_data"]
+    for package, folder in (("streamdit_gym", ROOT / "streamdit_gym"), ("streamdit_gym.agents", ROOT / "agents")):
+        carried = {path for pattern in data[package].split() for path in folder.glob(pattern) if path.is_file()}
+        wanted = {path for path in folder.rglob("*") if path.is_file() and path.suffix in {".safetensors", ".json", ".yml", ".zip", ".md"}}
+        assert wanted <= carried
