@@ -16,7 +16,7 @@ import torch
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from streamdit_gym.agents.features import encode
-from streamdit_gym.agents.planner import Planner, Planning, planner_player
+from streamdit_gym.agents.planner import Planner, planner_player
 from streamdit_gym.agents.scores import Player, Score, play
 from streamdit_gym.agents.training import Learned, load_agent, make_venv, twin_of
 from streamdit_gym.envs.worlds import script_of, shared_world
@@ -57,10 +57,7 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def scores_of(
-    player: str | Learned, env: str, episodes: int, seed: int, *, num_envs: int = 16, world: str | None = None,
-    planning: Planning | None = None,
-) -> Score:  # fmt: skip
+def scores_of(player: str | Learned, env: str, episodes: int, seed: int, *, num_envs: int = 16, world: str | None = None) -> Score:
     """Play a player.
 
     Args:
@@ -70,7 +67,6 @@ def scores_of(
         seed: of environments and player.
         num_envs: environments in one batch.
         world: a bundle other than the id's own.
-        planning: how far and wide a planner looks.
     """
     found = find_player(player) if isinstance(player, str) else player
     learned = found if isinstance(found, Learned) else None
@@ -78,19 +74,19 @@ def scores_of(
         env, min(num_envs, episodes), world=world, observation="frame" if learned is None else learned.config.observation,
         scored=learned is not None and learned.config.algo == "sac",
     )  # fmt: skip
-    score = play(venv, _act(found, venv, env, seed, world, planning), episodes, seed)
+    score = play(venv, _act(found, venv, env, seed, world), episodes, seed)
     venv.close()
     return score
 
 
-def _act(found: str | Learned, venv: VecEnv, env: str, seed: int, world: str | None, planning: Planning | None) -> Player:
+def _act(found: str | Learned, venv: VecEnv, env: str, seed: int, world: str | None) -> Player:
     if isinstance(found, Learned):
         return agent_player(found)
     if found == "random":
         return random_player(venv, seed)
     own = gymnasium.spec(env).kwargs
     if found == "planner":
-        return planner_player(Planner(shared_world(world or own["world"], "cpu"), own["task"], planning, seed=seed))
+        return planner_player(Planner(shared_world(world or own["world"], "cpu"), own["task"], seed=seed))
     return scripted_player(world or own["world"], own["task"], float(found.partition(":")[2] or 0), seed)
 
 

@@ -38,13 +38,13 @@ class Planning:
         gamma: discount.
     """
 
-    horizon: int = 16
+    horizon: int = 12
     hold: int = 2
-    candidates: int = 64
+    candidates: int = 24
     rounds: int = 2
     elites: int = 6
     spread: float = 0.2
-    play: int = 4
+    play: int = 6
     gamma: float = 0.97
 
     def __post_init__(self) -> None:

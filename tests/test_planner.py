@@ -83,8 +83,7 @@ def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> N
 
 
 def test_a_planner_reaches_the_block_without_training() -> None:
-    planning = Planning(horizon=12, candidates=24, play=6)
-    score = scores_of("planner", "StreamDiT/PushT-Reach-Real-v0", 4, 5, planning=planning)
+    score = scores_of("planner", "StreamDiT/PushT-Reach-Real-v0", 4, 5)
     assert score.successes.mean() >= 0.75
     assert score.lengths.mean() < 40
 
