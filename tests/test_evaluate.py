@@ -113,7 +113,7 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     assert [p.kept for p in scores["promises"] if p.about.startswith("policy")] == [None], "three players are too few"
     text, page = report.text(scores), report.page(scores)
     assert "no fault found" in text
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
     assert "http" not in page.replace("http-equiv", "")
     assert json.loads(json.dumps(report.plain(scores)))["fidelity"][0]["horizon"] == 1
 

@@ -38,7 +38,7 @@ def test_the_example_that_steps_16_worlds() -> None:
 
 
 def test_the_example_in_plain_pytorch() -> None:
-    assert "512 steps, return of the last" in run("examples/torch_ppo.py", "--steps", "512").stdout
+    assert "512 steps, return of the last" in run("examples/torch_ppo.py", "--steps", "512", "--envs", "8").stdout
 
 
 def test_the_example_that_trains(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
     assert made == [1.0, 1.5]
     agent = tmp_path / "agent" / "seed-0"
-    less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32"
+    less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
     assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0
     little = JudgeConfig(episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, drift_streams=1)
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from dataclasses import replace
@@ -173,34 +174,73 @@ class Pixels(LatentCodec):
         return (latents[:, :1] * self.scale).expand(-1, 3, -1, -1)
 
 
-def test_damage_bends_every_frame_of_a_clip_alike_and_every_clip_its_own_way() -> None:
-    torch.manual_seed(0)
+def harm(**kinds: float) -> Damage:
+    none = {"bend": 0.0, "piece": 0.0, "double": 0.0, "fade": 0.0}
+    return Damage(codec=Pixels(), background=torch.zeros(3, 8, 8), **(none | kinds))
+
+
+def a_square() -> torch.Tensor:
     frame = torch.zeros(8, 8)
     frame[2:6, 2:6] = 2.0
-    latents = frame.expand(3, 4, 8, 8, 8).clone()
-    damaged = Damage(codec=Pixels(), bend=1.0, piece=3.0)(latents)
+    return frame.expand(40, 4, 8, 8, 8).clone()
+
+
+def test_damage_bends_every_frame_of_a_clip_alike_and_every_clip_its_own_way() -> None:
+    torch.manual_seed(0)
+    latents = a_square()
+    damaged = harm(bend=1.0, piece=3.0, double=0.5, fade=0.5)(latents)
     assert damaged.shape == latents.shape
     assert (damaged - damaged[:, :1]).abs().max() < 1e-5
-    assert all((damaged[i] - latents[i]).abs().max() > 0.1 for i in range(3))
+    assert ((damaged - latents).abs().amax((1, 2, 3, 4)) > 0.1).sum() > 30
     assert (damaged[0] - damaged[1]).abs().max() > 0.1
     assert damaged.min() > -1e-4, "what is there is moved or mixed, never made"
     assert damaged.max() < 2 + 1e-4
-    assert torch.allclose(Damage(codec=Pixels(), bend=0.0, piece=0.0)(latents), latents, atol=1e-5)
+    assert torch.allclose(harm()(latents), latents, atol=1e-5)
 
 
 def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
     torch.manual_seed(1)
-    latents = torch.arange(64.0).reshape(8, 8).expand(1, 1, 8, 8, 8) / 32 - 1
-    damaged = Damage(codec=Pixels(), bend=0.0, piece=3.0, double=0.0)(latents)
-    moved = (damaged - latents)[0, 0, 0].abs() > 1e-3
-    assert 0 < moved.sum() < 32
+    latents = torch.arange(64.0).reshape(8, 8).expand(20, 1, 8, 8, 8) / 32 - 1
+    moved = (harm(piece=2.0)(latents) - latents)[:, 0, 0].abs() > 1e-3
+    assert 0 < moved.sum() < 20 * 32
+
+
+def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips)
+    latents = a_square()
+    made = harm(piece=3.0, fade=1.0)(latents)
+    assert (made <= latents + 1e-5).all()
+    assert 0.1 < (made[latents > 0] / 2).mean() < 0.95
+    assert torch.allclose(made[latents == 0], latents[latents == 0], atol=1e-5)
+
+
+def test_either_of_two_keeps_what_stands_out_in_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = torch.zeros(30, 1, 8, 8, 8)
+    latents[..., 3, 3] = 2.0
+    steps = itertools.cycle([1, 3])
+    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips.roll(next(steps), -1))
+    made = harm(double=1.0)(latents)[:, 0, 0, 3]
+    assert set(made[:, 4].unique().tolist()) == set(made[:, 6].unique().tolist()) == {1.0, 2.0}, "the mean of both, or both"
+    assert (made[:, 3] == 0).all()
+
+
+def test_the_background_is_what_is_the_same_in_most_frames() -> None:
+    latents = torch.zeros(5, 8, 8, 8)
+    for i in range(5):
+        latents[i, :, i, i] = 2.0
+    latents[:, :, 7, 7] = 1.5
+    background = Damage.learn(Pixels(), latents).background
+    assert background.shape == (3, 8, 8)
+    assert background[:, 7, 7] == pytest.approx(0.75)
+    assert background.sum() == pytest.approx(3 * 0.75)
 
 
 def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> None:
     def references(chance: float) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(0)
         config = replace(QUIET, clips=40, damaged=chance)
-        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", Damage(codec=Pixels()))
+        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", harm(bend=3.0, piece=8.0))
         trainer.next_frame_loss()
         assert trainer.own is not None
         return trainer.own.references, trainer._cut(trainer.own.episode, trainer.own.start, 4)[0]

@@ -1,6 +1,6 @@
 """Damage to reference frames, for the transformer to mend.
 
-Takes: latents, a codec.  Gives: latents of the same frames, bent, doubled or with a piece out of place.  Knows nothing of: the transformer.
+Takes: latents, a codec.  Gives: latents of the same frames, bent, doubled, faded or with a piece out of place.  Knows nothing of: the transformer.
 
 A stream's errors stay in it: what is copied from frame to frame stays bent for ever once it is bent. A model's own rollouts
 show it such frames only until they have strayed from the recorded truth, which is soon. Bent on purpose, the truth is known.
@@ -25,41 +25,76 @@ class Damage:
 
     Attributes:
         codec: whose latents they are.
+        background: [c, h, w] the frame without what moves, as pixels from -1 to 1; see :meth:`learn`.
         bend: largest deviation of the smooth displacement, in pixels.
         knots: how many random displacements across a frame the smooth one goes through.
-        piece: largest radius of the disc whose content comes from elsewhere, in pixels.
-        double: share of clips in which each frame is the mean of two so damaged.
+        piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead.
+        double: share of clips in which each frame is two so damaged: their mean, or all that is in either.
+        fade: share of clips in which a disc of the frame pales towards the background.
     """
 
     codec: LatentCodec
+    background: Float[Tensor, "c h w"]
     bend: float = 3.0
     knots: int = 6
     piece: float = 8.0
-    double: float = 0.5
+    double: float = 0.6
+    fade: float = 0.25
+
+    @classmethod
+    @torch.no_grad()
+    def learn(cls, codec: LatentCodec, latents: Float[Tensor, "n c h w"]) -> Damage:
+        """Return damage whose background is the median of the frames of some latents."""
+        frames = codec.decode_latents(latents.to(next(codec.parameters()).dtype)).float()
+        return cls(codec=codec, background=frames.median(0).values)
 
     @torch.no_grad()
     def __call__(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         """Return damaged latents."""
-        b = len(latents)
+        b, device = len(latents), latents.device
         weight = next(self.codec.parameters())
         frames = self.codec.decode_latents(rearrange(latents, "b f c h w -> (b f) c h w").to(weight.dtype)).float()
-        clips = rearrange(frames, "(b f) c h w -> b (f c) h w", b=b)
-        twice = torch.rand(b, 1, 1, 1, device=latents.device) < self.double
+        clips = rearrange(frames, "(b f) c h w -> b f c h w", b=b)
         first, second = (self._displaced(clips) for _ in range(2))
-        damaged = torch.where(twice, (first + second) / 2, first)
-        pixels = rearrange(damaged, "b (f c) h w -> (b f) c h w", c=3)
-        made = self.codec.encode_pixels(pixels.clamp(-1, 1).to(weight.dtype))
+        mean, either = (first + second) / 2, torch.where(self._stands_out(first) > self._stands_out(second), first, second)
+        chance = torch.rand(b, 1, 1, 1, 1, device=device)
+        damaged = torch.where(chance < self.double / 2, mean, torch.where(chance < self.double, either, first))
+        _, disc = self._disc(clips, self.piece * torch.rand(b, 1, 1, device=device))
+        pale = torch.rand(b, 1, 1, device=device) * (torch.rand(b, 1, 1, device=device) < self.fade) * disc
+        damaged = torch.lerp(damaged, self.background.expand_as(damaged), pale[:, None, None])
+        made = self.codec.encode_pixels(rearrange(damaged, "b f c h w -> (b f) c h w").clamp(-1, 1).to(weight.dtype))
         return rearrange(made, "(b f) c h w -> b f c h w", b=b).to(latents.dtype)
 
-    def _displaced(self, clips: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
-        b, size, device = len(clips), self.codec.size, clips.device
+    def _stands_out(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
+        return (clips - self.background).square().sum(2, keepdim=True)
+
+    def _displaced(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
+        b, frames, _, size, _ = clips.shape
+        device = clips.device
         strength = self.bend * torch.rand(b, 1, 1, 1, device=device)
         knots = torch.randn(b, 2, self.knots, self.knots, device=device)
         field = strength * functional.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
+        turned = torch.rand(b, 1, 1, device=device) < 0.5
+        radius = self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float())
+        (x, y), inside = self._disc(clips, radius)
+        angle = 2 * torch.pi * torch.rand(b, 1, 1, device=device)
+        turn = torch.stack([x * (angle.cos() - 1) - y * angle.sin(), x * angle.sin() + y * (angle.cos() - 1)], 1)
+        shift = (size / 4) * torch.randn(b, 2, 1, 1, device=device)
+        field = field + inside[:, None] * torch.where(turned[:, None], turn, shift)
         along = torch.arange(size, device=device, dtype=torch.float32)
         rows, columns = torch.meshgrid(along, along, indexing="ij")
-        middle = size * torch.rand(2, b, 1, 1, device=device)
-        inside = (rows - middle[0]).square() + (columns - middle[1]).square() < (self.piece * torch.rand(b, 1, 1, device=device)).square()
-        field = field + inside[:, None] * (size / 4) * torch.randn(b, 2, 1, 1, device=device)
-        place = torch.stack([columns + field[:, 0], rows + field[:, 1]], dim=-1)
-        return functional.grid_sample(clips, place * 2 / (size - 1) - 1, padding_mode="border", align_corners=True)
+        place = torch.stack([columns + field[:, 0], rows + field[:, 1]], dim=-1) * 2 / (size - 1) - 1
+        moved = functional.grid_sample(rearrange(clips, "b f c h w -> b (f c) h w"), place, padding_mode="border", align_corners=True)
+        return rearrange(moved, "b (f c) h w -> b f c h w", f=frames)
+
+    def _disc(self, clips: Float[Tensor, "b f c h w"], radius: Float[Tensor, "b 1 1"]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Return each pixel's offsets (x, y) from a place of its clip's, and whether it is within the radius [b, h, w].
+
+        Half of the places are anywhere, half where something stands out.
+        """
+        size = self.codec.size
+        standing = self._stands_out(clips)[:, 0].flatten(1) + 1e-6
+        drawn = torch.multinomial(standing / standing.sum(1, keepdim=True) + 1 / size**2, 1)[..., None]
+        along = torch.arange(size, device=clips.device, dtype=torch.float32)
+        x, y = torch.broadcast_tensors(along - drawn % size, along[:, None] - drawn // size)
+        return (x, y), x.square() + y.square() < radius.square()
