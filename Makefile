@@ -6,7 +6,7 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check lint format format-check type gpu-train gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast check lint format format-check type gpu-train gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -22,6 +22,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -m "not gpu"
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not gpu and not slow"
 
 check: format-check lint type
 

@@ -97,6 +97,7 @@ def test_streams_follow_their_episodes_and_begin_anew_at_the_end() -> None:
             assert (never.streams.references[row, :3] == real[episode, place - 4 : place - 1]).all()
 
 
+@pytest.mark.slow
 def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> None:
     teacher, episodes, table = teacher_of(), moving_square(), make_table(["right", "left"])
     taught = StreamDiTTraining(steps=150, clips=8, clip_frames=4, partitions=(), micro_steps=2, matrix_rate=1e-2)

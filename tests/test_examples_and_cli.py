@@ -48,6 +48,7 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
     assert (tmp_path / "agent.zip").is_file()
 
 
+@pytest.mark.slow
 def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

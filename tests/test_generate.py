@@ -331,6 +331,7 @@ def test_the_command_generates_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert "differing in player" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dead_actors_shards_are_made_again(tmp_path: Path) -> None:
     pytest.importorskip("ray")
 

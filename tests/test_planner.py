@@ -82,6 +82,7 @@ def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> N
     assert (seen.frames[1, -2] == other[1]).all()
 
 
+@pytest.mark.slow
 def test_a_planner_reaches_the_block_without_training() -> None:
     score = scores_of("planner", "StreamDiT/PushT-Reach-Real-v0", 4, 5)
     assert score.successes.mean() >= 0.75
