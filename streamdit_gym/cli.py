@@ -260,6 +260,7 @@ def run_train(command: Train) -> None:
     from streamdit_gym.data.dataset import Dataset
     from streamdit_gym.envs.worlds import spec_of
     from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.train import parallel
     from streamdit_gym.train.train_codec import CodecTraining
     from streamdit_gym.train.train_heads import HeadTraining
     from streamdit_gym.train.train_streamdit import StreamDiTTraining
@@ -278,11 +279,12 @@ def run_train(command: Train) -> None:
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,
     )
-    device = command.device or _device()
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)
-    world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start)
-    print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
+    with parallel.join(command.device or _device()) as device:
+        world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start)
+        if not parallel.rank():
+            print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
 
 
 def run_distill(command: Distill) -> None:
@@ -292,16 +294,20 @@ def run_distill(command: Distill) -> None:
     from streamdit_gym.distill.multistep import Distillation
     from streamdit_gym.presets import partition
     from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.train import parallel
     from streamdit_gym.world import World as Bundle
 
     _check_new(command.out, command.resume)
     config = Distillation(partition=partition(command.partition), teacher_steps=command.teacher_steps, steps=command.steps)
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)
-    distill_world(
-        world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, command.device or _device(),
-        guidance=command.guidance, minutes=command.minutes,
-    )  # fmt: skip
+    with parallel.join(command.device or _device()) as device:
+        distill_world(
+            world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device,
+            guidance=command.guidance, minutes=command.minutes,
+        )  # fmt: skip
+        if parallel.rank():
+            return
     taught = replace(config.partition, micro_steps=config.teacher_steps)
     print("compare the student with its teacher:")
     for name, cut in (("world", config.partition), ("teacher", taught)):

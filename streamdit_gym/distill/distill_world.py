@@ -14,6 +14,7 @@ from pathlib import Path
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.multistep import Distillation, distill
 from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_world import check_dataset, embed_phrases, held_out_shards
@@ -44,15 +45,18 @@ def distill_world(
     """
     check_dataset(dataset, world.spec)
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
-    episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)
+    with parallel.in_turn():
+        episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)
+        table = embed_phrases(make_encoder, dataset)
     train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
-    table = embed_phrases(make_encoder, dataset)
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
     teacher = copy.deepcopy(world.model)
     teacher.config = replace(teacher.config, guidance=guidance)
-    replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
+    if not parallel.rank():
+        replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
     student = distill(teacher, train, table, config, folder, device, minutes)
     told = {"partition": str(config.partition), "teacher_steps": config.teacher_steps, "guidance": guidance}
     made = replace(world, model=student, facts={**facts, "distilled": told})
-    made.save_pretrained(folder / "world")
+    if not parallel.rank():
+        made.save_pretrained(folder / "world")
     return made

@@ -27,6 +27,7 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, learn, optimizers, prepare_step
@@ -231,8 +232,8 @@ def distill(
     average = Average(student, config.decay)
     state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
     stage = Stage(folder, "distill", state)
-    distiller.generator.manual_seed(1 + stage.step)
-    torch.manual_seed(1 + stage.step)
+    distiller.generator.manual_seed(parallel.seed(1 + stage.step))
+    torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         loss = distiller.step(step / config.steps)
         average.update(student)

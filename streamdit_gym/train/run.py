@@ -19,6 +19,9 @@ from torch import nn
 from tqdm import tqdm
 
 from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.train import parallel
+
+GO_ON, TIME_IS_UP, STOP = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class Stage:
         state: what to save and restore: anything with ``state_dict`` and ``load_state_dict``.
         checkpoint_s: seconds between checkpoints.
 
-    A stage continues from its own checkpoint if there is one.
+    A stage continues from its own checkpoint if there is one. Of several processes the first one writes, and all end together.
     """
 
     def __init__(self, folder: Path, name: str, state: Mapping[str, Any], checkpoint_s: float = 120.0) -> None:
@@ -47,7 +50,8 @@ class Stage:
         self.step = 0
         self.finished = False
         self.stopped = False
-        self.writer = require("torch.utils.tensorboard", "train", "training").SummaryWriter(str(folder / "curves" / name))
+        board = require("torch.utils.tensorboard", "train", "training")
+        self.writer = None if parallel.rank() else board.SummaryWriter(str(folder / "curves" / name))
         if self.path.is_file():
             self._restore()
 
@@ -56,11 +60,15 @@ class Stage:
         start = saved = time.monotonic()
         first = self.step
         previous = signal.signal(signal.SIGINT, self._stop)
-        bar = tqdm(total=budget.steps, initial=self.step, desc=self.name, unit="step", mininterval=2.0, smoothing=0.05)
+        bar = tqdm(
+            total=budget.steps, initial=self.step, desc=self.name, unit="step", mininterval=2.0, smoothing=0.05, disable=parallel.rank() > 0
+        )
         try:
-            while self.step < budget.steps and not self.stopped:
-                elapsed = time.monotonic() - start
-                if budget.minutes is not None and elapsed > 60 * budget.minutes and self.step > first:
+            while self.step < budget.steps:
+                late = budget.minutes is not None and time.monotonic() - start > 60 * budget.minutes and self.step > first
+                verdict = parallel.highest(STOP if self.stopped else TIME_IS_UP if late else GO_ON)
+                self.stopped = verdict == STOP
+                if verdict != GO_ON:
                     break
                 yield self.step
                 self.step += 1
@@ -78,17 +86,22 @@ class Stage:
 
     def log(self, **values: float) -> None:
         """Write scalars to the curves."""
-        for key, value in values.items():
-            self.writer.add_scalar(key, value, self.step)
+        if self.writer is not None:
+            for key, value in values.items():
+                self.writer.add_scalar(key, value, self.step)
 
     def picture(self, name: str, image: Any) -> None:
         """Write an (h, w, 3) uint8 picture into the run folder."""
+        if parallel.rank():
+            return
         folder = self.folder / "pictures"
         folder.mkdir(exist_ok=True)
         require("PIL.Image", "train", "a picture").fromarray(image).save(folder / f"{self.name}-{name}.png")
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write never harms the last one."""
+        if self.writer is None:
+            return
         part = self.path.with_suffix(".part")
         torch.save({"step": self.step, "finished": self.finished, **{k: v.state_dict() for k, v in self.state.items()}}, part)
         part.replace(self.path)
@@ -150,5 +163,7 @@ class Average:
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the resolved settings beside the weights."""
+    if parallel.rank():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1, default=str))

@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.train import parallel
 from streamdit_gym.train.run import Average, Budget, Stage
 
 
@@ -88,10 +89,11 @@ def train_codec(
     _wake(codec, config)
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
     optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+    parallel.share(codec)
     average = Average(codec, 0.995)
     stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
     empty = to_pixels(background(episodes.reshape(-1, *episodes.shape[2:])), device)
-    rng = np.random.default_rng([1, stage.step])
+    rng = np.random.default_rng([1, stage.step, parallel.rank()])
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
@@ -104,6 +106,7 @@ def train_codec(
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average_gradients(codec.parameters())
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
         average.update(codec)
@@ -113,6 +116,7 @@ def train_codec(
             _picture(codec, held_out[:: max(1, len(held_out) // 12)][:12], stage, device)
             _wake(codec, config)
     average.copy_to(codec)
+    parallel.share(codec)  # running statistics are each process's own
     codec.eval()
     return stage.finished
 

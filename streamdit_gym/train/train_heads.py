@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.heads.reward_head import RewardHead
+from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.train.train_codec import one_cycle
@@ -63,9 +64,10 @@ def train_heads(
     heads.spread.copy_(torch.where(success, 1.0, truth.std(0).clamp_min(1e-3)))
     heads.to(device).train()
     optimizer = torch.optim.AdamW(heads.parameters(), lr=config.learning_rate, weight_decay=1e-2)
+    parallel.share(heads)
     average = Average(heads, 0.998)
     stage = Stage(folder, "heads", {"heads": heads, "optimizer": optimizer, "average": average})
-    generator = torch.Generator().manual_seed(2 + stage.step)
+    generator = torch.Generator().manual_seed(parallel.seed(2 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
@@ -77,6 +79,7 @@ def train_heads(
         loss = head_loss(heads, raw[:, 0].float(), truth[rows].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average_gradients(heads.parameters())
         optimizer.step()
         average.update(heads)
         if step % 50 == 0:

@@ -26,6 +26,7 @@ from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
@@ -334,8 +335,9 @@ def prepare_step(chosen: list[torch.optim.Optimizer], progress: float, cooldown:
 
 def learn(model: nn.Module, chosen: list[torch.optim.Optimizer], loss: Tensor) -> float:
     """Go down the loss's gradient, clipped to 1, and return the loss; one that is not finite must not reach the weights."""
-    if loss.isfinite():
+    if not parallel.highest(not loss.isfinite()):
         loss.backward()
+        parallel.average_gradients(model.parameters())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in chosen:
             optimizer.step()
@@ -372,18 +374,19 @@ def train_streamdit(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     model.to(device).train()
+    parallel.share(model)
     trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device, damage)
     average = Average(model, config.decay)
     state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
     stage = Stage(folder, "streamdit", state)
-    trainer.generator.manual_seed(1 + stage.step)
-    torch.manual_seed(1 + stage.step)
+    trainer.generator.manual_seed(parallel.seed(1 + stage.step))
+    torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         loss = trainer.step(step / config.steps)
         average.update(model)
         if step % 50 == 0:
             stage.log(loss=loss)
-        if picture is not None and step % picture_every == picture_every - 1:
+        if picture is not None and not parallel.rank() and step % picture_every == picture_every - 1:
             kept = {k: v.clone() for k, v in model.state_dict().items()}
             average.copy_to(model)
             try:

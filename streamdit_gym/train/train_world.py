@@ -28,6 +28,7 @@ from streamdit_gym.presets import PARTITIONS, Preset, preset
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
 from streamdit_gym.train.run import write_config
@@ -102,14 +103,16 @@ def train_world(
     codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
     if codec is None:
         return None
-    episodes = encode_dataset(dataset, codec, folder / "latents", device)
+    with parallel.in_turn():
+        episodes = encode_dataset(dataset, codec, folder / "latents", device)
     train, held_out = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     heads = RewardHead(
         RewardHeadConfig(channels=codec.channels, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
     )
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
-    table = embed_phrases(make_encoder, dataset)
+    with parallel.in_turn():
+        table = embed_phrases(make_encoder, dataset)
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
         model.load_state_dict(continue_from.model.state_dict())
@@ -132,7 +135,8 @@ def train_world(
             "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
     )  # fmt: skip
-    world.save_pretrained(folder / "world")
+    if not parallel.rank():
+        world.save_pretrained(folder / "world")
     return world
 
 
@@ -160,7 +164,8 @@ def _codec(
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
         return None
-    save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
+    if not parallel.rank():
+        save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
     return codec
 
 
