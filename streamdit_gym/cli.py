@@ -1,4 +1,4 @@
-"""The command line: record, train, distill, evaluate, generate, inspect, bench, demo.
+"""The command line: record, train, distill, evaluate, generate, inspect, play, bench, demo.
 
 Agents have their own, agents/train.py and agents/evaluate.py.
 
@@ -189,6 +189,46 @@ class Inspect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Play:
+    """Watch a world as an endless stream and steer it by text: on a page, in a window, or into a film."""
+
+    world: World
+    """shipped name, folder or Hub id"""
+    partition: str = "reactive"
+    """how to stream; can be changed on the page"""
+    scope: Literal["chunk", "buffer"] = "chunk"
+    """what a new prompt steers: new chunks only, or, as in the paper, all that is in the buffer"""
+    transition: int = 0
+    """chunks over which a new prompt replaces the old one"""
+    fps: float | None = None
+    """frames per second; default: the world's own"""
+    seed: int = 0
+    """of start and noise"""
+    twin: bool = True
+    """the real simulator beside it, where there is one"""
+    window: bool = False
+    """an OpenCV window instead of the page"""
+    script: str | None = None
+    """prompts on a timeline: a file of lines {"at": SECONDS, "say": "..."}; or - for lines from standard input, each a prompt at once"""
+    film: Path | None = None
+    """write a film of the script instead of showing it"""
+    seconds: float | None = None
+    """length of the film; default: five seconds beyond the script's last line"""
+    host: str = "127.0.0.1"
+    """address to serve; any but this machine's own makes a token that visitors need"""
+    port: int = 8000
+    """port to serve; 0: any free one"""
+    browser: bool = True
+    """open the page"""
+    out: Path = Path("runs/play")
+    """folder of films recorded on the page"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """of the model"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Measure speed: many environments in one batch, where the time goes, and the machine's own ceilings."""
 
@@ -230,7 +270,7 @@ class Demo:
     """shipped name, folder or Hub id"""
 
 
-Command = Record | Train | Distill | Evaluate | Generate | Inspect | Bench | Demo
+Command = Record | Train | Distill | Evaluate | Generate | Inspect | Play | Bench | Demo
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -388,6 +428,19 @@ def run_inspect(command: Inspect) -> None:
         print(f"the contact sheet is {path}")
 
 
+def run_play(command: Play) -> None:
+    """Show a stream."""
+    from streamdit_gym.live.play import play
+    from streamdit_gym.world import World as Bundle
+
+    world = Bundle.from_pretrained(command.world, device=command.device or _device())
+    play(
+        world, twin=command.twin, fps=command.fps, window=command.window, script=command.script, film=command.film, seconds=command.seconds,
+        host=command.host, port=command.port, browser=command.browser, out=command.out, partition=command.partition, scope=command.scope,
+        transition=command.transition, seed=command.seed, autocast=command.dtype == "bfloat16",
+    )  # fmt: skip
+
+
 def run_bench(command: Bench) -> None:
     """Measure speed."""
     from streamdit_gym.envs.speed import bench, plot
@@ -410,7 +463,7 @@ def run_demo(command: Demo) -> None:
 
 RUN: dict[type, Any] = {
     Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Generate: run_generate, Inspect: run_inspect,
-    Bench: run_bench, Demo: run_demo,
+    Play: run_play, Bench: run_bench, Demo: run_demo,
 }  # fmt: skip
 
 

@@ -19,8 +19,9 @@ FLOORS = [
     {"evaluate", "distill"},
     {"envs"},
     {"agents"},
-    {"generate"},
+    {"generate", "live"},
     {"cli"},
+    {"__main__"},
 ]
 
 

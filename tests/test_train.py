@@ -240,7 +240,8 @@ def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> 
     def references(chance: float) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(0)
         config = replace(QUIET, clips=40, damaged=chance)
-        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", harm(bend=3.0, piece=8.0))
+        damage = harm(bend=3.0, piece=8.0)
+        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", damage)
         trainer.next_frame_loss()
         assert trainer.own is not None
         return trainer.own.references, trainer._cut(trainer.own.episode, trainer.own.start, 4)[0]

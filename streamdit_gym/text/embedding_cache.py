@@ -62,6 +62,30 @@ class PromptTable:
             self._add(new)
         return torch.tensor([self._rows[text] for text in texts], dtype=torch.long)
 
+    def between(self, first: str, second: str, share: float) -> int:
+        """Return the row of a prompt between two: their embeddings mixed, a share of the way from the first to the second.
+
+        Raises:
+            ShapeError, MissingExtraError: as :meth:`rows`.
+        """
+        name = f"{share:.3f} of the way from {first!r} to {second!r}"
+        a, b = self.rows([first, second]).tolist()
+        if name not in self._rows:
+            self._check_room(1)
+            mixed = torch.lerp(self.tokens[a], self.tokens[b], share), torch.lerp(self.pooled[a], self.pooled[b], share)
+            self._append([name], mixed[0][None], (self.mask[a] | self.mask[b])[None], mixed[1][None])
+        return self._rows[name]
+
+    def only(self, phrases: list[str]) -> PromptTable:
+        """Return a table of some of the phrases, with room for others."""
+        rows = self.rows(phrases)
+        return PromptTable(phrases, self.tokens[rows], self.mask[rows], self.pooled[rows], self._make_encoder, self._most)
+
+    @property
+    def room(self) -> int:
+        """How many more prompts fit in."""
+        return self._most - len(self.phrases)
+
     def conditioning(self, index: Int[Tensor, "b f"]) -> Conditioning:
         """Return the whole table with an index into it."""
         return Conditioning(tokens=self.tokens, mask=self.mask, pooled=self.pooled, index=index)
@@ -85,20 +109,22 @@ class PromptTable:
     def _add(self, texts: list[str]) -> None:
         if any(not text.strip() for text in texts):
             raise ShapeError("an empty prompt", given=repr(""), allowed="text", remedy="say what should happen")
-        if len(self.phrases) + len(texts) > self._most:
-            raise ShapeError(
-                "too many distinct prompts",
-                given=len(self.phrases) + len(texts),
-                allowed=self._most,
-                remedy="say the same in words already used",
-            )
+        self._check_room(len(texts))
         if self._encoder is None:
             if self._make_encoder is None:
                 raise ShapeError(
                     "this table has no encoder for new text", given=texts[0], allowed="its phrases", remedy="use a phrase of the menu"
                 )
             self._encoder = self._make_encoder()
-        tokens, mask, pooled = self._encoder.encode(texts)
+        self._append(texts, *self._encoder.encode(texts))
+
+    def _check_room(self, more: int) -> None:
+        if more > self.room:
+            raise ShapeError(
+                "too many distinct prompts", given=len(self.phrases) + more, allowed=self._most, remedy="say the same in words already used"
+            )
+
+    def _append(self, texts: list[str], tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"], pooled: Float[Tensor, "u e"]) -> None:
         longest = max(tokens.shape[1], self.tokens.shape[1])
 
         def pad(x: Tensor) -> Tensor:

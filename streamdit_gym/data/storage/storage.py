@@ -27,25 +27,43 @@ PLAYABLE = {
 }  # fmt: skip
 
 
-def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float, how: dict[str, Any]) -> None:
-    """Write frames as H.264.
+class VideoWriter:
+    """Writes an H.264 file frame by frame.
 
     Args:
         path: a file.
-        frames: the frames.
+        size: height and width of the frames.
         fps: frames per second.
         how: `LOSSLESS` or `PLAYABLE`.
     """
-    av = require("av", "data", "a video")
-    with av.open(str(path), "w", options=how["container"]) as container:
-        stream = container.add_stream(how["codec"], rate=round(fps), options=how["options"])
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = how["pix_fmt"]
-        for frame in frames:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float, how: dict[str, Any]) -> None:
+        self._av = require("av", "data", "a video")
+        self._container = self._av.open(str(path), "w", options=how["container"])
+        self._stream = self._container.add_stream(how["codec"], rate=round(fps), options=how["options"])
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = how["pix_fmt"]
+
+    def add(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Write the next frame."""
+        made = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        for packet in self._stream.encode(made):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Write what is still held back, and the end of the file."""
+        for packet in self._stream.encode():
+            self._container.mux(packet)
+        self._container.close()
+
+
+def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float, how: dict[str, Any]) -> None:
+    """Write frames as H.264; see `VideoWriter`."""
+    height, width = frames.shape[1:3]
+    writer = VideoWriter(path, (height, width), fps, how)
+    for frame in frames:
+        writer.add(frame)
+    writer.close()
 
 
 def read_video(path: Path) -> UInt8[np.ndarray, "f h w 3"]:

@@ -1,0 +1,79 @@
+"""What viewers may send.
+
+Takes: a message.  Gives: a checked command, or an error that says what is allowed.  Knows nothing of: streams, networks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.live.channel import FASTEST, Command, Viewer
+
+LONGEST_MESSAGE = 2048  # bytes
+# command -> field -> (type, least, most, must be there); of text, least and most are lengths
+COMMANDS: dict[str, dict[str, tuple[type, float, float, bool]]] = {
+    "say": {"text": (str, 1, 1000, True), "id": (int, 0, 2**53, False)},
+    "set": {
+        "chunks": (int, 1, 8, False), "micro_steps": (int, 1, 8, False), "scope": (str, 1, 16, False),
+        "transition": (int, 0, 32, False), "fps": (float, 1, FASTEST, False),
+    },
+    "pause": {"on": (bool, 0, 1, True)},
+    "step": {},
+    "save": {},
+    "restore": {"name": (str, 1, 100, True)},
+    "rewind": {"seconds": (float, 0, 3600, True)},
+    "begin": {"seed": (int, 0, 2**31, False)},
+    "record": {"on": (bool, 0, 1, True)},
+    "branch": {},
+}  # fmt: skip
+
+
+def read_command(message: str | bytes, viewer: Viewer) -> Command:
+    """Return a command.
+
+    Args:
+        message: a JSON object: ``{"do": "say", "text": "move left"}``.
+        viewer: who sent it.
+
+    Raises:
+        StreamDiTError: if it is too long, no command, or a field is missing, unknown or out of range.
+    """
+    if len(message) > LONGEST_MESSAGE:
+        raise StreamDiTError("too long a message", given=f"{len(message)} bytes", allowed=LONGEST_MESSAGE, remedy="say it briefly")
+    try:
+        found = json.loads(message)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("do"), str):
+        raise StreamDiTError("no command", given=str(message[:60]), allowed='{"do": "say", "text": "move left"}', remedy="send JSON")
+    do = found.pop("do")
+    if do not in COMMANDS:
+        raise UnknownNameError("command", do[:60], COMMANDS)
+    fields = COMMANDS[do]
+    for name, value in found.items():
+        if name not in fields:
+            raise UnknownNameError(f"field of {do!r}", name[:60], fields)
+        found[name] = _checked(do, name, value)
+    missing = [name for name, (_, _, _, needed) in fields.items() if needed and name not in found]
+    if missing:
+        raise StreamDiTError(
+            f"a field of {do!r} is missing", given=", ".join(found) or "none", allowed=", ".join(fields), remedy=missing[0]
+        )
+    return Command(do=do, given=found, viewer=viewer)
+
+
+def _checked(do: str, name: str, value: Any) -> Any:
+    kind, least, most, _ = COMMANDS[do][name]
+    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if kind is not bool and isinstance(value, bool):
+        fits = False
+    if fits:
+        size = len(value) if isinstance(value, str) else value
+        fits = least <= size <= most
+    if not fits:
+        unit = " characters" if kind is str else ""
+        allowed = "true, false" if kind is bool else f"{kind.__name__}, {least:g} to {most:g}{unit}"
+        raise StreamDiTError(f"{name} of {do!r} does not fit", given=repr(value)[:60], allowed=allowed, remedy="see the page's controls")
+    return value

@@ -1,0 +1,210 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const page = { menu: [], idle: "", byDirection: new Map(), held: new Set(), asked: new Map(), reactions: [], nextId: Math.floor(Math.random() * 2 ** 40), drawing: Promise.resolve(), socket: null, wait: 500 };
+
+// ---- talking with the server ----
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(`${scheme}//${location.host}/talk${location.search}`);
+  socket.binaryType = "arraybuffer";
+  page.socket = socket;
+  socket.onopen = () => { page.wait = 500; state("live"); trouble(""); };
+  socket.onmessage = (event) => {
+    if (typeof event.data === "string") hear(JSON.parse(event.data));
+    else page.drawing = page.drawing.then(() => show(event.data)).catch(console.error);  // in order
+  };
+  socket.onclose = (event) => {
+    page.asked.clear();
+    state("not connected");
+    trouble(event.reason ? `The server said: ${event.reason}. Trying again…` : "The server has gone away, or refuses this page. Trying again…");
+    setTimeout(connect, page.wait);
+    page.wait = Math.min(5000, page.wait * 1.6);
+  };
+}
+
+function send(message) {
+  if (page.socket && page.socket.readyState === WebSocket.OPEN) page.socket.send(JSON.stringify(message));
+}
+
+function say(text) {
+  if (!text) return;
+  const id = page.nextId++;
+  page.asked.set(id, performance.now());
+  send({ do: "say", text, id });
+}
+
+function hear(message) {
+  if (message.kind === "hello") greet(message);
+  else if (message.kind === "settings") settle(message);
+  else if (message.kind === "error") trouble([message.problem, message.given && `given: ${message.given}`, message.allowed && `allowed: ${message.allowed}`, message.remedy].filter(Boolean).join("\n"), 6000);
+  else if (message.kind === "recorded") link(`films/${encodeURIComponent(message.name)}${location.search}`, `${message.name}, ${message.frames} frames`, true);
+  else if (message.kind === "branched") {
+    const query = new URLSearchParams(location.search);
+    query.set("stream", message.name);
+    link(`?${query}`, `stream ${message.name}, branched off here`, false);
+  }
+}
+
+// ---- what the server says ----
+
+function greet(hello) {
+  page.menu = hello.menu;
+  page.idle = hello.menu[0];
+  $("world").textContent = `${hello.world}, stream ${hello.stream}`;
+  $("twin-figure").hidden = !hello.twin;
+  for (const canvas of [$("picture"), $("twin")]) canvas.width = canvas.height = hello.size;
+  $("suggestions").replaceChildren(...hello.suggestions.map((phrase) => Object.assign(document.createElement("option"), { value: phrase })));
+  page.byDirection = new Map(hello.menu.map((phrase) => [directions(phrase).join(" "), phrase]));
+  const places = ["up left", "up", "up right", "left", "", "right", "down left", "down", "down right"];
+  const grid = places.every((place) => page.byDirection.has(place)) ? places.map((place) => page.byDirection.get(place)) : hello.menu;
+  $("pad").replaceChildren(...grid.map((phrase) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: phrase });
+    button.onclick = () => say(phrase);
+    return button;
+  }));
+}
+
+function directions(phrase) {
+  const words = phrase.toLowerCase().split(/\W+/);
+  return ["up", "down", "left", "right"].filter((word) => words.includes(word));
+}
+
+function settle(settings) {
+  for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
+    if (document.activeElement !== $(name)) $(name).value = settings[name];
+    $(`${name}-out`).textContent = settings[name];
+  }
+  $("scope").value = settings.scope;
+  $("partition").textContent = settings.latency_frames ? `${settings.partition}, ${settings.latency_frames} frames late` : settings.partition;
+  press("pause", settings.paused, settings.paused ? "Go on" : "Pause");
+  press("record", settings.recording, settings.recording ? "Stop recording" : "Record");
+  state(settings.paused ? "paused" : "live");
+  const options = settings.saved.length ? settings.saved : [""];
+  if ([...$("saved").options].map((option) => option.value).join() !== options.join()) {
+    $("saved").replaceChildren(...options.map((name) => new Option(name || "nothing saved", name, false, name === options.at(-1))));
+  }
+}
+
+function press(id, on, text) {
+  $(id).setAttribute("aria-pressed", on);
+  $(id).textContent = text;
+}
+
+async function show(packed) {
+  const length = new DataView(packed).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(packed, 4, length)));
+  let start = 4 + length;
+  const pictures = header.sizes.map((size) => new Blob([new Uint8Array(packed, (start += size) - size, size)], { type: "image/jpeg" }));
+  const drawn = await Promise.all(pictures.map((blob) => createImageBitmap(blob)));
+  drawn.forEach((bitmap, i) => $(i ? "twin" : "picture").getContext("2d").drawImage(bitmap, 0, 0));
+  const now = performance.now();
+  for (const { id } of header.obeys) {
+    if (!page.asked.has(id)) continue;
+    page.reactions.push(now - page.asked.get(id));
+    for (const other of [...page.asked.keys()]) if (other <= id) page.asked.delete(other);  // those before it were overtaken
+    if (page.reactions.length > 100) page.reactions.shift();
+    const sorted = [...page.reactions].sort((a, b) => a - b);
+    const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
+    $("reaction").textContent = `${Math.round(page.reactions.at(-1))} ms (p50 ${at(.5)}, p95 ${at(.95)}, of ${sorted.length})`;
+  }
+  $("prompt").textContent = header.prompt;
+  $("understood").textContent = header.understood || "not at this moment";
+  $("rate").textContent = header.fps.toFixed(1);
+  const strip = [...header.buffer].reverse();
+  strip.push({ prompt: header.prompt, done: 1 });
+  while ($("strip").children.length < strip.length) $("strip").append(document.createElement("li"));
+  while ($("strip").children.length > strip.length) $("strip").lastChild.remove();
+  strip.forEach((slot, i) => {
+    const item = $("strip").children[i];
+    item.style.setProperty("--done", `${100 * slot.done}%`);
+    item.textContent = `${Math.round(100 * slot.done)} % ${slot.prompt}`;
+  });
+  $("picture").dataset.number = header.number;
+}
+
+// ---- what people do ----
+
+$("say").onsubmit = (event) => { event.preventDefault(); say($("text").value.trim()); $("text").select(); };
+for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
+  $(name).oninput = () => { $(`${name}-out`).textContent = $(name).value; send({ do: "set", [name]: Number($(name).value) }); };
+}
+$("scope").onchange = () => send({ do: "set", scope: $("scope").value });
+const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
+const acts = {
+  pause: () => send({ do: "pause", on: !pressed("pause") }),
+  step: () => send({ do: "step" }),
+  rewind: () => send({ do: "rewind", seconds: 3 }),
+  begin: () => send({ do: "begin" }),
+  record: () => send({ do: "record", on: !pressed("record") }),
+  save: () => send({ do: "save" }),
+  restore: () => $("saved").value && send({ do: "restore", name: $("saved").value }),
+  branch: () => send({ do: "branch" }),
+};
+for (const [id, act] of Object.entries(acts)) $(id).onclick = act;
+
+const KEYS = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right", w: "up", s: "down", a: "left", d: "right" };
+const SHORTCUTS = { " ": acts.pause, ".": acts.step, b: acts.rewind, r: acts.record };
+
+function sayHeld() {
+  const held = ["up", "down", "left", "right"].filter((word) => page.held.has(word));
+  say(page.byDirection.get(held.join(" ")) || (held.length ? page.byDirection.get(held.at(-1)) : page.idle));
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches("input:not([type=range])");
+  if (typing || event.target.matches("select, input[type=range]")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key in KEYS) {
+    event.preventDefault();
+    if (!event.repeat) { page.held.add(KEYS[key]); sayHeld(); }
+  } else if (key === "/") {
+    event.preventDefault();
+    $("text").focus();
+  } else if (/^[1-9]$/.test(key) && page.menu[key - 1]) say(page.menu[key - 1]);
+  else if (key in SHORTCUTS && !(key === " " && event.target.matches("button, a"))) {
+    event.preventDefault();
+    if (!event.repeat) SHORTCUTS[key]();
+  }
+});
+document.addEventListener("keyup", (event) => {
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key in KEYS && page.held.delete(KEYS[key])) sayHeld();
+});
+window.addEventListener("blur", () => { if (page.held.size) { page.held.clear(); say(page.idle); } });
+
+$("picture").addEventListener("pointerdown", (event) => {
+  const box = $("picture").getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width - .5;
+  const y = (event.clientY - box.top) / box.height - .5;
+  const flat = Math.max(Math.abs(x), Math.abs(y)) / 2.4;  // within 22.5 degrees of an axis it is the axis
+  const words = [y < -flat && "up", y > flat && "down", x < -flat && "left", x > flat && "right"].filter(Boolean);
+  say(page.byDirection.get(Math.hypot(x, y) < .08 ? "" : words.join(" ")) || page.idle);
+});
+
+// ---- small things ----
+
+function state(text) { $("state").textContent = text; }
+
+function trouble(text, ms) {
+  clearTimeout(page.trouble);
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+  if (ms) page.trouble = setTimeout(() => trouble(""), ms);
+}
+
+function link(address, text, download) {
+  const anchor = Object.assign(document.createElement("a"), { href: address, textContent: text });
+  if (download) anchor.download = "";
+  else anchor.target = "_blank";
+  const item = document.createElement("li");
+  item.append(anchor);
+  $("links").prepend(item);
+}
+
+connect();

@@ -1,0 +1,130 @@
+"""`streamdit-gym play`: the stream on a page, in a window, or in a film.
+
+Takes: a world and how to show it.  Gives: whatever shows it.  Knows nothing of: training.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.live.channel import Command
+from streamdit_gym.live.recording import Recording
+from streamdit_gym.live.story import Line, Narrator, read_story
+from streamdit_gym.live.stream import Live, has_twin
+from streamdit_gym.world import World
+
+log = logging.getLogger("streamdit_gym")
+AFTERWARDS_S = 5.0  # of a film, after its story's last line
+
+
+def play(
+    world: World, *, twin: bool, fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, host: str,
+    port: int, browser: bool, out: Path, **settings: Any,
+) -> None:  # fmt: skip
+    """Show a stream until somebody ends it; see the command's help for the arguments.
+
+    Raises:
+        StreamDiTError: if the settings do not go together, the story cannot be read, or the port is taken.
+    """
+    if film is not None and (script in (None, "-") or window):
+        raise StreamDiTError("a film needs a script", given=script, allowed="--script FILE --film FILM", remedy="write a story first")
+    story = [] if script in (None, "-") else read_story(Path(str(script)))
+    live = Live(world, twin=twin and has_twin(world), **settings)
+    pace = fps or world.spec.fps
+    if film is not None:
+        write_film(live, story, film, seconds, pace)
+    elif window:
+        from streamdit_gym.live.window import show
+
+        show(live, pace, out, Narrator(story))
+    else:
+        serve(live, Narrator(story), host, port, pace, out, browser, listen=script == "-")
+
+
+def write_film(live: Live, story: list[Line], path: Path, seconds: float | None, fps: float) -> None:
+    """Write a story's film, as fast as it can be made."""
+    length = seconds if seconds is not None else story[-1].at + AFTERWARDS_S
+    native = live.world.spec.fps
+    narrator, recording = Narrator(story), Recording(path, fps, live.simulator is not None)
+    with tqdm(total=round(length * native), desc="film", unit="frame") as bar:
+        try:
+            while live.number < length * native:
+                said = narrator.due(live.number / native)
+                if said is not None:
+                    live.say(said)
+                for shown in live.move():
+                    recording.add(shown)
+                    bar.update()
+        finally:  # what is there at Ctrl-C is a film, too
+            recording.close()
+            live.close()
+    print(f"the film is {path}")
+
+
+def serve(
+    live: Live, narrator: Narrator, host: str, port: int, fps: float, out: Path, browser: bool, listen: bool = False
+) -> None:  # fmt: skip
+    """Serve the page until Ctrl-C.
+
+    Args:
+        live: the stream.
+        narrator: says a story.
+        host: address to serve.
+        port: port to serve; 0: any free one.
+        fps: frames per second.
+        out: folder for films.
+        browser: whether to open the page.
+        listen: whether to take prompts from standard input.
+
+    Raises:
+        StreamDiTError: if the port cannot be had.
+    """
+    uvicorn = require("uvicorn", "play", "the page")
+    from streamdit_gym.live.server import LOCAL, House, make_app
+
+    token = None if host in LOCAL else secrets.token_urlsafe(16)
+    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((host, port))
+    except OSError as error:
+        door.close()
+        live.close()
+        raise StreamDiTError("the port cannot be had", given=f"{host}:{port}: {error}", remedy="choose another with --port") from error
+    house = House(live.world, out, fps)
+    house.open(live, narrator)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    print(f"the stream is at {address}\nCtrl-C ends it", flush=True)
+    if listen:
+        threading.Thread(target=_listen, args=(house,), daemon=True).start()
+    if browser:
+        webbrowser.open(address)
+    config = uvicorn.Config(
+        make_app(house, host, token), log_level="warning", ws="websockets-sansio", ws_max_size=1 << 16, timeout_graceful_shutdown=2
+    )
+    uvicorn.Server(config).run(sockets=[door])
+
+
+def _listen(house: Any) -> None:
+    """Say what comes on standard input: a prompt a line, plain or as ``{"say": "..."}``."""
+    for line in sys.stdin:
+        text = line.strip()
+        if text.startswith("{"):
+            try:
+                text = str(json.loads(text)["say"])
+            except (ValueError, KeyError, TypeError):
+                log.warning('cannot read a line: %s\n  allowed: a prompt, or {"say": "..."}', line.strip()[:80])
+                continue
+        if text:
+            house.channels["1"].post(Command(do="say", given={"text": text}))

@@ -1,0 +1,65 @@
+"""Prompts on a timeline: a narrator.
+
+Takes: a file of JSON lines, or lines as they come.  Gives: the prompts that are due.  Knows nothing of: streams.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamdit_gym.errors import StreamDiTError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A prompt and when it is said, in seconds of the stream's own time."""
+
+    at: float
+    say: str
+
+
+def read_story(path: Path) -> list[Line]:
+    """Read a story: lines of ``{"at": SECONDS, "say": "..."}``, in any order.
+
+    Raises:
+        StreamDiTError: if it cannot be read, with the line that is wrong.
+    """
+    try:
+        texts = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StreamDiTError("the story cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
+    lines = []
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+            at, say = float(found["at"]), found["say"]
+            fine = at >= 0 and isinstance(say, str) and bool(say.strip())
+        except (ValueError, KeyError, TypeError):
+            fine = False
+        if not fine:
+            raise StreamDiTError(
+                "a line of the story cannot be read", given=f"{path}, line {number}: {text[:60]}",
+                allowed='{"at": SECONDS, "say": "move left"}', remedy="mend that line",
+            )  # fmt: skip
+        lines.append(Line(at=at, say=say))
+    if not lines:
+        raise StreamDiTError("nothing is said in the story", given=path, allowed='{"at": SECONDS, "say": "..."}', remedy="write a line")
+    return sorted(lines, key=lambda line: line.at)
+
+
+class Narrator:
+    """Says a story's lines when they are due."""
+
+    def __init__(self, story: list[Line]) -> None:
+        self._left = list(story)
+
+    def due(self, seconds: float) -> str | None:
+        """Return the newest line due by now; older ones that were due are over."""
+        said = None
+        while self._left and self._left[0].at <= seconds + 1e-9:
+            said = self._left.pop(0).say
+        return said

@@ -1,0 +1,516 @@
+"""A stream that is steered while it runs: in Python, in a channel, through the server."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from streamdit_gym import World
+from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.errors import PartitionError, ShapeError, StreamDiTError
+from streamdit_gym.live import Live, stream
+from streamdit_gym.live.channel import Channel, Command
+from streamdit_gym.live.commands import read_command
+from streamdit_gym.live.play import play
+from streamdit_gym.live.story import Narrator, read_story
+from streamdit_gym.presets import partition
+from streamdit_gym.stream.engine import Engine
+
+TestClient = pytest.importorskip("starlette.testclient").TestClient
+from streamdit_gym.live.server import House, make_app  # noqa: E402  (needs what is skipped for)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.from_pretrained("PushT")
+
+
+def pictures(live: Live, *said: str) -> np.ndarray:
+    made = []
+    for text in said:
+        live.say(text)
+        made += [shown.picture for shown in live.move()]
+    return np.stack(made)
+
+
+def test_a_stream_is_the_engine_with_text(world: World) -> None:
+    live = Live(world, seed=3)
+    said = ["move up", "move up", "move left", "stay"]
+    rng = np.random.default_rng(3)
+    start = world.starts.latents[int(rng.integers(len(world.starts.latents)))][None, None]
+    engine = Engine(world.model, world.table, partition("reactive"))
+    session = engine.start(start, torch.full((1, 1), -1), [torch.Generator().manual_seed(int(rng.integers(2**63)))])
+    slow = np.concatenate([world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy() for text in said])
+    assert np.array_equal(pictures(live, *said), slow)
+    assert live.number == 4
+
+
+def test_frames_carry_the_prompt_they_were_born_with_and_the_buffer_shows_it(world: World) -> None:
+    live = Live(world, partition="K4N3c1s1")
+    assert [slot.done for slot in live.buffer()] == pytest.approx([2 / 3, 1 / 3])
+    live.say("move up")
+    first = live.move()[0]
+    assert first.prompt == "stay"
+    assert [slot.prompt for slot in live.buffer()] == ["stay", "move up"]
+    assert live.delay == 2
+    live.move()
+    assert live.move()[0].prompt == "move up"
+    live.set(scope="buffer")
+    assert live.delay == 0
+    live.say("move left")
+    assert live.move()[0].prompt == "move left"
+
+
+def test_a_soft_transition_goes_from_one_prompt_to_the_other(world: World) -> None:
+    live = Live(world, transition=3)
+    live.say("move up")
+    told = [live.move()[0].prompt for _ in range(5)]
+    assert [text.split(" of ")[0] for text in told[:3]] == ["0.250", "0.500", "0.750"]
+    assert told[3:] == ["move up", "move up"]
+    table = live.table
+    row = table.between("stay", "move up", 0.25)
+    a, b = table.rows(["stay", "move up"]).tolist()
+    assert torch.allclose(table.pooled[row], 0.75 * table.pooled[a] + 0.25 * table.pooled[b])
+    assert table.between("stay", "move up", 0.25) == row
+    assert len(world.table.phrases) < len(table.phrases), "what is said in a stream is not kept in the world"
+
+
+def test_saving_and_restoring_brings_the_same_frames_back_with_the_twin(world: World) -> None:
+    live = Live(world, twin=True, partition="pipelined")
+    pictures(live, *["move left"] * 6)
+    state = live.state()
+
+    def go_on(stream: Live) -> list[Any]:
+        stream.say("move down")
+        return [shown for _ in range(5) for shown in stream.move()]
+
+    branch = live.branch()
+    first, other = go_on(live), go_on(branch)
+    live.set(partition="reactive", scope="buffer", transition=2)
+    go_on(live)
+    live.restore(state)
+    again = go_on(live)
+    for shown in (other, again):
+        for a, b in zip(first, shown, strict=True):
+            assert np.array_equal(a.picture, b.picture)
+            assert a.twin is not None
+            assert b.twin is not None
+            assert np.array_equal(a.twin, b.twin)
+            assert (a.number, a.prompt, a.scores) == (b.number, b.prompt, b.scores)
+    assert live.partition == partition("pipelined")
+    live.close()
+    branch.close()
+
+
+def test_the_twin_begins_where_the_stream_begins_and_takes_free_text_for_the_nearest_phrase(world: World) -> None:
+    pytest.importorskip("transformers")
+    live = Live(world, twin=True, seed=5)
+    shown = live.move()[0]
+    assert shown.twin is not None
+    assert np.abs(shown.twin.astype(int) - shown.picture).mean() < 6
+    live.say("scoot over to the right")
+    assert live.move()[0].understood == "move right"
+    means = ["up and to the left", "toward the bottom", "don't go anywhere", "scoot left"]
+    assert [live.menu[live.understood(text)] for text in means] == ["move up left", "move down", "stay", "move left"]
+    live.begin(5, np.full((64, 64, 3), 255, np.uint8))
+    assert live.move()[0].twin is None, "a simulator cannot begin from a picture"
+
+
+def test_a_new_partition_goes_on_from_the_same_frames(world: World) -> None:
+    live = Live(world)
+    before = pictures(live, *["move up"] * 4)[-1].astype(int)
+    live.set(partition="K4N2c1s2")
+    after = pictures(live, "stay")[0].astype(int)
+    assert np.abs(after - before).mean() < 4
+
+
+def test_a_full_table_forgets_what_is_out_of_use_and_the_stream_goes_on(world: World) -> None:
+    live, other = Live(world), Live(world)
+    live.table._most = len(live.table.phrases) + 34
+    for stream_of, shares in ((live, 3), (other, 0)):
+        stream_of.say("move up")
+        stream_of.move()
+        for i in range(shares):
+            stream_of.table.between("move up", "move left", 0.1 * (i + 1))
+    frames = [pictures(each, "move left", "move left") for each in (live, other)]
+    assert len(live.table.phrases) < len(world.table.phrases) + 3
+    assert np.abs(frames[0].astype(int) - frames[1]).max() <= 2
+    assert live.prompt == "move left"
+
+
+def test_the_generator_asks_for_the_newest_prompt_before_each_chunk(world: World) -> None:
+    newest = "move up"
+    frames = stream(world, lambda: newest, seed=1)
+    assert next(frames).prompt == "move up"
+    newest = "move down"
+    assert next(frames).prompt == "move down"
+    frames.close()
+    assert [shown.prompt for shown in stream(world, ["move up", "move left"])] == ["move up", "move left"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "said"),
+    [
+        (lambda live: live.say("  "), ShapeError, "1 to 200"),
+        (lambda live: live.say("a" * 201), ShapeError, "1 to 200"),
+        (lambda live: live.set(partition="K9N1c1s1"), PartitionError, "1 to 4"),
+        (lambda live: live.set(scope="frame"), ShapeError, "chunk, buffer"),
+        (lambda live: live.set(transition=99), ShapeError, "0 to 32"),
+        (lambda live: live.begin(start=np.zeros((32, 32, 3), np.uint8)), ShapeError, "resize"),
+    ],
+)
+def test_bad_settings_change_nothing(wrong: Callable[[Live], None], kind: type[Exception], said: str, world: World) -> None:
+    live, other = Live(world), Live(world)
+    with pytest.raises(kind, match=said):
+        wrong(live)
+    assert np.array_equal(pictures(live, "move up", "move up"), pictures(other, "move up", "move up"))
+
+
+# ---- stories ----
+
+
+def test_a_story_is_said_on_time_and_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "story.jsonl"
+    path.write_text('{"at": 2, "say": "move left"}\n\n{"at": 0.5, "say": "move up"}\n{"at": 0.6, "say": "move down"}\n')
+    narrator = Narrator(read_story(path))
+    assert [narrator.due(t) for t in (0, 0.5, 0.5, 1, 3, 4)] == [None, "move up", None, "move down", "move left", None]
+    path.write_text('{"at": 1, "say": "move up"}\n{"at": -1, "say": "x"}\n')
+    with pytest.raises(StreamDiTError, match="line 2"):
+        read_story(path)
+    path.write_text("\n")
+    with pytest.raises(StreamDiTError, match="nothing is said"):
+        read_story(path)
+    with pytest.raises(StreamDiTError, match="cannot be read"):
+        read_story(tmp_path / "none.jsonl")
+
+
+def told(**changes: Any) -> dict[str, Any]:
+    settings = {
+        "twin": False, "fps": None, "window": False, "script": None, "film": None, "seconds": None, "host": "127.0.0.1", "port": 0,
+        "browser": False, "out": Path("runs/play"),
+    }  # fmt: skip
+    return {**settings, **changes}
+
+
+def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
+    script, film = tmp_path / "story.jsonl", tmp_path / "films" / "film.mp4"
+    script.write_text('{"at": 0.5, "say": "move up"}\n')
+    play(world, **told(twin=True, script=str(script), film=film, seconds=1.0))
+    frames = read_video(film)
+    assert frames.shape == (10, 432, 648, 3)
+    assert np.abs(frames[4][-40:].astype(int) - frames[6][-40:]).max() > 50, "the caption changes with the prompt"
+    assert [path.name for path in film.parent.iterdir()] == ["film.mp4"]
+    with pytest.raises(StreamDiTError, match="needs a script"):
+        play(world, **told(film=film))
+
+
+def test_a_window_without_a_screen_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StreamDiTError, match="no display"):
+        play(world, **told(window=True))
+
+
+def test_keys_steer_the_window(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keys = iter([-1, ord("e"), -1, ord("r"), ord("3"), -1, ord("."), ord("?"), 27])
+    shown: list[tuple[int, ...]] = []
+    posted: list[str] = []
+    post = Channel.post
+
+    def press(_ms: int) -> int:
+        time.sleep(0.2)
+        return next(keys)
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "imshow", lambda _title, picture: shown.append(picture.shape))
+    monkeypatch.setattr(cv2, "waitKey", press)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda _title, _what: 1.0)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
+    monkeypatch.setattr(Channel, "post", lambda self, c: (posted.append(str(c.given.get("text", c.do))), post(self, c))[1])
+    play(world, **told(window=True, fps=20.0, out=tmp_path))
+    assert posted == ["move up right", "record", "move up right", "step"]
+    assert shown[0] == (432, 320, 3)
+    assert len(list(tmp_path.glob("*.mp4"))) == 1, "the film is finished when the window is closed"
+
+
+# ---- the channel ----
+
+
+class Seat:
+    """A viewer that remembers."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[float, dict[str, Any], list[np.ndarray]]] = []
+        self.messages: list[dict[str, Any]] = []
+
+    def show(self, packed: bytes) -> None:
+        self.frames.append((time.monotonic(), *unpack(packed)))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+
+    def wait(self, what: Callable[[Seat], Any], seconds: float = 10.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = what(self)
+            if found:
+                return found
+            time.sleep(0.005)
+        raise AssertionError(f"nothing after {seconds} s; messages {self.messages[-3:]}")
+
+
+def unpack(packed: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
+    length = struct.unpack(">I", packed[:4])[0]
+    header = json.loads(packed[4 : 4 + length])
+    start, found = 4 + length, []
+    for size in header["sizes"]:
+        found.append(cv2.imdecode(np.frombuffer(packed[start : start + size], np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+        start += size
+    assert start == len(packed)
+    return header, found
+
+
+@pytest.fixture
+def channel(world: World, tmp_path: Path) -> Iterator[tuple[Channel, Seat]]:
+    made, seat = Channel(Live(world), 20.0, threading.Lock(), tmp_path), Seat()
+    made.enter(seat)
+    made.start()
+    yield made, seat
+    made.stop()
+    assert not made.alive
+
+
+def send(channel: Channel, seat: Seat, do: str, **given: Any) -> None:
+    channel.post(Command(do=do, given=given, viewer=seat))
+
+
+def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    send(made, seat, "set", fps=4.0)
+    seat.wait(lambda s: s.messages)
+    time.sleep(1.6)
+    assert 4 <= sum(at > seat.frames[-1][0] - 1.3 for at, _, _ in seat.frames) <= 7
+    for i, text in enumerate(["move up", "move left"]):
+        time.sleep(0.08)
+        send(made, seat, "say", text=text, id=i)
+        _, header, _ = seat.wait(lambda s, i=i: next((f for f in s.frames if any(o["id"] == i for o in f[1]["obeys"])), None))
+        assert header["prompt"] == text
+        assert header["obeys"][0]["ms"] < 150, "the frame that obeys comes before its time, a quarter of a second later"
+    assert [header["number"] for _, header, _ in seat.frames] == list(range(1, len(seat.frames) + 1))
+
+
+def test_pause_step_save_and_go_back(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    send(made, seat, "pause", on=True)
+    seat.wait(lambda s: any(m.get("paused") for m in s.messages))
+    time.sleep(0.2)
+    count = len(seat.frames)
+    time.sleep(0.3)
+    assert len(seat.frames) == count
+    send(made, seat, "save")
+    saved = seat.wait(lambda s: s.messages[-1].get("saved"))
+    for _ in range(3):
+        send(made, seat, "say", text="move up")
+        send(made, seat, "step")
+        time.sleep(0.15)
+    assert len(seat.frames) == count + 3
+    send(made, seat, "restore", name=saved[0])
+    send(made, seat, "step")
+    seat.wait(lambda s: len(s.frames) == count + 4)
+    number = saved[0].split()[-1]
+    assert seat.frames[-1][1]["number"] == int(number) + 1
+    send(made, seat, "restore", name="none")
+    seat.wait(lambda s: s.messages[-1]["kind"] == "error")
+    assert seat.messages[-1]["problem"] == "no such saved state"
+    send(made, seat, "branch")
+    seat.wait(lambda s: s.messages[-1]["problem"] == "streams cannot branch here")
+
+
+def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(channel: tuple[Channel, Seat], tmp_path: Path) -> None:
+    made, seat = channel
+    send(made, seat, "record", on=True)
+    seat.wait(lambda s: s.frames and s.frames[-1][1]["number"] >= 35)
+    send(made, seat, "record", on=False)
+    told = seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "recorded"), None))
+    assert len(read_video(tmp_path / told["name"])) == told["frames"] > 25
+    before = seat.frames[-1][1]["number"]
+    send(made, seat, "rewind", seconds=2.0)
+    seat.wait(lambda s: s.frames[-1][1]["number"] < before)
+    assert before - seat.frames[-1][1]["number"] in range(10, 32), "ten frames are a second of the stream"
+
+
+def test_many_prompts_at_once_and_the_newest_wins(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    with made._turn:  # the stream is busy
+        for i in range(500):
+            send(made, seat, "say", text=["move up", "move left"][i % 2], id=i)
+    seat.wait(lambda s: any(o["id"] == 499 for _, h, _ in s.frames for o in h["obeys"]))
+    assert seat.frames[-1][1]["prompt"] == "move left"
+    assert sum(len(h["obeys"]) for _, h, _ in seat.frames) < 5
+
+
+# ---- the server ----
+
+
+@pytest.fixture
+def house(world: World, tmp_path: Path) -> House:
+    made = House(world, tmp_path, 20.0)
+    made.open(Live(world))
+    return made
+
+
+def hear(socket: Any, kind: str) -> dict[str, Any]:
+    for _ in range(400):
+        received = socket.receive()
+        if received.get("text"):
+            message: dict[str, Any] = json.loads(received["text"])
+            if message["kind"] == kind:
+                return message
+    raise AssertionError(f"no {kind}")
+
+
+def see(socket: Any, right: Callable[[dict[str, Any]], bool] = lambda h: True) -> tuple[dict[str, Any], list[np.ndarray]]:
+    for _ in range(400):
+        received = socket.receive()
+        if received.get("bytes"):
+            header, found = unpack(received["bytes"])
+            if right(header):
+                return header, found
+    raise AssertionError("no such frame")
+
+
+LOCAL = {"base_url": "http://127.0.0.1"}
+
+
+def test_the_server_gives_page_frames_and_films_and_takes_commands(house: House) -> None:
+    with TestClient(make_app(house), **LOCAL) as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        for name in ("app.js", "style.css"):
+            assert client.get(f"/page/{name}").status_code == 200
+            assert f"page/{name}" in page.text
+        assert "http" not in page.text, "no asset from outside"
+        with client.websocket_connect("ws://127.0.0.1/talk") as socket:
+            hello = hear(socket, "hello")
+            assert hello["menu"][3] == "move right"
+            assert see(socket)[1][0].shape == (64, 64, 3)
+            socket.send_json({"do": "say", "text": "move right", "id": 7})
+            header, _ = see(socket, lambda h: any(o["id"] == 7 for o in h["obeys"]))
+            assert header["prompt"] == "move right"
+            socket.send_json({"do": "branch"})
+            assert hear(socket, "branched")["name"] == "2"
+            with client.websocket_connect("ws://127.0.0.1/talk?stream=2") as other:
+                assert hear(other, "hello")["stream"] == "2"
+                assert see(other)[0]["prompt"] == "move right"
+            socket.send_json({"do": "record", "on": True})
+            number = see(socket)[0]["number"]
+            see(socket, lambda h: h["number"] > number + 8)
+            socket.send_json({"do": "record", "on": False})
+            film = client.get(f"/films/{hear(socket, 'recorded')['name']}")
+            assert film.headers["content-type"] == "video/mp4"
+            assert film.content[4:8] == b"ftyp"
+        assert client.get("/films/..%2Fsecret.mp4").status_code == 404
+        assert client.get("/films/none.mp4").status_code == 404
+    assert not house.channels["1"].alive
+
+
+def test_what_the_server_refuses(house: House, world: World) -> None:
+    from starlette.testclient import WebSocketDenialResponse
+
+    with TestClient(make_app(house), **LOCAL) as client:
+        assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+        for address, headers, said in (
+            ("ws://127.0.0.1/talk", {"origin": "http://evil.example"}, "foreign origin"),
+            ("ws://127.0.0.1/talk?stream=9", {}, "unknown stream"),
+        ):
+            with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(address, headers=headers):
+                pass
+            assert said in refused.value.text
+        with client.websocket_connect("ws://127.0.0.1/talk", headers={"origin": "http://127.0.0.1"}) as socket:
+            hear(socket, "hello")
+            for message, problem in (
+                ("{", "no command"),
+                ('{"do": "format"}', "unknown command"),
+                ('{"do": "say"}', "is missing"),
+                ('{"do": "say", "text": 3}', "does not fit"),
+                ('{"do": "set", "speed": 3}', "unknown field"),
+                ('{"do": "set", "chunks": 99}', "does not fit"),
+                ('{"do": "set", "chunks": true}', "does not fit"),
+                ('{"do": "set", "scope": "all"}', "unknown scope"),
+                (json.dumps({"do": "say", "text": "a" * 4000}), "too long"),
+            ):
+                socket.send_text(message)
+                assert problem in hear(socket, "error")["problem"], message
+    with pytest.raises(StreamDiTError, match="without a token"):
+        make_app(house, "0.0.0.0")
+    house = House(world, house.folder, 20.0)
+    house.open(Live(world))
+    with TestClient(make_app(house, "0.0.0.0", "secret"), base_url="http://box.example") as client:
+        assert client.get("/").status_code == 403
+        assert client.get("/?token=wrong").status_code == 403
+        assert client.get("/?token=secret").status_code == 200
+        with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("ws://box.example/talk"):
+            pass
+        assert "token" in refused.value.text
+        with client.websocket_connect("ws://box.example/talk?token=secret") as socket:
+            hear(socket, "hello")
+
+
+def test_a_flood_is_refused_and_slows_nobody(house: House) -> None:
+    from starlette.websockets import WebSocketDisconnect
+
+    with TestClient(make_app(house), **LOCAL) as client, client.websocket_connect("ws://127.0.0.1/talk") as calm:
+        see(calm)
+        with client.websocket_connect("ws://127.0.0.1/talk") as wild:
+            for _ in range(600):
+                wild.send_text('{"do": "pause", "on": false}')
+            assert "too many" in hear(wild, "error")["problem"]
+            with pytest.raises(WebSocketDisconnect) as end:
+                while True:
+                    if wild.receive()["type"] == "websocket.close":
+                        raise WebSocketDisconnect(1008)
+            assert end.value.code == 1008
+        first = see(calm)[0]["number"]
+        begun = time.monotonic()
+        see(calm, lambda h: h["number"] >= first + 20)
+        assert time.monotonic() - begun < 3, "20 frames at 20 a second"
+
+
+def test_messages_of_standard_input_are_prompts(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from streamdit_gym.live import play as module
+
+    seat = Seat()
+    house.channels["1"].enter(seat)
+    monkeypatch.setattr("sys.stdin", io.StringIO('move up\n\n{"say": "move left"}\n{"tell": 3}\n'))
+    module._listen(house)
+    seat.wait(lambda s: s.frames and s.frames[-1][1]["prompt"] == "move left")
+    assert "cannot read a line" in caplog.text
+    house.close()
+
+
+def test_a_port_that_is_taken_is_named(world: World) -> None:
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(StreamDiTError, match="--port"):
+            play(world, **told(port=port))
+
+
+def test_commands_are_read() -> None:
+    command = read_command('{"do": "set", "fps": 30, "scope": "buffer"}', Seat())
+    assert (command.do, command.given) == ("set", {"fps": 30, "scope": "buffer"})
