@@ -5,6 +5,7 @@ Takes: a world and how to show it.  Gives: whatever shows it.  Knows nothing of:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -17,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.errors import MissingExtraError, StreamDiTError, require
 from streamdit_gym.live.channel import Command
 from streamdit_gym.live.recording import Recording
 from streamdit_gym.live.story import Line, Narrator, read_story
@@ -41,6 +42,8 @@ def play(
         raise StreamDiTError("a film needs a script", given=script, allowed="--script FILE --film FILM", remedy="write a story first")
     story = [] if script in (None, "-") else read_story(Path(str(script)))
     live = Live(world, twin=twin and has_twin(world), **settings)
+    with contextlib.suppress(MissingExtraError):  # the world's own phrases need no encoder
+        live.table.rows(["loads the encoder now, that the first free text may not wait for it"])
     pace = fps or world.spec.fps
     if film is not None:
         write_film(live, story, film, seconds, pace)
@@ -113,7 +116,8 @@ def serve(
     config = uvicorn.Config(
         make_app(house, host, token), log_level="warning", ws="websockets-sansio", ws_max_size=1 << 16, timeout_graceful_shutdown=2
     )
-    uvicorn.Server(config).run(sockets=[door])
+    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+        uvicorn.Server(config).run(sockets=[door])
 
 
 def _listen(house: Any) -> None:
