@@ -81,12 +81,13 @@ class Channel:
         folder: where films go.
         name: of the channel; films are called after it.
         narrator: says a story.
+        rests: whether it stands still while nobody watches.
         branch: opens a channel for a stream that has branched off, and returns its name.
     """
 
     def __init__(
         self, live: Live, fps: float, turn: threading.Lock, folder: Path, name: str = "1", narrator: Narrator | None = None,
-        branch: Callable[[Live], str] | None = None,
+        rests: bool = False, branch: Callable[[Live], str] | None = None,
     ) -> None:  # fmt: skip
         self.live, self.fps, self.name = live, fps, name
         self._turn, self._folder, self._narrator, self._branch = turn, folder, narrator, branch
@@ -94,6 +95,7 @@ class Channel:
         self._viewers: set[Viewer] = set()
         self._wake = threading.Condition()
         self._ended = self.paused = False
+        self._rests = rests
         self._steps = 0  # moves to make though paused
         self._moves = 0
         self._said: list[tuple[Command, int]] = []  # prompts on their way, and the move that obeys
@@ -133,7 +135,9 @@ class Channel:
 
     def enter(self, viewer: Viewer) -> None:
         """Let somebody watch: they get the last frame at once."""
-        self._viewers = self._viewers | {viewer}
+        with self._wake:
+            self._viewers = self._viewers | {viewer}
+            self._wake.notify()
         if self._last is not None:
             viewer.show(self._last)
 
@@ -167,7 +171,7 @@ class Channel:
             while True:
                 with self._wake:
                     while not (self._ended or self._commands or self._may_move(due)):
-                        self._wake.wait(None if self.paused and not self._steps else max(0.0, due - time.monotonic()))
+                        self._wake.wait(None if self._still() else max(0.0, due - time.monotonic()))
                     if self._ended:
                         return
                     commands = list(self._commands)
@@ -175,7 +179,7 @@ class Channel:
                 for command in commands:
                     self._obey(command)
                 # a new prompt does not wait for the next frame's time: that frame comes now
-                if self._may_move(due) or (not self.paused and any(c.do == "say" for c in commands)):
+                if self._may_move(due) or (not self._still() and any(c.do == "say" for c in commands)):
                     now = time.monotonic()
                     on_time = 0 <= now - due < LATE_S
                     due = (due if on_time else now) + self.live.partition.chunk_frames / self.fps
@@ -188,8 +192,12 @@ class Channel:
             self._end_recording()
             self.live.close()
 
+    def _still(self) -> bool:
+        """Whether nothing moves, however long one waits."""
+        return (self.paused and not self._steps) or (self._rests and not self._viewers)
+
     def _may_move(self, due: float) -> bool:
-        return self._steps > 0 if self.paused else time.monotonic() >= due
+        return not self._still() and (self.paused or time.monotonic() >= due)
 
     def _move(self) -> None:
         if self._narrator is not None:

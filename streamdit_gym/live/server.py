@@ -60,7 +60,7 @@ class House:
         self._turn = threading.Lock()
 
     def open(self, live: Live, narrator: Narrator | None = None) -> str:
-        """Start a channel and return its name.
+        """Start a channel and return its name; all but the first rest while nobody watches.
 
         Raises:
             StreamDiTError: if there are too many.
@@ -69,7 +69,7 @@ class House:
             live.close()
             raise StreamDiTError("too many streams", given=len(self.channels), allowed=MOST_STREAMS, remedy="use one that is there")
         name = str(len(self.channels) + 1)
-        self.channels[name] = Channel(live, self.fps, self._turn, self.folder, name, narrator, self.open)
+        self.channels[name] = Channel(live, self.fps, self._turn, self.folder, name, narrator, rests=bool(self.channels), branch=self.open)
         self.channels[name].start()
         return name
 
