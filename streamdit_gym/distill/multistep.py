@@ -6,7 +6,7 @@ A move of the buffer carries every chunk along one segment of its way from noise
 many micro steps on the whole buffer; the student learns the straight way from where they start to where the teacher ends.
 The student's own frames become its references and its buffer, so that it learns to go on from them; the teacher can say at any
 depth what should come next, so no rollout is ever lost.
-Source: StreamDiT (arXiv 2507.03745), section 3.4; the loss is not printed there, ours is the squared error.
+Source: StreamDiT (arXiv 2507.03745), section 3.4; the loss is not printed there, ours is the trainer's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, learn, optimizers, prepare_step
+from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,8 @@ class Distillation:
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
         moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
+        kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
+        square: weight of the squared error in the loss.
         rate: factor on the learning rates of `StreamDiTTraining`.
         cooldown: last part of the steps, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
@@ -55,6 +57,8 @@ class Distillation:
     streams: int = 64
     goes_on: float = 0.95
     moving: float = 8.0
+    kernel: float = 0.3
+    square: float = 0.02
     rate: float = 0.25
     cooldown: float = 0.6
     decay: float = 0.999
@@ -128,7 +132,7 @@ class Distiller:
 
     def move(self) -> Tensor:
         """Move every stream by one chunk and return the student's loss on the way."""
-        streams, partition = self._next(), self.config.partition
+        streams, config, partition = self._next(), self.config, self.config.partition
         c = partition.chunk_frames
         rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
         buffer = streams.buffer.push(torch.randn_like(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
@@ -137,8 +141,9 @@ class Distiller:
             begun = buffer.latents
             wanted = (self._teach(streams, buffer, k) - begun) * (partition.chunks * partition.micro_steps)
             found = self._velocity(self.student, streams, buffer, partition, k)
+            error = (found - wanted).square().mean(2, keepdim=True)
             stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
-            loss = loss + (self._weight(streams, stepped) * (found - wanted).square()).mean()
+            loss = loss + (self._weight(streams, stepped) * forgiving(error, config.kernel, config.square)).mean()
             buffer = buffer.with_latents(stepped)
         clean, prompts, buffer = buffer.pop()
         kept = partition.references

@@ -260,10 +260,7 @@ class StreamDiTTrainer:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
-        # the mean of several places is no place: a loss that forgives large errors looks for the likeliest one instead. A little of the
-        # squared error keeps small moving things from vanishing where their places are guesses
-        scale = self.config.kernel**2
-        robust = scale * torch.log1p(error / scale) + self.square * error
+        robust = forgiving(error, self.config.kernel, self.square)
         weight = self._weight(target, before)
         if trusted is not None:
             weight = weight * trusted[:, :, None, None, None]
@@ -307,6 +304,15 @@ class StreamDiTTrainer:
         tokens = said.tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(said.tokens) * mask[..., None]
         pooled = said.pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(said.pooled)
         return replace(said, tokens=tokens, mask=mask, pooled=pooled)
+
+
+def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:
+    """Return the loss of squared errors: it hardly grows beyond the kernel.
+
+    The mean of several places is no place: a loss that forgives large errors looks for the likeliest one instead. A little of the
+    squared error keeps small moving things from vanishing where their places are guesses.
+    """
+    return kernel**2 * torch.log1p(error / kernel**2) + square * error
 
 
 def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
