@@ -350,6 +350,25 @@ def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(channel: tuple
     assert before - seat.frames[-1][1]["number"] in range(10, 32), "ten frames are a second of the stream"
 
 
+def test_a_command_that_fails_does_not_end_the_stream(
+    channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, seat = channel
+    monkeypatch.setattr(Live, "say", lambda self, text: 1 / 0)
+    send(made, seat, "say", text="move up")
+    assert seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["problem"] == "that failed"
+    count = len(seat.frames)
+    seat.wait(lambda s: len(s.frames) > count + 2)
+    assert "a command failed: say" in caplog.text
+
+
+def test_half_a_character_is_no_trouble(world: World) -> None:
+    pytest.importorskip("transformers")
+    live = Live(world)
+    live.say("move up \ud800")
+    assert live.move()[0].prompt == "move up ?"
+
+
 def test_many_prompts_at_once_and_the_newest_wins(channel: tuple[Channel, Seat]) -> None:
     made, seat = channel
     with made._turn:  # the stream is busy

@@ -238,10 +238,13 @@ class Channel:
         try:
             with self._turn:
                 answer = getattr(self, f"_do_{command.do}")(command)
-        except StreamDiTError as error:
-            if command.viewer is None:
+        except Exception as error:  # one command must not end a stream that others watch
+            if not isinstance(error, StreamDiTError):
+                log.exception("a command failed: %s", command.do)
+                error = StreamDiTError("that failed", given=f"{command.do}: {error}", remedy="the server's log says more")
+            elif command.viewer is None:
                 log.warning("%s", error)
-            else:
+            if command.viewer is not None:
                 command.viewer.tell(told(error))
             return
         if answer is not None and command.viewer is not None:

@@ -142,7 +142,7 @@ class Live:
             ShapeError: if the text is empty or too long.
             MissingExtraError: if it is not in the world's menu and no prompt encoder is installed.
         """
-        text = " ".join(text.split())
+        text = " ".join(text.encode("utf-8", "replace").decode().split())
         if not text or len(text) > LONGEST_PROMPT:
             raise ShapeError(
                 "no fit prompt", given=f"{len(text)} characters", allowed=f"1 to {LONGEST_PROMPT}", remedy="say what should happen, briefly"
