@@ -273,7 +273,7 @@ def test_the_zoo_gets_one_batch_for_all_its_environments() -> None:
     assert batch.num_envs == 3
     assert batch.observation_space.shape == (10,)
     assert batch.action_space.shape == (9,)
-    batch.seed(0)
+    batch.seed(7)  # none of these starts is beside its T
     batch.reset()
     for step in range(3):
         _, _, dones, infos = batch.step(np.eye(9)[[1, 3, 5]])

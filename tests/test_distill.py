@@ -106,7 +106,7 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
         trainer.step(i / 150)
     teacher.eval().requires_grad_(False)
     teacher.config = replace(teacher.config, guidance=2.0)
-    config = Distillation(partition=REACTIVE, teacher_steps=2, steps=240, streams=16, rate=1.0, decay=0.9)
+    config = Distillation(partition=REACTIVE, teacher_steps=2, steps=240, streams=16, rate=1.0, decay=0.9, kernel=10.0)
 
     def error(student: StreamDiT) -> float:
         torch.manual_seed(1)

@@ -99,7 +99,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         (["evaluate", "PushTT"], "did you mean 'PushT'"),
         (["evaluate", "PushT", "--policies", "randm"], "did you mean 'random'"),
         (["bench", "--preset", "paper"], "did you mean"),
-        (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3"], "a multiple of 2"),
+        (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3", "--out", "/tmp/none"], "a multiple of 2"),
     ],
     ids=lambda v: v if isinstance(v, str) else v[0],
 )

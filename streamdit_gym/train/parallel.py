@@ -5,7 +5,9 @@ Takes: gradients, flags.  Gives: what all processes have of them together.  Know
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +30,8 @@ def join(device: str) -> Iterator[str]:
         distributed.barrier()  # who leaves early takes the others' connections along
     finally:
         distributed.destroy_process_group()
+        gc.collect()
+        time.sleep(0.5)  # gloo's threads outlive the group for a moment, and a Python that ends in that moment aborts
 
 
 def rank() -> int:
