@@ -304,8 +304,8 @@ class Channel:
                 path = self._folder / f"stream-{self.name}-{time.strftime('%Y%m%d-%H%M%S')}-{self.live.number}.mp4"
                 self._recording = Recording(path, max(1.0, min(60.0, self.fps)), self.live.simulator is not None)
             return None
-        path, frames = self._end_recording()
-        return None if path is None else {"kind": "recorded", "name": path.name, "frames": frames}
+        film, frames = self._end_recording()
+        return None if film is None else {"kind": "recorded", "name": film.name, "frames": frames}
 
     def _do_branch(self, _command: Command) -> dict[str, Any]:
         if self._branch is None:

@@ -43,7 +43,7 @@ def play(
     story = [] if script in (None, "-") else read_story(Path(str(script)))
     live = Live(world, twin=twin and has_twin(world), **settings)
     with contextlib.suppress(MissingExtraError):  # the world's own phrases need no encoder
-        live.table.rows(["loads the encoder now, that the first free text may not wait for it"])
+        live.understood("go on")  # loads the encoder now, that the first free text does not wait for it
     pace = fps or world.spec.fps
     if film is not None:
         write_film(live, story, film, seconds, pace)
@@ -97,10 +97,12 @@ def serve(
     from streamdit_gym.live.server import LOCAL, House, make_app
 
     token = None if host in LOCAL else secrets.token_urlsafe(16)
-    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # with the protocol named, asyncio turns Nagle's algorithm off, which would hold frames back for 40 ms
+    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         door.bind((host, port))
+        door.listen()  # who comes before the server is up waits
     except OSError as error:
         door.close()
         live.close()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from streamdit_gym.buffer.frame_times import slot_starts
 from streamdit_gym.buffer.partition import Partition
@@ -85,6 +86,7 @@ class Live:
         self.menu = [phrases[0] for phrases in world.spec.menu]
         self.table = world.table.only(list(world.table.phrases))  # what is said here is nobody else's matter
         self._meanings = {phrase: action for action, phrase in enumerate(self.menu)}
+        self._examples: list[Tensor] = []
         self.prompt = self._before = self.menu[0]
         self._blended = 0  # chunks born since the prompt changed
         self.number = 0
@@ -268,16 +270,20 @@ class Live:
     def understood(self, text: str) -> int:
         """Return the menu's action that a text means to the world: the one whose frames, from the same starts, are most like the text's."""
         if text not in self._meanings:
-            starts = self.world.starts.latents[:MEANING_STARTS, None]
-            said = self.table.rows([*self.menu, text])
-            engine = Engine(self.world.model, self.table, find_partition("reactive"), autocast=self.autocast)
-            made = []
-            for row in said:
-                generators = [torch.Generator().manual_seed(i) for i in range(len(starts))]
-                session = engine.start(starts, torch.full((len(starts), 1), -1), generators)
-                made.append(torch.cat([engine.tick(session, row.expand(len(starts))) for _ in range(MEANING_FRAMES)], 1))
-            self._meanings[text] = int(torch.stack([(frames - made[-1]).square().mean() for frames in made[:-1]]).argmin())
+            if not self._examples:
+                self._examples = [self._example(phrase) for phrase in self.menu]
+            made = self._example(text)
+            self._meanings[text] = int(torch.stack([(frames - made).square().mean() for frames in self._examples]).argmin())
         return self._meanings[text]
+
+    def _example(self, text: str) -> Tensor:
+        """Return what a text makes of some starts, with the same noise for every text."""
+        starts = self.world.starts.latents[:MEANING_STARTS, None]
+        engine = Engine(self.world.model, self.table, find_partition("reactive"), autocast=self.autocast)
+        generators = [torch.Generator().manual_seed(i) for i in range(len(starts))]
+        session = engine.start(starts, torch.full((len(starts), 1), -1), generators)
+        row = self.table.rows([text]).expand(len(starts))
+        return torch.cat([engine.tick(session, row) for _ in range(MEANING_FRAMES)], 1)
 
 
 def has_twin(world: World) -> bool:
