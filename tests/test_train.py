@@ -205,6 +205,25 @@ def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
     assert 0 < moved.sum() < 20 * 32
 
 
+def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    monkeypatch.setattr(torch, "randint", lambda high, shape, **kinds: torch.full(shape, high - 1, **kinds))
+    latents = torch.arange(64.0).reshape(8, 8).expand(40, 1, 8, 8, 8) / 32 - 1
+    changed = (harm(piece=1.5)(latents) - latents)[:, 0, 0].abs() > 1e-3
+    assert 0 < changed.sum(dim=(1, 2)).max() <= 29, "a disc of radius 3 has 29 pixels"
+    assert (changed.sum(dim=(1, 2)) > 0).float().mean() > 0.9
+    assert torch.allclose(harm(piece=1.5, spread=(0.0, 0.0))(latents), latents, atol=1e-5)
+
+
+def test_a_number_for_each_direction_is_the_same_all_along_it() -> None:
+    torch.manual_seed(5)
+    angle = torch.linspace(-3.1, 3.1, 50)[None, :, None].expand(200, -1, 2)
+    length = torch.tensor([1.0, 5.0])
+    found = harm()._by_direction(angle.cos() * length, angle.sin() * length, 0.4)
+    assert torch.allclose(found[..., 0], found[..., 1], atol=1e-4)
+    assert found.std(0).mean() == pytest.approx(0.4 * (1 + 2**-4 + 3**-4) ** 0.5, rel=0.15)
+
+
 def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(2)
     monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips)

@@ -1,6 +1,6 @@
 """Damage to reference frames, for the transformer to mend.
 
-Takes: latents, a codec.  Gives: latents of frames bent, doubled, faded or with a piece out of place.  Knows nothing of: the transformer.
+Takes: latents, a codec.  Gives: latents of frames bent, doubled, faded, or with a piece out of place or out of shape.  Knows nothing of: the transformer.
 
 A stream's errors stay in it: what is copied from frame to frame stays bent for ever once it is bent. A model's own rollouts
 show it such frames only until they have strayed from the recorded truth, which is soon. Bent on purpose, the truth is known.
@@ -28,7 +28,9 @@ class Damage:
         background: [c, h, w] the frame without what moves, as pixels from -1 to 1; see :meth:`learn`.
         bend: largest deviation of the smooth displacement, in pixels.
         knots: how many random displacements across a frame the smooth one goes through.
-        piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead.
+        piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead, and
+            always twice as large where it is spread: turned and stretched by as much as the direction from its middle says.
+        spread: deviation of that turn, in radians, and of the stretch, as a logarithm.
         double: share of clips in which each frame is two so damaged: their mean, or all that is in either.
         fade: share of clips in which a disc of the frame pales towards the background.
     """
@@ -38,6 +40,7 @@ class Damage:
     bend: float = 3.0
     knots: int = 6
     piece: float = 8.0
+    spread: tuple[float, float] = (0.4, 0.15)
     double: float = 0.6
     fade: float = 0.25
 
@@ -74,18 +77,31 @@ class Damage:
         strength = self.bend * torch.rand(b, 1, 1, 1, device=device)
         knots = torch.randn(b, 2, self.knots, self.knots, device=device)
         field = strength * functional.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
-        turned = torch.rand(b, 1, 1, device=device) < 0.5
-        radius = self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float())
+        kind = torch.randint(3, (b, 1, 1), device=device)
+        turned, spread = kind == 1, kind == 2
+        radius = torch.where(spread, 2 * self.piece, self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float()))
         (x, y), inside = self._disc(clips, radius)
-        angle = 2 * torch.pi * torch.rand(b, 1, 1, device=device)
-        turn = torch.stack([x * (angle.cos() - 1) - y * angle.sin(), x * angle.sin() + y * (angle.cos() - 1)], 1)
+        by, longer = (self._by_direction(x, y, deviation) for deviation in self.spread)
+        angle = torch.where(spread, by, 2 * torch.pi * torch.rand(b, 1, 1, device=device))
+        length = torch.where(spread, longer.exp(), 1)
+        moved = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], 1) * length[:, None]
         shift = (size / 4) * torch.randn(b, 2, 1, 1, device=device)
-        field = field + inside[:, None] * torch.where(turned[:, None], turn, shift)
+        field = field + inside[:, None] * torch.where((kind == 0)[:, None], shift, moved - torch.stack([x, y], 1))
         along = torch.arange(size, device=device, dtype=torch.float32)
         rows, columns = torch.meshgrid(along, along, indexing="ij")
         place = torch.stack([columns + field[:, 0], rows + field[:, 1]], dim=-1) * 2 / (size - 1) - 1
         moved = functional.grid_sample(rearrange(clips, "b f c h w -> b (f c) h w"), place, padding_mode="border", align_corners=True)
         return rearrange(moved, "b (f c) h w -> b f c h w", f=frames)
+
+    def _by_direction(self, x: Float[Tensor, "b h w"], y: Float[Tensor, "b h w"], deviation: float) -> Float[Tensor, "b h w"]:
+        """Return a random number for each direction: waves of one, two and three periods around, the first the largest."""
+        around = torch.atan2(y, x)
+        waves = torch.zeros_like(around)
+        for periods in range(1, 4):
+            phase = 2 * torch.pi * torch.rand(len(x), 1, 1, device=x.device)
+            height = deviation * torch.randn(len(x), 1, 1, device=x.device) * 2**0.5 / periods**2
+            waves = waves + height * torch.sin(periods * around + phase)
+        return waves
 
     def _disc(self, clips: Float[Tensor, "b f c h w"], radius: Float[Tensor, "b 1 1"]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Return each pixel's offsets (x, y) from a place of its clip's, and whether it is within the radius [b, h, w].
