@@ -243,6 +243,10 @@ class PushTSimulator:
         self._plan[0] = (aim, left - 1)
         return nearest_move(aim - self._pusher)
 
+    def said(self, action: int, phrase: str) -> str:
+        """Return the menu's phrase."""
+        return phrase
+
     def state(self) -> Float[np.ndarray, " 6"]:
         """Return pusher x, y and block x, y in px, and the block's cosine and sine."""
         pusher, block = self._pusher / UNITS_PER_PX, self._block

@@ -19,7 +19,10 @@ from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 # world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class
-TWINS = {"PushT": ("streamdit_gym.envs.pusht", "PushTSimulator")}
+TWINS = {
+    "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
+    "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),
+}
 
 
 def simulator_of(world: str) -> tuple[Any, dict[str, float]]:

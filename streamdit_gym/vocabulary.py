@@ -106,6 +106,9 @@ class Simulator(Protocol):
     def explore(self, rng: np.random.Generator) -> int:
         """Return the next action of the mixed player that makes training data."""
 
+    def said(self, action: int, phrase: str) -> str:
+        """Return what is said with an action of `explore`'s: the menu's phrase, or one of `WorldSpec.also`."""
+
     def state(self) -> Float[np.ndarray, " n"]:
         """Return the true state, in the order of `WorldSpec.state_names`."""
 
@@ -164,6 +167,7 @@ class WorldSpec:
         state_names: names of the true state's numbers, for the probe.
         score_names: names of the per-frame scores; names that start with ``success_`` are probabilities.
         tasks: the rewards on offer, by name.
+        also: what else the training data say.
     """
 
     name: str
@@ -173,3 +177,4 @@ class WorldSpec:
     state_names: tuple[str, ...]
     score_names: tuple[str, ...]
     tasks: dict[str, Task]
+    also: tuple[str, ...] = ()

@@ -238,7 +238,7 @@ def _config(kind: type, values: dict[str, Any]) -> Any:
 def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
     tasks = {name: Task(**task) for name, task in values["tasks"].items()}
     menu = tuple(tuple(phrases) for phrases in values["menu"])
-    names = {key: tuple(values[key]) for key in ("state_names", "score_names")}
+    names = {key: tuple(values[key]) for key in ("state_names", "score_names", "also") if key in values}
     return WorldSpec(**{**values, **names, "tasks": tasks, "menu": menu})
 
 

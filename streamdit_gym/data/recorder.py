@@ -72,7 +72,7 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
             action = simulator.explore(rng)
             menu = spec.menu[action]
             # half of the time the phrase the environment says, else any paraphrase
-            phrase = menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))]
+            phrase = simulator.said(action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))])
             episode.append(simulator.step(action))
             actions.append(action)
             prompts.append(table[phrase])
@@ -95,8 +95,8 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
 
 
 def all_phrases(spec: WorldSpec) -> list[str]:
-    """Return every phrase of the menu, in order, each once."""
-    return list(dict.fromkeys(phrase for phrases in spec.menu for phrase in phrases))
+    """Return every phrase of the menu and all else that is said, in order, each once."""
+    return list(dict.fromkeys([*(phrase for phrases in spec.menu for phrase in phrases), *spec.also]))
 
 
 def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], folder: str | Path, config: RecordConfig) -> None:

@@ -1,6 +1,6 @@
 """Damage to reference frames, for the transformer to mend.
 
-Takes: latents, a codec.  Gives: latents of frames bent, doubled, faded, or with a piece out of place or out of shape.  Knows nothing of: the transformer.
+Takes: latents, a codec.  Gives: latents of frames bent, doubled, faded or with a piece astray.  Knows nothing of: the transformer.
 
 A stream's errors stay in it: what is copied from frame to frame stays bent for ever once it is bent. A model's own rollouts
 show it such frames only until they have strayed from the recorded truth, which is soon. Bent on purpose, the truth is known.

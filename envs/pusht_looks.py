@@ -1,0 +1,204 @@
+"""PushT in many colours: a prompt may also say what colour the table, the T, its goal and the pusher have.
+
+Takes: a menu action.  Gives: what PushT gives, painted; the phrases that name colours; the check whether a frame wears them.
+Knows nothing of: the model.
+
+A thing that a prompt does not name keeps its colour, so a prompt of PushT means here what it means there. The four things
+always differ in colour.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from streamdit_gym.envs import pusht
+from streamdit_gym.envs.pusht import ACTOR, BODY, GOAL_MIDDLE_PX, SIZE, UNSEEN_PHRASES, PushTSimulator, objects, script
+from streamdit_gym.errors import UnknownNameError
+
+__all__ = ["ACTOR", "BODY", "SPEC", "STARTS", "UNSEEN_PHRASES", "PushTLooksSimulator", "objects", "script", "wears"]
+
+PAINTS: dict[str, tuple[int, int, int]] = {
+    "white": (255, 255, 255), "grey": (119, 136, 153), "green": (144, 238, 144), "blue": (65, 105, 225), "red": (205, 45, 45),
+    "yellow": (245, 215, 70), "orange": (250, 140, 40), "purple": (150, 80, 190), "pink": (250, 150, 190), "black": (35, 35, 40),
+}  # fmt: skip
+THINGS = ("table", "T", "goal", "pusher")
+Look = dict[str, str]  # thing to colour
+PLAIN: Look = {"table": "white", "T": "grey", "goal": "green", "pusher": "blue"}
+# ways to say that a thing has a colour; the first is the plainest
+_NAMED = {
+    "table": ("a {} table", "the table is {}", "on a {} table"),
+    "T": ("a {} T", "the T is {}", "the block turns {}"),
+    "goal": ("a {} goal", "the goal is {}", "its goal in {}"),
+    "pusher": ("a {} pusher", "the pusher is {}", "a {} dot"),
+}
+RECORDED = 1500  # sayings about colours in the training data
+AREAS = {"table": (2000, 4096), "T": (60, 200), "goal": (25, 200), "pusher": (5, 40)}  # pixels, edges left out
+GOAL_PLACE = np.hypot(*(np.indices((SIZE, SIZE)) + 0.5 - GOAL_MIDDLE_PX[::-1, None, None])) < 16
+HELD_BACK = 200  # whole looks, all four things named, that no training has seen
+SAID = (0.12, 0.12)  # share of the recorded steps in which other colours are named, and in which the last ones are again
+_REDS = {
+    255: ("table", 1.0),
+    211: ("table", 0.828),
+    144: ("goal", 1.0),
+    143: ("T", 1.2),
+    119: ("T", 1.0),
+    78: ("pusher", 1.2),
+    65: ("pusher", 1.0),
+}
+
+
+def saying(look: Mapping[str, str], way: int = 0) -> str:
+    """Return colours in words, e.g. ``a red T, a black table``.
+
+    Args:
+        look: some things' colours.
+        way: which of the ways to say it.
+    """
+    return ", ".join(_NAMED[thing][way % len(_NAMED[thing])].format(colour) for thing, colour in look.items())
+
+
+def _whole_looks() -> list[Look]:
+    """Return every look of four colours, in an order that is always the same and mixed."""
+    every = [dict(zip(THINGS, colours, strict=True)) for colours in itertools.permutations(PAINTS, len(THINGS))]
+    return [every[i] for i in np.random.default_rng(2024).permutation(len(every))]
+
+
+def unseen_looks() -> list[Look]:
+    """Return whole looks that the training data never show."""
+    return _whole_looks()[:HELD_BACK]
+
+
+def _recorded() -> list[tuple[Look, str]]:
+    """Return what the training data say about colours: one to four things of looks that are not held back."""
+    rng = np.random.default_rng(2025)
+    made: dict[str, Look] = {}
+    for whole in itertools.cycle(_whole_looks()[HELD_BACK:]):
+        if len(made) == RECORDED:
+            return [(look, text) for text, look in made.items()]
+        things = [str(thing) for thing in rng.permutation(THINGS)[: rng.integers(1, len(THINGS) + 1)]]
+        look = {thing: whole[thing] for thing in things}
+        made[saying(look, int(rng.integers(3)))] = look
+    raise AssertionError
+
+
+WAYS = 24  # phrases of each move that are recorded
+_MENU = tuple((moves[0], *moves[1 :: len(moves) // WAYS + 1]) for moves in pusht.SPEC.menu)
+_SAYINGS = _recorded()
+
+
+def joined(saying_number: int, action: int) -> str:
+    """Return what is said when colours are named with a move."""
+    ways = _MENU[action]
+    return f"{_SAYINGS[saying_number][1]}; {ways[saying_number % len(ways)]}"
+
+
+SPEC = dataclasses.replace(
+    pusht.SPEC, name="PushT-Looks", menu=_MENU,
+    also=tuple(joined(number, action) for number in range(RECORDED) for action in range(len(_MENU))),
+)  # fmt: skip
+_HELD_BACK = {tuple(look[thing] for thing in THINGS) for look in unseen_looks()}
+
+# half of the episodes begin in PushT's own colours, and keep them until others are named
+STARTS = {"uniform": 0.225, "near_goal": 0.125, "anywhere": 0.15, "painted": 0.5}
+
+
+class PushTLooksSimulator(PushTSimulator):
+    """PushT painted; see `streamdit_gym.vocabulary.Simulator`."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._worn: Look = dict(PLAIN)
+        self._last: int | None = None  # the last saying about colours
+        self._named: int | None = None  # the one that goes with the next move
+
+    def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
+        """Start an episode of one of PushT's kinds in PushT's colours, or ``painted``: of any kind, in any colours."""
+        self._last, self._named, self._worn = None, None, dict(PLAIN)
+        if start == "painted":
+            start = str(rng.choice(list(pusht.STARTS), p=list(pusht.STARTS.values())))
+            looks = _whole_looks()[HELD_BACK:]
+            self._worn = dict(looks[int(rng.integers(len(looks)))])
+        return super().reset(rng, start)
+
+    @property
+    def worn(self) -> Look:
+        """The colours as they are now."""
+        return dict(self._worn)
+
+    def wear(self, look: Mapping[str, str]) -> None:
+        """Paint some things from the next frame on.
+
+        Raises:
+            UnknownNameError: if there is no such thing or colour.
+        """
+        for thing, colour in look.items():
+            if thing not in THINGS:
+                raise UnknownNameError("thing", thing, THINGS)
+            if colour not in PAINTS:
+                raise UnknownNameError("colour", colour, PAINTS)
+        self._worn |= look
+
+    def explore(self, rng: np.random.Generator) -> int:
+        """Return PushT's mixed player's action, and now and then name colours with it."""
+        action = super().explore(rng)
+        drawn = rng.random()
+        self._named = self._last if drawn > 1 - SAID[1] else None
+        if drawn < SAID[0]:
+            number = int(rng.integers(RECORDED))
+            after = self._worn | _SAYINGS[number][0]
+            colours = tuple(after[thing] for thing in THINGS)
+            if len(set(colours)) == len(THINGS) and colours not in _HELD_BACK:
+                self._named = self._last = number
+        return action
+
+    def said(self, action: int, phrase: str) -> str:
+        """Return the phrase, or colours named and a move."""
+        return phrase if self._named is None else joined(self._named, action)
+
+    def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
+        """Move as in PushT, in the colours that were named with the action."""
+        if self._named is not None:
+            self.wear(_SAYINGS[self._named][0])
+        return super().step(action)
+
+    def save(self) -> Any:
+        """Return PushT's state and the colours."""
+        return super().save(), dict(self._worn)
+
+    def restore(self, saved: Any) -> None:
+        """Go back to a saved state."""
+        self._last, self._named, self._worn = None, None, dict(saved[1])
+        super().restore(saved[0])
+
+    def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
+        paint = np.zeros((256, 3), np.uint8)  # gym-pusht's seven colours differ in their red
+        for red, (thing, light) in _REDS.items():
+            paint[red] = np.rint(np.array(PAINTS[self._worn[thing]]) * light).clip(max=255)
+        return super()._picture(paint[large[..., 0]])
+
+
+def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Return for each thing whether frames show it in its colour: about as many pixels as it has, the goal's in its place.
+
+    Args:
+        frames: pixels.
+        look: all four things' colours.
+    """
+    names, paints = list(PAINTS), np.array(list(PAINTS.values()), np.float32)
+    nearest = ((frames[..., None, :].astype(np.float32) - paints) ** 2).sum(-1).argmin(-1)
+    found = {}
+    for thing in THINGS:
+        painted = nearest == names.index(look[thing])
+        least, most = AREAS[thing]
+        found[thing] = (painted.sum((1, 2)) >= least) & (painted.sum((1, 2)) <= most)
+        if thing == "goal":
+            found[thing] &= (painted & ~GOAL_PLACE).sum((1, 2)) <= 20
+    return found

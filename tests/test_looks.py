@@ -1,0 +1,113 @@
+"""PushT in many colours: what is said and what is seen agree, and what is held back stays unseen."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from streamdit_gym.data.recorder import RecordConfig, all_phrases, record_shard
+from streamdit_gym.envs import pusht
+from streamdit_gym.envs.pusht_looks import PAINTS, PLAIN, SPEC, STARTS, THINGS, PushTLooksSimulator, saying, unseen_looks, wears
+from streamdit_gym.errors import UnknownNameError
+
+pytest.importorskip("gym_pusht")
+
+
+def test_colours_in_words() -> None:
+    assert saying({"T": "red", "table": "black"}) == "a red T, a black table"
+    assert saying({"goal": "pink"}, way=2) == "its goal in pink"
+
+
+def test_in_its_own_colours_it_is_pusht_pixel_by_pixel() -> None:
+    painted, plain = PushTLooksSimulator(), pusht.PushTSimulator()
+    for simulator_start in ("uniform", "near_goal", "anywhere"):
+        a, b = (simulator.reset(np.random.default_rng(3), simulator_start) for simulator in (painted, plain))
+        assert (a == b).all()
+        for action in (1, 2, 5, 7):
+            assert (painted.step(action) == plain.step(action)).all()
+
+
+def test_things_wear_what_they_are_painted_with_and_nothing_else() -> None:
+    simulator = PushTLooksSimulator()
+    for number, look in enumerate(unseen_looks()[:20]):
+        simulator.reset(np.random.default_rng(number))
+        simulator.wear(look)
+        frame = simulator.step(0)[None]
+        assert all(found[0] for found in wears(frame, look).values())
+        other = dict(zip(THINGS, [look[thing] for thing in (*THINGS[1:], THINGS[0])], strict=True))
+        assert not any(wears(frame, other)[thing][0] for thing in ("table", "goal", "pusher"))
+    assert not wears(np.full((1, 64, 64, 3), 255, np.uint8), PLAIN)["T"][0]
+
+
+def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back() -> None:
+    spoken = all_phrases(SPEC)
+    shard = record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=6, steps=40), 3)
+    held_back = unseen_looks()
+    colours_of = {text: thing_colours(text) for text in {spoken[i].split("; ")[0] for i in shard.prompts.ravel() if ";" in spoken[i]}}
+    assert len(colours_of) > 10
+    for episode, prompts in zip(shard.frames, shard.prompts, strict=True):
+        for after, number in zip(episode[1:], prompts, strict=True):
+            text = spoken[number]
+            if ";" in text:
+                for thing, colour in colours_of[text.split("; ")[0]].items():
+                    others = dict.fromkeys(THINGS, colour)
+                    if thing in ("table", "pusher"):  # the T may hide the goal, and be cut off by the edge
+                        assert wears(after[None], others)[thing][0], text
+        looks = [look for look in held_back if all(all(found) for found in wears(episode[:1], look).values())]
+        assert not looks
+
+
+def thing_colours(text: str) -> dict[str, str]:
+    return {
+        next(thing for thing in THINGS if any(word in part.split() for word in words(thing))): next(c for c in PAINTS if c in part.split())
+        for part in text.split(", ")
+    }
+
+
+def words(thing: str) -> tuple[str, ...]:
+    return {"T": ("T", "block"), "pusher": ("pusher", "dot")}.get(thing, (thing,))
+
+
+def test_the_same_seed_makes_the_same_data() -> None:
+    a, b = (record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=2, steps=12), 1) for _ in range(2))
+    assert (a.frames == b.frames).all()
+    assert (a.prompts == b.prompts).all()
+
+
+def test_four_things_always_differ_in_colour() -> None:
+    simulator = PushTLooksSimulator()
+    rng = np.random.default_rng(0)
+    simulator.reset(rng, "painted")
+    for _ in range(200):
+        simulator.step(simulator.explore(rng))
+        assert len(set(simulator.worn.values())) == len(THINGS)
+        assert simulator.worn not in unseen_looks()
+
+
+def test_colours_are_saved_and_restored() -> None:
+    simulator = PushTLooksSimulator()
+    simulator.reset(np.random.default_rng(0))
+    simulator.wear({"T": "red"})
+    first = simulator.step(1)
+    saved = simulator.save()
+    simulator.wear({"T": "pink"})
+    after = [simulator.step(a) for a in (2, 3)]
+    simulator.restore(saved)
+    assert simulator.worn["T"] == "red"
+    again = [simulator.step(a) for a in (2, 3)]
+    assert all((x != y).any() for x, y in zip(after, again, strict=True))
+    assert first.shape == again[0].shape
+
+
+@pytest.mark.parametrize("look", [{"moon": "red"}, {"T": "mauve"}])
+def test_unknown_things_and_colours_are_refused(look: dict[str, str]) -> None:
+    with pytest.raises(UnknownNameError, match=r"moon|mauve"):
+        PushTLooksSimulator().wear(look)
+
+
+def test_held_back_looks_are_whole_and_all_different() -> None:
+    looks = [tuple(look[thing] for thing in THINGS) for look in unseen_looks()]
+    assert len(set(looks)) == len(looks) == 200
+    assert all(a != b for look in looks for a, b in itertools.combinations(look, 2))
