@@ -24,11 +24,11 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
-from streamdit_gym.train.damage import Damage
+from streamdit_gym.train.damage import Damage, _stands_out
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_codec import CodecTraining, background, rebuild, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, ground, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
 from streamdit_gym.train.train_world import WorldTraining, train_world
@@ -176,7 +176,7 @@ class Pixels(LatentCodec):
 
 def harm(**kinds: float) -> Damage:
     none = {"bend": 0.0, "piece": 0.0, "double": 0.0, "fade": 0.0}
-    return Damage(codec=Pixels(), background=torch.zeros(3, 8, 8), **(none | kinds))
+    return Damage(codec=Pixels(), **(none | kinds))
 
 
 def a_square() -> torch.Tensor:
@@ -244,15 +244,13 @@ def test_either_of_two_keeps_what_stands_out_in_one_of_them(monkeypatch: pytest.
     assert (made[:, 3] == 0).all()
 
 
-def test_the_background_is_what_is_the_same_in_most_frames() -> None:
-    latents = torch.zeros(5, 8, 8, 8)
-    for i in range(5):
-        latents[i, :, i, i] = 2.0
-    latents[:, :, 7, 7] = 1.5
-    background = Damage.learn(Pixels(), latents).background
-    assert background.shape == (3, 8, 8)
-    assert background[:, 7, 7] == pytest.approx(0.75)
-    assert background.sum() == pytest.approx(3 * 0.75)
+def test_what_stands_out_differs_from_the_colour_that_most_of_the_frame_has() -> None:
+    clips = torch.full((1, 2, 3, 8, 8), 0.25)
+    clips[:, 1] = -0.5
+    clips[..., 2:5, 2:5] = 1.0
+    standing = _stands_out(clips)
+    assert (standing[0, :, 0, 2:5, 2:5] > 1).all()
+    assert standing.count_nonzero() == 2 * 9
 
 
 def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> None:
@@ -416,10 +414,11 @@ def test_the_average_follows_the_weights() -> None:
     assert layer.weight.item() == pytest.approx(slow, abs=1e-5)
 
 
-def test_the_background_is_what_is_there_most_of_the_time() -> None:
-    frames = np.full((9, 4, 4, 3), 255, np.uint8)
-    frames[:4, 1, 1] = 0
-    assert (background(frames) == 255).all()
+def test_the_ground_is_the_colour_that_most_of_a_frame_has() -> None:
+    frames = torch.full((2, 3, 4, 4), 1.0)
+    frames[1] = -0.5
+    frames[:, :, :2, :2] = 0.3
+    assert ground(frames).flatten().tolist() == [1.0] * 3 + [-0.5] * 3
 
 
 @pytest.fixture(scope="module")

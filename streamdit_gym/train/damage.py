@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.codec.latent_codec import LatentCodec
+from streamdit_gym.train.train_codec import ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,31 +26,22 @@ class Damage:
 
     Attributes:
         codec: whose latents they are.
-        background: [c, h, w] the frame without what moves, as pixels from -1 to 1; see :meth:`learn`.
         bend: largest deviation of the smooth displacement, in pixels.
         knots: how many random displacements across a frame the smooth one goes through.
         piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead, and
             always twice as large where it is spread: turned and stretched by as much as the direction from its middle says.
         spread: deviation of that turn, in radians, and of the stretch, as a logarithm.
         double: share of clips in which each frame is two so damaged: their mean, or all that is in either.
-        fade: share of clips in which a disc of the frame pales towards the background.
+        fade: share of clips in which a disc of the frame pales towards the frame's commonest colour.
     """
 
     codec: LatentCodec
-    background: Float[Tensor, "c h w"]
     bend: float = 3.0
     knots: int = 6
     piece: float = 8.0
     spread: tuple[float, float] = (0.4, 0.15)
     double: float = 0.6
     fade: float = 0.25
-
-    @classmethod
-    @torch.no_grad()
-    def learn(cls, codec: LatentCodec, latents: Float[Tensor, "n c h w"]) -> Damage:
-        """Return damage whose background is the median of the frames of some latents."""
-        frames = codec.decode_latents(latents.to(next(codec.parameters()).dtype)).float()
-        return cls(codec=codec, background=frames.median(0).values)
 
     @torch.no_grad()
     def __call__(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
@@ -59,17 +51,14 @@ class Damage:
         frames = self.codec.decode_latents(rearrange(latents, "b f c h w -> (b f) c h w").to(weight.dtype)).float()
         clips = rearrange(frames, "(b f) c h w -> b f c h w", b=b)
         first, second = (self._displaced(clips) for _ in range(2))
-        mean, either = (first + second) / 2, torch.where(self._stands_out(first) > self._stands_out(second), first, second)
+        mean, either = (first + second) / 2, torch.where(_stands_out(first) > _stands_out(second), first, second)
         chance = torch.rand(b, 1, 1, 1, 1, device=device)
         damaged = torch.where(chance < self.double / 2, mean, torch.where(chance < self.double, either, first))
         _, disc = self._disc(clips, self.piece * torch.rand(b, 1, 1, device=device))
         pale = torch.rand(b, 1, 1, device=device) * (torch.rand(b, 1, 1, device=device) < self.fade) * disc
-        damaged = torch.lerp(damaged, self.background.expand_as(damaged), pale[:, None, None])
+        damaged = torch.lerp(damaged, ground(damaged).expand_as(damaged), pale[:, None, None])
         made = self.codec.encode_pixels(rearrange(damaged, "b f c h w -> (b f) c h w").clamp(-1, 1).to(weight.dtype))
         return rearrange(made, "(b f) c h w -> b f c h w", b=b).to(latents.dtype)
-
-    def _stands_out(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
-        return (clips - self.background).square().sum(2, keepdim=True)
 
     def _displaced(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         b, frames, _, size, _ = clips.shape
@@ -109,8 +98,12 @@ class Damage:
         Half of the places are anywhere, half where something stands out.
         """
         size = self.codec.size
-        standing = self._stands_out(clips)[:, 0].flatten(1) + 1e-6
+        standing = _stands_out(clips)[:, 0].flatten(1) + 1e-6
         drawn = torch.multinomial(standing / standing.sum(1, keepdim=True) + 1 / size**2, 1)[..., None]
         along = torch.arange(size, device=clips.device, dtype=torch.float32)
         x, y = torch.broadcast_tensors(along - drawn % size, along[:, None] - drawn // size)
         return (x, y), x.square() + y.square() < radius.square()
+
+
+def _stands_out(clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
+    return (clips - ground(clips)).square().sum(2, keepdim=True)

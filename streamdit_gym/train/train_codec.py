@@ -32,7 +32,7 @@ class CodecTraining:
         steps: optimizer steps.
         batch: frames per step, in threes that follow each other.
         learning_rate: peak of AdamW's; warmed up over 100 steps and brought to zero by a cosine.
-        foreground: extra weight of pixels that differ from the background, beside 1 for every pixel.
+        foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
         noise: largest deviation of the noise put on the latents.
         straight: weight of the squared bend of the latents' way through three frames.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
@@ -49,9 +49,9 @@ class CodecTraining:
     decoder_only: bool = False
 
 
-def background(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the per-pixel median of some frames: what is there when nothing is in front of it."""
-    return np.median(frames[:: max(1, len(frames) // 512)], axis=0).astype(np.uint8)
+def ground(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
+    """Return the colour that most of each frame has: the median of its pixels."""
+    return pixels.flatten(-2).median(-1).values[..., None, None]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -92,7 +92,6 @@ def train_codec(
     parallel.share(codec)
     average = Average(codec, 0.995)
     stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
-    empty = to_pixels(background(episodes.reshape(-1, *episodes.shape[2:])), device)
     rng = np.random.default_rng([1, stage.step, parallel.rank()])
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
@@ -100,7 +99,7 @@ def train_codec(
         episode = rng.integers(len(episodes), size=config.batch // 3)
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
         pixels = to_pixels(episodes[episode[:, None], first[:, None] + np.arange(3)], device)
-        weight = 1 + config.foreground * (pixels - empty).abs().amax(1, keepdim=True).gt(0.04)
+        weight = 1 + config.foreground * (pixels - ground(pixels)).abs().amax(1, keepdim=True).gt(0.04)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             rebuilt, bend = rebuild(codec, pixels, config)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend

@@ -38,7 +38,6 @@ from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamd
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import Starts, World
 
-BACKGROUND_FRAMES = 512  # frames whose median is the world without what moves
 CARRIED_WAYS = 6  # phrases per action that the bundle carries, the environment's own first
 
 
@@ -119,7 +118,7 @@ def train_world(
     train_streamdit(
         model, train, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
-        damage=Damage.learn(codec, train.latents[:BACKGROUND_FRAMES, 0].to(device)),
+        damage=Damage(codec=codec),
     )  # fmt: skip
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
