@@ -205,9 +205,30 @@ def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
     assert 0 < moved.sum() < 20 * 32
 
 
+def only(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
+    monkeypatch.setattr(torch, "randint", lambda high, shape, **kinds: torch.full(shape, kind, **kinds))
+
+
+def test_a_thing_near_an_edge_is_slid_towards_it_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(6)
+    along = torch.arange(8.0)
+    for (column, row), comes_from in {(0, 4): [3, 0], (7, 4): [-3, 0], (4, 1): [0, 3], (3, 6): [0, -3]}.items():
+        y, x = torch.meshgrid(along - row, along - column, indexing="ij")
+        found = harm(piece=1.5)._off_the_edge(x[None], y[None]).flatten().tolist()
+        assert found == comes_from
+    y, x = torch.meshgrid(along - 3, along - 3, indexing="ij")
+    assert not harm(piece=1.0)._off_the_edge(x[None], y[None]).any(), "every edge is far"
+    only(monkeypatch, 3)
+    latents = torch.zeros(60, 1, 8, 8, 8)
+    latents[..., 4, 0] = 2.0
+    damaged = harm(piece=1.5)(latents)
+    share = ((damaged - latents).abs().amax((1, 2, 3, 4)) > 1e-3).float().mean()
+    assert 0.3 < share < 1
+
+
 def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(4)
-    monkeypatch.setattr(torch, "randint", lambda high, shape, **kinds: torch.full(shape, high - 1, **kinds))
+    only(monkeypatch, 2)
     latents = torch.arange(64.0).reshape(8, 8).expand(40, 1, 8, 8, 8) / 32 - 1
     changed = (harm(piece=1.5)(latents) - latents)[:, 0, 0].abs() > 1e-3
     assert 0 < changed.sum(dim=(1, 2)).max() <= 29, "a disc of radius 3 has 29 pixels"

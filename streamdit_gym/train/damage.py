@@ -29,7 +29,8 @@ class Damage:
         bend: largest deviation of the smooth displacement, in pixels.
         knots: how many random displacements across a frame the smooth one goes through.
         piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead, and
-            always twice as large where it is spread: turned and stretched by as much as the direction from its middle says.
+            always twice as large where it is spread: turned and stretched by as much as the direction from its middle says, or slid: moved
+            towards an edge that is near, and maybe over it.
         spread: deviation of that turn, in radians, and of the stretch, as a logarithm.
         double: share of clips in which each frame is two so damaged: their mean, or all that is in either.
         fade: share of clips in which a disc of the frame pales towards the frame's commonest colour.
@@ -66,21 +67,35 @@ class Damage:
         strength = self.bend * torch.rand(b, 1, 1, 1, device=device)
         knots = torch.randn(b, 2, self.knots, self.knots, device=device)
         field = strength * functional.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
-        kind = torch.randint(3, (b, 1, 1), device=device)
-        turned, spread = kind == 1, kind == 2
-        radius = torch.where(spread, 2 * self.piece, self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float()))
+        kind = torch.randint(4, (b, 1, 1), device=device)
+        turned, spread, slid = (kind == k for k in (1, 2, 3))
+        radius = torch.where(spread | slid, 2 * self.piece, self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float()))
         (x, y), inside = self._disc(clips, radius)
         by, longer = (self._by_direction(x, y, deviation) for deviation in self.spread)
         angle = torch.where(spread, by, 2 * torch.pi * torch.rand(b, 1, 1, device=device))
         length = torch.where(spread, longer.exp(), 1)
         moved = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], 1) * length[:, None]
         shift = (size / 4) * torch.randn(b, 2, 1, 1, device=device)
-        field = field + inside[:, None] * torch.where((kind == 0)[:, None], shift, moved - torch.stack([x, y], 1))
+        shift = torch.where(slid[:, None], self._off_the_edge(x, y) * torch.rand(b, 1, 1, 1, device=device), shift)
+        field = field + inside[:, None] * torch.where((turned | spread)[:, None], moved - torch.stack([x, y], 1), shift)
         along = torch.arange(size, device=device, dtype=torch.float32)
         rows, columns = torch.meshgrid(along, along, indexing="ij")
         place = torch.stack([columns + field[:, 0], rows + field[:, 1]], dim=-1) * 2 / (size - 1) - 1
         moved = functional.grid_sample(rearrange(clips, "b f c h w -> b (f c) h w"), place, padding_mode="border", align_corners=True)
         return rearrange(moved, "b (f c) h w -> b f c h w", f=frames)
+
+    def _off_the_edge(self, x: Float[Tensor, "b h w"], y: Float[Tensor, "b h w"]) -> Float[Tensor, "b 2 1 1"]:
+        """Return where what is slid over the nearest edge comes from, as an offset (x, y); 0 where every edge is far.
+
+        Args:
+            x: each pixel's offset from the place that is slid.
+            y: likewise.
+        """
+        reach = 2 * self.piece
+        gaps = torch.stack([-x.amin((1, 2)), x.amax((1, 2)), -y.amin((1, 2)), y.amax((1, 2))], 1)  # left, right, top, bottom
+        gap, edge = gaps.min(1)
+        inwards = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], device=x.device)[edge]
+        return (inwards * reach * (gap < reach)[:, None])[..., None, None]
 
     def _by_direction(self, x: Float[Tensor, "b h w"], y: Float[Tensor, "b h w"], deviation: float) -> Float[Tensor, "b h w"]:
         """Return a random number for each direction: waves of one, two and three periods around, the first the largest."""

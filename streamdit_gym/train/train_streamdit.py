@@ -87,7 +87,7 @@ class StreamDiTTraining:
     own_ramp: float = 0.1
     own_depth: int = 64
     own_lost: float = 0.1
-    damaged: float = 0.12
+    damaged: float = 0.16
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.5
     prompt_hidden: float = 1.0
