@@ -27,7 +27,8 @@ MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside th
 PUSHER_RADIUS_UNITS = 15.0
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
-WALL_UNITS = 8.0  # the walls' inner faces, from the table's edge
+WALL_UNITS = 8.0  # what begins at a wall begins so far from the table's edge
+WALL_FACE_UNITS, WALL_DEPTH_UNITS = 7.0, 100.0  # where gym-pusht draws the walls' inner faces, and how thick they are here
 TOUCH_PX = 0.5
 GOAL_MIDDLE_PX = np.array([28.0, 36.0])  # middle of the T at its goal
 
@@ -285,8 +286,23 @@ class PushTSimulator:
         x += np.cos(angle) * lever_x - np.sin(angle) * lever_y - lever_x
         y += np.sin(angle) * lever_x + np.cos(angle) * lever_y - lever_y
         large, _ = self._env.reset(options={"reset_to_state": [*state[:2], x, y, angle]})
+        self._thicken_walls()
         self._coverage = float(self._env._get_coverage())
         return self._picture(large)
+
+    def _thicken_walls(self) -> None:
+        """Put thick walls where gym-pusht's are: through its own, which are lines, a pusher can press the T out of the picture for good."""
+        import pymunk
+
+        space = self._env.space
+        for line in space.static_body.shapes:
+            line.sensor = True  # drawn, but in nothing's way
+        inner, outer = -4.0, -WALL_DEPTH_UNITS  # gym-pusht draws no radius: the walls stay out of the picture
+        for turn in range(4):
+            corners = [(outer, outer), (inner, outer), (inner, TABLE - outer), (outer, TABLE - outer)]
+            for _ in range(turn):
+                corners = [(TABLE - y, x) for x, y in corners]
+            space.add(pymunk.Poly(space.static_body, corners, radius=WALL_FACE_UNITS - inner))
 
     @property
     def _pusher(self) -> Float[np.ndarray, " 2"]:

@@ -12,7 +12,7 @@ import pytest
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
-from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, UNSEEN_PHRASES, PushTSimulator, nearest_move
+from streamdit_gym.envs.pusht import BLOCK_HULL_UNITS, MOVES, SPEC, STARTS, UNITS_PER_PX, UNSEEN_PHRASES, PushTSimulator, nearest_move
 from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
@@ -102,6 +102,21 @@ def test_moves_move_the_pusher_as_they_say() -> None:
         assert (np.sign(np.round(moved)) == (x, y)).all()
         assert frame.shape == (64, 64, 3)
         assert frame.dtype == np.uint8
+
+
+def test_nothing_pushes_the_block_through_a_wall() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(1)
+    simulator.reset(rng, "uniform")
+    hull = np.array(BLOCK_HULL_UNITS) / UNITS_PER_PX
+    deepest = 0.0
+    for _ in range(120):
+        action = int(rng.integers(9))
+        for _ in range(int(rng.integers(1, 9))):
+            simulator.step(action)
+            x, y, cos, sin = simulator.state()[2:]
+            corners = np.array([x, y]) + hull @ np.array([[cos, sin], [-sin, cos]])
+            deepest = max(deepest, -corners.min(), corners.max() - 64)
+    assert deepest < 3, "in a picture of 64 pixels; with walls as thin as gym-pusht's the T leaves it here, and never comes back"
 
 
 def test_touching_is_reaching() -> None:
