@@ -351,7 +351,7 @@ COLOURS = {"pusher": (65, 105, 225), "T": (119, 136, 153), "goal": (144, 238, 14
 # Measured on real frames: what a whole pusher and a whole T look like once every pixel has the name of its nearest colour.
 PUSHER_AREA = (6, 16)
 T_AREA, T_SPREAD, T_STRAY = (88, 132), ((9.5, 15.0), (16.0, 24.5)), 8
-T_MARGIN = 2  # pixels from the edge within which a T may be cut off by it
+T_MARGIN = 1  # pixels from the edge within which a T may be cut off by it; where the walls hold it is not
 
 
 def objects(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray, " n"]]:
