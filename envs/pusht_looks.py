@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Float, UInt8
 
 from streamdit_gym.envs import pusht
 from streamdit_gym.envs.pusht import ACTOR, BODY, GOAL_MIDDLE_PX, SIZE, UNSEEN_PHRASES, PushTSimulator, objects, script
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.evaluate.candidate import Looks
 
-__all__ = ["ACTOR", "BODY", "SPEC", "STARTS", "UNSEEN_PHRASES", "PushTLooksSimulator", "objects", "script", "wears"]
+__all__ = ["ACTOR", "BODY", "JUDGED", "LOOKS", "SPEC", "STARTS", "UNSEEN_PHRASES", "PushTLooksSimulator", "objects", "script", "wears"]
 
 PAINTS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255), "grey": (119, 136, 153), "green": (144, 238, 144), "blue": (65, 105, 225), "red": (205, 45, 45),
@@ -104,8 +105,10 @@ SPEC = dataclasses.replace(
 )  # fmt: skip
 _HELD_BACK = {tuple(look[thing] for thing in THINGS) for look in unseen_looks()}
 
-# half of the episodes begin in PushT's own colours, and keep them until others are named
-STARTS = {"uniform": 0.225, "near_goal": 0.125, "anywhere": 0.15, "painted": 0.5}
+# most episodes are painted; the others are PushT's, and no colour is named in them
+STARTS = {"painted": 0.7, **{name: 0.3 * share for name, share in pusht.STARTS.items()}}
+JUDGED = pusht.STARTS
+BEGUN_PLAIN = 0.3  # share of the painted episodes that begin in PushT's colours
 
 
 class PushTLooksSimulator(PushTSimulator):
@@ -116,16 +119,19 @@ class PushTLooksSimulator(PushTSimulator):
     def __init__(self) -> None:
         super().__init__()
         self._worn: Look = dict(PLAIN)
+        self._painted = False  # whether the player names colours
         self._last: int | None = None  # the last saying about colours
         self._named: int | None = None  # the one that goes with the next move
 
     def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
-        """Start an episode of one of PushT's kinds in PushT's colours, or ``painted``: of any kind, in any colours."""
+        """Start an episode of one of PushT's kinds in PushT's colours, or ``painted``: of any kind, and colours will be named."""
         self._last, self._named, self._worn = None, None, dict(PLAIN)
-        if start == "painted":
+        self._painted = start == "painted"
+        if self._painted:
             start = str(rng.choice(list(pusht.STARTS), p=list(pusht.STARTS.values())))
             looks = _whole_looks()[HELD_BACK:]
-            self._worn = dict(looks[int(rng.integers(len(looks)))])
+            if rng.random() >= BEGUN_PLAIN:
+                self._worn = dict(looks[int(rng.integers(len(looks)))])
         return super().reset(rng, start)
 
     @property
@@ -147,17 +153,22 @@ class PushTLooksSimulator(PushTSimulator):
         self._worn |= look
 
     def explore(self, rng: np.random.Generator) -> int:
-        """Return PushT's mixed player's action, and now and then name colours with it."""
+        """Return PushT's mixed player's action; in painted episodes, now and then name colours with it."""
         action = super().explore(rng)
+        if not self._painted:
+            return action
         drawn = rng.random()
         self._named = self._last if drawn > 1 - SAID[1] else None
         if drawn < SAID[0]:
-            number = int(rng.integers(RECORDED))
-            after = self._worn | _SAYINGS[number][0]
-            colours = tuple(after[thing] for thing in THINGS)
-            if len(set(colours)) == len(THINGS) and colours not in _HELD_BACK:
-                self._named = self._last = number
+            fit = [number for number in rng.integers(RECORDED, size=8).tolist() if self._may_wear(_SAYINGS[number][0])]
+            if fit:
+                self._named = self._last = fit[0]
         return action
+
+    def _may_wear(self, look: Mapping[str, str]) -> bool:
+        """Return whether all things would still differ, and the whole is not held back."""
+        colours = tuple({**self._worn, **look}[thing] for thing in THINGS)
+        return len(set(colours)) == len(THINGS) and colours not in _HELD_BACK
 
     def said(self, action: int, phrase: str) -> str:
         """Return the phrase, or colours named and a move."""
@@ -185,8 +196,10 @@ class PushTLooksSimulator(PushTSimulator):
         return super()._picture(paint[large[..., 0]])
 
 
-def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Return for each thing whether frames show it in its colour: about as many pixels as it has, the goal's in its place.
+def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return whether frames show each thing in its colour, 1 or 0: about as many pixels as it has, the goal's in its place.
+
+    A goal that the T lies on cannot be told: nan.
 
     Args:
         frames: pixels.
@@ -198,7 +211,12 @@ def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict
     for thing in THINGS:
         painted = nearest == names.index(look[thing])
         least, most = AREAS[thing]
-        found[thing] = (painted.sum((1, 2)) >= least) & (painted.sum((1, 2)) <= most)
+        found[thing] = ((painted.sum((1, 2)) >= least) & (painted.sum((1, 2)) <= most)).astype(float)
         if thing == "goal":
-            found[thing] &= (painted & ~GOAL_PLACE).sum((1, 2)) <= 20
+            found[thing] *= (painted & ~GOAL_PLACE).sum((1, 2)) <= 20
+            covered = ((nearest == names.index(look["T"])) & GOAL_PLACE).sum((1, 2)) > 40
+            found[thing][covered & (found[thing] == 0)] = np.nan
     return found
+
+
+LOOKS = Looks(unseen=tuple(unseen_looks()), saying=saying, wears=wears)

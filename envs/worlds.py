@@ -18,7 +18,8 @@ from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if the judge shall play
+# other starts, JUDGED; if the world can be told to look otherwise, LOOKS
 TWINS = {
     "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
     "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),
@@ -46,7 +47,10 @@ def twin_for_judge(world: str) -> Twin:
     """
     make, starts = simulator_of(world)
     module = importlib.import_module(TWINS[world][0])
-    return Twin(make=make, starts=starts, actor=module.ACTOR, body=module.BODY, unseen=module.UNSEEN_PHRASES, objects=module.objects)
+    return Twin(
+        make=make, starts=getattr(module, "JUDGED", starts), actor=module.ACTOR, body=module.BODY, unseen=module.UNSEEN_PHRASES,
+        objects=module.objects, looks=getattr(module, "LOOKS", None),
+    )  # fmt: skip
 
 
 def script_of(world: str) -> Callable[[Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"]]:

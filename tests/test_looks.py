@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from streamdit_gym.data.recorder import RecordConfig, all_phrases, record_shard
 from streamdit_gym.envs import pusht
-from streamdit_gym.envs.pusht_looks import PAINTS, PLAIN, SPEC, STARTS, THINGS, PushTLooksSimulator, saying, unseen_looks, wears
+from streamdit_gym.envs.pusht_looks import LOOKS, PAINTS, PLAIN, SPEC, STARTS, THINGS, PushTLooksSimulator, saying, unseen_looks, wears
+from streamdit_gym.envs.worlds import twin_for_judge
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.evaluate import measures
 
 pytest.importorskip("gym_pusht")
 
@@ -35,9 +39,9 @@ def test_things_wear_what_they_are_painted_with_and_nothing_else() -> None:
         simulator.reset(np.random.default_rng(number))
         simulator.wear(look)
         frame = simulator.step(0)[None]
-        assert all(found[0] for found in wears(frame, look).values())
+        assert all(found[0] != 0 for found in wears(frame, look).values())
         other = dict(zip(THINGS, [look[thing] for thing in (*THINGS[1:], THINGS[0])], strict=True))
-        assert not any(wears(frame, other)[thing][0] for thing in ("table", "goal", "pusher"))
+        assert not any(wears(frame, other)[thing][0] == 1 for thing in ("table", "goal", "pusher"))
     assert not wears(np.full((1, 64, 64, 3), 255, np.uint8), PLAIN)["T"][0]
 
 
@@ -55,7 +59,7 @@ def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back()
                     others = dict.fromkeys(THINGS, colour)
                     if thing in ("table", "pusher"):  # the T may hide the goal, and be cut off by the edge
                         assert wears(after[None], others)[thing][0], text
-        looks = [look for look in held_back if all(all(found) for found in wears(episode[:1], look).values())]
+        looks = [look for look in held_back if all(found[0] == 1 for found in wears(episode[:1], look).values())]
         assert not looks
 
 
@@ -111,3 +115,39 @@ def test_held_back_looks_are_whole_and_all_different() -> None:
     looks = [tuple(look[thing] for thing in THINGS) for look in unseen_looks()]
     assert len(set(looks)) == len(looks) == 200
     assert all(a != b for look in looks for a, b in itertools.combinations(look, 2))
+
+
+class Painter:
+    """A world that puts a look on when it is said, and keeps it for so many frames."""
+
+    spec = SPEC
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+
+    def roll_out(self, context: np.ndarray, said: list[list[str]], seed: int = 0) -> Any:
+        looks = {saying(look): look for look in unseen_looks()}
+        simulator, rows = PushTLooksSimulator(), []
+        for number, line in enumerate(said):
+            simulator.reset(np.random.default_rng(number))
+            simulator.wear(looks[line[0].split("; ")[0]])
+            frames = []
+            for step, text in enumerate(line):
+                if step == self.kept:
+                    simulator.wear(PLAIN)
+                frames.append(simulator.step(next(a for a, menu in enumerate(SPEC.menu) if text.split("; ")[-1] == menu[0])))
+            rows.append(np.stack(frames))
+        return SimpleNamespace(frames=np.stack(rows))
+
+
+def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
+    twin = twin_for_judge("PushT-Looks")
+    assert twin.looks is LOOKS
+    held_out = record_shard(SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0)
+    assert all(np.nanmin(found) == 1 for found in wears(held_out.frames[:, 0], PLAIN).values())
+    faithful, forgetful = (measures.looks(Painter(kept), held_out, LOOKS) for kept in (99, 4))  # type: ignore[arg-type]
+    assert faithful["all_after_1"].value == 1
+    assert faithful["all_after_16"].value > 0.8
+    assert forgetful["all_after_4"].value > 0.8
+    assert forgetful["all_after_16"].value == 0
+    assert forgetful["table_after_16"].value < 0.2

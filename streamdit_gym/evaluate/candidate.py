@@ -65,6 +65,21 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What a world can be told to look like.
+
+    Attributes:
+        unseen: looks that no training has shown: each thing's colour.
+        saying: says a look in words.
+        wears: whether frames (n, h, w, 3) show each thing as a look says: 1 or 0, nan: cannot be told.
+    """
+
+    unseen: tuple[dict[str, str], ...]
+    saying: Callable[[dict[str, str]], str]
+    wears: Callable[[UInt8[np.ndarray, "n h w 3"], dict[str, str]], dict[str, Float[np.ndarray, " n"]]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Twin:
     """The real simulator, and what only the world's author knows.
 
@@ -75,6 +90,7 @@ class Twin:
         body: state numbers with the place (px) and the angle (cosine, sine) of the thing that is moved.
         unseen: for every action, phrases that no training has heard.
         objects: which things are whole in frames (n, h, w, 3): one array per thing, 1 whole, 0 not, nan: cannot be told.
+        looks: what the world can be told to look like; None: nothing.
     """
 
     make: Callable[[], Simulator]
@@ -83,6 +99,7 @@ class Twin:
     body: tuple[str, str, str, str]
     unseen: tuple[tuple[str, ...], ...]
     objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]]
+    looks: Looks | None = None
 
 
 class WorldCandidate:

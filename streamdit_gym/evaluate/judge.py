@@ -107,6 +107,8 @@ def judge(
         "reward": measures.reward(candidate, held_out, rewards, min(16, long)),
         "strip": {"real": held_out.frames[:6, : long + 1 : 4], "generated": made[:6, : long + 1 : 4]},
     }
+    if twin.looks is not None:
+        scores["looks"] = measures.looks(candidate, held_out, twin.looks)
     if played:
         scores["policies"] = measures.policies(played)
     scores["promises"], scores["faults"] = promises(scores), faults(scores)

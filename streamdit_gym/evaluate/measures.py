@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch.nn import functional
 
 from streamdit_gym.data.dataset import Shard
-from streamdit_gym.evaluate.candidate import Candidate, Frames, Twin, said_in
+from streamdit_gym.evaluate.candidate import Candidate, Frames, Looks, Twin, said_in
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
 from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, mean, median, psnr, ratio
 from streamdit_gym.vocabulary import WorldSpec
@@ -163,6 +163,23 @@ def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, ste
         "readback_unseen": estimate(found["unseen"]),
         "unseen_share": estimate(np.stack([found["unseen"], found["menu"]], -1), ratio),
     }
+
+
+def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequence[int] = (1, 4, 16)) -> Scores:
+    """Measure whether the world puts on a look that no training has shown: it is said once, with the first move, and then moves alone."""
+    steps = max(horizons)
+    first = held_out.frames[:, :1]
+    asked = [wanted.unseen[i % len(wanted.unseen)] for i in range(len(first))]
+    said = said_in(candidate.spec, replace(held_out, actions=held_out.actions[:, :steps]))
+    said = [[f"{wanted.saying(look)}; {line[0]}", *line[1:]] for look, line in zip(asked, said, strict=True)]
+    shown = candidate.roll_out(first, said).frames
+    worn = [wanted.wears(frames, look) for frames, look in zip(shown, asked, strict=True)]
+    scores: Scores = {}
+    for horizon in horizons:
+        found = {thing: np.array([row[thing][horizon - 1] for row in worn]) for thing in worn[0]}
+        scores[f"all_after_{horizon}"] = estimate(np.nanmin(list(found.values()), axis=0))
+        scores |= {f"{thing}_after_{horizon}": estimate(values) for thing, values in found.items()}
+    return scores
 
 
 def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0) -> Scores:

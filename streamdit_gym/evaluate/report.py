@@ -73,6 +73,8 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
         yield f"the same: one whole {name}", f"{_share(drift[f'whole_{name}'])}; at its end {_share(drift[f'whole_{name}_at_the_end'])}"
         yield f"one whole {name} on real frames", _share(judge[f"whole_{name}"])
     yield from _reaction_lines(scores)
+    for name, found in scores.get("looks", {}).items():
+        yield f"a look never seen is put on: {name.replace('_', ' ')} frames", _share(found)
     for task in scores["tasks"]:
         yield from _reward_lines(scores["reward"], task)
     if "policies" in scores:

@@ -59,6 +59,8 @@ def promises(scores: Scores) -> list[Promise]:
     ask("action read-back, share of that on real frames", scores["obedience"]["readback_share"], least=0.95)
     ask("error under other actions over error under the true ones, actor's pixels", scores["obedience"]["shuffled_over_true"], least=4)
     ask("free text: read-back of unseen phrases, share of the menu's", scores["free_text"]["unseen_share"], least=0.9)
+    if "looks" in scores:
+        ask("a look never seen, all of it put on after 4 frames", scores["looks"]["all_after_4"], least=0.9)
     drift = scores["drift"]
     for name in scores["objects"]:
         ask(f"share of a stream of {drift['frames']} frames with one whole {name}", drift[f"whole_{name}"], least=0.99)
