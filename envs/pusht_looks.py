@@ -70,16 +70,15 @@ def _whole_looks() -> list[Look]:
     return [every[i] for i in np.random.default_rng(2024).permutation(len(every))]
 
 
-def unseen_looks() -> list[Look]:
-    """Return whole looks that the training data never show."""
-    return _whole_looks()[:HELD_BACK]
+_LOOKS = _whole_looks()
+UNSEEN_LOOKS, _SEEN_LOOKS = _LOOKS[:HELD_BACK], _LOOKS[HELD_BACK:]
 
 
 def _recorded() -> list[tuple[Look, str]]:
     """Return what the training data say about colours: one to four things of looks that are not held back."""
     rng = np.random.default_rng(2025)
     made: dict[str, Look] = {}
-    for whole in itertools.cycle(_whole_looks()[HELD_BACK:]):
+    for whole in itertools.cycle(_SEEN_LOOKS):
         if len(made) == RECORDED:
             return [(look, text) for text, look in made.items()]
         things = [str(thing) for thing in rng.permutation(THINGS)[: rng.integers(1, len(THINGS) + 1)]]
@@ -103,7 +102,7 @@ SPEC = dataclasses.replace(
     pusht.SPEC, name="PushT-Looks", menu=_MENU,
     also=tuple(joined(number, action) for number in range(RECORDED) for action in range(len(_MENU))),
 )  # fmt: skip
-_HELD_BACK = {tuple(look[thing] for thing in THINGS) for look in unseen_looks()}
+_HELD_BACK = {tuple(look[thing] for thing in THINGS) for look in UNSEEN_LOOKS}
 
 # most episodes are painted; the others are PushT's, and no colour is named in them
 STARTS = {"painted": 0.7, **{name: 0.3 * share for name, share in pusht.STARTS.items()}}
@@ -129,9 +128,8 @@ class PushTLooksSimulator(PushTSimulator):
         self._painted = start == "painted"
         if self._painted:
             start = str(rng.choice(list(pusht.STARTS), p=list(pusht.STARTS.values())))
-            looks = _whole_looks()[HELD_BACK:]
             if rng.random() >= BEGUN_PLAIN:
-                self._worn = dict(looks[int(rng.integers(len(looks)))])
+                self._worn = dict(_SEEN_LOOKS[int(rng.integers(len(_SEEN_LOOKS)))])
         return super().reset(rng, start)
 
     @property
@@ -219,4 +217,4 @@ def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict
     return found
 
 
-LOOKS = Looks(unseen=tuple(unseen_looks()), saying=saying, wears=wears)
+LOOKS = Looks(unseen=tuple(UNSEEN_LOOKS), saying=saying, wears=wears)
