@@ -38,7 +38,11 @@ class WebDataset(Storage):
         """Read every film of a tar."""
         try:
             with tempfile.TemporaryDirectory() as place, tarfile.open(folder / f"shard-{index:05d}.tar") as tar:
-                tar.extractall(place, filter="data")
-                return np.stack([read_video(Path(place) / f"{index:05d}-{i:03d}.mp4") for i in range(episodes)])
-        except tarfile.TarError as error:
+                film, found = Path(place) / "film.mp4", []
+                for i in range(episodes):
+                    member = tar.extractfile(f"{index:05d}-{i:03d}.mp4")
+                    film.write_bytes(member.read() if member else b"")
+                    found.append(read_video(film))
+                return np.stack(found)
+        except (tarfile.TarError, KeyError) as error:
             raise OSError(str(error)) from error
