@@ -25,6 +25,8 @@ UNITS_PER_PX = TABLE / SIZE
 STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a step once it is moving
 MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
 PUSHER_RADIUS_UNITS = 15.0
+FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the block's place and angle
+LONGEST_REPLAY = 100  # actions of a saved episode, a quarter of a second's
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
 WALL_UNITS = 8.0  # what begins at a wall begins so far from the table's edge
@@ -265,13 +267,23 @@ class PushTSimulator:
         return np.array([-gap, -misfit, reached, pushed], dtype=np.float32)
 
     def save(self) -> tuple[list[float], list[int]]:
-        """Return the first state and the actions since; the simulator is deterministic, so they say everything."""
+        """Return a state and the actions since; the simulator is deterministic, so they say everything.
+
+        After too many actions it first begins again where it is: what has touched is then found out anew, which moves things by less
+        than a tenth of a pixel.
+        """
+        if len(self._taken) > LONGEST_REPLAY:
+            self._place([x for body in self._bodies for x in (*body.position, body.angle, *body.velocity, body.angular_velocity)])
         return list(self._begun), list(self._taken)
 
     def restore(self, saved: tuple[list[float], list[int]]) -> None:
-        """Play a saved episode again up to where it was saved."""
-        self._begin(saved[0])
-        for action in saved[1]:
+        """Come back to a saved state: play on from where it begins up to where it was saved."""
+        begun, taken = saved
+        if len(begun) == FIRST_STATE:
+            self._begin(begun)
+        else:
+            self._place(begun)
+        for action in taken:
             self.step(action)
 
     def close(self) -> None:
@@ -290,6 +302,17 @@ class PushTSimulator:
         self._coverage = float(self._env._get_coverage())
         return self._picture(large)
 
+    def _place(self, state: list[float]) -> None:
+        """Begin in the middle of an episode: place, angle and speeds of both bodies, in gym-pusht's units."""
+        self._begin([64.0, 64.0, 256.0, 256.0, 0.0])
+        self._begun = list(state)
+        for body, (x, y, angle, *speed, turning) in zip(self._bodies, (state[:6], state[6:]), strict=True):
+            body.angle = angle
+            body.position = x, y
+            body.velocity, body.angular_velocity = tuple(speed), turning
+            self._env.space.reindex_shapes_for_body(body)
+        self._coverage = float(self._env._get_coverage())
+
     def _thicken_walls(self) -> None:
         """Put thick walls where gym-pusht's are: through its own, which are lines, a pusher can press the T out of the picture for good."""
         import pymunk
@@ -303,6 +326,10 @@ class PushTSimulator:
             for _ in range(turn):
                 corners = [(TABLE - y, x) for x, y in corners]
             space.add(pymunk.Poly(space.static_body, corners, radius=WALL_FACE_UNITS - inner))
+
+    @property
+    def _bodies(self) -> tuple[Any, Any]:
+        return self._env.agent, self._env.block
 
     @property
     def _pusher(self) -> Float[np.ndarray, " 2"]:

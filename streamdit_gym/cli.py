@@ -277,7 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
     commands: dict[str, Any] = {c.__name__.lower(): c for c in Command.__args__}
     command: Any = tyro.extras.subcommand_cli_from_dict(commands, prog="streamdit-gym", args=arguments)
-    again = "streamdit-gym " + " ".join(sys.argv[1:] if arguments is None else arguments)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    program = "streamdit-gym" if processes == 1 else f"torchrun --nproc-per-node {processes} -m streamdit_gym"
+    again = f"{program} " + " ".join(sys.argv[1:] if arguments is None else arguments)
     if isinstance(command, (Train, Distill)) and not command.resume:
         again += " --resume"
     elif isinstance(command, Demo):

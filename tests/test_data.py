@@ -12,7 +12,17 @@ import pytest
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
-from streamdit_gym.envs.pusht import BLOCK_HULL_UNITS, MOVES, SPEC, STARTS, UNITS_PER_PX, UNSEEN_PHRASES, PushTSimulator, nearest_move
+from streamdit_gym.envs.pusht import (
+    BLOCK_HULL_UNITS,
+    LONGEST_REPLAY,
+    MOVES,
+    SPEC,
+    STARTS,
+    UNITS_PER_PX,
+    UNSEEN_PHRASES,
+    PushTSimulator,
+    nearest_move,
+)  # fmt: skip
 from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
@@ -147,6 +157,28 @@ def test_a_saved_simulator_comes_back() -> None:
     simulator.step(2)
     simulator.restore(saved)
     assert (simulator.step(4) == first).all()
+
+
+def test_a_long_episode_comes_back_as_soon_as_a_short_one() -> None:
+    simulator, twin = PushTSimulator(), PushTSimulator()
+    rngs = [np.random.default_rng(3) for _ in range(2)]
+    for each, rng in zip((simulator, twin), rngs, strict=True):
+        each.reset(rng, "near_goal")
+        for _ in range(LONGEST_REPLAY + 1):
+            each.step(each.explore(rng))
+    saved, before = simulator.save(), twin.state()
+    assert not saved[1], "nothing to play again"
+    assert np.array_equal(simulator.state(), before)
+    actions = [twin.explore(rngs[1]) for _ in range(1)] + [3, 3, 5, 5, 5, 1, 1, 7]
+    frames = [simulator.step(action) for action in actions]
+    unsaved = [twin.step(action) for action in actions]
+    assert np.abs(np.stack(frames).astype(int) - np.stack(unsaved)).mean() < 0.5
+    twin.restore(saved)
+    assert np.array_equal([twin.step(action) for action in actions], frames)
+    for _ in range(5):
+        simulator.save()
+        simulator.step(2)
+    assert len(simulator.save()[1]) == len(actions) + 5
 
 
 def test_explorers_are_mixed_and_touch_the_block() -> None:

@@ -22,13 +22,14 @@ from streamdit_gym.errors import PartitionError, ShapeError, StreamDiTError
 from streamdit_gym.live import Live, stream
 from streamdit_gym.live.channel import Channel, Command
 from streamdit_gym.live.commands import read_command
+from streamdit_gym.live.lines import hear_lines
 from streamdit_gym.live.play import play
 from streamdit_gym.live.story import Narrator, read_story
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 
 TestClient = pytest.importorskip("starlette.testclient").TestClient
-from streamdit_gym.live.server import House, make_app  # noqa: E402  (needs what is skipped for)
+from streamdit_gym.live.server import House, Patience, make_app  # noqa: E402  (needs what is skipped for)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,39 @@ def test_the_twin_begins_where_the_stream_begins_and_takes_free_text_for_the_nea
     assert live.move()[0].twin is None, "a simulator cannot begin from a picture"
 
 
+def test_a_moment_before_the_table_was_cleared_comes_back(world: World) -> None:
+    live, other = Live(world), Live(world)
+    before = live.state()
+    live.table._most = len(live.table.phrases) + 33
+    for i in range(2):  # rows that the table of the saved moment does not have
+        live.table.between("move up", "move left", 0.1 * (i + 1))
+    live.say("move left")
+    assert live.table is not before["table"]
+    live.table = other.table.only(["stay", "move up"])
+    live.prompt = "move up"
+    live._restart(live._make_engine(live.partition, live.scope))
+    small = live.state()
+    other.say("move down left")
+    other.move()
+    other.restore(small)
+    assert np.array_equal(pictures(other, "move up", "stay"), pictures(live, "move up", "stay"))
+
+
+def test_the_twin_of_a_long_stream_comes_back_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamdit_gym.envs import pusht
+
+    monkeypatch.setattr(pusht, "LONGEST_REPLAY", 6)
+    live = Live(world, twin=True)
+    pictures(live, *["move left"] * 9, *["move up"] * 9)
+    state = live.state()
+    assert state["simulator"][1] == [], "nothing to play again"
+    first = [shown.twin for _ in range(4) for shown in live.move()]
+    live.begin(9)
+    live.restore(state)
+    assert np.array_equal([shown.twin for _ in range(4) for shown in live.move()], first)
+    live.close()
+
+
 def test_a_new_partition_goes_on_from_the_same_frames(world: World) -> None:
     live = Live(world)
     before = pictures(live, *["move up"] * 4)[-1].astype(int)
@@ -189,6 +223,10 @@ def test_a_story_is_said_on_time_and_a_line_that_cannot_be_read_is_named(tmp_pat
     with pytest.raises(StreamDiTError, match="line 2"):
         read_story(path)
     path.write_text("\n")
+    path.write_text(json.dumps({"at": 1, "say": "up " * 80}))
+    with pytest.raises(StreamDiTError, match="200 characters"):
+        read_story(path)
+    path.write_text("\n")
     with pytest.raises(StreamDiTError, match="nothing is said"):
         read_story(path)
     with pytest.raises(StreamDiTError, match="cannot be read"):
@@ -215,6 +253,23 @@ def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
         play(world, **told(film=film))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"film": Path("f.mp4"), "window": True, "script": "s"}, "not both"),
+        ({"film": Path("f.mp4"), "script": "-"}, "needs a script"),
+        ({"seconds": 3.0}, "only a film"),
+        ({"fps": 0.0}, "to 240"),
+        ({"fps": float("nan")}, "to 240"),
+        ({"film": Path("f.mp4"), "script": "s", "seconds": -1.0}, "length out of range"),
+        ({"port": 70000}, "65535"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str, world: World) -> None:
+    with pytest.raises(StreamDiTError, match=said):
+        play(world, **told(**changes))
+
+
 def test_a_window_without_a_screen_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -224,6 +279,7 @@ def test_a_window_without_a_screen_says_so(world: World, monkeypatch: pytest.Mon
 
 def test_keys_steer_the_window(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     keys = iter([-1, ord("e"), -1, ord("r"), ord("3"), -1, ord("."), ord("?"), 27])
+    monkeypatch.setattr("sys.stdin", io.StringIO("move down\n"))
     shown: list[tuple[int, ...]] = []
     posted: list[str] = []
     post = Channel.post
@@ -238,8 +294,8 @@ def test_keys_steer_the_window(world: World, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(cv2, "getWindowProperty", lambda _title, _what: 1.0)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
     monkeypatch.setattr(Channel, "post", lambda self, c: (posted.append(str(c.given.get("text", c.do))), post(self, c))[1])
-    play(world, **told(window=True, fps=20.0, out=tmp_path))
-    assert posted == ["move up right", "record", "move up right", "step"]
+    play(world, **told(window=True, script="-", fps=20.0, out=tmp_path))
+    assert posted == ["move down", "move up right", "record", "move up right", "step"]
     assert shown[0] == (432, 320, 3)
     assert len(list(tmp_path.glob("*.mp4"))) == 1, "the film is finished when the window is closed"
 
@@ -304,9 +360,9 @@ def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(channel: tuple[
     for i, text in enumerate(["move up", "move left"]):
         time.sleep(0.08)
         send(made, seat, "say", text=text, id=i)
-        _, header, _ = seat.wait(lambda s, i=i: next((f for f in s.frames if any(o["id"] == i for o in f[1]["obeys"])), None))
-        assert header["prompt"] == text
-        assert header["obeys"][0]["ms"] < 150, "the frame that obeys comes before its time, a quarter of a second later"
+        told = seat.wait(lambda s, i=i: next((m for m in s.messages if m.get("id") == i), None))
+        assert told["ms"] < 150, "the frame that obeys comes before its time, a quarter of a second later"
+        assert seat.wait(lambda s, n=told["number"]: next((h for _, h, _ in s.frames if h["number"] == n), None))["prompt"] == text
     assert [header["number"] for _, header, _ in seat.frames] == list(range(1, len(seat.frames) + 1))
 
 
@@ -334,7 +390,7 @@ def test_pause_step_save_and_go_back(channel: tuple[Channel, Seat]) -> None:
     seat.wait(lambda s: s.messages[-1]["kind"] == "error")
     assert seat.messages[-1]["problem"] == "no such saved state"
     send(made, seat, "branch")
-    seat.wait(lambda s: s.messages[-1]["problem"] == "streams cannot branch here")
+    seat.wait(lambda s: s.messages[-1].get("problem") == "streams cannot branch here")
 
 
 def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(channel: tuple[Channel, Seat], tmp_path: Path) -> None:
@@ -374,12 +430,106 @@ def test_many_prompts_at_once_and_the_newest_wins(channel: tuple[Channel, Seat])
     with made._turn:  # the stream is busy
         for i in range(500):
             send(made, seat, "say", text=["move up", "move left"][i % 2], id=i)
-    seat.wait(lambda s: any(o["id"] == 499 for _, h, _ in s.frames for o in h["obeys"]))
+    told = seat.wait(lambda s: next((m for m in s.messages if m.get("id") == 499), None))
+    assert seat.wait(lambda s: s.frames[-1][1]["number"] >= told["number"])
     assert seat.frames[-1][1]["prompt"] == "move left"
-    assert sum(len(h["obeys"]) for _, h, _ in seat.frames) < 5
+    assert sum(m["kind"] == "obeyed" for m in seat.messages) < 5
+
+
+def test_what_has_been_said_already_hurries_nobody(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    send(made, seat, "set", fps=4.0)
+    seat.wait(lambda s: s.messages)
+    count = len(seat.frames)
+    for i in range(40):
+        send(made, seat, "say", text="stay", id=i)
+        time.sleep(0.025)
+    assert len(seat.frames) - count <= 6, "four frames a second, however often it is said"
+    made.paused = True
+    for i in range(40):
+        send(made, seat, "say", text="move up", id=100 + i)
+    seat.wait(lambda s: made.live.prompt == "move up")
+    assert len(made._said) <= 2
+
+
+def test_what_repeats_is_done_once(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    done: list[Command] = []
+    made._do_rewind = done.append  # type: ignore[method-assign]
+    with made._turn:
+        time.sleep(0.2)  # the stream waits for its turn
+        for i in range(3):
+            send(made, seat, "rewind", seconds=2.0)
+            send(made, seat, "set", **({"fps": 30.0 + i} if i < 2 else {"transition": 3}))
+    seat.wait(lambda s: made.live.transition == 3)
+    assert made.fps == 31.0
+    assert sum(c.given["seconds"] for c in done) == 6.0
+    assert len(done) <= 2
+
+
+def test_a_film_that_fails_or_is_forgotten_ends_and_the_stream_goes_on(
+    channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, seat = channel
+    monkeypatch.setattr("streamdit_gym.live.channel.LONGEST_FILM", 5)
+    send(made, seat, "record", on=True)
+    told = seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "recorded"), None))
+    assert told["frames"] == 5 == len(read_video(tmp_path / told["name"]))
+    monkeypatch.setattr("streamdit_gym.live.recording.Recording.add", lambda *_: 1 / 0)
+    send(made, seat, "record", on=True)
+    assert "disk" in seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["remedy"]
+    count = len(seat.frames)
+    seat.wait(lambda s: len(s.frames) > count + 3)
+    assert not made.recording
+    assert not seat.messages[-1]["recording"]
+
+
+def test_a_stream_that_has_ended_says_so(channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seat = channel
+    monkeypatch.setattr(Live, "move", lambda self: 1 / 0)
+    seat.wait(lambda s: any(m.get("ended") for m in s.messages))
+    assert any(m.get("problem") == "the stream has ended" for m in seat.messages)
+    made._thread.join()
+    late = Seat()
+    made.enter(late)
+    send(made, late, "say", text="move up")
+    assert late.messages[-1]["given"] == "division by zero"
+    assert made.settings()["ended"]
+    assert not made._commands
 
 
 # ---- the server ----
+
+
+def test_a_branch_that_nobody_watches_makes_room(house: House, world: World) -> None:
+    seat = Seat()
+    names = [house.open(Live(world)) for _ in range(3)]
+    house.channels["2"].enter(seat)
+    ended = house.channels["3"]
+    assert [*names, house.open(Live(world))] == ["2", "3", "4", "5"]
+    assert sorted(house.channels) == ["1", "2", "4", "5"]
+    ended._thread.join(10)
+    assert not ended.alive
+    for name in ("4", "5"):
+        house.channels[name].enter(seat)
+    with pytest.raises(StreamDiTError, match="too many streams"):
+        house.open(Live(world))
+    house.close()
+
+
+def test_a_paused_stream_says_that_it_is_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamdit_gym.live.server.ALIVE_S", 0.1)
+    with TestClient(make_app(house), **LOCAL) as client, client.websocket_connect("ws://127.0.0.1/talk") as socket:
+        socket.send_json({"do": "pause", "on": True})
+        hear(socket, "alive")
+        hear(socket, "alive")
+
+
+def test_what_costs_much_may_be_asked_for_less_often() -> None:
+    patience = Patience()
+    assert [patience.take(20) for _ in range(3)] == [True, True, False]
+    patience = Patience()
+    assert sum(patience.take() for _ in range(100)) in range(40, 44)
 
 
 @pytest.fixture
@@ -409,6 +559,12 @@ def see(socket: Any, right: Callable[[dict[str, Any]], bool] = lambda h: True) -
     raise AssertionError("no such frame")
 
 
+def refusal(socket: Any) -> str:
+    message = socket.receive()
+    assert (message["type"], message["code"]) == ("websocket.close", 1008)
+    return str(message["reason"])
+
+
 LOCAL = {"base_url": "http://127.0.0.1"}
 
 
@@ -426,8 +582,8 @@ def test_the_server_gives_page_frames_and_films_and_takes_commands(house: House)
             assert hello["menu"][3] == "move right"
             assert see(socket)[1][0].shape == (64, 64, 3)
             socket.send_json({"do": "say", "text": "move right", "id": 7})
-            header, _ = see(socket, lambda h: any(o["id"] == 7 for o in h["obeys"]))
-            assert header["prompt"] == "move right"
+            number = hear(socket, "obeyed")["number"]
+            assert see(socket, lambda h: h["number"] >= number)[0]["prompt"] == "move right"
             socket.send_json({"do": "branch"})
             assert hear(socket, "branched")["name"] == "2"
             with client.websocket_connect("ws://127.0.0.1/talk?stream=2") as other:
@@ -442,21 +598,20 @@ def test_the_server_gives_page_frames_and_films_and_takes_commands(house: House)
             assert film.content[4:8] == b"ftyp"
         assert client.get("/films/..%2Fsecret.mp4").status_code == 404
         assert client.get("/films/none.mp4").status_code == 404
+        assert client.get(f"/films/{'a' * 300}.mp4").status_code == 404
     assert not house.channels["1"].alive
 
 
 def test_what_the_server_refuses(house: House, world: World) -> None:
-    from starlette.testclient import WebSocketDenialResponse
-
     with TestClient(make_app(house), **LOCAL) as client:
         assert client.get("/", headers={"host": "evil.example"}).status_code == 400
         for address, headers, said in (
             ("ws://127.0.0.1/talk", {"origin": "http://evil.example"}, "foreign origin"),
+            ("ws://127.0.0.1/talk", {"origin": "http://["}, "foreign origin"),
             ("ws://127.0.0.1/talk?stream=9", {}, "unknown stream"),
         ):
-            with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(address, headers=headers):
-                pass
-            assert said in refused.value.text
+            with client.websocket_connect(address, headers=headers) as socket:
+                assert said in refusal(socket)
         with client.websocket_connect("ws://127.0.0.1/talk", headers={"origin": "http://127.0.0.1"}) as socket:
             hear(socket, "hello")
             for message, problem in (
@@ -469,6 +624,8 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
                 ('{"do": "set", "chunks": true}', "does not fit"),
                 ('{"do": "set", "scope": "all"}', "unknown scope"),
                 (json.dumps({"do": "say", "text": "a" * 4000}), "too long"),
+                (json.dumps({"do": "say", "text": "é" * 1500}, ensure_ascii=False), "too long"),
+                ("[" * 2000, "no command"),
             ):
                 socket.send_text(message)
                 assert problem in hear(socket, "error")["problem"], message
@@ -480,9 +637,8 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
         assert client.get("/").status_code == 403
         assert client.get("/?token=wrong").status_code == 403
         assert client.get("/?token=secret").status_code == 200
-        with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("ws://box.example/talk"):
-            pass
-        assert "token" in refused.value.text
+        with client.websocket_connect("ws://box.example/talk") as socket:
+            assert "token" in refusal(socket)
         with client.websocket_connect("ws://box.example/talk?token=secret") as socket:
             hear(socket, "hello")
 
@@ -508,12 +664,10 @@ def test_a_flood_is_refused_and_slows_nobody(house: House) -> None:
 
 
 def test_messages_of_standard_input_are_prompts(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    from streamdit_gym.live import play as module
-
     seat = Seat()
     house.channels["1"].enter(seat)
     monkeypatch.setattr("sys.stdin", io.StringIO('move up\n\n{"say": "move left"}\n{"tell": 3}\n'))
-    module._listen(house)
+    hear_lines(house.channels["1"]).join()
     seat.wait(lambda s: s.frames and s.frames[-1][1]["prompt"] == "move left")
     assert "cannot read a line" in caplog.text
     house.close()

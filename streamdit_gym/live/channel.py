@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,10 +28,13 @@ from streamdit_gym.live.stream import Live, Shown
 log = logging.getLogger("streamdit_gym")
 
 FASTEST = 240.0  # frames per second that may be asked for
+EARLY_S = 0.05  # a new prompt's frame does not wait for its time, but comes no sooner after the last one
 MOST_SAVED = 32
+LONGEST_FILM = 36_000  # frames, an hour of PushT's: a film that was forgotten does not fill the disk
 LATE_S = 0.25  # a frame later than this is not made up for
 SNAPSHOT_S = 1.0  # between the moments that can be rewound to
 SNAPSHOTS = 60
+ONCE = ("say", "set", "restore", "rewind", "begin")  # commands that are done once before a move, however often a viewer has sent them
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
@@ -71,6 +74,15 @@ def told(error: StreamDiTError) -> dict[str, Any]:
     return {"kind": "error", "problem": error.problem, "given": given, "allowed": allowed, "remedy": error.remedy}
 
 
+def _together(older: Command, newer: Command) -> dict[str, Any]:
+    """Return what two commands of a kind ask for."""
+    if newer.do == "set":
+        return {**older.given, **newer.given}
+    if newer.do == "rewind":
+        return {"seconds": older.given["seconds"] + newer.given["seconds"]}
+    return newer.given
+
+
 class Channel:
     """Runs a stream.
 
@@ -96,6 +108,9 @@ class Channel:
         self._wake = threading.Condition()
         self._ended = self.paused = False
         self._rests = rests
+        self._hurry = False  # whether a new prompt waits
+        self._failed: str | None = None
+        self._told: dict[str, Any] = {}
         self._steps = 0  # moves to make though paused
         self._moves = 0
         self._said: list[tuple[Command, int]] = []  # prompts on their way, and the move that obeys
@@ -111,11 +126,15 @@ class Channel:
         """Let the stream run."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the stream; a film under way is finished."""
+    def end(self) -> None:
+        """End the stream soon; a film under way is finished."""
         with self._wake:
             self._ended = True
             self._wake.notify()
+
+    def stop(self) -> None:
+        """End the stream and wait until it has."""
+        self.end()
         self._thread.join()
 
     @property
@@ -146,12 +165,15 @@ class Channel:
         self._viewers = self._viewers - {viewer}
 
     def post(self, command: Command) -> None:
-        """Take a command; it acts before the next move. Of several prompts the newest wins."""
+        """Take a command; it acts before the next move. Of a viewer's prompts the newest wins, and what repeats is done once."""
         with self._wake:
-            if command.do == "say":
-                older = [c for c in self._commands if c.do == "say" and c.viewer is command.viewer]
-                for c in older:
-                    self._commands.remove(c)
+            if self._ended:
+                if command.viewer is not None:
+                    command.viewer.tell(told(StreamDiTError("the stream has ended", given=self._failed, remedy="start the server anew")))
+                return
+            for older in [c for c in self._commands if c.do == command.do in ONCE and c.viewer is command.viewer]:
+                self._commands.remove(older)
+                command = replace(command, given=_together(older, command))
             self._commands.append(command)
             self._wake.notify()
 
@@ -161,7 +183,7 @@ class Channel:
         return {
             "kind": "settings", "partition": str(partition), "chunks": partition.chunks, "micro_steps": partition.micro_steps,
             "scope": self.live.scope, "transition": self.live.transition, "fps": self.fps, "paused": self.paused,
-            "prompt": self.live.prompt, "saved": list(self._saved), "recording": self.recording,
+            "ended": self._ended, "saved": list(self._saved), "recording": self.recording,
             "latency_frames": 0 if self.live.scope == "buffer" else partition.latency_frames,
         }  # fmt: skip
 
@@ -170,27 +192,41 @@ class Channel:
         try:
             while True:
                 with self._wake:
-                    while not (self._ended or self._commands or self._may_move(due)):
-                        self._wake.wait(None if self._still() else max(0.0, due - time.monotonic()))
+                    while not (self._ended or self._commands or self._may_move(self._when(due))):
+                        self._wake.wait(None if self._still() else max(0.0, self._when(due) - time.monotonic()))
                     if self._ended:
                         return
                     commands = list(self._commands)
                     self._commands.clear()
                 for command in commands:
                     self._obey(command)
-                # a new prompt does not wait for the next frame's time: that frame comes now
-                if self._may_move(due) or (not self._still() and any(c.do == "say" for c in commands)):
+                if self._may_move(self._when(due)):
                     now = time.monotonic()
                     on_time = 0 <= now - due < LATE_S
-                    due = (due if on_time else now) + self.live.partition.chunk_frames / self.fps
+                    due = (due if on_time else now) + self._period
                     self._steps = max(0, self._steps - 1)
                     self._move()
         except Exception as error:
             log.exception("the stream has ended")
-            self._tell_all({"kind": "error", "problem": "the stream has ended", "given": str(error), "remedy": "look at the server's log"})
+            self._failed = str(error)
+            self._tell_all(told(StreamDiTError("the stream has ended", given=error, remedy="look at the server's log")))
         finally:
-            self._end_recording()
-            self.live.close()
+            self._ended = True
+            self._tell_all(self.settings())
+            try:
+                self._end_recording()
+            except Exception:  # a full disk, say
+                log.exception("the film could not be finished")
+            finally:
+                self.live.close()
+
+    @property
+    def _period(self) -> float:
+        return self.live.partition.chunk_frames / self.fps
+
+    def _when(self, due: float) -> float:
+        """Return when the next move is made: when it is due, or, if a new prompt waits, sooner."""
+        return due - max(0.0, self._period - EARLY_S) if self._hurry else due
 
     def _still(self) -> bool:
         """Whether nothing moves, however long one waits."""
@@ -204,35 +240,53 @@ class Channel:
             said = self._narrator.due(self.live.number / self.live.world.spec.fps)
             if said is not None:
                 self._obey(Command(do="say", given={"text": said}))
+        self._hurry = False
         with self._turn:
             frames = self.live.move()
         self._moves += 1
         now = time.monotonic()
         obeyed = [command for command, move in self._said if move <= self._moves]
         self._said = [(command, move) for command, move in self._said if move > self._moves]
+        for command in obeyed:
+            if command.viewer is not None and "id" in command.given:
+                ms, number = round(1000 * (now - command.came), 1), frames[0].number
+                command.viewer.tell({"kind": "obeyed", "id": command.given["id"], "number": number, "ms": ms})
         self._times.extend([now] * len(frames))
         while self._times and now - self._times[0] > 2:
             self._times.popleft()
         rate = (len(self._times) - 1) / max(1e-6, now - self._times[0]) if len(self._times) > 1 else 0.0
         buffer = [{"prompt": slot.prompt, "done": slot.done} for slot in self.live.buffer()]
-        for i, shown in enumerate(frames):
-            self._publish(shown, buffer, rate, obeyed if i == 0 else [], now)
+        for shown in frames:
+            self._publish(shown, buffer, rate)
         per_snapshot = max(1, round(SNAPSHOT_S * self.live.world.spec.fps))
         if not self._snapshots or self.live.number - self._snapshots[-1][0] >= per_snapshot:
             self._snapshots.append((self.live.number, self.live.state()))
 
-    def _publish(self, shown: Shown, buffer: list[dict[str, Any]], rate: float, obeyed: list[Command], now: float) -> None:
+    def _publish(self, shown: Shown, buffer: list[dict[str, Any]], rate: float) -> None:
         header = {
             "number": shown.number, "prompt": shown.prompt, "understood": shown.understood, "buffer": buffer, "fps": round(rate, 1),
-            "obeys": [{"id": c.given["id"], "ms": round(1000 * (now - c.came), 1)} for c in obeyed if "id" in c.given],
-            "scores": {name: round(value, 2) for name, value in shown.scores.items()},
         }  # fmt: skip
         self.newest = shown
         self._last = pack(header, [shown.picture] + ([] if shown.twin is None else [shown.twin]))
         for viewer in self._viewers:
             viewer.show(self._last)
         if self._recording is not None:
-            self._recording.add(shown)
+            self._film(self._recording, shown)
+
+    def _film(self, recording: Recording, shown: Shown) -> None:
+        """Add a frame to the film; one that cannot go on ends, and the stream does not."""
+        try:
+            recording.add(shown)
+            if recording.frames < LONGEST_FILM:
+                return
+            film, frames = self._end_recording()
+            if film is not None:
+                self._tell_all({"kind": "recorded", "name": film.name, "frames": frames})
+        except Exception as error:
+            self._recording = None
+            log.exception("the film has ended")
+            self._tell_all(told(StreamDiTError("the film has ended", given=error, remedy="is there room on the disk?")))
+        self._settled()
 
     def _obey(self, command: Command) -> None:
         try:
@@ -245,19 +299,29 @@ class Channel:
             elif command.viewer is None:
                 log.warning("%s", error)
             if command.viewer is not None:
+                command.viewer.tell(self.settings())  # the page may show what was refused
                 command.viewer.tell(told(error))
             return
         if answer is not None and command.viewer is not None:
             command.viewer.tell(answer)
-        self._tell_all(self.settings())
+        self._settled()
+
+    def _settled(self) -> None:
+        """Tell everybody the settings if they have changed."""
+        settings = self.settings()
+        if settings != self._told:
+            self._told = settings
+            self._tell_all(settings)
 
     def _tell_all(self, message: dict[str, Any]) -> None:
         for viewer in self._viewers:
             viewer.tell(message)
 
     def _do_say(self, command: Command) -> None:
+        before, move = self.live.prompt, self._moves + 1 + self.live.delay
         self.live.say(command.given["text"])
-        self._said.append((command, self._moves + 1 + self.live.delay))
+        self._hurry = self._hurry or self.live.prompt != before
+        self._said = [(c, m) for c, m in self._said if c.viewer is not command.viewer or m != move] + [(command, move)]
 
     def _do_set(self, command: Command) -> None:
         given, cut = command.given, self.live.partition

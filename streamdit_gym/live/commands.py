@@ -40,11 +40,12 @@ def read_command(message: str | bytes, viewer: Viewer) -> Command:
     Raises:
         StreamDiTError: if it is too long, no command, or a field is missing, unknown or out of range.
     """
-    if len(message) > LONGEST_MESSAGE:
-        raise StreamDiTError("too long a message", given=f"{len(message)} bytes", allowed=LONGEST_MESSAGE, remedy="say it briefly")
+    length = len(message.encode("utf-8", "replace") if isinstance(message, str) else message)
+    if length > LONGEST_MESSAGE:
+        raise StreamDiTError("too long a message", given=f"{length} bytes", allowed=LONGEST_MESSAGE, remedy="say it briefly")
     try:
         found = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("do"), str):
         raise StreamDiTError("no command", given=str(message[:60]), allowed='{"do": "say", "text": "move left"}', remedy="send JSON")

@@ -6,11 +6,9 @@ Takes: a world and how to show it.  Gives: whatever shows it.  Knows nothing of:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import secrets
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -18,15 +16,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from streamdit_gym.errors import MissingExtraError, StreamDiTError, require
-from streamdit_gym.live.channel import Command
+from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.live.channel import FASTEST
+from streamdit_gym.live.lines import hear_lines
 from streamdit_gym.live.recording import Recording
 from streamdit_gym.live.story import Line, Narrator, read_story
 from streamdit_gym.live.stream import Live, has_twin
 from streamdit_gym.world import World
 
+EVERYWHERE = ("0.0.0.0", "::", "")
+SENT_AHEAD = 1 << 15  # bytes that wait in the system for a viewer who does not read
 log = logging.getLogger("streamdit_gym")
 AFTERWARDS_S = 5.0  # of a film, after its story's last line
+LONGEST_FILM_S = 24 * 3600.0
 
 
 def play(
@@ -38,21 +40,40 @@ def play(
     Raises:
         StreamDiTError: if the settings do not go together, the story cannot be read, or the port is taken.
     """
-    if film is not None and (script in (None, "-") or window):
-        raise StreamDiTError("a film needs a script", given=script, allowed="--script FILE --film FILM", remedy="write a story first")
+    _check(fps, window, script, film, seconds, port)
     story = [] if script in (None, "-") else read_story(Path(str(script)))
     live = Live(world, twin=twin and has_twin(world), **settings)
-    with contextlib.suppress(MissingExtraError):  # the world's own phrases need no encoder
-        live.understood("go on")  # loads the encoder now, that the first free text does not wait for it
+    try:  # loads the encoder now, that the first free text does not wait for it
+        live.understood("go on")
+    except Exception as error:  # the world's own phrases need no encoder
+        log.warning("free text will not be understood: %s", error)
     pace = fps or world.spec.fps
     if film is not None:
         write_film(live, story, film, seconds, pace)
     elif window:
         from streamdit_gym.live.window import show
 
-        show(live, pace, out, Narrator(story))
+        show(live, pace, out, Narrator(story), listen=script == "-")
     else:
         serve(live, Narrator(story), host, port, pace, out, browser, listen=script == "-")
+
+
+def _check(fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, port: int) -> None:
+    """Refuse settings that do not go together or are out of range."""
+    if film is not None and window:
+        raise StreamDiTError("a film or a window, not both", given="--film --window", allowed="one of them", remedy="leave --window out")
+    if film is not None and script in (None, "-"):
+        raise StreamDiTError("a film needs a script", given=script, allowed="--script FILE --film FILM", remedy="write a story first")
+    if film is None and seconds is not None:
+        raise StreamDiTError(
+            "only a film has a length", given=f"--seconds {seconds:g}", allowed="--film FILM", remedy="end a stream by Ctrl-C"
+        )
+    if fps is not None and not 0 < fps <= FASTEST:
+        raise StreamDiTError("frames per second out of range", given=fps, allowed=f"above 0, to {FASTEST:g}", remedy="leave --fps out")
+    if seconds is not None and not 0 < seconds <= LONGEST_FILM_S:
+        raise StreamDiTError("length out of range", given=seconds, allowed=f"above 0, to {LONGEST_FILM_S:g} seconds", remedy="about 30")
+    if not 0 <= port < 1 << 16:
+        raise StreamDiTError("no such port", given=port, allowed="0 to 65535", remedy="0 takes any free one")
 
 
 def write_film(live: Live, story: list[Line], path: Path, seconds: float | None, fps: float) -> None:
@@ -94,12 +115,14 @@ def serve(
         StreamDiTError: if the port cannot be had.
     """
     uvicorn = require("uvicorn", "play", "the page")
-    from streamdit_gym.live.server import LOCAL, House, make_app
+    require("starlette", "play", "the page")
+    from streamdit_gym.live.server import FIRST, LOCAL, House, make_app
 
     token = None if host in LOCAL else secrets.token_urlsafe(16)
     # with the protocol named, asyncio turns Nagle's algorithm off, which would hold frames back for 40 ms
     door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
     try:
         door.bind((host, port))
         door.listen()  # who comes before the server is up waits
@@ -109,28 +132,16 @@ def serve(
         raise StreamDiTError("the port cannot be had", given=f"{host}:{port}: {error}", remedy="choose another with --port") from error
     house = House(live.world, out, fps)
     house.open(live, narrator)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    name = socket.gethostname() if host in EVERYWHERE else host  # nobody can visit "every address"
+    address = f"http://{f'[{name}]' if ':' in name else name}:{door.getsockname()[1]}/" + (f"?token={token}" if token else "")
     print(f"the stream is at {address}\nCtrl-C ends it", flush=True)
     if listen:
-        threading.Thread(target=_listen, args=(house,), daemon=True).start()
+        hear_lines(house.channels[FIRST])
     if browser:
-        webbrowser.open(address)
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # the server is up before the browser is
     config = uvicorn.Config(
-        make_app(house, host, token), log_level="warning", ws="websockets-sansio", ws_max_size=1 << 16, timeout_graceful_shutdown=2
-    )
+        make_app(house, host, token), log_level="warning", ws="websockets-sansio", ws_max_size=1 << 16, ws_per_message_deflate=False,
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
         uvicorn.Server(config).run(sockets=[door])
-
-
-def _listen(house: Any) -> None:
-    """Say what comes on standard input: a prompt a line, plain or as ``{"say": "..."}``."""
-    for line in sys.stdin:
-        text = line.strip()
-        if text.startswith("{"):
-            try:
-                text = str(json.loads(text)["say"])
-            except (ValueError, KeyError, TypeError):
-                log.warning('cannot read a line: %s\n  allowed: a prompt, or {"say": "..."}', line.strip()[:80])
-                continue
-        if text:
-            house.channels["1"].post(Command(do="say", given={"text": text}))

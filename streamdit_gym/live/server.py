@@ -34,10 +34,14 @@ from streamdit_gym.live.stream import Live
 from streamdit_gym.world import World
 
 PAGE = Path(__file__).parent / "page"
+FIRST = "1"  # the stream that never rests
 MOST_STREAMS = 4
 MOST_VIEWERS = 64
 PER_SECOND = 40  # messages of one viewer
+COSTS = {"set": 4, **dict.fromkeys(("save", "restore", "rewind", "begin", "record", "branch"), 20)}  # messages that they count as
 PATIENCE = 400  # messages beyond that, until the viewer is sent away
+ALIVE_S = 2.0  # a page that has not heard anything for longer knows that the line is dead
+LONGEST_REASON = 120  # bytes, of why a socket is closed
 LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
@@ -57,20 +61,27 @@ class House:
     def __init__(self, world: World, folder: Path, fps: float) -> None:
         self.world, self.folder, self.fps = world, folder, fps
         self.channels: dict[str, Channel] = {}
+        self._opened = 0
         self._turn = threading.Lock()
 
     def open(self, live: Live, narrator: Narrator | None = None) -> str:
-        """Start a channel and return its name; all but the first rest while nobody watches.
+        """Start a channel and return its name; all but the first rest while nobody watches, and make room for others.
 
         Raises:
-            StreamDiTError: if there are too many.
+            StreamDiTError: if there are too many that somebody watches.
         """
-        if len(self.channels) >= MOST_STREAMS:
-            live.close()
-            raise StreamDiTError("too many streams", given=len(self.channels), allowed=MOST_STREAMS, remedy="use one that is there")
-        name = str(len(self.channels) + 1)
-        self.channels[name] = Channel(live, self.fps, self._turn, self.folder, name, narrator, rests=bool(self.channels), branch=self.open)
-        self.channels[name].start()
+        others = dict(self.channels)
+        if len(others) >= MOST_STREAMS:
+            left = next((name for name, channel in others.items() if name != FIRST and not channel.watched), None)
+            if left is None:
+                live.close()
+                raise StreamDiTError("too many streams", given=len(others), allowed=MOST_STREAMS, remedy="use one that is there")
+            others.pop(left).end()  # nobody watches it
+        self._opened += 1
+        name = str(self._opened)
+        made = Channel(live, self.fps, self._turn, self.folder, name, narrator, rests=bool(others), branch=self.open)
+        self.channels = {**others, name: made}
+        made.start()
         return name
 
     def close(self) -> None:
@@ -105,7 +116,10 @@ class Watcher:
     async def send(self, socket: WebSocket) -> None:
         """Send whatever comes, for ever."""
         while True:
-            await self._news.wait()
+            try:
+                await asyncio.wait_for(self._news.wait(), ALIVE_S)
+            except TimeoutError:
+                await socket.send_text('{"kind": "alive"}')
             self._news.clear()
             while self._messages:
                 await socket.send_text(json.dumps(self._messages.popleft()))
@@ -120,15 +134,15 @@ class Patience:
     def __init__(self) -> None:
         self.left, self.refused, self._then = float(PER_SECOND), 0, time.monotonic()
 
-    def take(self) -> bool:
-        """Return whether one more message is welcome."""
+    def take(self, cost: int = 1) -> bool:
+        """Return whether a message that counts as so many is welcome."""
         now = time.monotonic()
         self.left = min(float(PER_SECOND), self.left + (now - self._then) * PER_SECOND)
         self._then = now
-        if self.left < 1:
+        if self.left < cost:
             self.refused += 1
             return False
-        self.left, self.refused = self.left - 1, max(0, self.refused - 1)
+        self.left, self.refused = self.left - cost, max(0, self.refused - 1)
         return True
 
 
@@ -148,8 +162,8 @@ def make_app(house: House, host: str = "127.0.0.1", token: str | None = None) ->
 
     def refusal(visitor: HTTPConnection) -> str | None:
         origin = visitor.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != visitor.headers.get("host"):
-            return f"foreign origin {origin}: this server answers only its own page"
+        if origin is not None and _netloc(origin) != visitor.headers.get("host"):
+            return f"foreign origin {origin[:40]}: this server answers only its own page"
         if token is not None and not secrets.compare_digest(visitor.query_params.get("token", "").encode(), token.encode()):
             return "wrong or missing token: use the address that the server printed, with ?token=..."
         return None
@@ -162,26 +176,27 @@ def make_app(house: House, host: str = "127.0.0.1", token: str | None = None) ->
         refused = refusal(request)
         if refused:
             return PlainTextResponse(refused, 403)
-        path = house.folder / Path(request.path_params["name"]).name
-        if path.suffix != ".mp4" or not path.is_file():
+        films = {path.name: path for path in house.folder.glob("stream-*.mp4")}
+        path = films.get(request.path_params["name"])
+        if path is None:
             return PlainTextResponse("no such film", 404)
         return FileResponse(path, media_type="video/mp4", filename=path.name)
 
     async def talk(socket: WebSocket) -> None:
         refused = refusal(socket)
-        channel = house.channels.get(socket.query_params.get("stream", "1"))
+        channel = house.channels.get(socket.query_params.get("stream", FIRST))
         if not refused and channel is None:
             refused = str(UnknownNameError("stream", socket.query_params["stream"], house.channels))
         if not refused and sum(c.watched for c in house.channels.values()) >= MOST_VIEWERS:
             refused = f"too many viewers: {MOST_VIEWERS} are there already"
-        if refused or channel is None:
-            await socket.send_denial_response(PlainTextResponse(refused or "", 403))
-            return
         await socket.accept()
+        if refused or channel is None:  # a browser shows its page the reason of a close, not of a refusal
+            await socket.close(1008, (refused or "").encode()[:LONGEST_REASON].decode(errors="ignore"))
+            return
         watcher = Watcher()
         watcher.tell({"kind": "hello", **_hello(house, channel)})
-        watcher.tell(channel.settings())
         channel.enter(watcher)
+        watcher.tell(channel.settings())
         sender = asyncio.create_task(watcher.send(socket))
         try:
             await _listen(socket, channel, watcher)
@@ -206,10 +221,17 @@ def make_app(house: House, host: str = "127.0.0.1", token: str | None = None) ->
     )  # fmt: skip
 
 
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def _hello(house: House, channel: Channel) -> dict[str, Any]:
     spec = house.world.spec
     return {
-        "world": spec.name, "size": spec.size, "native_fps": spec.fps, "stream": channel.name, "twin": channel.live.simulator is not None,
+        "world": spec.name, "size": spec.size, "stream": channel.name, "twin": channel.live.simulator is not None,
         "menu": channel.live.menu, "suggestions": [phrase for phrases in spec.menu for phrase in phrases[:12]],
     }  # fmt: skip
 
@@ -221,17 +243,19 @@ async def _listen(socket: WebSocket, channel: Channel, watcher: Watcher) -> None
         received = await socket.receive()
         if received["type"] == "websocket.disconnect":
             return
-        if not patience.take():
+        problem: StreamDiTError | None = None
+        try:
+            command: Command = read_command(received.get("text") or received.get("bytes") or "", watcher)
+        except StreamDiTError as error:
+            problem = error
+        if not patience.take(1 if problem is not None else COSTS.get(command.do, 1)):
             if patience.refused == 1:
                 error = StreamDiTError("too many messages", allowed=f"{PER_SECOND} a second", remedy="the others are dropped: send fewer")
                 watcher.tell(told(error))
             if patience.refused > PATIENCE:
                 await socket.close(1008, "too many messages")
                 return
-            continue
-        try:
-            command: Command = read_command(received.get("text") or received.get("bytes") or "", watcher)
-        except StreamDiTError as error:
-            watcher.tell(told(error))
-            continue
-        channel.post(command)
+        elif problem is not None:
+            watcher.tell(told(problem))
+        else:
+            channel.post(command)

@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import ShapeError, StreamDiTError
+from streamdit_gym.live.stream import LONGEST_PROMPT, fit_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,13 @@ def read_story(path: Path) -> list[Line]:
         try:
             found = json.loads(text)
             at, say = float(found["at"]), found["say"]
-            fine = at >= 0 and isinstance(say, str) and bool(say.strip())
-        except (ValueError, KeyError, TypeError):
+            fine = at >= 0 and isinstance(say, str) and bool(fit_prompt(say))
+        except (ValueError, KeyError, TypeError, RecursionError, ShapeError):
             fine = False
         if not fine:
             raise StreamDiTError(
                 "a line of the story cannot be read", given=f"{path}, line {number}: {text[:60]}",
-                allowed='{"at": SECONDS, "say": "move left"}', remedy="mend that line",
+                allowed=f'{{"at": SECONDS, "say": "move left"}}, of at most {LONGEST_PROMPT} characters', remedy="mend that line",
             )  # fmt: skip
         lines.append(Line(at=at, say=say))
     if not lines:

@@ -26,8 +26,8 @@ Picture = UInt8[np.ndarray, "h w 3"]
 Scope = Literal["chunk", "buffer"]
 LONGEST_PROMPT = 200  # characters
 LONGEST_TRANSITION = 32  # chunks
+ROOM = 96  # texts and transitions that a stream remembers beyond the world's own phrases: each new one copies all prepared ones
 MEANING_STARTS, MEANING_FRAMES = 4, 2  # what is looked at to find out what a text means to the world
-TWIN_MEMORY = 2000  # frames after which a simulator is not taken back any more: it would have to play them all again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,8 @@ class Live:
     ) -> None:  # fmt: skip
         self.world, self.autocast = world, autocast
         self.menu = [phrases[0] for phrases in world.spec.menu]
-        self.table = world.table.only(list(world.table.phrases))  # what is said here is nobody else's matter
+        own = list(world.table.phrases)
+        self.table = world.table.only(own, len(own) + ROOM)  # what is said here is nobody else's matter
         self._meanings = {phrase: action for action, phrase in enumerate(self.menu)}
         self._examples: list[Tensor] = []
         self.prompt = self._before = self.menu[0]
@@ -124,7 +125,7 @@ class Live:
                 "the start frame does not fit", given=f"{start.shape} {start.dtype}", allowed=f"({size}, {size}, 3) uint8",
                 remedy="resize it",
             )  # fmt: skip
-        self._in_step, self._twin_begun = True, self.number
+        self._in_step = True
         if self.simulator is not None:
             first = self.simulator.reset(rng, next(iter(simulator_of(self.world.spec.name)[1])))
             self._in_step = start is None  # a simulator cannot begin from a picture
@@ -144,11 +145,7 @@ class Live:
             ShapeError: if the text is empty or too long.
             MissingExtraError: if it is not in the world's menu and no prompt encoder is installed.
         """
-        text = " ".join(text.encode("utf-8", "replace").decode().split())
-        if not text or len(text) > LONGEST_PROMPT:
-            raise ShapeError(
-                "no fit prompt", given=f"{len(text)} characters", allowed=f"1 to {LONGEST_PROMPT}", remedy="say what should happen, briefly"
-            )
+        text = fit_prompt(text)
         if self.table.room < LONGEST_TRANSITION + 1:
             self._forget()
         self.table.rows([text])
@@ -164,10 +161,8 @@ class Live:
             PartitionError: if the partition does not fit the world.
             ShapeError: if another setting is out of range.
         """
-        if transition is not None:
-            if not 0 <= transition <= LONGEST_TRANSITION:
-                raise ShapeError("transition out of range", given=transition, allowed=f"0 to {LONGEST_TRANSITION}", remedy="about 4")
-            self.transition = transition
+        if transition is not None and not 0 <= transition <= LONGEST_TRANSITION:
+            raise ShapeError("transition out of range", given=transition, allowed=f"0 to {LONGEST_TRANSITION}", remedy="about 4")
         if scope not in (None, "chunk", "buffer"):
             raise ShapeError("unknown scope", given=repr(scope), allowed="chunk, buffer", remedy="chunk: only new frames obey")
         cut = self.partition if partition is None else find_partition(partition)
@@ -175,6 +170,7 @@ class Live:
             self._restart(self._make_engine(cut, scope or self.scope))
         elif scope is not None:
             self._engine.prompt_scope = scope
+        self.transition = self.transition if transition is None else transition
 
     def move(self) -> list[Shown]:
         """Move by one chunk and return the frames that have become clean, oldest first."""
@@ -210,18 +206,19 @@ class Live:
         return {
             "session": self._session.state_dict(), "partition": self.partition, "scope": self.scope, "transition": self.transition,
             "prompt": self.prompt, "before": self._before, "blended": self._blended, "number": self.number,
-            "table": self.table, "simulator": self._save_twin(), "twin_begun": self._twin_begun,
+            "table": self.table, "simulator": self.simulator.save() if self.simulator is not None and self._in_step else None,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a moment of this stream, or to another's."""
         if state["table"] is not self.table:  # another stream's, or one from before the last forgetting
-            self.table = state["table"]
+            self.table, self.prompt = state["table"], state["prompt"]
+            self._session.reference_prompts = torch.full_like(self._session.reference_prompts, -1)  # rows of the other table
             self._restart(self._make_engine(state["partition"], state["scope"]))
         self.set(partition=state["partition"], scope=state["scope"], transition=state["transition"])
         self._session.load_state_dict(state["session"])
         self.prompt, self._before, self._blended, self.number = (state[key] for key in ("prompt", "before", "blended", "number"))
-        self._in_step, self._twin_begun = state["simulator"] is not None, state["twin_begun"]
+        self._in_step = state["simulator"] is not None
         if self.simulator is not None and self._in_step:
             self.simulator.restore(state["simulator"])
 
@@ -244,8 +241,8 @@ class Live:
     def _restart(self, engine: Engine) -> None:
         """Go on in another engine, from the newest clean frames."""
         session = self._session
-        self._engine = engine
         self._session = engine.start(session.references, session.reference_prompts, session.generators)
+        self._engine = engine
 
     def _forget(self) -> None:
         """Make room in the table: keep the world's own phrases and what is in use."""
@@ -255,11 +252,6 @@ class Live:
         self._session.reference_prompts = torch.tensor([places]).to(self._session.reference_prompts)
         self.table = self.table.only(keep)
         self._restart(self._make_engine(self.partition, self.scope))
-
-    def _save_twin(self) -> Any:
-        """Return the twin's state, unless its way back has become too long to be played again."""
-        near = self.simulator is not None and self._in_step and self.number - self._twin_begun <= TWIN_MEMORY
-        return self.simulator.save() if self.simulator is not None and near else None
 
     def _twin_moves(self) -> tuple[Picture | None, str | None]:
         if self.simulator is None or not self._in_step:
@@ -279,11 +271,25 @@ class Live:
     def _example(self, text: str) -> Tensor:
         """Return what a text makes of some starts, with the same noise for every text."""
         starts = self.world.starts.latents[:MEANING_STARTS, None]
-        engine = Engine(self.world.model, self.table, find_partition("reactive"), autocast=self.autocast)
+        engine = Engine(self.world.model, self.table.only([text]), find_partition("reactive"), autocast=self.autocast)
         generators = [torch.Generator().manual_seed(i) for i in range(len(starts))]
         session = engine.start(starts, torch.full((len(starts), 1), -1), generators)
-        row = self.table.rows([text]).expand(len(starts))
+        row = torch.zeros(len(starts), dtype=torch.long)
         return torch.cat([engine.tick(session, row) for _ in range(MEANING_FRAMES)], 1)
+
+
+def fit_prompt(text: str) -> str:
+    """Return a prompt with its spaces put right.
+
+    Raises:
+        ShapeError: if it is empty or too long.
+    """
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    if not text or len(text) > LONGEST_PROMPT:
+        raise ShapeError(
+            "no fit prompt", given=f"{len(text)} characters", allowed=f"1 to {LONGEST_PROMPT}", remedy="say what should happen, briefly"
+        )
+    return text
 
 
 def has_twin(world: World) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live.channel import Channel, Command
+from streamdit_gym.live.lines import hear_lines
 from streamdit_gym.live.recording import drawn
 from streamdit_gym.live.story import Narrator
 from streamdit_gym.live.stream import Live
@@ -44,8 +45,8 @@ def meaning(key: str, menu: list[str], channel: Channel) -> Command | None:
     return None
 
 
-def show(live: Live, fps: float, folder: Path, narrator: Narrator) -> None:
-    """Show a stream until Esc or the window is closed.
+def show(live: Live, fps: float, folder: Path, narrator: Narrator, listen: bool = False) -> None:
+    """Show a stream until Esc or the window is closed; if it listens, lines of standard input are prompts.
 
     Raises:
         StreamDiTError: if there is no display.
@@ -56,6 +57,8 @@ def show(live: Live, fps: float, folder: Path, narrator: Narrator) -> None:
     twin = live.simulator is not None
     channel = Channel(live, fps, threading.Lock(), folder, narrator=narrator)
     channel.start()
+    if listen:
+        hear_lines(channel)
     seen = 0
     try:
         while channel.alive:

@@ -76,10 +76,13 @@ class PromptTable:
             self._append([name], mixed[0][None], (self.mask[a] | self.mask[b])[None], mixed[1][None])
         return self._rows[name]
 
-    def only(self, phrases: list[str]) -> PromptTable:
-        """Return a table of some of the phrases, with room for others."""
+    def only(self, phrases: list[str], most: int | None = None) -> PromptTable:
+        """Return a table of some of the phrases, with room for others, and another limit if one is given."""
         rows = self.rows(phrases)
-        return PromptTable(phrases, self.tokens[rows], self.mask[rows], self.pooled[rows], self._make_encoder, self._most)
+        most = self._most if most is None else most
+        made = PromptTable(phrases, self.tokens[rows], self.mask[rows], self.pooled[rows], self._make_encoder, most)
+        made._encoder = self._encoder  # loading it again takes seconds
+        return made
 
     @property
     def room(self) -> int:

@@ -79,7 +79,8 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         raise DatasetError(
             "the run's latents are of another codec or data set", given=folder, remedy="use another run folder, or delete this one"
         )
-    stamp.write_text(made_of)
+    if not stamp.is_file():  # several processes come by
+        stamp.write_text(made_of)
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         path = folder / f"latents-{dataset.shards[position]:05d}.npz"

@@ -10,9 +10,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+PATIENCE = timedelta(hours=12)
 
 
 @contextmanager
@@ -24,7 +27,8 @@ def join(device: str) -> Iterator[str]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)  # the others wait while the first one encodes a data set
     try:
         yield device
         distributed.barrier()  # who leaves early takes the others' connections along

@@ -1,7 +1,9 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const page = { menu: [], idle: "", byDirection: new Map(), held: new Set(), asked: new Map(), reactions: [], nextId: Math.floor(Math.random() * 2 ** 40), drawing: Promise.resolve(), socket: null, wait: 500 };
+const page = { menu: [], idle: "", byDirection: new Map(), held: new Set(), slid: new Set(), asked: new Map(), reactions: [], obeyed: [], nextId: Math.floor(Math.random() * 2 ** 40), waiting: null, drawing: false, socket: null, heard: 0, wait: 500 };
+const SLIDER_MS = 100;
+const SILENCE_MS = 6000;  // the server says something every two seconds
 
 // ---- talking with the server ----
 
@@ -10,34 +12,50 @@ function connect() {
   const socket = new WebSocket(`${scheme}//${location.host}/talk${location.search}`);
   socket.binaryType = "arraybuffer";
   page.socket = socket;
-  socket.onopen = () => { page.wait = 500; state("live"); trouble(""); };
+  page.heard = performance.now();
   socket.onmessage = (event) => {
+    page.heard = performance.now();
     if (typeof event.data === "string") hear(JSON.parse(event.data));
-    else page.drawing = page.drawing.then(() => show(event.data)).catch(console.error);  // in order
+    else { page.waiting = event.data; draw(); }
   };
-  socket.onclose = (event) => {
-    page.asked.clear();
-    state("not connected");
-    trouble(event.reason ? `The server said: ${event.reason}. Trying again…` : "The server has gone away, or refuses this page. Trying again…");
-    setTimeout(connect, page.wait);
-    page.wait = Math.min(5000, page.wait * 1.6);
-  };
+  socket.onclose = (event) => lost(socket, event.reason ? `The server said: ${event.reason}.` : "The server has gone away.");
 }
 
+function lost(socket, why) {
+  if (socket !== page.socket) return;  // it was given up before
+  page.socket = null;
+  page.asked.clear();
+  page.obeyed.length = 0;
+  state("not connected");
+  trouble(`${why} Trying again…`);
+  setTimeout(connect, page.wait);
+  page.wait = Math.min(5000, page.wait * 1.6);
+}
+
+setInterval(() => {
+  const socket = page.socket;
+  if (!socket || performance.now() - page.heard < SILENCE_MS) return;
+  lost(socket, "The server has fallen silent.");
+  socket.close();
+}, 1000);
+
 function send(message) {
-  if (page.socket && page.socket.readyState === WebSocket.OPEN) page.socket.send(JSON.stringify(message));
+  const open = page.socket && page.socket.readyState === WebSocket.OPEN;
+  if (open) page.socket.send(JSON.stringify(message));
+  else trouble("Not connected: that was not sent. Trying again…");
+  return open;
 }
 
 function say(text) {
   if (!text) return;
   const id = page.nextId++;
-  page.asked.set(id, performance.now());
-  send({ do: "say", text, id });
+  if (send({ do: "say", text, id })) page.asked.set(id, performance.now());
 }
 
 function hear(message) {
   if (message.kind === "hello") greet(message);
   else if (message.kind === "settings") settle(message);
+  else if (message.kind === "obeyed") page.obeyed.push(message);
   else if (message.kind === "error") trouble([message.problem, message.given && `given: ${message.given}`, message.allowed && `allowed: ${message.allowed}`, message.remedy].filter(Boolean).join("\n"), 6000);
   else if (message.kind === "recorded") link(`films/${encodeURIComponent(message.name)}${location.search}`, `${message.name}, ${message.frames} frames`, true);
   else if (message.kind === "branched") {
@@ -50,6 +68,9 @@ function hear(message) {
 // ---- what the server says ----
 
 function greet(hello) {
+  page.wait = 500;
+  state("live");
+  trouble("");
   page.menu = hello.menu;
   page.idle = hello.menu[0];
   $("world").textContent = `${hello.world}, stream ${hello.stream}`;
@@ -73,14 +94,16 @@ function directions(phrase) {
 
 function settle(settings) {
   for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
-    if (document.activeElement !== $(name)) $(name).value = settings[name];
+    if (page.slid.has(name)) continue;  // what is on its way counts
+    $(name).value = settings[name];
     $(`${name}-out`).textContent = settings[name];
   }
   $("scope").value = settings.scope;
   $("partition").textContent = settings.latency_frames ? `${settings.partition}, ${settings.latency_frames} frames late` : settings.partition;
   press("pause", settings.paused, settings.paused ? "Go on" : "Pause");
   press("record", settings.recording, settings.recording ? "Stop recording" : "Record");
-  state(settings.paused ? "paused" : "live");
+  state(settings.ended ? "ended" : settings.paused ? "paused" : "live");
+  if (settings.ended) trouble("The stream has ended; the server's log says why. Start the server anew.");
   const options = settings.saved.length ? settings.saved : [""];
   if ([...$("saved").options].map((option) => option.value).join() !== options.join()) {
     $("saved").replaceChildren(...options.map((name) => new Option(name || "nothing saved", name, false, name === options.at(-1))));
@@ -88,8 +111,28 @@ function settle(settings) {
 }
 
 function press(id, on, text) {
-  $(id).setAttribute("aria-pressed", on);
-  $(id).textContent = text;
+  $(id).dataset.on = on;
+  put(id, text);
+}
+
+function put(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+async function draw() {  // of the frames that come meanwhile only the newest is drawn
+  if (page.drawing) return;
+  page.drawing = true;
+  try {
+    while (page.waiting) {
+      const packed = page.waiting;
+      page.waiting = null;
+      await show(packed);
+    }
+  } catch (error) {
+    console.error(error);
+  } finally {
+    page.drawing = false;
+  }
 }
 
 async function show(packed) {
@@ -99,8 +142,11 @@ async function show(packed) {
   const pictures = header.sizes.map((size) => new Blob([new Uint8Array(packed, (start += size) - size, size)], { type: "image/jpeg" }));
   const drawn = await Promise.all(pictures.map((blob) => createImageBitmap(blob)));
   drawn.forEach((bitmap, i) => $(i ? "twin" : "picture").getContext("2d").drawImage(bitmap, 0, 0));
+  if (drawn.length === 1) $("twin").getContext("2d").clearRect(0, 0, $("twin").width, $("twin").height);
   const now = performance.now();
-  for (const { id } of header.obeys) {
+  const obeyed = page.obeyed.filter(({ number }) => number <= header.number);
+  page.obeyed = page.obeyed.filter(({ number }) => number > header.number);
+  for (const { id } of obeyed) {
     if (!page.asked.has(id)) continue;
     page.reactions.push(now - page.asked.get(id));
     for (const other of [...page.asked.keys()]) if (other <= id) page.asked.delete(other);  // those before it were overtaken
@@ -109,9 +155,9 @@ async function show(packed) {
     const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
     $("reaction").textContent = `${Math.round(page.reactions.at(-1))} ms (p50 ${at(.5)}, p95 ${at(.95)}, of ${sorted.length})`;
   }
-  $("prompt").textContent = header.prompt;
-  $("understood").textContent = header.understood || "not at this moment";
-  $("rate").textContent = header.fps.toFixed(1);
+  put("prompt", header.prompt);
+  put("understood", header.understood || "cannot follow from here; press New start");
+  put("rate", header.fps.toFixed(1));
   const strip = [...header.buffer].reverse();
   strip.push({ prompt: header.prompt, done: 1 });
   while ($("strip").children.length < strip.length) $("strip").append(document.createElement("li"));
@@ -119,7 +165,8 @@ async function show(packed) {
   strip.forEach((slot, i) => {
     const item = $("strip").children[i];
     item.style.setProperty("--done", `${100 * slot.done}%`);
-    item.textContent = `${Math.round(100 * slot.done)} % ${slot.prompt}`;
+    const text = `${Math.round(100 * slot.done)} % ${slot.prompt}`;
+    if (item.textContent !== text) item.textContent = text;
   });
   $("picture").dataset.number = header.number;
 }
@@ -128,10 +175,15 @@ async function show(packed) {
 
 $("say").onsubmit = (event) => { event.preventDefault(); say($("text").value.trim()); $("text").select(); };
 for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
-  $(name).oninput = () => { $(`${name}-out`).textContent = $(name).value; send({ do: "set", [name]: Number($(name).value) }); };
+  $(name).oninput = () => {
+    $(`${name}-out`).textContent = $(name).value;
+    if (page.slid.has(name)) return;
+    page.slid.add(name);
+    setTimeout(() => { page.slid.delete(name); send({ do: "set", [name]: Number($(name).value) }); }, SLIDER_MS);
+  };
 }
 $("scope").onchange = () => send({ do: "set", scope: $("scope").value });
-const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
+const pressed = (id) => $(id).dataset.on === "true";
 const acts = {
   pause: () => send({ do: "pause", on: !pressed("pause") }),
   step: () => send({ do: "step" }),
@@ -166,8 +218,9 @@ document.addEventListener("keydown", (event) => {
   } else if (key === "/") {
     event.preventDefault();
     $("text").focus();
-  } else if (/^[1-9]$/.test(key) && page.menu[key - 1]) say(page.menu[key - 1]);
-  else if (key in SHORTCUTS && !(key === " " && event.target.matches("button, a"))) {
+  } else if (/^[1-9]$/.test(key) && page.menu[key - 1]) {
+    if (!event.repeat) say(page.menu[key - 1]);
+  } else if (key in SHORTCUTS && !(key === " " && event.target.matches("button, a"))) {
     event.preventDefault();
     if (!event.repeat) SHORTCUTS[key]();
   }
