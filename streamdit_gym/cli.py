@@ -213,7 +213,7 @@ class Play:
     film: Path | None = None
     """write a film of the script instead of showing it"""
     seconds: float | None = None
-    """length of the film; default: five seconds beyond the script's last line"""
+    """length of the film in the stream's own time, as in the script; default: five seconds beyond its last line"""
     host: str = "127.0.0.1"
     """address to serve; any but this machine's own makes a token that visitors need"""
     port: int = 8000

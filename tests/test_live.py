@@ -527,9 +527,9 @@ def test_a_paused_stream_says_that_it_is_there(house: House, monkeypatch: pytest
 
 def test_what_costs_much_may_be_asked_for_less_often() -> None:
     patience = Patience()
-    assert [patience.take(20) for _ in range(3)] == [True, True, False]
+    assert [patience.take(20) for _ in range(6)] == [True] * 5 + [False]
     patience = Patience()
-    assert sum(patience.take() for _ in range(100)) in range(40, 44)
+    assert sum(patience.take() for _ in range(200)) in range(100, 110)
 
 
 @pytest.fixture

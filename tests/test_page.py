@@ -207,3 +207,14 @@ def test_the_page_says_that_the_server_is_gone_and_comes_back_by_itself(page: An
     before = page.evaluate("document.querySelector('#picture').dataset.number")
     time.sleep(0.5)
     assert page.evaluate("document.querySelector('#picture').dataset.number") != before
+
+
+def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not_lost_in_silence(page: Any, server: list[Server]) -> None:
+    server[0].process.send_signal(signal.SIGSTOP)
+    try:
+        until(page, "document.querySelector('#problem').textContent.includes('fallen silent')", 12.0)
+        page.keyboard.press("2")
+        assert "was not sent" in page.inner_text("#problem")
+    finally:
+        server[0].process.send_signal(signal.SIGCONT)
+    until(page, "document.querySelector('#state').textContent === 'live'", 20.0)

@@ -37,7 +37,7 @@ PAGE = Path(__file__).parent / "page"
 FIRST = "1"  # the stream that never rests
 MOST_STREAMS = 4
 MOST_VIEWERS = 64
-PER_SECOND = 40  # messages of one viewer
+PER_SECOND, AT_ONCE = 40, 100  # messages of one viewer, in the long run and after a while of silence
 COSTS = {"set": 4, **dict.fromkeys(("save", "restore", "rewind", "begin", "record", "branch"), 20)}  # messages that they count as
 PATIENCE = 400  # messages beyond that, until the viewer is sent away
 ALIVE_S = 2.0  # a page that has not heard anything for longer knows that the line is dead
@@ -132,12 +132,12 @@ class Patience:
     """How much a viewer may send: a bucket that fills as time goes by."""
 
     def __init__(self) -> None:
-        self.left, self.refused, self._then = float(PER_SECOND), 0, time.monotonic()
+        self.left, self.refused, self._then = float(AT_ONCE), 0, time.monotonic()
 
     def take(self, cost: int = 1) -> bool:
         """Return whether a message that counts as so many is welcome."""
         now = time.monotonic()
-        self.left = min(float(PER_SECOND), self.left + (now - self._then) * PER_SECOND)
+        self.left = min(float(AT_ONCE), self.left + (now - self._then) * PER_SECOND)
         self._then = now
         if self.left < cost:
             self.refused += 1
