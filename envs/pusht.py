@@ -161,8 +161,8 @@ class PushTSimulator:
     def save(self) -> tuple[list[float], list[int]]:
         """Return a state and the actions since; the simulator is deterministic, so they say everything.
 
-        After too many actions it first begins again where it is: what has touched is then found out anew, which moves things by less
-        than a tenth of a pixel.
+        After too many actions it first begins again where it is: what has touched is then found out anew, which moves things by about a
+        tenth of a pixel.
         """
         if len(self._taken) > LONGEST_REPLAY:
             self._place([x for body in self._bodies for x in (*body.position, body.angle, *body.velocity, body.angular_velocity)])

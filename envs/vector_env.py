@@ -254,6 +254,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
 
+        A twin that is far in its episode begins again where it is (`PushTSimulator.save`), so that nobody has to play it all again.
+
         Raises:
             NotReadyError: before the first reset or after close.
         """

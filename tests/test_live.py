@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import struct
@@ -29,7 +30,7 @@ from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 
 TestClient = pytest.importorskip("starlette.testclient").TestClient
-from streamdit_gym.live.server import House, Patience, make_app  # noqa: E402  (needs what is skipped for)
+from streamdit_gym.live.server import House, Patience, Watcher, make_app  # noqa: E402  (needs what is skipped for)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,13 @@ def test_a_moment_before_the_table_was_cleared_comes_back(world: World) -> None:
         live.table.between("move up", "move left", 0.1 * (i + 1))
     live.say("move left")
     assert live.table is not before["table"]
+    live.move()
+    live.restore(before)
+    frames = [pictures(each, "move up", "stay").astype(int) for each in (live, other)]
+    assert np.abs(frames[0] - frames[1]).max() <= 2
     live.table = other.table.only(["stay", "move up"])
     live.prompt = "move up"
+    live._session.reference_prompts.fill_(-1)
     live._restart(live._make_engine(live.partition, live.scope))
     small = live.state()
     other.say("move down left")
@@ -251,6 +257,11 @@ def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
     assert [path.name for path in film.parent.iterdir()] == ["film.mp4"]
     with pytest.raises(StreamDiTError, match="needs a script"):
         play(world, **told(film=film))
+    with pytest.raises(StreamDiTError, match="length out of range"):
+        play(world, **told(film=film, script=str(script), seconds=-1.0))
+    script.write_text('{"at": Infinity, "say": "move up"}\n')
+    with pytest.raises(StreamDiTError, match="length out of range"):
+        play(world, **told(film=film, script=str(script)))
 
 
 @pytest.mark.parametrize(
@@ -259,9 +270,8 @@ def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
         ({"film": Path("f.mp4"), "window": True, "script": "s"}, "not both"),
         ({"film": Path("f.mp4"), "script": "-"}, "needs a script"),
         ({"seconds": 3.0}, "only a film"),
-        ({"fps": 0.0}, "to 240"),
+        ({"fps": 0.5}, "1 to 240"),
         ({"fps": float("nan")}, "to 240"),
-        ({"film": Path("f.mp4"), "script": "s", "seconds": -1.0}, "length out of range"),
         ({"port": 70000}, "65535"),
     ],
 )
@@ -361,7 +371,7 @@ def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(channel: tuple[
         time.sleep(0.08)
         send(made, seat, "say", text=text, id=i)
         told = seat.wait(lambda s, i=i: next((m for m in s.messages if m.get("id") == i), None))
-        assert told["ms"] < 150, "the frame that obeys comes before its time, a quarter of a second later"
+        assert told["ms"] < 220, "the frame that obeys comes before its time, a quarter of a second later"
         assert seat.wait(lambda s, n=told["number"]: next((h for _, h, _ in s.frames if h["number"] == n), None))["prompt"] == text
     assert [header["number"] for _, header, _ in seat.frames] == list(range(1, len(seat.frames) + 1))
 
@@ -441,10 +451,11 @@ def test_what_has_been_said_already_hurries_nobody(channel: tuple[Channel, Seat]
     send(made, seat, "set", fps=4.0)
     seat.wait(lambda s: s.messages)
     count = len(seat.frames)
+    begun = time.monotonic()
     for i in range(40):
         send(made, seat, "say", text="stay", id=i)
         time.sleep(0.025)
-    assert len(seat.frames) - count <= 6, "four frames a second, however often it is said"
+    assert len(seat.frames) - count <= 4 * (time.monotonic() - begun) + 2, "four frames a second, however often it is said"
     made.paused = True
     for i in range(40):
         send(made, seat, "say", text="move up", id=100 + i)
@@ -452,19 +463,37 @@ def test_what_has_been_said_already_hurries_nobody(channel: tuple[Channel, Seat]
     assert len(made._said) <= 2
 
 
+def test_a_full_table_ends_a_blend_and_not_the_stream(world: World) -> None:
+    live = Live(world, transition=8)
+    live.say("move up")
+    live.table._most = len(live.table.phrases) + 2
+    assert [shown.prompt.split(" of ")[0] for _ in range(4) for shown in live.move()] == ["0.111", "0.222", "move up", "move up"]
+
+
+def test_a_new_start_keeps_the_prompt_in_all_of_the_buffer(world: World) -> None:
+    live = Live(world, partition="pipelined")
+    live.say("move left")
+    live.begin(1)
+    assert {slot.prompt for slot in live.buffer()} == {"move left"}
+
+
 def test_what_repeats_is_done_once(channel: tuple[Channel, Seat]) -> None:
     made, seat = channel
     done: list[Command] = []
     made._do_rewind = done.append  # type: ignore[method-assign]
+    branched: list[Command] = []
+    made._do_branch = branched.append  # type: ignore[method-assign,assignment]
     with made._turn:
         time.sleep(0.2)  # the stream waits for its turn
         for i in range(3):
             send(made, seat, "rewind", seconds=2.0)
+            send(made, seat, "branch")
             send(made, seat, "set", **({"fps": 30.0 + i} if i < 2 else {"transition": 3}))
     seat.wait(lambda s: made.live.transition == 3)
     assert made.fps == 31.0
     assert sum(c.given["seconds"] for c in done) == 6.0
     assert len(done) <= 2
+    assert len(branched) <= 2
 
 
 def test_a_film_that_fails_or_is_forgotten_ends_and_the_stream_goes_on(
@@ -475,12 +504,13 @@ def test_a_film_that_fails_or_is_forgotten_ends_and_the_stream_goes_on(
     send(made, seat, "record", on=True)
     told = seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "recorded"), None))
     assert told["frames"] == 5 == len(read_video(tmp_path / told["name"]))
-    monkeypatch.setattr("streamdit_gym.live.recording.Recording.add", lambda *_: 1 / 0)
+    monkeypatch.setattr("streamdit_gym.live.recording.VideoWriter.add", lambda *_: 1 / 0)
     send(made, seat, "record", on=True)
     assert "disk" in seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["remedy"]
     count = len(seat.frames)
     seat.wait(lambda s: len(s.frames) > count + 3)
     assert not made.recording
+    assert [path.name for path in tmp_path.iterdir()] == [told["name"]], "no part of a film stays"
     assert not seat.messages[-1]["recording"]
 
 
@@ -517,12 +547,25 @@ def test_a_branch_that_nobody_watches_makes_room(house: House, world: World) -> 
     house.close()
 
 
-def test_a_paused_stream_says_that_it_is_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdit_gym.live.server.ALIVE_S", 0.1)
-    with TestClient(make_app(house), **LOCAL) as client, client.websocket_connect("ws://127.0.0.1/talk") as socket:
-        socket.send_json({"do": "pause", "on": True})
-        hear(socket, "alive")
-        hear(socket, "alive")
+def test_a_stream_that_stands_still_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamdit_gym.live.server.ALIVE_S", 0.05)
+    heard: list[str] = []
+
+    class Socket:
+        async def send_text(self, text: str) -> None:
+            heard.append(json.loads(text)["kind"])
+
+    async def watch() -> None:
+        watcher = Watcher()
+        sending = asyncio.create_task(watcher.send(Socket()))  # type: ignore[arg-type]
+        await asyncio.sleep(0.4)
+        watcher.tell({"kind": "settings"})
+        await asyncio.sleep(0.02)
+        sending.cancel()
+
+    asyncio.run(watch())
+    assert heard[:2] == ["alive", "alive"]
+    assert heard[-1] == "settings"
 
 
 def test_what_costs_much_may_be_asked_for_less_often() -> None:
@@ -643,20 +686,16 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
             hear(socket, "hello")
 
 
-def test_a_flood_is_refused_and_slows_nobody(house: House) -> None:
-    from starlette.websockets import WebSocketDisconnect
-
+def test_a_flood_is_refused_and_slows_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamdit_gym.live.server.PATIENCE", 50)
     with TestClient(make_app(house), **LOCAL) as client, client.websocket_connect("ws://127.0.0.1/talk") as calm:
         see(calm)
         with client.websocket_connect("ws://127.0.0.1/talk") as wild:
             for _ in range(600):
                 wild.send_text('{"do": "pause", "on": false}')
             assert "too many" in hear(wild, "error")["problem"]
-            with pytest.raises(WebSocketDisconnect) as end:
-                while True:
-                    if wild.receive()["type"] == "websocket.close":
-                        raise WebSocketDisconnect(1008)
-            assert end.value.code == 1008
+            ends = (message for message in (wild.receive() for _ in range(2000)) if message["type"] == "websocket.close")
+            assert next(ends)["code"] == 1008
         first = see(calm)[0]["number"]
         begun = time.monotonic()
         see(calm, lambda h: h["number"] >= first + 20)
@@ -666,7 +705,8 @@ def test_a_flood_is_refused_and_slows_nobody(house: House) -> None:
 def test_messages_of_standard_input_are_prompts(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     seat = Seat()
     house.channels["1"].enter(seat)
-    monkeypatch.setattr("sys.stdin", io.StringIO('move up\n\n{"say": "move left"}\n{"tell": 3}\n'))
+    lines = b'move up\n\n\xff{"say": 1}\n{"say": null}\n{"say": "move left"}\n{"tell": 3}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
     hear_lines(house.channels["1"]).join()
     seat.wait(lambda s: s.frames and s.frames[-1][1]["prompt"] == "move left")
     assert "cannot read a line" in caplog.text

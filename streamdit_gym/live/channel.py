@@ -167,6 +167,8 @@ class Channel:
     def post(self, command: Command) -> None:
         """Take a command; it acts before the next move. Of a viewer's prompts the newest wins, and what repeats is done once."""
         with self._wake:
+            if command.do in ("save", "branch") and any(c.do == command.do and c.viewer is command.viewer for c in self._commands):
+                return  # of this moment it is done already
             if self._ended:
                 if command.viewer is not None:
                     command.viewer.tell(told(StreamDiTError("the stream has ended", given=self._failed, remedy="start the server anew")))
@@ -283,6 +285,7 @@ class Channel:
             if film is not None:
                 self._tell_all({"kind": "recorded", "name": film.name, "frames": frames})
         except Exception as error:
+            recording.drop()
             self._recording = None
             log.exception("the film has ended")
             self._tell_all(told(StreamDiTError("the film has ended", given=error, remedy="is there room on the disk?")))

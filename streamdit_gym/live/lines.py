@@ -5,6 +5,7 @@ Takes: lines.  Gives: commands.  Knows nothing of: streams, networks.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -23,13 +24,16 @@ def hear_lines(channel: Channel) -> threading.Thread:
 
 
 def _listen(channel: Channel) -> None:
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # one bad byte does not end the listening
     for line in sys.stdin:
         text = line.strip()
         if text.startswith("{"):
             try:
-                text = str(json.loads(text)["say"])
+                text = json.loads(text)["say"]
             except (ValueError, KeyError, TypeError, RecursionError):
-                log.warning('cannot read a line: %s\n  allowed: a prompt, or {"say": "..."}', line.strip()[:80])
-                continue
-        if text:
+                text = None
+        if not isinstance(text, str):
+            log.warning('cannot read a line: %s\n  allowed: a prompt, or {"say": "..."}', line.strip()[:80])
+        elif text:
             channel.post(Command(do="say", given={"text": text}))

@@ -68,17 +68,22 @@ def _check(fps: float | None, window: bool, script: str | None, film: Path | Non
         raise StreamDiTError(
             "only a film has a length", given=f"--seconds {seconds:g}", allowed="--film FILM", remedy="end a stream by Ctrl-C"
         )
-    if fps is not None and not 0 < fps <= FASTEST:
-        raise StreamDiTError("frames per second out of range", given=fps, allowed=f"above 0, to {FASTEST:g}", remedy="leave --fps out")
-    if seconds is not None and not 0 < seconds <= LONGEST_FILM_S:
-        raise StreamDiTError("length out of range", given=seconds, allowed=f"above 0, to {LONGEST_FILM_S:g} seconds", remedy="about 30")
+    if fps is not None and not 1 <= fps <= FASTEST:
+        raise StreamDiTError("frames per second out of range", given=fps, allowed=f"1 to {FASTEST:g}", remedy="leave --fps out")
     if not 0 <= port < 1 << 16:
         raise StreamDiTError("no such port", given=port, allowed="0 to 65535", remedy="0 takes any free one")
 
 
 def write_film(live: Live, story: list[Line], path: Path, seconds: float | None, fps: float) -> None:
-    """Write a story's film, as fast as it can be made."""
+    """Write a story's film, as fast as it can be made.
+
+    Raises:
+        StreamDiTError: if it were too long.
+    """
     length = seconds if seconds is not None else story[-1].at + AFTERWARDS_S
+    if not 0 < length <= LONGEST_FILM_S:
+        live.close()
+        raise StreamDiTError("length out of range", given=length, allowed=f"above 0, to {LONGEST_FILM_S:g} seconds", remedy="about 30")
     native = live.world.spec.fps
     narrator, recording = Narrator(story), Recording(path, fps, live.simulator is not None)
     with tqdm(total=round(length * native), desc="film", unit="frame") as bar:

@@ -5,6 +5,7 @@ Takes: shown frames.  Gives: an MP4.  Knows nothing of: streams.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,19 @@ class Recording:
         """Finish the film and return its file; None if nothing was recorded."""
         if self._writer is None:
             return None
-        self._writer.close()
+        try:
+            self._writer.close()
+        except Exception:
+            self.drop()
+            raise
         self._writer = None
         self._part.replace(self.path)
         return self.path
+
+    def drop(self) -> None:
+        """Give the film up: a part of one would only fill the disk."""
+        with contextlib.suppress(Exception):
+            if self._writer is not None:
+                self._writer.close()
+        self._writer = None
+        self._part.unlink(missing_ok=True)

@@ -136,6 +136,7 @@ class Live:
         else:
             latents = self.world.codec.encode(torch.from_numpy(np.ascontiguousarray(start))[None, None].to(self._engine.device))
         self._generators = [torch.Generator().manual_seed(int(rng.integers(2**63)))]
+        self._engine.idle = int(self.table.rows([self.prompt])[0])
         self._session = self._engine.start(latents, torch.full((1, 1), -1), self._generators)
 
     def say(self, text: str) -> None:
@@ -175,7 +176,7 @@ class Live:
     def move(self) -> list[Shown]:
         """Move by one chunk and return the frames that have become clean, oldest first."""
         self._blended += 1
-        if self._blended <= self.transition:
+        if self._blended <= self.transition and self.table.room:  # branches share a table: where it is full, the blend is over
             row = self.table.between(self._before, self.prompt, self._blended / (self.transition + 1))
         else:
             row = int(self.table.rows([self.prompt])[0])
@@ -226,6 +227,7 @@ class Live:
         """Return another stream that is at the same moment, and from there on goes its own way."""
         other = Live(self.world, partition=self.partition, twin=self.simulator is not None, autocast=self.autocast)
         other.restore(self.state())
+        other._examples, other._meanings = self._examples, dict(self._meanings)
         return other
 
     def close(self) -> None:
@@ -251,6 +253,7 @@ class Live:
         places = [p if p < 0 else keep.index(self.table.phrases[p]) for p in self._session.reference_prompts[0].tolist()]
         self._session.reference_prompts = torch.tensor([places]).to(self._session.reference_prompts)
         self.table = self.table.only(keep)
+        self._meanings = {text: action for text, action in self._meanings.items() if text in {*keep, *self.menu}}
         self._restart(self._make_engine(self.partition, self.scope))
 
     def _twin_moves(self) -> tuple[Picture | None, str | None]:
