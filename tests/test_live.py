@@ -228,7 +228,6 @@ def test_a_story_is_said_on_time_and_a_line_that_cannot_be_read_is_named(tmp_pat
     path.write_text('{"at": 1, "say": "move up"}\n{"at": -1, "say": "x"}\n')
     with pytest.raises(StreamDiTError, match="line 2"):
         read_story(path)
-    path.write_text("\n")
     path.write_text(json.dumps({"at": 1, "say": "up " * 80}))
     with pytest.raises(StreamDiTError, match="200 characters"):
         read_story(path)

@@ -167,15 +167,16 @@ class Channel:
     def post(self, command: Command) -> None:
         """Take a command; it acts before the next move. Of a viewer's prompts the newest wins, and what repeats is done once."""
         with self._wake:
-            if command.do in ("save", "branch") and any(c.do == command.do and c.viewer is command.viewer for c in self._commands):
-                return  # of this moment it is done already
             if self._ended:
                 if command.viewer is not None:
                     command.viewer.tell(told(StreamDiTError("the stream has ended", given=self._failed, remedy="start the server anew")))
                 return
-            for older in [c for c in self._commands if c.do == command.do in ONCE and c.viewer is command.viewer]:
-                self._commands.remove(older)
-                command = replace(command, given=_together(older, command))
+            same = [c for c in self._commands if c.do == command.do and c.viewer is command.viewer]
+            if same and command.do in ("save", "branch"):
+                return  # of this moment it is done already
+            if same and command.do in ONCE:  # there is never more than one
+                self._commands.remove(same[0])
+                command = replace(command, given=_together(same[0], command))
             self._commands.append(command)
             self._wake.notify()
 
