@@ -61,8 +61,11 @@ SPEC = WorldSpec(
 ACTOR = ("pusher_x_px", "pusher_y_px")
 BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
 
-# how episodes of the training data begin, with their share; see PushTSimulator.reset
+# how episodes begin, with their share; see PushTSimulator.reset
 STARTS = {"uniform": 0.45, "near_goal": 0.25, "anywhere": 0.3}
+# how some more of the training data begin, and their share: what happens when a T is pressed against walls is rare otherwise
+DRILL = ("cornered", 0.25)
+CORNERED_UNITS = 25.0  # how far from its wall such a T begins, on average
 # the mixed player's temper, drawn once per episode
 TEMPERS = {"random": 0.4, "seek": 0.6}
 
@@ -86,29 +89,41 @@ class PushTSimulator:
         self._taken: list[int] = []
         self._coverage = 0.0
         self._temper = "random"
+        self._outwards = False  # whether it pushes towards the walls
         self._plan: list[tuple[np.ndarray, int]] = []  # points to head for, and the most steps to spend on each
         self._held: tuple[int, int] | None = None
 
     def reset(self, rng: np.random.Generator, start: str = "uniform") -> UInt8[np.ndarray, "64 64 3"]:
-        """Start an episode: ``uniform`` (gym-pusht's own starts), ``near_goal`` (the T near its goal) or ``anywhere`` (walls included)."""
-        if start not in STARTS:
-            raise UnknownNameError("start", start, STARTS)
+        """Start an episode.
+
+        Args:
+            rng: draws where things are, and the mixed player's temper.
+            start: ``uniform`` (gym-pusht's own starts), ``near_goal`` (the T near its goal), ``anywhere`` (walls included) or ``cornered``
+                (the T at a wall or two, and `explore` pushes outwards).
+        """
+        if start not in (kinds := (*STARTS, DRILL[0])):
+            raise UnknownNameError("start", start, kinds)
         pusher = rng.uniform(50, 450, 2)
         if start == "near_goal":
             spread = rng.choice([0.03, 0.1, 0.5, 1.0])
             block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
             angle = np.pi / 4 + rng.normal(0, 0.5 * spread)
-        elif start == "anywhere":
+        elif start in ("anywhere", "cornered"):
             pusher = rng.uniform(MARGIN_UNITS, TABLE - MARGIN_UNITS, 2)
             angle = rng.uniform(-np.pi, np.pi)
             turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             hull = np.array(BLOCK_HULL_UNITS) @ turn.T
-            block = rng.uniform(WALL_UNITS - hull.min(0), TABLE - WALL_UNITS - hull.max(0))
+            low, high = WALL_UNITS - hull.min(0), TABLE - WALL_UNITS - hull.max(0)
+            block = rng.uniform(low, high)
+            if start == "cornered":
+                at_wall = rng.permutation([True, rng.random() < 0.5])
+                inwards = np.minimum(rng.exponential(CORNERED_UNITS, 2), high - low)
+                block = np.where(at_wall, np.where(rng.random(2) < 0.5, low + inwards, high - inwards), block)
         else:
             block = rng.uniform(100, 400, 2)
             angle = rng.uniform(-np.pi, np.pi)
         self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
-        self._plan, self._held = [], None
+        self._outwards, self._plan, self._held = start == "cornered", [], None
         return self._begin([float(x) for x in (*pusher, *block, angle)])
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
@@ -247,9 +262,10 @@ class PushTSimulator:
         return [(np.clip(aim, 30, TABLE - 30), int(rng.integers(8, 28)))]
 
     def _push(self, rng: np.random.Generator) -> list[tuple[np.ndarray, int]]:
-        """Go behind the T and push it, rather towards the middle of the table than away from it: at the edge it is cut off."""
+        """Go behind the T and push it, rather towards the middle of the table than away from it, or the other way round."""
         middle = self._middle
-        way = (TABLE / 2 - middle) / 130 + rng.normal(0, 0.7, 2)
+        inwards = (TABLE / 2 - middle) / 130
+        way = (-inwards if self._outwards else inwards) + rng.normal(0, 0.7, 2)
         way /= np.linalg.norm(way) + 1e-6
         side = np.array([-way[1], way[0]])
         points = [middle - 115 * way, middle + rng.uniform(0, 150) * way]

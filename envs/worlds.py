@@ -18,8 +18,8 @@ from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if the judge shall play
-# other starts, JUDGED; if the world can be told to look otherwise, LOOKS
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if some of the training data
+# begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if the world can be told to look otherwise, LOOKS
 TWINS = {
     "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
     "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),
@@ -37,6 +37,17 @@ def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
     module_name, class_name = TWINS[world]
     module = importlib.import_module(module_name)
     return getattr(module, class_name), module.STARTS
+
+
+def drill_of(world: str) -> tuple[str, float]:
+    """Return how some more episodes of a world's training data begin, and their share; no name and 0 if none do.
+
+    Raises:
+        UnknownNameError: if the world has no twin.
+    """
+    simulator_of(world)
+    drill: tuple[str, float] = getattr(importlib.import_module(TWINS[world][0]), "DRILL", ("", 0.0))
+    return drill
 
 
 def twin_for_judge(world: str) -> Twin:

@@ -290,10 +290,14 @@ def main(arguments: list[str] | None = None) -> int:
 def run_record(command: Record) -> None:
     """Record a data set."""
     from streamdit_gym.data.recorder import RecordConfig, record
-    from streamdit_gym.envs.worlds import simulator_of
+    from streamdit_gym.envs.worlds import drill_of, simulator_of
 
     make, starts = simulator_of(command.world)
-    config = RecordConfig(shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers)
+    drill, share = drill_of(command.world)
+    config = RecordConfig(
+        shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers,
+        drill=drill, drilled=round(share * command.episodes),
+    )  # fmt: skip
     record(make.spec, make, starts, command.out or Path("recorded") / command.world, config)
 
 

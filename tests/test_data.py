@@ -14,10 +14,12 @@ from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
 from streamdit_gym.envs.pusht import (
     BLOCK_HULL_UNITS,
+    DRILL,
     LONGEST_REPLAY,
     MOVES,
     SPEC,
     STARTS,
+    TABLE,
     UNITS_PER_PX,
     UNSEEN_PHRASES,
     PushTSimulator,
@@ -64,6 +66,25 @@ def test_a_shard_depends_on_the_seed_alone(folder: Path) -> None:
         assert (getattr(again, name) == getattr(stored, name)).all(), f"{name}: video and arrays are lossless"
     other = record_shard(SPEC, PushTSimulator, STARTS, replace(CONFIG, seed=1), 1)
     assert not (other.states == stored.states).all()
+
+
+def nearest_wall(states: np.ndarray) -> np.ndarray:
+    """Return how far the corners of Ts are from the wall that is nearest to one of them, in px."""
+    hull = np.array(BLOCK_HULL_UNITS) / UNITS_PER_PX
+    turn = np.stack([np.stack([states[:, 4], -states[:, 5]], -1), np.stack([states[:, 5], states[:, 4]], -1)], 1)
+    corners = states[:, None, 2:4] + np.einsum("nij,kj->nki", turn, hull)
+    return np.minimum(corners, TABLE / UNITS_PER_PX - corners).min((1, 2))
+
+
+def test_the_last_episodes_of_a_shard_are_drilled() -> None:
+    config = RecordConfig(episodes=40, steps=60, drill=DRILL[0], drilled=20)
+    shard = record_shard(SPEC, PushTSimulator, STARTS, config, 0)
+    begun, ended = nearest_wall(shard.states[:, 0]), nearest_wall(shard.states[:, -1])
+    assert np.median(begun[20:]) < 4 < 8 < np.median(begun[:20])
+    assert ended[20:].mean() < begun[20:].mean() - 0.5, "it is pushed outwards"
+    assert ended[:20].mean() > 3, "and others are not"
+    plain = record_shard(SPEC, PushTSimulator, STARTS, replace(config, drill="", drilled=0), 0)
+    assert (plain.states[:20] == shard.states[:20]).all()
 
 
 def test_recording_resumes_and_keeps_whole_shards(folder: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.train.train_codec import CodecTraining, ground, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
-from streamdit_gym.train.train_world import WorldTraining, train_world
+from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
 from streamdit_gym.world import World
 
 TINY = StreamDiTConfig(width=64, depth=2, heads=2)
@@ -500,6 +500,11 @@ def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:
     errors = head_errors(heads, episodes, "cpu")
     assert errors["x_error"] < 0.5 * before
     assert errors["success_a_accuracy"] > 0.75
+
+
+def test_no_environment_begins_where_a_drill_does() -> None:
+    assert beginnings({"episodes": 4, "drilled": 1}, 9) == [0, 1, 2, 4, 5, 6, 8]
+    assert beginnings({"episodes": 4}, 9) == list(range(9)), "a data set of before"
 
 
 class NoEncoder:

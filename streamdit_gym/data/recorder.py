@@ -33,6 +33,8 @@ class RecordConfig:
         steps: steps per episode.
         seed: a shard's content depends on the seed and the shard's number alone.
         workers: processes.
+        drill: how the last episodes of every shard begin instead; no environment begins there.
+        drilled: how many these are.
     """
 
     shards: int = 64
@@ -40,6 +42,8 @@ class RecordConfig:
     steps: int = 96
     seed: int = 0
     workers: int = 1
+    drill: str = ""
+    drilled: int = 0
 
 
 def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -64,9 +68,9 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
     simulator = make()
     table = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
     frames, actions, prompts, states, scores = [], [], [], [], []
-    for _ in range(config.episodes):
+    for number in range(config.episodes):
         start = str(rng.choice(list(starts), p=list(starts.values())))
-        episode = [simulator.reset(rng, start)]
+        episode = [simulator.reset(rng, config.drill if number >= config.episodes - config.drilled else start)]
         state, score = [simulator.state()], [simulator.scores()]
         for _ in range(config.steps):
             action = simulator.explore(rng)
@@ -111,7 +115,7 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
     folder.mkdir(parents=True, exist_ok=True)
     meta = {
         "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, "seed": config.seed,
-        "episodes": config.episodes, "steps": config.steps, "state_names": list(spec.state_names),
+        "episodes": config.episodes, "drilled": config.drilled, "steps": config.steps, "state_names": list(spec.state_names),
         "score_names": list(spec.score_names), "tasks": sorted(spec.tasks), "phrases": all_phrases(spec),
         "menu": [list(phrases) for phrases in spec.menu],
     }  # fmt: skip

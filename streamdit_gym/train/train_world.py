@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,11 +123,12 @@ def train_world(
     )  # fmt: skip
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
+    begun = beginnings(dataset.meta, len(train))[: config.starts]
     world = World(
         spec=spec, model=model.requires_grad_(False), codec=codec.requires_grad_(False), heads=heads.requires_grad_(False),
         table=PromptTable(carried, table.tokens[rows], table.mask[rows], table.pooled[rows]).to(device, torch.float32),
         starts=Starts(
-            latents=train.latents[: config.starts, 0].float().to(device), states=train.states[: config.starts, 0]
+            latents=train.latents[begun, 0].float().to(device), states=train.states[begun, 0]
         ),
         facts={
             "license": "Apache-2.0", "prompt_encoder": "all-MiniLM-L6-v2", "preset": name,
@@ -137,6 +139,12 @@ def train_world(
     if not parallel.rank():
         world.save_pretrained(folder / "world")
     return world
+
+
+def beginnings(meta: dict[str, Any], episodes: int) -> list[int]:
+    """Return which episodes begin as an environment may: those at a shard's end that were drilled do not."""
+    own = meta["episodes"] - meta.get("drilled", 0)
+    return [number for number in range(episodes) if number % meta["episodes"] < own]
 
 
 def _codec(
