@@ -18,8 +18,8 @@ from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if some of the training data
-# begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if the world can be told to look otherwise, LOOKS
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if some of the
+# training data begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if it can be told to look otherwise, LOOKS
 TWINS = {
     "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
     "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),

@@ -1,4 +1,4 @@
-"""Shared fixtures: a tiny world with random weights, for everything that does not need a trained one."""
+"""Shared fixtures: a tiny world with random weights for everything that does not need a trained one, and the shipped world."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ def make_tiny_world() -> World:
     table = make_table([phrase for phrases in SPEC.menu for phrase in phrases[:2]])
     starts = Starts(latents=torch.randn(6, 8, 8, 8), states=torch.randn(6, 6))
     return World(spec=SPEC, model=model, codec=codec, heads=heads, table=table, starts=starts, facts={"license": "Apache-2.0"})
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The shipped world."""
+    return World.from_pretrained("PushT")
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ class JudgeConfig:
         training_episodes: real episodes to train the judge's eyes on, as long as the held-out ones: later on, more is at the walls.
         probe_steps: training steps of the state probe.
         inverse_steps: training steps of the inverse-dynamics model.
-        drift_frames: length of the long stream.
-        drift_streams: how many of them.
+        drift_frames: length of the long streams.
+        drift_streams: how many of them; the first held-out episodes lend their starts.
         seed: of the held-out episodes.
     """
 
@@ -43,7 +43,7 @@ class JudgeConfig:
     probe_steps: int = 5000
     inverse_steps: int = 4000
     drift_frames: int = 10_000
-    drift_streams: int = 8
+    drift_streams: int = 16
     seed: int = SEED
 
 

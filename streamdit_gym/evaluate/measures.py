@@ -19,7 +19,7 @@ from torch.nn import functional
 from streamdit_gym.data.dataset import Shard
 from streamdit_gym.evaluate.candidate import Candidate, Frames, Looks, Twin, said_in
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
-from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, mean, median, psnr, ratio
+from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, median, psnr, ratio
 from streamdit_gym.vocabulary import WorldSpec
 
 CONTEXT = 5  # real frames a one-step test goes on from
@@ -183,7 +183,10 @@ def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequen
 
 
 def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0) -> Scores:
-    """Measure a long stream: the first against the last 15 % of it, and whether every thing stays whole."""
+    """Measure long streams: the first against the last 15 % of them, and whether every thing stays whole.
+
+    A thing lost is often lost for good, so the frames of a stream say the same again and again: the intervals are over streams.
+    """
     rng = np.random.default_rng(seed)
     menu = candidate.spec.menu
     said = []
@@ -196,20 +199,14 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
     sharpness = np.stack([_sharpness(row) for row in shown])
     level = shown.reshape(*shown.shape[:2], -1).mean(-1)
     part = max(1, int(0.15 * frames))
-    pieces = max(1, part // 50)
     scores: Scores = {"frames": frames, "streams": streams}
     for name, values in (("sharpness", sharpness), ("level", level)):
-        ends = [
-            np.concatenate([piece.mean(1) for piece in np.array_split(end, pieces, axis=1)])
-            for end in (values[:, -part:], values[:, :part])
-        ]
-        scores[f"{name}_last_over_first"] = estimate(np.stack(ends, -1), ratio)
+        ends = np.stack([values[:, -part:].mean(1), values[:, :part].mean(1)], -1)
+        scores[f"{name}_last_over_first"] = estimate(ends, ratio)
     whole = twin.objects(shown.reshape(-1, *shown.shape[2:]))
     for name, values in whole.items():
-        stretches = [mean(piece) for row in values.reshape(streams, frames) for piece in np.array_split(row, max(1, frames // 100))]
-        scores[f"whole_{name}"] = estimate(np.array(stretches))
-        last = values.reshape(streams, frames)[:, -part:]
-        scores[f"whole_{name}_at_the_end"] = estimate(np.array([mean(p) for row in last for p in np.array_split(row, pieces)]))
+        rows = values.reshape(streams, frames)
+        scores[f"whole_{name}"], scores[f"whole_{name}_at_the_end"] = estimate(rows), estimate(rows[:, -part:])
     scores["strip"] = shown[0, np.linspace(0, frames - 1, 16).astype(int)]
     return scores
 

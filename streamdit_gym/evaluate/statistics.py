@@ -21,7 +21,7 @@ class Estimate:
         value: the number.
         low: lower end of its 95 % interval.
         high: upper end.
-        count: independent samples (episodes, or stretches of a stream) behind it.
+        count: independent samples (episodes, or streams) behind it.
     """
 
     value: float
