@@ -236,6 +236,16 @@ def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(monkeypat
     assert torch.allclose(harm(piece=1.5, spread=(0.0, 0.0))(latents), latents, atol=1e-5)
 
 
+def test_a_thing_is_squeezed_and_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    only(monkeypatch, 4)
+    latents = a_square()
+    left = harm(piece=4.0, squeeze=3.0)(latents).sum((1, 2, 3, 4)) / latents[0].sum()
+    assert (left < 1 + 1e-4).all(), "nothing is added"
+    assert 0.2 < left.median() < 0.8
+    assert torch.allclose(harm(piece=4.0, squeeze=1.0)(latents), latents, atol=1e-5)
+
+
 def test_a_number_for_each_direction_is_the_same_all_along_it() -> None:
     torch.manual_seed(5)
     angle = torch.linspace(-3.1, 3.1, 50)[None, :, None].expand(200, -1, 2)

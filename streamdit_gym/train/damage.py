@@ -29,9 +29,10 @@ class Damage:
         bend: largest deviation of the smooth displacement, in pixels.
         knots: how many random displacements across a frame the smooth one goes through.
         piece: largest radius of the disc whose content comes from elsewhere, in pixels; twice as large where it is turned instead, and
-            always twice as large where it is spread: turned and stretched by as much as the direction from its middle says, or slid: moved
-            towards an edge that is near, and maybe over it.
+            always twice as large where it is spread: turned and stretched by as much as the direction from its middle says, slid: moved
+            towards an edge that is near, and maybe over it, or squeezed.
         spread: deviation of that turn, in radians, and of the stretch, as a logarithm.
+        squeeze: how many times smaller things are squeezed at most.
         double: share of clips in which each frame is two so damaged: their mean, or all that is in either.
         fade: share of clips in which a disc of the frame pales towards the frame's commonest colour.
     """
@@ -41,6 +42,7 @@ class Damage:
     knots: int = 6
     piece: float = 8.0
     spread: tuple[float, float] = (0.4, 0.15)
+    squeeze: float = 2.0
     double: float = 0.6
     fade: float = 0.25
 
@@ -67,17 +69,20 @@ class Damage:
         strength = self.bend * torch.rand(b, 1, 1, 1, device=device)
         knots = torch.randn(b, 2, self.knots, self.knots, device=device)
         field = strength * functional.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
-        kind = torch.randint(4, (b, 1, 1), device=device)
-        turned, spread, slid = (kind == k for k in (1, 2, 3))
-        radius = torch.where(spread | slid, 2 * self.piece, self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float()))
+        kind = torch.randint(5, (b, 1, 1), device=device)
+        turned, spread, slid, squeezed = (kind == k for k in (1, 2, 3, 4))
+        radius = torch.where(
+            spread | slid | squeezed, 2 * self.piece, self.piece * torch.rand(b, 1, 1, device=device) * (1 + turned.float())
+        )
         (x, y), inside = self._disc(clips, radius)
         by, longer = (self._by_direction(x, y, deviation) for deviation in self.spread)
-        angle = torch.where(spread, by, 2 * torch.pi * torch.rand(b, 1, 1, device=device))
-        length = torch.where(spread, longer.exp(), 1)
+        angle = torch.where(spread, by, 2 * torch.pi * turned * torch.rand(b, 1, 1, device=device))
+        smaller = 1 + (self.squeeze - 1) * torch.rand(b, 1, 1, device=device)
+        length = torch.where(spread, longer.exp(), torch.where(squeezed, smaller, 1))
         moved = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], 1) * length[:, None]
         shift = (size / 4) * torch.randn(b, 2, 1, 1, device=device)
         shift = torch.where(slid[:, None], self._off_the_edge(x, y) * torch.rand(b, 1, 1, 1, device=device), shift)
-        field = field + inside[:, None] * torch.where((turned | spread)[:, None], moved - torch.stack([x, y], 1), shift)
+        field = field + inside[:, None] * torch.where((turned | spread | squeezed)[:, None], moved - torch.stack([x, y], 1), shift)
         along = torch.arange(size, device=device, dtype=torch.float32)
         rows, columns = torch.meshgrid(along, along, indexing="ij")
         place = torch.stack([columns + field[:, 0], rows + field[:, 1]], dim=-1) * 2 / (size - 1) - 1
