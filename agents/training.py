@@ -275,16 +275,16 @@ def _resumed(config: AgentTraining, folder: Path, venv: VecEnv, log: str | None)
 
 
 def load_agent(place: Path) -> Learned:
-    """Load an agent: a folder that `train_agent` wrote, or one of the files in its ``checkpoints/``.
+    """Load an agent: a folder that `train_agent` wrote, the ``agent.zip`` in it, or one of the files in its ``checkpoints/``.
 
     Raises:
         BundleError: if there is none.
     """
     file = place / "agent.zip" if place.is_dir() else place
-    folder = place if place.is_dir() else place.parent.parent
+    folder = place if place.is_dir() else place.parent if (place.parent / "agent.json").is_file() else place.parent.parent
     if not file.is_file() or not (folder / "agent.json").is_file():
         raise BundleError(
-            "no agent here", given=place, allowed="a folder with agent.zip and agent.json, or a file in its checkpoints/",
+            "no agent here", given=place, allowed="a folder with agent.zip and agent.json, that agent.zip, or a file in its checkpoints/",
             remedy="train one: python -m streamdit_gym.agents.train --out FOLDER",
         )  # fmt: skip
     about = json.loads((folder / "agent.json").read_text())

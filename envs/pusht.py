@@ -295,8 +295,10 @@ def objects(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray,
     A T's area and the two spreads (variances along its main axes) stay the same wherever it lies and however it is turned.
     """
     palette = np.array(list(COLOURS.values()), dtype=np.float32)
-    names = ((frames[..., None, :].astype(np.float32) - palette) ** 2).sum(-1).argmin(-1)
-    found = [(_one_pusher(frame == 0), _one_t(frame == 1)) for frame in names]
+    found = []
+    for frame in frames:  # one by one: of a long stream the distances would not fit into memory
+        names = ((frame[..., None, :].astype(np.float32) - palette) ** 2).sum(-1).argmin(-1)
+        found.append((_one_pusher(names == 0), _one_t(names == 1)))
     return {"pusher": np.array([pair[0] for pair in found], float), "T": np.array([pair[1] for pair in found], float)}
 
 

@@ -27,6 +27,16 @@ class StreamDiTError(Exception):
         self.problem, self.given, self.allowed, self.remedy = problem, given, allowed, remedy
         super().__init__("\n".join(parts))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come back from another process as it was, whatever its kind asks for when it is made."""
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[str, Any]) -> StreamDiTError:
+    error = kind.__new__(kind, *texts)
+    error.__dict__.update(about)
+    return error
+
 
 class UnknownNameError(StreamDiTError, LookupError):
     """A name that is not in a known list."""

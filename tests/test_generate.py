@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -17,19 +18,24 @@ import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.agents.training import AgentTraining, train_agent
+from streamdit_gym import World
+from streamdit_gym.agents.training import AgentTraining, load_agent, train_agent
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.storage import STORAGES
+from streamdit_gym.data.storage.lerobot import QUANTILES, _picture_stats
+from streamdit_gym.data.storage.minari import Minari
 from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.envs.pusht import SPEC, PushTSimulator
-from streamdit_gym.errors import DatasetError, StreamDiTError, UnknownNameError
+from streamdit_gym.errors import DatasetError, MissingExtraError, PartitionError, StreamDiTError, UnknownNameError
 from streamdit_gym.generate.flags import Keep, flags
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
 from streamdit_gym.generate.pool import run_on_ray
 from streamdit_gym.generate.speakers import NO_ACTION, read_prompts
-from streamdit_gym.generate.worker import GenerateConfig, start_images
+from streamdit_gym.generate.worker import GenerateConfig, start_images, until_success
+from streamdit_gym.presets import partition
+from streamdit_gym.stream.engine import Engine
 from streamdit_gym.train.train_world import check_dataset, held_out_shards
 
 SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
@@ -144,12 +150,17 @@ def test_minari_reads_it_and_finds_the_environment(lossless: Path, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tar open
-def test_webdatasets_are_tars_of_films_and_words(tmp_path: Path) -> None:
+def test_webdatasets_are_tars_of_films_and_words(lossless: Path, tmp_path: Path) -> None:
     generate(SMALL, tmp_path, kind="webdataset")
     with tarfile.open(tmp_path / "shard-00000.tar") as tar:
         assert tar.getnames() == ["00000-000.mp4", "00000-000.json", "00000-001.mp4", "00000-001.json"]
         said = json.load(tar.extractfile("00000-001.json"))  # type: ignore[arg-type]
     assert len(said["prompts"]) == 8
+    shard = Dataset(lossless).shard(0)
+    assert said["actions"] == shard.actions[1].tolist()
+    assert said["states"]["pusher_x_px"] == pytest.approx(shard.states[1, :, 0])
+    assert said["rewards"]["push"] == pytest.approx(shard.rewards[1, :, 0])
+    assert len(said["scores"]["success_push"]) == 9
     webdataset = pytest.importorskip("webdataset")
     samples = list(webdataset.WebDataset(str(tmp_path / "shard-00000.tar"), shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == ["00000-000", "00000-001"]
@@ -244,6 +255,7 @@ def test_agents_and_scripts_play(observation: str, tmp_path: Path) -> None:
     less = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
     config = AgentTraining(env=env, steps=16, num_envs=2, observation=observation, overrides=less)  # type: ignore[arg-type]
     train_agent(config, tmp_path / "agent", progress=False)
+    assert load_agent(tmp_path / "agent" / "agent.zip").config == load_agent(tmp_path / "agent").config == config
     for player in (str(tmp_path / "agent"), "scripted:0.2"):
         out = tmp_path / player.split(":")[0].split("/")[-1]
         made = GenerateConfig(episodes=2, steps=6, batch=2, player=player, task="reach")
@@ -273,8 +285,16 @@ def test_what_cannot_be_generated_is_told_and_nothing_is_lost(lossless: Path, tm
     with pytest.raises(DatasetError, match="differing in keep_if"):
         generate(SMALL, copied, keep_if="drift<0.5")
     assert sorted((p.name, p.stat().st_size) for p in copied.iterdir()) == before
+    with pytest.raises(DatasetError, match="more episodes are here"):
+        generate(GenerateConfig(episodes=4, steps=8, batch=2), copied)
+    assert sorted((p.name, p.stat().st_size) for p in copied.iterdir()) == before
+    with pytest.raises(StreamDiTError, match="impossible batch"):
+        GenerateConfig(batch=0)
+    with pytest.raises(PartitionError, match="an action is for one frame"):
+        generate(GenerateConfig(episodes=1, partition="K4N1c2s1"), tmp_path / "x")
     with pytest.raises(UnknownNameError, match="did you mean 'random'"):
         generate(GenerateConfig(episodes=1, player="randm"), tmp_path / "x")
+    assert not (tmp_path / "x").exists(), "and the folder is still free"
     with pytest.raises(UnknownNameError, match="did you mean 'lerobot'"):
         generate(SMALL, tmp_path / "x", kind="lerobt")
     with pytest.raises(UnknownNameError, match="did you mean 'push'"):
@@ -284,6 +304,9 @@ def test_what_cannot_be_generated_is_told_and_nothing_is_lost(lossless: Path, tm
         generate(GenerateConfig(player=str(tmp_path / "bad.jsonl")), tmp_path / "x")
     with pytest.raises(StreamDiTError, match="no pictures"):
         generate(GenerateConfig(episodes=1, images=str(tmp_path / "nowhere")), tmp_path / "y")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "part-meta.json").write_text("{")
+    assert generate(GenerateConfig(episodes=1, steps=1, batch=1), tmp_path / "begun")["kept"] == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file.txt").write_text("mine")
     with pytest.raises(DatasetError, match="not empty"):
@@ -313,11 +336,101 @@ def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
     assert "broken     a shard cannot be read" in said
     assert "return     push" in said
     found = inspect(folder)
-    assert (found.episodes, found.frames, len(found.twice), len(found.broken)) == (5, 45, 2, 1)
+    assert (found.episodes, found.frames, len(found.twice)) == (5, 45, 2)
+    assert len(found.broken) == 5, "one is cut, and four are missing before the seventh"
     assert sum(found.actions.values()) == 40
     sheet = cv2.imread(str(folder / "contact.png"))
     assert sheet.shape == (5 * 64, 12 * 64, 3)
     assert "broken     nothing" in "\n".join(inspect(lossless).lines())
+
+
+def test_a_look_tells_what_is_missing(lossless: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(lossless, folder)
+    (folder / "shard-00000.json").unlink()
+    (folder / "shard-00001.npz").unlink()
+    (folder / "manifest.jsonl").unlink()
+    assert [text.split(":")[0] for text in inspect(folder).broken] == [
+        "shard 0 is missing or cut", "shard 1 has lost its arrays", "the data set is not finished",
+    ]  # fmt: skip
+
+
+def test_nothing_is_paid_after_a_success() -> None:
+    tasks = sorted(SPEC.tasks)
+    scores, rewards = np.zeros((2, 5, 4), np.float32), np.ones((2, 4, 2), np.float32)
+    scores[0, 2:4, SPEC.score_names.index("success_push")] = 1
+    scores[1, 0, SPEC.score_names.index("success_reach")] = 1  # begun so, and not done again
+    paid = until_success(SPEC, rewards, scores)
+    assert paid[0, :, tasks.index("push")].tolist() == [1, 1, 0, 0]
+    assert paid[0, :, tasks.index("reach")].tolist() == paid[1, :, tasks.index("reach")].tolist() == [1, 1, 1, 1]
+
+
+def test_what_is_counted_of_pictures_is_what_numpy_says() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    frames[:, :3, :, 1] = 7
+    found, flat = _picture_stats(frames), (frames / 255.0).reshape(-1, 3)
+    told = {"min": flat.min(0), "max": flat.max(0), "mean": flat.mean(0), "std": flat.std(0)}
+    told |= {name: np.quantile(flat, share, axis=0) for name, share in QUANTILES.items()}
+    assert set(found) == {*told, "count"}
+    for name, values in told.items():
+        np.testing.assert_allclose(np.ravel(found[name]), values, atol=1e-9)
+
+
+def test_minari_ends_an_episode_with_its_success_and_takes_any_words() -> None:
+    collector = pytest.importorskip("minari.data_collector")
+    row = {"seed": 3, "task": "push", "prompts": ["für", "b", "c"], "successes": [False, True, False]}
+    arrays = {"actions": np.arange(3), "rewards": np.ones((3, 2))}
+    made = Minari._buffer(collector, {"tasks": ["push", "reach"]}, row, np.zeros((4, 8, 8, 3), np.uint8), arrays)
+    assert (len(made.observations), len(made.actions)) == (3, 2)
+    assert (made.terminations, made.truncations) == ([False, True], [False, False])
+    assert made.infos["prompt"][1].decode() == "für"
+    made = Minari._buffer(collector, {"tasks": ["push", "reach"]}, {**row, "successes": [False] * 3}, np.zeros((4, 8, 8, 3)), arrays)
+    assert (made.terminations, made.truncations) == ([False] * 3, [False, False, True])
+
+
+def test_errors_come_back_from_other_processes_as_they_were() -> None:
+    for error in (UnknownNameError("player", "randm", ["random"]), MissingExtraError("ray", "ray", "it"), DatasetError("no", given=3)):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+
+
+def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(world: World, tmp_path: Path) -> None:
+    said = tmp_path / "said.jsonl"
+    lines = [["move up", "move left", "move down", "stay", "move right"], ["move right", "move up"]]
+    said.write_text("".join(json.dumps({"prompts": line}) + "\n" for line in lines))
+    generate(GenerateConfig(episodes=2, steps=5, batch=2, player=str(said), partition="pipelined"), tmp_path / "out")
+    rng = np.random.default_rng([0, 0])
+    start = world.starts.latents[torch.from_numpy(rng.integers(len(world.starts.latents), size=2))]
+    engine = Engine(world.model, world.table, partition("pipelined"))
+    noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=2)]
+    session = engine.start(start[:, None], torch.zeros(2, 1, dtype=torch.long), noise)
+    late = engine.partition.chunks - 1
+    ticks = []
+    for step in range(5 + late):
+        prompts = ["stay"] * 2 if step >= 5 else [line[step % len(line)] for line in lines]
+        ticks.append(engine.tick(session, world.table.rows(prompts)))
+    with torch.no_grad():
+        slow = world.codec.decode(torch.cat(ticks[late:], 1)).numpy()
+    made = Dataset(tmp_path / "out").shard(0)
+    assert late > 0
+    assert np.abs(made.frames[:, 1:].astype(int) - slow).max() <= 1
+    assert made.actions.tolist() == [[1, 7, 5, 0, 3], [3, 1, 3, 1, 3]]
+
+
+def test_new_phrases_depend_on_their_shard_alone(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    said = tmp_path / "said.jsonl"
+    texts = ["drift over to the left edge, please", "away", "kindly proceed in the direction of the top, and do not stop there", "east"]
+    said.write_text("".join(json.dumps({"prompts": [text]}) + "\n" for text in texts))
+    config = GenerateConfig(episodes=4, steps=4, batch=2, player=str(said))
+    generate(config, tmp_path / "out")
+    truth = Dataset(tmp_path / "out").shard(1).frames
+    (tmp_path / "out" / "shard-00001.json").unlink()
+    generate(config, tmp_path / "out")
+    assert (Dataset(tmp_path / "out").shard(1).frames == truth).all()
+    said.write_text(said.read_text() + '{"prompts": ["away"]}\n')
+    with pytest.raises(DatasetError, match="differing in inputs"):
+        generate(config, tmp_path / "out")
 
 
 def test_the_command_generates_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,6 +507,10 @@ def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(lossless: Pa
     assert far[0] < far[1] < far[2]
     with pytest.raises(StreamDiTError, match="too short"):
         generate(GenerateConfig(episodes=1, steps=9, batch=1, over=str(lossless)), tmp_path / "long")
+    made = generate(GenerateConfig(episodes=7, steps=3, batch=3, over=str(lossless), strength=0.05), tmp_path / "uneven")
+    again = np.concatenate([Dataset(tmp_path / "uneven").shard(i).frames[:, 0] for i in range(3)]).astype(int)
+    assert made["kept"] == 7
+    assert np.abs(again - truth[[0, 1, 2, 3, 4, 0, 1], 0]).mean() < 1, "shards of two, two and one"
     with pytest.raises(StreamDiTError, match="strength"):
         generate(GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), strength=0.0), tmp_path / "zero")
     with pytest.raises(StreamDiTError, match="N = 1"):

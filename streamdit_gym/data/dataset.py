@@ -89,21 +89,35 @@ class Dataset:
         """Return the number of whole shards."""
         return len(self.shards)
 
+    def episodes(self, position: int) -> int:
+        """Return how many episodes a shard has, without reading its frames; positions as for `shard`.
+
+        Raises:
+            DatasetError: if the file is cut.
+        """
+        return len(self._arrays(position)["actions"])
+
+    def _arrays(self, position: int) -> dict[str, np.ndarray]:
+        path = self.folder / f"shard-{self.shards[position]:05d}.npz"
+        try:
+            with np.load(path) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DatasetError("a shard cannot be read", given=f"{path}: {error}", remedy="delete it and record again") from error
+
     def shard(self, position: int) -> Shard:
         """Read one shard; positions count whole shards, 0 first.
 
         Raises:
             DatasetError: if a file is cut or the two files disagree.
         """
-        stem = self.folder / f"shard-{self.shards[position]:05d}"
+        stem, arrays = self.folder / f"shard-{self.shards[position]:05d}", self._arrays(position)
         try:
-            with np.load(stem.with_suffix(".npz")) as file:
-                arrays = {name: file[name] for name in file.files}
             frames = storage(self.meta.get("storage", "mkv")).read(self.folder, self.shards[position], len(arrays["states"]))
             if frames.shape[1] == arrays["states"].shape[1] - 1:  # a format without the last frame, which no action follows
                 arrays = {name: array[:, :-1] for name, array in arrays.items()}
             if frames.shape[:2] != arrays["states"].shape[:2]:
                 raise ValueError(f"{frames.shape[1]} frames for {arrays['states'].shape[1]} states")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)

@@ -33,7 +33,7 @@ class JudgeConfig:
         probe_steps: training steps of the state probe.
         inverse_steps: training steps of the inverse-dynamics model.
         drift_frames: length of the long streams.
-        drift_streams: how many of them; the first held-out episodes lend their starts.
+        drift_streams: how many of them at most; each starts as a held-out episode does.
         seed: of the held-out episodes.
     """
 

@@ -188,7 +188,7 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
     A thing lost is often lost for good, so the frames of a stream say the same again and again: the intervals are over streams.
     """
     rng = np.random.default_rng(seed)
-    menu = candidate.spec.menu
+    menu, streams = candidate.spec.menu, min(streams, len(held_out.frames))
     said = []
     for _ in range(streams):
         line: list[str] = []

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -107,12 +108,32 @@ def inspect(folder: Path) -> Found:
             task: (float(every_return[:, i].mean()), float(every_return[:, i].std())) for i, task in enumerate(dataset.meta["tasks"])
         }
         found.sheet = np.concatenate(strips[:DOWN])
-    rows_made = [row for path in sorted(folder.glob("shard-?????.json")) for row in json.loads(path.read_text())]
+    rows_made = []
+    if "generated" in dataset.meta:
+        rows_made = _told(folder, found)
     found.dropped = sum(not row["kept"] for row in rows_made)
     for name in rows_made[0]["flags"] if rows_made else ():
         values = [row["flags"][name] for row in rows_made]
         found.flags[name] = (float(np.median(values)), float(np.quantile(values, 0.95)))
     return found
+
+
+def _told(folder: Path, found: Found) -> list[dict[str, Any]]:
+    """Return what is said of all episodes made, and note what is missing."""
+    rows = []
+    paths = {int(path.stem.split("-")[1]): path for path in folder.glob("shard-?????.json")}
+    for index in range(1 + max(paths, default=-1)):
+        try:
+            made = json.loads(paths[index].read_text())
+        except (KeyError, ValueError):
+            found.broken.append(f"shard {index} is missing or cut: call generate again")
+            continue
+        rows += made
+        if any(row["kept"] for row in made) and not (folder / f"shard-{index:05d}.npz").is_file():
+            found.broken.append(f"shard {index} has lost its arrays: delete {paths[index].name} and call generate again")
+    if not (folder / "manifest.jsonl").is_file():
+        found.broken.append("the data set is not finished: call generate again")
+    return rows
 
 
 def _strip(episode: UInt8[np.ndarray, "f h w 3"]) -> UInt8[np.ndarray, "h w 3"]:

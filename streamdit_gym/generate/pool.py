@@ -35,7 +35,7 @@ def run_on_ray(
     ray = require("ray", "ray", "working on several machines or GPUs")
     exceptions = require("ray.exceptions", "ray", "working on several machines or GPUs")
     try:
-        ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address or "local", include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise StreamDiTError(
             "no Ray cluster there", given=f"{address}: {error}", remedy="start one: ray start --head; or drop the address"
@@ -65,6 +65,8 @@ def run_on_ray(
                 raise error.cause from error
             except exceptions.RayActorError as error:
                 deaths += 1
+                if error.actor_init_failed:
+                    raise StreamDiTError("an actor cannot begin", given=str(error), remedy="see its own error above") from error
                 if deaths > DEATHS * count:
                     raise StreamDiTError(
                         "actors keep dying", given=str(error), remedy="look at Ray's logs; whole shards are kept"

@@ -68,35 +68,42 @@ def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:
     return act
 
 
-def act_of(player: str, world: World, task: str, rng: np.random.Generator, rows: int) -> Act:
-    """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent's folder or checkpoint.
+def player_of(name: str) -> Any:
+    """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent from its folder or checkpoint.
 
     Raises:
         UnknownNameError: if there is none of that name.
         BundleError: if a path holds no agent.
     """
-    from streamdit_gym.agents.features import see
     from streamdit_gym.agents.match import find_player
+
+    if name == "planner":
+        raise UnknownNameError("player", name, ["random", "scripted"], "the planner plays frames, not streams; use another player")
+    return find_player(name)
+
+
+def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows: int) -> Act:
+    """Return how a player of `player_of` acts in some streams of a world."""
+    from streamdit_gym.agents.features import see
     from streamdit_gym.agents.training import Learned
     from streamdit_gym.envs.worlds import script_of
 
-    found: Any = find_player(player)
-    count = len(world.spec.menu)
+    found, count = player, len(world.spec.menu)
     if isinstance(found, Learned):
         seed = int(rng.integers(2**31))
 
         def agent(latents: Tensor) -> np.ndarray:
             nonlocal seed
             seed += 1
-            torch.manual_seed(seed)  # a stochastic policy draws from torch's own generator
+            torch.manual_seed(seed)  # a stochastic policy draws from torch's own generator,
+            np.random.seed(seed)  # DQN from numpy's,
+            found.agent.action_space.seed(seed)  # and from its space's
             action = found.agent.predict(see(world, latents, found.config.observation))[0]
             return action.argmax(-1) if action.ndim > 1 else action
 
         return agent
     if found == "random":
         return hold_random(rng, rows, count)
-    if found == "planner":
-        raise UnknownNameError("player", player, ["random", "scripted"], "the planner plays frames, not streams; use another player")
     noise, script = float(found.partition(":")[2] or 0), script_of(world.spec.name)
 
     def scripted(latents: Tensor) -> np.ndarray:

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from streamdit_gym.data.dataset import Dataset, Shard
 from streamdit_gym.data.recorder import reward
-from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.errors import DatasetError, PartitionError, StreamDiTError
 from streamdit_gym.generate.flags import flags
-from streamdit_gym.generate.speakers import NO_ACTION, act_of, read_prompts
+from streamdit_gym.generate.speakers import NO_ACTION, act_of, player_of, read_prompts
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 LOOK_EVERY = 8  # frames between second looks
@@ -36,7 +38,7 @@ class GenerateConfig:
         steps: frames per episode, beside the first.
         batch: episodes per shard; they are made as one batch, so the data depend on it.
         seed: a shard's content depends on the seed and the shard's number alone.
-        player: see `act_of`; or a file of prompts (``.jsonl``).
+        player: see `player_of`; or a file of prompts (``.jsonl``).
         task: whose reward is kept as *the* reward, and what a script plays.
         partition: how to stream.
         images: folder of start frames; None: the world's own bank.
@@ -59,6 +61,16 @@ class GenerateConfig:
     strength: float = 0.5
     device: str = "cpu"
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted.
+
+        Raises:
+            StreamDiTError: if there is nothing to make, or the seed is negative.
+        """
+        for name, least in (("episodes", 1), ("steps", 1), ("batch", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change --{name}")
 
     def rows(self, index: int) -> int:
         """Return how many episodes a shard has."""
@@ -87,39 +99,65 @@ class Worker:
     def __init__(self, config: GenerateConfig, phrases: list[str]) -> None:
         self.config, self.number = config, {phrase: i for i, phrase in enumerate(phrases)}
         self.world = World.from_pretrained(config.world, device=config.device)
-        table = self.world.table
-        idle = int(table.rows([self.world.spec.menu[0][0]])[0])
-        self.engine = Engine(self.world.model, table, partition(config.partition), idle=idle, autocast=config.dtype == "bfloat16")
-        carried = set(table.phrases)
-        self.ways = [[phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu]
-        self.clips = None if config.over is None else Dataset(config.over)
-        if self.clips is not None:
-            check_size(self.clips, self.world.spec.size)
+        self.cut = partition(config.partition)
+        if self.cut.chunk_frames != 1:
+            raise PartitionError("an action is for one frame", given=str(self.cut), allowed="c = 1", remedy="choose a partition with c1")
         self.prompts = read_prompts(Path(config.player)) if config.player.endswith(".jsonl") else None
+        self.player = None if self.prompts else player_of(config.player)
+        carried = set(self.world.table.phrases)
+        self.ways = [[phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu]
+        if unknown := [phrase for said in self.prompts or () for phrase in said if phrase not in carried]:
+            self.world.table.rows(unknown[:1])  # loads the prompt encoder, or says that it is missing
+        self.engine = self._engine(self.world.table)
+        self.clips = None if config.over is None else Clips(Dataset(config.over), config.steps, self.world.spec.size)
+        self.images = None if config.images is None else start_images(Path(config.images), self.world.spec.size)
+
+    def _engine(self, table: PromptTable) -> Engine:
+        idle = int(table.rows([self.world.spec.menu[0][0]])[0])
+        return Engine(self.world.model, table, self.cut, idle=idle, autocast=self.config.dtype == "bfloat16")
+
+    def _engine_for(self, index: int) -> Engine:
+        """Return a shard's engine: prompts of a file have a table for each shard, so that nothing depends on what was made before."""
+        known = self.world.table.phrases
+        said = {phrase for row in range(self.config.rows(index)) for phrase in self._episode(index, row)} if self.prompts else set()
+        if said <= set(known):
+            return self.engine
+        table = self.world.table.only(known, most=len(known) + len(said))
+        table.rows(sorted(said))
+        return self._engine(table)
+
+    def _episode(self, index: int, row: int) -> list[str]:
+        assert self.prompts is not None
+        return self.prompts[(index * self.config.batch + row) % len(self.prompts)]
 
     @torch.no_grad()
     def make(self, index: int) -> Made:
         """Return the episodes of a shard."""
-        config, spec = self.config, self.world.spec
-        rows = config.rows(index)
+        config, spec, engine = self.config, self.world.spec, self._engine_for(index)
+        rows, latency, idle = config.rows(index), self.cut.chunks - 1, spec.menu[0][0]
         rng = np.random.default_rng([config.seed, index])
-        over = None if self.clips is None else self._clips(index, rows)
+        over = None if self.clips is None else self._clips(index, rows)  # the session refuses them where N > 1
         latents = self._starts(rng, rows) if over is None else over[:, 0]
         noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=rows)]
-        session = self.engine.start(latents[:, None], torch.full((rows, 1), self.engine.idle), noise)
-        act = None if self.prompts else act_of(config.player, self.world, config.task, rng, rows)
+        session = engine.start(latents[:, None], torch.full((rows, 1), engine.idle), noise)
+        act = None if self.prompts else act_of(self.player, self.world, config.task, rng, rows)
         clean, actions, said, doubts = [latents[:, None]], [], [], []
-        for step in range(config.steps):
-            chosen, phrases = self._say(act, clean[-1], index, step, rng, rows)
+        for step in range(config.steps + latency):
+            phrases = [idle] * rows
+            if step < config.steps:
+                chosen, phrases = self._say(act, clean[-1], index, step, rng, rows)
+                actions.append(chosen)
+                said.append(phrases)
             drawn = None if over is None else over[:, step + 1 : step + 2]
-            clean.append(self.engine.tick(session, self.world.table.rows(phrases), drawn, config.strength))
-            if step % LOOK_EVERY == LOOK_EVERY - 1 or step == config.steps - 1:
-                doubts.append(self.engine.disagreement(session).cpu().numpy())
-            actions.append(chosen)
-            said.append(phrases)
+            made = engine.tick(session, engine.table.rows(phrases), drawn, config.strength)
+            if step < latency:  # born before anything was said
+                continue
+            clean.append(made)
+            if (len(clean) - 1) % LOOK_EVERY == 0 or len(clean) == config.steps + 1:
+                doubts.append(engine.disagreement(session).cpu().numpy())
         seen = torch.cat(clean, 1)
         states, scores = (part.float().cpu().numpy() for part in self.world.heads(seen))
-        rewards = reward(spec, scores[:, :-1], scores[:, 1:])
+        rewards = until_success(spec, reward(spec, scores[:, :-1], scores[:, 1:]), scores)
         frames = np.concatenate([self._decoded(part) for part in seen.split(max(1, DECODED // seen.shape[1]))])
         done = scores[:, 1:, spec.score_names.index(spec.tasks[config.task].success)] > spec.tasks[config.task].threshold
         shard = Shard(
@@ -142,7 +180,7 @@ class Worker:
     ) -> tuple[np.ndarray, list[str]]:
         """Return what every row does, and how it says so: half of the time in the environment's words, else in others."""
         if self.prompts is not None:
-            episodes = [self.prompts[(index * self.config.batch + row) % len(self.prompts)] for row in range(rows)]
+            episodes = [self._episode(index, row) for row in range(rows)]
             phrases = [said[step % len(said)] for said in episodes]
             return np.array([self._action(phrase) for phrase in phrases]), phrases
         chosen = act(newest)
@@ -156,24 +194,14 @@ class Worker:
     def _clips(self, index: int, rows: int) -> torch.Tensor:
         """Return the latents of the clips that a shard is drawn over; they begin anew where there are too few."""
         assert self.clips is not None
-        per_shard, steps = self.clips.meta["episodes"], self.config.steps
-        if steps > self.clips.meta["steps"]:
-            raise StreamDiTError(
-                "the clips are too short", given=f"{steps} steps", allowed=f"{self.clips.meta['steps']} or fewer", remedy="lower --steps"
-            )
-        total = per_shard * len(self.clips)
-        wanted = [(index * self.config.batch + row) % total for row in range(rows)]
-        shards = {place // per_shard: None for place in wanted}
-        frames = {position: self.clips.shard(position).frames for position in shards}
-        clips = np.stack([frames[place // per_shard][place % per_shard, : steps + 1] for place in wanted])
+        clips = [self.clips.clip(index * self.config.batch + row) for row in range(rows)]
         return torch.cat([self.world.codec.encode(torch.from_numpy(clip)[None].to(self.world.device)) for clip in clips]).float()
 
     def _starts(self, rng: np.random.Generator, rows: int) -> torch.Tensor:
-        if self.config.images is None:
+        if self.images is None:
             bank = self.world.starts.latents
             return bank[torch.from_numpy(rng.integers(len(bank), size=rows))]
-        images = start_images(Path(self.config.images), self.world.spec.size)
-        chosen = torch.from_numpy(images[rng.integers(len(images), size=rows)])
+        chosen = torch.from_numpy(self.images[rng.integers(len(self.images), size=rows)])
         return self.world.codec.encode(chosen[:, None].to(self.world.device))[:, 0].float()
 
     def _decoded(self, latents: torch.Tensor) -> UInt8[np.ndarray, "e f h w 3"]:
@@ -181,14 +209,45 @@ class Worker:
             return self.world.codec.decode(latents).cpu().numpy()
 
 
-def check_size(clips: Dataset, size: int) -> None:
-    """Refuse clips of another size than the world's.
+class Clips:
+    """The episodes of a data set, one after the other, and then again from the first.
+
+    Args:
+        dataset: whose.
+        steps: frames that are needed of each, beside the first.
+        size: of the world's frames.
 
     Raises:
-        DatasetError: if they are.
+        DatasetError: if its frames have another size.
+        StreamDiTError: if its episodes are too short.
     """
-    if clips.meta["size"] != size:
-        raise DatasetError("clips of another size", given=clips.meta["size"], allowed=size, remedy="clips of the same world")
+
+    def __init__(self, dataset: Dataset, steps: int, size: int) -> None:
+        self.dataset, self.steps = dataset, steps
+        if dataset.meta["size"] != size:
+            raise DatasetError("clips of another size", given=dataset.meta["size"], allowed=size, remedy="clips of the same world")
+        self.places = [(position, row) for position in range(len(dataset)) for row in range(dataset.episodes(position))]
+        self._read: tuple[int, UInt8[np.ndarray, "e f h w 3"]] = (0, dataset.shard(0).frames)
+        longest = self._read[1].shape[1] - 1
+        if steps > longest:
+            raise StreamDiTError("the clips are too short", given=f"{steps} steps", allowed=f"{longest} or fewer", remedy="lower --steps")
+
+    def clip(self, number: int) -> UInt8[np.ndarray, "f h w 3"]:
+        """Return a clip."""
+        position, row = self.places[number % len(self.places)]
+        if position != self._read[0]:
+            self._read = position, self.dataset.shard(position).frames
+        return self._read[1][row, : self.steps + 1]
+
+
+def until_success(spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: Float[np.ndarray, "e g m"]) -> Float[np.ndarray, "e s k"]:
+    """Return every task's rewards up to its first success, and zeros after it: there an environment's episode would have ended."""
+    paid = rewards.copy()
+    for column, name in enumerate(sorted(spec.tasks)):
+        task = spec.tasks[name]
+        done = scores[:, 1:, spec.score_names.index(task.success)] > task.threshold
+        paid[:, 1:, column][np.logical_or.accumulate(done, 1)[:, :-1]] = 0
+    return paid
 
 
 def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:

@@ -10,22 +10,35 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamdit_gym.data.storage.storage import Mkv
-from streamdit_gym.errors import require
+from streamdit_gym.errors import DatasetError, require
 
 
 class Minari(Mkv):
-    """``minari/streamdit/NAME-v0``: read it with ``MINARI_DATASETS_PATH=DIR/minari``."""
+    """``minari/streamdit/NAME-v0``: read it with ``MINARI_DATASETS_PATH=DIR/minari``; an episode ends with its first success."""
+
+    needs = ("minari",)
 
     def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Let Minari write everything, shard by shard."""
+        """Let Minari write everything, shard by shard.
+
+        Raises:
+            DatasetError: if the disk has no room for it; HDF5 would end the process.
+        """
         place, before = folder / "minari", os.environ.get("MINARI_DATASETS_PATH")
         shutil.rmtree(place, ignore_errors=True)
+        needed, free = int(1.1 * len(rows) * (meta["steps"] + 1) * meta["size"] ** 2 * 3), shutil.disk_usage(folder).free
+        if free < needed:
+            raise DatasetError(
+                "no room for Minari's files", given=f"{free >> 20} MiB free at {folder}", allowed=f"{needed >> 20} MiB or more",
+                remedy="make room and call again; what is generated is kept",
+            )  # fmt: skip
         place.mkdir()
         os.environ["MINARI_DATASETS_PATH"] = str(place.resolve())
         try:
@@ -37,12 +50,12 @@ class Minari(Mkv):
             if before is not None:
                 os.environ["MINARI_DATASETS_PATH"] = before
 
-    def _write(self, folder: Path, meta: dict[str, Any], rows: list[Row]) -> None:
+    def _write(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         minari = require("minari", "generate", "a Minari data set")
         collector = require("minari.data_collector", "generate", "a Minari data set")
         made = None
-        for index in sorted({row["shard"] for row in rows}):
-            kept = [row for row in rows if row["shard"] == index]
+        for index, of_shard in groupby(rows, lambda row: row["shard"]):
+            kept = list(of_shard)
             buffers = [self._buffer(collector, meta, row, frames, arrays) for row, frames, arrays in self._episodes(folder, index, kept)]
             if made is None:
                 made = minari.create_dataset_from_buffers(
@@ -62,11 +75,13 @@ class Minari(Mkv):
 
     @staticmethod
     def _buffer(collector: Any, meta: dict[str, Any], row: dict[str, Any], frames: np.ndarray, arrays: dict[str, np.ndarray]) -> Any:
-        steps = len(arrays["actions"])
+        done = np.array(row["successes"], dtype=bool)
+        steps = 1 + int(done.argmax()) if done.any() else len(done)
         ends = np.arange(steps) == steps - 1
+        said = [text.encode() for text in ("", *row["prompts"][:steps])]
         return collector.EpisodeBuffer(
-            seed=row["seed"], observations=frames, actions=arrays["actions"].astype(np.int64),
-            rewards=list(arrays["rewards"][:, meta["tasks"].index(row["task"])].astype(float)),
-            terminations=list(ends & row["successes"][-1]), truncations=list(ends & ~np.bool_(row["successes"][-1])),
-            infos={"prompt": np.array(["", *row["prompts"]], dtype="S"), "success": np.array([False, *row["successes"]])},
+            seed=row["seed"], observations=frames[: steps + 1], actions=arrays["actions"][:steps].astype(np.int64),
+            rewards=list(arrays["rewards"][:steps, meta["tasks"].index(row["task"])].astype(float)),
+            terminations=list(ends & done[:steps]), truncations=list(ends & ~done[:steps]),
+            infos={"prompt": np.array(said, dtype="S"), "success": np.array([False, *done[:steps]])},
         )  # fmt: skip

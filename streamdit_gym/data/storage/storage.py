@@ -17,7 +17,8 @@ from streamdit_gym.errors import require
 
 Frames = UInt8[np.ndarray, "e g h w 3"]
 LOSSLESS = {
-    "codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"}, "container": {},
+    "codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"},
+    "container": {"fflags": "+bitexact"},
 }  # fmt: skip
 # Played by browsers, and read at random by loaders: small groups of pictures. One thread and no "mbtree", with which x264 makes other
 # bytes of the same frames now and then (measured: 3 outcomes in 25 runs), and a resumed run would not equal an undisturbed one.
@@ -93,6 +94,8 @@ def replaced(path: Path) -> Path:
 class Storage(ABC):
     """Writes and reads the frames of shards; a shard's arrays lie beside them in ``shard-00000.npz``, whatever the storage."""
 
+    needs: tuple[str, ...] = ()  # optional modules
+
     @abstractmethod
     def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
         """Write a shard's frames.
@@ -102,7 +105,7 @@ class Storage(ABC):
             index: the shard's number.
             frames: its episodes.
             fps: frames per second.
-            rows: what is to be said about each episode (JSON).
+            rows: what is to be said about each episode, and its arrays (JSON).
         """
 
     @abstractmethod
