@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from streamdit_gym.agents.match import Row, match, print_table, write_scores
-from streamdit_gym.errors import exit_status
+from streamdit_gym.errors import StreamDiTError, exit_status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +46,30 @@ def main(arguments: list[str] | None = None) -> int:
 def evaluate(command: Evaluate) -> None:
     """Play everybody, print the table, and say how far from the floor to the ceiling they get."""
     chosen = list(dict.fromkeys([*(["random"] if command.ceiling else []), *command.players, *command.ceiling]))
+    label = labels(chosen)
+    climbers = {label[name] for name in command.players if name != "random" and name not in command.ceiling}
+    if command.ceiling and not climbers:
+        raise StreamDiTError(
+            "nobody is on the way to the ceiling", given=command.players, allowed="players beside random", remedy="name some"
+        )
     rows = match(
-        [(label(name), name) for name in chosen], command.env, episodes=command.episodes, num_envs=command.num_envs, world=command.world
+        [(label[name], name) for name in chosen], command.env, episodes=command.episodes, num_envs=command.num_envs, world=command.world
     )
     print_table(rows)
     if command.ceiling:
-        top = {label(name) for name in command.ceiling}
-        middle, low, high = way_up(rows, {label(name) for name in command.players} - {"random"} - top, top)
+        middle, low, high = way_up(rows, climbers, {label[name] for name in command.ceiling})
         print(f"\nfrom floor to ceiling, in the twin: {100 * middle:.0f} % of the way [{100 * low:.0f}, {100 * high:.0f}]")
     if command.out is not None:
         write_scores(command.out, command.env, rows)
 
 
-def label(name: str) -> str:
-    """Return a player's name for the table: of a path its last two parts."""
-    return "/".join(Path(name).parts[-2:])
+def labels(names: list[str]) -> dict[str, str]:
+    """Return the players' names for the table: of paths as many of the last parts, two at least, as tell them apart."""
+    for parts in range(2, 2 + max(len(Path(name).parts) for name in names)):
+        short = {name: "/".join(Path(name).parts[-parts:]) for name in names}
+        if len(set(short.values())) == len(names):
+            break
+    return short
 
 
 def way_up(rows: list[Row], climbers: set[str], top: set[str], draws: int = 2000) -> tuple[float, float, float]:

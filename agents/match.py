@@ -19,6 +19,7 @@ from streamdit_gym.agents.features import encode
 from streamdit_gym.agents.planner import Planner, planner_player
 from streamdit_gym.agents.scores import Player, Score, play
 from streamdit_gym.agents.training import Learned, load_agent, make_venv, twin_of
+from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.worlds import script_of, shared_world
 from streamdit_gym.errors import UnknownNameError
 
@@ -140,7 +141,13 @@ def match(
 
 
 def played(players: Sequence[str], env: str, *, episodes: int, world: str | None = None) -> dict[str, tuple[float, float]]:
-    """Return every player's mean return in the world and in the twin, for the judge's policy correlation."""
+    """Return every player's mean return in the world and in the twin, for the judge's policy correlation.
+
+    Raises:
+        UnknownNameError: if the id is a twin's.
+    """
+    if twin_of(env) == env:
+        raise UnknownNameError("generated environment", env, [name for name in IDS if twin_of(name) != name])
     rows = match([(name, name) for name in players], env, episodes=episodes, world=world)
     return {rows[i][0]: (rows[i][2].mean, rows[i + 1][2].mean) for i in range(0, len(rows), 2)}
 

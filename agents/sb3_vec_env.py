@@ -27,7 +27,7 @@ class SB3VecEnv(VecEnv):
         env: the vector environment; its outputs must be NumPy arrays.
 
     Raises:
-        ShapeError: if the environment's autoreset mode is not SAME_STEP.
+        ShapeError: if the environment's autoreset mode is not SAME_STEP, or its outputs are tensors.
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any]) -> None:
@@ -39,16 +39,27 @@ class SB3VecEnv(VecEnv):
                 allowed="SAME_STEP",
                 remedy="make_vec(..., autoreset_mode='SAME_STEP')",
             )
+        if getattr(env, "output", "numpy") != "numpy":
+            raise ShapeError(
+                "Stable-Baselines3 works on arrays", given="output='torch'", allowed="output='numpy'", remedy="leave output out"
+            )
         self.env = env
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> VecEnvObs:
-        """Reset all environments with the seeds and options set before, which are used once."""
+        """Reset all environments with the seeds and options set before, which are used once.
+
+        Raises:
+            ShapeError: if one environment has other options than another.
+        """
         seeds: Any = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
-        options: dict[str, Any] = {}
-        for given in self._options:
-            options |= given
+        options = self._options[0]
+        if any(given is not options and repr(given) != repr(options) for given in self._options):
+            raise ShapeError(
+                "rows share one environment", given="other options for some rows", allowed="the same for all",
+                remedy="set_options({'init': frames}) with one clip per row",
+            )  # fmt: skip
         observation, infos = self.env.reset(seed=seeds, options=options or None)
         self.reset_infos = [self._row(infos, row) for row in range(self.num_envs)]
         self._reset_seeds()

@@ -96,7 +96,7 @@ def train(command: Train) -> None:
 
 
 def overrides(given: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``name=value`` pairs, values as YAML.
+    """Read ``name=value`` pairs, values as YAML, and numbers also where YAML sees none, as in ``3e-4``.
 
     Raises:
         StreamDiTError: if one is no pair.
@@ -104,7 +104,15 @@ def overrides(given: tuple[str, ...]) -> dict[str, Any]:
     for pair in given:
         if "=" not in pair:
             raise StreamDiTError("not a hyperparameter", given=pair, allowed="NAME=VALUE", remedy="as in n_epochs=5")
-    return {name: yaml.safe_load(value) for name, value in (pair.split("=", 1) for pair in given)}
+    return {name: _value(text) for name, text in (pair.split("=", 1) for pair in given)}
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _looks(config: AgentTraining) -> bool:

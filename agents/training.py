@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,8 +108,13 @@ def make_venv(
         observation: see `AgentTraining`.
         scored: let actions be one number per menu entry, for algorithms that act in numbers; the largest is done.
         **settings: of the environment.
+
+    Raises:
+        UnknownNameError: if there is no such id.
     """
     streamdit_gym.register()
+    if env not in gymnasium.registry:
+        raise UnknownNameError("environment", env, IDS)
     own = gymnasium.spec(env).kwargs
     if world is not None:
         settings["eyes" if own.get("real") else "world"] = world
@@ -120,14 +126,22 @@ def make_venv(
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:
-    """Return the arguments of the algorithm's class: the file's, the overrides, and what the observation asks for."""
+    """Return the arguments of the algorithm's class: the file's, the overrides, and what the observation asks for.
+
+    Raises:
+        UnknownNameError: if the algorithm knows no such argument.
+    """
     known = yaml.safe_load(files("streamdit_gym.agents").joinpath("hyperparameters", f"{config.algo}.yml").read_text())
+    allowed = set(signature(ALGORITHMS[config.algo].__init__).parameters) - {"self", "env", "policy"}
+    for name in config.overrides:
+        if name not in allowed:
+            raise UnknownNameError("hyperparameter", name, allowed)
     found = {key: value for key, value in known[config.env].items() if key not in NOT_THE_ALGORITHMS} | config.overrides
     found["policy"] = "CnnPolicy" if config.observation == "frame" else known[config.env]["policy"]
     if config.observation == "latent":
         found["policy_kwargs"] = {**found.get("policy_kwargs", {}), "features_extractor_class": LatentFeatures}
     rate = found.get("learning_rate")
-    if isinstance(rate, str):
+    if isinstance(rate, str) and rate.startswith("lin_"):
         found["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
     return found
 

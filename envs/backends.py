@@ -24,6 +24,7 @@ Frames = UInt8[Tensor, "n h w 3"]
 Latents = Float[Tensor, "n c g g"]
 Seen = Frames | Latents  # what agents observe
 Scores = Float[Tensor, "n m"]
+NAMED = ("reference_prompts", "buffer_prompts")  # what of a session are rows of the prompt table
 
 
 class Backend(Protocol):
@@ -111,14 +112,19 @@ class GeneratedBackend:
         return self._engine.disagreement(self._session)
 
     def save(self) -> Any:
-        """Return a copy of the session."""
+        """Return a copy of the session, and the prompts that it names by their rows in the table: another process has other rows."""
         assert self._session is not None
-        return self._session.state_dict()
+        state = self._session.state_dict()
+        rows = torch.cat([state[name].flatten() for name in NAMED]).unique().tolist()
+        return {**state, "phrases": {row: self.world.table.phrases[row] for row in rows if row >= 0}}
 
     def restore(self, state: Any) -> None:
         """Go back to a saved session."""
         assert self._session is not None
-        self._session.load_state_dict(state)
+        told = state["phrases"]
+        now = dict(zip(told, self.world.table.rows(list(told.values())).tolist(), strict=True)) if told else {}
+        mapped = {name: torch.tensor([[now.get(row, row) for row in line] for line in state[name].tolist()]) for name in NAMED}
+        self._session.load_state_dict(state | {name: rows.reshape(state[name].shape).to(state[name]) for name, rows in mapped.items()})
 
     def close(self) -> None:
         """Drop the session; the world may be shared and stays."""

@@ -16,6 +16,15 @@ from torch import Tensor
 from streamdit_gym.errors import ActionError, ShapeError, UnknownNameError
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise UnknownNameError("device", device, there, "use device='cpu'") from error
+
+
 def check_options(options: dict[str, Any], allowed: set[str]) -> None:
     """Refuse options that do not exist."""
     for name in options:
@@ -41,11 +50,12 @@ def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
     """Return one seed (or None) per environment."""
     if seed is None:
         return [None] * num_envs
-    if isinstance(seed, Integral):
-        return [int(seed) + i for i in range(num_envs)]
-    seeds = [None if s is None else int(s) for s in seed]
+    given = [int(seed) + i for i in range(num_envs)] if isinstance(seed, Integral) else seed
+    seeds = [None if s is None else int(s) for s in given]
     if len(seeds) != num_envs:
         raise ShapeError("one seed per environment", given=len(seeds), allowed=num_envs, remedy="give an int or a list of that length")
+    if any(s is not None and s < 0 for s in seeds):
+        raise ShapeError("a negative seed", given=seed, allowed=">= 0", remedy="seed=0")
     return seeds
 
 
@@ -58,6 +68,8 @@ def check_init(init: Any, rows: np.ndarray, num_envs: int, size: int, taken: boo
             "a real simulator cannot start from pictures", given="options['init']", allowed="no init",
             remedy="use the generated environment, or start both from the simulator's first frame",
         )  # fmt: skip
+    if isinstance(init, np.ndarray):
+        init = np.ascontiguousarray(init)  # torch takes no mirrored one, such as cv2.imread(...)[..., ::-1]
     frames = torch.as_tensor(init) if isinstance(init, (np.ndarray, Tensor)) else None
     if frames is None or frames.dtype != torch.uint8 or not 3 <= frames.ndim <= 5 or tuple(frames.shape[-3:]) != (size, size, 3):
         given = type(init).__name__ if frames is None else f"{frames.dtype} {tuple(frames.shape)}"

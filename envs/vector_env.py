@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
-from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.checks import check_actions, check_device, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
@@ -37,13 +37,14 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         real: whether the twin, the real simulator, makes the frames.
         task: one of the world's tasks.
         horizon: steps until truncation; None: the task's own.
-        max_episode_steps: the same, under Gymnasium's name.
+        max_episode_steps: the same, under Gymnasium's name, for `make_vec`. (`gymnasium.make` keeps that name for a wrapper of its
+            own, which can only shorten episodes: give it ``horizon``.)
         observation: ``"frame"``, or ``"latent"`` for what the world itself works on, float32 (c, g, g): nothing is decoded, and the
             twin's frames are encoded.
         eyes: of a twin with latents, the world whose codec encodes its frames; None: the one it is the twin of.
         partition: ``"reactive"``, ``"pipelined"`` or a short form such as ``"K4N2c1s1"``.
         autoreset_mode: ``"SAME_STEP"``, ``"NEXT_STEP"`` or ``"DISABLED"``.
-        actions: ``"menu"`` for `Discrete`, ``"text"`` for free text.
+        actions: ``"menu"`` for `Discrete`, ``"text"`` for free text, of which a world remembers 4,096 different ones.
         pending_actions: whether observations also hold the actions begun but not yet visible (partitions with N > 1).
         disagreement_penalty: look at every frame twice; how far the looks lie apart is told in ``info["disagreement"]``, and so many times
             as much is taken off the reward. None: one look.
@@ -102,13 +103,14 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
                 raise UnknownNameError(kind, str(given), allowed)
         if num_envs < 1:
             raise ShapeError("no environments", given=num_envs, allowed=">= 1", remedy="give num_envs")
+        check_device(device)
         self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
         self.autoreset_mode = MODES[mode]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._backend: Backend
         cut = named_partition(partition)
         latent = observation == "latent"
-        self._kind = f"{world} {'real' if real else cut} {observation}"
+        self._kind = f"{world} {'real' if real else cut} {observation}{' deterministic' if deterministic and not real else ''}"
         if real:
             make, starts = simulator_of(world)
             codec = shared_world(eyes or world, "cpu").codec if latent else None
@@ -336,6 +338,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._begin(rows, None)
         self._done[rows] = False
         fresh = self._info(np.ones(self.num_envs, dtype=bool))  # an ended row's info is that of its new episode
+        info = {key: ended.copy() if key.startswith("_") else value for key, value in info.items()}
         return {**fresh, "final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
 
     def _info(self, mask: np.ndarray, ended: np.ndarray | None = None, successes: np.ndarray | None = None) -> dict[str, Any]:

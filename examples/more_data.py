@@ -43,25 +43,26 @@ class Demonstrations:
 
 
 def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
-    """Let the script play so many whole episodes."""
+    """Let the script play so many whole episodes; of every row the same number, since the first to end are the shortest."""
     world = shared_world("PushT", "cpu")
     venv = make_venv(env, ROWS, observation="frame")
     script = scripted_player("PushT", "reach", NOISE, seed)
     venv.seed(seed)
     frames, infos = venv.reset(), venv.reset_infos
     running: list[list[tuple[np.ndarray, int, float]]] = [[] for _ in range(ROWS)]
-    done: list[list[tuple[np.ndarray, int, float]]] = []
-    while len(done) < episodes:
+    ended: list[list[list[tuple[np.ndarray, int, float]]]] = [[] for _ in range(ROWS)]
+    share = -(-episodes // ROWS)
+    while min(map(len, ended)) < share:
         actions = script(frames, np.zeros(ROWS, dtype=bool))
         for row in range(ROWS):
             running[row].append((frames[row], int(actions[row]), infos[row]["potential"]))
         frames, _, ends, infos = venv.step(actions)
         for row in np.flatnonzero(ends):
-            done.append(running[row])
+            ended[row].append(running[row])
             running[row] = []
             infos[row] = venv.reset_infos[row]
     venv.close()
-    done = done[:episodes]
+    done = [ended[i % ROWS][i // ROWS] for i in range(episodes)]
     return Demonstrations(
         latents=[encode(world, np.stack([frame for frame, _, _ in episode]))[:, 0] for episode in done],
         actions=[torch.tensor([action for _, action, _ in episode]) for episode in done],

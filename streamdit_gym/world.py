@@ -236,10 +236,11 @@ def _config(kind: type, values: dict[str, Any]) -> Any:
 
 
 def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
-    tasks = {name: Task(**task) for name, task in values["tasks"].items()}
+    tasks = {name: _config(Task, task) for name, task in values["tasks"].items()}
     menu = tuple(tuple(phrases) for phrases in values["menu"])
-    names = {key: tuple(values[key]) for key in ("state_names", "score_names", "also") if key in values}
-    return WorldSpec(**{**values, **names, "tasks": tasks, "menu": menu})
+    names: dict[str, Any] = {key: tuple(values[key]) for key in ("state_names", "score_names", "also") if key in values}
+    made: WorldSpec = _config(WorldSpec, {**values, **names, "tasks": tasks, "menu": menu})
+    return made
 
 
 def _halved(tensor: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecTransposeImage, VecVideoRecorder
 
+from streamdit_gym.agents.evaluate import labels, way_up
 from streamdit_gym.agents.evaluate import main as evaluate_main
-from streamdit_gym.agents.evaluate import way_up
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
 from streamdit_gym.agents.match import agent_player, find_player, places, played, random_player, scores_of
@@ -21,6 +21,7 @@ from streamdit_gym.agents.rollouts import film
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.agents.scores import Score, play
 from streamdit_gym.agents.train import main as train_main
+from streamdit_gym.agents.train import overrides
 from streamdit_gym.agents.training import ALGORITHMS, AgentTraining, hyperparameters, load_agent, make_venv, train_agent, twin_of
 from streamdit_gym.agents.zoo import BatchedWorld
 from streamdit_gym.data.storage.storage import read_video
@@ -83,6 +84,11 @@ def test_seeds_and_options_are_used_once() -> None:
     assert not (venv.reset() == first).all()
     venv.seed(5)
     assert (venv.reset() == first).all()
+    venv.set_options({"reset_mask": np.ones(3, dtype=bool)})
+    venv.reset()
+    venv.set_options([{}, {"reset_mask": np.ones(3, dtype=bool)}, {}])
+    with pytest.raises(ShapeError, match="other options for some rows"):
+        venv.reset()
 
 
 def test_attributes_methods_and_images_reach_the_batch() -> None:
@@ -99,6 +105,8 @@ def test_attributes_methods_and_images_reach_the_batch() -> None:
 def test_other_autoreset_modes_are_refused() -> None:
     with pytest.raises(ShapeError, match="SAME_STEP"):
         adapter(autoreset_mode="NEXT_STEP")
+    with pytest.raises(ShapeError, match="works on arrays"):
+        adapter(output="torch")
 
 
 def test_sb3_algorithms_run_on_frames() -> None:
@@ -209,6 +217,7 @@ def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: 
         (["--env", "StreamDiT/PushT-Rech-v0"], "did you mean 'StreamDiT/PushT-Reach-v0'"),
         (["--set", "n_steps"], "NAME=VALUE"),
         (["--world", "PushTT"], "did you mean 'PushT'"),
+        (["--set", "n_epoch=5"], "did you mean 'n_epochs'"),
     ],
 )
 def test_bad_arguments_of_the_trainer_get_one_clear_error(
@@ -225,6 +234,11 @@ def test_bad_players_are_refused(tmp_path: Path) -> None:
         find_player("scripted:2")
     with pytest.raises(BundleError, match="no agent here"):
         find_player(str(tmp_path))
+    with pytest.raises(UnknownNameError, match="did you mean 'StreamDiT/PushT-Reach-v0'"):
+        scores_of("random", "StreamDiT/PushT-Rech-v0", 2, 0)
+    with pytest.raises(UnknownNameError, match="generated environment"):
+        played(["random"], REAL, episodes=2)
+    assert labels(["random", "a/0/c/4.zip", "a/1/c/4.zip"]) == {"random": "random", "a/0/c/4.zip": "0/c/4.zip", "a/1/c/4.zip": "1/c/4.zip"}
 
 
 def test_hyperparameters_know_every_environment() -> None:
@@ -234,6 +248,10 @@ def test_hyperparameters_know_every_environment() -> None:
     assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
     assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5
     assert hyperparameters(AgentTraining())["learning_rate"](0.5) == pytest.approx(5e-4)
+    given = overrides(("learning_rate=3e-4", "ent_coef=1e-2", "n_epochs=5", "clip_range_vf=null"))
+    assert given == {"learning_rate": 3e-4, "ent_coef": 0.01, "n_epochs": 5, "clip_range_vf": None}
+    assert hyperparameters(AgentTraining(overrides=given))["learning_rate"] == 3e-4
+    assert hyperparameters(AgentTraining(algo="sac", overrides=overrides(("ent_coef=auto",))))["ent_coef"] == "auto"
 
 
 def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:

@@ -19,6 +19,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ActionError, NotReadyError, PartitionError, ShapeError, UnknownNameError
 
 GENERATED = [name for name in IDS if "-Real-" not in name]
@@ -115,6 +116,7 @@ def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mod
         env.step(stay)
         assert all((a == b).all() for a, b in zip(final, info["final_obs"], strict=True)), "final_obs is a copy"
         assert info["final_info"]["is_success"].tolist() == [False, False]
+        assert info["final_info"]["_potential"].tolist() == info["_final_info"].tolist()
         assert not (observation == np.stack(final)).all(), "the observation is already the next episode's"
     elif mode == "NEXT_STEP":
         fresh, reward, terminated, truncated, info = env.step(np.full(2, 3))
@@ -284,7 +286,7 @@ def test_streams_start_from_the_callers_frames() -> None:
         observation, _ = env.reset(seed=0, options={"init": init})
         assert abs(observation.astype(float) - expected).mean() < 3, "the codec's picture of the given frame"
     single = gymnasium.make(GENERATED[0])
-    frame, _ = single.reset(options={"init": clip[0, -1]})
+    frame, _ = single.reset(options={"init": clip[0, -1, ..., ::-1].copy()[..., ::-1]})
     assert abs(frame.astype(float) - clip[0, -1]).mean() < 3
 
 
@@ -349,6 +351,37 @@ def test_text_actions_contain_words() -> None:
 def test_seeds_of_every_kind_are_the_same_seeds(seed: Any) -> None:
     env = gymnasium.make_vec("StreamDiT/PushT-Real-v0", num_envs=2)
     assert (env.reset(seed=5)[0] == env.reset(seed=seed)[0]).all()
+
+
+def test_a_seed_that_cannot_be_changes_nothing() -> None:
+    env, plain = (gymnasium.make_vec("StreamDiT/PushT-Real-v0", num_envs=2) for _ in range(2))
+    for e in (env, plain):
+        e.reset(seed=5)
+    with pytest.raises(ShapeError, match="negative seed"):
+        env.reset(seed=[7, -1])
+    assert (env.reset()[0] == plain.reset()[0]).all()
+    with pytest.raises(UnknownNameError, match="unknown device 'cuda:99'"):
+        StreamDiTVectorEnv(1, device="cuda:99")
+
+
+def test_a_state_with_free_text_is_gone_on_from_where_the_table_has_other_rows(tiny_bundle: str) -> None:
+    pytest.importorskip("transformers")
+    kinds = {"num_envs": 2, "actions": "text", "world": tiny_bundle}
+    env = gymnasium.make_vec(GENERATED[0], **kinds)
+    env.reset(seed=0)
+    env.step(["creep to the left", "hurry up"])
+    saved = env.unwrapped.save_state()
+    frames = env.step(["stay", "stay"])[0]
+    shared_world.cache_clear()  # as in another process
+    again = gymnasium.make_vec(GENERATED[0], **kinds)
+    again.reset(seed=1)
+    again.step(["these words", "come first"])
+    again.unwrapped.restore_state(saved)
+    assert (again.step(["stay", "stay"])[0] == frames).all()
+    other = gymnasium.make_vec(GENERATED[0], deterministic=True, **kinds)
+    other.reset()
+    with pytest.raises(ShapeError, match="other environments"):
+        other.unwrapped.restore_state(saved)
 
 
 def test_a_single_environment_has_no_autoreset() -> None:
