@@ -37,6 +37,8 @@ class Record:
     """steps per episode"""
     seed: int = 0
     """the data depend on the seed and nothing else"""
+    drilled: int | None = None
+    """how many of a shard's episodes practise what is rare elsewhere (PushT: a T pressed to the walls); default: as the world asks"""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """processes"""
 
@@ -296,7 +298,7 @@ def run_record(command: Record) -> None:
     drill, share = drill_of(command.world)
     config = RecordConfig(
         shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers,
-        drill=drill, drilled=round(share * command.episodes),
+        drill=drill, drilled=round(share * command.episodes) if command.drilled is None else command.drilled,
     )  # fmt: skip
     record(make.spec, make, starts, command.out or Path("recorded") / command.world, config)
 

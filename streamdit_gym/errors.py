@@ -76,7 +76,9 @@ class MissingExtraError(StreamDiTError, ImportError):
     """An optional package that the call needs and that is not installed."""
 
     def __init__(self, package: str, extra: str, why: str) -> None:
-        super().__init__(f"{why} needs the package {package!r}", given="not installed", remedy=f'pip install "streamdit_gym[{extra}]"')
+        super().__init__(
+            f"{why} needs the package {package!r}", given="not installed", remedy=f'in the repository: pip install -e ".[{extra}]"'
+        )
 
 
 def require(module: str, extra: str, why: str) -> Any:

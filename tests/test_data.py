@@ -25,7 +25,7 @@ from streamdit_gym.envs.pusht import (
     PushTSimulator,
     nearest_move,
 )  # fmt: skip
-from streamdit_gym.errors import ActionError, DatasetError, UnknownNameError
+from streamdit_gym.errors import ActionError, DatasetError, StreamDiTError, UnknownNameError
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
 
@@ -100,6 +100,8 @@ def test_other_settings_never_mix_into_a_data_set(folder: Path) -> None:
     with pytest.raises(DatasetError, match="seed"):
         record(SPEC, PushTSimulator, STARTS, folder, replace(CONFIG, seed=5))
     assert json.loads((folder / "meta.json").read_text())["seed"] == 0
+    with pytest.raises(StreamDiTError, match="episodes to drill"):
+        RecordConfig(episodes=4, drill="cornered", drilled=5)
 
 
 def test_broken_data_sets_say_so(folder: Path, tmp_path: Path) -> None:

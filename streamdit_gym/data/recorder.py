@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import FORMAT, Shard
-from streamdit_gym.errors import DatasetError
+from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 
 Job = tuple[WorldSpec, Callable[[], Simulator], dict[str, float], "RecordConfig", Path, int]
@@ -44,6 +44,23 @@ class RecordConfig:
     workers: int = 1
     drill: str = ""
     drilled: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted.
+
+        Raises:
+            StreamDiTError: if there is nothing to record, or more is drilled than that.
+        """
+        for name, least in (("shards", 1), ("episodes", 1), ("steps", 1), ("seed", 0), ("workers", 1), ("drilled", 0)):
+            if getattr(self, name) < least:
+                raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change --{name}")
+        if self.drilled > (self.episodes if self.drill else 0):
+            raise StreamDiTError(
+                "no such episodes to drill",
+                given=self.drilled,
+                allowed=f"0 to {self.episodes if self.drill else 0}",
+                remedy="change --drilled",
+            )
 
 
 def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -120,7 +137,7 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
         "menu": [list(phrases) for phrases in spec.menu],
     }  # fmt: skip
     path = folder / "meta.json"
-    if path.is_file() and (old := json.loads(path.read_text())) != meta:
+    if path.is_file() and (old := {"drilled": 0, **json.loads(path.read_text())}) != meta:
         changed = sorted(key for key in meta if old.get(key) != meta[key])
         raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
     if not path.is_file():
