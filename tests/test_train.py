@@ -107,6 +107,29 @@ def test_own_references_are_a_rollout_told_frame_by_frame(micro_steps: int) -> N
         assert deepest.any() or depth != 2
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_truth_tells_own_references_nothing(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for truth in (0.0, 1.0):
+        torch.manual_seed(0)
+        trainer = trainer_of(replace(QUIET, own_references=1.0, own_lost=1e9, clips=16, start_share=share))
+        f, cut = trainer.config.clip_frames, trainer._cut
+
+        def other(episode: torch.Tensor, start: torch.Tensor, frames: int, cut: Any = cut, f: int = f, truth: float = truth) -> Any:
+            clips, prompts = cut(episode, start, frames)
+            return (torch.cat([clips[:, :f], clips[:, f:] + truth], 1), prompts) if frames == f + 1 else (clips, prompts)
+
+        monkeypatch.setattr(trainer, "_cut", other)
+        for _ in range(4):
+            trainer.next_frame_loss()
+        made.append(trainer.own)
+    if share == 0:
+        assert made == [None, None], "no rollout goes through noise levels anywhere"
+    else:
+        torch.testing.assert_close(made[0].frames, made[1].frames)
+        assert (made[0].depth > 0).any()
+
+
 def test_own_references_end_with_the_episode_and_begin_in_their_time() -> None:
     trainer = trainer_of(replace(QUIET, own_references=1.0, own_depth=1000, own_lost=1e9, own_ramp=1e9, micro_steps=1))
     for _ in range(3):

@@ -157,7 +157,8 @@ class StreamDiT(nn.Module):
             # the last block is the last to look at the context: what follows is for the frames to predict alone
             context = min(view.context, view.latents.shape[1] - 1) if layer == config.depth - 1 else 0
             row = index[:, context:].flatten()
-            prompt = (table.keys[layer][row], table.values[layer][row], bias[row])
+            # index_select: the backward of indexing is serial on a CPU
+            prompt = (table.keys[layer].index_select(0, row), table.values[layer].index_select(0, row), bias[row])
             x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations, context)
             pairs.append(torch.stack(pair, dim=2))
         x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for

@@ -118,7 +118,7 @@ class Damage:
         Half of the places are anywhere, half where something stands out.
         """
         size = self.codec.size
-        standing = _stands_out(clips)[:, 0].flatten(1) + 1e-6
+        standing = _stands_out(clips[:, :1])[:, 0].flatten(1) + 1e-6
         drawn = torch.multinomial(standing / standing.sum(1, keepdim=True) + 1 / size**2, 1)[..., None]
         along = torch.arange(size, device=clips.device, dtype=torch.float32)
         x, y = torch.broadcast_tensors(along - drawn % size, along[:, None] - drawn // size)

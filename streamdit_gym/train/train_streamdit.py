@@ -52,7 +52,7 @@ class StreamDiTTraining:
         clip_frames: next-frame problems per clip.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
         micro_steps: s of the sampler that the model is trained for.
-        start_share: share of frames at the exact noise levels of that sampler.
+        start_share: share of steps (of a moving buffer's rows) at the exact noise levels of that sampler; the others are anywhere.
         moving: extra weight of latents that must change from what the frame before shows, be it motion or repair, beside 1 for all.
         reference_noise: largest noise on the references (1 - t); half of the clips have none.
         own_references: chance that a clip goes on from its predictions of the step before.
@@ -112,7 +112,8 @@ class Rollouts:
         start: place of each clip's first frame in it.
         depth: how many predictions deep the references are.
         trusted: whether the recorded frame after a reference is still what must follow it.
-        references: the clips' first frames, real or the model's own, with noise.
+        given: the clips' first frames, real or the model's own, maybe damaged.
+        references: the same with noise.
         reference_times: their times.
         micro_step: the sampler's next micro step.
         frames: the sampler's state: what the frames after the references have become so far.
@@ -122,6 +123,7 @@ class Rollouts:
     start: Int[Tensor, " b"]
     depth: Int[Tensor, " b"]
     trusted: Bool[Tensor, "b f"]
+    given: Float[Tensor, "b f c h w"]
     references: Float[Tensor, "b f c h w"]
     reference_times: Float[Tensor, "b f"]
     micro_step: int
@@ -184,31 +186,38 @@ class StreamDiTTrainer:
         Micro step by micro step, the model learns from the truth at that noise level while its own sampler goes along.
         When that is done its frames are the references of the next window, a frame later: so after d windows every frame
         of a clip is the end of a rollout of d frames.
+
+        In some steps the noise levels are anywhere instead. What is shown then tells of the truth, so no rollout goes through them.
         """
         f, s, config = self.config.clip_frames, self.config.micro_steps, self.config
-        own = self._next_window(progress) if self.own is None or self.own.micro_step == s else self.own
+        elsewhere = torch.rand((), generator=self.generator).item() >= config.start_share
+        if elsewhere:
+            own = self._next_window(progress, None)
+        else:
+            own = self._next_window(progress, self.own) if self.own is None or self.own.micro_step == s else self.own
         clips, index = self._cut(own.episode, own.start, f + 1)
         target, noise = clips[:, 1:], torch.randn_like(clips[:, 1:])
         prompts = self._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
         level = torch.full((len(clips), f), own.micro_step / s, device=self.device)
-        elsewhere = torch.rand_like(level) >= config.start_share
-        times = level + torch.rand_like(level) / s * elsewhere
+        times = torch.rand_like(level) if elsewhere else level
         at = point(target, noise, times)
         view = teacher_view(own.references, own.reference_times, at, times, limit=self.limit)
-        loss, found = self._loss(view, prompts, target, noise, own.references, own.trusted)
+        loss, found = self._loss(view, prompts, target, noise, own.given, own.trusted)
+        if elsewhere:
+            return loss
         with torch.no_grad():
             if own.micro_step == 0:  # at pure noise, the truth has told nothing yet
-                guess = clean_of_velocity(found.detach(), at, times, config.velocity_floor)
+                guess = clean_of_velocity(found.detach(), at, level, config.velocity_floor)
                 frames = point(guess, noise, level + 1 / s)
             else:
                 view = teacher_view(own.references, own.reference_times, own.frames, level, limit=self.limit)
-                frames = euler_step(own.frames, self._velocity(view, prompts), 1 / s)
+                frames = euler_step(own.frames, self._velocity(view, prompts, 0.0), 1 / s)  # as the engine goes
         self.own = replace(own, micro_step=own.micro_step + 1, frames=frames)
         return loss
 
-    def _next_window(self, progress: float) -> Rollouts:
+    def _next_window(self, progress: float, own: Rollouts | None) -> Rollouts:
         """Return where to look next: a frame further in clips that go on from their own frames, anywhere in the others."""
-        f, own, config = self.config.clip_frames, self.own, self.config
+        f, config = self.config.clip_frames, self.config
         episode, start = self.episodes.draw(config.clips, f + 1, self.generator)
         depth = torch.zeros_like(start)
         trusted = torch.ones(len(start), f, dtype=torch.bool, device=self.device)
@@ -232,8 +241,8 @@ class StreamDiTTrainer:
             given[hit.to(self.device)] = self.damage(given[hit.to(self.device)])
         references, times = self._disturb(given)
         return Rollouts(
-            episode=episode, start=start, depth=depth, trusted=trusted, references=references, reference_times=times, micro_step=0,
-            frames=given,
+            episode=episode, start=start, depth=depth, trusted=trusted, given=given, references=references, reference_times=times,
+            micro_step=0, frames=given,
         )  # fmt: skip
 
     def buffer_loss(self, partition: Partition) -> Tensor:
@@ -258,7 +267,7 @@ class StreamDiTTrainer:
         self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor, trusted: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
-        found = self._velocity(view, prompts)
+        found = self._velocity(view, prompts, self.config.velocity_floor)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
         robust = forgiving(error, self.config.kernel, self.square)
         weight = self._weight(target, before)
@@ -266,9 +275,9 @@ class StreamDiTTrainer:
             weight = weight * trusted[:, :, None, None, None]
         return (weight * robust).mean(), found
 
-    def _velocity(self, view: BufferView, prompts: Conditioning) -> Tensor:
+    def _velocity(self, view: BufferView, prompts: Conditioning, floor: float) -> Tensor:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            found, _ = self.model(view, prompts, None, self.config.velocity_floor)
+            found, _ = self.model(view, prompts, None, floor)
         return found.float()
 
     def _bounded(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
