@@ -58,7 +58,9 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def scores_of(player: str | Learned, env: str, episodes: int, seed: int, *, num_envs: int = 16, world: str | None = None) -> Score:
+def scores_of(
+    player: str | Learned, env: str, episodes: int, seed: int, *, num_envs: int = 16, world: str | None = None, partition: str = "reactive"
+) -> Score:
     """Play a player.
 
     Args:
@@ -68,12 +70,13 @@ def scores_of(player: str | Learned, env: str, episodes: int, seed: int, *, num_
         seed: of environments and player.
         num_envs: environments in one batch.
         world: a bundle other than the id's own.
+        partition: how it streams.
     """
     found = find_player(player) if isinstance(player, str) else player
     learned = found if isinstance(found, Learned) else None
     venv = make_venv(
         env, min(num_envs, episodes), world=world, observation="frame" if learned is None else learned.config.observation,
-        scored=learned is not None and learned.config.algo == "sac",
+        scored=learned is not None and learned.config.algo == "sac", partition=partition,
     )  # fmt: skip
     score = play(venv, _act(found, venv, env, seed, world), episodes, seed)
     venv.close()
@@ -128,19 +131,22 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
 
 
 def match(
-    players: Sequence[tuple[str, str | Learned]], env: str, *, episodes: int, seed: int = 1000, num_envs: int = 16, world: str | None = None
-) -> list[Row]:
+    players: Sequence[tuple[str, str | Learned]], env: str, *, episodes: int, seed: int = 1000, num_envs: int = 16,
+    world: str | None = None, partition: str = "reactive",
+) -> list[Row]:  # fmt: skip
     """Let every player play in every place; ``players`` are labels with players as `scores_of` takes them."""
     # all are found before any plays, so that a typo costs nothing
     found = [(label, find_player(player) if isinstance(player, str) else player) for label, player in players]
     return [
-        (label, place, scores_of(player, name, episodes, seed, num_envs=num_envs, world=world))
+        (label, place, scores_of(player, name, episodes, seed, num_envs=num_envs, world=world, partition=partition))
         for label, player in found
         for place, name in places(env).items()
     ]
 
 
-def played(players: Sequence[str], env: str, *, episodes: int, world: str | None = None) -> dict[str, tuple[float, float]]:
+def played(
+    players: Sequence[str], env: str, *, episodes: int, world: str | None = None, partition: str = "reactive"
+) -> dict[str, tuple[float, float]]:
     """Return every player's mean return in the world and in the twin, for the judge's policy correlation.
 
     Raises:
@@ -148,7 +154,7 @@ def played(players: Sequence[str], env: str, *, episodes: int, world: str | None
     """
     if twin_of(env) == env:
         raise UnknownNameError("generated environment", env, [name for name in IDS if twin_of(name) != name])
-    rows = match([(name, name) for name in players], env, episodes=episodes, world=world)
+    rows = match([(name, name) for name in players], env, episodes=episodes, world=world, partition=partition)
     return {rows[i][0]: (rows[i][2].mean, rows[i + 1][2].mean) for i in range(0, len(rows), 2)}
 
 

@@ -286,13 +286,13 @@ COLOURS = {"pusher": (65, 105, 225), "T": (119, 136, 153), "goal": (144, 238, 14
 # Measured on real frames: what a whole pusher and a whole T look like once every pixel has the name of its nearest colour.
 PUSHER_AREA = (6, 16)
 T_AREA, T_SPREAD, T_STRAY = (88, 132), ((9.5, 15.0), (16.0, 24.5)), 8
-T_MARGIN = 1  # pixels from the edge within which a T may be cut off by it; where the walls hold it is not
 
 
 def objects(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return whether each frame shows exactly one whole pusher and one whole T: 1 or 0, nan where a T at the edge may be cut off.
+    """Return whether each frame shows exactly one whole pusher and one whole T: 1 or 0.
 
-    A T's area and the two spreads (variances along its main axes) stay the same wherever it lies and however it is turned.
+    The walls keep a T in the picture, so one that the edge cuts off is not whole either. A T's area and the two spreads (variances along
+    its main axes) stay the same wherever it lies and however it is turned.
     """
     palette = np.array(list(COLOURS.values()), dtype=np.float32)
     found = []
@@ -315,10 +315,6 @@ def _one_pusher(mask: np.ndarray) -> float:
 
 def _one_t(mask: np.ndarray) -> float:
     parts, areas = _parts(mask)
-    edge = mask.copy()
-    edge[T_MARGIN:-T_MARGIN, T_MARGIN:-T_MARGIN] = False
-    if edge.any():
-        return float("nan")
     if len(areas) == 0 or not T_AREA[0] <= areas.max() <= T_AREA[1] or areas.sum() - areas.max() > T_STRAY:
         return 0.0
     spreads = np.sort(np.linalg.eigvalsh(np.cov(np.argwhere(parts == 1 + areas.argmax()).T)))

@@ -130,6 +130,8 @@ class Evaluate:
     an agent's folder, or a file in its checkpoints/"""
     policy_env: str = "StreamDiT/PushT-Reach-v0"
     """id that they play in"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
     html: Path | None = None
     """write the page here; default: runs/evaluate/WORLD.html"""
     json: Path | None = None
@@ -374,7 +376,9 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.world import World as Bundle
     from streamdit_gym.world import find_world, update_facts
 
-    world = Bundle.from_pretrained(command.world)
+    require("matplotlib", "train", "the page's plots")
+    device = command.device or _device()
+    world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)
     candidate = WorldCandidate(world, command.partition)
     config = QUICK if command.quick else JudgeConfig()
@@ -384,13 +388,13 @@ def run_evaluate(command: Evaluate) -> None:
     if command.policies:
         from streamdit_gym.agents.match import played as play_all
 
-        played = play_all(command.policies, command.policy_env, episodes=64, world=command.world)
+        played = play_all(command.policies, command.policy_env, episodes=64, world=command.world, partition=command.partition)
     print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
     evidence = gather(world.spec, twin, config)
     scores = judge(candidate, twin, evidence, config, played)
-    device = _device()
     steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
     scores["speed"] = {"hardware": hardware(device), "steps": steps}
+    _write(command.json, report.plain(scores))
     print("\n" + report.text(scores))
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -400,7 +404,6 @@ def run_evaluate(command: Evaluate) -> None:
         command.picture.parent.mkdir(parents=True, exist_ok=True)
         strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
         require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
-    _write(command.json, report.plain(scores))
     if command.card:
         folder = find_world(command.world)
         update_facts(folder, {**world.facts, "scores": report.plain(scores)})

@@ -17,7 +17,7 @@ from streamdit_gym.errors import PartitionError
 from streamdit_gym.evaluate import report
 from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
 from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
-from streamdit_gym.evaluate.measures import _other_actions, _sharpness, _ssim, policies
+from streamdit_gym.evaluate.measures import _moved, _other_actions, _sharpness, _ssim, fidelity, policies, reaction
 from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
 from streamdit_gym.vocabulary import WorldSpec
 
@@ -43,6 +43,7 @@ class Replayed:
 
     spec: WorldSpec = SPEC
     partition_name = "replayed"
+    latency_frames = 0
 
     def action(self, row: int, step: int, said: str) -> int:
         return ACTION_OF[said]
@@ -131,6 +132,29 @@ def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, 
     assert "FAULT" in report.text(scores)
 
 
+def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evidence: Evidence) -> None:
+    frames = evidence.held_out.frames
+    for made, near in ((frames, True), (frames[:, :1].repeat(frames.shape[1], 1), False)):
+        row = fidelity(Replayed(), evidence.held_out, made, evidence.eyes, twin, (16,))[0]
+        moved, copied = (row[f"{name}body_px"] for name in ("moved_", "moved_copy_"))
+        assert (moved.value < copied.value) == near
+    states = np.zeros((3, 6), np.float32)
+    states[:, 4] = 1
+    after = states.copy()
+    after[1, 2], after[2, 4:] = 1.5, (np.cos(0.2), np.sin(0.2))
+    assert _moved(states, after, twin, SPEC).tolist() == [False, True, True]
+
+
+def test_frames_begun_before_a_prompt_count_as_time_until_it_is_obeyed(twin: Twin, evidence: Evidence) -> None:
+    class Late(Replayed):
+        latency_frames = 3
+
+    at_once, late = (reaction(candidate, evidence.held_out, evidence.eyes, twin) for candidate in (Replayed(), Late()))
+    assert late["generated_frames_to_50"] == at_once["generated_frames_to_50"] + 3
+    assert late["generated_curve"] == [0.0] * 3 + at_once["generated_curve"]
+    assert late["real_curve"] == at_once["real_curve"]
+
+
 def test_a_judge_that_sees_badly_says_so(twin: Twin, evidence: Evidence) -> None:
     blind = gather(SPEC, twin, replace(SMALL, episodes=2, training_episodes=2, probe_steps=2, inverse_steps=2))
     scores = judge(Replayed(), twin, replace(evidence, eyes=blind.eyes), SMALL)
@@ -174,16 +198,19 @@ def test_objects_are_counted() -> None:
     frames = shard.frames.reshape(-1, 64, 64, 3)
     found = objects(frames)
     assert (found["pusher"] == 1).mean() > 0.98
-    assert np.nanmean(found["T"]) > 0.98
+    assert (found["T"] == 1).mean() > 0.98
+    lump = np.full((1, 64, 64, 3), 255, np.uint8)
+    lump[0, -5:, -6:] = (119, 136, 153)
+    assert objects(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
     gone = frames.copy()
     gone[(np.abs(frames.astype(int) - [65, 105, 225]).max(-1) < 90)] = 255
     assert (objects(gone)["pusher"] == 0).all()
     twice = np.minimum(frames, frames[:, ::-1])
-    assert np.nanmean(objects(twice)["pusher"]) < 0.2
+    assert objects(twice)["pusher"].mean() < 0.2
     import cv2
 
     melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
-    assert np.nanmean(objects(melted)["T"]) < 0.2
+    assert objects(melted)["T"].mean() < 0.2
 
 
 def test_the_bootstrap_interval_is_that_of_a_mean() -> None:

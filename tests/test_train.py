@@ -418,6 +418,16 @@ def test_compiled_training_is_training() -> None:
     assert steps[1].buffer_loss(Partition.parse("K4N2c1s1")).isfinite()
 
 
+def test_a_resumed_training_takes_the_rate_it_is_given(tmp_path: Path) -> None:
+    for steps, rate in ((2, 1.0), (3, 0.1)):
+        config = replace(FAST, steps=steps, rate=rate)
+        train_streamdit(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, tmp_path, "cpu")
+        saved = torch.load(tmp_path / "streamdit.checkpoint.pt", weights_only=True)
+        assert [saved[name]["param_groups"][0]["peak"] for name in ("matrices", "others")] == [
+            pytest.approx(rate * FAST.matrix_rate), pytest.approx(rate * FAST.other_rate),
+        ]  # fmt: skip
+
+
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     arguments = (moving_square(), make_table(["right", "left"]))
     model = StreamDiT(TINY)

@@ -30,7 +30,7 @@ from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step
+from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step, set_peaks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +237,7 @@ def distill(
     average = Average(student, config.decay)
     state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
     stage = Stage(folder, "distill", state)
+    set_peaks(distiller.optimizers, StreamDiTTraining(rate=config.rate))
     distiller.generator.manual_seed(parallel.seed(1 + stage.step))
     torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):

@@ -47,6 +47,10 @@ class Candidate(Protocol):
     def partition_name(self) -> str:
         """How it streams, for people."""
 
+    @property
+    def latency_frames(self) -> int:
+        """Frames already begun when something is said; `roll_out` leaves them out."""
+
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
         """Go on from real frames.
 
@@ -110,7 +114,7 @@ class WorldCandidate:
         partition: how to stream; one frame a chunk.
 
     Raises:
-        PartitionError: if a chunk has more than one frame.
+        PartitionError: if a chunk has more than one frame, or the partition does not fit the model.
     """
 
     def __init__(self, world: World, partition: str | Partition = "reactive") -> None:
@@ -120,6 +124,7 @@ class WorldCandidate:
                 "the judge compares action by action", given=str(self.partition), allowed="c = 1", remedy="choose a partition with c1"
             )
         self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
+        self.engine = Engine(world.model, world.table, self.partition, idle=self.idle)
 
     @property
     def spec(self) -> WorldSpec:
@@ -131,13 +136,17 @@ class WorldCandidate:
         """The partition's short form."""
         return str(self.partition)
 
+    @property
+    def latency_frames(self) -> int:
+        """See `Candidate.latency_frames`."""
+        return self.partition.latency_frames
+
     @torch.no_grad()
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
         """See `Candidate.roll_out`; with N > 1 the frames are shifted back by the latency, so that they match the sayings."""
-        world, latency = self.world, self.partition.chunks - 1
+        world, engine, latency = self.world, self.engine, self.latency_frames
         rows = torch.stack([world.table.rows(list(line)) for line in said])
         known = context.shape[1] - 1
-        engine = Engine(world.model, world.table, self.partition, idle=self.idle)
         born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
         session = engine.start(_encode(world, context), born, [torch.Generator().manual_seed(seed + i) for i in range(len(rows))])
         fresh = torch.cat([rows[:, known:], torch.full((len(rows), latency), self.idle)], 1)

@@ -25,6 +25,7 @@ from streamdit_gym.vocabulary import WorldSpec
 CONTEXT = 5  # real frames a one-step test goes on from
 MOVING_LEVEL = 8  # grey levels by which a pixel differs between the first and the present real frame to count as moving
 ACTOR_RADIUS_PX = 4.0
+MOVED_PX, MOVED_DEGREES = 1.0, 5.0  # from where on a body has been moved
 Scores = dict[str, Any]
 
 
@@ -88,6 +89,11 @@ def fidelity(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, tw
         errors = eyes.errors(shown, held_out.states[:, at], twin, candidate.spec)
         copied = eyes.errors(first, held_out.states[:, at], twin, candidate.spec)
         whole = twin.objects(shown[:, 0])
+        moved = _moved(held_out.states[:, 0], held_out.states[:, horizon], twin, candidate.spec)[:, None]
+        where_moved = {
+            f"{of}{name}": np.where(moved, values[name], np.nan)
+            for of, values in (("moved_", errors), ("moved_copy_", copied)) for name in ("body_px", "body_degrees")
+        }  # fmt: skip
         rows.append({
             "horizon": horizon,
             "generated_db": estimate(_squares(shown, real, moving), psnr),
@@ -96,9 +102,18 @@ def fidelity(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, tw
             "generated_ssim": estimate(_ssim(shown, real)), "copy_ssim": estimate(_ssim(first, real)),
             **{name: estimate(values, median) for name, values in errors.items()},
             **{f"copy_{name}": estimate(values, median) for name, values in copied.items()},
+            **{name: estimate(values, median) for name, values in where_moved.items()},
             **{f"whole_{name}": estimate(values) for name, values in whole.items()},
         })  # fmt: skip
     return rows
+
+
+def _moved(before: Float[np.ndarray, "e s"], after: Float[np.ndarray, "e s"], twin: Twin, spec: WorldSpec) -> Bool[np.ndarray, " e"]:
+    """Return whether the body is elsewhere, or turned."""
+    x, y, c, s = (spec.state_names.index(name) for name in twin.body)
+    far = np.linalg.norm(after[:, [x, y]] - before[:, [x, y]], axis=-1) > MOVED_PX
+    turned = (after[:, [c, s]] * before[:, [c, s]]).sum(-1) < np.cos(np.radians(MOVED_DEGREES))
+    return far | turned
 
 
 def obedience(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, twin: Twin, steps: int) -> Scores:
@@ -132,14 +147,14 @@ def _one_step_errors(candidate: Candidate, held_out: Shard, twin: Twin) -> dict[
         for place in (held_out.states[:, after - 1, actor], held_out.states[:, after, actor]):
             here |= _disc(place, spec.size)
         others = _other_actions(held_out.actions[:, after - 1], len(spec.menu), rng)
-        for kind, last in (
-            ("true", [line[after - 1] for line in said]),
-            ("zero", [spec.menu[0][0]] * len(said)),
-            ("shuffled", [spec.menu[a][0] for a in others]),
-        ):
-            lines = [[*line[start : after - 1], word] for line, word in zip(said, last, strict=True)]
-            shown = candidate.roll_out(context, lines).frames[:, 0].astype(float)
-            square = ((shown - held_out.frames[:, after].astype(float)) ** 2).mean(-1)
+        last = {
+            "true": [line[after - 1] for line in said], "zero": [spec.menu[0][0]] * len(said),
+            "shuffled": [spec.menu[a][0] for a in others],
+        }  # fmt: skip
+        lines = [[*line[start : after - 1], word] for words in last.values() for line, word in zip(said, words, strict=True)]
+        shown = candidate.roll_out(np.concatenate([context] * len(last)), lines).frames[:, 0].astype(float)
+        for kind, part in zip(last, np.split(shown, len(last)), strict=True):
+            square = ((part - held_out.frames[:, after].astype(float)) ** 2).mean(-1)
             totals[kind].append((square * here).sum((1, 2)) / here.sum((1, 2)).clip(1))
     return {kind: np.mean(values, axis=0) for kind, values in totals.items()}
 
@@ -215,7 +230,7 @@ def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, befo
     """Measure how soon a new prompt is obeyed: paired rollouts with the same noise, A throughout against A, then B.
 
     The effect is the difference of the actor's speed between the two, along its final direction; `curve` is its share of the
-    final effect, frame by frame after the change, first in the candidate and then in the twin.
+    final effect, frame by frame after the change, first in the candidate (where frames begun before it come first) and then in the twin.
     """
     menu, episodes = candidate.spec.menu, len(held_out.frames)
     moves = len(menu) - 1
@@ -240,6 +255,8 @@ def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, befo
         share = (effect * final).sum(-1) / length**2
         ok = length[:, 0] > 1.0  # px a frame; walls and the block can hide the effect
         curve = np.nanmedian(np.where(ok[:, None], share, np.nan), axis=0) if ok.any() else np.full(after, np.nan)
+        if name == "generated":
+            curve = np.concatenate([np.zeros(candidate.latency_frames), curve])
         scores[f"{name}_curve"] = [float(value) for value in curve]
         scores[f"{name}_obeys"] = estimate(ok)
         for part in (50, 90):
@@ -289,6 +306,7 @@ def reward(candidate: Candidate, held_out: Shard, scores: Float[np.ndarray, "e f
         result[f"{name}_potential_r_generated"] = estimate(np.stack([x[:, horizon, potential] for x in (scores, truth)], -1), correlation)
         said, true = read[..., success] > task.threshold, truth[..., success] > 0.5
         result[f"{name}_false_success_real"] = estimate(_false(said, true))
+        result[f"{name}_success_seen_real"] = estimate(np.where(true, said, np.nan))
         made, real = scores[:, 1 : horizon + 1, success] > task.threshold, true[:, 1 : horizon + 1]
         result[f"{name}_false_success_generated"] = estimate(_false(made, real))
     return result

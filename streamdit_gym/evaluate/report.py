@@ -75,6 +75,10 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
     yield from _reaction_lines(scores)
     for name, found in scores.get("looks", {}).items():
         yield f"a look never seen is put on: {name.replace('_', ' ')} frames", _share(found)
+    for row in scores["fidelity"]:
+        place, angle = (f"{row[f'moved_{name}']:.1f}" for name in ("body_px", "body_degrees"))
+        copied = f"{row['moved_copy_body_px'].value:.1f} px and {row['moved_copy_body_degrees'].value:.0f}°"
+        yield f"body after {row['horizon']} frames where it moved", f"{place} px, {angle}°; copying {copied}"
     for task in scores["tasks"]:
         yield from _reward_lines(scores["reward"], task)
     if "policies" in scores:
@@ -101,6 +105,7 @@ def _reward_lines(reward: Scores, task: str) -> Iterator[tuple[str, str]]:
     yield f"{task}: r of its gain and truth, over one real step and {reward['horizon']} generated ones", gain
     false = [_share(reward[f"{task}_false_success_{place}"]) for place in ("real", "generated")]
     yield f"{task}: false successes", f"real {false[0]}; generated {false[1]}"
+    yield f"{task}: real successes seen", _share(reward[f"{task}_success_seen_real"])
 
 
 def text(scores: Scores) -> str:

@@ -53,6 +53,13 @@ def promises(scores: Scores) -> list[Promise]:
         ask(f"actor's place after {horizon} frames (median)", row.get("actor_px"), most=actor, unit=" px")
         ask(f"body's place after {horizon} frames (median)", row.get("body_px"), most=body, unit=" px")
         ask(f"body's angle after {horizon} frames (median)", row.get("body_degrees"), most=degrees, unit="°")
+        # most bodies are hardly moved, and then copying is as good
+        for name, what, unit in (("body_px", "place", " px"), ("body_degrees", "angle", "°")):
+            copied = row.get(f"moved_copy_{name}")
+            asked = copied.value if copied is not None else 0.0
+            ask(
+                f"body's {what} after {horizon} frames where it moved, nearer than copying", row.get(f"moved_{name}"), most=asked, unit=unit
+            )
     for horizon, row in rows.items():
         if horizon >= 4:
             ask(f"PSNR after {horizon} frames, above copying", row["generated_db"], least=row["copy_db"].value, unit=" dB")
@@ -95,6 +102,9 @@ FAULTS: dict[str, Callable[[Scores], bool]] = {
     ),
     "sees success where there is none": lambda s: any(
         s["reward"][f"{task}_false_success_{where}"].low > 0.02 for task in s["tasks"] for where in ("real", "generated")
+    ),
+    "misses success: its head sees less than half of the real ones": lambda s: any(
+        s["reward"][f"{task}_success_seen_real"].high < 0.5 for task in s["tasks"]
     ),
 }
 

@@ -9,6 +9,8 @@ Source: StreamDiT (arXiv 2507.03745), section 3.3; the shift after Swin (arXiv 2
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -58,6 +60,13 @@ def window_mask(
         allowed = allowed.to(frame_mask.device)
         allowed = allowed & frame_mask[lay[1][:, :, None], lay[1][:, None, :]]
     return allowed
+
+
+@lru_cache(maxsize=16)
+def _sides(grid: tuple[int, int, int], window: tuple[int, int, int], shift: tuple[int, int, int], device: torch.device) -> Tensor | None:
+    """Return `window_mask` for frames that all see each other, on a device and once; None if every token sees all of its window."""
+    allowed = window_mask(grid, window, shift, None)
+    return None if allowed.all() else allowed.to(device)
 
 
 def to_windows(x: Tensor, window: tuple[int, int, int]) -> Tensor:
@@ -142,15 +151,17 @@ class WindowAttention(nn.Module):
             mask = functional.pad(functional.pad(seen, (0, padding), value=False), (0, 0, 0, padding), value=True)
             q, k, v = (functional.pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
         grid = (frames + padding, rows, rows)
-        shift = [part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True)]
-        allowed = window_mask(grid, window, (shift[0], shift[1], shift[2]), mask).to(q.device)
+        f, h, w = (part // 2 if self.shifted and part < size else 0 for size, part in zip(grid, window, strict=True))
+        shift = (f, h, w)
+        allowed = _sides(grid, window, shift, q.device) if mask is None else window_mask(grid, window, shift, mask).to(q.device)
         laid = []
         for part in (q, k, v):
-            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=rows).roll([-s for s in shift], (1, 2, 3))
-            laid.append(rearrange(to_windows(part, window), "(b n) t (g d) -> b n g t d", b=len(q), g=self.heads))
-        y = functional.scaled_dot_product_attention(laid[0], laid[1], laid[2], attn_mask=allowed[None, :, None])
+            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=rows).roll((-f, -h, -w), (1, 2, 3))
+            laid.append(rearrange(to_windows(part, window), "b t (g d) -> b g t d", g=self.heads))
+        masks = None if allowed is None else allowed.repeat(len(q), 1, 1)[:, None]
+        y = functional.scaled_dot_product_attention(laid[0], laid[1], laid[2], attn_mask=masks)  # fused kernels want four axes
         y = rearrange(
-            y, "b (F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
-            F=grid[0] // window[0], H=rows // window[1], f=window[0], h=window[1], w=window[2],
+            y, "(b F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
+            b=len(q), F=grid[0] // window[0], H=rows // window[1], f=window[0], h=window[1], w=window[2],
         )  # fmt: skip
         return rearrange(y.roll(shift, (1, 2, 3)), "b f h w d -> b f (h w) d")[:, :frames]

@@ -43,7 +43,7 @@ class MiniLMEncoder:
     name = "all-MiniLM-L6-v2"
     width = 384
 
-    def __init__(self, source: str | Path | None = None, max_tokens: int = 16) -> None:
+    def __init__(self, source: str | Path | None = None, max_tokens: int = 64) -> None:
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:

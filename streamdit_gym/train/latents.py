@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from streamdit_gym.codec.latent_codec import LatentCodec
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.storage.storage import replaced
 from streamdit_gym.errors import DatasetError
 
 HELD_OUT = 4  # the last shards are never trained on
@@ -80,7 +81,9 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
             "the run's latents are of another codec or data set", given=folder, remedy="use another run folder, or delete this one"
         )
     if not stamp.is_file():  # several processes come by
-        stamp.write_text(made_of)
+        part_of_stamp = replaced(stamp)
+        part_of_stamp.write_text(made_of)
+        part_of_stamp.replace(stamp)
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         path = folder / f"latents-{dataset.shards[position]:05d}.npz"

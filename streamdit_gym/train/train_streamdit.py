@@ -333,10 +333,15 @@ def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.
         Muon(matrices, lr=config.rate * config.matrix_rate),
         torch.optim.AdamW(others, lr=config.rate * config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
     ]
-    for optimizer in made:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
+    set_peaks(made, config)
     return made
+
+
+def set_peaks(chosen: list[torch.optim.Optimizer], config: StreamDiTTraining) -> None:
+    """Note the rates asked for, also where a checkpoint has brought others."""
+    for optimizer, rate in zip(chosen, (config.matrix_rate, config.other_rate), strict=True):
+        for group in optimizer.param_groups:
+            group["peak"] = config.rate * rate
 
 
 def prepare_step(chosen: list[torch.optim.Optimizer], progress: float, cooldown: float) -> None:
@@ -349,13 +354,13 @@ def prepare_step(chosen: list[torch.optim.Optimizer], progress: float, cooldown:
 
 
 def learn(model: nn.Module, chosen: list[torch.optim.Optimizer], loss: Tensor) -> float:
-    """Go down the loss's gradient, clipped to 1, and return the loss; one that is not finite must not reach the weights."""
+    """Go down the loss's gradient, clipped to 1, and return the loss; neither may reach the weights unless it is finite."""
     if not parallel.highest(not loss.isfinite()):
         loss.backward()
         parallel.average_gradients(model.parameters())
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in chosen:
-            optimizer.step()
+        if nn.utils.clip_grad_norm_(model.parameters(), 1.0).isfinite():
+            for optimizer in chosen:
+                optimizer.step()
     return loss.item()
 
 
@@ -394,6 +399,7 @@ def train_streamdit(
     average = Average(model, config.decay)
     state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
     stage = Stage(folder, "streamdit", state)
+    set_peaks(trainer.optimizers, config)
     trainer.generator.manual_seed(parallel.seed(1 + stage.step))
     torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.storage.storage import replaced
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT
@@ -172,7 +173,9 @@ def _codec(
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
         return None
     if not parallel.rank():
-        save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(path))
+        part = replaced(path)
+        save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(part))
+        part.replace(path)
     return codec
 
 
@@ -202,7 +205,9 @@ def embed_phrases(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -
     path = dataset.folder / "phrases.safetensors"
     if not path.is_file():
         tokens, mask, pooled = make_encoder().encode(dataset.phrases)
-        save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(path))
+        part = replaced(path)
+        save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(part))
+        part.replace(path)
     saved = load_file(str(path))
     if len(saved["tokens"]) != len(dataset.phrases):
         raise DatasetError("embeddings of other phrases", given=path, remedy="delete the file; it is made anew")
