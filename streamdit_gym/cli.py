@@ -371,6 +371,7 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.evaluate import report
     from streamdit_gym.evaluate.candidate import WorldCandidate
     from streamdit_gym.evaluate.card import card
+    from streamdit_gym.evaluate.eyes_cache import remembered_eyes
     from streamdit_gym.evaluate.judge import QUICK, JudgeConfig, gather, judge
     from streamdit_gym.train.train_world import pairs_of_rows
     from streamdit_gym.world import World as Bundle
@@ -389,14 +390,14 @@ def run_evaluate(command: Evaluate) -> None:
         from streamdit_gym.agents.match import played as play_all
 
         played = play_all(command.policies, command.policy_env, episodes=64, world=command.world, partition=command.partition)
-    print(f"playing {config.episodes} held-out and {config.training_episodes} other episodes in the twin, training the judge on the latter")
-    evidence = gather(world.spec, twin, config)
+    page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
+    print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes are trained on {config.training_episodes} others")
+    evidence = gather(world.spec, twin, config, remembered_eyes(world.spec, twin, config, Path("runs") / "evaluate"))
     scores = judge(candidate, twin, evidence, config, played)
     steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
     scores["speed"] = {"hardware": hardware(device), "steps": steps}
     _write(command.json, report.plain(scores))
     print("\n" + report.text(scores))
-    page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(report.page(scores))
     print(f"\nthe page is {page}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from streamdit_gym.envs.worlds import twin_for_judge
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.evaluate import report
 from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
+from streamdit_gym.evaluate.eyes_cache import remembered_eyes
 from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
 from streamdit_gym.evaluate.measures import _moved, _other_actions, _sharpness, _ssim, fidelity, policies, reaction
 from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
@@ -130,6 +132,32 @@ def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, 
     others = {"frozen", "drifts"} - {named}
     assert not any(fault.startswith(tuple(others)) for fault in scores["faults"]), scores["faults"]
     assert "FAULT" in report.text(scores)
+
+
+def test_eyes_are_trained_once_per_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = twin_for_judge("PushT")
+    little = replace(SMALL, horizons=(1, 4), training_episodes=2, probe_steps=2, inverse_steps=2)
+    first = remembered_eyes(SPEC, twin, little, tmp_path)
+    trained: list[int] = []
+
+    def train(*_: Any) -> Any:
+        trained.append(1)
+        return first
+
+    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.train_eyes", train)
+    again = remembered_eyes(SPEC, twin, little, tmp_path)
+    assert not trained
+    frames = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
+    assert (again.probe.read(frames)[0] == first.probe.read(frames)[0]).all()
+    assert (again.named_right(frames, np.zeros((2, 4), int)) == first.named_right(frames, np.zeros((2, 4), int))).all()
+    remembered_eyes(SPEC, twin, replace(little, episodes=99), tmp_path)
+    assert not trained, "how many episodes are judged is nothing to the eyes"
+    for other in (replace(little, probe_steps=3), little):
+        next(tmp_path.glob("eyes-PushT-*.pt")).write_bytes(b"cut")
+        remembered_eyes(SPEC, twin, other, tmp_path)
+    assert len(trained) == 2
+    remembered_eyes(SPEC, replace(twin, make=Remembered), little, tmp_path)
+    assert len(trained) == 3, "another simulator"
 
 
 def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evidence: Evidence) -> None:

@@ -5,7 +5,7 @@ Takes: a candidate and its twin.  Gives: scores.  Knows nothing of: Gymnasium, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,15 +58,21 @@ class Evidence:
     eyes: Eyes
 
 
-def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Evidence:
-    """Play the held-out episodes and train the judge's eyes on other real ones."""
+def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig, eyes: Eyes | None = None) -> Evidence:
+    """Play the held-out episodes and, unless there are eyes, train the judge's on other real ones."""
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     held_out = record_shard(spec, twin.make, twin.starts, plan, 0)
-    shard = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.training_episodes), 1)
+    return Evidence(held_out=held_out, eyes=train_eyes(spec, twin, config) if eyes is None else eyes)
+
+
+def train_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Eyes:
+    """Train the judge's eyes on real episodes of their own."""
+    plan = RecordConfig(episodes=config.training_episodes, steps=max(config.horizons), seed=config.seed)
+    shard = record_shard(spec, twin.make, twin.starts, plan, 1)
     frames, states = shard.frames, shard.states
     probe = train_probe(spec, frames.reshape(-1, *frames.shape[2:]), states.reshape(-1, states.shape[-1]), config.probe_steps)
     inverse = train_inverse(features_of(probe, frames), shard.actions, len(spec.menu), config.inverse_steps)
-    return Evidence(held_out=held_out, eyes=Eyes(probe=probe, inverse=inverse))
+    return Eyes(probe=probe, inverse=inverse)
 
 
 def judge(
