@@ -566,6 +566,8 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     )
     assert train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu", minutes=0.0) is None, "no time even for the codec"
     assert not (tmp_path / "world").exists()
+    with pytest.raises(DatasetError, match="too short episodes"):
+        train_world(SPEC, recorded, NoEncoder, tmp_path, replace(config, streamdit=replace(FAST, clip_frames=17)), "cpu")
     world = train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu")
     assert world is not None
     again = World.from_pretrained(tmp_path / "world")

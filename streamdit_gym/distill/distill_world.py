@@ -13,6 +13,7 @@ from pathlib import Path
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.multistep import Distillation, distill
+from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import encode_dataset
@@ -41,9 +42,11 @@ def distill_world(
 
     Raises:
         DatasetError: if the data set is of another world, or too small.
+        PartitionError: if the partition does not fit the model.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, world.spec)
+    Engine(world.model, world.table, config.partition)  # refuses what could never be streamed
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
     with parallel.in_turn():
         episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)

@@ -93,6 +93,7 @@ def train_codec(
     average = Average(codec, 0.995)
     stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
     rng = np.random.default_rng([1, stage.step, parallel.rank()])
+    torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)

@@ -68,6 +68,7 @@ def train_heads(
     average = Average(heads, 0.998)
     stage = Stage(folder, "heads", {"heads": heads, "optimizer": optimizer, "average": average})
     generator = torch.Generator().manual_seed(parallel.seed(2 + stage.step))
+    torch.manual_seed(parallel.seed(2 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)

@@ -89,10 +89,15 @@ def train_world(
         The world, or None if the time was up before the transformer began.
 
     Raises:
-        DatasetError: if the data set is of another world.
+        DatasetError: if the data set is of another world, too small, or of too short episodes.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, spec)
+    if dataset.meta["steps"] < config.streamdit.clip_frames:
+        raise DatasetError(
+            "too short episodes", given=f"{dataset.meta['steps']} steps", allowed=f"{config.streamdit.clip_frames} or more",
+            remedy="record longer ones",
+        )  # fmt: skip
     write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
