@@ -42,7 +42,11 @@ def promises(scores: Scores) -> list[Promise]:
             found = None
         kept = None if found is None else (least is None or found.value >= least) and (most is None or found.value <= most)
         asked = (
-            f"at least {least:g}{unit}" if most is None else f"at most {most:g}{unit}" if least is None else f"{least:g} to {most:g}{unit}"
+            f"at least {least:.3g}{unit}"
+            if most is None
+            else f"at most {most:.3g}{unit}"
+            if least is None
+            else f"{least:g} to {most:g}{unit}"
         )
         made.append(Promise(about=about, asked=asked, found=found, kept=kept))
 
