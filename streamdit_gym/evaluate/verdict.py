@@ -41,13 +41,8 @@ def promises(scores: Scores) -> list[Promise]:
         if found is not None and found.value != found.value:  # nan: nothing to measure
             found = None
         kept = None if found is None else (least is None or found.value >= least) and (most is None or found.value <= most)
-        asked = (
-            f"at least {least:.3g}{unit}"
-            if most is None
-            else f"at most {most:.3g}{unit}"
-            if least is None
-            else f"{least:g} to {most:g}{unit}"
-        )
+        bounds = (("at least", least), ("at most", most))
+        asked = " and ".join(f"{word} {bound:.3g}{unit}" for word, bound in bounds if bound is not None)
         made.append(Promise(about=about, asked=asked, found=found, kept=kept))
 
     ask("codec: share of frames with the actor within 1 px", scores["codec"]["actor_within_1px"], least=0.99)
