@@ -48,7 +48,7 @@ def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
     venv = make_venv(env, ROWS, observation="frame")
     script = scripted_player("PushT", "reach", NOISE, seed)
     venv.seed(seed)
-    frames, infos = venv.reset(), venv.reset_infos
+    frames, infos = venv.reset(), list(venv.unwrapped.reset_infos)  # wrappers have empty ones of their own
     running: list[list[tuple[np.ndarray, int, float]]] = [[] for _ in range(ROWS)]
     ended: list[list[list[tuple[np.ndarray, int, float]]]] = [[] for _ in range(ROWS)]
     share = -(-episodes // ROWS)
@@ -60,7 +60,7 @@ def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
         for row in np.flatnonzero(ends):
             ended[row].append(running[row])
             running[row] = []
-            infos[row] = venv.reset_infos[row]
+            infos[row] = venv.unwrapped.reset_infos[row]
     venv.close()
     done = [ended[i % ROWS][i // ROWS] for i in range(episodes)]
     return Demonstrations(
