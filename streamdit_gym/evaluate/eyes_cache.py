@@ -21,7 +21,7 @@ from streamdit_gym.evaluate import judge, probe
 from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.evaluate.judge import JudgeConfig, train_eyes
 from streamdit_gym.evaluate.measures import Eyes
-from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_width
+from streamdit_gym.evaluate.probe import InverseDynamics, Probe
 from streamdit_gym.vocabulary import WorldSpec
 
 PACKAGES = ("torch", "numpy", "opencv-python", "gym-pusht", "pymunk", "pygame")  # what real frames and the training hang on
@@ -37,11 +37,13 @@ def remembered_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig, folder: Pa
         folder: where they are kept.
     """
     path = folder / f"eyes-{spec.name}-{_key(spec, twin, config)[:16]}.pt"
-    made = Eyes(probe=Probe(spec).eval(), inverse=InverseDynamics(features_width(spec), len(spec.menu)).eval())
+    seen = Probe(spec).eval()
+    named = InverseDynamics(len(spec.state_names) + 2 * seen.points, len(spec.menu)).eval()
     try:
         saved = torch.load(path, weights_only=True)
-        made.probe.load_state_dict(saved["probe"])
-        made.inverse.load_state_dict(saved["inverse"])
+        seen.load_state_dict(saved["probe"])
+        named.load_state_dict(saved["inverse"])
+        return Eyes(probe=seen, inverse=named)
     except Exception:  # not there, or cut
         made = train_eyes(spec, twin, config)
         part = replaced(path)
@@ -52,8 +54,8 @@ def remembered_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig, folder: Pa
 
 def _key(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> str:
     made = hashlib.sha256()
-    settings = (spec, {name: getattr(config, name) for name in ("horizons", "training_episodes", "probe_steps", "inverse_steps", "seed")})
-    made.update(json.dumps([dataclasses.asdict(settings[0]), settings[1], twin.starts], sort_keys=True).encode())
+    settings = [getattr(config, name) for name in ("horizons", "training_episodes", "probe_steps", "inverse_steps", "seed")]
+    made.update(json.dumps([dataclasses.asdict(spec), settings, twin.starts], sort_keys=True).encode())
     simulator = {kind.__module__ for kind in inspect.getmro(twin.make) if kind is not object}  # type: ignore[arg-type]
     for module in (judge, probe, recorder, *(sys.modules[name] for name in sorted(simulator))):
         made.update(inspect.getsource(module).encode())

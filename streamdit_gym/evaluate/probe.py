@@ -117,11 +117,6 @@ class InverseDynamics(nn.Module):
         return self(triples.flatten(0, 1)).argmax(-1).numpy().reshape(len(features), -1)
 
 
-def features_width(spec: WorldSpec, points: int = 32) -> int:
-    """Return how many numbers `features_of` gives of a frame."""
-    return len(spec.state_names) + 2 * points
-
-
 def features_of(probe: Probe, frames: UInt8[np.ndarray, "e f h w 3"]) -> Float[np.ndarray, "e f k"]:
     """Return what the inverse-dynamics model sees of frames."""
     states, points = probe.read(frames)

@@ -88,8 +88,8 @@ def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows:
     from streamdit_gym.agents.training import Learned
     from streamdit_gym.envs.worlds import script_of
 
-    found, count = player, len(world.spec.menu)
-    if isinstance(found, Learned):
+    count = len(world.spec.menu)
+    if isinstance(player, Learned):
         seed = int(rng.integers(2**31))
 
         def agent(latents: Tensor) -> np.ndarray:
@@ -97,14 +97,14 @@ def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows:
             seed += 1
             torch.manual_seed(seed)  # a stochastic policy draws from torch's own generator,
             np.random.seed(seed)  # DQN from numpy's,
-            found.agent.action_space.seed(seed)  # and from its space's
-            action = found.agent.predict(see(world, latents, found.config.observation))[0]
+            player.agent.action_space.seed(seed)  # and from its space's
+            action = player.agent.predict(see(world, latents, player.config.observation))[0]
             return action.argmax(-1) if action.ndim > 1 else action
 
         return agent
-    if found == "random":
+    if player == "random":
         return hold_random(rng, rows, count)
-    noise, script = float(found.partition(":")[2] or 0), script_of(world.spec.name)
+    noise, script = float(player.partition(":")[2] or 0), script_of(world.spec.name)
 
     def scripted(latents: Tensor) -> np.ndarray:
         moves = script(world.heads(latents)[0][:, 0].cpu().numpy(), task)
