@@ -30,8 +30,10 @@ FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the 
 LONGEST_REPLAY = 100  # actions of a saved episode, a quarter of a second's
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
+BLOCK_PARTS_UNITS = ((-60, 0, 60, 30), (-15, 30, 15, 120))  # its bar and its stem: least x, y and greatest, from its own origin
 WALL_UNITS = 8.0  # what begins at a wall begins so far from the table's edge
 WALL_FACE_UNITS, WALL_DEPTH_UNITS = 7.0, 100.0  # where gym-pusht draws the walls' inner faces, and how thick they are here
+DENT_UNITS = 2.0  # how far the pusher may sink into the T before it is stopped; pushing a free T it hardly ever does
 TOUCH_PX = 0.5
 GOAL_MIDDLE_PX = np.array([28.0, 36.0])  # middle of the T at its goal
 
@@ -98,30 +100,31 @@ class PushTSimulator:
 
         Args:
             rng: draws where things are, and the mixed player's temper.
-            start: ``uniform`` (gym-pusht's own starts), ``near_goal`` (the T near its goal), ``anywhere`` (walls included) or ``cornered``
-                (the T at a wall or two, and `explore` pushes outwards).
+            start: ``uniform`` (as gym-pusht starts, but clear of walls and of each other), ``near_goal`` (the T near its goal),
+                ``anywhere`` (walls included) or ``cornered`` (the T at a wall or two, and `explore` pushes outwards).
         """
         if start not in (kinds := (*STARTS, DRILL[0])):
             raise UnknownNameError("start", start, kinds)
-        pusher = rng.uniform(50, 450, 2)
+        between = (MARGIN_UNITS, TABLE - MARGIN_UNITS) if start in ("anywhere", "cornered") else (50, 450)
+        pusher = rng.uniform(*between, 2)
+        angle = rng.uniform(-np.pi, np.pi)
         if start == "near_goal":
             spread = rng.choice([0.03, 0.1, 0.5, 1.0])
-            block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
             angle = np.pi / 4 + rng.normal(0, 0.5 * spread)
-        elif start in ("anywhere", "cornered"):
-            pusher = rng.uniform(MARGIN_UNITS, TABLE - MARGIN_UNITS, 2)
-            angle = rng.uniform(-np.pi, np.pi)
-            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-            hull = np.array(BLOCK_HULL_UNITS) @ turn.T
-            low, high = WALL_UNITS - hull.min(0), TABLE - WALL_UNITS - hull.max(0)
-            block = rng.uniform(low, high)
-            if start == "cornered":
-                at_wall = rng.permutation([True, rng.random() < 0.5])
-                inwards = np.minimum(rng.exponential(CORNERED_UNITS, 2), high - low)
-                block = np.where(at_wall, np.where(rng.random(2) < 0.5, low + inwards, high - inwards), block)
-        else:
+        low, high = _room(angle)
+        if start == "near_goal":
+            block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
+        elif start == "uniform":
             block = rng.uniform(100, 400, 2)
-            angle = rng.uniform(-np.pi, np.pi)
+        else:
+            block = rng.uniform(low, high)
+        if start == "cornered":
+            at_wall = rng.permutation([True, rng.random() < 0.5])
+            inwards = np.minimum(rng.exponential(CORNERED_UNITS, 2), high - low)
+            block = np.where(at_wall, np.where(rng.random(2) < 0.5, low + inwards, high - inwards), block)
+        block = np.clip(block, low, high)
+        while _gap(pusher, block, angle) < PUSHER_RADIUS_UNITS:  # not inside the T
+            pusher = rng.uniform(*between, 2)
         self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
         self._outwards, self._plan, self._held = start == "cornered", [], None
         return self._begin([float(x) for x in (*pusher, *block, angle)])
@@ -206,6 +209,7 @@ class PushTSimulator:
         y += np.sin(angle) * lever_x + np.cos(angle) * lever_y - lever_y
         large, _ = self._env.reset(options={"reset_to_state": [*state[:2], x, y, angle]})
         self._thicken_walls()
+        self._env.block.position_func = self._move_block
         self._coverage = float(self._env._get_coverage())
         return self._picture(large)
 
@@ -233,6 +237,29 @@ class PushTSimulator:
             for _ in range(turn):
                 corners = [(TABLE - y, x) for x, y in corners]
             space.add(pymunk.Poly(space.static_body, corners, radius=WALL_FACE_UNITS - inner))
+
+    def _move_block(self, block: Any, dt: float) -> None:
+        """Move the T, keep it between the walls, and stop a pusher that would sink into it.
+
+        Nothing stops gym-pusht's pusher, so it presses a T that has nowhere to go through the wall, or itself into the T.
+        """
+        import pymunk
+
+        pymunk.Body.update_position(block, dt)
+        boxes = [shape.cache_bb() for shape in block.shapes]
+        low, high = WALL_FACE_UNITS, TABLE - WALL_FACE_UNITS
+        right = max(0.0, low - min(box.left for box in boxes)) - max(0.0, max(box.right for box in boxes) - high)
+        down = max(0.0, low - min(box.bottom for box in boxes)) - max(0.0, max(box.top for box in boxes) - high)
+        block.position += (right, down)
+        pusher = self._env.agent  # it was moved before the block
+        for shape in block.shapes:
+            shape.cache_bb()
+            nearest = shape.point_query(pusher.position)
+            too_deep = PUSHER_RADIUS_UNITS - DENT_UNITS - nearest.distance
+            if too_deep > 0:
+                way = (pusher.position - nearest.point).normalized() * (1 if nearest.distance > 0 else -1)
+                pusher.position += way * too_deep
+                pusher.velocity -= way * min(0.0, pusher.velocity.dot(way))
 
     @property
     def _bodies(self) -> tuple[Any, Any]:
@@ -280,6 +307,20 @@ class PushTSimulator:
         action, left = self._held
         self._held = (action, left - 1)
         return action
+
+
+def _room(angle: float) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
+    """Return the least and the greatest x and y, in units, between which a T turned by an angle lies clear of the walls."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    hull = np.array(BLOCK_HULL_UNITS) @ turn.T
+    return WALL_UNITS - hull.min(0), TABLE - WALL_UNITS - hull.max(0)
+
+
+def _gap(point: Float[np.ndarray, " 2"], block: Float[np.ndarray, " 2"], angle: float) -> float:
+    """Return how far a point is from a T that lies at a place and an angle, all in units; 0 inside."""
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    own = np.array([(point - block) @ along, (point - block) @ across])
+    return min(float(np.linalg.norm(own - np.clip(own, part[:2], part[2:]))) for part in BLOCK_PARTS_UNITS)
 
 
 COLOURS = {"pusher": (65, 105, 225), "T": (119, 136, 153), "goal": (144, 238, 144), "table": (255, 255, 255)}

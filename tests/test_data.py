@@ -14,16 +14,20 @@ from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
 from streamdit_gym.envs.pusht import (
     BLOCK_HULL_UNITS,
+    DENT_UNITS,
     DRILL,
     LONGEST_REPLAY,
     MOVES,
+    PUSHER_RADIUS_UNITS,
     SPEC,
     STARTS,
     TABLE,
     UNITS_PER_PX,
     UNSEEN_PHRASES,
+    WALL_FACE_UNITS,
     PushTSimulator,
     nearest_move,
+    objects,
 )  # fmt: skip
 from streamdit_gym.errors import ActionError, DatasetError, StreamDiTError, UnknownNameError
 
@@ -137,19 +141,35 @@ def test_moves_move_the_pusher_as_they_say() -> None:
         assert frame.dtype == np.uint8
 
 
-def test_nothing_pushes_the_block_through_a_wall() -> None:
+def test_a_pressed_block_stays_whole_between_the_walls_and_stops_the_pusher() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(1)
-    simulator.reset(rng, "uniform")
-    hull = np.array(BLOCK_HULL_UNITS) / UNITS_PER_PX
-    deepest = 0.0
-    for _ in range(120):
-        action = int(rng.integers(9))
-        for _ in range(int(rng.integers(1, 9))):
-            simulator.step(action)
+    hull = np.array(BLOCK_HULL_UNITS)
+    wall, inside = [], []
+    frames = [simulator.reset(rng, "cornered")]
+    for _ in range(3):
+        simulator.reset(rng, "cornered")
+        for _ in range(60):
+            frames.append(simulator.step(simulator.explore(rng)))
             x, y, cos, sin = simulator.state()[2:]
-            corners = np.array([x, y]) + hull @ np.array([[cos, sin], [-sin, cos]])
-            deepest = max(deepest, -corners.min(), corners.max() - 64)
-    assert deepest < 3, "in a picture of 64 pixels; with walls as thin as gym-pusht's the T leaves it here, and never comes back"
+            corners = np.array([x, y]) * UNITS_PER_PX + hull @ np.array([[cos, sin], [-sin, cos]])
+            wall.append(min(corners.min(), TABLE - corners.max()))
+            inside.append(
+                max(PUSHER_RADIUS_UNITS - shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+            )
+    assert min(wall) > WALL_FACE_UNITS - 0.1, "gym-pusht's pusher presses the T through the wall, and what is outside never comes back"
+    assert DENT_UNITS - 0.2 < max(inside) < DENT_UNITS + 0.1, "it was pressed, and the pusher gave way"
+    assert objects(np.stack(frames))["T"].mean() > 0.99
+
+
+def test_episodes_begin_with_the_block_clear_of_walls_and_pusher() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(2)
+    for start in (*STARTS, DRILL[0]):
+        for _ in range(12):
+            simulator.reset(rng, start)
+            boxes = [shape.cache_bb() for shape in simulator._env.block.shapes]
+            assert min(min(box.left, box.bottom, TABLE - box.right, TABLE - box.top) for box in boxes) > WALL_FACE_UNITS
+            gap = min(shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+            assert gap > PUSHER_RADIUS_UNITS - 0.1
 
 
 def test_touching_is_reaching() -> None:
