@@ -125,9 +125,22 @@ class PushTSimulator:
         block = np.clip(block, low, high)
         while _gap(pusher, block, angle) < PUSHER_RADIUS_UNITS:  # not inside the T
             pusher = rng.uniform(*between, 2)
-        self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
-        self._outwards, self._plan, self._held = start == "cornered", [], None
+        self._take_heart(rng, outwards=start == "cornered")
         return self._begin([float(x) for x in (*pusher, *block, angle)])
+
+    def put(self, rng: np.random.Generator, before: Float[np.ndarray, " 6"], action: int, state: Float[np.ndarray, " 6"]) -> None:
+        """Start an episode at a state to which an action has led from the one before; what does not fit the table is shifted."""
+        poses = []
+        for numbers in (before, state):
+            pusher = np.clip(np.asarray(numbers[:2]) * UNITS_PER_PX, MARGIN_UNITS, TABLE - MARGIN_UNITS)
+            angle = float(np.arctan2(numbers[5], numbers[4]))
+            poses.append(([*pusher, 0.0], [*np.clip(np.asarray(numbers[2:4]) * UNITS_PER_PX, *_room(angle)), angle]))
+        still = [0.0, 0.0, 0.0]
+        self._place([float(x) for part in (poses[0][0], still, poses[0][1], still) for x in part])
+        self.step(action)  # in a tenth of a second the controller forgets the speed that it began with
+        speed = [*self._env.agent.velocity, 0.0]
+        self._place([float(x) for part in (poses[1][0], speed, poses[1][1], still) for x in part])
+        self._take_heart(rng, outwards=rng.random() < 0.5)
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
         """Aim the pusher's controller one step ahead in the action's direction for a tenth of a second."""
@@ -199,6 +212,11 @@ class PushTSimulator:
     def close(self) -> None:
         """Close the simulator."""
         self._env.close()
+
+    def _take_heart(self, rng: np.random.Generator, outwards: bool) -> None:
+        """Draw the mixed player's temper for an episode."""
+        self._temper = str(rng.choice(list(TEMPERS), p=list(TEMPERS.values())))
+        self._outwards, self._plan, self._held = outwards, [], None
 
     def _begin(self, state: list[float]) -> UInt8[np.ndarray, "64 64 3"]:
         self._begun, self._taken = list(state), []

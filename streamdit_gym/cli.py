@@ -1,4 +1,4 @@
-"""The command line: record, train, distill, evaluate, generate, inspect, play, bench, demo.
+"""The command line: record, correct, train, distill, evaluate, generate, inspect, play, bench, demo.
 
 Agents have their own, agents/train.py and agents/evaluate.py.
 
@@ -44,6 +44,28 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Correct:
+    """Record where a world goes astray and what its simulator says must follow, for train --corrections; run again to resume."""
+
+    world: World
+    """the world that makes the mistakes: shipped name, folder or Hub id"""
+    out: Path = Path("recorded/corrections")
+    """folder of the data set"""
+    shards: int = 40
+    """shards in all, each of them further down the same streams; those already there counted in"""
+    episodes: int = 32
+    """streams, and so episodes per shard"""
+    steps: int = 96
+    """steps per episode, as in the recorded data that they shall be trained on with"""
+    seed: int = 0
+    """of starts, noise and moves"""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """processes of the simulator"""
+    device: str | None = None
+    """cpu or cuda; default: cuda if there is one"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Train a world on a recorded data set: codec, transformer, heads; run again with --resume to go on."""
 
@@ -51,6 +73,8 @@ class Train:
     """name of the world, e.g. PushT"""
     data: Path | None = None
     """the data set, see record; default: recorded/WORLD"""
+    corrections: Path | None = None
+    """a data set of the mistakes of an earlier world, see correct; the transformer is trained on it as well"""
     out: Path | None = None
     """run folder (default: runs/WORLD): config, curves, pictures, checkpoints, and at the end the bundle in world/"""
     preset: Literal["tiny", "small", "base"] = "small"
@@ -274,7 +298,7 @@ class Demo:
     """shipped name, folder or Hub id"""
 
 
-Command = Record | Train | Distill | Evaluate | Generate | Inspect | Play | Bench | Demo
+Command = Record | Correct | Train | Distill | Evaluate | Generate | Inspect | Play | Bench | Demo
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -305,6 +329,16 @@ def run_record(command: Record) -> None:
     record(make.spec, make, starts, command.out or Path("recorded") / command.world, config)
 
 
+def run_correct(command: Correct) -> None:
+    """Record corrections."""
+    from streamdit_gym.envs.corrections import CorrectionsConfig, record_corrections
+
+    config = CorrectionsConfig(
+        shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers
+    )
+    record_corrections(command.world, command.out, config, command.device or _device())
+
+
 def run_train(command: Train) -> None:
     """Train a world."""
     from streamdit_gym.data.dataset import Dataset
@@ -331,8 +365,11 @@ def run_train(command: Train) -> None:
     )
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)
+    corrections = None if command.corrections is None else Dataset(command.corrections)
     with parallel.join(command.device or _device()) as device:
-        world = train_world(spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start)
+        world = train_world(
+            spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start, corrections
+        )
         if not parallel.rank():
             print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
 
@@ -474,8 +511,8 @@ def run_demo(command: Demo) -> None:
 
 
 RUN: dict[type, Any] = {
-    Record: run_record, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Generate: run_generate, Inspect: run_inspect,
-    Play: run_play, Bench: run_bench, Demo: run_demo,
+    Record: run_record, Correct: run_correct, Train: run_train, Distill: run_distill, Evaluate: run_evaluate, Generate: run_generate,
+    Inspect: run_inspect, Play: run_play, Bench: run_bench, Demo: run_demo,
 }  # fmt: skip
 
 

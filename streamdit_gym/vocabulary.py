@@ -121,6 +121,9 @@ class Simulator(Protocol):
     def restore(self, saved: Any) -> None:
         """Go back to a saved state."""
 
+    def put(self, rng: np.random.Generator, before: Float[np.ndarray, " n"], action: int, state: Float[np.ndarray, " n"]) -> None:
+        """Start an episode for `explore` at a state, as `state` gives it, to which an action has led from the one before."""
+
     def close(self) -> None:
         """Free what the simulator holds."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from dataclasses import replace
@@ -13,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
-from torch import nn
+from test_damage import harm
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
-from streamdit_gym.codec.latent_codec import LatentCodec
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
@@ -25,7 +23,6 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
-from streamdit_gym.train.damage import Damage, _stands_out
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -52,7 +49,9 @@ def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
             latents[e, f, :, 4, place] = 2.0
     prompts[:, 0] = -1
     states = torch.zeros(episodes, length, 1)
-    return LatentEpisodes(latents=latents.half(), prompts=prompts, states=states, scores=states)
+    return LatentEpisodes(
+        latents=latents.half(), prompts=prompts, states=states, scores=states, astray=torch.zeros(episodes, dtype=torch.long)
+    )
 
 
 def trainer_of(config: StreamDiTTraining = FAST, seed: int = 0) -> StreamDiTTrainer:
@@ -182,132 +181,6 @@ def test_nothing_is_learned_from_a_truth_that_tells_another_story() -> None:
     assert all(p.grad is None or p.grad.abs().max() == 0 for p in trainer.model.parameters())
 
 
-class Pixels(LatentCodec):
-    """A codec whose latents are an 8 x 8 picture's pixels, so that damage to pixels can be told by hand."""
-
-    size, channels, grid = 8, 8, 8
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(0.5))
-
-    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        return (pixels / self.scale).mean(1, keepdim=True).expand(-1, 8, -1, -1)
-
-    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        return (latents[:, :1] * self.scale).expand(-1, 3, -1, -1)
-
-
-def harm(**kinds: float) -> Damage:
-    none = {"bend": 0.0, "piece": 0.0, "double": 0.0, "fade": 0.0}
-    return Damage(codec=Pixels(), **(none | kinds))
-
-
-def a_square() -> torch.Tensor:
-    frame = torch.zeros(8, 8)
-    frame[2:6, 2:6] = 2.0
-    return frame.expand(40, 4, 8, 8, 8).clone()
-
-
-def test_damage_bends_every_frame_of_a_clip_alike_and_every_clip_its_own_way() -> None:
-    torch.manual_seed(0)
-    latents = a_square()
-    damaged = harm(bend=1.0, piece=3.0, double=0.5, fade=0.5)(latents)
-    assert damaged.shape == latents.shape
-    assert (damaged - damaged[:, :1]).abs().max() < 1e-5
-    assert ((damaged - latents).abs().amax((1, 2, 3, 4)) > 0.1).sum() > 30
-    assert (damaged[0] - damaged[1]).abs().max() > 0.1
-    assert damaged.min() > -1e-4, "what is there is moved or mixed, never made"
-    assert damaged.max() < 2 + 1e-4
-    assert torch.allclose(harm()(latents), latents, atol=1e-5)
-
-
-def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
-    torch.manual_seed(1)
-    latents = torch.arange(64.0).reshape(8, 8).expand(20, 1, 8, 8, 8) / 32 - 1
-    moved = (harm(piece=2.0)(latents) - latents)[:, 0, 0].abs() > 1e-3
-    assert 0 < moved.sum() < 20 * 32
-
-
-def only(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
-    monkeypatch.setattr(torch, "randint", lambda high, shape, **kinds: torch.full(shape, kind, **kinds))
-
-
-def test_a_thing_near_an_edge_is_slid_towards_it_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(6)
-    along = torch.arange(8.0)
-    for (column, row), comes_from in {(0, 4): [3, 0], (7, 4): [-3, 0], (4, 1): [0, 3], (3, 6): [0, -3]}.items():
-        y, x = torch.meshgrid(along - row, along - column, indexing="ij")
-        found = harm(piece=1.5)._off_the_edge(x[None], y[None]).flatten().tolist()
-        assert found == comes_from
-    y, x = torch.meshgrid(along - 3, along - 3, indexing="ij")
-    assert not harm(piece=1.0)._off_the_edge(x[None], y[None]).any(), "every edge is far"
-    only(monkeypatch, 3)
-    latents = torch.zeros(60, 1, 8, 8, 8)
-    latents[..., 4, 0] = 2.0
-    damaged = harm(piece=1.5)(latents)
-    share = ((damaged - latents).abs().amax((1, 2, 3, 4)) > 1e-3).float().mean()
-    assert 0.3 < share < 1
-
-
-def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(4)
-    only(monkeypatch, 2)
-    latents = torch.arange(64.0).reshape(8, 8).expand(40, 1, 8, 8, 8) / 32 - 1
-    changed = (harm(piece=1.5)(latents) - latents)[:, 0, 0].abs() > 1e-3
-    assert 0 < changed.sum(dim=(1, 2)).max() <= 29, "a disc of radius 3 has 29 pixels"
-    assert (changed.sum(dim=(1, 2)) > 0).float().mean() > 0.9
-    assert torch.allclose(harm(piece=1.5, spread=(0.0, 0.0))(latents), latents, atol=1e-5)
-
-
-def test_a_thing_is_squeezed_and_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(4)
-    only(monkeypatch, 4)
-    latents = a_square()
-    left = harm(piece=4.0, squeeze=3.0)(latents).sum((1, 2, 3, 4)) / latents[0].sum()
-    assert (left < 1 + 1e-4).all(), "nothing is added"
-    assert 0.2 < left.median() < 0.8
-    assert torch.allclose(harm(piece=4.0, squeeze=1.0)(latents), latents, atol=1e-5)
-
-
-def test_a_number_for_each_direction_is_the_same_all_along_it() -> None:
-    torch.manual_seed(5)
-    angle = torch.linspace(-3.1, 3.1, 50)[None, :, None].expand(200, -1, 2)
-    length = torch.tensor([1.0, 5.0])
-    found = harm()._by_direction(angle.cos() * length, angle.sin() * length, 0.4)
-    assert torch.allclose(found[..., 0], found[..., 1], atol=1e-4)
-    assert found.std(0).mean() == pytest.approx(0.4 * (1 + 2**-4 + 3**-4) ** 0.5, rel=0.15)
-
-
-def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(2)
-    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips)
-    latents = a_square()
-    made = harm(piece=3.0, fade=1.0)(latents)
-    assert (made <= latents + 1e-5).all()
-    assert 0.1 < (made[latents > 0] / 2).mean() < 0.95
-    assert torch.allclose(made[latents == 0], latents[latents == 0], atol=1e-5)
-
-
-def test_either_of_two_keeps_what_stands_out_in_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = torch.zeros(30, 1, 8, 8, 8)
-    latents[..., 3, 3] = 2.0
-    steps = itertools.cycle([1, 3])
-    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips.roll(next(steps), -1))
-    made = harm(double=1.0)(latents)[:, 0, 0, 3]
-    assert set(made[:, 4].unique().tolist()) == set(made[:, 6].unique().tolist()) == {1.0, 2.0}, "the mean of both, or both"
-    assert (made[:, 3] == 0).all()
-
-
-def test_what_stands_out_differs_from_the_colour_that_most_of_the_frame_has() -> None:
-    clips = torch.full((1, 2, 3, 8, 8), 0.25)
-    clips[:, 1] = -0.5
-    clips[..., 2:5, 2:5] = 1.0
-    standing = _stands_out(clips)
-    assert (standing[0, :, 0, 2:5, 2:5] > 1).all()
-    assert standing.count_nonzero() == 2 * 9
-
-
 def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> None:
     def references(chance: float) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(0)
@@ -328,10 +201,41 @@ def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> 
 
 def test_clips_are_drawn_from_everywhere() -> None:
     empty = torch.zeros(2, 12, 1)
-    episodes = LatentEpisodes(latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty)
+    episodes = LatentEpisodes(
+        latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty, astray=torch.tensor([0, 0])
+    )
     episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert 150 < episode.sum() < 250
     assert start.unique().tolist() == list(range(9)), "a clip of four frames can begin with the first to the ninth"
+
+
+def test_where_a_world_went_astray_clips_begin_with_its_frames() -> None:
+    empty = torch.zeros(2, 12, 1)
+    episodes = LatentEpisodes(
+        latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty, astray=torch.tensor([0, 3])
+    )
+    episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
+    assert start[episode == 0].unique().tolist() == list(range(9))
+    assert start[episode == 1].unique().tolist() == [0, 1, 2]
+    real = episodes.real(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 2]), 4)
+    assert real.tolist() == [[True] * 4, [False] * 3 + [True], [False] + [True] * 3]
+
+
+@pytest.mark.parametrize("cut", ["", "K2N2c1s1", "K0N1c4s1"])
+def test_nothing_is_learned_from_a_worlds_own_frames(cut: str) -> None:
+    def gradient(trainer: StreamDiTTrainer, astray: int, changed: bool) -> torch.Tensor:
+        torch.manual_seed(1)
+        trainer.generator.manual_seed(1)
+        trainer.model.zero_grad()
+        trainer.own = None
+        latents = moving_square().latents
+        trainer.episodes = replace(moving_square(), latents=latents + changed * 1.0, astray=torch.full((len(latents),), astray))
+        (trainer.buffer_loss(Partition.parse(cut)) if cut else trainer.next_frame_loss()).backward()
+        return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+
+    trainer = trainer_of(replace(QUIET, micro_steps=1))
+    assert gradient(trainer, 24, changed=True).abs().max() == 0, "all frames are the world's own"
+    assert gradient(trainer, 0, changed=True).abs().max() > 0
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:
@@ -537,7 +441,8 @@ def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:
     latents = torch.randn(8, 16, 8, 8, 8)
     states = latents[:, :, :2].mean((3, 4)) * 30 + 5
     scores = torch.stack([states[..., 0], (states[..., 1] > 5).float()], -1)
-    episodes = LatentEpisodes(latents=latents.half(), prompts=torch.zeros(8, 16, dtype=torch.long), states=states, scores=scores)
+    nothing = torch.zeros(8, 16, dtype=torch.long)
+    episodes = LatentEpisodes(latents=latents.half(), prompts=nothing, states=states, scores=scores, astray=nothing[:, 0])
     heads = RewardHead(RewardHeadConfig(width=16, state_names=("x", "y"), score_names=("potential_a", "success_a")))
     before = head_errors(heads, episodes, "cpu")["x_error"]
     assert train_heads(heads, episodes, HeadTraining(steps=150, batch=64, noise=0.0), tmp_path, "cpu")

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -83,35 +84,53 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
     """Play one shard's episodes; depends only on the seed and the shard's number."""
     rng = np.random.default_rng([config.seed, index])
     simulator = make()
-    table = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
-    frames, actions, prompts, states, scores = [], [], [], [], []
+    episodes = []
     for number in range(config.episodes):
         start = str(rng.choice(list(starts), p=list(starts.values())))
-        episode = [simulator.reset(rng, config.drill if number >= config.episodes - config.drilled else start)]
-        state, score = [simulator.state()], [simulator.scores()]
-        for _ in range(config.steps):
-            action = simulator.explore(rng)
-            menu = spec.menu[action]
-            # half of the time the phrase the environment says, else any paraphrase
-            phrase = simulator.said(action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))])
-            episode.append(simulator.step(action))
-            actions.append(action)
-            prompts.append(table[phrase])
-            state.append(simulator.state())
-            score.append(simulator.scores())
-        frames.append(np.stack(episode))
-        states.append(np.stack(state))
-        scores.append(np.stack(score))
+        first = simulator.reset(rng, config.drill if number >= config.episodes - config.drilled else start)
+        begun = Episode(frames=[first], actions=[], prompts=[], states=[simulator.state()], scores=[simulator.scores()])
+        episodes.append(play(spec, simulator, rng, begun, config.steps))
     simulator.close()
-    stacked = np.stack(scores)
-    shape = (config.episodes, config.steps)
+    return shard_of(spec, episodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """An episode as far as it has come: one frame, state and row of scores more than actions and prompts."""
+
+    frames: list[np.ndarray]
+    actions: list[int]
+    prompts: list[int]
+    states: list[np.ndarray]
+    scores: list[np.ndarray]
+
+
+def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episode: Episode, steps: int) -> Episode:
+    """Add so many steps of the mixed player to an episode, and return it."""
+    table = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
+    for _ in range(steps):
+        action = simulator.explore(rng)
+        menu = spec.menu[action]
+        # half of the time the phrase the environment says, else any paraphrase
+        phrase = simulator.said(action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))])
+        episode.frames.append(simulator.step(action))
+        episode.actions.append(action)
+        episode.prompts.append(table[phrase])
+        episode.states.append(simulator.state())
+        episode.scores.append(simulator.scores())
+    return episode
+
+
+def shard_of(spec: WorldSpec, episodes: list[Episode]) -> Shard:
+    """Return a shard of episodes that are equally long."""
+    scores = np.stack([np.stack(episode.scores) for episode in episodes])
     return Shard(
-        frames=np.stack(frames),
-        actions=np.array(actions, dtype=np.int16).reshape(shape),
-        prompts=np.array(prompts, dtype=np.int32).reshape(shape),
-        rewards=reward(spec, stacked[:, :-1], stacked[:, 1:]),
-        states=np.stack(states),
-        scores=stacked,
+        frames=np.stack([np.stack(episode.frames) for episode in episodes]),
+        actions=np.array([episode.actions for episode in episodes], dtype=np.int16),
+        prompts=np.array([episode.prompts for episode in episodes], dtype=np.int32),
+        rewards=reward(spec, scores[:, :-1], scores[:, 1:]),
+        states=np.stack([np.stack(episode.states) for episode in episodes]),
+        scores=scores,
     )
 
 
@@ -129,21 +148,7 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
         DatasetError: if the folder holds a data set made with other settings.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    meta = {
-        "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, "seed": config.seed,
-        "episodes": config.episodes, "drilled": config.drilled, "steps": config.steps, "state_names": list(spec.state_names),
-        "score_names": list(spec.score_names), "tasks": sorted(spec.tasks), "phrases": all_phrases(spec),
-        "menu": [list(phrases) for phrases in spec.menu],
-    }  # fmt: skip
-    path = folder / "meta.json"
-    if path.is_file() and (old := {"drilled": 0, **json.loads(path.read_text())}) != meta:
-        changed = sorted(key for key in meta if old.get(key) != meta[key])
-        raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
-    if not path.is_file():
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(meta, indent=1))
-        part.replace(path)
+    begin(folder, spec, {"seed": config.seed, "episodes": config.episodes, "drilled": config.drilled, "steps": config.steps})
     missing = [i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()]
     jobs = [(spec, make, starts, config, folder, i) for i in missing]
     bar = tqdm(total=config.shards, initial=config.shards - len(missing), unit="shard", desc=f"record {spec.name}")
@@ -156,6 +161,28 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
             with multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
                 for _ in pool.imap_unordered(_save_shard, jobs):
                     bar.update()
+
+
+def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
+    """Say in the folder what it will hold, unless that is said already.
+
+    Raises:
+        DatasetError: if the folder holds a data set made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {
+        "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, **plan, "state_names": list(spec.state_names),
+        "score_names": list(spec.score_names), "tasks": sorted(spec.tasks), "phrases": all_phrases(spec),
+        "menu": [list(phrases) for phrases in spec.menu],
+    }  # fmt: skip
+    path = folder / "meta.json"
+    if path.is_file() and (old := {"drilled": 0, **json.loads(path.read_text())}) != meta:
+        changed = sorted(key for key in meta if old.get(key) != meta[key])
+        raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
+    if not path.is_file():
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(meta, indent=1))
+        part.replace(path)
 
 
 def _save_shard(job: Job) -> None:

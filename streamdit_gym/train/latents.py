@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,21 +33,29 @@ class LatentEpisodes:
         prompts: row of the phrase table for every frame; -1 for the first frame, which no action made.
         states: true states.
         scores: true scores.
+        astray: how many of an episode's first frames are a world's own; nothing is learned from them but how to go on.
     """
 
     latents: Float[Tensor, "e g c h w"]
     prompts: Int[Tensor, "e g"]
     states: Float[Tensor, "e g n"]
     scores: Float[Tensor, "e g m"]
+    astray: Int[Tensor, " e"]
 
     def __len__(self) -> int:
         """Return the number of episodes."""
         return len(self.latents)
 
     def draw(self, count: int, frames: int, generator: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
-        """Draw the episode and the first frame of some clips of so many frames."""
+        """Draw the episode and the first frame of some clips of so many frames; where a world went astray they begin with its frames."""
         episode = torch.randint(len(self), (count,), generator=generator)
-        return episode, torch.randint(self.latents.shape[1] - frames + 1, (count,), generator=generator)
+        places, astray = self.latents.shape[1] - frames + 1, self.astray[episode]
+        choice = torch.where(astray > 0, astray.clamp(max=places), places)
+        return episode, (torch.rand(count, generator=generator) * choice).long()
+
+    def real(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> Bool[Tensor, "count frames"]:
+        """Return which frames of some clips are the simulator's."""
+        return start[:, None] + torch.arange(frames) >= self.astray[episode, None]
 
     def clips(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> tuple[Tensor, Tensor]:
         """Cut clips out: latents (count, frames, c, h, w) and prompts (count, frames)."""
@@ -62,11 +70,15 @@ class LatentEpisodes:
     def split(self, episodes: int) -> tuple[LatentEpisodes, LatentEpisodes]:
         """Return all but the last episodes, and the last."""
         cut = len(self) - episodes
-        parts = [
-            LatentEpisodes(latents=self.latents[s], prompts=self.prompts[s], states=self.states[s], scores=self.scores[s])
-            for s in (slice(None, cut), slice(cut, None))
-        ]
-        return parts[0], parts[1]
+        parts = [{name: getattr(self, name)[part] for name in NAMES} for part in (slice(None, cut), slice(cut, None))]
+        return LatentEpisodes(**parts[0]), LatentEpisodes(**parts[1])
+
+    def joined(self, other: LatentEpisodes) -> LatentEpisodes:
+        """Return these episodes and others that are as long."""
+        return LatentEpisodes(**{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in NAMES})
+
+
+NAMES = tuple(field.name for field in fields(LatentEpisodes))
 
 
 @torch.no_grad()
@@ -97,5 +109,6 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
             np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
             part.replace(path)
         with np.load(path) as file:
-            parts.append(LatentEpisodes(**{name: torch.from_numpy(file[name]) for name in file.files}))
-    return LatentEpisodes(**{name: torch.cat([getattr(p, name) for p in parts]) for name in ("latents", "prompts", "states", "scores")})
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+        parts.append(LatentEpisodes(**arrays, astray=torch.full((len(arrays["latents"]),), dataset.meta.get("astray", 0))))
+    return LatentEpisodes(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})

@@ -83,7 +83,7 @@ class StreamDiTTraining:
     start_share: float = 0.9
     moving: float = 8.0
     reference_noise: float = 0.1
-    own_references: float = 0.9
+    own_references: float = 0.93
     own_ramp: float = 0.1
     own_depth: int = 64
     own_lost: float = 0.1
@@ -111,7 +111,7 @@ class Rollouts:
         episode: episode of each clip.
         start: place of each clip's first frame in it.
         depth: how many predictions deep the references are.
-        trusted: whether the recorded frame after a reference is still what must follow it.
+        trusted: whether the recorded frame after a reference is what must follow it: the simulator's, and not yet another story.
         given: the clips' first frames, real or the model's own, maybe damaged.
         references: the same with noise.
         reference_times: their times.
@@ -239,6 +239,7 @@ class StreamDiTTrainer:
         if self.damage is not None and hit.any():
             given = given.clone()
             given[hit.to(self.device)] = self.damage(given[hit.to(self.device)])
+        trusted = trusted & self.episodes.real(episode, start + 1, f).to(self.device)
         references, times = self._disturb(given)
         return Rollouts(
             episode=episode, start=start, depth=depth, trusted=trusted, given=given, references=references, reference_times=times,
@@ -250,7 +251,8 @@ class StreamDiTTrainer:
         k, n = partition.references, partition.frames
         # as many frames being denoised in a step as in the next-frame loss
         count = max(1, self.config.clips * self.config.clip_frames // n)
-        clips, index = self._cut(*self.episodes.draw(count, k + n, self.generator), k + n)
+        episode, start = self.episodes.draw(count, k + n, self.generator)
+        clips, index = self._cut(episode, start, k + n)
         target = clips[:, k:]
         times = training_times(partition, count, self.config.start_share, self.device)
         noise = torch.randn_like(target)
@@ -261,18 +263,17 @@ class StreamDiTTrainer:
         )
         before = torch.cat([clips[:, k - 1 : k], target[:, :-1]], 1) if k else torch.cat([target[:, :1], target[:, :-1]], 1)
         with eager():
-            return self._loss(view, self._prompts(index), target, noise, before)[0]
+            trusted = self.episodes.real(episode, start + k, n).to(self.device)
+            return self._loss(view, self._prompts(index), target, noise, before, trusted)[0]
 
     def _loss(
-        self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor, trusted: Tensor | None = None
+        self, view: BufferView, prompts: Conditioning, target: Tensor, noise: Tensor, before: Tensor, trusted: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts, self.config.velocity_floor)
         error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
         robust = forgiving(error, self.config.kernel, self.square)
-        weight = self._weight(target, before)
-        if trusted is not None:
-            weight = weight * trusted[:, :, None, None, None]
+        weight = self._weight(target, before) * trusted[:, :, None, None, None]
         return (weight * robust).mean(), found
 
     def _velocity(self, view: BufferView, prompts: Conditioning, floor: float) -> Tensor:

@@ -68,7 +68,7 @@ class WorldTraining:
 
 def train_world(
     spec: WorldSpec, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: WorldTraining, device: str,
-    minutes: float | None = None, continue_from: World | None = None,
+    minutes: float | None = None, continue_from: World | None = None, corrections: Dataset | None = None,
 ) -> World | None:  # fmt: skip
     """Train a world, or go on with it, and write the bundle into ``folder/world``.
 
@@ -84,12 +84,13 @@ def train_world(
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long; the stage at hand is checkpointed.
         continue_from: a world whose weights to start from (its latents are kept, and so its encoder).
+        corrections: where an earlier world went astray and what must follow; the transformer learns from it as well.
 
     Returns:
         The world, or None if the time was up before the transformer began.
 
     Raises:
-        DatasetError: if the data set is of another world, too small, or of too short episodes.
+        DatasetError: if the data set is of another world, too small, or of too short episodes, or the corrections do not fit it.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, spec)
@@ -98,6 +99,8 @@ def train_world(
             "too short episodes", given=f"{dataset.meta['steps']} steps", allowed=f"{config.streamdit.clip_frames} or more",
             remedy="record longer ones",
         )  # fmt: skip
+    if corrections is not None:
+        check_corrections(corrections, dataset)
     write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
@@ -119,11 +122,12 @@ def train_world(
         return None
     with parallel.in_turn():
         table = embed_phrases(make_encoder, dataset)
+        learned = train if corrections is None else train.joined(encode_dataset(corrections, codec, folder / "corrections", device))
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
         model.load_state_dict(continue_from.model.state_dict())
     train_streamdit(
-        model, train, table, config.streamdit, folder, device, left(),
+        model, learned, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
         damage=Damage(codec=codec),
     )  # fmt: skip
@@ -194,10 +198,31 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
         raise DatasetError(
             "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
         )
+    if dataset.meta.get("astray"):
+        raise DatasetError(
+            "a world's own frames cannot be all that is learned", given=dataset.folder, allowed="recorded data",
+            remedy="give it as --corrections, beside --data",
+        )  # fmt: skip
     if len(dataset) < 2:
         raise DatasetError(
             "too small a data set", given=f"{len(dataset)} shard", allowed="2 or more", remedy="record more; the last are held out"
         )
+
+
+def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
+    """Refuse corrections that cannot be trained on together with a data set.
+
+    Raises:
+        DatasetError: if they are none, or of another world, other phrases or another length.
+    """
+    remedy = "make them with streamdit-gym correct"
+    if not corrections.meta.get("astray"):
+        raise DatasetError("these are no corrections", given=corrections.folder, remedy=remedy)
+    for key in ("world", "steps", "phrases"):
+        if corrections.meta[key] != dataset.meta[key]:
+            raise DatasetError(
+                "corrections of other data", given=f"another {key}", allowed=f"the {key} of {dataset.folder}", remedy=remedy
+            )  # fmt: skip
 
 
 def held_out_shards(dataset: Dataset) -> int:

@@ -1,0 +1,163 @@
+"""Where a world goes astray, and what its simulator says must follow: more to train on.
+
+Takes: a world and its simulator.  Gives: a data set for ``train --corrections``.  Knows nothing of: training.
+
+A world that is trained on recordings sees its own mistakes only as long as they are small: later the recording tells another
+story. Here the simulator is put into the state that the world's heads read from its own frames, however bent they are, and plays on.
+So each episode begins with frames of the world's stream and goes on with what should have come next; it is DAgger (Ross et al.,
+2011) with the simulator as expert.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from tqdm import tqdm
+
+from streamdit_gym.data.recorder import Episode, all_phrases, begin, play, shard_of
+from streamdit_gym.envs.worlds import spec_of, twin_for_judge
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.presets import PARTITIONS
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.world import World, find_world
+
+BROKEN_FIRST = 0.75  # chance that a correction begins where a thing is not whole, if there is such a frame in reach
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionsConfig:
+    """What to record.
+
+    Attributes:
+        shards: how many shards; each is taken further down the same streams.
+        episodes: streams, and so episodes per shard.
+        steps: steps per episode, the world's own counted in.
+        astray: how many frames of an episode are the world's own.
+        every: frames of the streams from one shard to the next.
+        seed: of starts, noise, moves and the choice of frames.
+        workers: processes of the simulator.
+    """
+
+    shards: int = 40
+    episodes: int = 32
+    steps: int = 96
+    astray: int = 8
+    every: int = 32
+    seed: int = 0
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted.
+
+        Raises:
+            StreamDiTError: if there is nothing to record, or no frame of the simulator in an episode.
+        """
+        for name, least in (("shards", 1), ("episodes", 1), ("astray", 2), ("every", 1), ("seed", 0), ("workers", 1)):
+            if getattr(self, name) < least:
+                raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change {name}")
+        if self.steps < self.astray:
+            raise StreamDiTError("too short episodes", given=self.steps, allowed=f"{self.astray} or more", remedy="change --steps")
+
+
+def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig, device: str = "cpu") -> None:
+    """Stream a world under random moves and record corrections on the way, showing a progress bar.
+
+    Safe to stop at any moment and to call again: whole shards are kept.
+
+    Args:
+        name: the world that goes astray: shipped name, folder or Hub id; its heads say where it is.
+        folder: where to write.
+        config: what to record.
+        device: where to stream.
+
+    Raises:
+        UnknownNameError: if there is no such world, or it has no simulator.
+        DatasetError: if the folder holds a data set made with other settings.
+    """
+    folder, world = Path(folder), World.from_pretrained(name, device=device)
+    spec, twin = spec_of(world.spec.name), twin_for_judge(world.spec.name)
+    files = json.loads((find_world(name) / "config.json").read_text())["files"]
+    plan = {"seed": config.seed, "episodes": config.episodes, "steps": config.steps, "astray": config.astray, "every": config.every}
+    begin(folder, spec, {**plan, "bundle": files})
+    numbers = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
+    said = np.array([numbers[ways[0]] for ways in spec.menu])
+    with multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        for shard, part in enumerate(tqdm(_streams(world, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")):
+            if (folder / f"shard-{shard:05d}.npz").is_file():
+                continue
+            rng = np.random.default_rng([config.seed, shard])
+            jobs = []
+            for row in range(config.episodes):
+                whole = np.stack(list(twin.objects(part.frames[row]).values()))
+                last = choose(~(whole == 0).any(0), config.astray, rng)
+                seen = slice(last + 1 - config.astray, last + 1)
+                actions = part.actions[row, seen][1:].tolist()
+                own = Episode(
+                    frames=list(part.frames[row, seen]), actions=actions, prompts=said[actions].tolist(),
+                    states=list(part.states[row, seen]), scores=list(part.scores[row, seen]),
+                )  # fmt: skip
+                jobs.append((own, int(rng.integers(2**31))))
+            shard_of(spec, pool.map(partial(_correct, twin.make, spec, config.steps), jobs)).save(folder, shard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some frames of all streams: pixels, the actions that led to them, and what the heads read."""
+
+    frames: UInt8[np.ndarray, "b f h w 3"]
+    actions: Int[np.ndarray, "b f"]
+    states: np.ndarray
+    scores: np.ndarray
+
+
+@torch.no_grad()
+def _streams(world: World, config: CorrectionsConfig) -> Any:
+    """Yield, shard by shard, the newest frames of all streams; the first `astray` - 1 of them were there before."""
+    rng = np.random.default_rng(config.seed)
+    engine = Engine(world.model, world.table, PARTITIONS["reactive"])
+    bank = torch.as_tensor(rng.integers(len(world.starts.latents), size=config.episodes))
+    generators = [torch.Generator().manual_seed(int(rng.integers(2**31))) for _ in range(config.episodes)]
+    session = engine.start(world.starts.latents[bank, None], torch.full((config.episodes, 1), -1), generators)
+    rows = world.table.rows([ways[0] for ways in world.spec.menu])
+    held, left = np.zeros(config.episodes, int), np.zeros(config.episodes, int)
+    kept: list[torch.Tensor] = []
+    taken: list[np.ndarray] = []
+    for _ in range(config.shards):
+        for _ in range(config.every if kept else config.every + config.astray - 1):
+            held = np.where(left == 0, rng.integers(len(rows), size=len(held)), held)
+            left = np.where(left == 0, rng.integers(1, 9, size=len(left)), left) - 1
+            kept.append(engine.tick(session, torch.as_tensor(rows)[torch.as_tensor(held)]))
+            taken.append(held)
+        latents = torch.cat(kept, 1)
+        states, scores = world.heads(latents)
+        frames = np.stack([world.codec.decode(row[None])[0].cpu().numpy() for row in latents])
+        yield Part(frames=frames, actions=np.stack(taken, 1), states=states.cpu().numpy(), scores=scores.cpu().numpy())
+        kept, taken = kept[1 - config.astray :], taken[1 - config.astray :]
+
+
+def choose(whole: Bool[np.ndarray, " f"], astray: int, rng: np.random.Generator) -> int:
+    """Return the frame that a correction follows: rather one that is not whole; so many frames with it there must be."""
+    places = np.arange(astray - 1, len(whole))
+    broken = places[~whole[places]]
+    return int(rng.choice(broken if len(broken) and rng.random() < BROKEN_FIRST else places))
+
+
+def _correct(make: Callable[[], Any], spec: WorldSpec, steps: int, job: tuple[Episode, int]) -> Episode:
+    """Go on with an episode of the world in the simulator."""
+    own, seed = job
+    rng, simulator = np.random.default_rng(seed), make()
+    simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1])
+    made = play(spec, simulator, rng, own, steps - len(own.actions))
+    simulator.close()
+    return made
