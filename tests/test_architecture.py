@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"vocabulary", "errors"},
+    {"vocabulary", "errors", "arguments"},
     {"flow", "data"},
     {"text", "buffer", "model", "codec", "heads"},
     {"stream"},
@@ -20,6 +20,7 @@ FLOORS = [
     {"envs"},
     {"agents"},
     {"generate", "live"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,228 @@
+"""What the commands of the command line do.
+
+Takes: a command with its arguments.  Gives: data sets, worlds, scores on disk and on the screen.  Knows nothing of: how arguments are read.
+
+Every command imports what it needs itself, so that none waits for another's packages.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from streamdit_gym.arguments import Bench, Correct, Demo, Distill, Evaluate, Generate, Inspect, Play, Record, Train
+from streamdit_gym.errors import StreamDiTError, require
+
+
+def run_record(command: Record) -> None:
+    """Record a data set."""
+    from streamdit_gym.data.recorder import RecordConfig, record
+    from streamdit_gym.envs.worlds import drill_of, simulator_of
+
+    make, starts = simulator_of(command.world)
+    drill, share = drill_of(command.world)
+    config = RecordConfig(
+        shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers,
+        drill=drill, drilled=round(share * command.episodes) if command.drilled is None else command.drilled,
+    )  # fmt: skip
+    record(make.spec, make, starts, command.out or Path("recorded") / command.world, config)
+
+
+def run_correct(command: Correct) -> None:
+    """Record corrections."""
+    from streamdit_gym.envs.corrections import CorrectionsConfig, record_corrections
+
+    config = CorrectionsConfig(
+        shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers
+    )
+    record_corrections(command.world, command.out, config, command.device or _device())
+
+
+def run_train(command: Train) -> None:
+    """Train a world."""
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.envs.worlds import spec_of
+    from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.train import parallel
+    from streamdit_gym.train.train_codec import CodecTraining
+    from streamdit_gym.train.train_heads import HeadTraining
+    from streamdit_gym.train.train_streamdit import StreamDiTTraining
+    from streamdit_gym.train.train_world import WorldTraining, train_world
+    from streamdit_gym.world import World as Bundle
+
+    spec = spec_of(command.world)
+    out = command.out or Path("runs") / command.world
+    _check_new(out, command.resume)
+    config = WorldTraining(
+        preset=command.preset,
+        codec=CodecTraining(steps=command.codec_steps),
+        streamdit=StreamDiTTraining(
+            steps=command.steps, clips=command.clips, micro_steps=command.micro_steps, compile=command.compile, rate=command.rate
+        ),
+        heads=HeadTraining(steps=command.head_steps),
+        decoder_steps=command.decoder_steps,
+    )
+    start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
+    dataset = Dataset(command.data or Path("recorded") / command.world)
+    corrections = None if command.corrections is None else Dataset(command.corrections)
+    with parallel.join(command.device or _device()) as device:
+        world = train_world(
+            spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start, corrections
+        )
+        if not parallel.rank():
+            print("the time is up; go on with --resume" if world is None else f"the world is in {out / 'world'}")
+
+
+def run_distill(command: Distill) -> None:
+    """Make a student of a world."""
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.distill.distill_world import distill_world
+    from streamdit_gym.distill.multistep import Distillation
+    from streamdit_gym.presets import partition
+    from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+    from streamdit_gym.train import parallel
+    from streamdit_gym.world import World as Bundle
+
+    _check_new(command.out, command.resume)
+    config = Distillation(partition=partition(command.partition), teacher_steps=command.teacher_steps, steps=command.steps)
+    world = Bundle.from_pretrained(command.world)
+    dataset = Dataset(command.data or Path("recorded") / world.spec.name)
+    with parallel.join(command.device or _device()) as device:
+        distill_world(
+            world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device,
+            guidance=command.guidance, minutes=command.minutes,
+        )  # fmt: skip
+        if parallel.rank():
+            return
+    taught = replace(config.partition, micro_steps=config.teacher_steps)
+    print("compare the student with its teacher:")
+    for name, cut in (("world", config.partition), ("teacher", taught)):
+        print(f"  streamdit-gym evaluate {command.out / name} --partition {cut}")
+
+
+def run_evaluate(command: Evaluate) -> None:
+    """Judge a world, print the scores and write the page."""
+    from streamdit_gym.envs.speed import hardware, steps_of
+    from streamdit_gym.envs.worlds import twin_for_judge
+    from streamdit_gym.evaluate import report
+    from streamdit_gym.evaluate.candidate import WorldCandidate
+    from streamdit_gym.evaluate.card import card
+    from streamdit_gym.evaluate.eyes_cache import remembered_eyes
+    from streamdit_gym.evaluate.judge import QUICK, JudgeConfig, gather, judge
+    from streamdit_gym.train.train_world import pairs_of_rows
+    from streamdit_gym.world import World as Bundle
+    from streamdit_gym.world import find_world, update_facts
+
+    require("matplotlib", "train", "the page's plots")
+    device = command.device or _device()
+    world = Bundle.from_pretrained(command.world, device=device)
+    twin = twin_for_judge(command.against or world.spec.name)
+    candidate = WorldCandidate(world, command.partition)
+    config = QUICK if command.quick else JudgeConfig()
+    config = config if command.episodes is None else replace(config, episodes=command.episodes)
+    world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now
+    played = {}
+    if command.policies:
+        from streamdit_gym.agents.match import played as play_all
+
+        played = play_all(command.policies, command.policy_env, episodes=64, world=command.world, partition=command.partition)
+    page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
+    print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes are trained on {config.training_episodes} others")
+    evidence = gather(world.spec, twin, config, remembered_eyes(world.spec, twin, config, Path("runs") / "evaluate"))
+    scores = judge(candidate, twin, evidence, config, played)
+    steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
+    scores["speed"] = {"hardware": hardware(device), "steps": steps}
+    _write(command.json, report.plain(scores))
+    print("\n" + report.text(scores))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(report.page(scores))
+    print(f"\nthe page is {page}")
+    if command.picture is not None:
+        command.picture.parent.mkdir(parents=True, exist_ok=True)
+        strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
+        require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
+    if command.card:
+        folder = find_world(command.world)
+        update_facts(folder, {**world.facts, "scores": report.plain(scores)})
+        (folder / "README.md").write_text(card(world, scores))
+        print(f"wrote {folder / 'README.md'}")
+
+
+def run_generate(command: Generate) -> None:
+    """Generate a data set."""
+    from streamdit_gym.generate.generate import generate
+    from streamdit_gym.generate.worker import GenerateConfig
+
+    config = GenerateConfig(
+        world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
+        batch=command.batch, images=command.images, over=command.over, strength=command.strength, partition=command.partition,
+        dtype=command.dtype, device=command.device or _device(),
+    )  # fmt: skip
+    ray = "" if command.ray == "local" else command.ray
+    made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)
+    print(f"{made['kept']} of {made['episodes']} episodes kept, {made['frames']} frames, in {command.out}")
+    print(f"look at them: streamdit-gym inspect {command.out}")
+
+
+def run_inspect(command: Inspect) -> None:
+    """Say what is in a data set."""
+    from streamdit_gym.generate.inspect import inspect
+
+    found = inspect(command.folder)
+    print("\n".join(found.lines()))
+    if found.sheet is not None:
+        path = command.sheet or command.folder / "contact.png"
+        require("PIL.Image", "train", "a picture").fromarray(found.sheet).save(path)
+        print(f"the contact sheet is {path}")
+
+
+def run_play(command: Play) -> None:
+    """Show a stream."""
+    from streamdit_gym.live.play import play
+    from streamdit_gym.world import World as Bundle
+
+    world = Bundle.from_pretrained(command.world, device=command.device or _device())
+    play(
+        world, twin=command.twin, fps=command.fps, window=command.window, script=command.script, film=command.film, seconds=command.seconds,
+        host=command.host, port=command.port, browser=command.browser, out=command.out, partition=command.partition, scope=command.scope,
+        transition=command.transition, seed=command.seed, autocast=command.dtype == "bfloat16",
+    )  # fmt: skip
+
+
+def run_bench(command: Bench) -> None:
+    """Measure speed."""
+    from streamdit_gym.envs.speed import bench, plot
+
+    device = command.device or _device()
+    figures = bench(
+        command.world, command.envs, command.steps, device, command.dtype, command.partition, command.preset, command.long, command.compile
+    )
+    _write(command.json_file, figures)
+    if command.picture is not None:
+        plot(figures, command.picture)
+
+
+def run_demo(command: Demo) -> None:
+    """Run the demo."""
+    from streamdit_gym.agents.demo import demo
+
+    demo(command.out, steps=command.steps, episodes=command.episodes, world=command.world)
+
+
+def _check_new(folder: Path, resume: bool) -> None:
+    if not resume and list(folder.glob("*.checkpoint.pt")):
+        raise StreamDiTError("a run is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _write(path: Path | None, content: Any) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
