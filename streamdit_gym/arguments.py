@@ -81,6 +81,8 @@ class Train:
     """optimizer steps of the codec"""
     decoder_steps: int = 0
     """with --continue-from: optimizer steps of that world's decoder alone"""
+    adapt_codec: bool = False
+    """with --continue-from: train that world's whole codec on, for --codec-steps; for frames that look otherwise than its own"""
     head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20
@@ -94,7 +96,7 @@ class Train:
     resume: bool = False
     """go on with what is in the run folder"""
     continue_from: str | None = None
-    """start from the weights of a world (name, folder or Hub id) and keep its latents"""
+    """start from the weights of a world (name, folder or Hub id), and keep its latents unless --adapt-codec"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
     compile: bool = False

@@ -63,6 +63,7 @@ def run_train(command: Train) -> None:
         ),
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,
+        adapt_codec=command.adapt_codec,
     )
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)

@@ -489,5 +489,8 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     changed = {key for key, value in again.codec.state_dict().items() if not torch.equal(value, more.codec.state_dict()[key])}
     assert changed
     assert all(key.startswith("decoder.") for key in changed), "what a latent means is kept"
+    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "other", replace(config, adapt_codec=True), "cpu", continue_from=again)
+    assert more is not None
+    assert not torch.equal(more.codec.encoder[1].weight, again.codec.encoder[1].weight), "the codec adapts, encoder included"
     with pytest.raises(DatasetError, match="another world"):
         train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder, tmp_path, config, "cpu")

@@ -53,6 +53,7 @@ class WorldTraining:
         streamdit: recipe of the transformer.
         heads: recipe of the reward head.
         decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
+        adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
     """
@@ -62,6 +63,7 @@ class WorldTraining:
     streamdit: StreamDiTTraining = field(default_factory=StreamDiTTraining)
     heads: HeadTraining = field(default_factory=HeadTraining)
     decoder_steps: int = 0
+    adapt_codec: bool = False
     codec_frames: int = 120_000
     starts: int = 512
 
@@ -83,7 +85,7 @@ def train_world(
         config: the recipe.
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long; the stage at hand is checkpointed.
-        continue_from: a world whose weights to start from (its latents are kept, and so its encoder).
+        continue_from: a world whose weights to start from; its latents, and so its encoder, are kept unless the codec shall adapt.
         corrections: where an earlier world went astray and what must follow; the transformer learns from it as well.
 
     Returns:
@@ -162,7 +164,9 @@ def _codec(
 ) -> ConvCodec | None:
     """Return the codec already trained in this run, the given world's, or train it; None if the time was up."""
     if given is not None:
-        codec, recipe = copy.deepcopy(given.codec), dataclasses.replace(config.codec, steps=config.decoder_steps, decoder_only=True)
+        codec, recipe = copy.deepcopy(given.codec), config.codec
+        if not config.adapt_codec:
+            recipe = dataclasses.replace(recipe, steps=config.decoder_steps, decoder_only=True)
     elif sizes.codec is not None:
         codec, recipe = ConvCodec(sizes.codec), config.codec
     else:
