@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,16 +88,25 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
     """
     folder, world = Path(folder), World.from_pretrained(name, device=device)
     spec, twin = spec_of(world.spec.name), twin_for_judge(world.spec.name)
+    if twin.looks is not None:
+        raise StreamDiTError("a state does not say the colours", given=spec.name, remedy="correct a world that has one look")
     files = json.loads((find_world(name) / "config.json").read_text())["files"]
     plan = {"seed": config.seed, "episodes": config.episodes, "steps": config.steps, "astray": config.astray, "every": config.every}
-    begin(folder, spec, {**plan, "bundle": files})
+    begin(folder, spec, {**plan, "bundle": files, "device": device})  # elsewhere the streams would be others
+    missing = {i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()}
+    if not missing:
+        return
     numbers = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
     said = np.array([numbers[ways[0]] for ways in spec.menu])
-    with multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ExitStack() as stack:
+        spread: Callable[..., Iterable[Episode]] = map
+        if config.workers > 1:
+            pool = multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+            spread = stack.enter_context(pool).map
         for shard, part in enumerate(tqdm(_streams(world, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")):
-            if (folder / f"shard-{shard:05d}.npz").is_file():
+            if shard not in missing:
                 continue
-            rng = np.random.default_rng([config.seed, shard])
+            rng = np.random.default_rng([config.seed, 1 + shard])
             jobs = []
             for row in range(config.episodes):
                 whole = np.stack(list(twin.objects(part.frames[row]).values()))
@@ -108,7 +118,7 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
                     states=list(part.states[row, seen]), scores=list(part.scores[row, seen]),
                 )  # fmt: skip
                 jobs.append((own, int(rng.integers(2**31))))
-            shard_of(spec, pool.map(partial(_correct, twin.make, spec, config.steps), jobs)).save(folder, shard)
+            shard_of(spec, list(spread(partial(_correct, twin.make, spec, config.steps), jobs))).save(folder, shard)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +132,7 @@ class Part:
 
 
 @torch.no_grad()
-def _streams(world: World, config: CorrectionsConfig) -> Any:
+def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
     """Yield, shard by shard, the newest frames of all streams; the first `astray` - 1 of them were there before."""
     rng = np.random.default_rng(config.seed)
     engine = Engine(world.model, world.table, PARTITIONS["reactive"])
@@ -137,7 +147,7 @@ def _streams(world: World, config: CorrectionsConfig) -> Any:
         for _ in range(config.every if kept else config.every + config.astray - 1):
             held = np.where(left == 0, rng.integers(len(rows), size=len(held)), held)
             left = np.where(left == 0, rng.integers(1, 9, size=len(left)), left) - 1
-            kept.append(engine.tick(session, torch.as_tensor(rows)[torch.as_tensor(held)]))
+            kept.append(engine.tick(session, rows[torch.as_tensor(held)]))
             taken.append(held)
         latents = torch.cat(kept, 1)
         states, scores = world.heads(latents)

@@ -46,6 +46,7 @@ SPEC = WorldSpec(
     fps=10.0,
     menu=tuple(phrases(a) for a in range(len(MOVES))),
     state_names=("pusher_x_px", "pusher_y_px", "block_x_px", "block_y_px", "block_cos", "block_sin"),
+    simulator=2,  # 1: a pressed T sank into the walls
     score_names=("potential_reach", "potential_push", "success_reach", "success_push"),
     tasks={
         "push": Task(
@@ -107,10 +108,8 @@ class PushTSimulator:
             raise UnknownNameError("start", start, kinds)
         between = (MARGIN_UNITS, TABLE - MARGIN_UNITS) if start in ("anywhere", "cornered") else (50, 450)
         pusher = rng.uniform(*between, 2)
-        angle = rng.uniform(-np.pi, np.pi)
-        if start == "near_goal":
-            spread = rng.choice([0.03, 0.1, 0.5, 1.0])
-            angle = np.pi / 4 + rng.normal(0, 0.5 * spread)
+        spread = rng.choice([0.03, 0.1, 0.5, 1.0])
+        angle = np.pi / 4 + rng.normal(0, 0.5 * spread) if start == "near_goal" else rng.uniform(-np.pi, np.pi)
         low, high = _room(angle)
         if start == "near_goal":
             block = np.array([256.0, 256.0]) + rng.normal(0, 40 * spread, 2)
@@ -129,12 +128,12 @@ class PushTSimulator:
         return self._begin([float(x) for x in (*pusher, *block, angle)])
 
     def put(self, rng: np.random.Generator, before: Float[np.ndarray, " 6"], action: int, state: Float[np.ndarray, " 6"]) -> None:
-        """Start an episode at a state to which an action has led from the one before; what does not fit the table is shifted."""
+        """Start an episode at a state to which an action has led from the one before; what does not fit is moved to the nearest place."""
         poses = []
         for numbers in (before, state):
-            pusher = np.clip(np.asarray(numbers[:2]) * UNITS_PER_PX, MARGIN_UNITS, TABLE - MARGIN_UNITS)
             angle = float(np.arctan2(numbers[5], numbers[4]))
-            poses.append(([*pusher, 0.0], [*np.clip(np.asarray(numbers[2:4]) * UNITS_PER_PX, *_room(angle)), angle]))
+            block = np.clip(np.asarray(numbers[2:4]) * UNITS_PER_PX, *_room(angle))
+            poses.append(([*_beside(np.asarray(numbers[:2]) * UNITS_PER_PX, block, angle), 0.0], [*block, angle]))
         still = [0.0, 0.0, 0.0]
         self._place([float(x) for part in (poses[0][0], still, poses[0][1], still) for x in part])
         self.step(action)  # in a tenth of a second the controller forgets the speed that it began with
@@ -264,13 +263,14 @@ class PushTSimulator:
         import pymunk
 
         pymunk.Body.update_position(block, dt)
-        boxes = [shape.cache_bb() for shape in block.shapes]
+        shapes = self._env._block_shapes  # a body's own are a set, in no order that would stay the same
+        boxes = [shape.cache_bb() for shape in shapes]
         low, high = WALL_FACE_UNITS, TABLE - WALL_FACE_UNITS
         right = max(0.0, low - min(box.left for box in boxes)) - max(0.0, max(box.right for box in boxes) - high)
         down = max(0.0, low - min(box.bottom for box in boxes)) - max(0.0, max(box.top for box in boxes) - high)
         block.position += (right, down)
         pusher = self._env.agent  # it was moved before the block
-        for shape in block.shapes:
+        for shape in shapes:
             shape.cache_bb()
             nearest = shape.point_query(pusher.position)
             too_deep = PUSHER_RADIUS_UNITS - DENT_UNITS - nearest.distance
@@ -339,6 +339,19 @@ def _gap(point: Float[np.ndarray, " 2"], block: Float[np.ndarray, " 2"], angle: 
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     own = np.array([(point - block) @ along, (point - block) @ across])
     return min(float(np.linalg.norm(own - np.clip(own, part[:2], part[2:]))) for part in BLOCK_PARTS_UNITS)
+
+
+def _beside(pusher: Float[np.ndarray, " 2"], block: Float[np.ndarray, " 2"], angle: float) -> Float[np.ndarray, " 2"]:
+    """Return the place on the table nearest to a pusher's at which it is not inside a T; all in units."""
+    turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    for distance in range(0, int(TABLE), 2):
+        for turn in turns:
+            place = pusher + distance * np.array([np.cos(turn), np.sin(turn)])
+            place = place if distance else np.clip(place, MARGIN_UNITS, TABLE - MARGIN_UNITS)
+            inside = (place >= MARGIN_UNITS).all() and (place <= TABLE - MARGIN_UNITS).all()
+            if inside and _gap(place, block, angle) >= PUSHER_RADIUS_UNITS - DENT_UNITS:
+                return place
+    raise AssertionError("the table is larger than the T")
 
 
 COLOURS = {"pusher": (65, 105, 225), "T": (119, 136, 153), "goal": (144, 238, 144), "table": (255, 255, 255)}

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from streamdit_gym.envs import pusht
 from streamdit_gym.envs.pusht import ACTOR, BODY, GOAL_MIDDLE_PX, SIZE, UNSEEN_PHRASES, PushTSimulator, objects, script
-from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate.candidate import Looks
 
 __all__ = ["ACTOR", "BODY", "JUDGED", "LOOKS", "SPEC", "STARTS", "UNSEEN_PHRASES", "PushTLooksSimulator", "objects", "script", "wears"]
@@ -186,14 +186,6 @@ class PushTLooksSimulator(PushTSimulator):
         """Go back to a saved state."""
         self._last, self._named, self._worn = None, None, dict(saved[1])
         super().restore(saved[0])
-
-    def put(self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray) -> None:
-        """Refuse: a state does not say the colours.
-
-        Raises:
-            StreamDiTError: always.
-        """
-        raise StreamDiTError("PushT-Looks cannot be put at a state", given="a state without colours", remedy="correct a world of PushT")
 
     def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
         paint = np.zeros((256, 3), np.uint8)  # gym-pusht's seven colours differ in their red

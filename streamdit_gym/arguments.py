@@ -69,8 +69,8 @@ class Train:
     """name of the world, e.g. PushT"""
     data: Path | None = None
     """the data set, see record; default: recorded/WORLD"""
-    corrections: Path | None = None
-    """a data set of the mistakes of an earlier world, see correct; the transformer is trained on it as well"""
+    corrections: tuple[Path, ...] = ()
+    """data sets of the mistakes of earlier worlds, see correct; the transformer is trained on them as well"""
     out: Path | None = None
     """run folder (default: runs/WORLD): config, curves, pictures, checkpoints, and at the end the bundle in world/"""
     preset: Literal["tiny", "small", "base"] = "small"

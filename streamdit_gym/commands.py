@@ -55,6 +55,11 @@ def run_train(command: Train) -> None:
     spec = spec_of(command.world)
     out = command.out or Path("runs") / command.world
     _check_new(out, command.resume)
+    if command.adapt_codec and (command.continue_from is None or command.decoder_steps):
+        raise StreamDiTError(
+            "--adapt-codec goes on with a given world's whole codec", given="--decoder-steps" if command.decoder_steps else "no world",
+            allowed="--continue-from WORLD, without --decoder-steps", remedy="give one of the two alone",
+        )  # fmt: skip
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
@@ -67,7 +72,7 @@ def run_train(command: Train) -> None:
     )
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)
-    corrections = None if command.corrections is None else Dataset(command.corrections)
+    corrections = [Dataset(folder) for folder in command.corrections]
     with parallel.join(command.device or _device()) as device:
         world = train_world(
             spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start, corrections

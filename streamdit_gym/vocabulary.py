@@ -171,6 +171,7 @@ class WorldSpec:
         score_names: names of the per-frame scores; names that start with ``success_`` are probabilities.
         tasks: the rewards on offer, by name.
         also: what else the training data say.
+        simulator: version of the simulator: recordings of two versions do not mix.
     """
 
     name: str
@@ -181,3 +182,4 @@ class WorldSpec:
     score_names: tuple[str, ...]
     tasks: dict[str, Task]
     also: tuple[str, ...] = ()
+    simulator: int = 1

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_table
 
+from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections
-from streamdit_gym.envs.pusht import MOVES, SPEC, STARTS, PushTSimulator
-from streamdit_gym.envs.pusht_looks import PushTLooksSimulator
+from streamdit_gym.envs.pusht import DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.train.train_world import WorldTraining, check_dataset, train_world
+from streamdit_gym.train.train_codec import CodecTraining
+from streamdit_gym.train.train_heads import HeadTraining
+from streamdit_gym.train.train_world import WorldTraining, train_world
+from streamdit_gym.world import World
 
 CONFIG = CorrectionsConfig(shards=2, episodes=3, steps=12, every=6, astray=5)
 
@@ -30,31 +33,43 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
     there, put, rng = PushTSimulator(), PushTSimulator(), np.random.default_rng(3)
-    for start in STARTS:
+    off, off_at_rest = [], []
+    for start in (*STARTS, DRILL[0]):
         there.reset(rng, start)
         before = there.state()
-        for number in range(24):
+        for number in range(36):
             action = there.explore(rng)
             there.step(action)
             state = there.state()
             if number % 6 == 5:
-                put.put(rng, before, action, state)
                 saved, then = there.save(), int(rng.integers(len(MOVES)))
                 there.step(then)
+                put.put(rng, before, action, state)
                 put.step(then)
-                assert np.abs(there.state() - put.state()).max() < 0.75, "what touches is found out anew; else they are equal"
+                off.append(np.abs(there.state() - put.state()).max())
+                put.put(rng, state, 0, state)
+                put.step(then)
+                off_at_rest.append(np.abs(there.state() - put.state()).max())
                 there.restore(saved)
             before = state
+    assert np.median(off) < 0.02
+    assert np.quantile(off, 0.8) < 0.3, "what touches is found out anew"
+    assert np.median(off_at_rest) > 0.3, "its speed counts"
 
 
-def test_an_impossible_state_is_shifted_onto_the_table() -> None:
+def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(0)
     beyond = np.array([-9.0, 80.0, 70.0, -20.0, 0.0, 0.0], dtype=np.float32)
-    simulator.put(rng, beyond, 0, beyond)
-    frame = simulator.step(0)
-    assert frame.shape == (64, 64, 3)
-    assert (simulator.state()[:2] > 0).all()
-    assert (simulator.state()[:2] < 64).all()
+    inside = np.array([40.0, 35.0, 40.0, 32.0, 1.0, 0.0], dtype=np.float32)  # the pusher in the middle of the T
+    for state in (beyond, inside):
+        simulator.put(rng, state, 0, state)
+        first = simulator.state()
+        simulator.step(0)
+        assert np.abs(simulator.state() - first).max() < 0.3, "nothing is thrown"
+        assert (first[:2] > 0).all()
+        assert (first[:2] < 64).all()
+        gap = min(shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+        assert gap > PUSHER_RADIUS_UNITS - DENT_UNITS - 0.1
 
 
 def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulators(folder: Path) -> None:
@@ -77,8 +92,10 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
 def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -> None:
     record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
     record_corrections("PushT", tmp_path, CONFIG)
-    for name in ("meta.json", "shard-00000.mkv", "shard-00001.mkv"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    assert (tmp_path / "meta.json").read_bytes() == (folder / "meta.json").read_bytes()
+    for position in range(2):
+        again, first = vars(Dataset(tmp_path).shard(position)), vars(Dataset(folder).shard(position))
+        assert all((again[name] == first[name]).all() for name in first)
     with pytest.raises(DatasetError, match="another data set"):
         record_corrections("PushT", tmp_path, replace(CONFIG, seed=5))
 
@@ -93,36 +110,46 @@ def test_broken_frames_are_chosen_more_often() -> None:
     assert len({choose(np.ones(20, bool), 4, rng) for _ in range(400)}) == 17
 
 
-def test_a_world_is_trained_with_corrections(folder: Path, tmp_path: Path) -> None:
+def test_a_world_is_trained_with_corrections(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record(SPEC, PushTSimulator, STARTS, tmp_path / "data", RecordConfig(shards=2, episodes=2, steps=12))
-    config = WorldTraining(preset="tiny", starts=4)
-    config = replace(
-        config, codec=replace(config.codec, steps=1), heads=replace(config.heads, steps=1),
-        streamdit=replace(config.streamdit, steps=2, clips=2),
-    )  # fmt: skip
+    config = WorldTraining(preset="tiny", starts=4, codec=CodecTraining(steps=1, batch=6), heads=HeadTraining(steps=1))
+    learned = []
+    monkeypatch.setattr("streamdit_gym.train.train_world.train_streamdit", lambda model, episodes, *_, **__: learned.append(episodes))
+    monkeypatch.setattr("streamdit_gym.train.train_world.embed_phrases", lambda _, dataset: make_table(dataset.phrases))
 
-    def train(corrections: Dataset) -> object:
-        return train_world(
-            SPEC, Dataset(tmp_path / "data"), lambda: MiniLMEncoder(None), tmp_path / "run", config, "cpu", corrections=corrections
-        )
+    def train(data: Path, *corrections: Dataset) -> World | None:
+        return train_world(SPEC, Dataset(data), MiniLMEncoder, tmp_path / "run", config, "cpu", corrections=corrections)
 
-    assert train(Dataset(folder)) is not None
-    assert len(list((tmp_path / "run" / "corrections").glob("latents-*.npz"))) == 2
+    world = train(tmp_path / "data", Dataset(folder))
+    assert world is not None
+    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.astray] * 6, "one of two shards is held out, no correction is"
+    assert world.facts["corrected_episodes"] == 6
     other = Dataset(folder)
-    other.meta = json.loads(json.dumps(other.meta)) | {"steps": 11}
+    other.meta = other.meta | {"steps": 11}
     with pytest.raises(DatasetError, match="another steps"):
-        train(other)
+        train(tmp_path / "data", other)
     with pytest.raises(DatasetError, match="no corrections"):
-        train(Dataset(tmp_path / "data"))
-    with pytest.raises(DatasetError, match="beside --data"):
-        check_dataset(Dataset(folder), SPEC)
+        train(tmp_path / "data", Dataset(tmp_path / "data"))
+    with pytest.raises(DatasetError, match="all that is learned"):
+        train(folder)
 
 
-def test_what_cannot_be_counted_or_put_is_refused() -> None:
+def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = f"correct PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
+    assert main(command) == 0
+    written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == written
+    assert main([*command, "--seed", "4"]) == 2
+    assert "differing in seed" in capsys.readouterr().err
+    assert main(["correct", "Pusht"]) == 2
+    assert "PushT" in capsys.readouterr().err
+    assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --adapt-codec".split()) == 2
+    assert "--continue-from" in capsys.readouterr().err
+
+
+def test_what_cannot_be_counted_is_refused() -> None:
     with pytest.raises(StreamDiTError, match="impossible shards"):
         CorrectionsConfig(shards=0)
     with pytest.raises(StreamDiTError, match="too short"):
         CorrectionsConfig(steps=4)
-    nowhere = np.zeros(6, np.float32)
-    with pytest.raises(StreamDiTError, match="without colours"):
-        PushTLooksSimulator().put(np.random.default_rng(0), nowhere, 0, nowhere)

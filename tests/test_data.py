@@ -172,6 +172,17 @@ def test_episodes_begin_with_the_block_clear_of_walls_and_pusher() -> None:
             assert gap > PUSHER_RADIUS_UNITS - 0.1
 
 
+def test_a_saved_pushing_is_replayed_to_the_last_digit() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(4)
+    for _ in range(8):  # in the corner of bar and stem the pusher touches two shapes
+        simulator.reset(rng, DRILL[0])
+        for _ in range(60):
+            simulator.step(simulator.explore(rng))
+        other = PushTSimulator()
+        other.restore(simulator.save())
+        assert (other.state() == simulator.state()).all()
+
+
 def test_touching_is_reaching() -> None:
     simulator = PushTSimulator()
     simulator._begin([256.0, 100.0, 256.0, 300.0, 0.0])

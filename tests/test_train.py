@@ -216,26 +216,46 @@ def test_where_a_world_went_astray_clips_begin_with_its_frames() -> None:
     )
     episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert start[episode == 0].unique().tolist() == list(range(9))
-    assert start[episode == 1].unique().tolist() == [0, 1, 2]
+    assert start[episode == 1].unique().tolist() == [1, 2], "the later half of its frames"
     real = episodes.real(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 2]), 4)
     assert real.tolist() == [[True] * 4, [False] * 3 + [True], [False] + [True] * 3]
 
 
-@pytest.mark.parametrize("cut", ["", "K2N2c1s1", "K0N1c4s1"])
-def test_nothing_is_learned_from_a_worlds_own_frames(cut: str) -> None:
-    def gradient(trainer: StreamDiTTrainer, astray: int, changed: bool) -> torch.Tensor:
-        torch.manual_seed(1)
-        trainer.generator.manual_seed(1)
-        trainer.model.zero_grad()
-        trainer.own = None
-        latents = moving_square().latents
-        trainer.episodes = replace(moving_square(), latents=latents + changed * 1.0, astray=torch.full((len(latents),), astray))
-        (trainer.buffer_loss(Partition.parse(cut)) if cut else trainer.next_frame_loss()).backward()
-        return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+def test_joined_episodes_are_as_long_as_the_shorter_ones() -> None:
+    short = replace(moving_square(3, 9), astray=torch.full((3,), 4))
+    joined = moving_square(2, 12).joined(short)
+    assert joined.latents.shape[:2] == joined.prompts.shape == (5, 9)
+    assert joined.astray.tolist() == [0, 0, 4, 4, 4]
+    assert torch.equal(joined.latents[2:], short.latents)
 
-    trainer = trainer_of(replace(QUIET, micro_steps=1))
-    assert gradient(trainer, 24, changed=True).abs().max() == 0, "all frames are the world's own"
-    assert gradient(trainer, 0, changed=True).abs().max() > 0
+
+@pytest.mark.parametrize("cut", ["", "K2N2c1s1", "K4N4c1s1"])
+def test_a_worlds_own_frames_are_looked_at_and_nobodys_target(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every clip targets of its own: only where they are the simulator's may another target change the loss."""
+    trainer, astray = trainer_of(replace(QUIET, micro_steps=1, clips=8)), 10
+    trainer.episodes = replace(trainer.episodes, astray=torch.full((len(trainer.episodes),), astray))
+    real_loss, starts, checked = trainer._loss, [], set()
+    draw = trainer.episodes.draw
+    monkeypatch.setattr(LatentEpisodes, "draw", lambda self, *rest: starts.append(draw(*rest)) or starts[-1])
+
+    def loss(
+        view: object, prompts: object, target: torch.Tensor, noise: torch.Tensor, before: torch.Tensor, trusted: torch.Tensor
+    ) -> object:
+        first = starts[-1][1] + (Partition.parse(cut).references if cut else 1)
+        for clip in range(len(target)):
+            for frame in range(target.shape[1]):
+                assert trusted[clip, frame].item() == (first[clip] + frame >= astray)
+        value = real_loss(view, prompts, target, noise, before, trusted)
+        torch.testing.assert_close(
+            value[0], real_loss(view, prompts, target + 5.0 * ~trusted[:, :, None, None, None], noise, before, trusted)[0]
+        )
+        checked.update(trusted.flatten().tolist())
+        return value
+
+    monkeypatch.setattr(trainer, "_loss", loss)
+    for _ in range(4):
+        (trainer.buffer_loss(Partition.parse(cut)) if cut else trainer.next_frame_loss(0.0)).backward()
+    assert checked == {True, False}
 
 
 def test_dropped_prompts_and_rows_are_right() -> None:
@@ -280,7 +300,7 @@ def test_the_loss_prefers_one_of_two_places_to_their_mean() -> None:
 
     def loss(place: float) -> float:
         trainer._velocity = lambda *_: torch.full_like(target, place)  # type: ignore[method-assign]
-        return trainer._loss(None, None, target, noise, target)[0].item()  # type: ignore[arg-type]
+        return trainer._loss(None, None, target, noise, target, torch.ones(2, 1, dtype=torch.bool))[0].item()  # type: ignore[arg-type]
 
     assert loss(0.0) == pytest.approx(0.09 * np.log1p(1 / 0.09) + 0.02)
     assert loss(1.0) == pytest.approx((0.09 * np.log1p(4 / 0.09) + 0.02 * 4) / 2)

@@ -171,13 +171,15 @@ def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     meta = {
-        "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, **plan, "state_names": list(spec.state_names),
+        "format": FORMAT, "world": spec.name, "size": spec.size, "fps": spec.fps, "simulator": spec.simulator, **plan,
+        "state_names": list(spec.state_names),
         "score_names": list(spec.score_names), "tasks": sorted(spec.tasks), "phrases": all_phrases(spec),
         "menu": [list(phrases) for phrases in spec.menu],
     }  # fmt: skip
     path = folder / "meta.json"
-    if path.is_file() and (old := {"drilled": 0, **json.loads(path.read_text())}) != meta:
-        changed = sorted(key for key in meta if old.get(key) != meta[key])
+    defaults = {"drilled": 0, "simulator": 1}  # what older files do not say
+    if path.is_file() and (old := defaults | json.loads(path.read_text())) != (new := defaults | meta):
+        changed = sorted(key for key in {**old, **new} if old.get(key) != new.get(key))
         raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
     if not path.is_file():
         part = path.with_suffix(".part")

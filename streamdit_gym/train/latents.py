@@ -47,11 +47,14 @@ class LatentEpisodes:
         return len(self.latents)
 
     def draw(self, count: int, frames: int, generator: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
-        """Draw the episode and the first frame of some clips of so many frames; where a world went astray they begin with its frames."""
+        """Draw the episode and the first frame of some clips of so many frames.
+
+        Where a world went astray, clips begin with the later half of its frames.
+        """
         episode = torch.randint(len(self), (count,), generator=generator)
         places, astray = self.latents.shape[1] - frames + 1, self.astray[episode]
-        choice = torch.where(astray > 0, astray.clamp(max=places), places)
-        return episode, (torch.rand(count, generator=generator) * choice).long()
+        first, end = astray // 2, torch.where(astray > 0, astray, places)
+        return episode, (first + torch.rand(count, generator=generator) * (end - first)).long().clamp(max=places - 1)
 
     def real(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> Bool[Tensor, "count frames"]:
         """Return which frames of some clips are the simulator's."""
@@ -74,8 +77,10 @@ class LatentEpisodes:
         return LatentEpisodes(**parts[0]), LatentEpisodes(**parts[1])
 
     def joined(self, other: LatentEpisodes) -> LatentEpisodes:
-        """Return these episodes and others that are as long."""
-        return LatentEpisodes(**{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in NAMES})
+        """Return these episodes and others; the longer ones are cut."""
+        length = min(self.latents.shape[1], other.latents.shape[1])
+        parts = {name: (getattr(self, name), getattr(other, name)) for name in NAMES}
+        return LatentEpisodes(**{name: torch.cat([x if x.ndim == 1 else x[:, :length] for x in both]) for name, both in parts.items()})
 
 
 NAMES = tuple(field.name for field in fields(LatentEpisodes))

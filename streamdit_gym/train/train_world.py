@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class WorldTraining:
 
 def train_world(
     spec: WorldSpec, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: WorldTraining, device: str,
-    minutes: float | None = None, continue_from: World | None = None, corrections: Dataset | None = None,
+    minutes: float | None = None, continue_from: World | None = None, corrections: Sequence[Dataset] = (),
 ) -> World | None:  # fmt: skip
     """Train a world, or go on with it, and write the bundle into ``folder/world``.
 
@@ -86,7 +86,7 @@ def train_world(
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long; the stage at hand is checkpointed.
         continue_from: a world whose weights to start from; its latents, and so its encoder, are kept unless the codec shall adapt.
-        corrections: where an earlier world went astray and what must follow; the transformer learns from it as well.
+        corrections: where earlier worlds went astray and what must follow; the transformer learns from it as well.
 
     Returns:
         The world, or None if the time was up before the transformer began.
@@ -101,9 +101,18 @@ def train_world(
             "too short episodes", given=f"{dataset.meta['steps']} steps", allowed=f"{config.streamdit.clip_frames} or more",
             remedy="record longer ones",
         )  # fmt: skip
-    if corrections is not None:
-        check_corrections(corrections, dataset)
-    write_config(folder, {"world": spec.name, "data_seed": dataset.meta["seed"], "shards": len(dataset), **dataclasses.asdict(config)})
+    for more in corrections:
+        check_corrections(more, dataset)
+    write_config(
+        folder,
+        {
+            "world": spec.name,
+            "data_seed": dataset.meta["seed"],
+            "shards": len(dataset),
+            "corrections": [str(more.folder) for more in corrections],
+            **dataclasses.asdict(config),
+        },
+    )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     def left() -> float | None:
@@ -124,7 +133,9 @@ def train_world(
         return None
     with parallel.in_turn():
         table = embed_phrases(make_encoder, dataset)
-        learned = train if corrections is None else train.joined(encode_dataset(corrections, codec, folder / "corrections", device))
+        learned = train
+        for more in corrections:
+            learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
     model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
     if continue_from is not None:
         model.load_state_dict(continue_from.model.state_dict())
@@ -144,7 +155,8 @@ def train_world(
         ),
         facts={
             "license": "Apache-2.0", "prompt_encoder": "all-MiniLM-L6-v2", "preset": name,
-            "training_frames": int(train.latents.shape[0] * train.latents.shape[1]),
+            "training_frames": int(learned.latents.shape[0] * learned.latents.shape[1]),
+            "corrected_episodes": int((learned.astray > 0).sum()),
             "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
     )  # fmt: skip
@@ -219,7 +231,7 @@ def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
     Raises:
         DatasetError: if they are none, or of another world, other phrases or another length.
     """
-    remedy = "make them with streamdit-gym correct"
+    remedy = "make them with streamdit-gym correct, with the data set's --steps and today's menu"
     if not corrections.meta.get("astray"):
         raise DatasetError("these are no corrections", given=corrections.folder, remedy=remedy)
     for key in ("world", "steps", "phrases"):
