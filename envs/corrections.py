@@ -149,9 +149,9 @@ def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
             left = np.where(left == 0, rng.integers(1, 9, size=len(left)), left) - 1
             kept.append(engine.tick(session, rows[torch.as_tensor(held)]))
             taken.append(held)
-        latents = torch.cat(kept, 1)
-        states, scores = world.heads(latents)
-        frames = np.stack([world.codec.decode(row[None])[0].cpu().numpy() for row in latents])
+        shown = [world.codec.decode(row[None]) for row in torch.cat(kept, 1)]
+        states, scores = world.heads(torch.cat([world.codec.encode(row) for row in shown]))  # of what a training will see
+        frames = torch.cat(shown).cpu().numpy()
         yield Part(frames=frames, actions=np.stack(taken, 1), states=states.cpu().numpy(), scores=scores.cpu().numpy())
         kept, taken = kept[1 - config.astray :], taken[1 - config.astray :]
 
