@@ -106,8 +106,8 @@ class PushTSimulator:
         """
         if start not in (kinds := (*STARTS, DRILL[0])):
             raise UnknownNameError("start", start, kinds)
-        between = (MARGIN_UNITS, TABLE - MARGIN_UNITS) if start in ("anywhere", "cornered") else (50, 450)
-        pusher = rng.uniform(*between, 2)
+        least, most = (MARGIN_UNITS, TABLE - MARGIN_UNITS) if start in ("anywhere", "cornered") else (50.0, 450.0)
+        pusher = rng.uniform(least, most, 2)
         spread = rng.choice([0.03, 0.1, 0.5, 1.0])
         angle = np.pi / 4 + rng.normal(0, 0.5 * spread) if start == "near_goal" else rng.uniform(-np.pi, np.pi)
         low, high = _room(angle)
@@ -123,7 +123,7 @@ class PushTSimulator:
             block = np.where(at_wall, np.where(rng.random(2) < 0.5, low + inwards, high - inwards), block)
         block = np.clip(block, low, high)
         while _gap(pusher, block, angle) < PUSHER_RADIUS_UNITS:  # not inside the T
-            pusher = rng.uniform(*between, 2)
+            pusher = rng.uniform(least, most, 2)
         self._take_heart(rng, outwards=start == "cornered")
         return self._begin([float(x) for x in (*pusher, *block, angle)])
 

@@ -73,7 +73,7 @@ def _pixels(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
 
 
 def train_probe(
-    spec: WorldSpec, frames: UInt8[np.ndarray, "n h w 3"], states: Float[np.ndarray, "n s"], steps: int, batch: int = 128, seed: int = 0
+    spec: WorldSpec, frames: UInt8[np.ndarray, "n h w 3"], states: Float[np.ndarray, "n s"], steps: int, batch: int = 64, seed: int = 0
 ) -> Probe:
     """Train a probe on real frames, under a little noise, so that small flaws of generated frames do not matter."""
     torch.manual_seed(seed)
