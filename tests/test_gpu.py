@@ -15,16 +15,24 @@ from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTrain
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-def rollout(device: str, dtype: str = "float32", envs: int = 8, **settings: object) -> np.ndarray:
+def rollout(device: str, dtype: str = "float32", envs: int = 8, seed: int = 0, **settings: object) -> np.ndarray:
     env = StreamDiTVectorEnv(envs, device=device, dtype=dtype, **settings)  # type: ignore[arg-type]
     frames = [env.reset(seed=0)[0]]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     frames += [env.step(rng.integers(9, size=envs))[0] for _ in range(16)]
     return np.stack(frames).astype(int)
 
 
+def apart(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the mean difference, in grey levels, of the pixels that change: most of a frame never does."""
+    changing = np.abs(expected - expected[:1]).max((0, -1)) > 8
+    return float(np.abs(found - expected)[:, changing].mean())
+
+
 def test_the_gpu_makes_the_cpus_frames() -> None:
-    assert np.abs(rollout("cuda") - rollout("cpu")).mean() < 1.0
+    expected = rollout("cpu")
+    assert apart(rollout("cuda"), expected) < 1.0
+    assert apart(rollout("cuda", seed=1), expected) > 10.0, "other actions make other frames"
 
 
 def test_the_same_seed_gives_the_same_frames_bit_for_bit() -> None:
@@ -32,9 +40,10 @@ def test_the_same_seed_gives_the_same_frames_bit_for_bit() -> None:
     assert (rollout("cuda", "bfloat16") == rollout("cuda", "bfloat16")).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_compiled_environments_make_the_same_frames(dtype: str) -> None:
-    assert np.abs(rollout("cuda", dtype, compile=True) - rollout("cuda", dtype)).mean() < 1.0
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1.0), ("bfloat16", 6.0)])
+def test_compiled_environments_make_the_same_frames(dtype: str, most: float) -> None:
+    assert apart(rollout("cuda", dtype, compile=True), rollout("cuda", dtype)) < most
 
 
 def test_torch_output_stays_on_the_gpu() -> None:
@@ -59,6 +68,7 @@ def test_rows_of_a_batch_equal_single_streams_on_the_gpu(partition: str) -> None
     torch.testing.assert_close(frames([0, 1]), torch.cat([frames([0]), frames([1])]), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_training_steps_run_in_bfloat16_and_compiled() -> None:
     from conftest import make_table
     from test_train import TINY, moving_square

@@ -171,8 +171,23 @@ def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_tick
 
 def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
     engine = engine_of("K4N1c1s1", replace(CONFIG, reference_time=0.9))
-    first = run(engine, begin(engine), [[1, 2, 3]] * 3)
-    assert (first == run(engine, begin(engine), [[1, 2, 3]] * 3)).all()
+    prompts = [[1, 2, 3], [4, 5, 0]]
+    together = run(engine, begin(engine), prompts)
+    assert (together == run(engine, begin(engine), prompts)).all()
+    assert not (together == run(engine_of("K4N1c1s1"), begin(engine_of("K4N1c1s1")), prompts)).all(), "the noise is seen"
+    for row in range(3):
+        latents = torch.randn(3, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))[row : row + 1]
+        alone = engine.start(latents, torch.zeros(1, 2, dtype=torch.long), [torch.Generator().manual_seed(row)])
+        torch.testing.assert_close(run(engine, alone, [[said[row]] for said in prompts]), together[row : row + 1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_tick_that_fails_leaves_streams_that_go_on(cut: str) -> None:
+    engine = engine_of(cut)
+    session = begin(engine)
+    with pytest.raises(IndexError):
+        engine.tick(session, torch.tensor([1, 2, 99]))
+    assert engine.tick(session, torch.tensor([1, 2, 3])).isfinite().all()
 
 
 def test_a_session_does_not_grow() -> None:

@@ -207,6 +207,8 @@ def test_clips_are_drawn_from_everywhere() -> None:
     episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert 150 < episode.sum() < 250
     assert start.unique().tolist() == list(range(9)), "a clip of four frames can begin with the first to the ninth"
+    with pytest.raises(DatasetError, match="shorter than a clip"):
+        episodes.draw(4, 13, torch.Generator())
 
 
 def test_where_a_world_went_astray_clips_begin_with_its_frames() -> None:
@@ -268,6 +270,11 @@ def test_dropped_prompts_and_rows_are_right() -> None:
     assert ((found.index < 0) == (index < 0)).all()
     dropped = trainer_of(replace(FAST, prompt_dropout=1.0))._prompts(index)
     assert (dropped.index < 0).all()
+
+
+def test_every_prompt_of_a_batch_may_be_dropped() -> None:
+    trainer = trainer_of(replace(FAST, prompt_dropout=1.0, partitions=()))
+    trainer.next_frame_loss().backward()
 
 
 def test_hidden_tokens_are_hidden_at_random_and_never_all() -> None:

@@ -49,7 +49,7 @@ def distill_world(
     Engine(world.model, world.table, config.partition)  # refuses what could never be streamed
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
     with parallel.in_turn():
-        episodes = encode_dataset(dataset, world.codec.to(device), folder / "latents", device)
+        episodes = encode_dataset(dataset, copy.deepcopy(world.codec).to(device), folder / "latents", device)
         table = embed_phrases(make_encoder, dataset)
     train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
@@ -59,7 +59,7 @@ def distill_world(
         replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
     student = distill(teacher, train, table, config, folder, device, minutes)
     told = {"partition": str(config.partition), "teacher_steps": config.teacher_steps, "guidance": guidance}
-    made = replace(world, model=student, facts={**facts, "distilled": told})
+    made = replace(world, model=student.to(world.device), facts={**facts, "distilled": told})
     if not parallel.rank():
         made.save_pretrained(folder / "world")
     return made

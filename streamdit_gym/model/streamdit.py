@@ -177,9 +177,9 @@ class StreamDiT(nn.Module):
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
         """Do the work that depends on the prompts alone; the index is not looked at."""
-        empty = torch.zeros_like(prompts.tokens[:1])
+        empty = prompts.tokens.new_zeros(1, *prompts.tokens.shape[1:])
         empty[0, 0] = self.no_prompt[0].to(empty.dtype)
-        first = torch.zeros_like(prompts.mask[:1])
+        first = prompts.mask.new_zeros(1, *prompts.mask.shape[1:])
         first[0, 0] = True
         tokens = self.text(torch.cat([empty, prompts.tokens]))
         pooled = self.pooled(torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]))

@@ -35,7 +35,7 @@ def _written_out(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor
     return (scores.softmax(-1) @ v).unflatten(0, (b, -1))
 
 
-def _regions(length: int, window: int, shift: int) -> Tensor:
+def _regions(length: int, shift: int) -> Tensor:
     """Return, for every place after the cyclic shift, on which side of the wrap it lies."""
     return (torch.arange(length) >= length - shift).long() if shift else torch.zeros(length, dtype=torch.long)
 
@@ -51,7 +51,7 @@ def window_mask(
         shift: cyclic shift of each axis.
         frame_mask: (f, f), True where a frame may see a frame; None for all.
     """
-    axes = [_regions(*parts) for parts in zip(grid, window, shift, strict=True)]
+    axes = [_regions(*parts) for parts in zip(grid, shift, strict=True)]
     region = axes[0][:, None, None] * 4 + axes[1][:, None] * 2 + axes[2]
     frame = torch.arange(grid[0]).roll(-shift[0])[:, None, None].expand(grid)
     lay = [to_windows(part[None, ..., None], window)[..., 0] for part in (region, frame)]

@@ -152,13 +152,18 @@ class Engine:
         if over is not None:
             begun = self._begun(strength)
             fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
-        session.buffer = session.buffer.push(fresh, born)
+        rested = session.buffer
+        session.buffer = rested.push(fresh, born)
         if self.prompt_scope == "buffer":
             buffer = session.buffer
             session.buffer = MovingBuffer(
                 partition=self.partition, latents=buffer.latents, prompts=born[:, :1].expand(-1, buffer.latents.shape[1]).contiguous()
             )
-        session.cache = self._micro_steps(session, self._evaluate, begun)
+        try:
+            session.cache = self._micro_steps(session, self._evaluate, begun)
+        except BaseException:
+            session.buffer = rested  # whatever it was, Ctrl-C or a bad prompt: the streams can still go on
+            raise
         clean, prompts_of, session.buffer = session.buffer.pop()
         kept = self._as_reference(clean, session) if self.model.config.reference_time < 1 else clean
         session.references = torch.cat([session.references[:, c:], kept], 1)
@@ -217,7 +222,11 @@ class Engine:
                     cache = cache.join(new.cut(0, fresh))
             stepped = euler_step(session.buffer.latents, found, (1 - begun) / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped)
-        return None if cache is None else cache.cut(cache.frames - (partition.references - 1))
+        if cache is None:
+            return None
+        kept = cache.cut(cache.frames - (partition.references - 1))
+        # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
+        return KeyValueCache(pairs=kept.pairs.contiguous()) if self._compile else kept
 
     def _velocity(self, session: Session, times: Tensor, evaluate: Evaluate) -> Latents:
         """Evaluate the model on references and buffer together."""

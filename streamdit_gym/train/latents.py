@@ -50,9 +50,19 @@ class LatentEpisodes:
         """Draw the episode and the first frame of some clips of so many frames.
 
         Where a world went astray, clips begin with the later half of its frames.
+
+        Raises:
+            DatasetError: if the episodes are shorter than that.
         """
         episode = torch.randint(len(self), (count,), generator=generator)
         places, astray = self.latents.shape[1] - frames + 1, self.astray[episode]
+        if places < 1:
+            raise DatasetError(
+                "episodes shorter than a clip",
+                given=f"{self.latents.shape[1]} frames",
+                allowed=f"{frames} or more",
+                remedy="record longer ones",
+            )
         first, end = astray // 2, torch.where(astray > 0, astray, places)
         return episode, (first + torch.rand(count, generator=generator) * (end - first)).long().clamp(max=places - 1)
 
