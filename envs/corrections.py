@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from streamdit_gym.stream.engine import Engine
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World, find_world
 
-BROKEN_FIRST = 0.75  # chance that a correction begins where a thing is not whole, if there is such a frame in reach
+BROKEN = 0.75  # share of the corrections that begin where a thing is not whole, if there are as many such frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class CorrectionsConfig:
         episodes: streams, and so episodes per shard.
         steps: steps per episode, the world's own counted in.
         astray: how many frames of an episode are the world's own.
-        every: frames of the streams from one shard to the next.
+        every: frames of the streams from one shard to the next; each shard follows the best places of all streams in them.
         seed: of starts, noise, moves and the choice of frames.
         workers: processes of the simulator.
     """
@@ -54,7 +55,7 @@ class CorrectionsConfig:
     episodes: int = 32
     steps: int = 96
     astray: int = 8
-    every: int = 32
+    every: int = 64
     seed: int = 0
     workers: int = 1
 
@@ -107,17 +108,22 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
             if shard not in missing:
                 continue
             rng = np.random.default_rng([config.seed, 1 + shard])
+            things = [twin.objects(row) for row in part.frames]
+            whole = np.array([(np.stack(list(row.values())) > 0).all(0) for row in things])
             jobs = []
-            for row in range(config.episodes):
-                whole = np.stack(list(twin.objects(part.frames[row]).values()))
-                last = choose(~(whole == 0).any(0), config.astray, rng)
+            for row, last in choose(whole, config.astray, config.episodes, rng):
                 seen = slice(last + 1 - config.astray, last + 1)
-                actions = part.actions[row, seen][1:].tolist()
+                actions, states = part.actions[row, seen][1:].tolist(), list(part.states[row, seen])
                 own = Episode(
                     frames=list(part.frames[row, seen]), actions=actions, prompts=said[actions].tolist(),
-                    states=list(part.states[row, seen]), scores=list(part.scores[row, seen]),
+                    states=states, scores=list(part.scores[row, seen]),
                 )  # fmt: skip
-                jobs.append((own, int(rng.integers(2**31))))
+                # the newest state in which a thing was whole, of the frames that a training shows
+                sure = {
+                    name: states[i] for name, there in things[row].items()
+                    for i in range(config.astray // 2, config.astray) if there[seen][i]
+                }  # fmt: skip
+                jobs.append((own, sure, int(rng.integers(2**31))))
             shard_of(spec, list(spread(partial(_correct, twin.make, spec, config.steps), jobs))).save(folder, shard)
 
 
@@ -156,18 +162,30 @@ def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
         kept, taken = kept[1 - config.astray :], taken[1 - config.astray :]
 
 
-def choose(whole: Bool[np.ndarray, " f"], astray: int, rng: np.random.Generator) -> int:
-    """Return the frame that a correction follows: rather one that is not whole; so many frames with it there must be."""
-    places = np.arange(astray - 1, len(whole))
-    broken = places[~whole[places]]
-    return int(rng.choice(broken if len(broken) and rng.random() < BROKEN_FIRST else places))
+def choose(whole: Bool[np.ndarray, "b f"], astray: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return the (stream, frame) places that corrections follow, with at least `astray` - 1 frames before each.
+
+    First one place of every spell in which a thing is not whole, however long it lasts, up to their share; then any places.
+    """
+    frames = range(astray - 1, whole.shape[1])
+    spells, places = [], []
+    for row, there in enumerate(whole):
+        for frame in frames:
+            places.append((row, frame))
+            if not there[frame]:
+                if frame == frames[0] or there[frame - 1]:
+                    spells.append([])
+                spells[-1].append((row, frame))
+    chosen = [spells[i][int(rng.integers(len(spells[i])))] for i in rng.permutation(len(spells))[: round(BROKEN * count)]]
+    anywhere = (places[i] for i in rng.permutation(len(places)))
+    return chosen + list(islice((place for place in anywhere if place not in chosen), count - len(chosen)))
 
 
-def _correct(make: Callable[[], Any], spec: WorldSpec, steps: int, job: tuple[Episode, int]) -> Episode:
+def _correct(make: Callable[[], Any], spec: WorldSpec, steps: int, job: tuple[Episode, dict[str, np.ndarray], int]) -> Episode:
     """Go on with an episode of the world in the simulator."""
-    own, seed = job
+    own, sure, seed = job
     rng, simulator = np.random.default_rng(seed), make()
-    simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1])
+    simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1], sure)
     made = play(spec, simulator, rng, own, steps - len(own.actions))
     simulator.close()
     return made

@@ -9,6 +9,7 @@ Directions are those of the picture: up is the top of the frame.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -28,6 +29,7 @@ MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside th
 PUSHER_RADIUS_UNITS = 15.0
 FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the block's place and angle
 LONGEST_REPLAY = 100  # actions of a saved episode, a quarter of a second's
+DOWNWARDS = np.array([0, 0, 0, 0, 1, 0], dtype=np.float32)  # a state whose T's stem points down the picture
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
 BLOCK_PARTS_UNITS = ((-60, 0, 60, 30), (-15, 30, 15, 120))  # its bar and its stem: least x, y and greatest, from its own origin
@@ -127,12 +129,25 @@ class PushTSimulator:
         self._take_heart(rng, outwards=start == "cornered")
         return self._begin([float(x) for x in (*pusher, *block, angle)])
 
-    def put(self, rng: np.random.Generator, before: Float[np.ndarray, " 6"], action: int, state: Float[np.ndarray, " 6"]) -> None:
-        """Start an episode at a state to which an action has led from the one before; what does not fit is moved to the nearest place."""
+    def put(
+        self, rng: np.random.Generator, before: Float[np.ndarray, " 6"], action: int, state: Float[np.ndarray, " 6"],
+        sure: Mapping[str, Float[np.ndarray, " 6"]] | None = None,
+    ) -> None:  # fmt: skip
+        """Start an episode at a state to which an action has led from the one before; what does not fit is moved to the nearest place.
+
+        Args:
+            rng: of the player's plans.
+            before: as `state` gives it.
+            action: index into `MOVES`.
+            state: likewise.
+            sure: if the states were read from frames, for each thing the newest of them in which it was whole, if there is one. Of a
+                bent T's three arms the stem is the one nearest to where it was then; if nobody knows, the one that points downwards.
+        """
+        was = state if sure is None else sure.get("T", DOWNWARDS)
         poses = []
         for numbers in (before, state):
-            angle = float(np.arctan2(numbers[5], numbers[4]))
-            block = np.clip(np.asarray(numbers[2:4]) * UNITS_PER_PX, *_room(angle))
+            block, angle = _upright(numbers, was)
+            block = np.clip(block, *_room(angle))
             poses.append(([*_beside(np.asarray(numbers[:2]) * UNITS_PER_PX, block, angle), 0.0], [*block, angle]))
         still = [0.0, 0.0, 0.0]
         self._place([float(x) for part in (poses[0][0], still, poses[0][1], still) for x in part])
@@ -325,6 +340,15 @@ class PushTSimulator:
         action, left = self._held
         self._held = (action, left - 1)
         return action
+
+
+def _upright(state: Float[np.ndarray, " 6"], sure: Float[np.ndarray, " 6"]) -> tuple[Float[np.ndarray, " 2"], float]:
+    """Return a T's place and angle, turned about its middle by thirds of a turn to be nearest to what it was when one was sure of it."""
+    read, was = (float(np.arctan2(numbers[5], numbers[4])) for numbers in (state, sure))
+    third = 2 * np.pi / 3
+    angle = read + third * round((was - read) / third)
+    centre = BLOCK_CENTRE_UNITS[1] * np.array([[-np.sin(x), np.cos(x)] for x in (read, angle)])
+    return np.asarray(state[2:4], float) * UNITS_PER_PX + centre[0] - centre[1], angle
 
 
 def _room(angle: float) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:

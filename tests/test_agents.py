@@ -262,8 +262,8 @@ def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
 
 
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
-    best, floor = (scores_of(player, "StreamDiT/PushT-Real-v0", 8, 3, num_envs=8) for player in ("scripted:0.1", "random"))
-    assert best.mean > floor.mean + 0.5
+    best, floor = (scores_of(player, "StreamDiT/PushT-Real-v0", 32, 3, num_envs=8) for player in ("scripted:0.1", "random"))
+    assert best.mean > floor.mean + 0.2, "about 0.8 and -0.1; three standard errors of their difference are 0.66"
 
 
 def test_the_shipped_agent_plays_in_the_simulator() -> None:

@@ -13,7 +13,7 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections
-from streamdit_gym.envs.pusht import DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.pusht import BLOCK_CENTRE_UNITS, DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 from streamdit_gym.train.train_codec import CodecTraining
@@ -100,14 +100,41 @@ def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -
         record_corrections("PushT", tmp_path, replace(CONFIG, seed=5))
 
 
-def test_broken_frames_are_chosen_more_often() -> None:
+def test_of_a_bent_t_the_arm_nearest_to_where_the_stem_was_is_the_stem() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(1)
+    simulator.reset(rng, next(iter(STARTS)))
+    state = simulator.state()
+
+    def turned(numbers: np.ndarray, by: float) -> np.ndarray:
+        angle = np.arctan2(numbers[5], numbers[4]) + by
+        return np.concatenate([numbers[:4], [np.cos(angle), np.sin(angle)]]).astype(np.float32)
+
+    def middle(numbers: np.ndarray) -> np.ndarray:
+        return numbers[2:4] + BLOCK_CENTRE_UNITS[1] / 8 * np.array([-numbers[5], numbers[4]])
+
+    for arm in range(3):
+        for less in (-0.9, 0.9):  # it may have turned by up to a sixth since
+            simulator.put(rng, state, 0, state, {"T": turned(state, arm * 2 * np.pi / 3 + less)})
+            put = simulator.state()
+            assert put[4:] == pytest.approx(turned(state, arm * 2 * np.pi / 3)[4:], abs=1e-3)
+            assert middle(put) == pytest.approx(middle(state), abs=0.01), "the middle stays"
+    simulator.put(rng, state, 0, state, {"pusher": state})
+    stem = np.arctan2(-simulator.state()[5], simulator.state()[4])
+    assert abs(stem) <= np.pi / 3, "nobody knows: it points downwards"
+
+
+def test_of_every_broken_spell_a_place_is_chosen() -> None:
     rng = np.random.default_rng(0)
-    whole = np.ones(20, bool)
-    whole[[1, 12]] = False
-    chosen = [choose(whole, 4, rng) for _ in range(400)]
-    assert min(chosen) == 3, "the frames before it are needed, too"
-    assert 0.7 < np.mean(np.array(chosen) == 12) < 0.85
-    assert len({choose(np.ones(20, bool), 4, rng) for _ in range(400)}) == 17
+    whole = np.ones((5, 20), bool)
+    whole[0, 1], whole[1, 2:5], whole[3, 7:9], whole[3, 10:20] = False, False, False, False
+    spells = [{(1, 3), (1, 4)}, {(3, 7), (3, 8)}, {(3, frame) for frame in range(10, 20)}]
+    for _ in range(20):
+        places = choose(whole, 4, 8, rng)
+        assert len(places) == len({*places}) == 8
+        assert min(frame for _, frame in places) >= 3, "the frames before it are needed, too"
+        assert all(len(spell & {*places[:3]}) == 1 for spell in spells)
+    assert sum(any(place in spell for spell in spells) for place in choose(whole, 4, 2, rng)) == 2, "their share of two, rounded"
+    assert len(choose(np.ones((5, 20), bool), 4, 8, rng)) == 8
 
 
 def test_a_world_is_trained_with_corrections(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
