@@ -168,7 +168,8 @@ def choose(whole: Bool[np.ndarray, "b f"], astray: int, count: int, rng: np.rand
     First one place of every spell in which a thing is not whole, however long it lasts, up to their share; then any places.
     """
     frames = range(astray - 1, whole.shape[1])
-    spells, places = [], []
+    spells: list[list[tuple[int, int]]] = []
+    places: list[tuple[int, int]] = []
     for row, there in enumerate(whole):
         for frame in frames:
             places.append((row, frame))

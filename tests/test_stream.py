@@ -214,3 +214,16 @@ def test_start_latents_of_another_shape_are_refused() -> None:
     engine = engine_of("K4N1c1s1")
     with pytest.raises(ShapeError, match="start latents"):
         engine.start(torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator()] * 2)
+
+
+def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
+    engine, latents = engine_of("K4N1c1s1"), torch.zeros(2, 1, 8, 8, 8)
+    for prompts, generators in ((torch.zeros(1, 1, dtype=torch.long), 2), (torch.zeros(2, 1, dtype=torch.long), 1)):
+        with pytest.raises(ShapeError, match="one for each stream"):
+            engine.start(latents, prompts, [torch.Generator()] * generators)
+    session, same = begin(engine), begin(engine)
+    with pytest.raises(ShapeError, match=r"given: +\(1,\)"):
+        engine.tick(session, torch.tensor([1]))
+    with pytest.raises(ShapeError, match="draw over"):
+        engine.tick(session, torch.tensor([1, 2, 3]), over=latents, strength=0.5)
+    assert (run(engine, session, [[1, 2, 3]]) == run(engine, same, [[1, 2, 3]])).all(), "nothing has happened"

@@ -7,7 +7,7 @@ Knows nothing of: pixels, actions, rewards.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal
@@ -102,7 +102,7 @@ class Engine:
             A session at rest: the buffer holds N - 1 begun chunks, born with the idle prompt.
 
         Raises:
-            ShapeError: if the latents do not fit the model.
+            ShapeError: if the latents do not fit the model, or prompts or generators do not fit them.
         """
         config = self.model.config
         if latents.ndim != 5 or latents.shape[1] == 0 or tuple(latents.shape[2:]) != (config.channels, config.grid, config.grid):
@@ -110,6 +110,8 @@ class Engine:
                 "start latents do not fit the model", given=tuple(latents.shape),
                 allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})", remedy="encode frames with the world's codec",
             )  # fmt: skip
+        _check("prompts of the frames", prompts.shape, latents.shape[:2])
+        _check("generators", (len(generators),), latents.shape[:1])
         keep = self.partition.references + self.partition.chunk_frames
         missing = max(0, keep - latents.shape[1])
         latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], 1)[:, -keep:].to(self.device)
@@ -144,13 +146,16 @@ class Engine:
 
         Raises:
             PartitionError: if frames are to be drawn over in a buffer of several chunks.
-            ShapeError: if the strength is out of range.
+            ShapeError: if there is not one prompt for each stream, or one chunk to draw over, or the strength is out of range.
         """
         c, begun = self.partition.chunk_frames, 0.0
+        _check("prompts", prompts.shape, (len(session),))
+        if over is not None:
+            begun = self._begun(strength)
+            _check("latents to draw over", over.shape, (len(session), c, *session.references.shape[2:]))
         born = prompts.to(self.device)[:, None].expand(-1, c)
         fresh = session.noise(c)
         if over is not None:
-            begun = self._begun(strength)
             fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
         rested = session.buffer
         session.buffer = rested.push(fresh, born)
@@ -301,3 +306,9 @@ class Engine:
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+
+def _check(what: str, given: Iterable[int], allowed: Iterable[int]) -> None:
+    """Refuse what would be broadcast, or fail in the middle of a tick."""
+    if tuple(given) != tuple(allowed):
+        raise ShapeError(f"{what} do not fit the streams", given=tuple(given), allowed=tuple(allowed), remedy="give one for each stream")
