@@ -118,7 +118,7 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
                     frames=list(part.frames[row, seen]), actions=actions, prompts=said[actions].tolist(),
                     states=states, scores=list(part.scores[row, seen]),
                 )  # fmt: skip
-                # the newest state in which a thing was whole, of the frames that a training shows
+                # the newest state in which a thing was whole, of the frames that clips begin with
                 sure = {
                     name: states[i] for name, there in things[row].items()
                     for i in range(config.astray // 2, config.astray) if there[seen][i]

@@ -29,7 +29,6 @@ MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside th
 PUSHER_RADIUS_UNITS = 15.0
 FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the block's place and angle
 LONGEST_REPLAY = 100  # actions of a saved episode, a quarter of a second's
-DOWNWARDS = np.array([0, 0, 0, 0, 1, 0], dtype=np.float32)  # a state whose T's stem points down the picture
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
 BLOCK_PARTS_UNITS = ((-60, 0, 60, 30), (-15, 30, 15, 120))  # its bar and its stem: least x, y and greatest, from its own origin
@@ -140,10 +139,10 @@ class PushTSimulator:
             before: as `state` gives it.
             action: index into `MOVES`.
             state: likewise.
-            sure: if the states were read from frames, for each thing the newest of them in which it was whole, if there is one. Of a
-                bent T's three arms the stem is the one nearest to where it was then; if nobody knows, the one that points downwards.
+            sure: if the states were read from frames: for each thing the newest state in which it was whole, if there is one. Of a
+                bent T's three arms the stem is the one nearest to where it was then.
         """
-        was = state if sure is None else sure.get("T", DOWNWARDS)
+        was = (sure or {}).get("T", state)
         poses = []
         for numbers in (before, state):
             block, angle = _upright(numbers, was)

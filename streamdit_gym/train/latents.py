@@ -49,7 +49,7 @@ class LatentEpisodes:
     def draw(self, count: int, frames: int, generator: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
         """Draw the episode and the first frame of some clips of so many frames.
 
-        Where a world went astray, clips begin in the middle of its frames.
+        Where a world went astray, clips begin with the later half of its frames.
 
         Raises:
             DatasetError: if the episodes are shorter than that.
@@ -63,8 +63,8 @@ class LatentEpisodes:
                 allowed=f"{frames} or more",
                 remedy="record longer ones",
             )
-        anywhere = (torch.rand(count, generator=generator) * places).long()
-        return episode, torch.where(astray > 0, (astray // 2).clamp(max=places - 1), anywhere)
+        first, end = astray // 2, torch.where(astray > 0, astray, places)
+        return episode, (first + torch.rand(count, generator=generator) * (end - first)).long().clamp(max=places - 1)
 
     def real(self, episode: Int[Tensor, " count"], start: Int[Tensor, " count"], frames: int) -> Bool[Tensor, "count frames"]:
         """Return which frames of some clips are the simulator's."""
