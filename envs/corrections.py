@@ -165,19 +165,20 @@ def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
 def choose(whole: Bool[np.ndarray, "b f"], astray: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Return the (stream, frame) places that corrections follow, with at least `astray` - 1 frames before each.
 
-    First one place of every spell in which a thing is not whole, however long it lasts, up to their share; then any places.
+    First of every spell in which a thing is not whole one place of its first frames, where it is still seen what the thing was,
+    and one of the rest, however long it lasts, up to their share; then any places.
     """
-    frames = range(astray - 1, whole.shape[1])
-    spells: list[list[tuple[int, int]]] = []
-    places: list[tuple[int, int]] = []
+    places = [(row, frame) for row in range(len(whole)) for frame in range(astray - 1, whole.shape[1])]
+    parts: dict[tuple[int, int, bool], list[tuple[int, int]]] = {}
     for row, there in enumerate(whole):
-        for frame in frames:
-            places.append((row, frame))
-            if not there[frame]:
-                if frame == frames[0] or there[frame - 1]:
-                    spells.append([])
-                spells[-1].append((row, frame))
-    chosen = [spells[i][int(rng.integers(len(spells[i])))] for i in rng.permutation(len(spells))[: round(BROKEN * count)]]
+        began = 0
+        for frame in range(whole.shape[1]):
+            if there[frame]:
+                began = frame + 1
+            elif frame >= astray - 1:
+                parts.setdefault((row, began, frame - began < astray // 2), []).append((row, frame))
+    broken = [part[int(rng.integers(len(part)))] for part in parts.values()]
+    chosen = [broken[i] for i in rng.permutation(len(broken))[: round(BROKEN * count)]]
     anywhere = (places[i] for i in rng.permutation(len(places)))
     return chosen + list(islice((place for place in anywhere if place not in chosen), count - len(chosen)))
 

@@ -26,6 +26,7 @@ SIZE = 64
 TABLE = 512.0
 UNITS_PER_PX = TABLE / SIZE
 STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a step once it is moving
+REACH_PX = 12.0  # no pusher comes further in four steps
 MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
 PUSHER_RADIUS_UNITS = 15.0
 FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the block's place and angle
@@ -141,14 +142,17 @@ class PushTSimulator:
             action: index into `MOVES`.
             state: likewise.
             sure: if the states were read from frames: for each thing the newest state in which it was whole, if there is one. Of a
-                bent T's three arms the stem is the one nearest to where it was then.
+                bent T's three arms the stem is the one nearest to where it was then; a pusher that would have come too far since
+                is not in the picture, and stays where it was.
         """
-        was = (sure or {}).get("T", state)
+        sure = sure or {}
+        gone = "pusher" in sure and np.linalg.norm(np.subtract(state, sure["pusher"])[:2]) > REACH_PX
         poses = []
         for numbers in (before, state):
-            block, angle = _upright(numbers, was)
+            block, angle = _upright(numbers, sure.get("T", state))
             block = np.clip(block, *_room(angle))
-            poses.append(([*_beside(np.asarray(numbers[:2]) * UNITS_PER_PX, block, angle), 0.0], [*block, angle]))
+            pusher = np.asarray((sure["pusher"] if gone else numbers)[:2]) * UNITS_PER_PX
+            poses.append(([*_beside(pusher, block, angle), 0.0], [*block, angle]))
         still = [0.0, 0.0, 0.0]
         self._place([float(x) for part in (poses[0][0], still, poses[0][1], still) for x in part])
         self.step(action)  # in a tenth of a second the controller forgets the speed that it began with

@@ -122,17 +122,28 @@ def test_of_a_bent_t_the_arm_nearest_to_where_the_stem_was_is_the_stem() -> None
     assert simulator.state() == pytest.approx(state, abs=0.01), "nobody knows better"
 
 
-def test_of_every_broken_spell_a_place_is_chosen() -> None:
+def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(1)
+    simulator.reset(rng, next(iter(STARTS)))
+    state = np.array([12, 12, 40, 40, 1, 0], np.float32)
+    for far, place in ((8, 20), (20, 12)):
+        read = state + np.array([far, 0, 0, 0, 0, 0], np.float32)
+        simulator.put(rng, read, 0, read, {"pusher": state})
+        assert simulator.state()[:2] == pytest.approx([place, 12], abs=0.5)
+
+
+def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
     rng = np.random.default_rng(0)
     whole = np.ones((5, 20), bool)
-    whole[0, 1], whole[1, 2:5], whole[3, 7:9], whole[3, 10:20] = False, False, False, False
-    spells = [{(1, 3), (1, 4)}, {(3, 7), (3, 8)}, {(3, frame) for frame in range(10, 20)}]
+    whole[0, 1], whole[1, 2:5], whole[2, :6], whole[3, 7:9], whole[3, 10:20] = False, False, False, False, False
+    early = [{(1, 3)}, {(3, 7), (3, 8)}, {(3, 10), (3, 11)}]
+    late = [{(1, 4)}, {(2, 3), (2, 4), (2, 5)}, {(3, frame) for frame in range(12, 20)}]
     for _ in range(20):
         places = choose(whole, 4, 8, rng)
         assert len(places) == len({*places}) == 8
         assert min(frame for _, frame in places) >= 3, "the frames before it are needed, too"
-        assert all(len(spell & {*places[:3]}) == 1 for spell in spells)
-    assert sum(any(place in spell for spell in spells) for place in choose(whole, 4, 2, rng)) == 2, "their share of two, rounded"
+        assert all(len(part & {*places[:6]}) == 1 for part in early + late)
+    assert sum(any(place in part for part in early + late) for place in choose(whole, 4, 2, rng)) == 2, "their share of two, rounded"
     assert len(choose(np.ones((5, 20), bool), 4, 8, rng)) == 8
 
 
