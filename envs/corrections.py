@@ -23,18 +23,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
 from streamdit_gym.data.recorder import Episode, all_phrases, begin, play, shard_of
 from streamdit_gym.envs.worlds import spec_of, twin_for_judge
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World, find_world
 
 BROKEN = 0.75  # share of the corrections that begin where a thing is not whole, if there are as many such frames
+ACTOR_PX = 4  # radius that hides the thing that obeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class CorrectionsConfig:
         steps: steps per episode, the world's own counted in.
         astray: how many frames of an episode are the world's own.
         every: frames of the streams from one shard to the next; each shard follows the best places of all streams in them.
+        forsaken: share of the streams that begin without the thing that obeys: what a world loses once in a hundred thousand
+            frames, and then for ever, its own streams hardly show.
         seed: of starts, noise, moves and the choice of frames.
         workers: processes of the simulator.
     """
@@ -56,6 +60,7 @@ class CorrectionsConfig:
     steps: int = 96
     astray: int = 8
     every: int = 64
+    forsaken: float = 0.25
     seed: int = 0
     workers: int = 1
 
@@ -68,6 +73,8 @@ class CorrectionsConfig:
         for name, least in (("shards", 1), ("episodes", 1), ("astray", 2), ("every", 1), ("seed", 0), ("workers", 1)):
             if getattr(self, name) < least:
                 raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change {name}")
+        if not 0 <= self.forsaken <= 1:
+            raise StreamDiTError("impossible share", given=self.forsaken, allowed="0 to 1", remedy="change forsaken")
         if self.steps < self.astray:
             raise StreamDiTError("too short episodes", given=self.steps, allowed=f"{self.astray} or more", remedy="change --steps")
 
@@ -92,7 +99,7 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
     if twin.looks is not None:
         raise StreamDiTError("a state does not say the colours", given=spec.name, remedy="correct a world that has one look")
     files = json.loads((find_world(name) / "config.json").read_text())["files"]
-    plan = {"seed": config.seed, "episodes": config.episodes, "steps": config.steps, "astray": config.astray, "every": config.every}
+    plan = {name: getattr(config, name) for name in ("seed", "episodes", "steps", "astray", "every", "forsaken")}
     begin(folder, spec, {**plan, "bundle": files, "device": device})  # elsewhere the streams would be others
     missing = {i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()}
     if not missing:
@@ -104,7 +111,7 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
         if config.workers > 1:
             pool = multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
             spread = stack.enter_context(pool).map
-        for shard, part in enumerate(tqdm(_streams(world, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")):
+        for shard, part in enumerate(tqdm(_streams(world, twin, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")):
             if shard not in missing:
                 continue
             rng = np.random.default_rng([config.seed, 1 + shard])
@@ -138,13 +145,18 @@ class Part:
 
 
 @torch.no_grad()
-def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
+def _streams(world: World, twin: Twin, config: CorrectionsConfig) -> Iterator[Part]:
     """Yield, shard by shard, the newest frames of all streams; the first `astray` - 1 of them were there before."""
     rng = np.random.default_rng(config.seed)
     engine = Engine(world.model, world.table, PARTITIONS["reactive"])
     bank = torch.as_tensor(rng.integers(len(world.starts.latents), size=config.episodes))
     generators = [torch.Generator().manual_seed(int(rng.integers(2**31))) for _ in range(config.episodes)]
-    session = engine.start(world.starts.latents[bank, None], torch.full((config.episodes, 1), -1), generators)
+    starts = world.starts.latents[bank, None]
+    if forsaken := round(config.forsaken * config.episodes):
+        places = world.heads(starts[:forsaken])[0][:, 0, [world.spec.state_names.index(name) for name in twin.actor]]
+        emptied = without(world.codec.decode(starts[:forsaken])[:, 0].cpu().numpy(), places.cpu().numpy())
+        starts[:forsaken] = world.codec.encode(torch.from_numpy(emptied)[:, None].to(starts.device)).to(starts.dtype)
+    session = engine.start(starts, torch.full((config.episodes, 1), -1), generators)
     rows = world.table.rows([ways[0] for ways in world.spec.menu])
     held, left = np.zeros(config.episodes, int), np.zeros(config.episodes, int)
     kept: list[torch.Tensor] = []
@@ -160,6 +172,16 @@ def _streams(world: World, config: CorrectionsConfig) -> Iterator[Part]:
         frames = torch.cat(shown).cpu().numpy()
         yield Part(frames=frames, actions=np.stack(taken, 1), states=states.cpu().numpy(), scores=scores.cpu().numpy())
         kept, taken = kept[1 - config.astray :], taken[1 - config.astray :]
+
+
+def without(frames: UInt8[np.ndarray, "n h w 3"], places: Float[np.ndarray, "n 2"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Return frames with a disc of their commonest colour over a place (px, across and down) of each."""
+    emptied = frames.copy()
+    rows, columns = np.indices(frames.shape[1:3])
+    for frame, (x, y) in zip(emptied, places, strict=True):
+        colours, counts = np.unique(frame.reshape(-1, 3), axis=0, return_counts=True)
+        frame[np.hypot(columns + 0.5 - x, rows + 0.5 - y) < ACTOR_PX] = colours[counts.argmax()]
+    return emptied
 
 
 def choose(whole: Bool[np.ndarray, "b f"], astray: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:

@@ -142,16 +142,18 @@ class PushTSimulator:
             action: index into `MOVES`.
             state: likewise.
             sure: if the states were read from frames: for each thing the newest state in which it was whole, if there is one. Of a
-                bent T's three arms the stem is the one nearest to where it was then; a pusher that would have come too far since
-                is not in the picture, and stays where it was.
+                bent T's three arms the stem is the one nearest to where it was then. A pusher that would have come too far since is
+                not in the picture, and stays where it was; one that has been nowhere comes back in the corner that the T is not in.
         """
-        sure = sure or {}
-        gone = "pusher" in sure and np.linalg.norm(np.subtract(state, sure["pusher"])[:2]) > REACH_PX
+        known = {"pusher": state, "T": state} if sure is None else sure
+        corner = np.where(state[2:4] < SIZE / 2, TABLE - MARGIN_UNITS, MARGIN_UNITS) / UNITS_PER_PX
+        seen = known.get("pusher", corner)[:2]
+        gone = "pusher" not in known or np.linalg.norm(state[:2] - seen) > REACH_PX
         poses = []
         for numbers in (before, state):
-            block, angle = _upright(numbers, sure.get("T", state))
+            block, angle = _upright(numbers, known.get("T", state))
             block = np.clip(block, *_room(angle))
-            pusher = np.asarray((sure["pusher"] if gone else numbers)[:2]) * UNITS_PER_PX
+            pusher = np.asarray(seen if gone else numbers[:2]) * UNITS_PER_PX
             poses.append(([*_beside(pusher, block, angle), 0.0], [*block, angle]))
         still = [0.0, 0.0, 0.0]
         self._place([float(x) for part in (poses[0][0], still, poses[0][1], still) for x in part])

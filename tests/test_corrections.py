@@ -12,8 +12,9 @@ from conftest import make_table
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections
+from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections, without
 from streamdit_gym.envs.pusht import BLOCK_CENTRE_UNITS, DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.pusht_objects import objects
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 from streamdit_gym.train.train_codec import CodecTraining
@@ -21,7 +22,7 @@ from streamdit_gym.train.train_heads import HeadTraining
 from streamdit_gym.train.train_world import WorldTraining, train_world
 from streamdit_gym.world import World
 
-CONFIG = CorrectionsConfig(shards=2, episodes=3, steps=12, every=6, astray=5)
+CONFIG = CorrectionsConfig(shards=2, episodes=3, steps=12, every=6, astray=5, forsaken=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,27 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
         read = state + np.array([far, 0, 0, 0, 0, 0], np.float32)
         simulator.put(rng, read, 0, read, {"pusher": state})
         assert simulator.state()[:2] == pytest.approx([place, 12], abs=0.5)
+    simulator.put(rng, state, 0, state, {"T": state})
+    assert simulator.state()[:2] == pytest.approx([2.5, 2.5], abs=0.01), "nobody has seen it: the corner that the T is not in"
+
+
+def test_a_stream_that_is_forsaken_gets_back_what_it_lacks(tmp_path: Path) -> None:
+    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1, forsaken=1.0))
+    shard = Dataset(tmp_path).shard(0)
+    for frames, states in zip(shard.frames, shard.states, strict=True):
+        there = objects(frames)["pusher"]
+        assert not there[: CONFIG.astray].any()
+        assert there[CONFIG.astray :].all()
+        assert np.abs(states[CONFIG.astray, :2] - 32).min() > 20, "in a corner"
+
+
+def test_frames_without_the_thing_that_obeys() -> None:
+    simulator, rng = PushTSimulator(), np.random.default_rng(1)
+    frames = simulator.reset(rng, next(iter(STARTS)))[None]
+    emptied = without(frames, simulator.state()[None, :2])
+    assert [found[0] for found in objects(frames).values()] == [1, 1]
+    assert [found[0] for found in objects(emptied).values()] == [0, 1]
+    assert ((emptied != frames).any(-1).sum((1, 2)) < 50).all()
 
 
 def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
