@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import make_table
+from torch import Tensor
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
@@ -16,6 +18,8 @@ from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_cor
 from streamdit_gym.envs.pusht import BLOCK_CENTRE_UNITS, DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
 from streamdit_gym.envs.pusht_objects import objects
 from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.session import Session
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 from streamdit_gym.train.train_codec import CodecTraining
 from streamdit_gym.train.train_heads import HeadTraining
@@ -135,14 +139,19 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
     assert simulator.state()[:2] == pytest.approx([2.5, 2.5], abs=0.01), "nobody has seen it: the corner that the T is not in"
 
 
-def test_a_stream_that_is_forsaken_gets_back_what_it_lacks(tmp_path: Path) -> None:
-    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1, forsaken=1.0))
-    shard = Dataset(tmp_path).shard(0)
-    for frames, states in zip(shard.frames, shard.states, strict=True):
-        there = objects(frames)["pusher"]
-        assert not there[: CONFIG.astray].any()
-        assert there[CONFIG.astray :].all()
-        assert np.abs(states[CONFIG.astray, :2] - 32).min() > 20, "in a corner"
+def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, start = [], Engine.start
+
+    def watched(engine: Engine, latents: Tensor, *rest: Any) -> Session:
+        begun.append(latents)
+        return start(engine, latents, *rest)
+
+    monkeypatch.setattr(Engine, "start", watched)
+    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1, forsaken=2 / 3))
+    shown = World.from_pretrained("PushT").codec.decode(begun[0])[:, 0].numpy()
+    assert objects(shown)["pusher"].tolist() == [0, 0, 1]
+    with pytest.raises(StreamDiTError, match="impossible share"):
+        replace(CONFIG, forsaken=1.5)
 
 
 def test_frames_without_the_thing_that_obeys() -> None:
