@@ -191,7 +191,7 @@ class PushTLooksSimulator(PushTSimulator):
         paint = np.zeros((256, 3), np.uint8)  # gym-pusht's seven colours differ in their red
         for red, (thing, light) in _REDS.items():
             paint[red] = np.rint(np.array(PAINTS[self._worn[thing]]) * light).clip(max=255)
-        return super()._picture(paint[large[..., 0]])
+        return super()._picture(paint.take(large[..., 0], axis=0))  # five times as fast as an index
 
 
 def wears(frames: UInt8[np.ndarray, "n h w 3"], look: Mapping[str, str]) -> dict[str, Float[np.ndarray, " n"]]:

@@ -62,7 +62,7 @@ class StreamDiTTraining:
         damaged: chance in each step that a clip's references are damaged, for the model to mend.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
-        prompt_hidden: largest share of a prompt's tokens that is hidden; the pooled embedding never is.
+        prompt_hidden: largest share of tokens that is hidden, in half of the prompts; the pooled embedding never is.
         matrix_rate: learning rate of Muon, for the blocks' matrices.
         other_rate: learning rate of AdamW, for everything else.
         rate: factor on both.
@@ -306,8 +306,8 @@ class StreamDiTTrainer:
         """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped."""
         dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
         said = self.table.distinct(index.masked_fill(dropped, -1))
-        # of some prompts all tokens are seen, of others few, so that single words are not learned by heart
-        share = self.config.prompt_hidden * torch.rand(len(said.mask), 1, device=self.device)
+        # of half of the prompts all tokens are seen, of others few, so that single words are not learned by heart
+        share = self.config.prompt_hidden * (2 * torch.rand(len(said.mask), 1, device=self.device) - 1).clamp(min=0)
         seen = torch.rand(said.mask.shape, device=self.device) >= share
         seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
         mask = said.mask & seen
