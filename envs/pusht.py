@@ -193,6 +193,10 @@ class PushTSimulator:
         """Return the menu's phrase."""
         return phrase
 
+    def hear(self, text: str) -> str:
+        """Return the text: there is nothing to do but to move."""
+        return text
+
     def state(self) -> Float[np.ndarray, " 6"]:
         """Return pusher x, y and block x, y in px, and the block's cosine and sine."""
         pusher, block = self._pusher / UNITS_PER_PX, self._block

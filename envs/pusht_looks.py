@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ PAINTS: dict[str, tuple[int, int, int]] = {
     "yellow": (245, 215, 70), "orange": (250, 140, 40), "purple": (150, 80, 190), "pink": (250, 150, 190), "black": (35, 35, 40),
 }  # fmt: skip
 THINGS = ("table", "T", "goal", "pusher")
+NAMES = {"table": ("table",), "T": ("t", "block"), "goal": ("goal",), "pusher": ("pusher", "dot")}
 Look = dict[str, str]  # thing to colour
 PLAIN: Look = {"table": "white", "T": "grey", "goal": "green", "pusher": "blue"}
 # ways to say that a thing has a colour; the first is the plainest
@@ -171,6 +173,19 @@ class PushTLooksSimulator(PushTSimulator):
     def said(self, action: int, phrase: str) -> str:
         """Return the phrase, or colours named and a move."""
         return phrase if self._named is None else joined(self._named, action)
+
+    def hear(self, text: str) -> str:
+        """Wear the colours that a text names, and return the rest of it; without any, to stay."""
+        rest = []
+        for part in re.split("[;,]", text):
+            words = re.findall(r"\w+", part.lower())
+            colours = [colour for colour in PAINTS if colour in words]
+            things = [thing for thing in THINGS if any(name in words for name in NAMES[thing])]
+            if len(colours) == len(things) == 1:
+                self._worn[things[0]] = colours[0]
+            else:
+                rest.append(part.strip())
+        return "; ".join(rest) or SPEC.menu[0][0]
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
         """Move as in PushT, in the colours that were named with the action."""

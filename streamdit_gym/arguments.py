@@ -83,6 +83,8 @@ class Train:
     """with --continue-from: optimizer steps of that world's decoder alone"""
     adapt_codec: bool = False
     """with --continue-from: train that world's whole codec on, for --codec-steps; for frames that look otherwise than its own"""
+    channels: int | None = None
+    """with --adapt-codec: so many latent channels instead of that world's fewer, for frames that have more to tell"""
     head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20

@@ -109,6 +109,9 @@ class Simulator(Protocol):
     def said(self, action: int, phrase: str) -> str:
         """Return what is said with an action of `explore`'s: the menu's phrase, or one of `WorldSpec.also`."""
 
+    def hear(self, text: str) -> str:
+        """Do at once what a text says beside the next move, if the simulator can do such a thing, and return the rest of the text."""
+
     def state(self) -> Float[np.ndarray, " n"]:
         """Return the true state, in the order of `WorldSpec.state_names`."""
 

@@ -11,7 +11,20 @@ import pytest
 
 from streamdit_gym.data.recorder import RecordConfig, all_phrases, record_shard
 from streamdit_gym.envs import pusht
-from streamdit_gym.envs.pusht_looks import LOOKS, PAINTS, PLAIN, SPEC, STARTS, THINGS, UNSEEN_LOOKS, PushTLooksSimulator, saying, wears
+from streamdit_gym.envs.pusht_looks import (
+    _SAYINGS,
+    LOOKS,
+    PAINTS,
+    PLAIN,
+    RECORDED,
+    SPEC,
+    STARTS,
+    THINGS,
+    UNSEEN_LOOKS,
+    PushTLooksSimulator,
+    saying,
+    wears,
+)
 from streamdit_gym.envs.worlds import twin_for_judge
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate import measures
@@ -151,3 +164,29 @@ def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
     assert forgetful["all_after_4"].value > 0.8
     assert forgetful["all_after_16"].value == 0
     assert forgetful["table_after_16"].value < 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "worn", "rest"),
+    [
+        ("a red T, a black table; the pusher moves left", {"T": "red", "table": "black"}, "the pusher moves left"),
+        ("the block turns pink; stay", {"T": "pink"}, "stay"),
+        ("on a yellow table", {"table": "yellow"}, SPEC.menu[0][0]),
+        ("Its goal in WHITE; go up", {"goal": "white"}, "go up"),
+        ("move right", {}, "move right"),
+        ("a mauve T; move right", {}, "a mauve T; move right"),
+    ],
+)
+def test_the_simulator_hears_colours_and_leaves_the_move(text: str, worn: dict[str, str], rest: str) -> None:
+    simulator = PushTLooksSimulator()
+    assert simulator.hear(text) == rest
+    assert simulator.worn == PLAIN | worn
+    assert pusht.PushTSimulator().hear(text) == text
+
+
+def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
+    for number in range(0, RECORDED, 7):
+        simulator = PushTLooksSimulator()
+        look, words_ = _SAYINGS[number]
+        assert simulator.hear(f"{words_}; move left") == "move left"
+        assert simulator.worn == PLAIN | look

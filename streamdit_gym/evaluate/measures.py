@@ -180,9 +180,10 @@ def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, ste
     }
 
 
-def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequence[int] = (1, 4, 16)) -> Scores:
+def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequence[int] = (1, 4, 16, 64)) -> Scores:
     """Measure whether the world puts on a look that no training has shown: it is said once, with the first move, and then moves alone."""
-    steps = max(horizons)
+    steps = min(max(horizons), held_out.actions.shape[1])
+    horizons = [horizon for horizon in horizons if horizon <= steps]
     first = held_out.frames[:, :1]
     asked = [wanted.unseen[i % len(wanted.unseen)] for i in range(len(first))]
     said = said_in(candidate.spec, replace(held_out, actions=held_out.actions[:, :steps]))
@@ -194,6 +195,8 @@ def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequen
         found = {thing: np.array([row[thing][horizon - 1] for row in worn]) for thing in worn[0]}
         scores[f"all_after_{horizon}"] = estimate(np.nanmin(list(found.values()), axis=0))
         scores |= {f"{thing}_after_{horizon}": estimate(values) for thing, values in found.items()}
+    scores["asked"] = [wanted.saying(look) for look in asked[:6]]
+    scores["strip"] = np.concatenate([first[:6], shown[:6, [horizon - 1 for horizon in horizons]]], 1)
     return scores
 
 

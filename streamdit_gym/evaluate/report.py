@@ -74,6 +74,8 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
         yield f"one whole {name} on real frames", _share(judge[f"whole_{name}"])
     yield from _reaction_lines(scores)
     for name, found in scores.get("looks", {}).items():
+        if not isinstance(found, Estimate):
+            continue
         yield f"a look never seen is put on: {name.replace('_', ' ')} frames", _share(found)
     for row in scores["fidelity"]:
         place, angle = (f"{row[f'moved_{name}']:.1f}" for name in ("body_px", "body_degrees"))
@@ -157,12 +159,20 @@ spoken actions. Values with 95 % intervals. {kept} of {len(scores["promises"])} 
 {_image(pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"]))}
 <h2>A long stream</h2><p class="note">{scores["drift"]["frames"]} frames, 16 of them, evenly spaced.</p>
 {_image(np.concatenate(list(scores["drift"]["strip"]), axis=1).repeat(2, 0).repeat(2, 1))}
+{_looks(scores["looks"]) if "looks" in scores else ""}
 <h2>Promises</h2><table>{rows}</table>
 <h2>Over horizons</h2><table>{horizons}</table>
 {_plot_horizons(scores)}{_plot_reaction(scores)}{_plot_policies(scores) if "policies" in scores else ""}
 <h2>Everything else</h2><table>{others}</table>
 </body></html>
 """
+
+
+def _looks(looks: Scores) -> str:
+    asked = "".join(f"<li>{html.escape(text)}</li>" for text in looks["asked"])
+    rows = np.concatenate([np.concatenate(list(row), axis=1) for row in looks["strip"]]).repeat(2, 0).repeat(2, 1)
+    note = "Each row: a real first frame, then generated ones, the last far on; the look is said once, with the first move."
+    return f"<h2>Looks never seen</h2><p class='note'>{note}</p><ol>{asked}</ol>{_image(rows)}"
 
 
 def _share(found: Estimate) -> str:

@@ -37,6 +37,7 @@ PAGE = Path(__file__).parent / "page"
 FIRST = "1"  # the stream that never rests
 MOST_STREAMS = 4
 MOST_VIEWERS = 64
+MORE_SUGGESTIONS = 32  # of what the training data say beside the menu
 PER_SECOND, AT_ONCE = 40, 100  # messages of one viewer, in the long run and after a while of silence
 COSTS = {"set": 4, **dict.fromkeys(("save", "restore", "rewind", "begin", "record", "branch"), 20)}  # messages that they count as
 PATIENCE = 400  # messages beyond that, until the viewer is sent away
@@ -230,9 +231,10 @@ def _netloc(origin: str) -> str | None:
 
 def _hello(house: House, channel: Channel) -> dict[str, Any]:
     spec = house.world.spec
+    more = spec.also[:: len(spec.also) // MORE_SUGGESTIONS + 1]
     return {
         "world": spec.name, "size": spec.size, "stream": channel.name, "twin": channel.live.simulator is not None,
-        "menu": channel.live.menu, "suggestions": [phrase for phrases in spec.menu for phrase in phrases[:12]],
+        "menu": channel.live.menu, "suggestions": [*(phrase for phrases in spec.menu for phrase in phrases[:12]), *more],
     }  # fmt: skip
 
 

@@ -259,7 +259,7 @@ class Live:
     def _twin_moves(self) -> tuple[Picture | None, str | None]:
         if self.simulator is None or not self._in_step:
             return None, None
-        action = self.understood(self.prompt)
+        action = self.understood(self.simulator.hear(self.prompt))
         return self.simulator.step(action), self.menu[action]
 
     def understood(self, text: str) -> int:

@@ -23,6 +23,8 @@ from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.train import parallel
 from streamdit_gym.train.run import Average, Budget, Stage
 
+CHANGED = 0.04  # of a colour in [-1, 1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodecTraining:
@@ -34,7 +36,7 @@ class CodecTraining:
         learning_rate: peak of AdamW's; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
         noise: largest deviation of the noise put on the latents.
-        straight: weight of the squared bend of the latents' way through three frames.
+        straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
         decoder_only: keep the encoder as it is, and so every latent made with it.
     """
@@ -100,7 +102,7 @@ def train_codec(
         episode = rng.integers(len(episodes), size=config.batch // 3)
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
         pixels = to_pixels(episodes[episode[:, None], first[:, None] + np.arange(3)], device)
-        weight = 1 + config.foreground * (pixels - ground(pixels)).abs().amax(1, keepdim=True).gt(0.04)
+        weight = 1 + config.foreground * (pixels - ground(pixels)).abs().amax(1, keepdim=True).gt(CHANGED)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             rebuilt, bend = rebuild(codec, pixels, config)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
@@ -134,7 +136,10 @@ def rebuild(codec: ConvCodec, pixels: Float[Tensor, "n 3 h w"], config: CodecTra
     before, middle, after = rearrange(codec.encode_pixels(pixels).float(), "(n three) c h w -> three n c h w", three=3)
     mean = (before + after) / 2
     bend = 2 * (mean - middle)
-    between = torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between
+    grounds = rearrange(ground(pixels), "(n three) c h w -> three n c h w", three=3)
+    motion = (grounds[0] - grounds[2]).abs().amax(1, keepdim=True) < CHANGED  # where all is painted anew, nothing lies between
+    bend = bend * motion
+    between = (torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between) & motion
     latents = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")
     deviation = config.noise * torch.rand(len(latents), 1, 1, 1, device=mean.device)
     return codec.decode_latents(latents + deviation * torch.randn_like(latents)), bend.square().mean()

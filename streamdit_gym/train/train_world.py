@@ -37,6 +37,7 @@ from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
+from streamdit_gym.train.widen import widened_codec, widened_model
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import Starts, World
 
@@ -54,6 +55,7 @@ class WorldTraining:
         heads: recipe of the reward head.
         decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
         adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
+        channels: latent channels that the continued world's codec and transformer get, more than they have; None: as they are.
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
     """
@@ -64,6 +66,7 @@ class WorldTraining:
     heads: HeadTraining = field(default_factory=HeadTraining)
     decoder_steps: int = 0
     adapt_codec: bool = False
+    channels: int | None = None
     codec_frames: int = 120_000
     starts: int = 512
 
@@ -118,6 +121,10 @@ def train_world(
     def left() -> float | None:
         return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
 
+    if continue_from is not None and config.channels is not None:
+        continue_from = dataclasses.replace(
+            continue_from, codec=widened_codec(continue_from.codec, config.channels), model=widened_model(continue_from.model, config.channels)
+        )
     name = config.preset if continue_from is None else continue_from.facts.get("preset", config.preset)
     sizes = preset(config.preset)
     codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)

@@ -1,0 +1,93 @@
+"""More latent channels for a trained world, without forgetting what it knows.
+
+Takes: a codec or a transformer.  Gives: one with more channels, which does on the old ones what it did before.
+Knows nothing of: data, training.
+
+What decoder and transformer read of the new channels, and what the transformer draws on them, begins at zero, as if they were not
+there; the encoder fills them at random until it learns better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.errors import ShapeError
+from streamdit_gym.model.streamdit import StreamDiT
+
+# how an axis is laid out: parts of (all latent channels or not, how many numbers follow that are none)
+Layout = list[tuple[bool, int]]
+LATENT: Layout = [(True, 0)]
+
+
+def widened_codec(codec: ConvCodec, channels: int) -> ConvCodec:
+    """Return a codec with more latent channels.
+
+    Raises:
+        ShapeError: if it has as many already.
+    """
+    _check(codec.channels, channels)
+    made = ConvCodec(replace(codec.config, channels=channels))
+    last = f"encoder.{len(codec.encoder) - 1}"
+    layouts = {f"{last}.weight": (0, LATENT), f"{last}.bias": (0, LATENT), "decoder.0.weight": (1, LATENT)}
+    layouts |= {f"normalise.running_{name}": (0, LATENT) for name in ("mean", "var")}
+    with torch.no_grad():
+        made.decoder[0].weight.zero_()
+    _fill(made, codec, layouts, codec.channels, channels)
+    return made.train(codec.training)
+
+
+def widened_model(model: StreamDiT, channels: int) -> StreamDiT:
+    """Return a transformer with more latent channels, which it copies from the frame before.
+
+    Raises:
+        ShapeError: if it has as many already.
+    """
+    config = model.config
+    _check(config.channels, channels)
+    made = StreamDiT(replace(config, channels=channels))
+    squares = config.patch**2
+    drawn: Layout = [(True, 1)]  # a change, and its gate
+    layouts = {"embed.weight": (1, 2 * squares * LATENT)}
+    for name in ("weight", "bias"):
+        layouts |= {f"final.{name}": (0, squares * drawn), f"carry.{name}": (0, 2 * LATENT), f"refine.out.{name}": (0, drawn)}
+    layouts["refine.first.weight"] = (1, [(False, config.width // squares), *drawn, *LATENT, *LATENT])
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name in layouts:
+                parameter.zero_()
+    _fill(made, model, layouts, config.channels, channels)
+    return made.train(model.training)
+
+
+def _check(old: int, new: int) -> None:
+    if new <= old:
+        raise ShapeError("no more latent channels", given=new, allowed=f"more than the world's {old}", remedy="leave --channels out")
+
+
+@torch.no_grad()
+def _fill(made: nn.Module, given: nn.Module, layouts: dict[str, tuple[int, Layout]], old: int, new: int) -> None:
+    """Copy weights; where an axis has channels, the old numbers to where the old channels stand now."""
+    target = made.state_dict()
+    for name, value in given.state_dict().items():
+        if name in layouts:
+            axis, layout = layouts[name]
+            target[name].index_copy_(axis, _places(layout, old, new), value.to(target[name].dtype))
+        else:
+            target[name].copy_(value)
+
+
+def _places(layout: Layout, old: int, new: int) -> torch.Tensor:
+    """Return where the numbers of an axis stand when there are more channels."""
+    places: list[int] = []
+    start = 0
+    for latent, others in layout:
+        if latent:
+            places += range(start, start + old)
+            start += new
+        places += range(start, start + others)
+        start += others
+    return torch.tensor(places)
