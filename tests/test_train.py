@@ -26,7 +26,7 @@ from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_codec import CodecTraining, ground, rebuild, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
 from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
@@ -453,6 +453,7 @@ class Plain(ConvCodec):
 
 def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
     codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
+    pixels[..., :5, :] = 0.3  # the ground
     for between in (0.0, 1.0):
         found, bend = rebuild(codec, pixels, CodecTraining(noise=0.0, between=between))
         bends = []
@@ -462,6 +463,31 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
             torch.testing.assert_close(found[i : i + 3], torch.stack([before, expected, after]))
             bends.append((before - 2 * middle + after).square().mean())
         torch.testing.assert_close(bend, torch.stack(bends).mean())
+
+
+def test_nothing_lies_between_frames_of_different_grounds() -> None:
+    pixels = torch.zeros(6, 3, 8, 8)
+    pixels[4:] = 1.0  # the second three is painted anew
+    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), pixels, CodecTraining(noise=0.0, between=1.0))
+    assert torch.equal(found, pixels)
+    assert bend == 0
+
+
+def test_muon_takes_the_inner_convolutions_as_matrices() -> None:
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
+    inner = inner_convolutions(codec)
+    assert len(inner) == 10
+    assert all(weight.ndim == 4 and 3 not in weight.shape[:2] and 48 not in weight.shape[:2] for weight in inner)
+    assert all(weight.shape[0] != codec.channels and weight.shape[1] != codec.channels for weight in inner)
+    kernel = torch.randn(8, 4, 3, 3)
+    as_kernel, as_matrix = torch.nn.Parameter(kernel.clone()), torch.nn.Parameter(kernel.flatten(1).clone())
+    for weight in (as_kernel, as_matrix):
+        optimizer = Muon([weight], lr=1e-2)
+        for step in range(3):
+            weight.grad = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(step)).view_as(weight)
+            optimizer.step()
+    torch.testing.assert_close(as_kernel.flatten(1), as_matrix)
+    assert not torch.equal(as_kernel, kernel)
 
 
 def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay.
 
     Args:
-        matrices: parameters with two axes.
+        matrices: parameters with two axes, or more: a convolution's weights are a matrix of one row per output.
         lr: learning rate, on the scale of AdamW's.
         momentum: share of the old momentum kept.
         weight_decay: decoupled.
@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
             shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    shapes[tuple(matrix.shape)].append(matrix)
+                    shapes[tuple(matrix.flatten(1).shape)].append(matrix)
             for shape, matrices in shapes.items():
                 self._step(matrices, shape, group)
 
@@ -66,6 +66,7 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        updates = orthogonal(torch.stack(ahead)).to(matrices[0].dtype).unbind()
+        found = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead])).to(matrices[0].dtype)
+        updates = [update.view_as(matrix) for update, matrix in zip(found, matrices, strict=True)]
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(matrices, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)

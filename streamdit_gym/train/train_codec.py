@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.train import parallel
+from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
 
 CHANGED = 0.04  # of a colour in [-1, 1]
@@ -33,7 +34,8 @@ class CodecTraining:
     Attributes:
         steps: optimizer steps.
         batch: frames per step, in threes that follow each other.
-        learning_rate: peak of AdamW's; warmed up over 100 steps and brought to zero by a cosine.
+        matrix_rate: peak of Muon's, for the convolutions between the first and the last of encoder and decoder; as AdamW's.
+        learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
         noise: largest deviation of the noise put on the latents.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
@@ -43,6 +45,7 @@ class CodecTraining:
 
     steps: int = 5700
     batch: int = 60
+    matrix_rate: float = 4e-3
     learning_rate: float = 2e-3
     foreground: float = 12.0
     noise: float = 0.2
@@ -90,15 +93,21 @@ def train_codec(
     codec.to(device)
     _wake(codec, config)
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+    inner = inner_convolutions(codec)
+    chosen = {id(weight) for weight in inner}
+    others = [weight for weight in codec.parameters() if id(weight) not in chosen]
+    matrices = Muon(inner, lr=config.matrix_rate)
+    optimizer = torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=1e-3, betas=(0.9, 0.95))
     parallel.share(codec)
     average = Average(codec, 0.995)
-    stage = Stage(folder, "codec", {"codec": codec, "optimizer": optimizer, "average": average})
+    stage = Stage(folder, "codec", {"codec": codec, "matrices": matrices, "optimizer": optimizer, "average": average})
     rng = np.random.default_rng([1, stage.step, parallel.rank()])
     torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
+        for part, rate in ((matrices, config.matrix_rate), (optimizer, config.learning_rate)):
+            part.zero_grad(set_to_none=True)
+            for group in part.param_groups:
+                group["lr"] = rate * one_cycle(step, config.steps, warmup=100)
         episode = rng.integers(len(episodes), size=config.batch // 3)
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
         pixels = to_pixels(episodes[episode[:, None], first[:, None] + np.arange(3)], device)
@@ -106,10 +115,10 @@ def train_codec(
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             rebuilt, bend = rebuild(codec, pixels, config)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parallel.average_gradients(codec.parameters())
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        matrices.step()
         optimizer.step()
         average.update(codec)
         if step % 50 == 0:
@@ -121,6 +130,12 @@ def train_codec(
     parallel.share(codec)  # running statistics are each process's own
     codec.eval()
     return stage.finished
+
+
+def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
+    """Return the weights of the convolutions between the first and the last of encoder and decoder."""
+    parts = [[layer for layer in part.modules() if isinstance(layer, nn.Conv2d)] for part in (codec.encoder, codec.decoder)]
+    return [layer.weight for layers in parts for layer in layers[1:-1]]
 
 
 def _wake(codec: ConvCodec, config: CodecTraining) -> None:
