@@ -33,6 +33,13 @@ def test_the_example_that_streams_frames(tmp_path: Path) -> None:
     assert (tmp_path / "strip.png").stat().st_size > 1000
 
 
+def test_the_example_that_paints(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    out = run("examples/paint_world.py", "a red T, a black table", "--out", str(tmp_path / "painted.png")).stdout
+    assert "1 looks" in out
+    assert (tmp_path / "painted.png").stat().st_size > 1000
+
+
 def test_the_example_that_steps_16_worlds() -> None:
     assert "(16, 64, 64, 3) uint8" in run("examples/step_many_worlds.py", "--steps", "3").stdout
 

@@ -28,6 +28,8 @@ from streamdit_gym.envs.pusht_looks import (
 from streamdit_gym.envs.worlds import twin_for_judge
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate import measures
+from streamdit_gym.evaluate.candidate import WorldCandidate
+from streamdit_gym.world import World
 
 pytest.importorskip("gym_pusht")
 
@@ -190,3 +192,14 @@ def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
         look, words_ = _SAYINGS[number]
         assert simulator.hear(f"{words_}; move left") == "move left"
         assert simulator.worn == PLAIN | look
+
+
+def test_the_shipped_world_wears_looks_that_no_training_has_shown() -> None:
+    pytest.importorskip("transformers")
+    twin = twin_for_judge("PushT-Looks")
+    candidate = WorldCandidate(World.from_pretrained("PushT-Looks"))
+    held_out = record_shard(SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=4, seed=9), 0)
+    found = measures.looks(candidate, held_out, LOOKS)
+    assert found["table_after_1"].value == 1
+    assert found["all_after_4"].value >= 0.5
+    assert found["strip"].shape == (6, 3, 64, 64, 3)

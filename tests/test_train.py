@@ -15,22 +15,13 @@ from conftest import make_table, wake
 from test_damage import harm
 
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
-from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import DatasetError, StreamDiTError
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rebuild, train_codec
-from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining, train_streamdit
-from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
-from streamdit_gym.world import World
 
 TINY = StreamDiTConfig(width=64, depth=2, heads=2)
 FAST = StreamDiTTraining(steps=30, clips=4, clip_frames=4, own_ramp=1e-6)
@@ -287,7 +278,7 @@ def test_hidden_tokens_are_hidden_at_random_and_never_all() -> None:
     rest = given.clone()
     rest[:, 0] = False
     assert 0.7 < masks[:, rest].float().mean() < 0.8
-    assert 0.4 < masks[:, rest].all(-1).float().mean(), "half of the time nothing is hidden"
+    assert masks[:, rest].all(-1).float().mean() > 0.4, "half of the time nothing is hidden"
 
 
 def test_moving_latents_weigh_more() -> None:
@@ -298,6 +289,10 @@ def test_moving_latents_weigh_more() -> None:
     weight = trainer._weight(after, before)
     assert weight[0, 0, 0, 2, 5] == 4
     assert weight.sum() == 63 + 4
+    after[..., :4, :] = 1.0  # half of the frame: twice what may weigh in full
+    weight = trainer._weight(after, before)
+    assert weight[0, 0, 0, 2, 5] == 1 + 3 / 2
+    assert weight.sum() == 64 + 3 * 64 / 4
 
 
 def test_the_loss_prefers_one_of_two_places_to_their_mean() -> None:
@@ -409,142 +404,3 @@ def test_the_average_follows_the_weights() -> None:
         slow += (1 - slow) * (1 - min(0.9, (1 + i) / (10 + i)))
     average.copy_to(layer)
     assert layer.weight.item() == pytest.approx(slow, abs=1e-5)
-
-
-def test_the_ground_is_the_colour_that_most_of_a_frame_has() -> None:
-    frames = torch.full((2, 3, 4, 4), 1.0)
-    frames[1] = -0.5
-    frames[:, :, :2, :2] = 0.3
-    assert ground(frames).flatten().tolist() == [1.0] * 3 + [-0.5] * 3
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("recorded")
-    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=4, steps=16))
-    return Dataset(folder)
-
-
-def test_the_codec_can_learn_frames(recorded: Dataset, tmp_path: Path) -> None:
-    episodes = recorded.shard(0).frames
-    frames = episodes.reshape(-1, 64, 64, 3)
-    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
-    config = CodecTraining(steps=60, batch=15, learning_rate=4e-3)
-
-    def error() -> float:
-        with torch.no_grad():
-            given = torch.from_numpy(frames[::8])[None]
-            return (codec.eval().decode(codec.encode(given)).float() - given).abs().mean().item()
-
-    before = error()
-    assert train_codec(codec, episodes, frames, config, tmp_path, "cpu")
-    assert error() < 0.3 * before
-
-
-class Plain(ConvCodec):
-    """A codec that does nothing, so that what is done between encoding and decoding can be seen."""
-
-    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels
-
-    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        return latents
-
-
-def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
-    codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
-    pixels[..., :5, :] = 0.3  # the ground
-    for between in (0.0, 1.0):
-        found, bend = rebuild(codec, pixels, CodecTraining(noise=0.0, between=between))
-        bends = []
-        for i in range(0, 12, 3):
-            before, middle, after = pixels[i : i + 3]
-            expected = (before + after) / 2 if between else middle
-            torch.testing.assert_close(found[i : i + 3], torch.stack([before, expected, after]))
-            bends.append((before - 2 * middle + after).square().mean())
-        torch.testing.assert_close(bend, torch.stack(bends).mean())
-
-
-def test_nothing_lies_between_frames_of_different_grounds() -> None:
-    pixels = torch.zeros(6, 3, 8, 8)
-    pixels[4:] = 1.0  # the second three is painted anew
-    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), pixels, CodecTraining(noise=0.0, between=1.0))
-    assert torch.equal(found, pixels)
-    assert bend == 0
-
-
-def test_muon_takes_the_inner_convolutions_as_matrices() -> None:
-    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
-    inner = inner_convolutions(codec)
-    assert len(inner) == 10
-    assert all(weight.ndim == 4 and 3 not in weight.shape[:2] and 48 not in weight.shape[:2] for weight in inner)
-    assert all(weight.shape[0] != codec.channels and weight.shape[1] != codec.channels for weight in inner)
-    kernel = torch.randn(8, 4, 3, 3)
-    as_kernel, as_matrix = torch.nn.Parameter(kernel.clone()), torch.nn.Parameter(kernel.flatten(1).clone())
-    for weight in (as_kernel, as_matrix):
-        optimizer = Muon([weight], lr=1e-2)
-        for step in range(3):
-            weight.grad = torch.randn(kernel.shape, generator=torch.Generator().manual_seed(step)).view_as(weight)
-            optimizer.step()
-    torch.testing.assert_close(as_kernel.flatten(1), as_matrix)
-    assert not torch.equal(as_kernel, kernel)
-
-
-def test_the_heads_can_learn_the_state(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    latents = torch.randn(8, 16, 8, 8, 8)
-    states = latents[:, :, :2].mean((3, 4)) * 30 + 5
-    scores = torch.stack([states[..., 0], (states[..., 1] > 5).float()], -1)
-    nothing = torch.zeros(8, 16, dtype=torch.long)
-    episodes = LatentEpisodes(latents=latents.half(), prompts=nothing, states=states, scores=scores, astray=nothing[:, 0])
-    heads = RewardHead(RewardHeadConfig(width=16, state_names=("x", "y"), score_names=("potential_a", "success_a")))
-    before = head_errors(heads, episodes, "cpu")["x_error"]
-    assert train_heads(heads, episodes, HeadTraining(steps=150, batch=64, noise=0.0), tmp_path, "cpu")
-    errors = head_errors(heads, episodes, "cpu")
-    assert errors["x_error"] < 0.5 * before
-    assert errors["success_a_accuracy"] > 0.75
-
-
-def test_no_environment_begins_where_a_drill_does() -> None:
-    assert beginnings({"episodes": 4, "drilled": 1}, 9) == [0, 1, 2, 4, 5, 6, 8]
-    assert beginnings({"episodes": 4}, 9) == list(range(9)), "a data set of before"
-
-
-class NoEncoder:
-    """Random but fixed embeddings: the pipeline does not care which encoder it is."""
-
-    name, width = "random", 384
-
-    def encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        table = make_table(texts)
-        return table.tokens, table.mask, table.pooled
-
-
-def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -> None:
-    config = WorldTraining(
-        preset="tiny", codec=CodecTraining(steps=3, batch=4), streamdit=replace(FAST, steps=3), heads=HeadTraining(steps=3, batch=8)
-    )
-    assert train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu", minutes=0.0) is None, "no time even for the codec"
-    assert not (tmp_path / "world").exists()
-    with pytest.raises(DatasetError, match="too short episodes"):
-        train_world(SPEC, recorded, NoEncoder, tmp_path, replace(config, streamdit=replace(FAST, clip_frames=17)), "cpu")
-    world = train_world(SPEC, recorded, NoEncoder, tmp_path, config, "cpu")
-    assert world is not None
-    again = World.from_pretrained(tmp_path / "world")
-    assert again.table.phrases[0] == "stay"
-    assert len(again.starts.latents) == 4, "the held-out episodes lend no starts"
-    assert again.facts["heads_on_held_out_real_frames"]["success_reach_accuracy"] >= 0
-    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "more", config, "cpu", continue_from=again)
-    assert more is not None
-    for key, value in again.codec.state_dict().items():
-        assert (value == more.codec.state_dict()[key]).all(), "the codec is kept"
-    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "more", replace(config, decoder_steps=3), "cpu", continue_from=again)
-    assert more is not None, "the latents made for the same encoder serve"
-    changed = {key for key, value in again.codec.state_dict().items() if not torch.equal(value, more.codec.state_dict()[key])}
-    assert changed
-    assert all(key.startswith("decoder.") for key in changed), "what a latent means is kept"
-    more = train_world(SPEC, recorded, NoEncoder, tmp_path / "other", replace(config, adapt_codec=True), "cpu", continue_from=again)
-    assert more is not None
-    assert not torch.equal(more.codec.encoder[1].weight, again.codec.encoder[1].weight), "the codec adapts, encoder included"
-    with pytest.raises(DatasetError, match="another world"):
-        train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder, tmp_path, config, "cpu")

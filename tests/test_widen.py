@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import wake
 
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.errors import ShapeError
@@ -13,8 +14,6 @@ from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.train.widen import widened_codec, widened_model
 from streamdit_gym.vocabulary import Conditioning
-
-from conftest import wake
 
 CONFIG = StreamDiTConfig(width=64, depth=2, heads=2, refine=16)
 

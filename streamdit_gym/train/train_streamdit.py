@@ -34,6 +34,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
+MOST_MOVING = 0.25  # share of a frame's latents beyond which those that move share its weight: a new look of everything is one frame, too
 Picture = Callable[[StreamDiT], np.ndarray]
 
 
@@ -288,8 +289,9 @@ class StreamDiTTrainer:
         return velocity(target, noise) * (remaining / remaining.clamp_min(self.config.velocity_floor))
 
     def _weight(self, target: Tensor, before: Tensor) -> Tensor:
-        moved = (target - before).square().mean(2, keepdim=True) > MOVING
-        return 1 + self.config.moving * moved
+        moved = ((target - before).square().mean(2, keepdim=True) > MOVING).float()
+        share = moved.mean((3, 4), keepdim=True)
+        return 1 + self.config.moving * moved * (MOST_MOVING / share.clamp_min(MOST_MOVING))
 
     def _disturb(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Put noise on some clips' references and tell its level."""

@@ -123,7 +123,9 @@ def train_world(
 
     if continue_from is not None and config.channels is not None:
         continue_from = dataclasses.replace(
-            continue_from, codec=widened_codec(continue_from.codec, config.channels), model=widened_model(continue_from.model, config.channels)
+            continue_from,
+            codec=widened_codec(continue_from.codec, config.channels),
+            model=widened_model(continue_from.model, config.channels),
         )
     name = config.preset if continue_from is None else continue_from.facts.get("preset", config.preset)
     sizes = preset(config.preset)
