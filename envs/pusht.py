@@ -175,6 +175,10 @@ class PushTSimulator:
         self._coverage = float(info["coverage"])
         return self._picture(large)
 
+    def plain(self) -> UInt8[np.ndarray, "64 64 3"] | None:
+        """Return nothing: PushT has one look."""
+        return None
+
     def explore(self, rng: np.random.Generator) -> int:
         """Return the mixed player's next action: random holds, or noisy pushes of the T and drives through points on it."""
         if self._temper == "random":

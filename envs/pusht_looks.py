@@ -120,6 +120,7 @@ class PushTLooksSimulator(PushTSimulator):
     def __init__(self) -> None:
         super().__init__()
         self._worn: Look = dict(PLAIN)
+        self._large = np.zeros((512, 512, 3), np.uint8)  # gym-pusht's newest frame
         self._painted = False  # whether the player names colours
         self._last: int | None = None  # the last saying about colours
         self._named: int | None = None  # the one that goes with the next move
@@ -202,10 +203,15 @@ class PushTLooksSimulator(PushTSimulator):
         self._last, self._named, self._worn = None, None, dict(saved[1])
         super().restore(saved[0])
 
+    def plain(self) -> UInt8[np.ndarray, "64 64 3"] | None:
+        """Return the newest frame in PushT's colours."""
+        return super()._picture(self._large)
+
     def _picture(self, large: UInt8[np.ndarray, "512 512 3"]) -> UInt8[np.ndarray, "64 64 3"]:
         paint = np.zeros((256, 3), np.uint8)  # gym-pusht's seven colours differ in their red
         for red, (thing, light) in _REDS.items():
             paint[red] = np.rint(np.array(PAINTS[self._worn[thing]]) * light).clip(max=255)
+        self._large = large
         return super()._picture(paint.take(large[..., 0], axis=0))  # five times as fast as an index
 
 

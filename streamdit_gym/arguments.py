@@ -83,8 +83,8 @@ class Train:
     """with --continue-from: optimizer steps of that world's decoder alone"""
     adapt_codec: bool = False
     """with --continue-from: train that world's whole codec on, for --codec-steps; for frames that look otherwise than its own"""
-    channels: int | None = None
-    """with --adapt-codec: so many latent channels instead of that world's fewer, for frames that have more to tell"""
+    looks: int = 0
+    """with --adapt-codec: so many more latent channels, e.g. 8, tell what frames look like, and the old ones where things are"""
     head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20

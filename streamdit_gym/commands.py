@@ -60,10 +60,10 @@ def run_train(command: Train) -> None:
             "--adapt-codec goes on with a given world's whole codec", given="--decoder-steps" if command.decoder_steps else "no world",
             allowed="--continue-from WORLD, without --decoder-steps", remedy="give one of the two alone",
         )  # fmt: skip
-    if command.channels is not None and not command.adapt_codec:
+    if command.looks < 0 or (command.looks and not command.adapt_codec):
         raise StreamDiTError(
-            "more channels need a codec that learns to use them", given="--channels", allowed="--channels with --adapt-codec",
-            remedy="add --adapt-codec, or leave --channels out",
+            "channels for looks need a codec that learns to use them", given=f"--looks {command.looks}",
+            allowed="0, or more with --adapt-codec", remedy="add --adapt-codec, or leave --looks out",
         )  # fmt: skip
     config = WorldTraining(
         preset=command.preset,
@@ -74,7 +74,7 @@ def run_train(command: Train) -> None:
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,
         adapt_codec=command.adapt_codec,
-        channels=command.channels,
+        looks=command.looks,
     )
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)

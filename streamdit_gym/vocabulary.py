@@ -103,6 +103,9 @@ class Simulator(Protocol):
     def step(self, action: int) -> UInt8[np.ndarray, "h w 3"]:
         """Take one menu action and return the next frame."""
 
+    def plain(self) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Return the newest frame in the looks of the world that this one goes on from; None if it looks like no other."""
+
     def explore(self, rng: np.random.Generator) -> int:
         """Return the next action of the mixed player that makes training data."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from streamdit_gym.data.recorder import RecordConfig, all_phrases, record_shard
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
 from streamdit_gym.envs import pusht
 from streamdit_gym.envs.pusht_looks import (
     _SAYINGS,
@@ -26,10 +28,8 @@ from streamdit_gym.envs.pusht_looks import (
     wears,
 )
 from streamdit_gym.envs.worlds import twin_for_judge
-from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.errors import DatasetError, UnknownNameError
 from streamdit_gym.evaluate import measures
-from streamdit_gym.evaluate.candidate import WorldCandidate
-from streamdit_gym.world import World
 
 pytest.importorskip("gym_pusht")
 
@@ -194,12 +194,16 @@ def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
         assert simulator.worn == PLAIN | look
 
 
-def test_the_shipped_world_wears_looks_that_no_training_has_shown() -> None:
-    pytest.importorskip("transformers")
-    twin = twin_for_judge("PushT-Looks")
-    candidate = WorldCandidate(World.from_pretrained("PushT-Looks"))
-    held_out = record_shard(SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=4, seed=9), 0)
-    found = measures.looks(candidate, held_out, LOOKS)
-    assert found["table_after_1"].value == 1
-    assert found["all_after_4"].value >= 0.5
-    assert found["strip"].shape == (6, 3, 64, 64, 3)
+def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> None:
+    record(SPEC, PushTLooksSimulator, {"painted": 1.0}, tmp_path, RecordConfig(shards=1, episodes=2, steps=12))
+    dataset = Dataset(tmp_path)
+    plain, frames = dataset.plain(0), dataset.shard(0).frames
+    assert plain.shape == frames.shape
+    assert (plain != frames).any()
+    assert all(np.nanmin(found) == 1 for found in wears(plain.reshape(-1, 64, 64, 3), PLAIN).values())
+    simulator = pusht.PushTSimulator()
+    simulator.reset(np.random.default_rng(0))
+    assert simulator.plain() is None
+    (tmp_path / "plain" / "shard-00000.mkv").unlink()
+    with pytest.raises(DatasetError, match="leave --looks out"):
+        dataset.plain(0)

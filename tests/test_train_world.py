@@ -68,7 +68,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
     codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
     pixels[..., :5, :] = 0.3  # the ground
     for between in (0.0, 1.0):
-        found, bend = rebuild(codec, pixels, CodecTraining(noise=0.0, between=between))
+        found, bend = rebuild(codec, pixels, pixels, CodecTraining(noise=0.0, between=between))
         bends = []
         for i in range(0, 12, 3):
             before, middle, after = pixels[i : i + 3]
@@ -81,7 +81,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
 def test_nothing_lies_between_frames_of_different_grounds() -> None:
     pixels = torch.zeros(6, 3, 8, 8)
     pixels[4:] = 1.0  # the second three is painted anew
-    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), pixels, CodecTraining(noise=0.0, between=1.0))
+    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), pixels, pixels, CodecTraining(noise=0.0, between=1.0))
     assert torch.equal(found, pixels)
     assert bend == 0
 

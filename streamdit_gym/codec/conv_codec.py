@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,12 +26,14 @@ class ConvCodecConfig:
     Attributes:
         size: frame height and width in pixels, a multiple of 8.
         channels: latent channels.
+        looks: how many of them, the last ones, tell what is so all over a frame, such as its colours: they are the same in every cell.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
     """
 
     size: int = 64
     channels: int = 8
+    looks: int = 0
     width: int = 64
     blocks: int = 2
 
@@ -73,7 +76,11 @@ class ConvCodec(LatentCodec):
 
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
         """Return latents of pixels in [-1, 1]."""
-        return self.normalise(self.encoder(pixels))
+        latents = self.encoder(pixels)
+        if self.config.looks:
+            local, looks = latents.split([self.channels - self.config.looks, self.config.looks], dim=1)
+            latents = torch.cat([local, looks.mean((2, 3), keepdim=True).expand_as(looks)], dim=1)
+        return self.normalise(latents)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""

@@ -5,7 +5,8 @@ Knows nothing of: simulators, models.
 
 Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases' embeddings, once a training
 has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
-every frame of every episode in order; generated data sets may keep frames in another format, see `streamdit_gym.data.storage`)
+every frame of every episode in order; where a world looks otherwise than the one that it goes on from, ``plain/`` holds the same frames
+in that one's looks; generated data sets may keep frames in another format, see `streamdit_gym.data.storage`)
 with ``shard-00000.npz``:
 
     actions   (episodes, steps)       int16   menu action taken after frame f
@@ -32,11 +33,15 @@ from streamdit_gym.data.storage.storage import Mkv
 from streamdit_gym.errors import DatasetError
 
 FORMAT = 1
+PLAIN = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w, 3) uint8."""
+    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w, 3) uint8.
+
+    ``plain``, only where it has just been recorded (`Dataset.plain` reads it), are the same frames in the looks of another world.
+    """
 
     frames: UInt8[np.ndarray, "e g h w 3"]
     actions: Int[np.ndarray, "e s"]
@@ -44,11 +49,15 @@ class Shard:
     rewards: Float[np.ndarray, "e s k"]
     states: Float[np.ndarray, "e g n"]
     scores: Float[np.ndarray, "e g m"]
+    plain: UInt8[np.ndarray, "e g h w 3"] | None = None
 
     def save(self, folder: Path, index: int) -> None:
-        """Write the shard; it counts as present only once both files are whole."""
+        """Write the shard; it counts as present only once all files are whole."""
         stem = folder / f"shard-{index:05d}"
         Mkv().write(folder, index, self.frames, 10.0, [])
+        if self.plain is not None:
+            (folder / PLAIN).mkdir(exist_ok=True)
+            Mkv().write(folder / PLAIN, index, self.plain, 10.0, [])
         arrays = stem.with_suffix(".part.npz")
         names = ("actions", "prompts", "rewards", "states", "scores")
         np.savez_compressed(arrays, **{name: getattr(self, name) for name in names})
@@ -121,3 +130,18 @@ class Dataset:
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)
+
+    def plain(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
+        """Read the frames of one shard in the looks of the world that this one goes on from.
+
+        Raises:
+            DatasetError: if there are none, or the file is cut.
+        """
+        index = self.shards[position]
+        try:
+            return Mkv().read(self.folder / PLAIN, index, self.episodes(position))
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                "no frames in the looks of another world", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
+                remedy="record it anew, or leave --looks out",
+            ) from error  # fmt: skip

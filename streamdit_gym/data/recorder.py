@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
         start = str(rng.choice(list(starts), p=list(starts.values())))
         first = simulator.reset(rng, config.drill if number >= config.episodes - config.drilled else start)
         begun = Episode(frames=[first], actions=[], prompts=[], states=[simulator.state()], scores=[simulator.scores()])
+        _add_plain(begun, simulator)
         episodes.append(play(spec, simulator, rng, begun, config.steps))
     simulator.close()
     return shard_of(spec, episodes)
@@ -96,13 +97,14 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """An episode as far as it has come: one frame, state and row of scores more than actions and prompts."""
+    """An episode as far as it has come: one frame, state and row of scores more than actions and prompts; plain frames if there are any."""
 
     frames: list[np.ndarray]
     actions: list[int]
     prompts: list[int]
     states: list[np.ndarray]
     scores: list[np.ndarray]
+    plain: list[np.ndarray] = field(default_factory=list)
 
 
 def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episode: Episode, steps: int) -> Episode:
@@ -118,7 +120,14 @@ def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episod
         episode.prompts.append(table[phrase])
         episode.states.append(simulator.state())
         episode.scores.append(simulator.scores())
+        _add_plain(episode, simulator)
     return episode
+
+
+def _add_plain(episode: Episode, simulator: Simulator) -> None:
+    plain = simulator.plain()
+    if plain is not None:
+        episode.plain.append(plain)
 
 
 def shard_of(spec: WorldSpec, episodes: list[Episode]) -> Shard:
@@ -131,6 +140,7 @@ def shard_of(spec: WorldSpec, episodes: list[Episode]) -> Shard:
         rewards=reward(spec, scores[:, :-1], scores[:, 1:]),
         states=np.stack([np.stack(episode.states) for episode in episodes]),
         scores=scores,
+        plain=np.stack([np.stack(episode.plain) for episode in episodes]) if episodes[0].plain else None,
     )
 
 

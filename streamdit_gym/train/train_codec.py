@@ -40,6 +40,7 @@ class CodecTraining:
         noise: largest deviation of the noise put on the latents.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
+        aligned: weight of the squared distance of the channels that another codec knows from what it makes of the same scene, see `Pairs`.
         decoder_only: keep the encoder as it is, and so every latent made with it.
     """
 
@@ -51,7 +52,21 @@ class CodecTraining:
     noise: float = 0.2
     straight: float = 0.01
     between: float = 0.5
+    aligned: float = 1.0
     decoder_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """The same scenes in looks that another codec knows.
+
+    Attributes:
+        plain: the frames that are trained on, in those looks.
+        codec: that codec; what it makes of them, the first channels shall be in every look.
+    """
+
+    plain: UInt8[np.ndarray, "e f h w 3"]
+    codec: ConvCodec
 
 
 def ground(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
@@ -72,6 +87,7 @@ def train_codec(
     folder: Path,
     device: str,
     minutes: float | None = None,
+    pairs: Pairs | None = None,
 ) -> bool:
     """Train a codec in place, resuming from the run folder; it ends up holding the averaged weights.
 
@@ -83,6 +99,7 @@ def train_codec(
         folder: run folder.
         device: where to train.
         minutes: stop this call after so long.
+        pairs: what another codec makes of the same scenes, to be kept; None: nothing is known.
 
     Returns:
         Whether all steps are done.
@@ -110,11 +127,15 @@ def train_codec(
                 group["lr"] = rate * one_cycle(step, config.steps, warmup=100)
         episode = rng.integers(len(episodes), size=config.batch // 3)
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
-        pixels = to_pixels(episodes[episode[:, None], first[:, None] + np.arange(3)], device)
+        drawn = episode[:, None], first[:, None] + np.arange(3)
+        pixels = to_pixels(episodes[drawn], device)
         weight = 1 + config.foreground * (pixels - ground(pixels)).abs().amax(1, keepdim=True).gt(CHANGED)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
-            rebuilt, bend = rebuild(codec, pixels, config)
+            latents = codec.encode_pixels(pixels).float()
+            rebuilt, bend = rebuild(codec, pixels, latents, config)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
+        if pairs is not None:
+            loss = loss + config.aligned * astray(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
         loss.backward()
         parallel.average_gradients(codec.parameters())
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -146,9 +167,18 @@ def _wake(codec: ConvCodec, config: CodecTraining) -> None:
         codec.normalise.eval()  # its running statistics are part of what a latent means
 
 
-def rebuild(codec: ConvCodec, pixels: Float[Tensor, "n 3 h w"], config: CodecTraining) -> tuple[Float[Tensor, "n 3 h w"], Tensor]:
-    """Encode threes of frames, disturb their latents by noise of random deviations, and decode; return also the mean squared bend."""
-    before, middle, after = rearrange(codec.encode_pixels(pixels).float(), "(n three) c h w -> three n c h w", three=3)
+def astray(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], known: ConvCodec) -> Tensor:
+    """Return the mean squared distance of the first channels from what a codec makes of the same scenes in the looks that it knows."""
+    with torch.no_grad():
+        wanted = known.encode_pixels(plain.to(next(known.parameters()).dtype)).float()
+    return (latents[:, : wanted.shape[1]] - wanted).square().mean()
+
+
+def rebuild(
+    codec: ConvCodec, pixels: Float[Tensor, "n 3 H W"], latents: Float[Tensor, "n c h w"], config: CodecTraining
+) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
+    """Disturb the latents of threes of frames by noise of random deviations, and decode; return also the mean squared bend."""
+    before, middle, after = rearrange(latents, "(n three) c h w -> three n c h w", three=3)
     mean = (before + after) / 2
     bend = 2 * (mean - middle)
     grounds = rearrange(ground(pixels), "(n three) c h w -> three n c h w", three=3)

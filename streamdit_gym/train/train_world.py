@@ -34,7 +34,7 @@ from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
 from streamdit_gym.train.run import write_config
-from streamdit_gym.train.train_codec import CodecTraining, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, Pairs, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
 from streamdit_gym.train.widen import widened_codec, widened_model
@@ -55,7 +55,8 @@ class WorldTraining:
         heads: recipe of the reward head.
         decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
         adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
-        channels: latent channels that the continued world's codec and transformer get, more than they have; None: as they are.
+        looks: latent channels that the continued world's codec and transformer get, to tell what frames look like; the old ones
+            go on telling where things are, as in the looks that they know.
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
     """
@@ -66,7 +67,7 @@ class WorldTraining:
     heads: HeadTraining = field(default_factory=HeadTraining)
     decoder_steps: int = 0
     adapt_codec: bool = False
-    channels: int | None = None
+    looks: int = 0
     codec_frames: int = 120_000
     starts: int = 512
 
@@ -121,15 +122,16 @@ def train_world(
     def left() -> float | None:
         return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
 
-    if continue_from is not None and config.channels is not None:
+    known = None if continue_from is None else continue_from.codec
+    if continue_from is not None and config.looks:
         continue_from = dataclasses.replace(
             continue_from,
-            codec=widened_codec(continue_from.codec, config.channels),
-            model=widened_model(continue_from.model, config.channels),
+            codec=widened_codec(continue_from.codec, config.looks),
+            model=widened_model(continue_from.model, config.looks),
         )
     name = config.preset if continue_from is None else continue_from.facts.get("preset", config.preset)
     sizes = preset(config.preset)
-    codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
+    codec = _codec(sizes, dataset, folder, config, device, left(), continue_from, known)
     if codec is None:
         return None
     with parallel.in_turn():
@@ -181,7 +183,14 @@ def beginnings(meta: dict[str, Any], episodes: int) -> list[int]:
 
 
 def _codec(
-    sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, minutes: float | None, given: World | None
+    sizes: Preset,
+    dataset: Dataset,
+    folder: Path,
+    config: WorldTraining,
+    device: str,
+    minutes: float | None,
+    given: World | None,
+    known: ConvCodec | None,
 ) -> ConvCodec | None:
     """Return the codec already trained in this run, the given world's, or train it; None if the time was up."""
     if given is not None:
@@ -204,7 +213,10 @@ def _codec(
     shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
     frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
-    if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
+    pairs = None
+    if config.looks and known is not None:
+        pairs = Pairs(plain=np.concatenate([dataset.plain(i) for i in range(shards)]), codec=copy.deepcopy(known).to(device))
+    if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
         return None
     if not parallel.rank():
         part = replaced(path)

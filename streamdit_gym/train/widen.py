@@ -1,4 +1,4 @@
-"""More latent channels for a trained world, without forgetting what it knows.
+"""More latent channels for a trained world, to tell what its frames look like, without forgetting what it knows.
 
 Takes: a codec or a transformer.  Gives: one with more channels, which does on the old ones what it did before.
 Knows nothing of: data, training.
@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from streamdit_gym.codec.conv_codec import ConvCodec
-from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.streamdit import StreamDiT
 
 # how an axis is laid out: parts of (all latent channels or not, how many numbers follow that are none)
@@ -23,32 +22,22 @@ Layout = list[tuple[bool, int]]
 LATENT: Layout = [(True, 0)]
 
 
-def widened_codec(codec: ConvCodec, channels: int) -> ConvCodec:
-    """Return a codec with more latent channels.
-
-    Raises:
-        ShapeError: if it has as many already.
-    """
-    _check(codec.channels, channels)
-    made = ConvCodec(replace(codec.config, channels=channels))
+def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
+    """Return a codec with so many more latent channels, which tell what is so all over a frame."""
+    made = ConvCodec(replace(codec.config, channels=codec.channels + looks, looks=codec.config.looks + looks))
     last = f"encoder.{len(codec.encoder) - 1}"
     layouts = {f"{last}.weight": (0, LATENT), f"{last}.bias": (0, LATENT), "decoder.0.weight": (1, LATENT)}
     layouts |= {f"normalise.running_{name}": (0, LATENT) for name in ("mean", "var")}
     with torch.no_grad():
-        made.decoder[0].weight.zero_()
-    _fill(made, codec, layouts, codec.channels, channels)
+        made.get_parameter("decoder.0.weight").zero_()
+    _fill(made, codec, layouts, codec.channels, made.channels)
     return made.train(codec.training)
 
 
-def widened_model(model: StreamDiT, channels: int) -> StreamDiT:
-    """Return a transformer with more latent channels, which it copies from the frame before.
-
-    Raises:
-        ShapeError: if it has as many already.
-    """
+def widened_model(model: StreamDiT, looks: int) -> StreamDiT:
+    """Return a transformer with so many more latent channels, which it copies from the frame before."""
     config = model.config
-    _check(config.channels, channels)
-    made = StreamDiT(replace(config, channels=channels))
+    made = StreamDiT(replace(config, channels=config.channels + looks))
     squares = config.patch**2
     drawn: Layout = [(True, 1)]  # a change, and its gate
     layouts = {"embed.weight": (1, 2 * squares * LATENT)}
@@ -59,13 +48,8 @@ def widened_model(model: StreamDiT, channels: int) -> StreamDiT:
         for name, parameter in made.named_parameters():
             if name in layouts:
                 parameter.zero_()
-    _fill(made, model, layouts, config.channels, channels)
+    _fill(made, model, layouts, config.channels, made.config.channels)
     return made.train(model.training)
-
-
-def _check(old: int, new: int) -> None:
-    if new <= old:
-        raise ShapeError("no more latent channels", given=new, allowed=f"more than the world's {old}", remedy="leave --channels out")
 
 
 @torch.no_grad()
