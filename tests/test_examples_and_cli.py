@@ -35,7 +35,7 @@ def test_the_example_that_streams_frames(tmp_path: Path) -> None:
 
 def test_the_example_that_paints(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    out = run("examples/paint_world.py", "a red T, a black table", "--out", str(tmp_path / "painted.png")).stdout
+    out = run("examples/paint_world.py", "--world", "PushT", "--out", str(tmp_path / "painted.png"), "a red T, a black table").stdout
     assert "1 looks" in out
     assert (tmp_path / "painted.png").stat().st_size > 1000
 
