@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_table
+from conftest import make_table, make_tiny_world
 from test_train import FAST
 
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.envs import pusht_looks
 from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.train.latents import LatentEpisodes
@@ -161,3 +164,24 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     assert not torch.equal(more.codec.encoder[1].weight, again.codec.encoder[1].weight), "the codec adapts, encoder included"
     with pytest.raises(DatasetError, match="another world"):
         train_world(replace(SPEC, name="Fetch"), recorded, NoEncoder, tmp_path, config, "cpu")
+
+
+def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
+    spec = replace(pusht_looks.SPEC, also=())  # without painted episodes no colours are named
+    record(spec, pusht_looks.PushTLooksSimulator, {"uniform": 1.0}, tmp_path / "data", RecordConfig(shards=2, episodes=2, steps=12))
+    config = WorldTraining(
+        preset="tiny", codec=CodecTraining(steps=2, batch=6), streamdit=replace(FAST, steps=2), heads=HeadTraining(steps=2, batch=8),
+        adapt_codec=True, looks=3,
+    )  # fmt: skip
+    plain, dataset = make_tiny_world(), Dataset(tmp_path / "data")
+    world = train_world(spec, dataset, NoEncoder, tmp_path / "run", config, "cpu", continue_from=plain)
+    assert world is not None
+    again = World.from_pretrained(tmp_path / "run" / "world")
+    assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (11, 3, 11)
+    assert again.starts.latents.shape[1:] == (11, 8, 8)
+    envs = StreamDiTVectorEnv(2, world=str(tmp_path / "run" / "world"), observation="latent")
+    assert envs.reset(seed=0)[0].shape == (2, 11, 8, 8)
+    envs.close()
+    with pytest.raises(DatasetError, match="leave --looks out"):
+        shutil.rmtree(tmp_path / "data" / "plain")
+        train_world(spec, dataset, NoEncoder, tmp_path / "other", config, "cpu", continue_from=plain)

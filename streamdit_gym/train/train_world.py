@@ -122,16 +122,9 @@ def train_world(
     def left() -> float | None:
         return None if deadline is None else max(0.0, (deadline - time.monotonic()) / 60)
 
-    known = None if continue_from is None else continue_from.codec
-    if continue_from is not None and config.looks:
-        continue_from = dataclasses.replace(
-            continue_from,
-            codec=widened_codec(continue_from.codec, config.looks),
-            model=widened_model(continue_from.model, config.looks),
-        )
     name = config.preset if continue_from is None else continue_from.facts.get("preset", config.preset)
     sizes = preset(config.preset)
-    codec = _codec(sizes, dataset, folder, config, device, left(), continue_from, known)
+    codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
     if codec is None:
         return None
     with parallel.in_turn():
@@ -147,9 +140,7 @@ def train_world(
         learned = train
         for more in corrections:
             learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
-    model = StreamDiT(sizes.model if continue_from is None else continue_from.model.config)
-    if continue_from is not None:
-        model.load_state_dict(continue_from.model.state_dict())
+    model = StreamDiT(sizes.model) if continue_from is None else widened_model(continue_from.model, config.looks)
     train_streamdit(
         model, learned, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
@@ -183,18 +174,11 @@ def beginnings(meta: dict[str, Any], episodes: int) -> list[int]:
 
 
 def _codec(
-    sizes: Preset,
-    dataset: Dataset,
-    folder: Path,
-    config: WorldTraining,
-    device: str,
-    minutes: float | None,
-    given: World | None,
-    known: ConvCodec | None,
+    sizes: Preset, dataset: Dataset, folder: Path, config: WorldTraining, device: str, minutes: float | None, given: World | None
 ) -> ConvCodec | None:
     """Return the codec already trained in this run, the given world's, or train it; None if the time was up."""
     if given is not None:
-        codec, recipe = copy.deepcopy(given.codec), config.codec
+        codec, recipe = widened_codec(given.codec, config.looks), config.codec
         if not config.adapt_codec:
             recipe = dataclasses.replace(recipe, steps=config.decoder_steps, decoder_only=True)
     elif sizes.codec is not None:
@@ -214,8 +198,8 @@ def _codec(
     frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     pairs = None
-    if config.looks and known is not None:
-        pairs = Pairs(plain=np.concatenate([dataset.plain(i) for i in range(shards)]), codec=copy.deepcopy(known).to(device))
+    if config.looks and given is not None:
+        pairs = Pairs(plain=np.concatenate([dataset.plain(i) for i in range(shards)]), codec=copy.deepcopy(given.codec).to(device))
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
         return None
     if not parallel.rank():

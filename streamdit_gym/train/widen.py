@@ -23,7 +23,7 @@ LATENT: Layout = [(True, 0)]
 
 
 def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
-    """Return a codec with so many more latent channels, which tell what is so all over a frame."""
+    """Return a codec with so many more latent channels, which tell what is so all over a frame; 0: a copy."""
     made = ConvCodec(replace(codec.config, channels=codec.channels + looks, looks=codec.config.looks + looks))
     last = f"encoder.{len(codec.encoder) - 1}"
     layouts = {f"{last}.weight": (0, LATENT), f"{last}.bias": (0, LATENT), "decoder.0.weight": (1, LATENT)}
@@ -35,7 +35,7 @@ def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
 
 
 def widened_model(model: StreamDiT, looks: int) -> StreamDiT:
-    """Return a transformer with so many more latent channels, which it copies from the frame before."""
+    """Return a transformer with so many more latent channels, which it copies from the frame before; 0: a copy."""
     config = model.config
     made = StreamDiT(replace(config, channels=config.channels + looks))
     squares = config.patch**2
