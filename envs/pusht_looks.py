@@ -30,7 +30,6 @@ PAINTS: dict[str, tuple[int, int, int]] = {
     "yellow": (245, 215, 70), "orange": (250, 140, 40), "purple": (150, 80, 190), "pink": (250, 150, 190), "black": (35, 35, 40),
 }  # fmt: skip
 THINGS = ("table", "T", "goal", "pusher")
-NAMES = {"table": ("table",), "T": ("t", "block"), "goal": ("goal",), "pusher": ("pusher", "dot")}
 Look = dict[str, str]  # thing to colour
 PLAIN: Look = {"table": "white", "T": "grey", "goal": "green", "pusher": "blue"}
 # ways to say that a thing has a colour; the first is the plainest
@@ -40,6 +39,7 @@ _NAMED = {
     "goal": ("a {} goal", "the goal is {}", "its goal in {}"),
     "pusher": ("a {} pusher", "the pusher is {}", "a {} dot"),
 }
+_SAID_OF_ONE = {way.format(colour).lower(): (thing, colour) for thing, ways in _NAMED.items() for way in ways for colour in PAINTS}
 RECORDED = 1500  # sayings about colours in the training data
 AREAS = {"table": (2000, 4096), "T": (60, 200), "goal": (25, 200), "pusher": (5, 40)}  # pixels, edges left out
 GOAL_PLACE = np.hypot(*(np.indices((SIZE, SIZE)) + 0.5 - GOAL_MIDDLE_PX[::-1, None, None])) < 16
@@ -176,16 +176,14 @@ class PushTLooksSimulator(PushTSimulator):
         return phrase if self._named is None else joined(self._named, action)
 
     def hear(self, text: str) -> str:
-        """Wear the colours that a text names, and return the rest of it; without any, to stay."""
+        """Wear the colours that parts of a text name in the recorded words, and return the rest; without any, to stay."""
         rest = []
         for part in re.split("[;,]", text):
-            words = re.findall(r"\w+", part.lower())
-            colours = [colour for colour in PAINTS if colour in words]
-            things = [thing for thing in THINGS if any(name in words for name in NAMES[thing])]
-            if len(colours) == len(things) == 1:
-                self._worn[things[0]] = colours[0]
-            else:
+            named = _SAID_OF_ONE.get(part.strip().lower())
+            if named is None:
                 rest.append(part.strip())
+            else:
+                self._worn[named[0]] = named[1]
         return "; ".join(rest) or SPEC.menu[0][0]
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:

@@ -175,6 +175,7 @@ def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
         ("the block turns pink; stay", {"T": "pink"}, "stay"),
         ("on a yellow table", {"table": "yellow"}, SPEC.menu[0][0]),
         ("Its goal in WHITE; go up", {"goal": "white"}, "go up"),
+        ("push the red block left", {}, "push the red block left"),
         ("move right", {}, "move right"),
         ("a mauve T; move right", {}, "a mauve T; move right"),
     ],

@@ -26,7 +26,7 @@ class ConvCodecConfig:
     Attributes:
         size: frame height and width in pixels, a multiple of 8.
         channels: latent channels.
-        looks: how many of them, the last ones, tell what is so all over a frame, such as its colours: they are the same in every cell.
+        looks: how many of them, the last ones, tell what is so all over a frame, such as colours: encoded, they are alike in every cell.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
     """

@@ -142,6 +142,6 @@ class Dataset:
             return Mkv().read(self.folder / PLAIN, index, self.episodes(position))
         except (OSError, ValueError) as error:
             raise DatasetError(
-                "no frames in the looks of another world", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
+                "the plain frames are not there, or cut", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
                 remedy="record it anew, or leave --looks out",
             ) from error  # fmt: skip

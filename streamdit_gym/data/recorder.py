@@ -120,7 +120,8 @@ def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episod
         episode.prompts.append(table[phrase])
         episode.states.append(simulator.state())
         episode.scores.append(simulator.scores())
-        _add_plain(episode, simulator)
+        if episode.plain:
+            _add_plain(episode, simulator)
     return episode
 
 

@@ -62,7 +62,7 @@ class Pairs:
 
     Attributes:
         plain: the frames that are trained on, in those looks.
-        codec: that codec; what it makes of them, the first channels shall be in every look.
+        codec: that codec; what its channels that tell where things are make of them, they shall make of every look.
     """
 
     plain: UInt8[np.ndarray, "e f h w 3"]
@@ -133,9 +133,8 @@ def train_codec(
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
             rebuilt, bend = rebuild(codec, pixels, latents, config)
-        loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend
-        if pairs is not None:
-            loss = loss + config.aligned * astray(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
+            away = 0.0 if pairs is None else astray(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
+        loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend + config.aligned * away
         loss.backward()
         parallel.average_gradients(codec.parameters())
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -168,10 +167,11 @@ def _wake(codec: ConvCodec, config: CodecTraining) -> None:
 
 
 def astray(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], known: ConvCodec) -> Tensor:
-    """Return the mean squared distance of the first channels from what a codec makes of the same scenes in the looks that it knows."""
+    """Return the mean squared distance, in the channels that tell where things are, from what a codec makes of the same plain scenes."""
+    local = known.channels - known.config.looks
     with torch.no_grad():
-        wanted = known.encode_pixels(plain.to(next(known.parameters()).dtype)).float()
-    return (latents[:, : wanted.shape[1]] - wanted).square().mean()
+        wanted = known.encode_pixels(plain).float()
+    return (latents[:, :local] - wanted[:, :local]).square().mean()
 
 
 def rebuild(

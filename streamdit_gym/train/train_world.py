@@ -198,8 +198,11 @@ def _codec(
     frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     pairs = None
-    if config.looks and given is not None:
-        pairs = Pairs(plain=np.concatenate([dataset.plain(i) for i in range(shards)]), codec=copy.deepcopy(given.codec).to(device))
+    if codec.config.looks and given is not None and config.adapt_codec:
+        pairs = Pairs(
+            plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
+            codec=copy.deepcopy(given.codec).to(device, memory_format=torch.channels_last),
+        )
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
         return None
     if not parallel.rank():

@@ -59,7 +59,7 @@ def _fill(made: nn.Module, given: nn.Module, layouts: dict[str, tuple[int, Layou
     for name, value in given.state_dict().items():
         if name in layouts:
             axis, layout = layouts[name]
-            target[name].index_copy_(axis, _places(layout, old, new), value.to(target[name].dtype))
+            target[name].index_copy_(axis, _places(layout, old, new), value.to(target[name]))
         else:
             target[name].copy_(value)
 
