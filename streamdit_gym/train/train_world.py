@@ -201,7 +201,7 @@ def _codec(
     if codec.config.looks and given is not None and config.adapt_codec:
         pairs = Pairs(
             plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
-            codec=copy.deepcopy(given.codec).to(device, memory_format=torch.channels_last),
+            codec=copy.deepcopy(given.codec).to(device),
         )
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
         return None
