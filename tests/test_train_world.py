@@ -17,7 +17,7 @@ from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs import pusht_looks
 from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import DatasetError
+from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
@@ -71,7 +71,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
     codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
     pixels[..., :5, :] = 0.3  # the ground
     for between in (0.0, 1.0):
-        found, bend = rebuild(codec, pixels, pixels, CodecTraining(noise=0.0, between=between))
+        found, bend = rebuild(codec, ground(pixels), pixels, CodecTraining(noise=0.0, between=between))
         bends = []
         for i in range(0, 12, 3):
             before, middle, after = pixels[i : i + 3]
@@ -84,7 +84,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
 def test_nothing_lies_between_frames_of_different_grounds() -> None:
     pixels = torch.zeros(6, 3, 8, 8)
     pixels[4:] = 1.0  # the second three is painted anew
-    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), pixels, pixels, CodecTraining(noise=0.0, between=1.0))
+    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), ground(pixels), pixels, CodecTraining(noise=0.0, between=1.0))
     assert torch.equal(found, pixels)
     assert bend == 0
 
@@ -182,6 +182,8 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     envs = StreamDiTVectorEnv(2, world=str(tmp_path / "run" / "world"), observation="latent")
     assert envs.reset(seed=0)[0].shape == (2, 11, 8, 8)
     envs.close()
+    with pytest.raises(StreamDiTError, match="another run folder"):
+        train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, looks=2), "cpu", continue_from=plain)
     with pytest.raises(DatasetError, match="leave --looks out"):
         shutil.rmtree(tmp_path / "data" / "plain")
         train_world(spec, dataset, NoEncoder, tmp_path / "other", config, "cpu", continue_from=plain)

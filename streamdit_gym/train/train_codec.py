@@ -129,10 +129,11 @@ def train_codec(
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
         drawn = episode[:, None], first[:, None] + np.arange(3)
         pixels = to_pixels(episodes[drawn], device)
-        weight = 1 + config.foreground * (pixels - ground(pixels)).abs().amax(1, keepdim=True).gt(CHANGED)
+        grounds = ground(pixels)
+        weight = 1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
-            rebuilt, bend = rebuild(codec, pixels, latents, config)
+            rebuilt, bend = rebuild(codec, grounds, latents, config)
             away = 0.0 if pairs is None else astray(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend + config.aligned * away
         loss.backward()
@@ -175,14 +176,14 @@ def astray(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], k
 
 
 def rebuild(
-    codec: ConvCodec, pixels: Float[Tensor, "n 3 H W"], latents: Float[Tensor, "n c h w"], config: CodecTraining
+    codec: ConvCodec, grounds: Float[Tensor, "n 3 1 1"], latents: Float[Tensor, "n c h w"], config: CodecTraining
 ) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
     """Disturb the latents of threes of frames by noise of random deviations, and decode; return also the mean squared bend."""
     before, middle, after = rearrange(latents, "(n three) c h w -> three n c h w", three=3)
     mean = (before + after) / 2
     bend = 2 * (mean - middle)
-    grounds = rearrange(ground(pixels), "(n three) c h w -> three n c h w", three=3)
-    motion = (grounds[0] - grounds[2]).abs().amax(1, keepdim=True) < CHANGED  # where all is painted anew, nothing lies between
+    first, _, last = rearrange(grounds, "(n three) c h w -> three n c h w", three=3)
+    motion = (first - last).abs().amax(1, keepdim=True) < CHANGED  # where all is painted anew, nothing lies between
     bend = bend * motion
     between = (torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between) & motion
     latents = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.storage.storage import replaced
-from streamdit_gym.errors import DatasetError
+from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PARTITIONS, Preset, preset
@@ -191,7 +191,12 @@ def _codec(
     if not recipe.steps:
         return codec.to(device).eval()
     if path.is_file():
-        codec.load_state_dict(load_file(str(path)))
+        try:
+            codec.load_state_dict(load_file(str(path)))
+        except RuntimeError as error:
+            raise StreamDiTError(
+                "the run's codec is of another size", given=path, remedy="use the settings it was made with, or another run folder"
+            ) from error
         return codec.to(device).eval()
     per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
     shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
