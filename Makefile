@@ -45,7 +45,8 @@ type: install
 # phrases.safetensors (any training on the data set makes it); 40 shards are about 60 MB ------------------------------
 GPU_PYTHON ?= python3
 GPU_SITE ?= /tmp/streamdit-site
-GPU_DATA ?= recorded/PushT
+GPU_WORLD ?= PushT
+GPU_DATA ?= recorded/$(GPU_WORLD)
 GPU_PRESET ?= small
 GPU_STEPS ?= 60000
 GPU_MINUTES ?= 9
@@ -70,8 +71,8 @@ $(GPU_SITE)/.ready:
 	touch $@
 
 gpu-train: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli train PushT --data $(GPU_DATA) --out $(OUT) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
-	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
+	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --by-minutes --device $(GPU_DEVICE) --resume $(GPU_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu

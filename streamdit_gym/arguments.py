@@ -95,6 +95,8 @@ class Train:
     """factor on the transformer's learning rates; about a half to go on from a trained world"""
     minutes: float | None = None
     """stop this call after so many minutes; every stage resumes"""
+    by_minutes: bool = False
+    """the learning rate ends with --minutes, if they are over before the steps: for a machine that is lent by the hour"""
     resume: bool = False
     """go on with what is in the run folder"""
     continue_from: str | None = None

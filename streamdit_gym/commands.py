@@ -65,11 +65,16 @@ def run_train(command: Train) -> None:
             "channels for looks need a codec that learns to use them", given=f"--looks {command.looks}",
             allowed="0, or more with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
         )  # fmt: skip
+    if command.by_minutes and command.minutes is None:
+        raise StreamDiTError(
+            "no minutes to go by", given="--by-minutes alone", allowed="--by-minutes with --minutes", remedy="say how long, --minutes 60"
+        )
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
         streamdit=StreamDiTTraining(
-            steps=command.steps, clips=command.clips, micro_steps=command.micro_steps, compile=command.compile, rate=command.rate
+            steps=command.steps, clips=command.clips, micro_steps=command.micro_steps, compile=command.compile, rate=command.rate,
+            by_minutes=command.by_minutes,
         ),
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,

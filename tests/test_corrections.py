@@ -220,6 +220,8 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
     ):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--adapt-codec" in capsys.readouterr().err
+    assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
+    assert "--minutes 60" in capsys.readouterr().err
 
 
 def test_what_cannot_be_counted_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,19 @@ def test_minutes_end_a_call_and_leave_the_stage_unfinished(tmp_path: Path) -> No
     stage = Stage(tmp_path, "stage", {})
     assert len(list(stage.steps(Budget(steps=1000, minutes=0.0)))) == 1
     assert not stage.finished
+
+
+def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "steps", "stage", {})
+    assert [stage.progress for _ in stage.steps(Budget(steps=4, minutes=0.0001, by_minutes=False))][0] == 0.0
+    found = [stage.progress for _ in stage.steps(Budget(steps=4))]
+    assert found == [step / 4 for step in range(4 - len(found), 4)], "resumed where it stopped"
+    hurried = Stage(tmp_path / "minutes", "stage", {})
+    slow = [hurried.progress for _ in hurried.steps(Budget(steps=10**9, minutes=0.002, by_minutes=True)) if not time.sleep(0.01)]
+    assert slow == sorted(slow)
+    assert 0.8 < slow[-1] <= 1.0, "the learning rate has ended with the minutes"
+    again = [hurried.progress for _ in hurried.steps(Budget(steps=2 * hurried.step, minutes=0.002, by_minutes=True)) if not time.sleep(0.01)]
+    assert again[0] == pytest.approx(0.5, abs=0.1), "what was done counts"
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -26,10 +26,14 @@ GO_ON, TIME_IS_UP, STOP = range(3)
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When a stage ends: after `steps` in all (resumed ones counted in), or after `minutes` of this call."""
+    """When a stage ends: after `steps` in all (resumed ones counted in), or after `minutes` of this call.
+
+    With ``by_minutes`` the stage's progress follows whichever of the two is nearer to its end.
+    """
 
     steps: int
     minutes: float | None = None
+    by_minutes: bool = False
 
 
 class Stage:
@@ -48,6 +52,7 @@ class Stage:
         self.folder, self.name, self.state, self.checkpoint_s = folder, name, state, checkpoint_s
         self.path = folder / f"{name}.checkpoint.pt"
         self.step = 0
+        self.progress = 0.0  # done part, 0 to 1
         self.finished = False
         self.stopped = False
         board = require("torch.utils.tensorboard", "train", "training")
@@ -65,7 +70,9 @@ class Stage:
         )
         try:
             while self.step < budget.steps:
-                late = budget.minutes is not None and time.monotonic() - start > 60 * budget.minutes and self.step > first
+                spent = 0.0 if budget.minutes is None else (time.monotonic() - start) / max(1e-9, 60 * budget.minutes)
+                late = spent > 1 and self.step > first
+                self.progress = self._progress(budget, first / budget.steps, min(1.0, spent))
                 verdict = parallel.highest(STOP if self.stopped else TIME_IS_UP if late else GO_ON)
                 self.stopped = verdict == STOP
                 if verdict != GO_ON:
@@ -83,6 +90,12 @@ class Stage:
             signal.signal(signal.SIGINT, previous)
         if self.stopped:
             raise KeyboardInterrupt
+
+    def _progress(self, budget: Budget, begun: float, spent: float) -> float:
+        done = self.step / budget.steps
+        if budget.by_minutes:  # every process has its own clock, and all must go by one
+            done = max(done, parallel.highest(round(1e6 * (begun + (1 - begun) * spent))) / 1e6)
+        return done
 
     def log(self, **values: float) -> None:
         """Write scalars to the curves."""
@@ -140,11 +153,12 @@ class Average:
         """Take in the module's current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for key, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[key].lerp_(value.to(self.shadow[key].device), 1 - decay)
-            else:
-                self.shadow[key].copy_(value)
+        state = module.state_dict()
+        moving = [key for key, value in state.items() if value.is_floating_point()]
+        # all at once: one by one, they are hundreds of kernels on a GPU
+        torch._foreach_lerp_([self.shadow[key] for key in moving], [state[key] for key in moving], 1 - decay)
+        for key in state.keys() - moving:
+            self.shadow[key].copy_(state[key])
 
     def copy_to(self, module: nn.Module) -> None:
         """Give a module the averaged weights."""

@@ -74,6 +74,7 @@ class StreamDiTTraining:
         square: weight of the squared error in the loss, in the end.
         plain: first part of the training, in which one more squared error fades out: what is far off is found by it alone.
         compile: whether to compile the model.
+        by_minutes: whether the learning rate ends with the minutes of the call, if they are over before the steps.
     """
 
     steps: int = 12_000
@@ -102,6 +103,7 @@ class StreamDiTTraining:
     square: float = 0.02
     plain: float = 0.5
     compile: bool = False
+    by_minutes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,8 +407,8 @@ def train_streamdit(
     set_peaks(trainer.optimizers, config)
     trainer.generator.manual_seed(parallel.seed(1 + stage.step))
     torch.manual_seed(parallel.seed(1 + stage.step))
-    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
-        loss = trainer.step(step / config.steps)
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes, by_minutes=config.by_minutes)):
+        loss = trainer.step(stage.progress)
         average.update(model)
         if step % 50 == 0:
             stage.log(loss=loss)
