@@ -13,7 +13,7 @@ from conftest import wake
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
-from streamdit_gym.train.train_codec import CodecTraining, Pairs, astray, to_pixels, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, Pairs, cleared, to_pixels, train_codec
 from streamdit_gym.train.widen import widened_codec, widened_model
 from streamdit_gym.vocabulary import Conditioning
 
@@ -35,6 +35,28 @@ def test_a_wider_codec_encodes_and_decodes_as_before() -> None:
     assert torch.allclose(latents[:, 8:], latents[:, 8:, :1, :1].expand(-1, -1, 8, 8)), "the same all over a frame"
     made.decode_latents(made.encode_pixels(pixels)).square().mean().backward()
     assert made.decoder[0].weight.grad[:, 8:].abs().amax((0, 2, 3)).min() > 0, "and can be learned"
+
+
+def test_a_codec_is_widened_twice_as_once() -> None:
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1)).eval()
+    wake(codec)
+    once = widened_codec(codec, 2)
+    with torch.no_grad():
+        once.encoder[-1].weight[-2:] *= 30  # where its looks are looked for
+    twice = widened_codec(once, 3).eval()
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert twice.encode_pixels(pixels).shape == (2, 13, 8, 8)
+    assert torch.allclose(twice.encode_pixels(pixels)[:, :10], once.eval().encode_pixels(pixels), atol=1e-5)
+
+
+def test_a_look_can_be_what_one_cell_alone_tells() -> None:
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=9, looks=1)).eval()
+    features = torch.zeros(1, 10, 8, 8)
+    features[0, 8, 2, 5], features[0, 9, 2, 5] = 4.0, 20.0
+    codec.encoder = torch.nn.Identity()
+    assert codec.encode_pixels(features)[0, 8].min() == pytest.approx(4.0, abs=1e-3), "not a 64th of it"
+    features[0, 9] = 0.0
+    assert codec.encode_pixels(features)[0, 8].max() == pytest.approx(4.0 / 64, abs=1e-3), "looked for nowhere, it is the mean"
 
 
 @pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, refine=0)])
@@ -76,8 +98,8 @@ def test_the_old_channels_learn_to_say_in_every_look_what_they_said_before(tmp_p
     for aligned in (0.0, 1.0):
         torch.manual_seed(0)
         codec = widened_codec(known, 4).requires_grad_(True)
-        assert astray(codec.eval().encode_pixels(before), before, known) < 1e-9
+        assert cleared(codec.eval().encode_pixels(before), before, known)[1] < 1e-9
         config = CodecTraining(steps=150, batch=15, noise=0.0, between=0.0, straight=0.0, aligned=aligned)
         assert train_codec(codec, painted, painted[0], config, tmp_path / str(aligned), "cpu", pairs=pairs)
-        away.append(astray(codec.encode_pixels(pixels), before, known).item())
+        away.append(cleared(codec.encode_pixels(pixels), before, known)[1].item())
     assert away[1] < 0.25 * away[0]

@@ -27,6 +27,7 @@ class ConvCodecConfig:
         size: frame height and width in pixels, a multiple of 8.
         channels: latent channels.
         looks: how many of them, the last ones, tell what is so all over a frame, such as colours: encoded, they are alike in every cell.
+            Each is a mean over the cells, weighted by where the encoder looks for it: a small thing's colour is in one cell alone.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
     """
@@ -65,7 +66,7 @@ class ConvCodec(LatentCodec):
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4), nn.Conv2d(48, narrow, 3, padding=1), *blocks(narrow),
             nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), *blocks(wide),
-            nn.GroupNorm(8, wide), nn.SiLU(), nn.Conv2d(wide, config.channels, 1),
+            nn.GroupNorm(8, wide), nn.SiLU(), nn.Conv2d(wide, config.channels + config.looks, 1),
         )  # fmt: skip
         self.normalise = nn.BatchNorm2d(config.channels, affine=False, momentum=0.02)
         self.decoder = nn.Sequential(
@@ -78,8 +79,10 @@ class ConvCodec(LatentCodec):
         """Return latents of pixels in [-1, 1]."""
         latents = self.encoder(pixels)
         if self.config.looks:
-            local, looks = latents.split([self.channels - self.config.looks, self.config.looks], dim=1)
-            latents = torch.cat([local, looks.mean((2, 3), keepdim=True).expand_as(looks)], dim=1)
+            count = self.config.looks
+            local, looks, where = latents.split([self.channels - count, count, count], dim=1)
+            mean = (where.flatten(2).softmax(-1) * looks.flatten(2)).sum(-1)[..., None, None]
+            latents = torch.cat([local, mean.expand_as(looks)], dim=1)
         return self.normalise(latents)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:

@@ -38,6 +38,7 @@ class CodecTraining:
         learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
         noise: largest deviation of the noise put on the latents.
+        looks_noise: likewise, on the channels that tell what is so all over a frame, where it is the same in every cell, as errors are there.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
         aligned: weight of the squared distance of the channels that another codec knows from what it makes of the same scene, see `Pairs`.
@@ -50,6 +51,7 @@ class CodecTraining:
     learning_rate: float = 2e-3
     foreground: float = 12.0
     noise: float = 0.2
+    looks_noise: float = 0.4
     straight: float = 0.01
     between: float = 0.5
     aligned: float = 1.0
@@ -62,7 +64,8 @@ class Pairs:
 
     Attributes:
         plain: the frames that are trained on, in those looks.
-        codec: that codec; what its channels that tell where things are make of them, they shall make of every look.
+        codec: that codec; what its channels that tell where things are make of them, they shall make of every look. Frames are rebuilt from
+            what it makes itself: so no colour can hide there.
     """
 
     plain: UInt8[np.ndarray, "e f h w 3"]
@@ -133,8 +136,10 @@ def train_codec(
         weight = 1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
+            away: Tensor | float = 0.0
+            if pairs is not None:
+                latents, away = cleared(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
             rebuilt, bend = rebuild(codec, grounds, latents, config)
-            away = 0.0 if pairs is None else astray(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend + config.aligned * away
         loss.backward()
         parallel.average_gradients(codec.parameters())
@@ -167,12 +172,16 @@ def _wake(codec: ConvCodec, config: CodecTraining) -> None:
         codec.normalise.eval()  # its running statistics are part of what a latent means
 
 
-def astray(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], known: ConvCodec) -> Tensor:
-    """Return the mean squared distance, in the channels that tell where things are, from what a codec makes of the same plain scenes."""
+def cleared(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], known: ConvCodec) -> tuple[Tensor, Tensor]:
+    """Put what a codec makes of the same plain scenes in the place of the channels that tell where things are.
+
+    Returns:
+        The latents, and the mean squared distance of what was there before.
+    """
     local = known.channels - known.config.looks
     with torch.no_grad():
-        wanted = known.encode_pixels(plain).float()
-    return (latents[:, :local] - wanted[:, :local]).square().mean()
+        wanted = known.encode_pixels(plain).float()[:, :local]
+    return torch.cat([wanted, latents[:, local:]], 1), (latents[:, :local] - wanted).square().mean()
 
 
 def rebuild(
@@ -187,8 +196,11 @@ def rebuild(
     bend = bend * motion
     between = (torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between) & motion
     latents = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")
-    deviation = config.noise * torch.rand(len(latents), 1, 1, 1, device=mean.device)
-    return codec.decode_latents(latents + deviation * torch.randn_like(latents)), bend.square().mean()
+    deviation = torch.rand(len(latents), 1, 1, 1, device=mean.device)
+    local = latents.shape[1] - codec.config.looks
+    noise = config.noise * torch.randn_like(latents)
+    noise[:, local:] = config.looks_noise * torch.randn_like(latents[:, local:, :1, :1])
+    return codec.decode_latents(latents + deviation * noise), bend.square().mean()
 
 
 def one_cycle(step: int, steps: int, warmup: int) -> float:

@@ -52,6 +52,7 @@ class StreamDiTTraining:
         clips: clips per step.
         clip_frames: next-frame problems per clip.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
+        repaints: share of the steps that look only at frames in which nearly everything changes at once, if the data have such.
         micro_steps: s of the sampler that the model is trained for.
         start_share: share of steps (of a moving buffer's rows) at the exact noise levels of that sampler; the others are anywhere.
         moving: extra weight of latents that must change from what the frame before shows, be it motion or repair, beside 1 for all.
@@ -81,6 +82,7 @@ class StreamDiTTraining:
     clips: int = 20
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
+    repaints: float = 0.3
     micro_steps: int = 1
     start_share: float = 0.9
     moving: float = 8.0
@@ -159,6 +161,7 @@ class StreamDiTTrainer:
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
+        self.repaints = repaints(episodes, self.limit)
         self.own: Rollouts | None = None
         self.square = config.square
 
@@ -174,6 +177,8 @@ class StreamDiTTrainer:
         prepare_step(self.optimizers, progress, self.config.cooldown)
         self.square = self.config.square + max(0.0, 1 - progress / self.config.plain)
         draw = torch.rand((), generator=self.generator).item()
+        if len(self.repaints) and torch.rand((), generator=self.generator).item() < self.config.repaints:
+            return learn(self.model, self.optimizers, self.repaint_loss())
         for text, share in self.config.partitions:
             if draw < share:
                 loss = self.buffer_loss(Partition.parse(text))
@@ -254,7 +259,18 @@ class StreamDiTTrainer:
         k, n = partition.references, partition.frames
         # as many frames being denoised in a step as in the next-frame loss
         count = max(1, self.config.clips * self.config.clip_frames // n)
-        episode, start = self.episodes.draw(count, k + n, self.generator)
+        return self._buffer_loss(partition, *self.episodes.draw(count, k + n, self.generator))
+
+    def repaint_loss(self) -> Tensor:
+        """Loss of N = 1 at frames in which nearly everything changes: what they take from their prompts is rarely said elsewhere."""
+        partition = Partition(references=max(1, self.limit), micro_steps=self.config.micro_steps)
+        # as many frames in all as in the next-frame loss
+        count = max(1, 2 * self.config.clips * self.config.clip_frames // (partition.references + 1))
+        episode, frame = self.repaints[torch.randint(len(self.repaints), (count,), generator=self.generator)].unbind(1)
+        return self._buffer_loss(partition, episode, frame - partition.references)
+
+    def _buffer_loss(self, partition: Partition, episode: Int[Tensor, " b"], start: Int[Tensor, " b"]) -> Tensor:
+        k, n, count = partition.references, partition.frames, len(episode)
         clips, index = self._cut(episode, start, k + n)
         target = clips[:, k:]
         times = training_times(partition, count, self.config.start_share, self.device)
@@ -318,6 +334,17 @@ class StreamDiTTrainer:
         tokens = said.tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(said.tokens) * mask[..., None]
         pooled = said.pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(said.pooled)
         return replace(said, tokens=tokens, mask=mask, pooled=pooled)
+
+
+def repaints(episodes: LatentEpisodes, references: int) -> Int[Tensor, "n 2"]:
+    """Return episode and frame of what is painted anew: more than `MOST_MOVING` of it changes, behind so many references."""
+    found = []
+    for number, latents in enumerate(episodes.latents.split(64)):
+        moved = (latents[:, 1:].float() - latents[:, :-1].float()).square().mean(2) > MOVING
+        at = (moved.float().mean((2, 3)) > MOST_MOVING).nonzero().cpu() + torch.tensor([64 * number, 1])
+        found.append(at[at[:, 1] >= max(1, references)])
+    at = torch.cat(found)
+    return at[episodes.real(at[:, 0], at[:, 1], 1)[:, 0]] if len(at) else at
 
 
 def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:

@@ -26,7 +26,8 @@ def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
     """Return a codec with so many more latent channels, which tell what is so all over a frame; 0: a copy."""
     made = ConvCodec(replace(codec.config, channels=codec.channels + looks, looks=codec.config.looks + looks))
     last = f"encoder.{len(codec.encoder) - 1}"
-    layouts = {f"{last}.weight": (0, LATENT), f"{last}.bias": (0, LATENT), "decoder.0.weight": (1, LATENT)}
+    drawn: Layout = [(True, codec.config.looks)]  # behind the channels, where each of those for looks is looked for
+    layouts = {f"{last}.weight": (0, drawn), f"{last}.bias": (0, drawn), "decoder.0.weight": (1, LATENT)}
     layouts |= {f"normalise.running_{name}": (0, LATENT) for name in ("mean", "var")}
     with torch.no_grad():
         made.get_parameter("decoder.0.weight").zero_()
