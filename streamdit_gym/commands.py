@@ -73,7 +73,11 @@ def run_train(command: Train) -> None:
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
         streamdit=StreamDiTTraining(
-            steps=command.steps, clips=command.clips, micro_steps=command.micro_steps, compile=command.compile, rate=command.rate,
+            steps=command.steps,
+            clips=command.clips,
+            micro_steps=command.micro_steps,
+            compile=command.compile,
+            rate=command.rate,
             by_minutes=command.by_minutes,
         ),
         heads=HeadTraining(steps=command.head_steps),

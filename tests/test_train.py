@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
+from streamdit_gym.train import run
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -394,17 +394,23 @@ def test_minutes_end_a_call_and_leave_the_stage_unfinished(tmp_path: Path) -> No
     assert not stage.finished
 
 
-def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path) -> None:
-    stage = Stage(tmp_path / "steps", "stage", {})
-    assert [stage.progress for _ in stage.steps(Budget(steps=4, minutes=0.0001, by_minutes=False))][0] == 0.0
-    found = [stage.progress for _ in stage.steps(Budget(steps=4))]
-    assert found == [step / 4 for step in range(4 - len(found), 4)], "resumed where it stopped"
+def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
+
+    def progress(stage: Stage, budget: Budget) -> list[float]:
+        found = []
+        for _ in stage.steps(budget):
+            found.append(stage.progress)
+            clock[0] += 6.0  # a tenth of a minute
+        return found
+
+    assert progress(Stage(tmp_path / "steps", "stage", {}), Budget(steps=4, minutes=9.0)) == [0.0, 0.25, 0.5, 0.75]
     hurried = Stage(tmp_path / "minutes", "stage", {})
-    slow = [hurried.progress for _ in hurried.steps(Budget(steps=10**9, minutes=0.002, by_minutes=True)) if not time.sleep(0.01)]
-    assert slow == sorted(slow)
-    assert 0.8 < slow[-1] <= 1.0, "the learning rate has ended with the minutes"
-    again = [hurried.progress for _ in hurried.steps(Budget(steps=2 * hurried.step, minutes=0.002, by_minutes=True)) if not time.sleep(0.01)]
-    assert again[0] == pytest.approx(0.5, abs=0.1), "what was done counts"
+    found = progress(hurried, Budget(steps=1000, minutes=1.0, by_minutes=True))
+    assert found == pytest.approx([i / 10 for i in range(11)]), "the learning rate has ended with the minutes"
+    again = progress(hurried, Budget(steps=22, minutes=2.0, by_minutes=True))
+    assert again == pytest.approx([(11 + i) / 22 for i in range(11)]), "what was done counts, and the nearer end rules"
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -37,9 +37,9 @@ class CodecTraining:
         matrix_rate: peak of Muon's, for the convolutions between the first and the last of encoder and decoder; as AdamW's.
         learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
-        moving: extra weight of pixels that change within a three, unless the ground does: small things that move are a hundredth of what stands out.
+        moving: extra weight of pixels that change within a three, unless the ground does: small things are little of what stands out.
         noise: largest deviation of the noise put on the latents.
-        looks_noise: likewise, on the channels that tell what is so all over a frame, where it is the same in every cell, as errors are there.
+        looks_noise: likewise, on the channels that tell what is so all over a frame: the same in every cell, as errors are there.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
         aligned: weight of the squared distance of the channels that another codec knows from what it makes of the same scene, see `Pairs`.
@@ -135,7 +135,9 @@ def train_codec(
         drawn = episode[:, None], first[:, None] + np.arange(3)
         pixels = to_pixels(episodes[drawn], device)
         grounds = ground(pixels)
-        weight = 1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED) + config.moving * moving(pixels, grounds)
+        weight = (
+            1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED) + config.moving * moving(pixels, grounds)
+        )
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
             away: Tensor | float = 0.0
