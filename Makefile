@@ -71,7 +71,7 @@ $(GPU_SITE)/.ready:
 	touch $@
 
 gpu-train: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
+	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
 	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --by-minutes --device $(GPU_DEVICE) --resume $(GPU_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready

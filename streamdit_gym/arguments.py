@@ -96,7 +96,7 @@ class Train:
     minutes: float | None = None
     """stop this call after so many minutes; every stage resumes"""
     by_minutes: bool = False
-    """the learning rate ends with --minutes, if they are over before the steps: for a machine that is lent by the hour"""
+    """the transformer's learning rate ends with --minutes, if they are over before the steps: for a machine that is lent by the hour"""
     resume: bool = False
     """go on with what is in the run folder"""
     continue_from: str | None = None

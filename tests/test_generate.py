@@ -62,8 +62,8 @@ def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:
             assert dataset.phrases[number] == said
         assert row["flags"]["return"] == pytest.approx(shard.rewards[row["row"], :, dataset.meta["tasks"].index("push")].sum(), abs=1e-4)
         assert 0 < row["flags"]["disagreement"] <= row["flags"]["disagreement_max"] < 1
-    changed = np.abs(np.diff(shard.frames.astype(int), axis=1)).max()
-    assert changed > 50, "something moves"
+    changed = [np.abs(np.diff(dataset.shard(i).frames.astype(int), axis=1)).max() for i in range(3)]
+    assert max(changed) > 50, "something moves"
     assert dataset.meta["generated"]["bundle"]["model.safetensors"]["sha256"]
 
 
@@ -497,7 +497,7 @@ def test_more_episodes_can_be_asked_for_later(lossless: Path, tmp_path: Path) ->
 def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(lossless: Path, tmp_path: Path) -> None:
     truth = np.concatenate([Dataset(lossless).shard(i).frames for i in range(3)]).astype(int)
     far = []
-    for strength in (0.05, 0.6, 1.0):
+    for strength in (0.05, 0.3, 1.0):
         config = GenerateConfig(episodes=5, steps=8, batch=2, seed=7, over=str(lossless), strength=strength)
         generate(config, tmp_path / str(strength))
         made = np.concatenate([Dataset(tmp_path / str(strength)).shard(i).frames for i in range(3)])

@@ -407,10 +407,26 @@ def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path, monkeypatch: 
 
     assert progress(Stage(tmp_path / "steps", "stage", {}), Budget(steps=4, minutes=9.0)) == [0.0, 0.25, 0.5, 0.75]
     hurried = Stage(tmp_path / "minutes", "stage", {})
-    found = progress(hurried, Budget(steps=1000, minutes=1.0, by_minutes=True))
-    assert found == pytest.approx([i / 10 for i in range(11)]), "the learning rate has ended with the minutes"
+    found = progress(hurried, Budget(steps=10**6, minutes=1.0, by_minutes=True))
+    assert found == pytest.approx([0.0, *(i / 9 for i in range(10))], abs=1e-5), (
+        "it ends with the minutes, and the first step, which compiles, takes no part"
+    )
     again = progress(hurried, Budget(steps=22, minutes=2.0, by_minutes=True))
-    assert again == pytest.approx([(11 + i) / 22 for i in range(11)]), "what was done counts, and the nearer end rules"
+    assert again == pytest.approx([(11 + i) / 22 for i in range(11)], abs=1e-5), "what was done counts, and the nearer end rules"
+
+
+def test_the_learning_rate_ends_with_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0])
+    for by_minutes in (True, False):
+        folder = tmp_path / str(by_minutes)
+        config = replace(FAST, steps=10_000, by_minutes=by_minutes)
+        train_streamdit(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, folder, "cpu", minutes=0.5)
+        saved = torch.load(folder / "streamdit.checkpoint.pt", weights_only=True)
+        group = saved["matrices"]["param_groups"][0]
+        assert 10 < saved["step"] < 40
+        warm_up = 100 * ((saved["step"] - 1) / 10_000 + 1e-4)
+        assert group["lr"] / group["peak"] == pytest.approx(0.0 if by_minutes else warm_up, abs=0.2 if by_minutes else 1e-6)
 
 
 def test_the_average_follows_the_weights() -> None:

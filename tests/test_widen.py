@@ -98,7 +98,11 @@ def test_the_old_channels_learn_to_say_in_every_look_what_they_said_before(tmp_p
     for aligned in (0.0, 1.0):
         torch.manual_seed(0)
         codec = widened_codec(known, 4).requires_grad_(True)
-        assert cleared(codec.eval().encode_pixels(before), before, known)[1] < 1e-9
+        latents = codec.eval().encode_pixels(pixels)
+        made, _ = cleared(latents, before, known)
+        assert torch.equal(made[:, :8], known.encode_pixels(before)), "no colour can hide among the places"
+        assert torch.equal(made[:, 8:], latents[:, 8:])
+        assert cleared(codec.encode_pixels(before), before, known)[1] < 1e-9
         config = CodecTraining(steps=150, batch=15, noise=0.0, between=0.0, straight=0.0, aligned=aligned)
         assert train_codec(codec, painted, painted[0], config, tmp_path / str(aligned), "cpu", pairs=pairs)
         away.append(cleared(codec.encode_pixels(pixels), before, known)[1].item())

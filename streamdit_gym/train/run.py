@@ -63,7 +63,7 @@ class Stage:
     def steps(self, budget: Budget) -> Iterator[int]:
         """Yield step numbers until the budget is spent or Ctrl-C; checkpoint on the way and at the end."""
         start = saved = time.monotonic()
-        first = self.step
+        first, lost = self.step, 0.0
         previous = signal.signal(signal.SIGINT, self._stop)
         bar = tqdm(
             total=budget.steps, initial=self.step, desc=self.name, unit="step", mininterval=2.0, smoothing=0.05, disable=parallel.rank() > 0
@@ -72,7 +72,9 @@ class Stage:
             while self.step < budget.steps:
                 spent = 0.0 if budget.minutes is None else (time.monotonic() - start) / max(1e-9, 60 * budget.minutes)
                 late = spent > 1 and self.step > first
-                self.progress = self._progress(budget, first / budget.steps, min(1.0, spent))
+                # the first step compiles: its time counts as none
+                lost = min(0.99, spent) if self.step == first + 1 else lost
+                self.progress = self._progress(budget, first / budget.steps, min(1.0, max(0.0, spent - lost) / (1 - lost)))
                 verdict = parallel.highest(STOP if self.stopped else TIME_IS_UP if late else GO_ON)
                 self.stopped = verdict == STOP
                 if verdict != GO_ON:

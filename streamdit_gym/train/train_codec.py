@@ -37,7 +37,7 @@ class CodecTraining:
         matrix_rate: peak of Muon's, for the convolutions between the first and the last of encoder and decoder; as AdamW's.
         learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
-        moving: extra weight of pixels that change within a three, unless the ground does: small things are little of what stands out.
+        moving: extra weight of pixels that change within a three, unless the ground does.
         noise: largest deviation of the noise put on the latents.
         looks_noise: likewise, on the channels that tell what is so all over a frame: the same in every cell, as errors are there.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
@@ -51,7 +51,7 @@ class CodecTraining:
     matrix_rate: float = 4e-3
     learning_rate: float = 2e-3
     foreground: float = 12.0
-    moving: float = 60.0
+    moving: float = 0.0
     noise: float = 0.2
     looks_noise: float = 0.4
     straight: float = 0.01

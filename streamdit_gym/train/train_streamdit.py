@@ -34,6 +34,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
+OFTEN = 10  # how many times as often as others repainted frames are looked at, at most
 MOST_MOVING = 0.25  # share of a frame's latents beyond which those that move share its weight: a new look of everything is one frame, too
 Picture = Callable[[StreamDiT], np.ndarray]
 
@@ -51,8 +52,8 @@ class StreamDiTTraining:
         steps: optimizer steps.
         clips: clips per step.
         clip_frames: next-frame problems per clip.
-        partitions: partitions mixed in besides N = 1, with their share of the steps.
-        repaints: share of the steps that look only at frames in which nearly everything changes at once, if the data have such.
+        partitions: partitions mixed in besides N = 1, with their share of the steps (of those that are left, if there are repaints).
+        repaints: share of the steps that look only at frames of which more than `MOST_MOVING` changes at once, where such are not too rare.
         micro_steps: s of the sampler that the model is trained for.
         start_share: share of steps (of a moving buffer's rows) at the exact noise levels of that sampler; the others are anywhere.
         moving: extra weight of latents that must change from what the frame before shows, be it motion or repair, beside 1 for all.
@@ -162,6 +163,8 @@ class StreamDiTTrainer:
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
         self.repaints = repaints(episodes, self.limit)
+        # where such frames are rare beyond measure, they are no part of the world but its accidents
+        self.repaint_share = min(config.repaints, OFTEN * len(self.repaints) / episodes.prompts.numel())
         self.own: Rollouts | None = None
         self.square = config.square
 
@@ -176,9 +179,9 @@ class StreamDiTTrainer:
         """
         prepare_step(self.optimizers, progress, self.config.cooldown)
         self.square = self.config.square + max(0.0, 1 - progress / self.config.plain)
-        draw = torch.rand((), generator=self.generator).item()
-        if len(self.repaints) and torch.rand((), generator=self.generator).item() < self.config.repaints:
+        if torch.rand((), generator=self.generator).item() < self.repaint_share:
             return learn(self.model, self.optimizers, self.repaint_loss())
+        draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
             if draw < share:
                 loss = self.buffer_loss(Partition.parse(text))
@@ -262,7 +265,7 @@ class StreamDiTTrainer:
         return self._buffer_loss(partition, *self.episodes.draw(count, k + n, self.generator))
 
     def repaint_loss(self) -> Tensor:
-        """Loss of N = 1 at frames in which nearly everything changes: what they take from their prompts is rarely said elsewhere."""
+        """Loss of N = 1 at repainted frames: what they take from their prompts is rarely said elsewhere."""
         partition = Partition(references=max(1, self.limit), micro_steps=self.config.micro_steps)
         # as many frames in all as in the next-frame loss
         count = max(1, 2 * self.config.clips * self.config.clip_frames // (partition.references + 1))
@@ -344,7 +347,7 @@ def repaints(episodes: LatentEpisodes, references: int) -> Int[Tensor, "n 2"]:
         at = (moved.float().mean((2, 3)) > MOST_MOVING).nonzero().cpu() + torch.tensor([64 * number, 1])
         found.append(at[at[:, 1] >= max(1, references)])
     at = torch.cat(found)
-    return at[episodes.real(at[:, 0], at[:, 1], 1)[:, 0]] if len(at) else at
+    return at[episodes.real(at[:, 0], at[:, 1] - 1, 2).all(1)] if len(at) else at
 
 
 def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:
