@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
-from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, moving, rebuild, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
 from streamdit_gym.world import World
@@ -90,16 +89,12 @@ def test_nothing_lies_between_frames_of_different_grounds() -> None:
     assert bend == 0
 
 
-def test_what_moves_within_a_three_told_pixel_by_pixel() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.zeros(9, 3, 8, 8)
-    pixels[:, :, 2:4, 2:6] = torch.randint(3, (9, 3, 2, 4), generator=generator) / 2
-    pixels[7] += 0.5  # the last three is painted anew and back
-    found = moving(pixels, ground(pixels))
-    assert found.shape == (9, 1, 8, 8)
-    for i, row, column in itertools.product(range(9), range(8), range(8)):
-        three = pixels[i - i % 3 : i - i % 3 + 3, :, row, column]
-        assert found[i, 0, row, column].item() == (i < 6 and (three != three[0]).any().item())
+def test_noise_on_look_channels_is_the_same_in_every_cell() -> None:
+    latents = torch.zeros(6, 5, 8, 8)
+    found, _ = rebuild(Plain(ConvCodecConfig(width=16, channels=5, looks=2)), torch.zeros(6, 3, 1, 1), latents, CodecTraining(between=0.0))
+    assert torch.equal(found[:, 3:], found[:, 3:, :1, :1].expand(-1, -1, 8, 8))
+    assert (found[:, 3:, 0, 0] != 0).all()
+    assert (found[:, :3].std((2, 3)) > 0).all(), "elsewhere each cell has its own"
 
 
 def test_muon_takes_the_inner_convolutions_as_matrices() -> None:

@@ -37,7 +37,6 @@ class CodecTraining:
         matrix_rate: peak of Muon's, for the convolutions between the first and the last of encoder and decoder; as AdamW's.
         learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
         foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
-        moving: extra weight of pixels that change within a three, unless the ground does.
         noise: largest deviation of the noise put on the latents.
         looks_noise: likewise, on the channels that tell what is so all over a frame: the same in every cell, as errors are there.
         straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
@@ -51,7 +50,6 @@ class CodecTraining:
     matrix_rate: float = 4e-3
     learning_rate: float = 2e-3
     foreground: float = 12.0
-    moving: float = 0.0
     noise: float = 0.2
     looks_noise: float = 0.4
     straight: float = 0.01
@@ -135,9 +133,7 @@ def train_codec(
         drawn = episode[:, None], first[:, None] + np.arange(3)
         pixels = to_pixels(episodes[drawn], device)
         grounds = ground(pixels)
-        weight = (
-            1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED) + config.moving * moving(pixels, grounds)
-        )
+        weight = 1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
             away: Tensor | float = 0.0
@@ -192,13 +188,6 @@ def unmoved(grounds: Float[Tensor, "n 3 1 1"]) -> Bool[Tensor, "n 1 1 1"]:
     """Return which threes of frames keep the colour of their ground; of the others, all is painted anew and nothing lies between."""
     first, middle, last = rearrange(grounds, "(n three) c h w -> three n c h w", three=3)
     return torch.maximum((first - middle).abs(), (middle - last).abs()).amax(1, keepdim=True) < CHANGED
-
-
-def moving(pixels: Float[Tensor, "n 3 h w"], grounds: Float[Tensor, "n 3 1 1"]) -> Bool[Tensor, "n 1 h w"]:
-    """Return which pixels change within their three of frames, in all its frames; none where the ground does."""
-    threes = rearrange(pixels, "(n three) c h w -> three n c h w", three=3)
-    changed = (threes.amax(0) - threes.amin(0)).amax(1, keepdim=True) > CHANGED
-    return (changed & unmoved(grounds)).repeat_interleave(3, 0)
 
 
 def rebuild(
