@@ -84,7 +84,7 @@ class Train:
     adapt_codec: bool = False
     """with --continue-from: train that world's whole codec on, for --codec-steps; for frames that look otherwise than its own"""
     looks: int = 0
-    """with --adapt-codec: so many more latent channels, e.g. 8, tell what frames look like, and the old ones where things are"""
+    """with --adapt-codec: so many more latent channels, three to a colour, tell what frames look like, and the old ones where things are"""
     head_steps: int = 6000
     """optimizer steps of the reward head"""
     clips: int = 20

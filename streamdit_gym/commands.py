@@ -60,10 +60,10 @@ def run_train(command: Train) -> None:
             "--adapt-codec goes on with a given world's whole codec", given="--decoder-steps" if command.decoder_steps else "no world",
             allowed="--continue-from WORLD, without --decoder-steps", remedy="give one of the two alone",
         )  # fmt: skip
-    if command.looks < 0 or (command.looks and not (command.adapt_codec and command.codec_steps)):
+    if command.looks < 0 or command.looks % 3 or (command.looks and not (command.adapt_codec and command.codec_steps)):
         raise StreamDiTError(
-            "channels for looks need a codec that learns to use them", given=f"--looks {command.looks}",
-            allowed="0, or more with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
+            "channels for looks are three to a colour, and need a codec that learns to use them", given=f"--looks {command.looks}",
+            allowed="0, or 3, 6, 9 and so on with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
         )  # fmt: skip
     if command.by_minutes and command.minutes is None:
         raise StreamDiTError(

@@ -46,12 +46,14 @@ class PreparedPrompts:
         mask: True where a token is real.
         keys: cross-attention keys in every layer; g attention heads.
         values: likewise.
+        looks: what each says of each colour of the palette, see `streamdit_gym.model.looks`; no colours in a world without.
     """
 
     pooled: Float[Tensor, "u d"]
     mask: Bool[Tensor, "u l"]
     keys: Float[Tensor, "layer u g l d"]
     values: Float[Tensor, "layer u g l d"]
+    looks: Float[Tensor, "u k 4"]
 
     def join(self, later: PreparedPrompts) -> PreparedPrompts:
         """Return this table with the prompts of a later one behind it (without that one's row 0)."""
@@ -67,6 +69,7 @@ class PreparedPrompts:
             mask=torch.cat([longer(self.mask, 0), longer(later.mask[1:], 0)]),
             keys=torch.cat([longer(self.keys, 1), longer(later.keys[:, 1:], 1)], 1),
             values=torch.cat([longer(self.values, 1), longer(later.values[:, 1:], 1)], 1),
+            looks=torch.cat([self.looks, later.looks[1:]]),
         )
 
 

@@ -21,7 +21,7 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
-from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rebuild, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, inner_convolutions, rarity, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
 from streamdit_gym.world import World
@@ -71,7 +71,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
     codec, pixels = Plain(ConvCodecConfig(width=16)), torch.randn(12, 3, 8, 8)
     pixels[..., :5, :] = 0.3  # the ground
     for between in (0.0, 1.0):
-        found, bend = rebuild(codec, ground(pixels), pixels, CodecTraining(noise=0.0, between=between))
+        found, bend = rebuild(codec, pixels, CodecTraining(noise=0.0, between=between))
         bends = []
         for i in range(0, 12, 3):
             before, middle, after = pixels[i : i + 3]
@@ -81,20 +81,31 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
         torch.testing.assert_close(bend, torch.stack(bends).mean())
 
 
-def test_nothing_lies_between_frames_of_different_grounds() -> None:
-    pixels = torch.zeros(6, 3, 8, 8)
-    pixels[4:] = 1.0  # the second three is painted anew
-    found, bend = rebuild(Plain(ConvCodecConfig(width=16)), ground(pixels), pixels, CodecTraining(noise=0.0, between=1.0))
-    assert torch.equal(found, pixels)
-    assert bend == 0
+def test_nothing_lies_between_two_palettes() -> None:
+    latents = torch.randn(6, 5, 8, 8)
+    found, bend = rebuild(Plain(ConvCodecConfig(width=16, channels=5, looks=3)), latents, CodecTraining(noise=0.0, looks_noise=0.0, between=1.0))
+    assert torch.equal(found[:, 2:], latents[:, 2:])
+    for three in (0, 3):
+        torch.testing.assert_close(found[three + 1, :2], (latents[three, :2] + latents[three + 2, :2]) / 2)
+    assert bend > 0
 
 
-def test_noise_on_look_channels_is_the_same_in_every_cell() -> None:
+def test_noise_on_a_palette_is_the_same_in_every_cell() -> None:
     latents = torch.zeros(6, 5, 8, 8)
-    found, _ = rebuild(Plain(ConvCodecConfig(width=16, channels=5, looks=2)), torch.zeros(6, 3, 1, 1), latents, CodecTraining(between=0.0))
-    assert torch.equal(found[:, 3:], found[:, 3:, :1, :1].expand(-1, -1, 8, 8))
-    assert (found[:, 3:, 0, 0] != 0).all()
-    assert (found[:, :3].std((2, 3)) > 0).all(), "elsewhere each cell has its own"
+    found, _ = rebuild(Plain(ConvCodecConfig(width=16, channels=5, looks=3)), latents, CodecTraining(between=0.0))
+    assert torch.equal(found[:, 2:], found[:, 2:, :1, :1].expand(-1, -1, 8, 8))
+    assert (found[:, 2:, 0, 0] != 0).all()
+    assert (found[:, :2].std((2, 3)) > 0).all(), "elsewhere each cell has its own"
+
+
+def test_every_colour_weighs_the_same() -> None:
+    pixels = -torch.ones(1, 3, 10, 10)
+    pixels[..., :2, :] = 1.0
+    pixels[..., 0, 0] = torch.tensor([1.0, -1.0, -1.0])
+    weight = rarity(pixels)
+    assert weight.mean() == pytest.approx(1.0)
+    for colour in (pixels[:, :1] < 0, (pixels[:, :1] > 0) & (pixels[:, 1:2] > 0), (pixels[:, :1] > 0) & (pixels[:, 1:2] < 0)):
+        assert weight[colour].sum() == pytest.approx(100 / 3, rel=1e-4)
 
 
 def test_muon_takes_the_inner_convolutions_as_matrices() -> None:
@@ -187,11 +198,12 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     again = World.from_pretrained(tmp_path / "run" / "world")
     assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (11, 3, 11)
     assert again.starts.latents.shape[1:] == (11, 8, 8)
+    assert again.heads.config.channels == 8, "rewards are no matter of colours"
     envs = StreamDiTVectorEnv(2, world=str(tmp_path / "run" / "world"), observation="latent")
     assert envs.reset(seed=0)[0].shape == (2, 11, 8, 8)
     envs.close()
     with pytest.raises(StreamDiTError, match="another run folder"):
-        train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, looks=2), "cpu", continue_from=plain)
+        train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, looks=6), "cpu", continue_from=plain)
     with pytest.raises(DatasetError, match="leave --looks out"):
         shutil.rmtree(tmp_path / "data" / "plain")
         train_world(spec, dataset, NoEncoder, tmp_path / "other", config, "cpu", continue_from=plain)

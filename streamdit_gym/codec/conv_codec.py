@@ -3,8 +3,8 @@
 Takes: pixels.  Gives: latents 8 times smaller in height and width.  Knows nothing of: time, prompts, streams.
 
 Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens on grids a quarter
-and an eighth of the frame. The latents' scale is kept at one by a batch normalisation without parameters, and noise on
-them while training makes the decoder forgive the small errors of a rollout.
+and an eighth of the frame. The latents' scale is kept at one by a batch normalisation without parameters (a palette's is that of
+colours), and noise on them while training makes the decoder forgive the small errors of a rollout.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,8 +27,10 @@ class ConvCodecConfig:
     Attributes:
         size: frame height and width in pixels, a multiple of 8.
         channels: latent channels.
-        looks: how many of them, the last ones, tell what is so all over a frame, such as colours: encoded, they are alike in every cell.
-            Each is a mean over the cells, weighted by where the encoder looks for it: a small thing's colour is in one cell alone.
+        looks: how many of them, the last ones, are a frame's palette, three to a colour; the same in every cell. The others tell where
+            things are, and the decoder makes of them which share of each colour a pixel has, and how bright it is: so no colour can be
+            told but in the palette, and no place in it. Encoded, each number is a mean over the cells, weighted by where the encoder
+            looks for it: a small thing's colour is in one cell alone.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
     """
@@ -59,6 +62,8 @@ class ConvCodec(LatentCodec):
         self.config = config
         self.size, self.channels, self.grid = config.size, config.channels, config.size // 8
         narrow, wide = config.width, 2 * config.width
+        self.looks = config.looks
+        local, drawn = config.channels - config.looks, config.looks // 3 + 1 if config.looks else 3
 
         def blocks(width: int) -> list[nn.Module]:
             return [_Residual(width) for _ in range(config.blocks)]
@@ -68,23 +73,28 @@ class ConvCodec(LatentCodec):
             nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), *blocks(wide),
             nn.GroupNorm(8, wide), nn.SiLU(), nn.Conv2d(wide, config.channels + config.looks, 1),
         )  # fmt: skip
-        self.normalise = nn.BatchNorm2d(config.channels, affine=False, momentum=0.02)
+        self.normalise = nn.BatchNorm2d(local, affine=False, momentum=0.02)
         self.decoder = nn.Sequential(
-            nn.Conv2d(config.channels, wide, 3, padding=1), *blocks(wide),
+            nn.Conv2d(local, wide, 3, padding=1), *blocks(wide),
             nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2), *blocks(narrow),
-            nn.GroupNorm(8, narrow), nn.SiLU(), nn.Conv2d(narrow, 48, 3, padding=1), nn.PixelShuffle(4),
+            nn.GroupNorm(8, narrow), nn.SiLU(), nn.Conv2d(narrow, 16 * drawn, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
 
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
         """Return latents of pixels in [-1, 1]."""
         latents = self.encoder(pixels)
-        if self.config.looks:
-            count = self.config.looks
-            local, looks, where = latents.split([self.channels - count, count, count], dim=1)
-            mean = (where.flatten(2).softmax(-1) * looks.flatten(2)).sum(-1)[..., None, None]
-            latents = torch.cat([local, mean.expand_as(looks)], dim=1)
-        return self.normalise(latents)
+        if not self.looks:
+            return self.normalise(latents)
+        local, looks, where = latents.split([self.channels - self.looks, self.looks, self.looks], dim=1)
+        mean = (where.flatten(2).softmax(-1) * looks.flatten(2)).sum(-1)[..., None, None]
+        return torch.cat([self.normalise(local), mean.expand_as(looks)], dim=1)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""
-        return self.decoder(latents)
+        if not self.looks:
+            return self.decoder(latents)
+        local, looks = latents.split([self.channels - self.looks, self.looks], dim=1)
+        palette = 0.5 + rearrange(looks.mean((2, 3)), "n (k rgb) -> n rgb k", rgb=3) / 3  # of colours in [0, 1]
+        drawn = self.decoder(local)
+        shares, bright = drawn[:, :-1].softmax(1), 1 + drawn[:, -1:]
+        return 2 * bright * torch.einsum("nck,nkhw->nchw", palette, shares) - 1

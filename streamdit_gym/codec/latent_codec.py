@@ -22,11 +22,13 @@ class LatentCodec(nn.Module, ABC):
         size: height and width of a frame in pixels.
         channels: channels of a latent.
         grid: height and width of a latent.
+        looks: how many of the channels, the last ones, tell what frames look like and not where things are; the same in every cell.
     """
 
     size: int
     channels: int
     grid: int
+    looks: int = 0
 
     @abstractmethod
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:

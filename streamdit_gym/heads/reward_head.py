@@ -21,7 +21,7 @@ class RewardHeadConfig:
     """Size of the head and names of what it reads.
 
     Attributes:
-        channels: latent channels.
+        channels: latent channels that it reads, the first ones.
         grid: latent height and width.
         width: convolution channels.
         state_names: names of the state's numbers.
@@ -62,7 +62,8 @@ class RewardHead(nn.Module):
     def raw(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f o"]:
         """Return standardised outputs, successes as logits (what the loss sees)."""
         b = latents.shape[0]
-        x = functional.silu(self.first(rearrange(latents, "b f c h w -> (b f) c h w").to(self.out.weight.dtype)))
+        places = rearrange(latents[:, :, : self.config.channels], "b f c h w -> (b f) c h w")
+        x = functional.silu(self.first(places.to(self.out.weight.dtype)))
         x = x + functional.silu(self.second(x))
         x = x + functional.silu(self.third(x))
         return rearrange(self.out(functional.silu(self.hidden(x.flatten(1)))), "(b f) o -> b f o", b=b)

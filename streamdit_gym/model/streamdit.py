@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.flow.path import linear_estimate, velocity_of_clean
-from streamdit_gym.model.block import Block, CrossAttention
+from streamdit_gym.model.block import Block
 from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.refine import Refine
 from streamdit_gym.model.time_embedding import rotation, sinusoid
@@ -33,6 +34,7 @@ class StreamDiTConfig:
 
     Attributes:
         channels: latent channels.
+        looks: how many of them, the last ones, are a palette, three to a colour; see `streamdit_gym.model.looks`.
         grid: latent height and width.
         patch: latents per token side.
         width: token width.
@@ -50,6 +52,7 @@ class StreamDiTConfig:
     """
 
     channels: int = 8
+    looks: int = 0
     grid: int = 8
     patch: int = 2
     width: int = 256
@@ -65,6 +68,11 @@ class StreamDiTConfig:
     refine_blocks: int = 1
 
     @property
+    def local(self) -> int:
+        """Channels that tell where things are."""
+        return self.channels - self.looks
+
+    @property
     def rows(self) -> int:
         """Token rows (= columns) of a frame."""
         return self.grid // self.patch
@@ -76,7 +84,7 @@ class StreamDiT(nn.Module):
     def __init__(self, config: StreamDiTConfig) -> None:
         super().__init__()
         self.config = config
-        width, patch_width = config.width, config.channels * config.patch**2
+        width, patch_width = config.width, config.local * config.patch**2
         self.embed = nn.Linear(2 * patch_width, width)  # a frame's token beside the token of the frame before it
         self.place = nn.Parameter(0.02 * torch.randn(config.rows**2, width))
         self.time = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
@@ -89,11 +97,12 @@ class StreamDiT(nn.Module):
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, patch_width + config.patch**2)
-        self.refine = Refine(width, config.channels, config.patch, config.refine, config.refine_blocks) if config.refine else None
-        self.carry = nn.Linear(width, 2 * config.channels)
+        self.refine = Refine(width, config.local, config.patch, config.refine, config.refine_blocks) if config.refine else None
+        self.carry = nn.Linear(width, 2 * config.local)
         for layer in (self.final_modulation, self.final, self.carry):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.looks = Looks(config.looks // 3, config.text_width) if config.looks else None
 
     @property
     def whole(self) -> bool:
@@ -125,7 +134,8 @@ class StreamDiT(nn.Module):
             index = prompts.index.clone()
             index[:, view.context :] = -1
             unsaid, _ = self.predict_clean(view, replace(prompts, index=index), cache, prepared)
-            clean = unsaid + self.config.guidance * (clean - unsaid)
+            local = slice(self.config.local)  # colours past those that are named are no colours
+            clean[:, :, local] = unsaid[:, :, local] + self.config.guidance * (clean - unsaid)[:, :, local]
         return velocity_of_clean(clean, view.latents[:, view.context :], view.times[:, view.context :], floor), new
 
     def predict_clean(
@@ -138,7 +148,8 @@ class StreamDiT(nn.Module):
                 allowed=f"(0, {self.config.rows}, {self.config.rows})", remedy="stream without the cache",
             )  # fmt: skip
         config = self.config
-        own, before = linear_estimate(view.latents, view.times), linear_estimate(view.before, view.before_times)
+        given, given_before = linear_estimate(view.latents, view.times), linear_estimate(view.before, view.before_times)
+        own, before = given[:, :, : config.local], given_before[:, :, : config.local]
         x = self.embed(torch.cat([patchify(own, config.patch), patchify(before, config.patch)], -1))
         x = x + self.place.to(x.dtype)
         table = self.prepare(prompts) if prepared is None else prepared
@@ -173,6 +184,10 @@ class StreamDiT(nn.Module):
         # what stands still is copied exactly: a closed gate and a clean frame before leave no way for it to fade
         kept = (1 + keep_before * (1 - before_times[..., None, None, None])) * before + keep_own * own
         clean = kept + gate * change
+        if self.looks is not None:
+            own, before = (part[:, view.context :, config.local :] for part in (given, given_before))
+            said = table.looks[index[:, view.context :]]
+            clean = torch.cat([clean, self.looks(own, view.times[:, view.context :], before, before_times, said)], dim=2)
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
@@ -183,6 +198,7 @@ class StreamDiT(nn.Module):
         first[0, 0] = True
         tokens = self.text(torch.cat([empty, prompts.tokens]))
         pooled = self.pooled(torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]))
-        crosses = [module for module in self.modules() if isinstance(module, CrossAttention)]
-        pairs = torch.stack([cross.prepare(tokens) for cross in crosses], dim=1)
-        return PreparedPrompts(pooled=pooled, mask=torch.cat([first, prompts.mask]), keys=pairs[0], values=pairs[1])
+        pairs = torch.stack([block.cross.prepare(tokens) for block in self.blocks], dim=1)
+        mask = torch.cat([first, prompts.mask])
+        looks = pooled.new_zeros(len(mask), 0, 4) if self.looks is None else self.looks.prepare(prompts.tokens, prompts.mask)
+        return PreparedPrompts(pooled=pooled, mask=mask, keys=pairs[0], values=pairs[1], looks=looks)

@@ -290,7 +290,8 @@ class Engine:
             made = self.model.prepare(fresh)
             made = made if self._prepared is None else self._prepared.join(made)
             if self._compile:  # more prompts, and longer ones, are no reason to compile again
-                for tensor, axes in ((made.pooled, (0,)), (made.mask, (0, 1)), (made.keys, (1, 3)), (made.values, (1, 3))):
+                ways = ((made.pooled, (0,)), (made.mask, (0, 1)), (made.keys, (1, 3)), (made.values, (1, 3)), (made.looks, (0,)))
+                for tensor, axes in ways:
                     for axis in axes:
                         torch._dynamo.maybe_mark_dynamic(tensor, axis)
             self._prepared = made

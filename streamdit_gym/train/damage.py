@@ -48,7 +48,7 @@ class Damage:
 
     @torch.no_grad()
     def __call__(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
-        """Return damaged latents."""
+        """Return damaged latents; what they tell of looks stays."""
         b, device = len(latents), latents.device
         weight = next(self.codec.parameters())
         frames = self.codec.decode_latents(rearrange(latents, "b f c h w -> (b f) c h w").to(weight.dtype)).float()
@@ -61,7 +61,9 @@ class Damage:
         pale = torch.rand(b, 1, 1, device=device) * (torch.rand(b, 1, 1, device=device) < self.fade) * disc
         damaged = torch.lerp(damaged, ground(damaged).expand_as(damaged), pale[:, None, None])
         made = self.codec.encode_pixels(rearrange(damaged, "b f c h w -> (b f) c h w").clamp(-1, 1).to(weight.dtype))
-        return rearrange(made, "(b f) c h w -> b f c h w", b=b).to(latents.dtype)
+        local = self.codec.channels - self.codec.looks
+        places = rearrange(made, "(b f) c h w -> b f c h w", b=b).to(latents.dtype)[:, :, :local]
+        return torch.cat([places, latents[:, :, local:]], 2)
 
     def _displaced(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         b, frames, _, size, _ = clips.shape

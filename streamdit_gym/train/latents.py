@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -97,11 +97,18 @@ NAMES = tuple(field.name for field in fields(LatentEpisodes))
 
 
 @torch.no_grad()
-def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: str) -> LatentEpisodes:
-    """Encode every shard, or read the encoding made before; each shard is kept as soon as it is done."""
+def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: str, known: LatentCodec | None = None) -> LatentEpisodes:
+    """Encode every shard, or read the encoding made before; each shard is kept as soon as it is done.
+
+    Args:
+        dataset: the data set.
+        codec: the codec.
+        folder: where the encoding is kept.
+        device: where to encode.
+        known: the codec whose channels for places are taken instead, of the same frames in the looks that it knows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = (value for key, value in codec.state_dict().items() if not key.startswith("decoder."))  # latents know nothing of the decoder
-    weights = hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in encoder)).hexdigest()
+    weights = "".join(_encoder(part) for part in (codec, known) if part is not None)
     made_of, stamp = json.dumps({"codec": weights, "data": dataset.meta}, sort_keys=True), folder / "made_of.json"
     if stamp.is_file() and stamp.read_text() != made_of:
         raise DatasetError(
@@ -117,8 +124,10 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         if not path.is_file():
             shard = dataset.shard(position)
             with torch.autocast(device.split(":")[0], torch.bfloat16):
-                encoded = [codec.encode(torch.from_numpy(episode)[None].to(device)) for episode in shard.frames]
-            latents = torch.cat([part.float().half().cpu() for part in encoded])
+                latents = _encoded(codec, shard.frames, device)
+                if known is not None:
+                    places = _encoded(known, dataset.plain(position), device)[:, :, : known.channels - known.looks]
+                    latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
             prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
             part = path.with_suffix(".part.npz")
             np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
@@ -127,3 +136,13 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
             arrays = {name: torch.from_numpy(file[name]) for name in file.files}
         parts.append(LatentEpisodes(**arrays, astray=torch.full((len(arrays["latents"]),), dataset.meta.get("astray", 0))))
     return LatentEpisodes(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
+
+
+def _encoder(codec: LatentCodec) -> str:
+    """Return a hash of the weights that latents depend on: not the decoder's."""
+    weights = (value for key, value in codec.state_dict().items() if not key.startswith("decoder."))
+    return hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in weights)).hexdigest()
+
+
+def _encoded(codec: LatentCodec, frames: UInt8[np.ndarray, "e g h w 3"], device: str) -> Float[Tensor, "e g c h w"]:
+    return torch.cat([codec.encode(torch.from_numpy(episode)[None].to(device)).float().half().cpu() for episode in frames])

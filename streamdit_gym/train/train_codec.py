@@ -25,6 +25,7 @@ from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
 
 CHANGED = 0.04  # of a colour in [-1, 1]
+RARE = 2e-3  # share of the pixels below which a colour is no rarer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,11 @@ class CodecTraining:
         batch: frames per step, in threes that follow each other.
         matrix_rate: peak of Muon's, for the convolutions between the first and the last of encoder and decoder; as AdamW's.
         learning_rate: peak of AdamW's, for everything else; warmed up over 100 steps and brought to zero by a cosine.
-        foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel.
+        foreground: extra weight of pixels that differ from what most of the frame looks like, beside 1 for every pixel. Where the same
+            scenes are known in other looks, each of their colours weighs the same instead.
         noise: largest deviation of the noise put on the latents.
-        looks_noise: likewise, on the channels that tell what is so all over a frame: the same in every cell, as errors are there.
-        straight: weight of the squared bend of the latents' way through three frames, unless the ground changes its colour.
+        looks_noise: likewise, on the palette, if there is one: the same in every cell.
+        straight: weight of the squared bend of the latents' way through three frames.
         between: share of the threes whose middle frame is rebuilt from the mean of its neighbours.
         aligned: weight of the squared distance of the channels that another codec knows from what it makes of the same scene, see `Pairs`.
         decoder_only: keep the encoder as it is, and so every latent made with it.
@@ -51,7 +53,7 @@ class CodecTraining:
     learning_rate: float = 2e-3
     foreground: float = 12.0
     noise: float = 0.2
-    looks_noise: float = 0.4
+    looks_noise: float = 0.1
     straight: float = 0.01
     between: float = 0.5
     aligned: float = 1.0
@@ -75,6 +77,20 @@ class Pairs:
 def ground(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
     """Return the colour that most of each frame has: the median of its pixels."""
     return pixels.flatten(-2).median(-1).values[..., None, None]
+
+
+def stands_out(pixels: Float[Tensor, "n 3 h w"]) -> Bool[Tensor, "n 1 h w"]:
+    """Return which pixels differ from their frame's ground."""
+    return (pixels - ground(pixels)).abs().amax(1, keepdim=True) > CHANGED
+
+
+def rarity(pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
+    """Return weights of pixels with which every colour weighs about the same, in all frames together; 1 on average."""
+    levels = ((pixels + 1) * 3.999).long()  # eight of each channel
+    colour = (64 * levels[:, 0] + 8 * levels[:, 1] + levels[:, 2]).unsqueeze(1)
+    share = torch.bincount(colour.flatten(), minlength=512) / colour.numel()
+    weight = share.clamp_min(RARE).reciprocal()[colour]
+    return weight / weight.mean()
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -132,14 +148,14 @@ def train_codec(
         first = rng.integers(episodes.shape[1] - 2, size=config.batch // 3)
         drawn = episode[:, None], first[:, None] + np.arange(3)
         pixels = to_pixels(episodes[drawn], device)
-        grounds = ground(pixels)
-        weight = 1 + config.foreground * (pixels - grounds).abs().amax(1, keepdim=True).gt(CHANGED)
+        plain = None if pairs is None else to_pixels(pairs.plain[drawn], device)
+        weight = rarity(plain) if plain is not None else 1 + config.foreground * stands_out(pixels)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             latents = codec.encode_pixels(pixels).float()
             away: Tensor | float = 0.0
-            if pairs is not None:
-                latents, away = cleared(latents, to_pixels(pairs.plain[drawn], device), pairs.codec)
-            rebuilt, bend = rebuild(codec, grounds, latents, config)
+            if pairs is not None and plain is not None:
+                latents, away = cleared(latents, plain, pairs.codec)
+            rebuilt, bend = rebuild(codec, latents, config)
         loss = (weight * (rebuilt.float() - pixels).square()).mean() + config.straight * bend + config.aligned * away
         loss.backward()
         parallel.average_gradients(codec.parameters())
@@ -178,31 +194,25 @@ def cleared(latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], 
     Returns:
         The latents, and the mean squared distance of what was there before.
     """
-    local = known.channels - known.config.looks
+    local = known.channels - known.looks
     with torch.no_grad():
         wanted = known.encode_pixels(plain).float()[:, :local]
     return torch.cat([wanted, latents[:, local:]], 1), (latents[:, :local] - wanted).square().mean()
 
 
-def unmoved(grounds: Float[Tensor, "n 3 1 1"]) -> Bool[Tensor, "n 1 1 1"]:
-    """Return which threes of frames keep the colour of their ground; of the others, all is painted anew and nothing lies between."""
-    first, middle, last = rearrange(grounds, "(n three) c h w -> three n c h w", three=3)
-    return torch.maximum((first - middle).abs(), (middle - last).abs()).amax(1, keepdim=True) < CHANGED
+def rebuild(codec: ConvCodec, latents: Float[Tensor, "n c h w"], config: CodecTraining) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
+    """Disturb the latents of threes of frames by noise of random deviations, and decode; return also the mean squared bend.
 
-
-def rebuild(
-    codec: ConvCodec, grounds: Float[Tensor, "n 3 1 1"], latents: Float[Tensor, "n c h w"], config: CodecTraining
-) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
-    """Disturb the latents of threes of frames by noise of random deviations, and decode; return also the mean squared bend."""
-    before, middle, after = rearrange(latents, "(n three) c h w -> three n c h w", three=3)
+    Nothing lies between two palettes.
+    """
+    local = latents.shape[1] - codec.looks
+    before, middle, after = rearrange(latents[:, :local], "(n three) c h w -> three n c h w", three=3)
     mean = (before + after) / 2
     bend = 2 * (mean - middle)
-    motion = unmoved(grounds)
-    bend = bend * motion
-    between = (torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between) & motion
-    latents = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")
+    between = torch.rand(len(mean), 1, 1, 1, device=mean.device) < config.between
+    places = rearrange([before, torch.where(between, mean, middle), after], "three n c h w -> (n three) c h w")
+    latents = torch.cat([places, latents[:, local:]], 1)
     deviation = torch.rand(len(latents), 1, 1, 1, device=mean.device)
-    local = latents.shape[1] - codec.config.looks
     noise = config.noise * torch.randn_like(latents)
     noise[:, local:] = config.looks_noise * torch.randn_like(latents[:, local:, :1, :1])
     return codec.decode_latents(latents + deviation * noise), bend.square().mean()

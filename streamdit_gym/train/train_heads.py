@@ -41,7 +41,7 @@ class HeadTraining:
 def train_heads(
     heads: RewardHead, episodes: LatentEpisodes, config: HeadTraining, folder: Path, device: str, minutes: float | None = None
 ) -> bool:
-    """Train the head in place, resuming from the run folder.
+    """Train the head in place, resuming from the run folder; with no steps at all it stays as it is.
 
     Args:
         heads: the head.
@@ -57,6 +57,9 @@ def train_heads(
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
+    if not config.steps:
+        heads.to(device).eval()
+        return True
     latents = episodes.latents.flatten(0, 1)
     truth = torch.cat([episodes.states, episodes.scores], -1).flatten(0, 1).float()
     success = heads.is_success.cpu()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -34,8 +35,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
-OFTEN = 10  # how many times as often as others repainted frames are looked at, at most
-MOST_MOVING = 0.25  # share of a frame's latents beyond which those that move share its weight: a new look of everything is one frame, too
+REPAINTED = 0.3  # change of a palette's number, in thirds of a colour's range, from which something is painted anew
 Picture = Callable[[StreamDiT], np.ndarray]
 
 
@@ -52,8 +52,7 @@ class StreamDiTTraining:
         steps: optimizer steps.
         clips: clips per step.
         clip_frames: next-frame problems per clip.
-        partitions: partitions mixed in besides N = 1, with their share of the steps (of those that are left, if there are repaints).
-        repaints: share of the steps that look only at frames of which more than `MOST_MOVING` changes at once, where such are not too rare.
+        partitions: partitions mixed in besides N = 1, with their share of the steps.
         micro_steps: s of the sampler that the model is trained for.
         start_share: share of steps (of a moving buffer's rows) at the exact noise levels of that sampler; the others are anywhere.
         moving: extra weight of latents that must change from what the frame before shows, be it motion or repair, beside 1 for all.
@@ -83,7 +82,6 @@ class StreamDiTTraining:
     clips: int = 20
     clip_frames: int = 8
     partitions: tuple[tuple[str, float], ...] = (("K4N2c1s1", 0.03), ("K4N4c1s1", 0.07), ("K0N1c8s1", 0.02))
-    repaints: float = 0.3
     micro_steps: int = 1
     start_share: float = 0.9
     moving: float = 8.0
@@ -162,9 +160,8 @@ class StreamDiTTrainer:
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
-        self.repaints = repaints(episodes, self.limit)
-        # where such frames are rare beyond measure, they are no part of the world but its accidents
-        self.repaint_share = min(config.repaints, OFTEN * len(self.repaints) / episodes.prompts.numel())
+        self.local = model.config.local
+        self.palettes = None if model.looks is None else Palettes(episodes, self.local)
         self.own: Rollouts | None = None
         self.square = config.square
 
@@ -179,8 +176,6 @@ class StreamDiTTrainer:
         """
         prepare_step(self.optimizers, progress, self.config.cooldown)
         self.square = self.config.square + max(0.0, 1 - progress / self.config.plain)
-        if torch.rand((), generator=self.generator).item() < self.repaint_share:
-            return learn(self.model, self.optimizers, self.repaint_loss())
         draw = torch.rand((), generator=self.generator).item()
         for text, share in self.config.partitions:
             if draw < share:
@@ -189,6 +184,8 @@ class StreamDiTTrainer:
             draw -= share
         else:
             loss = self.next_frame_loss(progress)
+        if self.palettes is not None:
+            loss = loss + self.looks_loss()
         return learn(self.model, self.optimizers, loss)
 
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
@@ -236,7 +233,7 @@ class StreamDiTTrainer:
             given = self._cut(episode, start, f)[0]
         else:
             truth = self._cut(own.episode, own.start, f + 1)[0][:, 1:]
-            close = (own.frames - truth).square().mean((2, 3, 4)) < config.own_lost
+            close = (own.frames - truth)[:, :, : self.local].square().mean((2, 3, 4)) < config.own_lost
             chance = config.own_references * min(1.0, progress / config.own_ramp)
             goes_on = (torch.rand(len(start), generator=self.generator) < chance) & (own.depth + 1 < config.own_depth)
             goes_on &= (own.start + f + 1 < self.episodes.latents.shape[1]) & close[:, -1].cpu()
@@ -264,13 +261,15 @@ class StreamDiTTrainer:
         count = max(1, self.config.clips * self.config.clip_frames // n)
         return self._buffer_loss(partition, *self.episodes.draw(count, k + n, self.generator))
 
-    def repaint_loss(self) -> Tensor:
-        """Loss of N = 1 at repainted frames: what they take from their prompts is rarely said elsewhere."""
-        partition = Partition(references=max(1, self.limit), micro_steps=self.config.micro_steps)
-        # as many frames in all as in the next-frame loss
-        count = max(1, 2 * self.config.clips * self.config.clip_frames // (partition.references + 1))
-        episode, frame = self.repaints[torch.randint(len(self.repaints), (count,), generator=self.generator)].unbind(1)
-        return self._buffer_loss(partition, episode, frame - partition.references)
+    def looks_loss(self) -> Tensor:
+        """Loss of palettes, of as many frames as in the next-frame loss: half of them painted anew."""
+        assert self.palettes is not None
+        assert self.model.looks is not None
+        before, target, index = self.palettes.draw(self.config.clips * self.config.clip_frames, self.generator)
+        prompts = self._prompts(index[:, None].to(self.device), hidden=0.0)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            said = self.model.looks.prepare(prompts.tokens, prompts.mask)[prompts.index[:, 0] + 1].float()
+        return (self.model.looks.paint(before.to(self.device), said) - target.to(self.device)).square().mean()
 
     def _buffer_loss(self, partition: Partition, episode: Int[Tensor, " b"], start: Int[Tensor, " b"]) -> Tensor:
         k, n, count = partition.references, partition.frames, len(episode)
@@ -293,7 +292,7 @@ class StreamDiTTrainer:
     ) -> tuple[Tensor, Tensor]:
         """Return the loss and the velocities found for the frames being denoised; frames not trusted count nothing."""
         found = self._velocity(view, prompts, self.config.velocity_floor)
-        error = (found - self._bounded(view, target, noise)).square().mean(2, keepdim=True)
+        error = (found - self._bounded(view, target, noise))[:, :, : self.local].square().mean(2, keepdim=True)
         robust = forgiving(error, self.config.kernel, self.square)
         weight = self._weight(target, before) * trusted[:, :, None, None, None]
         return (weight * robust).mean(), found
@@ -310,9 +309,8 @@ class StreamDiTTrainer:
         return velocity(target, noise) * (remaining / remaining.clamp_min(self.config.velocity_floor))
 
     def _weight(self, target: Tensor, before: Tensor) -> Tensor:
-        moved = ((target - before).square().mean(2, keepdim=True) > MOVING).float()
-        share = moved.mean((3, 4), keepdim=True)
-        return 1 + self.config.moving * moved * (MOST_MOVING / share.clamp_min(MOST_MOVING))
+        moved = (target - before)[:, :, : self.local].square().mean(2, keepdim=True) > MOVING
+        return 1 + self.config.moving * moved
 
     def _disturb(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Put noise on some clips' references and tell its level."""
@@ -325,12 +323,13 @@ class StreamDiTTrainer:
         clips, prompts = self.episodes.clips(episode, start, frames)
         return clips.to(self.device, torch.float32), prompts.to(self.device)
 
-    def _prompts(self, index: Int[Tensor, "b f"]) -> Conditioning:
-        """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped."""
+    def _prompts(self, index: Int[Tensor, "b f"], hidden: float | None = None) -> Conditioning:
+        """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped; `hidden` stands for `prompt_hidden`."""
         dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
         said = self.table.distinct(index.masked_fill(dropped, -1))
         # of half of the prompts all tokens are seen, of others few, so that single words are not learned by heart
-        share = self.config.prompt_hidden * (2 * torch.rand(len(said.mask), 1, device=self.device) - 1).clamp(min=0)
+        most = self.config.prompt_hidden if hidden is None else hidden
+        share = most * (2 * torch.rand(len(said.mask), 1, device=self.device) - 1).clamp(min=0)
         seen = torch.rand(said.mask.shape, device=self.device) >= share
         seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
         mask = said.mask & seen
@@ -339,15 +338,28 @@ class StreamDiTTrainer:
         return replace(said, tokens=tokens, mask=mask, pooled=pooled)
 
 
-def repaints(episodes: LatentEpisodes, references: int) -> Int[Tensor, "n 2"]:
-    """Return episode and frame of what is painted anew: more than `MOST_MOVING` of it changes, behind so many references."""
-    found = []
-    for number, latents in enumerate(episodes.latents.split(64)):
-        moved = (latents[:, 1:].float() - latents[:, :-1].float()).square().mean(2) > MOVING
-        at = (moved.float().mean((2, 3)) > MOST_MOVING).nonzero().cpu() + torch.tensor([64 * number, 1])
-        found.append(at[at[:, 1] >= max(1, references)])
-    at = torch.cat(found)
-    return at[episodes.real(at[:, 0], at[:, 1] - 1, 2).all(1)] if len(at) else at
+class Palettes:
+    """The palettes of every recorded frame, and which frames are painted anew.
+
+    Args:
+        episodes: the episodes.
+        local: their channels that are no palette.
+    """
+
+    def __init__(self, episodes: LatentEpisodes, local: int) -> None:
+        self.colours = rearrange(episodes.latents[:, :, local:, 0, 0].float().cpu(), "e g (k rgb) -> e g k rgb", rgb=3)
+        self.prompts = episodes.prompts.cpu()
+        every = torch.cartesian_prod(torch.arange(len(episodes)), torch.arange(1, self.prompts.shape[1]))
+        self.every = every[episodes.real(every[:, 0], every[:, 1] - 1, 1)[:, 0]]
+        now, before = (self.colours[self.every[:, 0], self.every[:, 1] - back] for back in (0, 1))
+        self.repaints = self.every[(now - before).abs().amax((1, 2)) > REPAINTED]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 3"], Int[Tensor, " n"]]:
+        """Return the palettes before some frames, and of them, and what was said; half of the frames are painted anew, if any is."""
+        places = [frames for frames in (self.every, self.repaints) if len(frames)]
+        drawn = [frames[torch.randint(len(frames), (count // len(places),), generator=generator)] for frames in places]
+        episode, frame = torch.cat(drawn).unbind(1)
+        return self.colours[episode, frame - 1], self.colours[episode, frame], self.prompts[episode, frame]
 
 
 def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:

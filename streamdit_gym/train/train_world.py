@@ -55,7 +55,7 @@ class WorldTraining:
         heads: recipe of the reward head.
         decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
         adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
-        looks: latent channels that the continued world's codec and transformer get, to tell what frames look like; the old ones
+        looks: latent channels that the continued world's codec and transformer get, a palette of three to a colour; the old ones
             go on telling where things are, as in the looks that they know.
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
@@ -127,12 +127,15 @@ def train_world(
     codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
     if codec is None:
         return None
+    known = continue_from.codec.to(device) if continue_from is not None and codec.looks else None
     with parallel.in_turn():
-        episodes = encode_dataset(dataset, codec, folder / "latents", device)
+        episodes = encode_dataset(dataset, codec, folder / "latents", device, known)
     train, held_out = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     heads = RewardHead(
-        RewardHeadConfig(channels=codec.channels, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
+        RewardHeadConfig(channels=codec.channels - codec.looks, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
     )
+    if known is not None and continue_from is not None and continue_from.heads.config == heads.config:
+        heads.load_state_dict(continue_from.heads.state_dict())  # places are told as they were
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
     with parallel.in_turn():
@@ -203,7 +206,7 @@ def _codec(
     frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
     held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
     pairs = None
-    if codec.config.looks and given is not None and config.adapt_codec:
+    if codec.looks and given is not None and config.adapt_codec:
         pairs = Pairs(
             plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
             codec=copy.deepcopy(given.codec).to(device),
