@@ -15,6 +15,10 @@ IDS: dict[str, dict[str, Any]] = {
     "StreamDiT/PushT-Real-v0": {"world": "PushT", "task": "push", "real": True},
     "StreamDiT/PushT-Reach-v0": {"world": "PushT", "task": "reach"},
     "StreamDiT/PushT-Reach-Real-v0": {"world": "PushT", "task": "reach", "real": True},
+    "StreamDiT/PushT-Looks-v0": {"world": "PushT-Looks", "task": "push"},
+    "StreamDiT/PushT-Looks-Real-v0": {"world": "PushT-Looks", "task": "push", "real": True},
+    "StreamDiT/PushT-Looks-Reach-v0": {"world": "PushT-Looks", "task": "reach"},
+    "StreamDiT/PushT-Looks-Reach-Real-v0": {"world": "PushT-Looks", "task": "reach", "real": True},
 }
 
 

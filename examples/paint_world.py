@@ -1,6 +1,6 @@
 """Paint a world by words while it runs: a look is said once, together with a move, and stays while the pusher is driven on.
 
-python examples/paint_world.py --world runs/PushT-Looks/world [--out painted.png] ["a red T, a black table" "a yellow pusher" ...]
+python examples/paint_world.py [--world PushT-Looks] [--out painted.png] ["a red T, a black table" "a yellow pusher" ...]
 """
 
 import argparse
@@ -22,13 +22,13 @@ SHOWN = (0, 1, 4, 8, 16, 24, 32)  # frames after the look was said
 
 parser = argparse.ArgumentParser()
 parser.add_argument("looks", nargs="*", default=LOOKS)
-parser.add_argument("--world", default="runs/PushT-Looks/world", help="a world that was trained on colours")
+parser.add_argument("--world", default="PushT-Looks", help="a world that was trained on colours")
 parser.add_argument("--out", default="painted.png")
 arguments = parser.parse_args()
 
 # colours are no phrases of the bundle: `pip install -e ".[text]"` brings the encoder
 count = len(arguments.looks)
-envs = gymnasium.make_vec("StreamDiT/PushT-v0", world=arguments.world, num_envs=count, actions="text")
+envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", world=arguments.world, num_envs=count, actions="text")
 frames, _ = envs.reset(seed=[7] * count)  # all from the same picture
 film = [frames]
 for step in range(max(SHOWN)):

@@ -86,7 +86,9 @@ class Train:
     looks: int = 0
     """with --adapt-codec: so many more latent channels, three to a colour, tell what frames look like, and the old ones where things are"""
     head_steps: int = 6000
-    """optimizer steps of the reward head"""
+    """optimizer steps of the reward head; 0 with --looks: it stays the continued world's"""
+    words_only: bool = False
+    """with --continue-from: learn new words alone: of the transformer what reads prompts; what draws what they say stays as it is"""
     clips: int = 20
     """clips per step of the transformer"""
     micro_steps: int = 1

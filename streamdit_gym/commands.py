@@ -65,6 +65,11 @@ def run_train(command: Train) -> None:
             "channels for looks are three to a colour, and need a codec that learns to use them", given=f"--looks {command.looks}",
             allowed="0, or 3, 6, 9 and so on with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
         )  # fmt: skip
+    if command.words_only and command.continue_from is None:
+        raise StreamDiTError(
+            "new words are for a world that draws already", given="--words-only", allowed="--words-only with --continue-from WORLD",
+            remedy="say which world, or train all of it",
+        )  # fmt: skip
     if command.by_minutes and command.minutes is None:
         raise StreamDiTError(
             "no minutes to go by", given="--by-minutes alone", allowed="--by-minutes with --minutes", remedy="say how long, --minutes 60"
@@ -79,6 +84,7 @@ def run_train(command: Train) -> None:
             compile=command.compile,
             rate=command.rate,
             by_minutes=command.by_minutes,
+            words_only=command.words_only,
         ),
         heads=HeadTraining(steps=command.head_steps),
         decoder_steps=command.decoder_steps,

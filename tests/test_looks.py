@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -208,3 +209,32 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
     with pytest.raises(DatasetError, match="leave --looks out"):
         dataset.plain(0)
+
+
+def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:
+    looks = UNSEEN_LOOKS[:16]
+    envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=16, actions="text")
+    envs.reset(seed=3)
+    frames = [envs.step(tuple(f"{saying(look)}; move left" for look in looks))[0]]
+    frames += [envs.step((move,) * 16)[0] for move in ("move up", "move right", "stay") for _ in range(8)]
+    for shown in (frames[0], frames[-1]):
+        worn = {thing: [wears(frame[None], look)[thing][0] for frame, look in zip(shown, looks, strict=True)] for thing in THINGS}
+        for thing, found in worn.items():
+            assert np.nanmean(found) > 0.7, (thing, found)
+    envs.close()
+
+
+def test_the_shipped_world_moves_what_it_paints() -> None:
+    simulator = PushTLooksSimulator()
+    envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=8, actions="text")
+    frame = simulator.reset(np.random.default_rng(5), "uniform")
+    envs.reset(seed=0, options={"init": frame})
+    names = [menu[0] for menu in SPEC.menu[1:9]]
+    black = [envs.step(tuple(f"a black pusher; {name}" for name in names))[0] for _ in range(6)][-1]
+    places = [np.argwhere(np.abs(one.astype(int) - PAINTS["black"]).max(-1) < 60).mean(0) for one in black]
+    way = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+    middle = np.mean(places, 0)
+    for name, place in zip(names, places, strict=True):
+        wanted = np.sum([way[word] for word in name.split()[1:]], 0)
+        assert np.dot(place - middle, wanted) > 4, (name, place - middle)
+    envs.close()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_table
+from conftest import make_table, wake
 from test_train import FAST, TINY
 
 from streamdit_gym.model.looks import KNOWN, Looks
@@ -94,3 +94,17 @@ def test_palettes_follow_each_other_as_in_a_slow_loop(times: list[float]) -> Non
                     if said[clip, frame, k, 3] > 0:
                         worn[k] = said[clip, frame, k, :3]
                     assert torch.allclose(made[clip, frame, 3 * k : 3 * k + 3, y, x], worn[k], atol=1e-6)
+
+
+def test_new_words_leave_what_draws_alone() -> None:
+    torch.manual_seed(0)
+    model = StreamDiT(PAINTED)
+    wake(model)
+    trainer = StreamDiTTrainer(model, painted(), make_table(["a", "b", "c", "d"]), replace(FAST, words_only=True), "cpu")
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    for i in range(4):
+        trainer.step(i / 8)
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    reads = {name for name in before if name.split(".")[0] in ("text", "pooled", "no_prompt", "looks") or ".cross.key_value" in name}
+    assert changed <= reads
+    assert {name.split(".")[0] for name in changed} == {"text", "pooled", "no_prompt", "looks", "blocks"}

@@ -21,7 +21,7 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
-from streamdit_gym.train.train_codec import CodecTraining, inner_convolutions, rarity, rebuild, train_codec
+from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rarity, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
 from streamdit_gym.world import World
@@ -83,7 +83,9 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
 
 def test_nothing_lies_between_two_palettes() -> None:
     latents = torch.randn(6, 5, 8, 8)
-    found, bend = rebuild(Plain(ConvCodecConfig(width=16, channels=5, looks=3)), latents, CodecTraining(noise=0.0, looks_noise=0.0, between=1.0))
+    found, bend = rebuild(
+        Plain(ConvCodecConfig(width=16, channels=5, looks=3)), latents, CodecTraining(noise=0.0, looks_noise=0.0, between=1.0)
+    )
     assert torch.equal(found[:, 2:], latents[:, 2:])
     for three in (0, 3):
         torch.testing.assert_close(found[three + 1, :2], (latents[three, :2] + latents[three + 2, :2]) / 2)

@@ -12,11 +12,24 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from streamdit_gym.model.block import CrossAttention
 
 KNOWN = 0.8  # time from which a frame's palette is looked at; until then its predecessor's tells more
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.cross = CrossAttention(width, heads)
+        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+
+    def forward(
+        self, x: Float[Tensor, "u 1 k d"], text: Float[Tensor, "u l d"], bias: Float[Tensor, "u 1 1 l"]
+    ) -> Float[Tensor, "u 1 k d"]:
+        x = x + self.cross(self.norm(x), *self.cross.prepare(text), bias)
+        return x + self.mlp(x)
 
 
 class Looks(nn.Module):
@@ -35,10 +48,7 @@ class Looks(nn.Module):
         self.first = nn.Parameter(torch.zeros(colours, 3))  # of a frame that follows none
         self.queries = nn.Parameter(torch.randn(colours, width))
         self.text = nn.Linear(text_width, width)
-        self.crosses = nn.ModuleList(CrossAttention(width, heads) for _ in range(depth))
-        self.mlps = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width)) for _ in range(depth)
-        )
+        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4))
 
     def prepare(self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]) -> Float[Tensor, "1+u k 4"]:
@@ -46,9 +56,8 @@ class Looks(nn.Module):
         text = self.text(tokens)
         bias = torch.zeros_like(mask, dtype=text.dtype).masked_fill(~mask, float("-inf"))[:, None, None]
         x = self.queries.to(text.dtype).expand(len(tokens), 1, -1, -1)
-        for cross, mlp in zip(self.crosses, self.mlps, strict=True):
-            x = x + cross(functional.layer_norm(x, x.shape[-1:]), *cross.prepare(text), bias)
-            x = x + mlp(x)
+        for layer in self.layers:
+            x = layer(x, text, bias)
         said = self.out(x[:, 0])
         nothing = said.new_tensor([0.0, 0.0, 0.0, float("-inf")]).expand(1, said.shape[1], 4)
         return torch.cat([nothing, said])

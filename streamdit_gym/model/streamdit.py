@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.flow.path import linear_estimate, velocity_of_clean
-from streamdit_gym.model.block import Block
+from streamdit_gym.model.block import Block, CrossAttention
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.patchify import patchify, unpatchify
@@ -198,7 +198,8 @@ class StreamDiT(nn.Module):
         first[0, 0] = True
         tokens = self.text(torch.cat([empty, prompts.tokens]))
         pooled = self.pooled(torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]))
-        pairs = torch.stack([block.cross.prepare(tokens) for block in self.blocks], dim=1)
+        crosses = [module for module in self.blocks.modules() if isinstance(module, CrossAttention)]
+        pairs = torch.stack([cross.prepare(tokens) for cross in crosses], dim=1)
         mask = torch.cat([first, prompts.mask])
         looks = pooled.new_zeros(len(mask), 0, 4) if self.looks is None else self.looks.prepare(prompts.tokens, prompts.mask)
         return PreparedPrompts(pooled=pooled, mask=mask, keys=pairs[0], values=pairs[1], looks=looks)

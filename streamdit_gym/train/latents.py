@@ -123,11 +123,10 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         path = folder / f"latents-{dataset.shards[position]:05d}.npz"
         if not path.is_file():
             shard = dataset.shard(position)
-            with torch.autocast(device.split(":")[0], torch.bfloat16):
-                latents = _encoded(codec, shard.frames, device)
-                if known is not None:
-                    places = _encoded(known, dataset.plain(position), device)[:, :, : known.channels - known.looks]
-                    latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
+            latents = _encoded(codec, shard.frames, device)
+            if known is not None:
+                places = _encoded(known, dataset.plain(position), device)[:, :, : known.channels - known.looks]
+                latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
             prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
             part = path.with_suffix(".part.npz")
             np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
@@ -145,4 +144,6 @@ def _encoder(codec: LatentCodec) -> str:
 
 
 def _encoded(codec: LatentCodec, frames: UInt8[np.ndarray, "e g h w 3"], device: str) -> Float[Tensor, "e g c h w"]:
-    return torch.cat([codec.encode(torch.from_numpy(episode)[None].to(device)).float().half().cpu() for episode in frames])
+    with torch.autocast(device.split(":")[0], torch.bfloat16):
+        encoded = [codec.encode(torch.from_numpy(episode)[None].to(device)) for episode in frames]
+    return torch.cat([part.float().half().cpu() for part in encoded])

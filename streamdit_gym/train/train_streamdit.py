@@ -35,6 +35,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
+READERS = ("text", "pooled", "no_prompt", "looks")  # what a prompt goes through, beside the blocks' keys and values of it
 REPAINTED = 0.3  # change of a palette's number, in thirds of a colour's range, from which something is painted anew
 Picture = Callable[[StreamDiT], np.ndarray]
 
@@ -74,6 +75,7 @@ class StreamDiTTraining:
         kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
         square: weight of the squared error in the loss, in the end.
         plain: first part of the training, in which one more squared error fades out: what is far off is found by it alone.
+        words_only: learn new words alone: what reads prompts, and looks; what draws what they say stays as it is.
         compile: whether to compile the model.
         by_minutes: whether the learning rate ends with the minutes of the call, if they are over before the steps.
     """
@@ -103,6 +105,7 @@ class StreamDiTTraining:
     kernel: float = 0.3
     square: float = 0.02
     plain: float = 0.5
+    words_only: bool = False
     compile: bool = False
     by_minutes: bool = False
 
@@ -154,6 +157,9 @@ class StreamDiTTrainer:
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
+        if config.words_only:
+            for name, weight in model.named_parameters():
+                weight.requires_grad_(name.split(".")[0] in READERS or ".cross.key_value." in name)
         if config.compile:
             for block in model.blocks:
                 block.compile()
@@ -372,10 +378,11 @@ def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:
 
 
 def optimizers(model: nn.Module, config: StreamDiTTraining) -> list[torch.optim.Optimizer]:
-    """Return Muon for the blocks' matrices and AdamW for the rest."""
+    """Return Muon for the blocks' matrices and AdamW for the rest of what is trained."""
     matrices = [p for name, p in model.named_parameters() if name.startswith("blocks") and "modulation" not in name and p.ndim == 2]
+    matrices = [p for p in matrices if p.requires_grad]
     chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
     made = [
         Muon(matrices, lr=config.rate * config.matrix_rate),
         torch.optim.AdamW(others, lr=config.rate * config.other_rate, weight_decay=0.0, betas=(0.9, 0.95)),
