@@ -19,7 +19,7 @@ from streamdit_gym.evaluate import report
 from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
 from streamdit_gym.evaluate.eyes_cache import remembered_eyes
 from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
-from streamdit_gym.evaluate.measures import _moved, _other_actions, _sharpness, _ssim, fidelity, policies, reaction
+from streamdit_gym.evaluate.measures import _looks_of, _moved, _other_actions, _ssim, fidelity, policies, reaction
 from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
 from streamdit_gym.vocabulary import WorldSpec
 
@@ -105,6 +105,7 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     assert first["generated_db"].value > 60
     assert first["generated_ssim"].value == pytest.approx(1)
     assert scores["motion"].value == pytest.approx(1)
+    assert scores["drift"]["sharpness_beside_the_twin"].value == pytest.approx(1, abs=0.02)
     assert scores["obedience"]["readback_share"].value == pytest.approx(1)
     assert scores["obedience"]["shuffled_over_true"].value != scores["obedience"]["shuffled_over_true"].value  # the true error is zero
     assert scores["reaction"]["generated_curve"] == pytest.approx(scores["reaction"]["real_curve"], abs=0.7)
@@ -283,7 +284,7 @@ def test_sharpness_falls_with_blur() -> None:
     import cv2
 
     frame = np.random.default_rng(3).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    sharp, soft = _sharpness(np.stack([frame, cv2.GaussianBlur(frame, (0, 0), 1)]))
+    sharp, soft = _looks_of(np.stack([frame, cv2.GaussianBlur(frame, (0, 0), 1)]))[:, 0]
     assert soft < 0.5 * sharp
 
 

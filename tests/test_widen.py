@@ -104,7 +104,7 @@ def test_the_old_channels_learn_to_say_in_every_look_what_they_said_before(tmp_p
     away = []
     for aligned in (0.0, 1.0):
         torch.manual_seed(0)
-        codec = widened_codec(known, 4).requires_grad_(True)
+        codec = widened_codec(known, 6).requires_grad_(True)
         latents = codec.eval().encode_pixels(pixels)
         made, _ = cleared(latents, before, known)
         assert torch.equal(made[:, :8], known.encode_pixels(before)), "no colour can hide among the places"

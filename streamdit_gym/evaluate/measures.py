@@ -203,24 +203,33 @@ def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequen
 def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0) -> Scores:
     """Measure long streams: the first against the last 15 % of them, and whether every thing stays whole.
 
+    A simulator, too, may look otherwise after a while: a T that is pushed off its goal has more edges. So the twin plays the same, from the
+    same states, and what is asked is how much more a stream has drifted.
+
     A thing lost is often lost for good, so the frames of a stream say the same again and again: the intervals are over streams.
     """
     rng = np.random.default_rng(seed)
     menu, streams = candidate.spec.menu, min(streams, len(held_out.frames))
-    said = []
+    played = []
     for _ in range(streams):
-        line: list[str] = []
+        line: list[int] = []
         while len(line) < frames:
-            line += [menu[int(rng.integers(len(menu)))][0]] * int(rng.integers(1, 9))
-        said.append(line[:frames])
+            line += [int(rng.integers(len(menu)))] * int(rng.integers(1, 9))
+        played.append(line[:frames])
+    said = [[menu[action][0] for action in line] for line in played]
     shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
-    sharpness = np.stack([_sharpness(row) for row in shown])
-    level = shown.reshape(*shown.shape[:2], -1).mean(-1)
+    simulator, twins = twin.make(), []
+    for state, line in zip(held_out.states[:, 0], played, strict=False):
+        simulator.put(np.random.default_rng(seed), state, 0, state)
+        twins.append(_looks_of(np.stack([simulator.step(action) for action in line])))
+    simulator.close()
+    own, real = np.stack([_looks_of(row) for row in shown]), np.stack(twins)
     part = max(1, int(0.15 * frames))
     scores: Scores = {"frames": frames, "streams": streams}
-    for name, values in (("sharpness", sharpness), ("level", level)):
-        ends = np.stack([values[:, -part:].mean(1), values[:, :part].mean(1)], -1)
-        scores[f"{name}_last_over_first"] = estimate(ends, ratio)
+    for i, name in enumerate(("sharpness", "level")):
+        ends = np.stack([found[:, place, i].mean(1) for found in (own, real) for place in (slice(-part, None), slice(part))], -1)
+        scores[f"{name}_last_over_first"], scores[f"{name}_of_the_twin"] = estimate(ends[:, :2], ratio), estimate(ends[:, 2:], ratio)
+        scores[f"{name}_beside_the_twin"] = estimate(ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:]))
     whole = twin.objects(shown.reshape(-1, *shown.shape[2:]))
     for name, values in whole.items():
         rows = values.reshape(streams, frames)
@@ -358,11 +367,11 @@ def _ssim(a: Frames, b: Frames) -> Float[np.ndarray, "e f"]:
     return index.mean((-1, -2)).numpy()
 
 
-def _sharpness(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, " f"]:
-    """Return the root mean square of the differences between neighbouring pixels."""
+def _looks_of(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, "f 2"]:
+    """Return each frame's sharpness, the root mean square of the differences between neighbouring pixels, and its mean level."""
     grey = frames.astype(np.float32).mean(-1)
     across, down = np.diff(grey, axis=2), np.diff(grey, axis=1)
-    return np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2)))
+    return np.stack([np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2))), grey.mean((1, 2))], -1)
 
 
 def _disc(places: Float[np.ndarray, "e 2"], size: int) -> Bool[np.ndarray, "e h w"]:

@@ -67,8 +67,9 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
     yield "error on the actor's pixels, other actions / the true ones", f"{obedience['shuffled_over_true']:.1f}"
     yield "error on the actor's pixels, staying / the true actions", f"{obedience['zero_over_true']:.1f}"
     yield "read-back of unseen phrases", f"{_share(free['readback_unseen'])}; the menu's {_share(free['readback_menu'])}"
-    yield f"a stream of {drift['frames']} frames: sharpness, last 15 % / first", f"{drift['sharpness_last_over_first']:.3f}"
-    yield "the same: level", f"{drift['level_last_over_first']:.3f}"
+    for name in ("sharpness", "level"):
+        line = f"{drift[f'{name}_last_over_first']:.3f}; the twin's {drift[f'{name}_of_the_twin']:.3f}"
+        yield f"a stream of {drift['frames']} frames: {name}, last 15 % / first", line
     for name in scores["objects"]:
         yield f"the same: one whole {name}", f"{_share(drift[f'whole_{name}'])}; at its end {_share(drift[f'whole_{name}_at_the_end'])}"
         yield f"one whole {name} on real frames", _share(judge[f"whole_{name}"])

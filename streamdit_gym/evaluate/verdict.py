@@ -70,7 +70,7 @@ def promises(scores: Scores) -> list[Promise]:
     drift = scores["drift"]
     for name in scores["objects"]:
         ask(f"share of a stream of {drift['frames']} frames with one whole {name}", drift[f"whole_{name}"], least=0.99)
-    ask("sharpness of a stream, last 15 % over first", drift["sharpness_last_over_first"], least=0.95, most=1.05)
+    ask("sharpness of a stream, last 15 % over first, beside the twin's", drift["sharpness_beside_the_twin"], least=0.95, most=1.05)
     for task in scores["tasks"]:
         ask(f"{task}: r of potential and truth, real frames", scores["reward"][f"{task}_potential_r_real"], least=0.95)
         ask(f"{task}: r of potential and truth, generated, 16 frames", scores["reward"][f"{task}_potential_r_generated"], least=0.9)
@@ -93,7 +93,7 @@ FAULTS: dict[str, Callable[[Scores], bool]] = {
         row["generated_db"].high < row["copy_db"].low for row in s["fidelity"] if row["horizon"] >= 4
     ),
     "drifts: the end of a long stream does not look like its beginning": lambda s: any(
-        s["drift"][f"{name}_last_over_first"].low > 1.1 or s["drift"][f"{name}_last_over_first"].high < 0.9
+        s["drift"][f"{name}_beside_the_twin"].low > 1.1 or s["drift"][f"{name}_beside_the_twin"].high < 0.9
         for name in ("sharpness", "level")
     ),
     "loses things: they do not stay whole": lambda s: any(

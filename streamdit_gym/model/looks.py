@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from streamdit_gym.model.block import CrossAttention
 
-KNOWN = 0.8  # time from which a frame's palette is looked at; until then its predecessor's tells more
+KNOWN = 0.9  # time from which a frame's palette is looked at; until then its predecessor's tells more
 
 
 class _Layer(nn.Module):
