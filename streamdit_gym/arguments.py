@@ -87,6 +87,8 @@ class Train:
     """with --adapt-codec: so many more latent channels, three to a colour, tell what frames look like, and the old ones where things are"""
     head_steps: int = 6000
     """optimizer steps of the reward head; 0 with --looks: it stays the continued world's"""
+    looks_steps: int = 6000
+    """optimizer steps of the words for looks, in a world that has a palette"""
     words_only: bool = False
     """with --continue-from: learn new words alone: of the transformer what reads prompts; what draws what they say stays as it is"""
     clips: int = 20

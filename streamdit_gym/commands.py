@@ -48,6 +48,7 @@ def run_train(command: Train) -> None:
     from streamdit_gym.train import parallel
     from streamdit_gym.train.train_codec import CodecTraining
     from streamdit_gym.train.train_heads import HeadTraining
+    from streamdit_gym.train.train_looks import LooksTraining
     from streamdit_gym.train.train_streamdit import StreamDiTTraining
     from streamdit_gym.train.train_world import WorldTraining, train_world
     from streamdit_gym.world import World as Bundle
@@ -87,6 +88,7 @@ def run_train(command: Train) -> None:
             words_only=command.words_only,
         ),
         heads=HeadTraining(steps=command.head_steps),
+        words=LooksTraining(steps=command.looks_steps),
         decoder_steps=command.decoder_steps,
         adapt_codec=command.adapt_codec,
         looks=command.looks,

@@ -23,6 +23,7 @@ from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.train_codec import CodecTraining, ground, inner_convolutions, rarity, rebuild, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
+from streamdit_gym.train.train_looks import LooksTraining
 from streamdit_gym.train.train_world import WorldTraining, beginnings, train_world
 from streamdit_gym.world import World
 
@@ -192,7 +193,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     record(spec, pusht_looks.PushTLooksSimulator, {"uniform": 1.0}, tmp_path / "data", RecordConfig(shards=2, episodes=2, steps=12))
     config = WorldTraining(
         preset="tiny", codec=CodecTraining(steps=2, batch=6), streamdit=replace(FAST, steps=2), heads=HeadTraining(steps=2, batch=8),
-        adapt_codec=True, looks=3,
+        words=LooksTraining(steps=2, batch=8), adapt_codec=True, looks=3,
     )  # fmt: skip
     plain, dataset = make_tiny_world(), Dataset(tmp_path / "data")
     world = train_world(spec, dataset, NoEncoder, tmp_path / "run", config, "cpu", continue_from=plain)

@@ -4,7 +4,7 @@ Takes: latent episodes and the phrase table.  Gives: a trained StreamDiT.  Knows
 
 Most steps learn partition N = 1 with references for every frame of a clip at once (`teacher_view`); the rest learn
 moving buffers and whole clips. Late in training the references are the model's own predictions, several frames deep,
-so that it learns to go on from its own errors. See docs/decisions/0003.
+so that it learns to go on from its own errors. See docs/decisions/0003. Looks take no part in it (`train_looks`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -35,8 +34,7 @@ from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
-READERS = ("text", "pooled", "no_prompt", "looks")  # what a prompt goes through, beside the blocks' keys and values of it
-REPAINTED = 0.3  # change of a palette's number, in thirds of a colour's range, from which something is painted anew
+READERS = ("text", "pooled", "no_prompt")  # what a prompt goes through, beside the blocks' keys and values of it
 Picture = Callable[[StreamDiT], np.ndarray]
 
 
@@ -75,7 +73,7 @@ class StreamDiTTraining:
         kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
         square: weight of the squared error in the loss, in the end.
         plain: first part of the training, in which one more squared error fades out: what is far off is found by it alone.
-        words_only: learn new words alone: what reads prompts, and looks; what draws what they say stays as it is.
+        words_only: learn new words alone: what reads prompts; what draws what they say stays as it is.
         compile: whether to compile the model.
         by_minutes: whether the learning rate ends with the minutes of the call, if they are over before the steps.
     """
@@ -157,9 +155,10 @@ class StreamDiTTrainer:
         self.model, self.episodes, self.config, self.device = model, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.noise_scale = (self.table.pooled.std().item(), self.table.tokens[self.table.mask].std().item())
-        if config.words_only:
-            for name, weight in model.named_parameters():
-                weight.requires_grad_(name.split(".")[0] in READERS or ".cross.key_value." in name)
+        for name, weight in model.named_parameters():
+            part = name.split(".")[0]
+            reads = part in READERS or ".cross.key_value." in name
+            weight.requires_grad_(part != "looks" and (reads or not config.words_only))
         if config.compile:
             for block in model.blocks:
                 block.compile()
@@ -167,7 +166,6 @@ class StreamDiTTrainer:
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
         self.local = model.config.local
-        self.palettes = None if model.looks is None else Palettes(episodes, self.local)
         self.own: Rollouts | None = None
         self.square = config.square
 
@@ -190,8 +188,6 @@ class StreamDiTTrainer:
             draw -= share
         else:
             loss = self.next_frame_loss(progress)
-        if self.palettes is not None:
-            loss = loss + self.looks_loss()
         return learn(self.model, self.optimizers, loss)
 
     def next_frame_loss(self, progress: float = 1.0) -> Tensor:
@@ -267,16 +263,6 @@ class StreamDiTTrainer:
         count = max(1, self.config.clips * self.config.clip_frames // n)
         return self._buffer_loss(partition, *self.episodes.draw(count, k + n, self.generator))
 
-    def looks_loss(self) -> Tensor:
-        """Loss of palettes, of as many frames as in the next-frame loss: half of them painted anew."""
-        assert self.palettes is not None
-        assert self.model.looks is not None
-        before, target, index = self.palettes.draw(self.config.clips * self.config.clip_frames, self.generator)
-        prompts = self._prompts(index[:, None].to(self.device), hidden=0.0)
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            said = self.model.looks.prepare(prompts.tokens, prompts.mask)[prompts.index[:, 0] + 1].float()
-        return (self.model.looks.paint(before.to(self.device), said) - target.to(self.device)).square().mean()
-
     def _buffer_loss(self, partition: Partition, episode: Int[Tensor, " b"], start: Int[Tensor, " b"]) -> Tensor:
         k, n, count = partition.references, partition.frames, len(episode)
         clips, index = self._cut(episode, start, k + n)
@@ -329,43 +315,18 @@ class StreamDiTTrainer:
         clips, prompts = self.episodes.clips(episode, start, frames)
         return clips.to(self.device, torch.float32), prompts.to(self.device)
 
-    def _prompts(self, index: Int[Tensor, "b f"], hidden: float | None = None) -> Conditioning:
-        """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped; `hidden` stands for `prompt_hidden`."""
+    def _prompts(self, index: Int[Tensor, "b f"]) -> Conditioning:
+        """Return the batch's distinct prompts, disturbed, with some frames' prompts dropped."""
         dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
         said = self.table.distinct(index.masked_fill(dropped, -1))
         # of half of the prompts all tokens are seen, of others few, so that single words are not learned by heart
-        most = self.config.prompt_hidden if hidden is None else hidden
-        share = most * (2 * torch.rand(len(said.mask), 1, device=self.device) - 1).clamp(min=0)
+        share = self.config.prompt_hidden * (2 * torch.rand(len(said.mask), 1, device=self.device) - 1).clamp(min=0)
         seen = torch.rand(said.mask.shape, device=self.device) >= share
         seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
         mask = said.mask & seen
         tokens = said.tokens + self.config.prompt_noise * self.noise_scale[1] * torch.randn_like(said.tokens) * mask[..., None]
         pooled = said.pooled + self.config.prompt_noise * self.noise_scale[0] * torch.randn_like(said.pooled)
         return replace(said, tokens=tokens, mask=mask, pooled=pooled)
-
-
-class Palettes:
-    """The palettes of every recorded frame, and which frames are painted anew.
-
-    Args:
-        episodes: the episodes.
-        local: their channels that are no palette.
-    """
-
-    def __init__(self, episodes: LatentEpisodes, local: int) -> None:
-        self.colours = rearrange(episodes.latents[:, :, local:, 0, 0].float().cpu(), "e g (k rgb) -> e g k rgb", rgb=3)
-        self.prompts = episodes.prompts.cpu()
-        every = torch.cartesian_prod(torch.arange(len(episodes)), torch.arange(1, self.prompts.shape[1]))
-        self.every = every[episodes.real(every[:, 0], every[:, 1] - 1, 1)[:, 0]]
-        now, before = (self.colours[self.every[:, 0], self.every[:, 1] - back] for back in (0, 1))
-        self.repaints = self.every[(now - before).abs().amax((1, 2)) > REPAINTED]
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 3"], Int[Tensor, " n"]]:
-        """Return the palettes before some frames, and of them, and what was said; half of the frames are painted anew, if any is."""
-        places = [frames for frames in (self.every, self.repaints) if len(frames)]
-        drawn = [frames[torch.randint(len(frames), (count // len(places),), generator=generator)] for frames in places]
-        episode, frame = torch.cat(drawn).unbind(1)
-        return self.colours[episode, frame - 1], self.colours[episode, frame], self.prompts[episode, frame]
 
 
 def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:

@@ -36,6 +36,7 @@ from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_codec import CodecTraining, Pairs, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
+from streamdit_gym.train.train_looks import LooksTraining, Palettes, train_looks
 from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
 from streamdit_gym.train.widen import widened_codec, widened_model
 from streamdit_gym.vocabulary import WorldSpec
@@ -53,6 +54,7 @@ class WorldTraining:
         codec: recipe of the codec.
         streamdit: recipe of the transformer.
         heads: recipe of the reward head.
+        words: recipe of the words for looks, in a world that has a palette.
         decoder_steps: steps to go on with the decoder of the world that is continued; its latents stay what they are.
         adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
         looks: latent channels that the continued world's codec and transformer get, a palette of three to a colour; the old ones
@@ -65,6 +67,7 @@ class WorldTraining:
     codec: CodecTraining = field(default_factory=CodecTraining)
     streamdit: StreamDiTTraining = field(default_factory=StreamDiTTraining)
     heads: HeadTraining = field(default_factory=HeadTraining)
+    words: LooksTraining = field(default_factory=LooksTraining)
     decoder_steps: int = 0
     adapt_codec: bool = False
     looks: int = 0
@@ -144,6 +147,10 @@ def train_world(
         for more in corrections:
             learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
     model = StreamDiT(sizes.model) if continue_from is None else widened_model(continue_from.model, config.looks)
+    if model.looks is not None and not train_looks(
+        model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()
+    ):
+        return None
     train_streamdit(
         model, learned, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
