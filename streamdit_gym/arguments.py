@@ -91,6 +91,8 @@ class Train:
     """optimizer steps of the words for looks, in a world that has a palette"""
     words_only: bool = False
     """with --continue-from: learn new words alone: of the transformer what reads prompts; what draws what they say stays as it is"""
+    keep: float = 0.0
+    """with --continue-from: share of that world's transformer in the weights at the end, 0 to 1"""
     clips: int = 20
     """clips per step of the transformer"""
     micro_steps: int = 1

@@ -66,6 +66,13 @@ def run_train(command: Train) -> None:
             "channels for looks are three to a colour, and need a codec that learns to use them", given=f"--looks {command.looks}",
             allowed="0, or 3, 6, 9 and so on with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
         )  # fmt: skip
+    if not 0 <= command.keep <= 1 or (command.keep and command.continue_from is None):
+        raise StreamDiTError(
+            "nothing to keep a share of",
+            given=f"--keep {command.keep:g}",
+            allowed="0 to 1, with --continue-from WORLD",
+            remedy="leave it out",
+        )
     if command.words_only and command.continue_from is None:
         raise StreamDiTError(
             "new words are for a world that draws already", given="--words-only", allowed="--words-only with --continue-from WORLD",
@@ -92,6 +99,7 @@ def run_train(command: Train) -> None:
         decoder_steps=command.decoder_steps,
         adapt_codec=command.adapt_codec,
         looks=command.looks,
+        keep=command.keep,
     )
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)

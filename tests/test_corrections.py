@@ -214,14 +214,17 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
     assert "PushT" in capsys.readouterr().err
     for alone in (
         "--adapt-codec",
-        "--looks 8",
-        "--continue-from PushT --looks 8",
-        "--continue-from PushT --adapt-codec --looks 8 --codec-steps 0",
+        "--looks 9",
+        "--continue-from PushT --looks 9",
+        "--continue-from PushT --adapt-codec --looks 9 --codec-steps 0",
     ):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--adapt-codec" in capsys.readouterr().err
     assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
     assert "--minutes 60" in capsys.readouterr().err
+    for alone in ("--words-only", "--keep 0.5", "--continue-from PushT --keep 1.5"):
+        assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
+        assert "--continue-from WORLD" in capsys.readouterr().err
 
 
 def test_what_cannot_be_counted_is_refused() -> None:

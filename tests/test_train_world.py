@@ -202,6 +202,11 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (11, 3, 11)
     assert again.starts.latents.shape[1:] == (11, 8, 8)
     assert again.heads.config.channels == 8, "rewards are no matter of colours"
+    kept = train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, keep=0.75), "cpu", continue_from=plain)
+    assert kept is not None
+    trained, begun = world.model.embed.weight, plain.model.embed.weight
+    assert not torch.equal(trained, begun)
+    torch.testing.assert_close(kept.model.embed.weight, 0.25 * trained + 0.75 * begun)
     envs = StreamDiTVectorEnv(2, world=str(tmp_path / "run" / "world"), observation="latent")
     assert envs.reset(seed=0)[0].shape == (2, 11, 8, 8)
     envs.close()

@@ -115,6 +115,9 @@ class Distiller:
         self.teacher, self.student, self.episodes, self.config, self.device = teacher, student, episodes, config, device
         self.table = table.to(device, torch.float32)
         self.generator = torch.Generator().manual_seed(0)
+        self.local = student.config.local
+        if student.looks is not None:
+            student.looks.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
         self.streams: Streams | None = None
 
@@ -141,7 +144,7 @@ class Distiller:
             begun = buffer.latents
             wanted = (self._teach(streams, buffer, k) - begun) * (partition.chunks * partition.micro_steps)
             found = self._velocity(self.student, streams, buffer, partition, k)
-            error = (found - wanted).square().mean(2, keepdim=True)
+            error = (found - wanted)[:, :, : self.local].square().mean(2, keepdim=True)
             stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
             loss = loss + (self._weight(streams, stepped) * forgiving(error, config.kernel, config.square)).mean()
             buffer = buffer.with_latents(stepped)
@@ -176,7 +179,7 @@ class Distiller:
 
     def _weight(self, streams: Streams, frames: Tensor) -> Tensor:
         before = torch.cat([streams.references[:, -1:], frames[:, :-1]], 1)
-        return 1 + self.config.moving * ((frames - before).square().mean(2, keepdim=True) > MOVING)
+        return 1 + self.config.moving * ((frames - before)[:, :, : self.local].square().mean(2, keepdim=True) > MOVING)
 
     def _next(self) -> Streams:
         """Return the streams, those that end or do not go on begun anew."""

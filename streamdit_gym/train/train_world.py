@@ -59,6 +59,8 @@ class WorldTraining:
         adapt_codec: go on with that world's whole codec instead, by its own recipe; what a latent means may change.
         looks: latent channels that the continued world's codec and transformer get, a palette of three to a colour; the old ones
             go on telling where things are, as in the looks that they know.
+        keep: share that the continued world's transformer has in the weights that the training ends with: what it draws suffers less from
+            a short training, and what is new is learned nearly as well (Wortsman et al., arXiv 2109.01903).
         codec_frames: most frames kept in memory for the codec.
         starts: most start frames in the bundle.
     """
@@ -71,6 +73,7 @@ class WorldTraining:
     decoder_steps: int = 0
     adapt_codec: bool = False
     looks: int = 0
+    keep: float = 0.0
     codec_frames: int = 120_000
     starts: int = 512
 
@@ -156,6 +159,10 @@ def train_world(
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
         damage=Damage(codec=codec),
     )  # fmt: skip
+    if continue_from is not None:
+        with torch.no_grad():
+            for name, weight in continue_from.model.to(device).named_parameters():
+                model.get_parameter(name).lerp_(weight, config.keep)
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
     begun = beginnings(dataset.meta, len(train))[: config.starts]
