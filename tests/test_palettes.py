@@ -60,7 +60,7 @@ def test_repaints_are_those_that_a_search_finds() -> None:
 def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     torch.manual_seed(0)
     looks, table = Looks(2, 384, width=64), make_table(["stay", "red", "green", "grey"])
-    config = LooksTraining(steps=150, batch=64, learning_rate=3e-3, prompt_noise=0.0)
+    config = LooksTraining(steps=400, batch=64, learning_rate=3e-3, prompt_noise=0.0)
     assert train_looks(looks, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu")
     again = Looks(2, 384, width=64)
     assert train_looks(again, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu"), "it is done already"

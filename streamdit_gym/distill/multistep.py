@@ -116,6 +116,7 @@ class Distiller:
         self.table = table.to(device, torch.float32)
         self.generator = torch.Generator().manual_seed(0)
         self.local = student.config.local
+        student.requires_grad_(True)
         if student.looks is not None:
             student.looks.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
