@@ -3,7 +3,7 @@
 Takes: prompts; the palette of the frame before.  Gives: the palette of each frame.  Knows nothing of: places, noise.
 
 A palette is no matter of time: it is what it was, but for what the prompt names. So it takes no part in the transformer's attention,
-and what no prompt names is copied bit by bit, for as long as a stream lives (docs/decisions/0009).
+and what no prompt names is copied, for as long as a stream lives (docs/decisions/0009).
 """
 
 from __future__ import annotations
