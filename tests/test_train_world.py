@@ -212,6 +212,8 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     envs.close()
     with pytest.raises(StreamDiTError, match="another run folder"):
         train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, looks=6), "cpu", continue_from=plain)
+    with pytest.raises(StreamDiTError, match="has a palette already"):
+        train_world(spec, dataset, NoEncoder, tmp_path / "twice", config, "cpu", continue_from=again)
     with pytest.raises(DatasetError, match="leave --looks out"):
         shutil.rmtree(tmp_path / "data" / "plain")
         train_world(spec, dataset, NoEncoder, tmp_path / "other", config, "cpu", continue_from=plain)

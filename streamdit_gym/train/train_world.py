@@ -111,6 +111,10 @@ def train_world(
             "too short episodes", given=f"{dataset.meta['steps']} steps", allowed=f"{config.streamdit.clip_frames} or more",
             remedy="record longer ones",
         )  # fmt: skip
+    if config.looks and continue_from is not None and continue_from.codec.looks:
+        raise StreamDiTError(
+            "the continued world has a palette already", given=f"looks {config.looks}", allowed="0", remedy="leave --looks out"
+        )
     for more in corrections:
         check_corrections(more, dataset)
     write_config(
