@@ -86,11 +86,11 @@ class Train:
     looks: int = 0
     """with --adapt-codec: so many more latent channels, three to a colour, tell what frames look like, and the old ones where things are"""
     head_steps: int = 6000
-    """optimizer steps of the reward head; 0 with --looks: it stays the continued world's"""
+    """optimizer steps of the reward head; 0 with --continue-from: it stays that world's"""
     looks_steps: int = 6000
     """optimizer steps of the words for looks, in a world that has a palette"""
     words_only: bool = False
-    """with --continue-from: learn new words alone: of the transformer what reads prompts; what draws what they say stays as it is"""
+    """with --continue-from: of the transformer learn only what reads prompts; what draws stays, and with --head-steps 0 so does the head"""
     keep: float = 0.0
     """with --continue-from: share of that world's transformer in the weights at the end, 0 to 1"""
     clips: int = 20

@@ -64,14 +64,14 @@ def run_train(command: Train) -> None:
     if command.looks < 0 or command.looks % 3 or (command.looks and not (command.adapt_codec and command.codec_steps)):
         raise StreamDiTError(
             "channels for looks are three to a colour, and need a codec that learns to use them", given=f"--looks {command.looks}",
-            allowed="0, or 3, 6, 9 and so on with --adapt-codec and --codec-steps", remedy="add --adapt-codec, or leave --looks out",
+            allowed="0, or a multiple of three with --adapt-codec and --codec-steps", remedy="say --looks 15 --adapt-codec",
         )  # fmt: skip
     if not 0 <= command.keep <= 1 or (command.keep and command.continue_from is None):
         raise StreamDiTError(
-            "nothing to keep a share of",
-            given=f"--keep {command.keep:g}",
+            "no such share of a world to keep",
+            given=f"--keep {command.keep:g}" + ("" if command.continue_from else " without a world"),
             allowed="0 to 1, with --continue-from WORLD",
-            remedy="leave it out",
+            remedy="say --keep 0.75 --continue-from WORLD, or leave it out",
         )
     if command.words_only and command.continue_from is None:
         raise StreamDiTError(

@@ -215,6 +215,7 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
     for alone in (
         "--adapt-codec",
         "--looks 9",
+        "--continue-from PushT --adapt-codec --looks 8",
         "--continue-from PushT --looks 9",
         "--continue-from PushT --adapt-codec --looks 9 --codec-steps 0",
     ):

@@ -207,11 +207,12 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     simulator.reset(np.random.default_rng(0))
     assert simulator.plain() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
-    with pytest.raises(DatasetError, match="leave --looks out"):
+    with pytest.raises(DatasetError, match="leave --looks and --adapt-codec out"):
         dataset.plain(0)
 
 
 def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:
+    pytest.importorskip("transformers")
     looks = UNSEEN_LOOKS[:16]
     envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=16, actions="text")
     envs.reset(seed=3)
@@ -225,6 +226,7 @@ def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> N
 
 
 def test_the_shipped_world_moves_what_it_paints() -> None:
+    pytest.importorskip("transformers")
     simulator = PushTLooksSimulator()
     envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=8, actions="text")
     frame = simulator.reset(np.random.default_rng(5), "uniform")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import make_table, wake
 from test_train import FAST, TINY
 
-from streamdit_gym.model.looks import KNOWN, Looks
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.distill.multistep import Distillation, Distiller
+from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
+from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.session import Session
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.train_looks import LooksTraining, Palettes, train_looks
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer
+from streamdit_gym.vocabulary import Conditioning
 
 SAID = 0.1
 PAINTED = replace(TINY, channels=TINY.channels + 6, looks=6)
@@ -61,6 +70,8 @@ def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     torch.manual_seed(0)
     looks, table = Looks(2, 384, width=64), make_table(["stay", "red", "green", "grey"])
     config = LooksTraining(steps=400, batch=64, learning_rate=3e-3, prompt_noise=0.0)
+    begun = Looks(2, 384, width=64)
+    assert not train_looks(begun, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu", minutes=0.005), "it goes on below"
     assert train_looks(looks, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu")
     again = Looks(2, 384, width=64)
     assert train_looks(again, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu"), "it is done already"
@@ -75,25 +86,129 @@ def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     assert torch.allclose(made[4, 1], torch.tensor([0.5, 0.5, 0.5]), atol=0.15)
 
 
-@pytest.mark.parametrize("times", [[1.0, 1.0, 1.0], [1.0, 0.2, 0.4], [0.0, 0.0, 0.0]])
-def test_palettes_follow_each_other_as_in_a_slow_loop(times: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("times", "before_times"),
+    [
+        ([0.3, 0.3, 0.3], [1.0, 1.0, 1.0]),  # training: every next frame of a clip at once
+        ([0.0, 0.0, 0.0], [0.93, 0.93, 0.93]),  # likewise, with noise on the references
+        ([0.6, 0.3, 0.0], [1.0, 0.6, 0.3]),  # a stream
+        ([0.95, 0.95, 0.2], [1.0, 0.95, 0.95]),  # with chunks of two
+    ],
+)
+def test_palettes_follow_each_other_as_in_a_slow_loop(times: list[float], before_times: list[float]) -> None:
     torch.manual_seed(0)
     looks = Looks(2, 16).eval()
-    with torch.no_grad():
-        looks.first.normal_()
-    own, before, said = torch.randn(2, 3, 6, 4, 4), torch.randn(2, 3, 6, 4, 4), torch.randn(2, 3, 2, 4)
-    own_times, before_times = torch.full((2, 3), 0.3), torch.tensor(times).expand(2, 3)
-    made = looks(own, own_times, before, before_times, said)
+    before, said = torch.randn(2, 3, 6, 4, 4), torch.randn(2, 3, 2, 4)
+    made = looks(torch.tensor(times).expand(2, 3), before, torch.tensor(before_times).expand(2, 3), said)
     for clip in range(2):
         for y, x in ((0, 0), (3, 1)):
-            worn = [0.7 * looks.first[k] + 0.3 * own[clip, 0, 3 * k : 3 * k + 3, y, x] for k in range(2)]
+            worn = [torch.zeros(3), torch.zeros(3)]
             for frame in range(3):
                 for k in range(2):
-                    if before_times[clip, frame] >= KNOWN:
+                    if before_times[frame] > 0.9 and (frame == 0 or before_times[frame] != times[frame - 1]):
                         worn[k] = before[clip, frame, 3 * k : 3 * k + 3, y, x]
                     if said[clip, frame, k, 3] > 0:
                         worn[k] = said[clip, frame, k, :3]
-                    assert torch.allclose(made[clip, frame, 3 * k : 3 * k + 3, y, x], worn[k], atol=1e-6)
+                    assert torch.equal(made[clip, frame, 3 * k : 3 * k + 3, y, x], worn[k])
+
+
+def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
+    """An engine in which prompt 2 paints the first of two colours, and the others paint nothing."""
+    torch.manual_seed(0)
+    model = StreamDiT(replace(PAINTED, guidance=guidance))
+    wake(model)
+    said = torch.full((5, 2, 4), -1.0)
+    said[1 + 2, 0] = torch.tensor([1.0, 0.0, -1.0, 1.0])
+    model.looks.prepare = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
+    return Engine(model.eval(), make_table(["a", "b", "c", "d"]), Partition.parse(cut), **settings)
+
+
+def begin(engine: Engine) -> Session:
+    latents = torch.randn(3, 2, PAINTED.channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents[:, :, PAINTED.local :] = latents[:, :, PAINTED.local :, :1, :1]
+    generators = [torch.Generator().manual_seed(i) for i in range(3)]
+    return engine.start(latents, torch.zeros(3, 2, dtype=torch.long), generators)
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
+@pytest.mark.parametrize(
+    ("cut", "settings"),
+    [
+        ("K4N1c1s1", {}),
+        ("K4N1c1s1", {"cached": False}),
+        ("K4N1c1s1", {"autocast": True}),
+        ("K4N1c1s1", {"guidance": 1.7}),
+        ("K4N1c1s1", {"compile": True}),
+        ("K4N4c1s1", {}),
+        ("K4N4c1s1", {"cached": False, "guidance": 1.7}),
+        ("K4N2c2s10", {}),
+        ("K4N2c2s10", {"cached": False, "autocast": True}),
+        ("K2N1c8s3", {}),
+    ],
+)
+def test_a_stream_wears_what_is_said_and_nothing_fades(cut: str, settings: dict[str, Any]) -> None:
+    engine = painter(cut, **settings)
+    session = begin(engine)
+    worn = session.references[:, -1, PAINTED.local :]
+    red = worn.clone()
+    red[1, :3] = torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    for tick in range(8 + engine.partition.chunks):
+        clean = engine.tick(session, torch.tensor([0, 2 if tick == 1 else 1, 3]))
+        expected = worn if tick < engine.partition.chunks else red
+        found = clean[:, :, PAINTED.local :]
+        assert torch.allclose(found, expected[:, None].expand_as(found), atol=1e-3), tick
+
+
+def test_how_sure_a_world_is_is_no_matter_of_colours() -> None:
+    engine = painter("K4N1c1s1")
+    session = begin(engine)
+    engine.tick(session, torch.tensor([0, 1, 3]))
+    before = engine.disagreement(session)
+    session.references = session.references.clone()
+    session.references[:, -1, PAINTED.local :] += 1
+    assert torch.equal(engine.disagreement(session), before)
+
+
+def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None:
+    torch.manual_seed(0)
+    model, table = StreamDiT(PAINTED), make_table(["a", "b", "c", "d"])
+    wake(model)
+    nothing = torch.zeros(0, 0, dtype=torch.long)
+    rows = [
+        Conditioning(tokens=table.tokens[r], mask=table.mask[r], pooled=table.pooled[r], index=nothing) for r in (slice(2), slice(2, 4))
+    ]
+    joined = model.prepare(rows[0]).join(model.prepare(rows[1]))
+    assert torch.allclose(joined.looks, model.prepare(table.conditioning(nothing)).looks, atol=1e-5)
+    assert joined.looks.shape == (5, 2, 4)
+
+
+def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone() -> None:
+    torch.manual_seed(0)
+    teacher = StreamDiT(PAINTED)
+    wake(teacher)
+    student = StreamDiT(PAINTED)
+    student.load_state_dict(teacher.state_dict())
+    config = Distillation(partition=Partition.parse("K4N1c1s1"), streams=6, teacher_steps=1)
+    table = make_table(["a", "b", "c", "d"])
+    same = Distiller(teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu")
+    assert same.move().item() < 1e-4
+    with torch.no_grad():
+        student.looks.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
+    loss = same.move()
+    assert loss.item() < 1e-4, "colours count nothing"
+
+
+def test_damage_and_rewards_know_nothing_of_colours() -> None:
+    torch.manual_seed(0)
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, looks=6)).eval()
+    wake(codec)
+    latents = torch.randn(2, 3, 14, 8, 8)
+    damaged = Damage(codec=codec)(latents)
+    assert torch.equal(damaged[:, :, 8:], latents[:, :, 8:])
+    assert not torch.equal(damaged[:, :, :8], latents[:, :, :8])
+    heads = RewardHead(RewardHeadConfig(state_names=("x",), score_names=("success_reach",), width=8)).eval()
+    wake(heads)
+    assert torch.equal(heads.raw(latents), heads.raw(latents[:, :, :8]))
 
 
 def test_new_words_leave_what_draws_alone() -> None:

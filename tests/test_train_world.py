@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_table, make_tiny_world
@@ -176,6 +177,13 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     assert more is not None
     for key, value in again.codec.state_dict().items():
         assert (value == more.codec.state_dict()[key]).all(), "the codec is kept"
+    unread = replace(config, heads=HeadTraining(steps=0))
+    read = train_world(SPEC, recorded, NoEncoder, tmp_path / "read", unread, "cpu", continue_from=again)
+    assert read is not None
+    assert all(torch.equal(value, read.heads.state_dict()[key]) for key, value in again.heads.state_dict().items()), "heads are kept"
+    for nothing in ({}, {"continue_from": again}):
+        with pytest.raises(StreamDiTError, match="no heads to keep"):
+            train_world(SPEC, recorded, NoEncoder, tmp_path / "unread", replace(unread, adapt_codec=True), "cpu", **nothing)
     more = train_world(SPEC, recorded, NoEncoder, tmp_path / "more", replace(config, decoder_steps=3), "cpu", continue_from=again)
     assert more is not None, "the latents made for the same encoder serve"
     changed = {key for key, value in again.codec.state_dict().items() if not torch.equal(value, more.codec.state_dict()[key])}
@@ -202,6 +210,17 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (11, 3, 11)
     assert again.starts.latents.shape[1:] == (11, 8, 8)
     assert again.heads.config.channels == 8, "rewards are no matter of colours"
+    latents = torch.from_numpy(np.load(tmp_path / "run" / "latents" / "latents-00000.npz")["latents"]).float()
+    torch.testing.assert_close(latents[:, :, :8], plain.codec.encode(torch.from_numpy(dataset.plain(0))), atol=0.05, rtol=0.05)
+    unread = train_world(
+        spec, dataset, NoEncoder, tmp_path / "run", replace(config, heads=HeadTraining(steps=0)), "cpu", continue_from=plain
+    )
+    assert unread is not None
+    assert all(torch.equal(value, unread.heads.state_dict()[key]) for key, value in plain.heads.state_dict().items())
+    longer = replace(config, words=LooksTraining(steps=4, batch=8))
+    taught = train_world(spec, dataset, NoEncoder, tmp_path / "run", longer, "cpu", continue_from=plain)
+    assert taught is not None
+    assert not torch.equal(taught.model.looks.queries, world.model.looks.queries), "learned longer, and not undone"
     kept = train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, keep=0.75), "cpu", continue_from=plain)
     assert kept is not None
     trained, begun = world.model.embed.weight, plain.model.embed.weight
@@ -214,6 +233,10 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
         train_world(spec, dataset, NoEncoder, tmp_path / "run", replace(config, looks=6), "cpu", continue_from=plain)
     with pytest.raises(StreamDiTError, match="has a palette already"):
         train_world(spec, dataset, NoEncoder, tmp_path / "twice", config, "cpu", continue_from=again)
-    with pytest.raises(DatasetError, match="leave --looks out"):
+    with pytest.raises(DatasetError, match="leave --looks and --adapt-codec out"):
         shutil.rmtree(tmp_path / "data" / "plain")
         train_world(spec, dataset, NoEncoder, tmp_path / "other", config, "cpu", continue_from=plain)
+    alone = replace(config, looks=0, adapt_codec=False, keep=1.0)
+    on = train_world(spec, dataset, NoEncoder, tmp_path / "on", alone, "cpu", continue_from=again)
+    assert on is not None, "a painted world goes on without the plain frames"
+    assert torch.equal(on.model.embed.weight, again.model.embed.weight)

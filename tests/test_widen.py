@@ -11,6 +11,7 @@ import torch
 from conftest import wake
 
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.train.train_codec import CodecTraining, Pairs, cleared, to_pixels, train_codec
@@ -48,11 +49,19 @@ def test_pixels_are_mixed_of_the_palette() -> None:
     red, blue = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
     latents[0, 8:] = (3 * (torch.stack([red, blue]) - 0.5)).flatten()[:, None, None]
     drawn = codec.decoder(latents[:, :8])[0]
-    found = (codec.decode_latents(latents)[0] + 1) / 2
+    swapped = torch.cat([latents[:, :8], latents[:, 11:], latents[:, 8:11]], 1)
+    found, other = ((codec.decode_latents(given)[0] + 1) / 2 for given in (latents, swapped))
     for y, x in ((0, 0), (13, 40), (63, 63)):
         share = drawn[:2, y, x].softmax(0)
         assert torch.allclose(found[:, y, x], (1 + drawn[2, y, x]) * (share[0] * red + share[1] * blue), atol=1e-5)
-    assert torch.equal(codec.decoder(latents[:, :8]), codec.decoder(latents[:, :8])), "and the palette moves nothing"
+        moved = (1 + drawn[2, y, x]) * (share[0] * blue + share[1] * red)
+        assert torch.allclose(other[:, y, x], moved, atol=1e-5), "and the palette moves nothing"
+
+
+@pytest.mark.parametrize("looks", [8, -3, 9])
+def test_a_palette_has_three_numbers_to_a_colour_and_leaves_room_for_places(looks: int) -> None:
+    with pytest.raises(ShapeError, match="multiple of three"):
+        ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=9, looks=looks))
 
 
 def test_a_look_can_be_what_one_cell_alone_tells() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamdit_gym.codec.latent_codec import LatentCodec
+from streamdit_gym.errors import ShapeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,11 @@ class ConvCodec(LatentCodec):
         self.size, self.channels, self.grid = config.size, config.channels, config.size // 8
         narrow, wide = config.width, 2 * config.width
         self.looks = config.looks
+        if config.looks % 3 or not 0 <= config.looks < config.channels:
+            raise ShapeError(
+                "no such palette", given=f"{config.looks} of {config.channels} channels",
+                allowed="a multiple of three, and channels left over", remedy="15 for five colours",
+            )  # fmt: skip
         local, drawn = config.channels - config.looks, config.looks // 3 + 1 if config.looks else 3
 
         def blocks(width: int) -> list[nn.Module]:

@@ -131,6 +131,11 @@ class Dataset:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)
 
+    @property
+    def painted(self) -> bool:
+        """Whether its frames are there in the looks of another world as well, see `plain`."""
+        return (self.folder / PLAIN).is_dir()
+
     def plain(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
         """Read the frames of one shard in the looks of the world that this one goes on from.
 
@@ -143,5 +148,5 @@ class Dataset:
         except (OSError, ValueError) as error:
             raise DatasetError(
                 "the plain frames are not there, or cut", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
-                remedy="record it anew, or leave --looks out",
+                remedy="record it anew, or leave --looks and --adapt-codec out",
             ) from error  # fmt: skip

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from streamdit_gym.model.block import CrossAttention
 
-KNOWN = 0.9  # time from which a frame's palette is looked at; until then its predecessor's tells more
-
 
 class _Layer(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
@@ -45,7 +43,6 @@ class Looks(nn.Module):
 
     def __init__(self, colours: int, text_width: int, width: int = 128, heads: int = 4, depth: int = 2) -> None:
         super().__init__()
-        self.first = nn.Parameter(torch.zeros(colours, 3))  # of a frame that follows none
         self.queries = nn.Parameter(torch.randn(colours, width))
         self.text = nn.Linear(text_width, width)
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
@@ -63,31 +60,33 @@ class Looks(nn.Module):
         return torch.cat([nothing, said])
 
     def paint(self, before: Float[Tensor, "*n k 3"], said: Float[Tensor, "*n k 4"]) -> Float[Tensor, "*n k 3"]:
-        """Return palettes with the colours that are named; while training all are named a little."""
-        named = said[..., 3:].sigmoid() if self.training else (said[..., 3:] > 0).to(said.dtype)
-        return torch.lerp(before, said[..., :3].to(before.dtype), named.to(before.dtype))
+        """Return palettes with the colours that are named."""
+        return torch.where(said[..., 3:] > 0, said[..., :3].to(before.dtype), before)
 
     def forward(
-        self, own: Float[Tensor, "b f l h w"], own_times: Float[Tensor, "b f"], before: Float[Tensor, "b f l h w"],
-        before_times: Float[Tensor, "b f"], said: Float[Tensor, "b f k 4"],
+        self, times: Float[Tensor, "b f"], before: Float[Tensor, "b f l h w"], before_times: Float[Tensor, "b f"],
+        said: Float[Tensor, "b f k 4"],
     ) -> Float[Tensor, "b f l h w"]:  # fmt: skip
         """Return the palettes of frames that follow each other.
 
+        The frame before the first is a reference, and its palette known. Every other's is either a reference, too, or the frame that stands
+        before it here, at the same time, and not yet drawn: then it is what has just been painted.
+
         Args:
-            own: the frames' palettes as far as they are known.
-            own_times: the frames' times.
-            before: likewise, of the frames before them.
+            times: the frames' times.
+            before: palettes of the frames before them.
             before_times: their times.
             said: what the frames' prompts say, see `prepare`.
         """
-        if not own.shape[1]:
-            return own
-        h, w = own.shape[-2:]
-        own, before = (rearrange(part.float(), "b f (k rgb) h w -> b f (h w) k rgb", rgb=3) for part in (own, before))
-        painted = torch.lerp(self.first.float().expand_as(own[:, 0]), own[:, 0], own_times[:, 0, None, None, None])
-        made = []
-        for frame in range(own.shape[1]):
-            known = before_times[:, frame, None, None, None] >= KNOWN
-            painted = self.paint(torch.where(known, before[:, frame], painted), said[:, frame, None].float())
+        if not before.shape[1]:
+            return before
+        h, w = before.shape[-2:]
+        before = rearrange(before.float(), "b f (k rgb) h w -> b f (h w) k rgb", rgb=3)
+        painted, made = before[:, 0], []
+        for frame in range(before.shape[1]):
+            if frame:
+                drawn = (before_times[:, frame] == times[:, frame - 1])[:, None, None, None]
+                painted = torch.where(drawn, painted, before[:, frame])
+            painted = self.paint(painted, said[:, frame, None].float())
             made.append(painted)
         return rearrange(torch.stack(made, 1), "b f (h w) k rgb -> b f (k rgb) h w", h=h, w=w)

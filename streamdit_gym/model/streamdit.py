@@ -185,9 +185,8 @@ class StreamDiT(nn.Module):
         kept = (1 + keep_before * (1 - before_times[..., None, None, None])) * before + keep_own * own
         clean = kept + gate * change
         if self.looks is not None:
-            own, before = (part[:, view.context :, config.local :] for part in (given, given_before))
-            said = table.looks[index[:, view.context :]]
-            clean = torch.cat([clean, self.looks(own, view.times[:, view.context :], before, before_times, said)], dim=2)
+            times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
+            clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
         return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:

@@ -177,7 +177,7 @@ class Engine:
 
     @torch.no_grad()
     def disagreement(self, session: Session) -> Float[Tensor, " b"]:
-        """Return how far the model's second look at every stream's newest chunk is from its first: root mean square of latents.
+        """Return how far the model's second look at every stream's newest chunk is from its first: root mean square of latents for places.
 
         The chunk gets noise and is finished once more, with the same references and prompt. Where the model is sure, it comes out as it
         was. The streams are not touched, and neither is their noise.
@@ -193,7 +193,7 @@ class Engine:
         conditioning = self.table.conditioning(session.reference_prompts[:, -(k + c) :])
         with self._precision():
             again, _ = self.model.predict_clean(view, conditioning, None, self._prompts())
-        return (again.float() - newest).square().mean((1, 2, 3, 4)).sqrt()
+        return (again.float() - newest)[:, :, : self.model.config.local].square().mean((1, 2, 3, 4)).sqrt()
 
     def _begun(self, strength: float) -> float:
         """Return the time at which a chunk begins that is drawn over another."""

@@ -37,7 +37,7 @@ class Budget:
 
 
 class Stage:
-    """One stage of a run (codec, streamdit, heads): its state, its checkpoints, its loop.
+    """One stage of a run (codec, heads, looks, streamdit): its state, its checkpoints, its loop.
 
     Args:
         folder: the run folder.

@@ -100,7 +100,8 @@ def train_looks(
         prompts = table.distinct(index[:, None])
         tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
         said = looks.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
-        loss = (looks.paint(before, said) - target).square().mean()
+        painted = torch.lerp(before, said[..., :3], said[..., 3:].sigmoid())  # while it learns, all are named a little
+        loss = (painted - target).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parallel.average_gradients(looks.parameters())

@@ -1,4 +1,4 @@
-"""A whole world from a data set: codec, latents, transformer, heads, bundle.
+"""A whole world from a data set: codec, latents, heads, words for looks, transformer, bundle.
 
 Takes: a data set and a spec.  Gives: a World in the run folder.  Knows nothing of: simulators, Gymnasium.
 
@@ -103,6 +103,7 @@ def train_world(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes, or the corrections do not fit it.
+        StreamDiTError: if there are no heads to train or to keep, or a world that has a palette shall get another.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, spec)
@@ -115,6 +116,12 @@ def train_world(
         raise StreamDiTError(
             "the continued world has a palette already", given=f"looks {config.looks}", allowed="0", remedy="leave --looks out"
         )
+    given = None if continue_from is None else _given_heads(continue_from, dataset, spec, config)
+    if given is None and not config.heads.steps:
+        raise StreamDiTError(
+            "there are no heads to keep", given="head steps 0", allowed="1 or more, or going on with a world whose latents and scores stay",
+            remedy="leave --head-steps out",
+        )  # fmt: skip
     for more in corrections:
         check_corrections(more, dataset)
     write_config(
@@ -137,15 +144,13 @@ def train_world(
     codec = _codec(sizes, dataset, folder, config, device, left(), continue_from)
     if codec is None:
         return None
-    known = continue_from.codec.to(device) if continue_from is not None and codec.looks else None
+    known = copy.deepcopy(continue_from.codec).to(device) if continue_from is not None and codec.looks and dataset.painted else None
     with parallel.in_turn():
         episodes = encode_dataset(dataset, codec, folder / "latents", device, known)
     train, held_out = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
-    heads = RewardHead(
+    heads = given or RewardHead(
         RewardHeadConfig(channels=codec.channels - codec.looks, grid=codec.grid, state_names=spec.state_names, score_names=spec.score_names)
     )
-    if known is not None and continue_from is not None and continue_from.heads.config == heads.config:
-        heads.load_state_dict(continue_from.heads.state_dict())  # places are told as they were
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
     with parallel.in_turn():
@@ -154,19 +159,23 @@ def train_world(
         for more in corrections:
             learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
     model = StreamDiT(sizes.model) if continue_from is None else widened_model(continue_from.model, config.looks)
-    if model.looks is not None and not train_looks(
-        model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()
-    ):
-        return None
+    words = None
+    if model.looks is not None:
+        if not train_looks(model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()):
+            return None
+        words = copy.deepcopy(model.looks.state_dict())
     train_streamdit(
         model, learned, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
         damage=Damage(codec=codec),
     )  # fmt: skip
-    if continue_from is not None:
+    if model.looks is not None and words is not None:
+        model.looks.load_state_dict(words)  # a checkpoint may have brought those of an earlier call
+    if continue_from is not None and config.keep:
         with torch.no_grad():
-            for name, weight in continue_from.model.to(device).named_parameters():
-                model.get_parameter(name).lerp_(weight, config.keep)
+            for name, weight in continue_from.model.named_parameters():
+                if not name.startswith("looks."):
+                    model.get_parameter(name).lerp_(weight.to(device), config.keep)
     carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
     rows = table.rows(carried)
     begun = beginnings(dataset.meta, len(train))[: config.starts]
@@ -186,6 +195,13 @@ def train_world(
     if not parallel.rank():
         world.save_pretrained(folder / "world")
     return world
+
+
+def _given_heads(given: World, dataset: Dataset, spec: WorldSpec, config: WorldTraining) -> RewardHead | None:
+    """Return a copy of the continued world's heads, if places will be told and things be scored as there; else None."""
+    kept = not config.adapt_codec or ((given.codec.looks or config.looks) and dataset.painted)
+    told = (given.heads.config.state_names, given.heads.config.score_names) == (spec.state_names, spec.score_names)
+    return copy.deepcopy(given.heads).requires_grad_(True) if kept and told else None
 
 
 def beginnings(meta: dict[str, Any], episodes: int) -> list[int]:
