@@ -24,7 +24,14 @@ from streamdit_gym.evaluate.statistics import correlation, estimate, mean, media
 from streamdit_gym.vocabulary import WorldSpec
 
 SMALL = JudgeConfig(
-    episodes=6, horizons=(1, 4, 16), training_episodes=144, probe_steps=160, inverse_steps=400, drift_frames=80, drift_streams=4
+    episodes=6,
+    horizons=(1, 4, 16),
+    training_episodes=144,
+    probe_steps=160,
+    inverse_steps=400,
+    drift_frames=80,
+    drift_streams=4,
+    short_episodes=24,
 )
 ACTION_OF = {phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[a], *UNSEEN_PHRASES[a])}
 

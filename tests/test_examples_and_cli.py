@@ -78,7 +78,9 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     agent = tmp_path / "agent" / "seed-0"
     less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
     assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0
-    little = JudgeConfig(episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16)
+    little = JudgeConfig(
+        episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, short_episodes=2
+    )
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
     page = tmp_path / "page.html"
     judged = (

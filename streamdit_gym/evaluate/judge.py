@@ -5,7 +5,7 @@ Takes: a candidate and its twin.  Gives: scores.  Knows nothing of: Gymnasium, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from streamdit_gym.evaluate.verdict import faults, promises
 from streamdit_gym.vocabulary import WorldSpec
 
 SEED = 20_000  # far from any training seed
+SHORT = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class JudgeConfig:
         inverse_steps: training steps of the inverse-dynamics model.
         drift_frames: length of the long streams.
         drift_streams: how many of them at most; each starts as a held-out episode does.
+        short_episodes: more held-out episodes, of `SHORT` steps, in which successes are counted: few episodes begin near one.
         seed: of the held-out episodes.
     """
 
@@ -44,6 +46,7 @@ class JudgeConfig:
     inverse_steps: int = 4000
     drift_frames: int = 10_000
     drift_streams: int = 16
+    short_episodes: int = 400
     seed: int = SEED
 
 
@@ -55,6 +58,7 @@ class Evidence:
     """Real episodes to judge against, and the eyes trained on others; worlds with the same twin can share them."""
 
     held_out: Shard
+    short: Shard
     eyes: Eyes
 
 
@@ -62,7 +66,8 @@ def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig, eyes: Eyes | None =
     """Play the held-out episodes and, unless there are eyes, train the judge's on other real ones."""
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     held_out = record_shard(spec, twin.make, twin.starts, plan, 0)
-    return Evidence(held_out=held_out, eyes=train_eyes(spec, twin, config) if eyes is None else eyes)
+    short = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.short_episodes, steps=SHORT), 2)
+    return Evidence(held_out=held_out, short=short, eyes=train_eyes(spec, twin, config) if eyes is None else eyes)
 
 
 def train_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Eyes:
@@ -94,7 +99,6 @@ def judge(
     first = held_out.frames[:, :1]
     rollout = candidate.roll_out(first, said_in(spec, held_out))
     made = np.concatenate([first, rollout.frames], 1)
-    rewards = np.concatenate([candidate.read(first), rollout.scores], 1)
     long = max(h for h in config.horizons if h <= 64)
     scores: dict[str, Any] = {
         "world": spec.name,
@@ -110,7 +114,7 @@ def judge(
         "free_text": measures.free_text(candidate, held_out, eyes, twin),
         "drift": measures.drift(candidate, held_out, twin, config.drift_frames, config.drift_streams),
         "reaction": measures.reaction(candidate, held_out, eyes, twin),
-        "reward": measures.reward(candidate, held_out, rewards, min(16, long)),
+        "reward": measures.reward(candidate, held_out, evidence.short),
         "strip": {"real": held_out.frames[:6, : long + 1 : 4], "generated": made[:6, : long + 1 : 4]},
     }
     if twin.looks is not None:

@@ -295,31 +295,31 @@ def _simulate(twin: Twin, held_out: Shard, actions: list[list[int]], columns: li
     return np.stack(places)
 
 
-def reward(candidate: Candidate, held_out: Shard, scores: Float[np.ndarray, "e f m"], horizon: int) -> Scores:
-    """Compare the head's rewards with the true ones: step by step on real frames, summed up to a horizon on generated ones.
+def reward(candidate: Candidate, held_out: Shard, short: Shard) -> Scores:
+    """Compare the head's rewards with the true ones: step by step on real frames, summed up to the end of short rollouts on generated ones.
 
     Args:
         candidate: what is judged.
         held_out: real episodes.
-        scores: what the candidate's head gave to its own rollout, the real first frame's scores first.
-        horizon: steps over which generated rewards are summed.
+        short: many others, that the candidate rolls out.
     """
-    spec = candidate.spec
-    read = candidate.read(held_out.frames)
+    spec, horizon = candidate.spec, short.actions.shape[1]
+    read, first = candidate.read(held_out.frames), short.frames[:, :1]
+    scores = np.concatenate([candidate.read(first), candidate.roll_out(first, said_in(spec, short)).scores], 1)
     result: Scores = {"horizon": horizon}
     for name, task in sorted(spec.tasks.items()):
         potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
-        truth = held_out.scores
+        truth, meant = held_out.scores, short.scores
         pairs = np.stack([np.diff(x[..., potential], axis=1) for x in (read, truth)], -1)
         result[f"{name}_step_r_real"] = estimate(pairs, correlation)
         result[f"{name}_potential_r_real"] = estimate(np.stack([x[..., potential] for x in (read, truth)], -1), correlation)
-        gained = np.stack([x[:, horizon, potential] - x[:, 0, potential] for x in (scores, truth)], -1)
+        gained = np.stack([x[:, horizon, potential] - x[:, 0, potential] for x in (scores, meant)], -1)
         result[f"{name}_gain_r_generated"] = estimate(gained, correlation)
-        result[f"{name}_potential_r_generated"] = estimate(np.stack([x[:, horizon, potential] for x in (scores, truth)], -1), correlation)
+        result[f"{name}_potential_r_generated"] = estimate(np.stack([x[:, horizon, potential] for x in (scores, meant)], -1), correlation)
         said, true = read[..., success] > task.threshold, truth[..., success] > 0.5
         result[f"{name}_false_success_real"] = estimate(_false(said, true))
         result[f"{name}_success_seen_real"] = estimate(np.where(true, said, np.nan))
-        made, real = scores[:, 1 : horizon + 1, success] > task.threshold, true[:, 1 : horizon + 1]
+        made, real = scores[:, 1:, success] > task.threshold, meant[:, 1:, success] > 0.5
         result[f"{name}_false_success_generated"] = estimate(_false(made, real))
     return result
 
