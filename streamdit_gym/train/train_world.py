@@ -159,18 +159,17 @@ def train_world(
         for more in corrections:
             learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
     model = StreamDiT(sizes.model) if continue_from is None else widened_model(continue_from.model, config.looks)
-    words = None
-    if model.looks is not None:
-        if not train_looks(model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()):
-            return None
-        words = copy.deepcopy(model.looks.state_dict())
+    if model.looks is not None and not train_looks(
+        model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()
+    ):
+        return None
+    words = copy.deepcopy(model.looks)
     train_streamdit(
         model, learned, table, config.streamdit, folder, device, left(),
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
         damage=Damage(codec=codec),
     )  # fmt: skip
-    if model.looks is not None and words is not None:
-        model.looks.load_state_dict(words)  # a checkpoint may have brought those of an earlier call
+    model.looks = words  # a checkpoint may have brought those of an earlier call
     if continue_from is not None and config.keep:
         with torch.no_grad():
             for name, weight in continue_from.model.named_parameters():
