@@ -20,6 +20,7 @@ from streamdit_gym.agents.scores import Player
 from streamdit_gym.errors import ShapeError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.world import World
 
 
@@ -161,7 +162,7 @@ class Planner:
         """
         n, m, horizon = plans.shape
         copies = torch.arange(n).repeat_interleave(m)
-        noise = [torch.Generator().manual_seed(int(seed)) for seed in self.rng.integers(2**63, size=n * m)]
+        noise = Noise.seeded(self.rng.integers(2**63, size=n * m).tolist())
         session = self.engine.start(latents[copies], self.rows[torch.from_numpy(actions)][copies], noise)
         potential, success = (self.world.spec.score_names.index(name) for name in (self.task.potential, self.task.success))
         before = self.world.heads(latents[:, -1:])[1][copies, 0]

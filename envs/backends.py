@@ -16,7 +16,8 @@ from torch import Tensor
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.stream.engine import Engine
-from streamdit_gym.stream.session import Session, make_generator
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.session import Session
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 from streamdit_gym.world import World
 
@@ -94,7 +95,7 @@ class GeneratedBackend:
                 latents = self.world.codec.encode(init)
         prompts = torch.full(latents.shape[:2], self._engine.idle)
         seeds = [np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs
-        begun = self._engine.start(latents, prompts, [make_generator(rng) for rng in seeds])
+        begun = self._engine.start(latents, prompts, Noise.of(seeds))
         if self._session is None or len(rows) == self._rows:
             self._session = begun
         else:

@@ -32,6 +32,7 @@ from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World, find_world
 
@@ -150,13 +151,13 @@ def _streams(world: World, twin: Twin, config: CorrectionsConfig) -> Iterator[Pa
     rng = np.random.default_rng(config.seed)
     engine = Engine(world.model, world.table, PARTITIONS["reactive"])
     bank = torch.as_tensor(rng.integers(len(world.starts.latents), size=config.episodes))
-    generators = [torch.Generator().manual_seed(int(rng.integers(2**31))) for _ in range(config.episodes)]
+    noise = Noise.seeded(rng.integers(2**63, size=config.episodes).tolist())
     starts = world.starts.latents[bank, None]
     if forsaken := round(config.forsaken * config.episodes):
         places = world.heads(starts[:forsaken])[0][:, 0, [world.spec.state_names.index(name) for name in twin.actor]]
         emptied = without(world.codec.decode(starts[:forsaken])[:, 0].cpu().numpy(), places.cpu().numpy())
         starts[:forsaken] = world.codec.encode(torch.from_numpy(emptied)[:, None].to(starts.device)).to(starts.dtype)
-    session = engine.start(starts, torch.full((config.episodes, 1), -1), generators)
+    session = engine.start(starts, torch.full((config.episodes, 1), -1), noise)
     rows = world.table.rows([ways[0] for ways in world.spec.menu])
     held, left = np.zeros(config.episodes, int), np.zeros(config.episodes, int)
     kept: list[torch.Tensor] = []

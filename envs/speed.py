@@ -28,6 +28,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.presets import preset as named_preset
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.vocabulary import Conditioning
 
@@ -99,7 +100,7 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
     bank = loaded.starts.latents
     first = bank[torch.arange(count) % len(bank)][:, None]
     rows = loaded.table.rows(spoken)
-    session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(count)])
+    session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))
     with FlopCounterMode(display=False) as counter:
         latents = engine.tick(session, rows)
     frames = loaded.codec.decode(latents)
@@ -110,7 +111,7 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
 
     calls: tuple[Callable[[], Any], ...] = (
         lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, lambda: loaded.heads(latents),
-        lambda: frames.cpu().numpy().copy(),
+        lambda: frames.to("cpu", copy=True).numpy(),
     )  # fmt: skip
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
     gflops = 1e-6 * counter.get_total_flops() / found["denoise"]

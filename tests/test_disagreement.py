@@ -12,6 +12,7 @@ from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.flow.path import point
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.views import stream_view
 
 ACTIONS = np.random.default_rng(0).integers(9, size=(6, 3))
@@ -24,16 +25,14 @@ def test_a_second_look_is_the_model_asked_again_and_touches_nothing(cut: str) ->
     wake(model)
     partition = Partition.parse(cut)
     engine = Engine(model.eval(), make_table([f"phrase {i}" for i in range(6)]), partition)
-    session = engine.start(
-        torch.randn(2, 2, 8, 8, 8), torch.zeros(2, 2, dtype=torch.long), [torch.Generator().manual_seed(i) for i in (3, 4)]
-    )
+    session = engine.start(torch.randn(2, 2, 8, 8, 8), torch.zeros(2, 2, dtype=torch.long), Noise.seeded((3, 4)))
     for row in range(5):
         engine.tick(session, torch.tensor([row, 1]))
     kept = session.state_dict()
     found = engine.disagreement(session)
     assert (found > 1e-3).all()
     assert torch.equal(found, engine.disagreement(session))
-    assert all(torch.equal(a, b) for a, b in zip(kept["generators"], session.state_dict()["generators"], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept["noise"], session.state_dict()["noise"], strict=True))
     k, c = partition.references, partition.chunk_frames
     noise = torch.randn(c, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     for row in range(2):  # the obvious twin, row by row

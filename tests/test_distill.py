@@ -15,6 +15,7 @@ from streamdit_gym.distill.multistep import Distillation, Distiller, distill
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
 
@@ -54,7 +55,7 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> Non
     engine = Engine(distiller.teacher, distiller.table, replace(partition, micro_steps=4), cached=False, autocast=True)
     session = Session(
         references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
-        generators=[torch.Generator() for _ in range(6)],
+        noise=Noise.seeded(range(6)),
     )  # fmt: skip
     engine._micro_steps(session, engine.model)
     torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)

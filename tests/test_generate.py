@@ -36,6 +36,7 @@ from streamdit_gym.generate.speakers import NO_ACTION, read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, start_images, until_success
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.train.train_world import check_dataset, held_out_shards
 
 SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
@@ -402,7 +403,7 @@ def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(world: W
     rng = np.random.default_rng([0, 0])
     start = world.starts.latents[torch.from_numpy(rng.integers(len(world.starts.latents), size=2))]
     engine = Engine(world.model, world.table, partition("pipelined"))
-    noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=2)]
+    noise = Noise.seeded(rng.integers(2**63, size=2).tolist())
     session = engine.start(start[:, None], torch.zeros(2, 1, dtype=torch.long), noise)
     late = engine.partition.chunks - 1
     ticks = []

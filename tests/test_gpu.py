@@ -10,6 +10,7 @@ from conftest import make_tiny_world
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -61,8 +62,7 @@ def test_rows_of_a_batch_equal_single_streams_on_the_gpu(partition: str) -> None
 
     def frames(rows: list[int]) -> torch.Tensor:
         engine = Engine(model, table, PARTITIONS[partition])
-        generators = [torch.Generator().manual_seed(i) for i in rows]
-        session = engine.start(torch.ones(len(rows), 1, 8, 8, 8), torch.zeros(len(rows), 1, dtype=torch.long), generators)
+        session = engine.start(torch.ones(len(rows), 1, 8, 8, 8), torch.zeros(len(rows), 1, dtype=torch.long), Noise.seeded(rows))
         return torch.cat([engine.tick(session, torch.tensor([1, 2])[rows]) for _ in range(4)], 1)
 
     torch.testing.assert_close(frames([0, 1]), torch.cat([frames([0]), frames([1])]), atol=1e-3, rtol=1e-3)

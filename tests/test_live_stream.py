@@ -14,6 +14,7 @@ from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.live import Live, stream
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 
 
 def pictures(live: Live, *said: str) -> np.ndarray:
@@ -30,7 +31,7 @@ def test_a_stream_is_the_engine_with_text(world: World) -> None:
     rng = np.random.default_rng(3)
     start = world.starts.latents[int(rng.integers(len(world.starts.latents)))][None, None]
     engine = Engine(world.model, world.table, partition("reactive"))
-    session = engine.start(start, torch.full((1, 1), -1), [torch.Generator().manual_seed(int(rng.integers(2**63)))])
+    session = engine.start(start, torch.full((1, 1), -1), Noise.of([rng]))
     slow = np.concatenate([world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy() for text in said])
     assert np.array_equal(pictures(live, *said), slow)
     assert live.number == 4

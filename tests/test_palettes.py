@@ -18,6 +18,7 @@ from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
@@ -126,8 +127,7 @@ def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
 def begin(engine: Engine) -> Session:
     latents = torch.randn(3, 2, PAINTED.channels, 8, 8, generator=torch.Generator().manual_seed(0))
     latents[:, :, PAINTED.local :] = latents[:, :, PAINTED.local :, :1, :1]
-    generators = [torch.Generator().manual_seed(i) for i in range(3)]
-    return engine.start(latents, torch.zeros(3, 2, dtype=torch.long), generators)
+    return engine.start(latents, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own

@@ -12,6 +12,7 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
 
@@ -28,8 +29,8 @@ def engine_of(cut: str, config: StreamDiTConfig = CONFIG, **settings: object) ->
 
 def begin(engine: Engine, rows: int = 3, seed: int = 0, frames: int = 2) -> Session:
     latents = torch.randn(rows, frames, 8, 8, 8, generator=torch.Generator().manual_seed(seed))
-    generators = [torch.Generator().manual_seed(100 * seed + i) for i in range(rows)]
-    return engine.start(latents, torch.zeros(rows, frames, dtype=torch.long), generators)
+    noise = Noise.seeded([100 * seed + i for i in range(rows)])
+    return engine.start(latents, torch.zeros(rows, frames, dtype=torch.long), noise)
 
 
 def run(engine: Engine, session: Session, prompts: list[list[int]]) -> torch.Tensor:
@@ -113,13 +114,11 @@ def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str,
     c, s = partition.chunk_frames, partition.micro_steps
     session = begin(engine, frames=6)
     history, born = session.references.clone(), session.reference_prompts.clone()
-    noise = [torch.Generator() for _ in range(3)]
-    for generator, own in zip(noise, session.generators, strict=True):
-        generator.set_state(own.get_state())
+    noise = session.noise.to("cpu")
     for move in range(5):
         prompts = torch.tensor([move % 6, 2, 3])
         fast = engine.tick(session, prompts)
-        x = torch.stack([torch.randn(c, 8, 8, 8, generator=g) for g in noise])
+        x = noise.draw((c, 8, 8, 8))
         index = torch.cat([born[:, 1:], prompts[:, None].expand(-1, c)], 1)
         for k in range(s):
             clean = history[:, 1:]
@@ -177,7 +176,7 @@ def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
     assert not (together == run(engine_of("K4N1c1s1"), begin(engine_of("K4N1c1s1")), prompts)).all(), "the noise is seen"
     for row in range(3):
         latents = torch.randn(3, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))[row : row + 1]
-        alone = engine.start(latents, torch.zeros(1, 2, dtype=torch.long), [torch.Generator().manual_seed(row)])
+        alone = engine.start(latents, torch.zeros(1, 2, dtype=torch.long), Noise.seeded([row]))
         torch.testing.assert_close(run(engine, alone, [[said[row]] for said in prompts]), together[row : row + 1], atol=1e-4, rtol=1e-4)
 
 
@@ -213,14 +212,14 @@ def test_partitions_that_do_not_fit_the_model_are_refused(cut: str) -> None:
 def test_start_latents_of_another_shape_are_refused() -> None:
     engine = engine_of("K4N1c1s1")
     with pytest.raises(ShapeError, match="start latents"):
-        engine.start(torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), [torch.Generator()] * 2)
+        engine.start(torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), Noise.seeded((0, 1)))
 
 
 def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
     engine, latents = engine_of("K4N1c1s1"), torch.zeros(2, 1, 8, 8, 8)
-    for prompts, generators in ((torch.zeros(1, 1, dtype=torch.long), 2), (torch.zeros(2, 1, dtype=torch.long), 1)):
+    for prompts, sequences in ((torch.zeros(1, 1, dtype=torch.long), 2), (torch.zeros(2, 1, dtype=torch.long), 1)):
         with pytest.raises(ShapeError, match="one for each stream"):
-            engine.start(latents, prompts, [torch.Generator()] * generators)
+            engine.start(latents, prompts, Noise.seeded(range(sequences)))
     session, same = begin(engine), begin(engine)
     with pytest.raises(ShapeError, match=r"given: +\(1,\)"):
         engine.tick(session, torch.tensor([1]))

@@ -21,6 +21,7 @@ from streamdit_gym.data.dataset import Shard
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 from streamdit_gym.world import World
 
@@ -148,7 +149,7 @@ class WorldCandidate:
         rows = torch.stack([world.table.rows(list(line)) for line in said])
         known = context.shape[1] - 1
         born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
-        session = engine.start(_encode(world, context), born, [torch.Generator().manual_seed(seed + i) for i in range(len(rows))])
+        session = engine.start(_encode(world, context), born, Noise.seeded(range(seed, seed + len(rows))))
         fresh = torch.cat([rows[:, known:], torch.full((len(rows), latency), self.idle)], 1)
         frames, scores = [], []
         for i in trange(fresh.shape[1], desc="roll out", unit="frame", leave=False, mininterval=1.0, disable=fresh.shape[1] < 32):

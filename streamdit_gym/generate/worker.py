@@ -20,6 +20,7 @@ from streamdit_gym.generate.flags import flags
 from streamdit_gym.generate.speakers import NO_ACTION, act_of, player_of, read_prompts
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
@@ -138,7 +139,7 @@ class Worker:
         rng = np.random.default_rng([config.seed, index])
         over = None if self.clips is None else self._clips(index, rows)  # the session refuses them where N > 1
         latents = self._starts(rng, rows) if over is None else over[:, 0]
-        noise = [torch.Generator().manual_seed(int(seed)) for seed in rng.integers(2**63, size=rows)]
+        noise = Noise.seeded(rng.integers(2**63, size=rows).tolist())
         session = engine.start(latents[:, None], torch.full((rows, 1), engine.idle), noise)
         act = None if self.prompts else act_of(self.player, self.world, config.task, rng, rows)
         clean, actions, said, doubts = [latents[:, None]], [], [], []

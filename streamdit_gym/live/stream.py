@@ -20,6 +20,7 @@ from streamdit_gym.envs.worlds import TWINS, simulator_of
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.world import World
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -135,9 +136,8 @@ class Live:
             latents = self.world.starts.latents[row][None, None]
         else:
             latents = self.world.codec.encode(torch.from_numpy(np.ascontiguousarray(start))[None, None].to(self._engine.device))
-        self._generators = [torch.Generator().manual_seed(int(rng.integers(2**63)))]
         self._engine.idle = int(self.table.rows([self.prompt])[0])
-        self._session = self._engine.start(latents, torch.full((1, 1), -1), self._generators)
+        self._session = self._engine.start(latents, torch.full((1, 1), -1), Noise.of([rng]))
 
     def say(self, text: str) -> None:
         """Steer: from the next chunk on, this is the prompt.
@@ -243,7 +243,7 @@ class Live:
     def _restart(self, engine: Engine) -> None:
         """Go on in another engine, from the newest clean frames."""
         session = self._session
-        self._session = engine.start(session.references, session.reference_prompts, session.generators)
+        self._session = engine.start(session.references, session.reference_prompts, session.noise)
         self._engine = engine
 
     def _forget(self) -> None:
@@ -275,8 +275,7 @@ class Live:
         """Return what a text makes of some starts, with the same noise for every text."""
         starts = self.world.starts.latents[:MEANING_STARTS, None]
         engine = Engine(self.world.model, self.table.only([text]), find_partition("reactive"), autocast=self.autocast)
-        generators = [torch.Generator().manual_seed(i) for i in range(len(starts))]
-        session = engine.start(starts, torch.full((len(starts), 1), -1), generators)
+        session = engine.start(starts, torch.full((len(starts), 1), -1), Noise.seeded(range(len(starts))))
         row = torch.zeros(len(starts), dtype=torch.long)
         return torch.cat([engine.tick(session, row) for _ in range(MEANING_FRAMES)], 1)
 

@@ -24,6 +24,7 @@ from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view, stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
@@ -90,19 +91,19 @@ class Engine:
         self._evaluate: Evaluate = torch.compile(model.forward, mode=mode) if compile else model
 
     @torch.no_grad()
-    def start(self, latents: Latents, prompts: Int[Tensor, "b f"], generators: list[torch.Generator]) -> Session:
+    def start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
         """Start streams from real frames and ramp their buffers up, so that no agent pays for it.
 
         Args:
             latents: clean latents, oldest first; with fewer than K + c the first is repeated, of more the last are used.
             prompts: the prompts the frames were born with; -1 for none.
-            generators: one per stream.
+            noise: a sequence for each stream.
 
         Returns:
             A session at rest: the buffer holds N - 1 begun chunks, born with the idle prompt.
 
         Raises:
-            ShapeError: if the latents do not fit the model, or prompts or generators do not fit them.
+            ShapeError: if the latents do not fit the model, or prompts or noise do not fit them.
         """
         config = self.model.config
         if latents.ndim != 5 or latents.shape[1] == 0 or tuple(latents.shape[2:]) != (config.channels, config.grid, config.grid):
@@ -111,25 +112,25 @@ class Engine:
                 allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})", remedy="encode frames with the world's codec",
             )  # fmt: skip
         _check("prompts of the frames", prompts.shape, latents.shape[:2])
-        _check("generators", (len(generators),), latents.shape[:1])
+        _check("sequences of noise", (len(noise),), latents.shape[:1])
         keep = self.partition.references + self.partition.chunk_frames
         missing = max(0, keep - latents.shape[1])
         latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], 1)[:, -keep:].to(self.device)
         prompts = torch.cat([prompts[:, :1].expand(-1, missing), prompts], 1)[:, -keep:].to(self.device)
         b = len(latents)
         empty = MovingBuffer(partition=self.partition, latents=latents[:, :0], prompts=prompts[:, :0])
-        session = Session(references=latents, reference_prompts=prompts, buffer=empty, cache=None, generators=list(generators))
+        session = Session(references=latents, reference_prompts=prompts, buffer=empty, cache=None, noise=noise.to(self.device))
         if config.reference_time < 1:
             session.references = self._as_reference(latents, session)
         if self.cached:
             session.cache = self._prefill(session)
         idle = torch.full((b, self.partition.chunk_frames), self.idle, device=self.device)
         for _ in range(self.partition.chunks - 1):  # ramp: after pass p the oldest of p chunks stands at p / N
-            session.buffer = session.buffer.push(session.noise(self.partition.chunk_frames), idle)
+            session.buffer = session.buffer.push(session.draw(self.partition.chunk_frames), idle)
             self._micro_steps(session, self.model)
         if self._compile and self._warm < b:  # fewer are rows begun anew: no stream of ticks
             self._warm = b
-            rehearsal = replace(session, generators=[torch.Generator() for _ in range(b)])
+            rehearsal = replace(session, noise=noise.to(self.device))
             for _ in range(3):  # compile, record, replay
                 self.tick(rehearsal, idle[:, 0])
         return session
@@ -154,7 +155,7 @@ class Engine:
             begun = self._begun(strength)
             _check("latents to draw over", over.shape, (len(session), c, *session.references.shape[2:]))
         born = prompts.to(self.device)[:, None].expand(-1, c)
-        fresh = session.noise(c)
+        fresh = session.draw(c)
         if over is not None:
             fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
         rested = session.buffer
@@ -300,7 +301,7 @@ class Engine:
 
     def _as_reference(self, clean: Latents, session: Session) -> Latents:
         """Put the small, fixed noise on a clean frame with which references are fed."""
-        return point(clean, session.noise(clean.shape[1]), self._reference_times(clean))
+        return point(clean, session.draw(clean.shape[1]), self._reference_times(clean))
 
     def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
         return torch.full(frames.shape[:2], self.model.config.reference_time, device=self.device)

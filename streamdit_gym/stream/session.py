@@ -2,7 +2,7 @@
 
 Takes: rows.  Gives: the same rows cut, replaced, saved, restored.  Knows nothing of: weights.
 
-A row's noise comes from its own generator, so it depends on neither the batch nor the row's place in it.
+A row's noise comes from its own sequence, so it depends on neither the batch nor the row's place in it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.stream.noise import Noise
 
 
 @dataclass(kw_only=True)
@@ -29,24 +29,22 @@ class Session:
         reference_prompts: the prompts they were born with.
         buffer: the frames being denoised.
         cache: keys and values of the references before the newest chunk; None for models without cache.
-        generators: one CPU generator per stream.
+        noise: where the streams' noise comes from.
     """
 
     references: Float[Tensor, "b f c h w"]
     reference_prompts: Int[Tensor, "b f"]
     buffer: MovingBuffer
     cache: KeyValueCache | None
-    generators: list[torch.Generator]
+    noise: Noise
 
     def __len__(self) -> int:
         """Return the number of streams."""
         return len(self.references)
 
-    def noise(self, frames: int) -> Float[Tensor, "b f c h w"]:
-        """Draw standard normal latents, every row from its own generator."""
-        shape = (frames, *self.references.shape[2:])
-        drawn = torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
-        return drawn.to(self.references.device, self.references.dtype)
+    def draw(self, frames: int) -> Float[Tensor, "b f c h w"]:
+        """Draw standard normal latents, every row from its own sequence."""
+        return self.noise.draw((frames, *self.references.shape[2:])).to(self.references)
 
     def write(self, rows: Sequence[int], other: Session) -> None:
         """Replace some rows by the rows of another session; the other rows' numbers are not touched."""
@@ -60,8 +58,7 @@ class Session:
         )
         if self.cache is not None and other.cache is not None:
             self.cache = KeyValueCache(pairs=self.cache.pairs.index_copy(0, index, other.cache.pairs))
-        for row, generator in zip(rows, other.generators, strict=True):
-            self.generators[row] = generator
+        self.noise.write(index, other.noise)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything, as tensors."""
@@ -71,7 +68,7 @@ class Session:
             "buffer": self.buffer.latents.clone(),
             "buffer_prompts": self.buffer.prompts.clone(),
             "cache": None if self.cache is None else self.cache.pairs.clone(),
-            "generators": [generator.get_state() for generator in self.generators],
+            "noise": (self.noise.origins.clone(), self.noise.drawn.clone()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -82,10 +79,5 @@ class Session:
             partition=self.buffer.partition, latents=state["buffer"].clone(), prompts=state["buffer_prompts"].clone()
         )
         self.cache = None if state["cache"] is None else KeyValueCache(pairs=state["cache"].clone())
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(saved)
-
-
-def make_generator(rng: np.random.Generator) -> torch.Generator:
-    """Return a torch generator seeded by a NumPy one."""
-    return torch.Generator().manual_seed(int(rng.integers(2**63)))
+        origins, drawn = state["noise"]
+        self.noise = Noise(origins=origins.clone(), drawn=drawn.clone())

@@ -28,6 +28,7 @@ from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PARTITIONS, Preset, preset
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
@@ -322,9 +323,7 @@ def film_strip(
     picked = torch.arange(episodes) * (len(held_out) // episodes)
     real = held_out.latents[picked, : steps + 1].float().to(device)
     prompts = held_out.prompts[picked, : steps + 1]
-    session = engine.start(
-        real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), [torch.Generator().manual_seed(i) for i in range(episodes)]
-    )
+    session = engine.start(real[:, :1], torch.zeros(episodes, 1, dtype=torch.long), Noise.seeded(range(episodes)))
     made = torch.cat([real[:, :1], *(engine.tick(session, prompts[:, i]) for i in range(1, steps + 1))], 1)
     model.train(training)
     return pairs_of_rows(*(codec.decode(latents[:, ::4]).cpu().numpy() for latents in (real, made)))
