@@ -125,10 +125,14 @@ class Distill:
     """a data set of the same world, see record; default: recorded/WORLD"""
     out: Path = Path("runs/student")
     """run folder: config, curves, checkpoints, and at the end the student in world/, the guided teacher in teacher/"""
-    partition: str = "reactive"
-    """how the student's buffer is cut, and how many evaluations it takes: reactive, pipelined or a short form like K4N1c1s2"""
+    partition: tuple[str, ...] = ("reactive",)
+    """how the student's buffer is cut, and how many evaluations it takes: reactive, pipelined or a short form like K4N1c1s2; several
+    are learned in turn"""
     teacher_steps: int = 4
     """evaluations of the teacher per move, a multiple of the student's; the teacher must be good at so many"""
+    one_by_one: bool = False
+    """the teacher draws frame after frame, as in reactive, and not along the student's buffer: for a student with a longer buffer than its
+    teacher is good at"""
     guidance: float = 1.0
     """classifier-free guidance of the teacher; 1 is none"""
     steps: int = 4000

@@ -123,7 +123,10 @@ def run_distill(command: Distill) -> None:
     from streamdit_gym.world import World as Bundle
 
     _check_new(command.out, command.resume)
-    config = Distillation(partition=partition(command.partition), teacher_steps=command.teacher_steps, steps=command.steps)
+    config = Distillation(
+        partitions=tuple(map(partition, command.partition)), teacher_steps=command.teacher_steps, one_by_one=command.one_by_one,
+        steps=command.steps,
+    )  # fmt: skip
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)
     with parallel.join(command.device or _device()) as device:
@@ -133,10 +136,11 @@ def run_distill(command: Distill) -> None:
         )  # fmt: skip
         if parallel.rank():
             return
-    taught = replace(config.partition, micro_steps=config.teacher_steps)
     print("compare the student with its teacher:")
-    for name, cut in (("world", config.partition), ("teacher", taught)):
-        print(f"  streamdit-gym evaluate {command.out / name} --partition {cut}")
+    for cut in config.partitions:
+        taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
+        for name, streamed in (("world", cut), ("teacher", taught)):
+            print(f"  streamdit-gym evaluate {command.out / name} --partition {streamed}")
 
 
 def run_evaluate(command: Evaluate) -> None:

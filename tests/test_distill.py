@@ -10,6 +10,8 @@ import torch
 from conftest import make_table, wake
 from test_train import TINY, moving_square
 
+from streamdit_gym.buffer.frame_times import sampling_times
+from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
 from streamdit_gym.errors import PartitionError
@@ -29,11 +31,11 @@ def teacher_of(guidance: float = 1.0) -> StreamDiT:
     return model.eval().requires_grad_(False)
 
 
-def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: float) -> Distiller:
+def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: object) -> Distiller:
     teacher = teacher_of(guidance)
     student = StreamDiT(TINY)
     student.load_state_dict(teacher.state_dict())
-    config = Distillation(partition=partition, **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
+    config = Distillation(partitions=(partition,), **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
     return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
 
 
@@ -41,7 +43,7 @@ def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more:
 def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> None:
     distiller = distiller_of(partition, guidance=1.7)
     distiller.move()
-    streams = distiller._next()
+    streams = distiller._next(partition)
     c = partition.chunk_frames
     index = streams.place[:, None] + torch.arange(c)
     prompts = distiller.episodes.prompts[streams.episode[:, None], index]
@@ -70,17 +72,66 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(partition: Partition
         assert guided.move().item() > 100 * 1e-4
 
 
+@pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)
+def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distiller = distiller_of(partition, guidance=1.7, one_by_one=True, teacher_steps=2)
+    distiller.move()
+    streams = distiller._next(partition)
+    c, n = partition.chunk_frames, partition.chunks
+    prompts = torch.tensor([[i % 2] * (n * c) for i in range(6)])
+    buffer = streams.buffer.push(torch.zeros(6, c, 8, 8, 8), prompts[:, :c])
+    buffer = replace(buffer, prompts=prompts)
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # the same noise for both
+    monkeypatch.setattr(Session, "draw", lambda session, frames: torch.ones_like(session.references[:, :frames]))
+    drawn = distiller._draw(streams, buffer)
+    engine = Engine(distiller.teacher, distiller.table, replace(partition, chunks=1, micro_steps=2), cached=False, autocast=True)
+    empty = replace(streams.buffer, latents=streams.buffer.latents[:, :0], prompts=prompts[:, :0], partition=engine.partition)
+    session = Session(
+        references=streams.references, reference_prompts=streams.reference_prompts, buffer=empty, cache=None, noise=Noise.seeded(range(6))
+    )
+    expected = torch.cat([engine.tick(session, prompts[:, i * c]) for i in range(n)], 1)
+    torch.testing.assert_close(drawn, expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("partition", [TWICE, PIPELINED, PAIRS], ids=str)
+def test_a_student_that_draws_what_its_teacher_draws_has_nothing_to_learn(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
+    distiller = distiller_of(partition, one_by_one=True)
+    ends = torch.randn(6, partition.frames, 8, 8, 8)
+    monkeypatch.setattr(distiller, "_draw", lambda streams, buffer: ends)
+
+    def straight(model: object, streams: object, buffer: MovingBuffer, cut: Partition, k: int) -> torch.Tensor:
+        return (ends - buffer.latents) / (1 - sampling_times(cut, k))[:, None, None, None]
+
+    monkeypatch.setattr(distiller, "_velocity", straight)
+    assert distiller.move().item() < 1e-6
+    torch.testing.assert_close(distiller.streams[partition].references[:, -1], ends[:, partition.chunk_frames - 1], atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(distiller, "_draw", lambda streams, buffer: -ends)
+    assert distiller.move().item() > 0.1
+
+
+def test_partitions_are_learned_in_turn_on_streams_of_their_own() -> None:
+    distiller = distiller_of(REACTIVE)
+    distiller.config = replace(distiller.config, partitions=(REACTIVE, PIPELINED))
+    for _ in range(2):
+        distiller.move()
+    assert {cut: streams.buffer.latents.shape[1] for cut, streams in distiller.streams.items()} == {REACTIVE: 0, PIPELINED: 3}
+    before = dict(distiller.streams)
+    distiller.move()
+    assert distiller.streams[PIPELINED] is before[PIPELINED]
+    assert distiller.streams[REACTIVE] is not before[REACTIVE]
+
+
 def test_streams_follow_their_episodes_and_begin_anew_at_the_end() -> None:
     distiller = distiller_of(goes_on=1.0)
     length = distiller.episodes.latents.shape[1]
     distiller.move()
     deepest = 0
     for _ in range(length):
-        before = distiller.streams
-        assert before is not None
+        before = distiller.streams[REACTIVE]
         distiller.move()
-        now = distiller.streams
-        assert now is not None
+        now = distiller.streams[REACTIVE]
         on = (now.episode == before.episode) & (now.place == before.place + 1)
         assert (on | (before.place == length)).all(), "only an episode's end ends a stream"
         torch.testing.assert_close(now.references[on, :-1], before.references[on, 1:])
@@ -91,11 +142,10 @@ def test_streams_follow_their_episodes_and_begin_anew_at_the_end() -> None:
     never = distiller_of(goes_on=0.0)
     for _ in range(3):
         never.move()
-        assert never.streams is not None
-        real = never.episodes.latents.float()
+        streams, real = never.streams[REACTIVE], never.episodes.latents.float()
         for row in range(6):
-            episode, place = int(never.streams.episode[row]), int(never.streams.place[row])
-            assert (never.streams.references[row, :3] == real[episode, place - 4 : place - 1]).all()
+            episode, place = int(streams.episode[row]), int(streams.place[row])
+            assert (streams.references[row, :3] == real[episode, place - 4 : place - 1]).all()
 
 
 @pytest.mark.slow
@@ -107,7 +157,7 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
         trainer.step(i / 150)
     teacher.eval().requires_grad_(False)
     teacher.config = replace(teacher.config, guidance=2.0)
-    config = Distillation(partition=REACTIVE, teacher_steps=2, steps=240, streams=16, rate=1.0, decay=0.9, kernel=10.0)
+    config = Distillation(partitions=(REACTIVE,), teacher_steps=2, steps=240, streams=16, rate=1.0, decay=0.9, kernel=10.0)
 
     def error(student: StreamDiT) -> float:
         torch.manual_seed(1)
@@ -136,6 +186,8 @@ def test_a_loss_that_is_not_finite_does_not_reach_the_student(monkeypatch: pytes
 
 def test_recipes_that_cannot_be() -> None:
     with pytest.raises(PartitionError, match="divide"):
-        Distillation(partition=TWICE, teacher_steps=3)
+        Distillation(partitions=(TWICE,), teacher_steps=3)
     with pytest.raises(PartitionError, match="references"):
-        Distillation(partition=Partition.parse("K0N8c2s1"))
+        Distillation(partitions=(REACTIVE, Partition.parse("K0N8c2s1")))
+    with pytest.raises(PartitionError, match="nothing to learn"):
+        Distillation(partitions=())

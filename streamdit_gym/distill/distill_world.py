@@ -42,12 +42,14 @@ def distill_world(
 
     Raises:
         DatasetError: if the data set is of another world, or too small.
-        PartitionError: if the partition does not fit the model.
+        PartitionError: if a partition does not fit the model.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, world.spec)
-    Engine(world.model, world.table, config.partition)  # refuses what could never be streamed
-    write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partition": str(config.partition)})
+    for partition in config.partitions:
+        Engine(world.model, world.table, partition)  # refuses what could never be streamed
+    cuts = [str(partition) for partition in config.partitions]
+    write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partitions": cuts})
     with parallel.in_turn():
         episodes = encode_dataset(dataset, copy.deepcopy(world.codec).to(device), folder / "latents", device)
         table = embed_phrases(make_encoder, dataset)
@@ -58,7 +60,7 @@ def distill_world(
     if not parallel.rank():
         replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
     student = distill(teacher, train, table, config, folder, device, minutes)
-    told = {"partition": str(config.partition), "teacher_steps": config.teacher_steps, "guidance": guidance}
+    told = {"partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance}
     made = replace(world, model=student.to(world.device), facts={**facts, "distilled": told})
     if not parallel.rank():
         made.save_pretrained(folder / "world")

@@ -4,6 +4,8 @@ Takes: a teacher, latent episodes, the phrase table.  Gives: a student.  Knows n
 
 A move of the buffer carries every chunk along one segment of its way from noise to clean. The teacher goes along it in
 many micro steps on the whole buffer; the student learns the straight way from where they start to where the teacher ends.
+Or, where the teacher is at its best with one chunk at a time, it draws the buffer's frames so, one after the other, and
+the student learns the straight way there: that is for buffers of several chunks.
 The student's own frames become its references and its buffer, so that it learns to go on from them; the teacher can say at any
 depth what should come next, so no rollout is ever lost.
 Source: StreamDiT (arXiv 2507.03745), section 3.4; the loss is not printed there, ours is the trainer's.
@@ -38,8 +40,9 @@ class Distillation:
     """How a student is made.
 
     Attributes:
-        partition: how the buffer is cut; its micro steps are the student's.
+        partitions: how the buffer is cut, in turn; their micro steps are the student's.
         teacher_steps: micro steps of the teacher per move, a multiple of the student's.
+        one_by_one: the teacher draws chunk after chunk, each from noise (N = 1) and in so many micro steps.
         steps: moves of the buffer, one optimizer step each.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
@@ -51,8 +54,9 @@ class Distillation:
         decay: of the averaged weights.
     """
 
-    partition: Partition
+    partitions: tuple[Partition, ...]
     teacher_steps: int = 4
+    one_by_one: bool = False
     steps: int = 4_000
     streams: int = 64
     goes_on: float = 0.95
@@ -64,23 +68,25 @@ class Distillation:
     decay: float = 0.999
 
     def __post_init__(self) -> None:
-        if not self.partition.references:
-            raise PartitionError(
-                "a stream without references cannot go on",
-                given=str(self.partition),
-                allowed="K of 1 or more",
-                remedy="for example K4N1c1s1",
-            )
-        if self.teacher_steps < 1 or self.teacher_steps % self.partition.micro_steps:
-            raise PartitionError(
-                "the teacher's micro steps do not divide among the student's", given=f"{self.teacher_steps} for {self.partition}",
-                allowed=f"a multiple of {self.partition.micro_steps}", remedy="for example 4 for K4N1c1s1",
-            )  # fmt: skip
+        for partition in self.partitions:
+            if not partition.references:
+                raise PartitionError(
+                    "a stream without references cannot go on", given=str(partition), allowed="K of 1 or more",
+                    remedy="for example K4N1c1s1",
+                )  # fmt: skip
+            each = 1 if self.one_by_one else partition.micro_steps
+            if self.teacher_steps < 1 or self.teacher_steps % each:
+                raise PartitionError(
+                    "the teacher's micro steps do not divide among the student's", given=f"{self.teacher_steps} for {partition}",
+                    allowed=f"a multiple of {each}", remedy="for example 4 for K4N1c1s1",
+                )  # fmt: skip
+        if not self.partitions:
+            raise PartitionError("nothing to learn", given="no partition", allowed="one or more", remedy="for example K4N1c1s1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Streams:
-    """Streams under way.
+    """Streams of one partition under way.
 
     Attributes:
         episode: the recorded episode whose prompts a stream follows.
@@ -120,7 +126,8 @@ class Distiller:
         if student.looks is not None:
             student.looks.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
-        self.streams: Streams | None = None
+        self.streams: dict[Partition, Streams] = {}
+        self.moves = 0
 
     def step(self, progress: float) -> float:
         """Take one optimizer step.
@@ -135,15 +142,21 @@ class Distiller:
         return learn(self.student, self.optimizers, self.move())
 
     def move(self) -> Tensor:
-        """Move every stream by one chunk and return the student's loss on the way."""
-        streams, config, partition = self._next(), self.config, self.config.partition
-        c = partition.chunk_frames
+        """Move every stream of the next partition by one chunk and return the student's loss on the way."""
+        config = self.config
+        partition = config.partitions[self.moves % len(config.partitions)]
+        self.moves += 1
+        streams, c = self._next(partition), partition.chunk_frames
         rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
         buffer = streams.buffer.push(torch.randn_like(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
         loss = torch.zeros((), device=self.device)
+        drawn = self._draw(streams, buffer) if config.one_by_one else None
         for k in range(partition.micro_steps):
             begun = buffer.latents
-            wanted = (self._teach(streams, buffer, k) - begun) * (partition.chunks * partition.micro_steps)
+            if drawn is None:
+                wanted = (self._teach(streams, buffer, k) - begun) * (partition.chunks * partition.micro_steps)
+            else:
+                wanted = (drawn - begun) / (1 - sampling_times(partition, k).to(self.device))[:, None, None, None]
             found = self._velocity(self.student, streams, buffer, partition, k)
             error = (found - wanted)[:, :, : self.local].square().mean(2, keepdim=True)
             stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
@@ -151,7 +164,7 @@ class Distiller:
             buffer = buffer.with_latents(stepped)
         clean, prompts, buffer = buffer.pop()
         kept = partition.references
-        self.streams = replace(
+        self.streams[partition] = replace(
             streams, place=streams.place + c, references=torch.cat([streams.references, clean], 1)[:, -kept:],
             reference_prompts=torch.cat([streams.reference_prompts, prompts], 1)[:, -kept:], buffer=buffer,
         )  # fmt: skip
@@ -160,12 +173,30 @@ class Distiller:
     @torch.no_grad()
     def _teach(self, streams: Streams, buffer: MovingBuffer, micro_step: int) -> Tensor:
         """Return where the teacher carries the buffer in one of the student's micro steps."""
-        partition = replace(self.config.partition, micro_steps=self.config.teacher_steps)
-        each = self.config.teacher_steps // self.config.partition.micro_steps
+        partition = replace(buffer.partition, micro_steps=self.config.teacher_steps)
+        each = self.config.teacher_steps // buffer.partition.micro_steps
         for k in range(micro_step * each, (micro_step + 1) * each):
             found = self._velocity(self.teacher, streams, buffer, partition, k)
             buffer = buffer.with_latents(euler_step(buffer.latents, found, 1 / (partition.chunks * partition.micro_steps)))
         return buffer.latents
+
+    @torch.no_grad()
+    def _draw(self, streams: Streams, buffer: MovingBuffer) -> Tensor:
+        """Return the buffer's frames as the teacher draws them chunk after chunk, each from noise, all before it clean."""
+        kept, c = buffer.partition.references, buffer.partition.chunk_frames
+        partition = replace(buffer.partition, chunks=1, micro_steps=self.config.teacher_steps)
+        drawn = []
+        for prompts in buffer.prompts.split(c, 1):
+            chunk = MovingBuffer(partition=partition, latents=torch.randn_like(buffer.latents[:, :c]), prompts=prompts)
+            for k in range(partition.micro_steps):
+                found = self._velocity(self.teacher, streams, chunk, partition, k)
+                chunk = chunk.with_latents(euler_step(chunk.latents, found, 1 / partition.micro_steps))
+            drawn.append(chunk.latents)
+            streams = replace(
+                streams, references=torch.cat([streams.references, chunk.latents], 1)[:, -kept:],
+                reference_prompts=torch.cat([streams.reference_prompts, prompts], 1)[:, -kept:],
+            )  # fmt: skip
+        return torch.cat(drawn, 1)
 
     def _velocity(self, model: StreamDiT, streams: Streams, buffer: MovingBuffer, partition: Partition, micro_step: int) -> Tensor:
         times = sampling_times(partition, micro_step).to(self.device).expand(len(buffer.latents), -1)
@@ -182,9 +213,9 @@ class Distiller:
         before = torch.cat([streams.references[:, -1:], frames[:, :-1]], 1)
         return 1 + self.config.moving * ((frames - before)[:, :, : self.local].square().mean(2, keepdim=True) > MOVING)
 
-    def _next(self) -> Streams:
-        """Return the streams, those that end or do not go on begun anew."""
-        partition, config = self.config.partition, self.config
+    def _next(self, partition: Partition) -> Streams:
+        """Return a partition's streams, those that end or do not go on begun anew."""
+        config = self.config
         k, waiting = partition.references, partition.frames - partition.chunk_frames
         length = self.episodes.latents.shape[1]
         episode, start = self.episodes.draw(config.streams, k + partition.frames, self.generator)
@@ -196,7 +227,7 @@ class Distiller:
             episode=episode, place=start + k + waiting, references=frames[:, :k], reference_prompts=prompts[:, :k],
             buffer=MovingBuffer(partition=partition, latents=begun, prompts=prompts[:, k:]),
         )  # fmt: skip
-        own = self.streams
+        own = self.streams.get(partition)
         if own is None:
             return fresh
         on = (torch.rand(len(episode), generator=self.generator) < config.goes_on) & (own.place + partition.chunk_frames <= length)
