@@ -137,7 +137,7 @@ def run_distill(command: Distill) -> None:
         if parallel.rank():
             return
     print("compare the student with its teacher:")
-    for cut in config.partitions:
+    for cut in dict.fromkeys(config.partitions):
         taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
         for name, streamed in (("world", cut), ("teacher", taught)):
             print(f"  streamdit-gym evaluate {command.out / name} --partition {streamed}")

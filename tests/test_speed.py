@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import mmap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from streamdit_gym.codec.conv_codec import ConvCodecConfig
 from streamdit_gym.envs import speed
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import PartitionError, UnknownNameError
+from streamdit_gym.presets import PRESETS, Preset
 
 
 def test_the_clock_leaves_the_warm_up_out() -> None:
@@ -84,6 +87,23 @@ def test_the_bench_draws_what_it_measured(tmp_path: Path) -> None:
     assert figures["preset"]["frames_per_s"] > 0
     speed.plot(figures, tmp_path / "new" / "bench.png")
     assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000
+
+
+def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "DECODER", ConvCodecConfig(size=64, channels=16, width=16, blocks=1))
+    decoder = speed.PaperDecoder()
+    latents = torch.randn(2, 3, 16, 8, 8)
+    frames = decoder.decode(latents)
+    assert (frames.shape, frames.dtype) == ((2, 12, 64, 64, 3), torch.uint8)
+    changed = latents.clone()
+    changed[:, 1] += 1
+    other = (decoder.decode(changed) != frames).flatten(2).any(-1)
+    assert other.any(0).tolist() == [False] * 4 + [True] * 4 + [False] * 4
+    model = replace(PRESETS["paper-4b"].model, width=32, depth=2, heads=2, grid=8, text_width=8, window=(4, 4, 4))
+    monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=model))
+    found = speed.bench_preset("paper-4b", "cpu", "float32", moves=2)
+    assert found["frames"] == 8, "two latent frames a move"
+    assert found["frames_per_s"] == pytest.approx(8e3 / (found["move_ms"] + found["decode_ms"]))
 
 
 def test_unknown_names_are_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,6 +209,25 @@ def test_partitions_that_do_not_fit_the_model_are_refused(cut: str) -> None:
         engine_of(cut)
 
 
+def test_convolutions_are_true_float32_while_streams_move_and_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of("K4N1c1s1")
+    session, seen = begin(engine), []
+    plain = engine.model.forward
+
+    def watched(*given: object) -> object:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return plain(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.model, "forward", watched)
+    for before in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+        engine.tick(session, torch.tensor([1, 2, 3]))
+        with pytest.raises(ValueError, match="broken"), engine._precision():
+            raise ValueError("broken")
+        assert torch.backends.cudnn.allow_tf32 is before
+    assert seen == [False, False]
+
+
 def test_start_latents_of_another_shape_are_refused() -> None:
     engine = engine_of("K4N1c1s1")
     with pytest.raises(ShapeError, match="start latents"):

@@ -117,7 +117,7 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame behind the view's context, and every frame's keys and values.
+        """Return the velocity of every frame behind the view's context, and every frame's keys and values (none, if it can use no cache).
 
         Args:
             view: the frames.
@@ -171,7 +171,8 @@ class StreamDiT(nn.Module):
             # index_select: the backward of indexing is serial on a CPU
             prompt = (table.keys[layer].index_select(0, row), table.values[layer].index_select(0, row), bias[row])
             x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations, context)
-            pairs.append(torch.stack(pair, dim=2))
+            if self.whole:
+                pairs.append(torch.stack(pair, dim=2))
         x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for
         condition, own, before, before_times = (part[:, view.context :] for part in (condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
@@ -187,7 +188,13 @@ class StreamDiT(nn.Module):
         if self.looks is not None:
             times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
             clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
-        return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2))
+        return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2)) if pairs else self.empty_cache(len(clean))
+
+    def empty_cache(self, rows: int) -> KeyValueCache:
+        """Return the keys and values of no frames."""
+        config = self.config
+        shape = (rows, 0, config.depth, 2, config.rows**2, config.heads, config.width // config.heads)
+        return KeyValueCache(pairs=self.embed.weight.new_zeros(shape))
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
         """Do the work that depends on the prompts alone; the index is not looked at."""

@@ -7,8 +7,8 @@ Knows nothing of: pixels, actions, rewards.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -266,16 +266,13 @@ class Engine:
         """Return keys and values of the references before the newest chunk."""
         k = self.partition.references
         frames = session.references[:, 1:k]
-        config, b = self.model.config, len(session)
         if frames.shape[1] == 0:
-            head = config.width // config.heads
-            weight = self.model.embed.weight
-            return KeyValueCache(pairs=weight.new_zeros(b, 0, config.depth, 2, config.rows**2, config.heads, head))
+            return self.model.empty_cache(len(session))
         before = session.references[:, :1]
         nothing = frames[:, :0]
         view = cached_view(
             frames, self._reference_times(frames), nothing, self._reference_times(nothing), before, self._reference_times(before),
-            cached=0, chunk_frames=1, limit=config.references,
+            cached=0, chunk_frames=1, limit=self.model.config.references,
         )  # fmt: skip
         with self._precision():
             _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]), None, self._prompts())
@@ -306,8 +303,16 @@ class Engine:
     def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
         return torch.full(frames.shape[:2], self.model.config.reference_time, device=self.device)
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Evaluate in bfloat16 if asked for; else in true float32, also in the convolutions, or rows would hang on their batch."""
+        before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
 
 
 def _check(what: str, given: Iterable[int], allowed: Iterable[int]) -> None:
