@@ -15,6 +15,7 @@ from torch import Tensor
 
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
@@ -91,7 +92,7 @@ class GeneratedBackend:
             bank = self.world.starts.latents
             latents = torch.stack([bank[int(rng.integers(len(bank)))] for rng in rngs])[:, None]
         else:
-            with torch.no_grad():
+            with torch.no_grad(), precision(self.device, False):
                 latents = self.world.codec.encode(init)
         prompts = torch.full(latents.shape[:2], self._engine.idle)
         seeds = [np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs
@@ -136,15 +137,16 @@ class GeneratedBackend:
         """Decode latents; frames are frames."""
         if not self._latent:
             return seen
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._engine.autocast):
+        with precision(self.device, self._engine.autocast):
             return self.world.codec.decode(seen[:, None])[:, 0]
 
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
-        _, scores = self.world.heads(latents)
+        with precision(self.device, False):
+            _, scores = self.world.heads(latents)
         if self._latent:
             return latents[:, 0].float(), scores[:, 0]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._engine.autocast):
+        with precision(self.device, self._engine.autocast):
             return self.world.codec.decode(latents)[:, 0], scores[:, 0]
 
 

@@ -41,7 +41,7 @@ DECODER = ConvCodecConfig(size=512, channels=16, width=128)
 
 
 class PaperDecoder(nn.Module):
-    """What a preset without a codec of its own decodes with: as the paper's autoencoder, 8 times up in space and 4 in time."""
+    """What a preset without a codec of its own decodes with: like the paper's autoencoder, 8 times up in space and 4 in time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ def bench(
 def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
     """Time a preset as in the paper, with random weights: one move of 8 chunks of 2 latent frames, and decoding a chunk.
 
-    Of a preset without a codec each latent frame is decoded to 4 frames, as the paper's autoencoder does.
+    Of a preset without a codec each latent frame is decoded to 4 frames, as many as the paper's autoencoder makes of it.
 
     Raises:
         UnknownNameError: if there is no such preset.
@@ -266,7 +266,8 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
         f"{size} x {size} {decode:.1f} ms: {rate:.1f} frames/s"
     )
     return {
-        "name": name, "parameters": count, "move_ms": move, "decode_ms": decode, "frames": made, "frames_per_s": rate, "size": size,
+        "name": name, "parameters": count, "move_ms": move, "decode_ms": decode, "frames_per_move": made,
+        "frames_per_s": rate, "size": size,
     }  # fmt: skip
 
 

@@ -356,7 +356,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return info
 
     def _observation(self) -> Any:
-        seen = self._seen.clone() if self.output == "torch" else self._seen.to("cpu", copy=True).numpy()
+        seen = self._seen.clone() if self.output == "torch" else self._seen.contiguous().to("cpu", copy=True).numpy()
         if not self._with_pending:
             return seen
         pending = torch.from_numpy(self._pending.copy()).to(seen.device) if self.output == "torch" else self._pending.copy()

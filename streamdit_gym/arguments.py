@@ -127,16 +127,17 @@ class Distill:
     """run folder: config, curves, checkpoints, and at the end the student in world/, the guided teacher in teacher/"""
     partition: tuple[str, ...] = ("reactive",)
     """how the student's buffer is cut, and how many evaluations it takes: reactive, pipelined or a short form like K4N1c1s2; several
-    are learned in turn"""
+    are learned in turn, and one that is named more than once more often"""
     teacher_steps: int = 4
-    """evaluations of the teacher per move, a multiple of the student's; the teacher must be good at so many"""
+    """evaluations of the teacher per move, a multiple of the student's (with --one-by-one per chunk, any number); the teacher must be good
+    at so many"""
     one_by_one: bool = False
-    """the teacher draws frame after frame, as in reactive, and not along the student's buffer: for a student with a longer buffer than its
-    teacher is good at"""
+    """the teacher draws chunk after chunk, each from noise as in reactive, and not along the student's buffer: for students with a longer
+    buffer than their teacher is good at"""
     guidance: float = 1.0
     """classifier-free guidance of the teacher; 1 is none"""
     steps: int = 4000
-    """optimizer steps"""
+    """optimizer steps, of all partitions together"""
     minutes: float | None = None
     """stop this call after so many minutes"""
     resume: bool = False

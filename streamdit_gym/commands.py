@@ -137,10 +137,9 @@ def run_distill(command: Distill) -> None:
         if parallel.rank():
             return
     print("compare the student with its teacher:")
-    for cut in dict.fromkeys(config.partitions):
-        taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
-        for name, streamed in (("world", cut), ("teacher", taught)):
-            print(f"  streamdit-gym evaluate {command.out / name} --partition {streamed}")
+    taught = (replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks) for cut in config.partitions)
+    for name, cut in dict.fromkeys([*(("world", cut) for cut in config.partitions), *(("teacher", cut) for cut in taught)]):
+        print(f"  streamdit-gym evaluate {command.out / name} --partition {cut}")
 
 
 def run_evaluate(command: Evaluate) -> None:

@@ -47,6 +47,11 @@ def test_compiled_environments_make_the_same_frames(dtype: str, most: float) -> 
     assert apart(rollout("cuda", dtype, compile=True), rollout("cuda", dtype)) < most
 
 
+def test_noise_is_the_same_on_the_gpu() -> None:
+    noise = Noise.seeded(range(5))
+    torch.testing.assert_close(noise.to("cuda").draw((4, 8)).cpu(), noise.draw((4, 8)), atol=1e-5, rtol=1e-5)
+
+
 def test_torch_output_stays_on_the_gpu() -> None:
     env = StreamDiTVectorEnv(4, device="cuda", output="torch")
     env.reset(seed=0)

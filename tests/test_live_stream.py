@@ -26,11 +26,11 @@ def pictures(live: Live, *said: str) -> np.ndarray:
 
 
 def test_a_stream_is_the_engine_with_text(world: World) -> None:
-    live = Live(world, seed=3)
+    live = Live(world, seed=3, partition="K4N2c1s1")  # where noise shows
     said = ["move up", "move up", "move left", "stay"]
     rng = np.random.default_rng(3)
     start = world.starts.latents[int(rng.integers(len(world.starts.latents)))][None, None]
-    engine = Engine(world.model, world.table, partition("reactive"))
+    engine = Engine(world.model, world.table, partition("K4N2c1s1"), idle=int(world.table.rows(["stay"])[0]))
     session = engine.start(start, torch.full((1, 1), -1), Noise.of([rng]))
     slow = np.concatenate([world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy() for text in said])
     assert np.array_equal(pictures(live, *said), slow)

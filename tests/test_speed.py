@@ -102,7 +102,7 @@ def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(monkeypatch: pyt
     model = replace(PRESETS["paper-4b"].model, width=32, depth=2, heads=2, grid=8, text_width=8, window=(4, 4, 4))
     monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=model))
     found = speed.bench_preset("paper-4b", "cpu", "float32", moves=2)
-    assert found["frames"] == 8, "two latent frames a move"
+    assert found["frames_per_move"] == 8, "two latent frames a move"
     assert found["frames_per_s"] == pytest.approx(8e3 / (found["move_ms"] + found["decode_ms"]))
 
 

@@ -10,6 +10,7 @@ from conftest import make_table, wake
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.model.precision import precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -209,23 +210,25 @@ def test_partitions_that_do_not_fit_the_model_are_refused(cut: str) -> None:
         engine_of(cut)
 
 
-def test_convolutions_are_true_float32_while_streams_move_and_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engine_of("K4N1c1s1")
-    session, seen = begin(engine), []
-    plain = engine.model.forward
+def test_a_gpus_convolutions_are_true_float32_while_streams_move_and_as_before_afterwards() -> None:
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    with pytest.raises(ValueError, match="broken"), precision(torch.device("cuda"), False):
+        assert conv.fp32_precision == "ieee"
+        raise ValueError("broken")
+    assert conv.fp32_precision == before
+    with precision(torch.device("cpu"), False):
+        assert conv.fp32_precision == before
 
-    def watched(*given: object) -> object:
-        seen.append(torch.backends.cudnn.allow_tf32)
-        return plain(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.model, "forward", watched)
-    for before in (True, False):
-        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
-        engine.tick(session, torch.tensor([1, 2, 3]))
-        with pytest.raises(ValueError, match="broken"), engine._precision():
-            raise ValueError("broken")
-        assert torch.backends.cudnn.allow_tf32 is before
-    assert seen == [False, False]
+def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of("K4N4c1s1")
+    broken, same = begin(engine), begin(engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_evaluate", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.tick(broken, torch.tensor([1, 2, 3]))
+    assert (run(engine, broken, [[1, 2, 3]] * 5) == run(engine, same, [[1, 2, 3]] * 5)).all()
 
 
 def test_start_latents_of_another_shape_are_refused() -> None:

@@ -41,9 +41,9 @@ class Distillation:
 
     Attributes:
         partitions: how the buffer is cut, in turn; their micro steps are the student's.
-        teacher_steps: micro steps of the teacher per move, a multiple of the student's.
-        one_by_one: the teacher draws chunk after chunk, each from noise (N = 1) and in so many micro steps.
-        steps: moves of the buffer, one optimizer step each.
+        teacher_steps: micro steps of the teacher per move, a multiple of the student's; with `one_by_one` per chunk, and any number.
+        one_by_one: the teacher draws the buffer's chunks one after the other, each from noise (N = 1).
+        steps: moves of a buffer, one optimizer step each; of all partitions together.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
         moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
@@ -273,12 +273,13 @@ def distill(
     state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
     stage = Stage(folder, "distill", state)
     set_peaks(distiller.optimizers, StreamDiTTraining(rate=config.rate))
+    distiller.moves = stage.step
     distiller.generator.manual_seed(parallel.seed(1 + stage.step))
     torch.manual_seed(parallel.seed(1 + stage.step))
     for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
         loss = distiller.step(step / config.steps)
         average.update(student)
-        if step % 50 == 0:
-            stage.log(loss=loss)
+        if step % 50 < len(config.partitions):  # of every partition one
+            stage.log(**{f"loss/{config.partitions[step % len(config.partitions)]}": loss})
     average.copy_to(student)
     return student.eval().requires_grad_(False)

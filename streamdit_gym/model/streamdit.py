@@ -117,7 +117,9 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame behind the view's context, and every frame's keys and values (none, if it can use no cache).
+        """Return the velocity of every frame behind the view's context, and every frame's keys and values.
+
+        A model whose windows are smaller than a frame can use no cache, and returns an empty one.
 
         Args:
             view: the frames.

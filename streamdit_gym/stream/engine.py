@@ -7,8 +7,8 @@ Knows nothing of: pixels, actions, rewards.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal
 
@@ -23,6 +23,7 @@ from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.model.precision import precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
@@ -97,7 +98,7 @@ class Engine:
         Args:
             latents: clean latents, oldest first; with fewer than K + c the first is repeated, of more the last are used.
             prompts: the prompts the frames were born with; -1 for none.
-            noise: a sequence for each stream.
+            noise: a sequence for each stream; the session draws from a copy.
 
         Returns:
             A session at rest: the buffer holds N - 1 begun chunks, born with the idle prompt.
@@ -155,11 +156,11 @@ class Engine:
             begun = self._begun(strength)
             _check("latents to draw over", over.shape, (len(session), c, *session.references.shape[2:]))
         born = prompts.to(self.device)[:, None].expand(-1, c)
+        rested = session.buffer, session.noise.to(self.device)
         fresh = session.draw(c)
         if over is not None:
             fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
-        rested = session.buffer
-        session.buffer = rested.push(fresh, born)
+        session.buffer = session.buffer.push(fresh, born)
         if self.prompt_scope == "buffer":
             buffer = session.buffer
             session.buffer = MovingBuffer(
@@ -168,7 +169,7 @@ class Engine:
         try:
             session.cache = self._micro_steps(session, self._evaluate, begun)
         except BaseException:
-            session.buffer = rested  # whatever it was, Ctrl-C or a bad prompt: the streams can still go on
+            session.buffer, session.noise = rested  # whatever it was, Ctrl-C or a bad prompt: the streams can still go on
             raise
         clean, prompts_of, session.buffer = session.buffer.pop()
         kept = self._as_reference(clean, session) if self.model.config.reference_time < 1 else clean
@@ -303,16 +304,8 @@ class Engine:
     def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
         return torch.full(frames.shape[:2], self.model.config.reference_time, device=self.device)
 
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
-        """Evaluate in bfloat16 if asked for; else in true float32, also in the convolutions, or rows would hang on their batch."""
-        before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = False
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                yield
-        finally:
-            torch.backends.cudnn.allow_tf32 = before
+    def _precision(self) -> AbstractContextManager[None]:
+        return precision(self.device, self.autocast)
 
 
 def _check(what: str, given: Iterable[int], allowed: Iterable[int]) -> None:

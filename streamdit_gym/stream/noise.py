@@ -2,8 +2,8 @@
 
 Takes: seeds.  Gives: standard normal numbers.  Knows nothing of: latents, models.
 
-Number i of a stream is a function of its seed and of i: nothing is remembered but how many were drawn. So all streams are drawn
-in a few operations on the device they live on, and what a stream gets depends on neither the batch nor its place in it.
+Pair i of a stream's numbers is a function of its seed and of i: nothing is remembered but how many were drawn. So all streams are
+drawn in a few operations on the device they live on, and what a stream gets depends on neither the batch nor its place in it.
 Source: SplitMix64 (Steele, Lea and Flood, 2014) for the bits, Box and Muller (1958) for the numbers.
 """
 
@@ -50,7 +50,7 @@ class Noise:
         return len(self.origins)
 
     def draw(self, shape: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Return the next numbers of every stream, float32 (b, *shape)."""
+        """Return the next numbers of every stream, float32 (b, *shape); of an odd count one more is left out."""
         count = math.prod(shape)
         pairs = -(-count // 2)
         place = self.drawn[:, None] + torch.arange(1, pairs + 1, device=self.origins.device)
@@ -58,7 +58,8 @@ class Noise:
         bits = _mixed(self.origins[:, None] + place * STRIDE)
         high, low = ((part.to(torch.float32) + 0.5) * 2**-32 for part in (_right(bits, 32), bits & 0xFFFFFFFF))
         radius, angle = (-2 * high.log()).sqrt(), 2 * math.pi * low
-        return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count].reshape(-1, *shape)
+        both = radius[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
+        return both.flatten(1)[:, :count].reshape(len(self), *shape)
 
     def write(self, rows: Tensor, other: Noise) -> None:
         """Replace some rows."""

@@ -73,11 +73,11 @@ class Session:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state; the number of streams must be the same."""
+        origins, drawn = state["noise"]
         self.references = state["references"].clone()
         self.reference_prompts = state["reference_prompts"].clone()
         self.buffer = MovingBuffer(
             partition=self.buffer.partition, latents=state["buffer"].clone(), prompts=state["buffer_prompts"].clone()
         )
         self.cache = None if state["cache"] is None else KeyValueCache(pairs=state["cache"].clone())
-        origins, drawn = state["noise"]
         self.noise = Noise(origins=origins.clone(), drawn=drawn.clone())
