@@ -75,7 +75,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert f"evaluate {student / 'teacher'} --partition K4N1c1s2" in capsys.readouterr().out
     made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
     assert made == [1.0, 1.5]
-    buffers = "--steps 2 --teacher-steps 1 --one-by-one --partition pipelined reactive".split()
+    buffers = ["--steps", "2", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "reactive"]
     assert main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
     told = capsys.readouterr().out
     for streamed in ("world --partition K4N4c1s1", "world --partition K4N1c1s1", "teacher --partition K4N1c1s1"):
