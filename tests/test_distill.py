@@ -65,11 +65,12 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> Non
 
 @pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED], ids=str)
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(partition: Partition) -> None:
-    same = distiller_of(partition, teacher_steps=partition.micro_steps)
-    guided = distiller_of(partition, teacher_steps=partition.micro_steps, guidance=2.0)
+    heard = {"teacher_steps": partition.micro_steps, "prompt_noise": 0.0, "prompt_hidden": 0.0}
+    same, guided = distiller_of(partition, **heard), distiller_of(partition, guidance=2.0, **heard)
     for _ in range(3):
         assert same.move().item() < 1e-4
         assert guided.move().item() > 100 * 1e-4
+    assert distiller_of(partition, teacher_steps=partition.micro_steps).move().item() > 1e-4, "a student hears with noise"
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)

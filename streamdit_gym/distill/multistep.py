@@ -32,7 +32,17 @@ from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step, set_peaks
+from streamdit_gym.train.train_streamdit import (
+    MOVING,
+    StreamDiTTraining,
+    disturbed,
+    forgiving,
+    learn,
+    optimizers,
+    prepare_step,
+    set_peaks,
+    spread_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,8 @@ class Distillation:
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
         moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
+        prompt_noise: noise on the embeddings that the student hears, in their standard deviations; its teacher hears them as they are.
+        prompt_hidden: largest share of tokens that is hidden from the student, in half of the prompts.
         kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
         square: weight of the squared error in the loss.
         rate: factor on the learning rates of `StreamDiTTraining`.
@@ -61,6 +73,8 @@ class Distillation:
     streams: int = 64
     goes_on: float = 0.95
     moving: float = 8.0
+    prompt_noise: float = 0.5
+    prompt_hidden: float = 1.0
     kernel: float = 0.3
     square: float = 0.02
     rate: float = 0.25
@@ -120,6 +134,7 @@ class Distiller:
     ) -> None:
         self.teacher, self.student, self.episodes, self.config, self.device = teacher, student, episodes, config, device
         self.table = table.to(device, torch.float32)
+        self.spread = spread_of(self.table)
         self.generator = torch.Generator().manual_seed(0)
         self.local = student.config.local
         student.requires_grad_(True)
@@ -205,6 +220,8 @@ class Distiller:
             causal=model.config.causal, chunk_frames=partition.chunk_frames, limit=model.config.references,
         )  # fmt: skip
         said = self.table.distinct(torch.cat([streams.reference_prompts, buffer.prompts], 1))
+        if model is self.student:
+            said = disturbed(said, self.spread, self.config.prompt_noise, self.config.prompt_hidden)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             found, _ = model(view, said)
         return found.float()
