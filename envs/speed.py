@@ -111,7 +111,8 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
 def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures) -> Figures:
     """Time the parts of a step one by one (ms, medians), and how near the transformer comes to the machine's matrix products."""
     loaded = shared_world(world, device)
-    engine = Engine(loaded.model, loaded.table, named_partition(partition), autocast=dtype == "bfloat16")
+    cut = named_partition(partition)
+    engine = Engine(loaded.model_for(cut), loaded.table, cut, autocast=dtype == "bfloat16")
     spoken = [loaded.spec.menu[i % len(loaded.spec.menu)][0] for i in range(count)]
     bank = loaded.starts.latents
     first = bank[torch.arange(count) % len(bank)][:, None]

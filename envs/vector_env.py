@@ -119,9 +119,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             loaded = shared_world(world, device)
             codec = loaded.codec if latent else None
             idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
-            engine = Engine(
-                loaded.model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=dtype == "bfloat16", compile=compile
-            )
+            model, narrow = loaded.model_for(cut), dtype == "bfloat16"
+            engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
 
             def generated(rows: int) -> GeneratedBackend:
                 return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent)

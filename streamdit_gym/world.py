@@ -4,7 +4,8 @@ Takes: a name, a folder or a Hub id.  Gives: model, codec, heads, prompts and st
 Knows nothing of: Gymnasium, simulators, sessions.
 
 A bundle is a folder: ``config.json`` with sizes and hashes of the other files, ``model.safetensors``,
-``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``, ``starts.safetensors``, and a model card.
+``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``, ``starts.safetensors``, and a model card; in some worlds also
+``longer.safetensors``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.errors import BundleError, MissingExtraError, UnknownNameError
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
@@ -59,6 +61,7 @@ class World:
         table: the menu's embedded prompts; other text is embedded when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
+        longer: another transformer, for buffers of several chunks (N > 1); None: `model` serves them, too.
     """
 
     spec: WorldSpec
@@ -68,6 +71,7 @@ class World:
     table: PromptTable
     starts: Starts
     facts: dict[str, Any]
+    longer: StreamDiT | None = None
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, device: str = "cpu", revision: str | None = None) -> World:
@@ -87,6 +91,10 @@ class World:
         weights = {part: _read_weights(folder, part, config) for part in WEIGHTS}
         spec = _spec_from_json(config["spec"])
         model = _fill(StreamDiT(_config(StreamDiTConfig, config["model"])), weights["model"], folder / "model.safetensors")
+        longer = None
+        if "longer" in config:
+            longer = StreamDiT(_config(StreamDiTConfig, config["longer"]))
+            _fill(longer, _read_weights(folder, "longer", config), folder / "longer.safetensors").to(device)
         codec = _fill(ConvCodec(_config(ConvCodecConfig, config["codec"])), weights["codec"], folder / "codec.safetensors")
         heads = _fill(RewardHead(_config(RewardHeadConfig, config["heads"])), weights["heads"], folder / "heads.safetensors")
         prompts = weights["prompts"]
@@ -98,7 +106,7 @@ class World:
         starts = Starts(latents=weights["starts"]["latents"].float().to(device), states=weights["starts"]["states"].float())
         return cls(
             spec=spec, model=model.to(device), codec=codec.to(device), heads=heads.to(device), table=table, starts=starts,
-            facts=config["facts"],
+            facts=config["facts"], longer=longer,
         )  # fmt: skip
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -113,6 +121,8 @@ class World:
             "prompts": {key: value[:count] for key, value in self.table.state_dict().items()},
             "starts": {"latents": self.starts.latents, "states": self.starts.states},
         }
+        if self.longer is not None:
+            tensors["longer"] = self.longer.state_dict()
         files = {}
         for part, state in tensors.items():
             path = folder / f"{part}.safetensors"
@@ -128,6 +138,8 @@ class World:
             "facts": self.facts,
             "files": files,
         }
+        if self.longer is not None:
+            config["longer"] = dataclasses.asdict(self.longer.config)
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
@@ -144,6 +156,10 @@ class World:
         api = HfApi()
         api.create_repo(repo_id, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+
+    def model_for(self, partition: Partition) -> StreamDiT:
+        """Return the transformer that a buffer cut so is streamed with."""
+        return self.longer if self.longer is not None and partition.chunks > 1 else self.model
 
     @property
     def device(self) -> torch.device:

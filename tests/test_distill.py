@@ -168,11 +168,11 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
     unlearned = StreamDiT(TINY)
     unlearned.load_state_dict(teacher.state_dict())
     first = error(unlearned)
-    distill(teacher, episodes, table, config, tmp_path, "cpu", minutes=0.0)
-    student = distill(teacher, episodes, table, config, tmp_path, "cpu")
+    distill(teacher, teacher, episodes, table, config, tmp_path, "cpu", minutes=0.0)
+    student = distill(teacher, teacher, episodes, table, config, tmp_path, "cpu")
     assert student.config.guidance == 1
     assert error(student) < 0.8 * first, "what is left is the teacher's noise, which a student of one evaluation does not see"
-    again = distill(teacher, episodes, table, config, tmp_path, "cpu")
+    again = distill(teacher, teacher, episodes, table, config, tmp_path, "cpu")
     assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True))
 
 

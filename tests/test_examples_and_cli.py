@@ -12,11 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from streamdit_gym import World
 from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.evaluate.judge import JudgeConfig
+from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,6 +83,17 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     told = capsys.readouterr().out
     for streamed in ("world --partition K4N4c1s1", "world --partition K4N1c1s1", "teacher --partition K4N1c1s1"):
         assert told.count(streamed) == 1
+    assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), "one student for both"
+    alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined"]
+    for begun, made in ((world, tmp_path / "longer"), (tmp_path / "longer" / "world", tmp_path / "again")):
+        assert main([*f"distill {begun} --data {data} --out {made}".split(), *alone]) == 0
+        before, after = World.from_pretrained(begun), World.from_pretrained(made / "world")
+        assert torch.equal(before.model.embed.weight, after.model.embed.weight), "the world's own transformer stays"
+        assert after.longer is not None
+        assert after.model_for(PARTITIONS["pipelined"]) is after.longer
+        assert after.model_for(PARTITIONS["reactive"]) is after.model
+        assert not torch.equal(before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight)
+        assert World.from_pretrained(made / "teacher").longer is None
     agent = tmp_path / "agent" / "seed-0"
     less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
     assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_tiny_world
 
+from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.envs.pusht import SPEC
 from streamdit_gym.errors import BundleError, PartitionError, UnknownNameError
 from streamdit_gym.presets import PRESETS, partition, preset
@@ -46,6 +48,26 @@ def test_missing_cut_and_foreign_files_are_named(bundle: Path, part: str) -> Non
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(BundleError, match=f"foreign(.|\n)*{path.name}"):
         World.from_pretrained(bundle)
+
+
+def test_a_world_may_hold_another_transformer_for_longer_buffers(tmp_path: Path) -> None:
+    plain, other = make_tiny_world(), make_tiny_world()
+    with torch.no_grad():
+        other.model.embed.weight += 1
+    replace(plain, longer=other.model).save_pretrained(tmp_path)
+    again = World.from_pretrained(tmp_path)
+    assert again.longer is not None
+    assert torch.equal(again.longer.embed.weight, other.model.embed.weight.half().float())
+    assert torch.equal(again.model.embed.weight, plain.model.embed.weight.half().float())
+    for cut, streamed in (("K4N1c1s1", again.model), ("K4N1c4s2", again.model), ("K4N2c1s1", again.longer), ("K2N4c2s1", again.longer)):
+        assert again.model_for(Partition.parse(cut)) is streamed
+        assert plain.model_for(Partition.parse(cut)) is plain.model
+    path = tmp_path / "longer.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(BundleError, match=f"cut(.|\n)*{path.name}"):
+        World.from_pretrained(tmp_path)
+    plain.save_pretrained(tmp_path)
+    assert World.from_pretrained(tmp_path).longer is None
 
 
 def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:

@@ -28,6 +28,8 @@ def distill_world(
 ) -> World:  # fmt: skip
     """Make a student of a world and write it into ``folder/world``, its guided teacher into ``folder/teacher``.
 
+    A student for buffers of several chunks alone stands beside the world's transformer (`World.longer`); else it takes its place.
+
     Resumes: calling again with the same folder goes on where the last call stopped.
 
     Args:
@@ -47,7 +49,7 @@ def distill_world(
     """
     check_dataset(dataset, world.spec)
     for partition in config.partitions:
-        Engine(world.model, world.table, partition)  # refuses what could never be streamed
+        Engine(world.model_for(partition), world.table, partition)  # refuses what could never be streamed
     cuts = [str(partition) for partition in config.partitions]
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partitions": cuts})
     with parallel.in_turn():
@@ -55,13 +57,16 @@ def distill_world(
         table = embed_phrases(make_encoder, dataset)
     train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
-    teacher = copy.deepcopy(world.model)
+    longer = all(partition.chunks > 1 for partition in config.partitions)
+    begun = world.model_for(config.partitions[0]) if longer else world.model
+    teacher = copy.deepcopy(world.model if config.one_by_one else begun)
     teacher.config = replace(teacher.config, guidance=guidance)
     if not parallel.rank():
-        replace(world, model=teacher, facts=facts).save_pretrained(folder / "teacher")
-    student = distill(teacher, train, table, config, folder, device, minutes)
+        replace(world, model=teacher, longer=None, facts=facts).save_pretrained(folder / "teacher")
+    student = distill(teacher, begun, train, table, config, folder, device, minutes).to(world.device)
     told = {"partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance}
-    made = replace(world, model=student.to(world.device), facts={**facts, "distilled": told})
+    facts = {**facts, "distilled": told}
+    made = replace(world, longer=student, facts=facts) if longer else replace(world, model=student, longer=None, facts=facts)
     if not parallel.rank():
         made.save_pretrained(folder / "world")
     return made

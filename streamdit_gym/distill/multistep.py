@@ -265,13 +265,14 @@ class Distiller:
 
 
 def distill(
-    teacher: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, folder: Path, device: str,
+    teacher: StreamDiT, begun: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, folder: Path, device: str,
     minutes: float | None = None,
 ) -> StreamDiT:  # fmt: skip
     """Return a student of a teacher, resuming from the run folder; it holds the averaged weights.
 
     Args:
-        teacher: the model to learn from, its guidance in its config; the student begins with its weights.
+        teacher: the model to learn from, its guidance in its config.
+        begun: whose weights the student begins with, mostly the teacher itself.
         episodes: training episodes.
         table: embeddings of the data set's phrases.
         config: the recipe.
@@ -283,7 +284,7 @@ def distill(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     student = StreamDiT(replace(teacher.config, guidance=1.0))
-    student.load_state_dict(teacher.state_dict())
+    student.load_state_dict(begun.state_dict())
     student.to(device).train()
     distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device)
     average = Average(student, config.decay)

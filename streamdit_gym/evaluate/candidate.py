@@ -125,7 +125,7 @@ class WorldCandidate:
                 "the judge compares action by action", given=str(self.partition), allowed="c = 1", remedy="choose a partition with c1"
             )
         self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
-        self.engine = Engine(world.model, world.table, self.partition, idle=self.idle)
+        self.engine = Engine(world.model_for(self.partition), world.table, self.partition, idle=self.idle)
 
     @property
     def spec(self) -> WorldSpec:

@@ -15,6 +15,7 @@ def card(world: World, scores: dict[str, Any]) -> str:
     """Return the model card as Markdown."""
     facts, spec, config = world.facts, world.spec, world.model.config
     count = sum(p.numel() for p in world.model.parameters()) / 1e6
+    longer = "" if world.longer is None else " Another transformer of that kind serves buffers of several chunks."
     heads = "\n".join(f"| {name} | {value:.3f} |" for name, value in facts["heads_on_held_out_real_frames"].items())
     tasks = "\n".join(f"* `{name}`: {task.about}; horizon {task.horizon} steps" for name, task in spec.tasks.items())
     others = "\n".join(f"| {what} | {much} |" for what, much in lines(scores))
@@ -35,7 +36,8 @@ A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames 
     world = World.from_pretrained("{spec.name}")
 
 StreamDiT transformer: {count:.1f} million weights, width {config.width}, depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
-{config.references} references. Prompts: {facts["prompt_encoder"]}. Trained on {facts["training_frames"]:,} frames of the real simulator.
+{config.references} references. Prompts: {facts["prompt_encoder"]}. Trained on {facts["training_frames"]:,} frames of the real
+simulator.{longer}
 
 Tasks:
 

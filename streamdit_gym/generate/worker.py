@@ -115,7 +115,7 @@ class Worker:
 
     def _engine(self, table: PromptTable) -> Engine:
         idle = int(table.rows([self.world.spec.menu[0][0]])[0])
-        return Engine(self.world.model, table, self.cut, idle=idle, autocast=self.config.dtype == "bfloat16")
+        return Engine(self.world.model_for(self.cut), table, self.cut, idle=idle, autocast=self.config.dtype == "bfloat16")
 
     def _engine_for(self, index: int) -> Engine:
         """Return a shard's engine: prompts of a file have a table for each shard, so that nothing depends on what was made before."""

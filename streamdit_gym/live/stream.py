@@ -238,7 +238,7 @@ class Live:
 
     def _make_engine(self, cut: Partition, scope: Scope) -> Engine:
         idle = int(self.table.rows([self.prompt])[0])
-        return Engine(self.world.model, self.table, cut, idle=idle, prompt_scope=scope, autocast=self.autocast)
+        return Engine(self.world.model_for(cut), self.table, cut, idle=idle, prompt_scope=scope, autocast=self.autocast)
 
     def _restart(self, engine: Engine) -> None:
         """Go on in another engine, from the newest clean frames."""
