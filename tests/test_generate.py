@@ -402,7 +402,8 @@ def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(world: W
     generate(GenerateConfig(episodes=2, steps=5, batch=2, player=str(said), partition="pipelined"), tmp_path / "out")
     rng = np.random.default_rng([0, 0])
     start = world.starts.latents[torch.from_numpy(rng.integers(len(world.starts.latents), size=2))]
-    engine = Engine(world.model, world.table, partition("pipelined"))
+    cut = partition("pipelined")
+    engine = Engine(world.model_for(cut), world.table, cut)
     noise = Noise.seeded(rng.integers(2**63, size=2).tolist())
     session = engine.start(start[:, None], torch.zeros(2, 1, dtype=torch.long), noise)
     late = engine.partition.chunks - 1

@@ -30,7 +30,8 @@ def test_a_stream_is_the_engine_with_text(world: World) -> None:
     said = ["move up", "move up", "move left", "stay"]
     rng = np.random.default_rng(3)
     start = world.starts.latents[int(rng.integers(len(world.starts.latents)))][None, None]
-    engine = Engine(world.model, world.table, partition("K4N2c1s1"), idle=int(world.table.rows(["stay"])[0]))
+    cut = partition("K4N2c1s1")
+    engine = Engine(world.model_for(cut), world.table, cut, idle=int(world.table.rows(["stay"])[0]))
     session = engine.start(start, torch.full((1, 1), -1), Noise.of([rng]))
     slow = np.concatenate([world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy() for text in said])
     assert np.array_equal(pictures(live, *said), slow)

@@ -188,7 +188,7 @@ def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone() -> 
     wake(teacher)
     student = StreamDiT(PAINTED)
     student.load_state_dict(teacher.state_dict())
-    config = Distillation(partitions=(Partition.parse("K4N1c1s1"),), streams=6, teacher_steps=1)
+    config = Distillation(partitions=(Partition.parse("K4N1c1s1"),), streams=6, teacher_steps=1, prompt_noise=0.0, prompt_hidden=0.0)
     table = make_table(["a", "b", "c", "d"])
     same = Distiller(teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu")
     assert same.move().item() < 1e-4
