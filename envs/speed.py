@@ -27,6 +27,7 @@ from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import require
+from streamdit_gym.model.precision import precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.presets import preset as named_preset
@@ -123,11 +124,15 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
     frames = loaded.codec.decode(latents)
 
     def decode() -> Any:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=engine.autocast):
+        with precision(loaded.device, engine.autocast):
             return loaded.codec.decode(latents)
 
+    def reward() -> Any:
+        with precision(loaded.device, False):
+            return loaded.heads(latents)
+
     calls: tuple[Callable[[], Any], ...] = (
-        lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, lambda: loaded.heads(latents),
+        lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, reward,
         lambda: frames.to("cpu", copy=True).numpy(),
     )  # fmt: skip
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}

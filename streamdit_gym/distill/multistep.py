@@ -31,18 +31,9 @@ from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
+from streamdit_gym.train.prompts import disturbed, spread_of
 from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import (
-    MOVING,
-    StreamDiTTraining,
-    disturbed,
-    forgiving,
-    learn,
-    optimizers,
-    prepare_step,
-    set_peaks,
-    spread_of,
-)
+from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step, set_peaks
 
 
 @dataclass(frozen=True, kw_only=True)

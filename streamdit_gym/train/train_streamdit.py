@@ -30,6 +30,7 @@ from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
+from streamdit_gym.train.prompts import disturbed, spread_of
 from streamdit_gym.train.run import Average, Budget, Stage
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
@@ -320,30 +321,6 @@ class StreamDiTTrainer:
         dropped = torch.rand(index.shape, device=self.device) < self.config.prompt_dropout
         said = self.table.distinct(index.masked_fill(dropped, -1))
         return disturbed(said, self.noise_scale, self.config.prompt_noise, self.config.prompt_hidden)
-
-
-def spread_of(table: PromptTable) -> tuple[float, float]:
-    """Return the standard deviation of a table's pooled embeddings and of its tokens'."""
-    return table.pooled.std().item(), table.tokens[table.mask].std().item()
-
-
-def disturbed(said: Conditioning, spread: tuple[float, float], noise: float, hidden: float) -> Conditioning:
-    """Return prompts with noise on their embeddings and tokens hidden, so that no phrase is learned by heart.
-
-    Args:
-        said: the prompts.
-        spread: see `spread_of`.
-        noise: in standard deviations.
-        hidden: largest share of tokens that is hidden, in half of the prompts; the pooled embedding never is.
-    """
-    # of half of the prompts all tokens are seen, of others few, so that single words are not learned by heart
-    share = hidden * (2 * torch.rand(len(said.mask), 1, device=said.mask.device) - 1).clamp(min=0)
-    seen = torch.rand(said.mask.shape, device=said.mask.device) >= share
-    seen[:, 0] = True  # a prompt without any token would leave attention nothing to look at
-    mask = said.mask & seen
-    tokens = said.tokens + noise * spread[1] * torch.randn_like(said.tokens) * mask[..., None]
-    pooled = said.pooled + noise * spread[0] * torch.randn_like(said.pooled)
-    return replace(said, tokens=tokens, mask=mask, pooled=pooled)
 
 
 def forgiving(error: Tensor, kernel: float, square: float) -> Tensor:
