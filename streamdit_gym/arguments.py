@@ -158,6 +158,8 @@ class Evaluate:
     """world whose simulator is the truth; default: the world's own"""
     partition: str = "reactive"
     """how to stream"""
+    late: int = 0
+    """idle frames before what is said, besides the partition's own: 3 makes the teacher of `pipelined` as late as its student"""
     quick: bool = False
     """measure less: wider intervals, about ten minutes on 2 cores"""
     episodes: int | None = None

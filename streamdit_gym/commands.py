@@ -159,7 +159,7 @@ def run_evaluate(command: Evaluate) -> None:
     device = command.device or _device()
     world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)
-    candidate = WorldCandidate(world, command.partition)
+    candidate = WorldCandidate(world, command.partition, command.late)
     config = QUICK if command.quick else JudgeConfig()
     config = config if command.episodes is None else replace(config, episodes=command.episodes)
     world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now

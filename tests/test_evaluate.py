@@ -206,10 +206,10 @@ def test_a_trained_world_is_judged_through_its_own_codec_and_heads(twin: Twin, e
         WorldCandidate(world, "K4N2c2s1")
 
 
-@pytest.mark.parametrize("partition", ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1"])
-def test_a_candidates_frames_match_its_sayings(partition: str) -> None:
+@pytest.mark.parametrize(("partition", "late"), [("K4N1c1s1", 0), ("K4N1c1s2", 0), ("K4N4c1s1", 0), ("K4N1c1s1", 3), ("K4N2c1s1", 2)])
+def test_a_candidates_frames_match_its_sayings(partition: str, late: int) -> None:
     """With a buffer of N the frames come N - 1 later; the judge sees them where they belong."""
-    candidate = WorldCandidate(make_tiny_world(), partition)
+    candidate = WorldCandidate(make_tiny_world(), partition, late)
     first = np.random.default_rng(0).integers(0, 255, (1, 1, 64, 64, 3), dtype=np.uint8)
     said = [[SPEC.menu[i % 9][0] for i in range(6)]]
     other = [[*said[0][:3], SPEC.menu[8][0], *said[0][4:]]]
@@ -218,6 +218,18 @@ def test_a_candidates_frames_match_its_sayings(partition: str) -> None:
     changed = np.abs(one - two).max((1, 2, 3)) > 0
     assert not changed[:3].any()
     assert changed[3]
+
+
+def test_a_late_candidate_rests_before_it_obeys() -> None:
+    world = make_tiny_world()
+    first = np.random.default_rng(0).integers(0, 255, (1, 1, 64, 64, 3), dtype=np.uint8)
+    said = [[SPEC.menu[i][0] for i in range(1, 5)]]
+    rested = [[SPEC.menu[0][0]] * 3 + said[0]]
+    late, plain = WorldCandidate(world, late=3), WorldCandidate(world)
+    assert np.array_equal(late.roll_out(first, said).frames, plain.roll_out(first, rested).frames[:, 3:])
+    assert (late.latency_frames, late.partition_name) == (3, "K4N1c1s1, 3 frames late")
+    with pytest.raises(PartitionError, match="before it is told"):
+        WorldCandidate(world, late=-1)
 
 
 def test_context_frames_are_not_made_again() -> None:

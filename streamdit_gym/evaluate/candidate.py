@@ -113,13 +113,17 @@ class WorldCandidate:
     Args:
         world: the world.
         partition: how to stream; one frame a chunk.
+        late: idle frames between the real ones and what is said, besides the partition's own N - 1: with as many, the
+            teacher of a longer buffer is as late as its student, and their scores can be compared.
 
     Raises:
-        PartitionError: if a chunk has more than one frame, or the partition does not fit the model.
+        PartitionError: if a chunk has more than one frame, the partition does not fit the model, or `late` is negative.
     """
 
-    def __init__(self, world: World, partition: str | Partition = "reactive") -> None:
-        self.world, self.partition = world, named_partition(partition)
+    def __init__(self, world: World, partition: str | Partition = "reactive", late: int = 0) -> None:
+        if late < 0:
+            raise PartitionError("a stream cannot obey before it is told", given=late, allowed="late of 0 or more", remedy="late=0")
+        self.world, self.partition, self.late = world, named_partition(partition), late
         if self.partition.chunk_frames != 1:
             raise PartitionError(
                 "the judge compares action by action", given=str(self.partition), allowed="c = 1", remedy="choose a partition with c1"
@@ -135,22 +139,23 @@ class WorldCandidate:
     @property
     def partition_name(self) -> str:
         """The partition's short form."""
-        return str(self.partition)
+        return f"{self.partition}, {self.late} frames late" if self.late else str(self.partition)
 
     @property
     def latency_frames(self) -> int:
         """See `Candidate.latency_frames`."""
-        return self.partition.latency_frames
+        return self.partition.latency_frames + self.late
 
     @torch.no_grad()
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
-        """See `Candidate.roll_out`; with N > 1 the frames are shifted back by the latency, so that they match the sayings."""
+        """See `Candidate.roll_out`; late frames are shifted back, so that they match the sayings."""
         world, engine, latency = self.world, self.engine, self.latency_frames
         rows = torch.stack([world.table.rows(list(line)) for line in said])
         known = context.shape[1] - 1
         born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
         session = engine.start(_encode(world, context), born, Noise.seeded(range(seed, seed + len(rows))))
-        fresh = torch.cat([rows[:, known:], torch.full((len(rows), latency), self.idle)], 1)
+        idle = torch.full((len(rows), latency), self.idle)
+        fresh = torch.cat([idle[:, : self.late], rows[:, known:], idle[:, self.late :]], 1)
         frames, scores = [], []
         for i in trange(fresh.shape[1], desc="roll out", unit="frame", leave=False, mininterval=1.0, disable=fresh.shape[1] < 32):
             clean = engine.tick(session, fresh[:, i])
