@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.codec.conv_codec import ConvCodec
@@ -68,12 +68,15 @@ class GeneratedBackend:
         rows: number of environments.
         common_noise: give every row the same noise at every reset, for paired comparisons.
         latent: hand out latents instead of frames, and decode none.
+        stock: begin a stream of every frame in the world's bank at the first reset of some rows alone, and take their new streams
+            from these. On a GPU beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in
+            every step. Only where streams begin alike whatever their noise (N = 1).
 
     Raises:
         PartitionError: if the engine's partition does not fit.
     """
 
-    def __init__(self, world: World, engine: Engine, rows: int, *, common_noise: bool, latent: bool) -> None:
+    def __init__(self, world: World, engine: Engine, rows: int, *, common_noise: bool, latent: bool, stock: bool = False) -> None:
         partition = engine.partition
         if partition.chunk_frames != 1:
             raise PartitionError(
@@ -85,23 +88,34 @@ class GeneratedBackend:
         self.latency_frames = partition.latency_frames
         self._rows, self._engine, self._common_noise, self._latent = rows, engine, common_noise, latent
         self._session: Session | None = None
+        self._stocked = stock and engine.begins_alike
+        self._stock: tuple[Session, Seen, Scores] | None = None
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows from the caller's frames (n f h w 3), or from real first frames of the bank."""
+        bank, drawn = self.world.starts.latents, []
         if init is None:
-            bank = self.world.starts.latents
-            latents = torch.stack([bank[int(rng.integers(len(bank)))] for rng in rngs])[:, None]
+            drawn = [int(rng.integers(len(bank))) for rng in rngs]
+            latents = bank[drawn][:, None]
         else:
             with torch.no_grad(), precision(self.device, False):
                 latents = self.world.codec.encode(init)
-        prompts = torch.full(latents.shape[:2], self._engine.idle)
-        seeds = [np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs
-        begun = self._engine.start(latents, prompts, Noise.of(seeds))
+        noise = Noise.of([np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs)
         if self._session is None or len(rows) == self._rows:
-            self._session = begun
+            self._session = self._engine.start(latents, self._idle(latents), noise)
+        elif drawn and self._stocked:
+            if self._stock is None:
+                session = self._engine.begin(bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank))))
+                self._stock = session, *self._read(bank[:, None])
+            session, seen, scores = self._stock
+            self._session.write(rows, session.take(drawn, noise))
+            return seen[drawn], scores[drawn]
         else:
-            self._session.write(rows, begun)
+            self._session.write(rows, self._engine.begin(latents, self._idle(latents), noise))
         return self._read(latents[:, -1:])
+
+    def _idle(self, latents: Float[Tensor, "b f c g g"]) -> Int[Tensor, "b f"]:
+        return torch.full(latents.shape[:2], self._engine.idle)
 
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Push every row's prompt and return the frames that became clean."""
@@ -130,7 +144,7 @@ class GeneratedBackend:
 
     def close(self) -> None:
         """Drop the session; the world may be shared and stays."""
-        self._session = None
+        self._session = self._stock = None
 
     @torch.no_grad()
     def picture(self, seen: Seen) -> Frames:

@@ -24,7 +24,7 @@ from tqdm import trange
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv, to_host
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import require
 from streamdit_gym.model.precision import precision
@@ -101,6 +101,8 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
     spent = timed(lambda: env.step(env.action_space.sample()), steps, 5, device)
     state = env.save_state()
     env.close()
+    if compile:
+        torch.compiler.reset()  # of graphs for all sizes and precisions the compiler keeps eight, and then compiles no more
     return {
         "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "steps_per_s": float(count * steps / spent.sum()),
         "p50_ms": float(1e3 * np.median(spent)), "p95_ms": float(1e3 * np.quantile(spent, 0.95)),
@@ -133,7 +135,7 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
 
     calls: tuple[Callable[[], Any], ...] = (
         lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, reward,
-        lambda: frames.to("cpu", copy=True).numpy(),
+        lambda: to_host(frames),
     )  # fmt: skip
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
     gflops = 1e-6 * counter.get_total_flops() / found["denoise"]

@@ -122,10 +122,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             model, narrow = loaded.model_for(cut), dtype == "bfloat16"
             engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
 
-            def generated(rows: int) -> GeneratedBackend:
-                return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent)
+            def generated(rows: int, stock: bool) -> GeneratedBackend:
+                return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
 
-            self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
+            alone = [generated(1, stock=False) for _ in range(num_envs)] if deterministic else []
+            self._backend = RowByRow(alone) if deterministic else generated(num_envs, stock=loaded.device.type == "cuda")
         spec = self._backend.spec
         if task not in spec.tasks:
             raise UnknownNameError("task", task, spec.tasks)
@@ -355,7 +356,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return info
 
     def _observation(self) -> Any:
-        seen = self._seen.clone() if self.output == "torch" else self._seen.contiguous().to("cpu", copy=True).numpy()
+        seen = self._seen.clone() if self.output == "torch" else to_host(self._seen)
         if not self._with_pending:
             return seen
         pending = torch.from_numpy(self._pending.copy()).to(seen.device) if self.output == "torch" else self._pending.copy()
@@ -369,3 +370,12 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _check_open(self) -> None:
         if self.closed:
             raise NotReadyError("the environment is closed", remedy="make a new one")
+
+
+def to_host(seen: torch.Tensor) -> np.ndarray:
+    """Return a copy as an array; off a GPU in pinned memory, which torch keeps for the next one when nobody holds this one any more.
+
+    The system hands a large new array out page by page, which takes longer than the copying.
+    """
+    host = torch.empty(seen.shape, dtype=seen.dtype, pin_memory=seen.is_cuda)
+    return host.copy_(seen).numpy()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import make_tiny_world
 
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv, to_host
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -16,9 +16,11 @@ from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTrain
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-def rollout(device: str, dtype: str = "float32", envs: int = 8, seed: int = 0, **settings: object) -> np.ndarray:
+def rollout(device: str, dtype: str = "float32", envs: int = 8, seed: int = 0, staggered: bool = False, **settings: object) -> np.ndarray:
     env = StreamDiTVectorEnv(envs, device=device, dtype=dtype, **settings)  # type: ignore[arg-type]
     frames = [env.reset(seed=0)[0]]
+    if staggered:
+        env._steps[:] = np.arange(envs)  # every row ends in a step of its own
     rng = np.random.default_rng(seed)
     frames += [env.step(rng.integers(9, size=envs))[0] for _ in range(16)]
     return np.stack(frames).astype(int)
@@ -34,6 +36,19 @@ def test_the_gpu_makes_the_cpus_frames() -> None:
     expected = rollout("cpu")
     assert apart(rollout("cuda"), expected) < 1.0
     assert apart(rollout("cuda", seed=1), expected) > 10.0, "other actions make other frames"
+
+
+def test_rows_begun_anew_go_on_as_on_the_cpu() -> None:
+    """On the GPU they are taken from streams begun in advance."""
+    settings = {"staggered": True, "horizon": 9}
+    assert apart(rollout("cuda", **settings), rollout("cpu", **settings)) < 1.0
+
+
+def test_an_array_handed_out_is_not_written_to_again() -> None:
+    frames = torch.ones(64, 64, dtype=torch.uint8, device="cuda")
+    kept, others = to_host(frames), [to_host(frames + i) for i in range(1, 5)]
+    assert (kept == 1).all()
+    assert [int(other[0, 0]) for other in others] == [2, 3, 4, 5]
 
 
 def test_the_same_seed_gives_the_same_frames_bit_for_bit() -> None:

@@ -106,6 +106,23 @@ class Engine:
         Raises:
             ShapeError: if the latents do not fit the model, or prompts or noise do not fit them.
         """
+        session = self.begin(latents, prompts, noise)
+        if self._compile and self._warm < len(session):  # fewer are rows begun anew: no stream of ticks
+            self._warm = len(session)
+            rehearsal = replace(session, noise=noise.to(self.device))
+            idle = torch.full((len(session),), self.idle)
+            for _ in range(3):  # compile, record, replay
+                self.tick(rehearsal, idle)
+        return session
+
+    @property
+    def begins_alike(self) -> bool:
+        """Whether streams of the same frames begin alike, whatever their noise: no chunk is begun ahead, no reference gets noise."""
+        return self.partition.chunks == 1 and self.model.config.reference_time == 1
+
+    @torch.no_grad()
+    def begin(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
+        """Start streams as `start` does, but compile nothing: for rows that will be moved as a part of other sessions."""
         config = self.model.config
         if latents.ndim != 5 or latents.shape[1] == 0 or tuple(latents.shape[2:]) != (config.channels, config.grid, config.grid):
             raise ShapeError(
@@ -129,11 +146,6 @@ class Engine:
         for _ in range(self.partition.chunks - 1):  # ramp: after pass p the oldest of p chunks stands at p / N
             session.buffer = session.buffer.push(session.draw(self.partition.chunk_frames), idle)
             self._micro_steps(session, self.model)
-        if self._compile and self._warm < b:  # fewer are rows begun anew: no stream of ticks
-            self._warm = b
-            rehearsal = replace(session, noise=noise.to(self.device))
-            for _ in range(3):  # compile, record, replay
-                self.tick(rehearsal, idle[:, 0])
         return session
 
     @torch.no_grad()

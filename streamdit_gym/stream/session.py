@@ -46,6 +46,16 @@ class Session:
         """Draw standard normal latents, every row from its own sequence."""
         return self.noise.draw((frames, *self.references.shape[2:])).to(self.references)
 
+    def take(self, rows: Sequence[int], noise: Noise) -> Session:
+        """Return a session of copies of some rows, any of them any number of times, with noise of their own."""
+        index = torch.as_tensor(list(rows), device=self.references.device)
+        buffer = self.buffer
+        return Session(
+            references=self.references[index], reference_prompts=self.reference_prompts[index],
+            buffer=MovingBuffer(partition=buffer.partition, latents=buffer.latents[index], prompts=buffer.prompts[index]),
+            cache=None if self.cache is None else KeyValueCache(pairs=self.cache.pairs[index]), noise=noise.to(index.device),
+        )  # fmt: skip
+
     def write(self, rows: Sequence[int], other: Session) -> None:
         """Replace some rows by the rows of another session; the other rows' numbers are not touched."""
         index = torch.as_tensor(list(rows), device=self.references.device)

@@ -1,0 +1,71 @@
+"""What stands behind environments: streams begun in advance, and arrays handed out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny_world
+
+from streamdit_gym.envs.backends import GeneratedBackend
+from streamdit_gym.envs.vector_env import to_host
+from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.stream.engine import Engine
+
+ENDS = {2: [1], 3: [0, 2], 5: [1, 2]}  # after which step which rows begin anew
+
+
+def played(partition: str, stock: bool, latent: bool = False) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    """Return what was seen, its scores, and how often streams were begun."""
+    world = make_tiny_world()
+    engine = Engine(world.model, world.table, named_partition(partition))
+    backend = GeneratedBackend(world, engine, 3, common_noise=False, latent=latent, stock=stock)
+    begun: list[int] = []
+    begin = engine.begin
+    engine.begin = lambda latents, *others: (begun.append(len(latents)), begin(latents, *others))[1]  # type: ignore[method-assign]
+    rngs = [np.random.default_rng(seed) for seed in range(3)]
+    found = [backend.reset(range(3), rngs, None)]
+    for step in range(8):
+        found.append(backend.step([world.spec.menu[(step + row) % 9][0] for row in range(3)], None))
+        if rows := ENDS.get(step):
+            found.append(backend.reset(rows, [rngs[row] for row in rows], None))
+    return [seen.numpy() for seen, _ in found], [scores.numpy() for _, scores in found], len(begun)
+
+
+@pytest.mark.parametrize("latent", [False, True])
+def test_streams_from_stock_are_those_begun_when_asked_for(latent: bool) -> None:
+    seen, scores, begun = played("reactive", stock=False, latent=latent)
+    stocked, same, once = played("reactive", stock=True, latent=latent)
+    assert (begun, once) == (4, 2), "all rows at first, and then the whole bank"
+    for one, two in zip(seen, stocked, strict=True):
+        np.testing.assert_allclose(one.astype(float), two.astype(float), atol=1e-4 if latent else 1)
+    for one, two in zip(scores, same, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+    assert np.abs(seen[-1].astype(float) - seen[0]).max() > 0.1, "they do move"
+
+
+def test_streams_that_noise_begins_are_not_stocked() -> None:
+    _, _, begun = played("K4N2c1s1", stock=True)
+    assert begun == 4
+
+
+def test_the_callers_own_frames_are_not_taken_from_stock() -> None:
+    world = make_tiny_world()
+    engine = Engine(world.model, world.table, named_partition("reactive"))
+    backends = [GeneratedBackend(world, engine, 2, common_noise=False, latent=False, stock=stock) for stock in (False, True)]
+    frames = torch.randint(0, 255, (1, 2, 64, 64, 3), dtype=torch.uint8)
+    found = []
+    for backend in backends:
+        rngs = [np.random.default_rng(seed) for seed in range(2)]
+        backend.reset(range(2), rngs, None)
+        backend.reset([1], rngs[1:], frames)
+        found.append(backend.step(["stay", "stay"], None)[0])
+    assert torch.equal(*found)
+
+
+def test_an_array_handed_out_is_a_copy() -> None:
+    frames = torch.zeros(2, 3, dtype=torch.uint8).T
+    array = to_host(frames)
+    frames += 1
+    assert array.shape == (3, 2)
+    assert not array.any()
