@@ -274,6 +274,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
+        The state may come from another process, and from another device.
+
         Raises:
             ShapeError: if the state is of another world, partition or number of environments.
             NotReadyError: before the first reset or after close.
@@ -286,7 +288,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
         self._backend.restore(state["backend"])
         self._steps, self._done, self._prompts = state["steps"].copy(), state["done"].copy(), state["prompts"].copy()
-        self._seen, self._scores, self._pending = state["seen"].clone(), state["scores"].clone(), state["pending"].copy()
+        self._seen, self._scores = (state[name].to(self._backend.device, copy=True) for name in ("seen", "scores"))
+        self._pending = state["pending"].copy()
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         return self._observation()

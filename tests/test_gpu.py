@@ -62,6 +62,18 @@ def test_compiled_environments_make_the_same_frames(dtype: str, most: float) -> 
     assert apart(rollout("cuda", dtype, compile=True), rollout("cuda", dtype)) < most
 
 
+def test_a_state_saved_on_the_gpu_is_gone_on_from_on_the_cpu() -> None:
+    there, here = (StreamDiTVectorEnv(2, device=device) for device in ("cuda", "cpu"))
+    there.reset(seed=0)
+    here.reset(seed=1)
+    actions = np.array([3, 5])
+    for _ in range(4):
+        there.step(actions)
+    assert (here.restore_state(there.save_state()) == there.render()).all()
+    expected = np.stack([there.step(actions)[0] for _ in range(4)]).astype(int)
+    assert np.abs(np.stack([here.step(actions)[0] for _ in range(4)]) - expected).mean() < 1.0
+
+
 def test_noise_is_the_same_on_the_gpu() -> None:
     noise = Noise.seeded(range(5))
     torch.testing.assert_close(noise.to("cuda").draw((4, 8)).cpu(), noise.draw((4, 8)), atol=1e-5, rtol=1e-5)

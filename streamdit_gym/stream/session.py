@@ -82,12 +82,12 @@ class Session:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state; the number of streams must be the same."""
-        origins, drawn = state["noise"]
-        self.references = state["references"].clone()
-        self.reference_prompts = state["reference_prompts"].clone()
-        self.buffer = MovingBuffer(
-            partition=self.buffer.partition, latents=state["buffer"].clone(), prompts=state["buffer_prompts"].clone()
-        )
-        self.cache = None if state["cache"] is None else KeyValueCache(pairs=state["cache"].clone())
-        self.noise = Noise(origins=origins.clone(), drawn=drawn.clone())
+        """Go back to a state, of any device; the number of streams must be the same."""
+
+        def own(saved: Tensor) -> Tensor:
+            return saved.to(self.references.device, copy=True)
+
+        self.buffer = MovingBuffer(partition=self.buffer.partition, latents=own(state["buffer"]), prompts=own(state["buffer_prompts"]))
+        self.cache = None if state["cache"] is None else KeyValueCache(pairs=own(state["cache"]))
+        self.noise = Noise(origins=own(state["noise"][0]), drawn=own(state["noise"][1]))
+        self.reference_prompts, self.references = own(state["reference_prompts"]), own(state["references"])
