@@ -137,9 +137,11 @@ def run_distill(command: Distill) -> None:
         if parallel.rank():
             return
     print("compare the student with its teacher:")
-    taught = (replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks) for cut in config.partitions)
-    for name, cut in dict.fromkeys([*(("world", cut) for cut in config.partitions), *(("teacher", cut) for cut in taught)]):
-        print(f"  streamdit-gym evaluate {command.out / name} --partition {cut}")
+    for cut in dict.fromkeys(config.partitions):
+        taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
+        late = f" --late {cut.latency_frames}" if config.one_by_one and cut.latency_frames else ""
+        print(f"  streamdit-gym evaluate {command.out / 'world'} --partition {cut}")
+        print(f"  streamdit-gym evaluate {command.out / 'teacher'} --partition {taught}{late}")
 
 
 def run_evaluate(command: Evaluate) -> None:

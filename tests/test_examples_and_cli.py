@@ -81,8 +81,13 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     buffers = ["--steps", "2", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "reactive"]
     assert main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
     told = capsys.readouterr().out
-    for streamed in ("world --partition K4N4c1s1", "world --partition K4N1c1s1", "teacher --partition K4N1c1s1"):
-        assert told.count(streamed) == 1
+    for streamed in (
+        "world --partition K4N4c1s1",
+        "world --partition K4N1c1s1",
+        "teacher --partition K4N1c1s1",
+        "teacher --partition K4N1c1s1 --late 3",
+    ):
+        assert told.count(f"{streamed}\n") == 1
     assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), "one student for both"
     alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined"]
     for begun, made in ((world, tmp_path / "longer"), (tmp_path / "longer" / "world", tmp_path / "again")):
