@@ -171,8 +171,9 @@ def run_evaluate(command: Evaluate) -> None:
 
         played = play_all(command.policies, command.policy_env, episodes=64, world=command.world, partition=command.partition)
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
-    print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes are trained on {config.training_episodes} others")
-    evidence = gather(world.spec, twin, config, remembered_eyes(world.spec, twin, config, Path("runs") / "evaluate"))
+    eyes = remembered_eyes(world.spec, twin, config, Path("runs") / "evaluate")
+    print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others")
+    evidence = gather(world.spec, twin, config, eyes)
     scores = judge(candidate, twin, evidence, config, played)
     steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
     scores["speed"] = {"hardware": hardware(device), "steps": steps}

@@ -17,7 +17,7 @@ from streamdit_gym.envs.worlds import twin_for_judge
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.evaluate import report
 from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
-from streamdit_gym.evaluate.eyes_cache import remembered_eyes
+from streamdit_gym.evaluate.eyes_cache import SHIPPED, eyes_name, remembered_eyes
 from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
 from streamdit_gym.evaluate.measures import _looks_of, _moved, _other_actions, _ssim, fidelity, policies, reaction
 from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
@@ -144,6 +144,7 @@ def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, 
 
 def test_eyes_are_trained_once_per_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twin = twin_for_judge("PushT")
+    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.SHIPPED", tmp_path / "none")
     little = replace(SMALL, horizons=(1, 4), training_episodes=2, probe_steps=2, inverse_steps=2)
     first = remembered_eyes(SPEC, twin, little, tmp_path)
     trained: list[int] = []
@@ -161,11 +162,20 @@ def test_eyes_are_trained_once_per_simulator(tmp_path: Path, monkeypatch: pytest
     remembered_eyes(SPEC, twin, replace(little, episodes=99), tmp_path)
     assert not trained, "how many episodes are judged is nothing to the eyes"
     for other in (replace(little, probe_steps=3), little):
-        next(tmp_path.glob("eyes-PushT-*.pt")).write_bytes(b"cut")
+        next(tmp_path.glob("eyes-PushT-*")).write_bytes(b"cut")
         remembered_eyes(SPEC, twin, other, tmp_path)
     assert len(trained) == 2
     remembered_eyes(SPEC, replace(twin, make=Remembered), little, tmp_path)
     assert len(trained) == 3, "another simulator"
+
+
+def test_shipped_eyes_are_those_that_this_code_would_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = twin_for_judge("PushT")
+    assert (SHIPPED / eyes_name(SPEC, twin, JudgeConfig())).is_file(), "judge PushT without --quick, and move its eyes from runs/evaluate"
+    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.train_eyes", None)
+    eyes = remembered_eyes(SPEC, twin, SMALL, tmp_path)
+    shard = record_shard(SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=2, steps=8, seed=77), 0)
+    assert np.median(eyes.errors(shard.frames, shard.states, twin, SPEC)["actor_px"]) < 0.5
 
 
 def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evidence: Evidence) -> None:

@@ -1,5 +1,7 @@
 """The judge's eyes on disk: they know nothing of the world that is judged, so they are trained once per simulator.
 
+Those of some simulators are shipped, fully trained, so that a quick judge sees as sharply as a thorough one.
+
 Takes: a spec, its twin, a folder.  Gives: the judge's eyes.  Knows nothing of: candidates.
 """
 
@@ -13,7 +15,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file, save_file
 
 from streamdit_gym.data import recorder
 from streamdit_gym.data.storage.storage import replaced
@@ -24,44 +26,51 @@ from streamdit_gym.evaluate.measures import Eyes
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe
 from streamdit_gym.vocabulary import WorldSpec
 
-PACKAGES = ("torch", "numpy", "opencv-python", "gym-pusht", "pymunk", "pygame")  # what real frames and the training hang on
+PACKAGES = ("opencv-python", "gym-pusht", "pymunk", "pygame")  # what real frames hang on
+SHIPPED = Path(__file__).parent / "eyes"
 
 
 def remembered_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig, folder: Path) -> Eyes:
-    """Return the judge's eyes: those in the folder, or new ones, which are then kept there.
+    """Return the judge's eyes: the best that are shipped or in the folder, or new ones, which are then kept there.
 
     Args:
         spec: the world.
-        twin: its simulator; a class, whose code and the judge's make the file's name.
-        config: how much they are trained.
+        twin: its simulator; a class.
+        config: how much they are trained, if there are none.
         folder: where they are kept.
     """
-    path = folder / f"eyes-{spec.name}-{_key(spec, twin, config)[:16]}.pt"
     seen = Probe(spec).eval()
     named = InverseDynamics(len(spec.state_names) + 2 * seen.points, len(spec.menu)).eval()
-    try:
-        saved = torch.load(path, weights_only=True)
-        seen.load_state_dict(saved["probe"])
-        named.load_state_dict(saved["inverse"])
-        return Eyes(probe=seen, inverse=named)
-    except Exception:  # not there, or cut
-        made = train_eyes(spec, twin, config)
-        part = replaced(path)
-        torch.save({"probe": made.probe.state_dict(), "inverse": made.inverse.state_dict()}, part)
-        part.replace(path)
+    own = folder / eyes_name(spec, twin, config)
+    full = eyes_name(spec, twin, JudgeConfig())
+    for path in (SHIPPED / full, folder / full, own):
+        try:
+            saved = load_file(path)
+            for prefix, model in (("probe.", seen), ("inverse.", named)):
+                model.load_state_dict({name.removeprefix(prefix): saved[name] for name in saved if name.startswith(prefix)})
+            return Eyes(probe=seen, inverse=named)
+        except Exception:  # not there, or cut
+            continue
+    made = train_eyes(spec, twin, config)
+    part = replaced(own)
+    states = {"probe": made.probe.state_dict(), "inverse": made.inverse.state_dict()}
+    save_file({f"{kind}.{name}": x.contiguous() for kind, state in states.items() for name, x in state.items()}, part)
+    part.replace(own)
     return made
 
 
-def _key(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> str:
+def eyes_name(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> str:
+    """Return the name of the file for eyes: of other code of the simulator, the recorder or the eyes, or otherwise trained, another one."""
     made = hashlib.sha256()
     settings = [getattr(config, name) for name in ("horizons", "training_episodes", "probe_steps", "inverse_steps", "seed")]
     made.update(json.dumps([dataclasses.asdict(spec), settings, twin.starts], sort_keys=True).encode())
     simulator = {kind.__module__ for kind in inspect.getmro(twin.make) if kind is not object}  # type: ignore[arg-type]
-    for module in (judge, probe, recorder, *(sys.modules[name] for name in sorted(simulator))):
-        made.update(inspect.getsource(module).encode())
+    modules = (probe, recorder, *(sys.modules[name] for name in sorted(simulator)))
+    for source in (inspect.getsource(judge.train_eyes), *map(inspect.getsource, modules)):
+        made.update(source.encode())
     for package in PACKAGES:
         try:
             made.update(f"{package} {version(package)}".encode())
         except PackageNotFoundError:
             continue
-    return made.hexdigest()
+    return f"eyes-{spec.name}-{made.hexdigest()[:16]}.safetensors"
