@@ -79,6 +79,8 @@ def lines(scores: Scores) -> Iterator[tuple[str, str]]:
             continue
         yield f"a look never seen is put on: {name.replace('_', ' ')} frames", _share(found)
     for row in scores["fidelity"]:
+        if math.isnan(row["moved_body_px"].value):  # in so few frames it has moved nowhere
+            continue
         place, angle = (f"{row[f'moved_{name}']:.1f}" for name in ("body_px", "body_degrees"))
         copied = f"{row['moved_copy_body_px'].value:.1f} px and {row['moved_copy_body_degrees'].value:.0f}°"
         yield f"body after {row['horizon']} frames where it moved", f"{place} px, {angle}°; copying {copied}"
