@@ -8,6 +8,7 @@ Every command imports what it needs itself, so that none waits for another's pac
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def run_evaluate(command: Evaluate) -> None:
     world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)
     candidate = WorldCandidate(world, command.partition, command.late)
-    config = QUICK if command.quick else JudgeConfig()
+    config = replace(QUICK if command.quick else JudgeConfig(), workers=os.cpu_count() or 1)
     config = config if command.episodes is None else replace(config, episodes=command.episodes)
     world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now
     played = {}

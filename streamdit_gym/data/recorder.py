@@ -7,8 +7,6 @@ Knows nothing of: which simulator it is, models.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import FORMAT, Shard
+from streamdit_gym.data.processes import mapped
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 
@@ -163,15 +162,7 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
     missing = [i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()]
     jobs = [(spec, make, starts, config, folder, i) for i in missing]
     bar = tqdm(total=config.shards, initial=config.shards - len(missing), unit="shard", desc=f"record {spec.name}")
-    with bar:
-        if config.workers == 1:
-            for job in jobs:
-                _save_shard(job)
-                bar.update()
-        else:
-            with multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-                for _ in pool.imap_unordered(_save_shard, jobs):
-                    bar.update()
+    mapped(_save_shard, jobs, config.workers, bar)
 
 
 def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:

@@ -5,19 +5,22 @@ Takes: a candidate and its twin.  Gives: scores.  Knows nothing of: Gymnasium, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.processes import mapped
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.evaluate import measures
 from streamdit_gym.evaluate.candidate import Candidate, Twin, said_in
 from streamdit_gym.evaluate.measures import Eyes
 from streamdit_gym.evaluate.probe import features_of, train_inverse, train_probe
 from streamdit_gym.evaluate.verdict import faults, promises
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.vocabulary import Simulator, WorldSpec
 
 SEED = 20_000  # far from any training seed
 SHORT = 16
@@ -37,6 +40,7 @@ class JudgeConfig:
         drift_streams: how many of them at most; each starts as a held-out episode does.
         short_episodes: more held-out episodes, of `SHORT` steps, in which successes are counted: few episodes begin near one.
         seed: of the held-out episodes.
+        workers: processes in which the twin is played; what comes of it is the same.
     """
 
     episodes: int = 64
@@ -48,6 +52,7 @@ class JudgeConfig:
     drift_streams: int = 16
     short_episodes: int = 400
     seed: int = SEED
+    workers: int = 1
 
 
 QUICK = JudgeConfig(episodes=24, training_episodes=80, probe_steps=1500, inverse_steps=2000, drift_frames=2000)
@@ -65,9 +70,14 @@ class Evidence:
 def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig, eyes: Eyes | None = None) -> Evidence:
     """Play the held-out episodes and, unless there are eyes, train the judge's on other real ones."""
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
-    held_out = record_shard(spec, twin.make, twin.starts, plan, 0)
-    short = record_shard(spec, twin.make, twin.starts, replace(plan, episodes=config.short_episodes, steps=SHORT), 2)
+    many = replace(plan, episodes=config.short_episodes, steps=SHORT)
+    jobs = [(spec, twin.make, twin.starts, plan, 0), (spec, twin.make, twin.starts, many, 2)]
+    held_out, short = mapped(_recorded, jobs, min(config.workers, len(jobs)), tqdm(total=len(jobs), desc="held-out episodes", leave=False))
     return Evidence(held_out=held_out, short=short, eyes=train_eyes(spec, twin, config) if eyes is None else eyes)
+
+
+def _recorded(job: tuple[WorldSpec, Callable[[], Simulator], dict[str, float], RecordConfig, int]) -> Shard:
+    return record_shard(*job)
 
 
 def train_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> Eyes:
@@ -112,7 +122,7 @@ def judge(
         "motion": measures.motion(made[:, : long + 1], held_out.frames[:, : long + 1]),
         "obedience": measures.obedience(candidate, held_out, made, eyes, twin, long),
         "free_text": measures.free_text(candidate, held_out, eyes, twin),
-        "drift": measures.drift(candidate, held_out, twin, config.drift_frames, config.drift_streams),
+        "drift": measures.drift(candidate, held_out, twin, config.drift_frames, config.drift_streams, workers=config.workers),
         "reaction": measures.reaction(candidate, held_out, eyes, twin),
         "reward": measures.reward(candidate, held_out, evidence.short),
         "strip": {"real": held_out.frames[:6, : long + 1 : 4], "generated": made[:6, : long + 1 : 4]},

@@ -7,7 +7,7 @@ Every measure has its floor or ceiling beside it: copying the last real frame, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch.nn import functional
+from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.processes import mapped
 from streamdit_gym.evaluate.candidate import Candidate, Frames, Looks, Twin, said_in
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
 from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, median, psnr, ratio
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.vocabulary import Simulator, WorldSpec
 
 CONTEXT = 5  # real frames a one-step test goes on from
 MOVING_LEVEL = 8  # grey levels by which a pixel differs between the first and the present real frame to count as moving
@@ -200,7 +202,7 @@ def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequen
     return scores
 
 
-def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0) -> Scores:
+def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0, workers: int = 1) -> Scores:
     """Measure long streams: the first against the last 15 % of them, and whether every thing stays whole.
 
     A simulator, too, may look otherwise after a while: a T that is pushed off its goal has more edges. So the twin plays the same, from the
@@ -218,11 +220,8 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
         played.append(line[:frames])
     said = [[menu[action][0] for action in line] for line in played]
     shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
-    simulator, twins = twin.make(), []
-    for state, line in zip(held_out.states[:, 0], played, strict=False):
-        simulator.put(np.random.default_rng(seed), state, 0, state)
-        twins.append(_looks_of(np.stack([simulator.step(action) for action in line])))
-    simulator.close()
+    jobs = [(twin.make, seed, state, line) for state, line in zip(held_out.states[:, 0], played, strict=False)]
+    twins = mapped(_twin_looks, jobs, min(workers, streams), tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False))
     own, real = np.stack([_looks_of(row) for row in shown]), np.stack(twins)
     part = max(1, int(0.15 * frames))
     scores: Scores = {"frames": frames, "streams": streams}
@@ -236,6 +235,16 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
         scores[f"whole_{name}"], scores[f"whole_{name}_at_the_end"] = estimate(rows), estimate(rows[:, -part:])
     scores["strip"] = shown[0, np.linspace(0, frames - 1, 16).astype(int)]
     return scores
+
+
+def _twin_looks(job: tuple[Callable[[], Simulator], int, Float[np.ndarray, " s"], list[int]]) -> Float[np.ndarray, "f 2"]:
+    """Play actions in the twin from a state, and return what its frames look like."""
+    make, seed, state, line = job
+    simulator = make()
+    simulator.put(np.random.default_rng(seed), state, 0, state)
+    looks = _looks_of(np.stack([simulator.step(action) for action in line]))
+    simulator.close()
+    return looks
 
 
 def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, before: int = 6, after: int = 10) -> Scores:
