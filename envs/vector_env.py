@@ -122,11 +122,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             model, narrow = loaded.model_for(cut), dtype == "bfloat16"
             engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
 
-            def generated(rows: int, stock: bool) -> GeneratedBackend:
+            def generated(rows: int) -> GeneratedBackend:
+                stock = loaded.device.type == "cuda"
                 return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
 
-            alone = [generated(1, stock=False) for _ in range(num_envs)] if deterministic else []
-            self._backend = RowByRow(alone) if deterministic else generated(num_envs, stock=loaded.device.type == "cuda")
+            self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
         spec = self._backend.spec
         if task not in spec.tasks:
             raise UnknownNameError("task", task, spec.tasks)
@@ -256,7 +256,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
 
-        A twin that is far in its episode begins again where it is (`PushTSimulator.save`), so that nobody has to play it all again.
+        Its tensors are on the environments' device: where there is no such device, a file of it is read with
+        `torch.load(file, map_location="cpu", weights_only=False)`. A twin that is far in its episode begins again where it is
+        (`PushTSimulator.save`), so that nobody has to play it all again.
 
         Raises:
             NotReadyError: before the first reset or after close.
@@ -336,7 +338,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         final = np.array([None] * self.num_envs, dtype=object)
         whole = self._observation()
         for row in np.flatnonzero(ended):
-            final[row] = {key: value[row] for key, value in whole.items()} if isinstance(whole, dict) else whole[row]
+            final[row] = {key: _own(value[row]) for key, value in whole.items()} if isinstance(whole, dict) else _own(whole[row])
         rows = np.flatnonzero(ended)
         self._begin(rows, None)
         self._done[rows] = False
@@ -375,10 +377,16 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise NotReadyError("the environment is closed", remedy="make a new one")
 
 
+def _own(row: Any) -> Any:
+    """Return a copy of a row, which does not hold on to the whole batch."""
+    return row.clone() if isinstance(row, torch.Tensor) else row.copy()
+
+
 def to_host(seen: torch.Tensor) -> np.ndarray:
     """Return a copy as an array; off a GPU in pinned memory, which torch keeps for the next one when nobody holds this one any more.
 
-    The system hands a large new array out page by page, which takes longer than the copying.
+    The system hands a large new array out page by page, which takes longer than the copying. Pinned memory is dear: of arrays that you
+    keep for long, keep copies.
     """
     host = torch.empty(seen.shape, dtype=seen.dtype, pin_memory=seen.is_cuda)
     return host.copy_(seen).numpy()

@@ -159,9 +159,10 @@ class Evaluate:
     partition: str = "reactive"
     """how to stream"""
     late: int = 0
-    """idle frames before what is said, besides the partition's own: 3 makes the teacher of `pipelined` as late as its student"""
+    """idle frames before what is said, besides the partition's own: 3 makes the teacher of `pipelined` as late as its student;
+    not with --policies or --card"""
     quick: bool = False
-    """measure less: wider intervals, about ten minutes on 2 cores"""
+    """measure less: wider intervals, shorter streams, well under ten minutes on 2 cores"""
     episodes: int | None = None
     """held-out episodes; default: 64, with --quick 24"""
     policies: tuple[str, ...] = ()

@@ -138,11 +138,13 @@ def run_distill(command: Distill) -> None:
         if parallel.rank():
             return
     print("compare the student with its teacher:")
-    for cut in dict.fromkeys(config.partitions):
+    told = []
+    for cut in config.partitions:
         taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
         late = f" --late {cut.latency_frames}" if config.one_by_one and cut.latency_frames else ""
-        print(f"  streamdit-gym evaluate {command.out / 'world'} --partition {cut}")
-        print(f"  streamdit-gym evaluate {command.out / 'teacher'} --partition {taught}{late}")
+        told += [f"{command.out / 'world'} --partition {cut}", f"{command.out / 'teacher'} --partition {taught}{late}"]
+    for judged in dict.fromkeys(told):
+        print(f"  streamdit-gym evaluate {judged}")
 
 
 def run_evaluate(command: Evaluate) -> None:
@@ -159,6 +161,12 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.world import find_world, update_facts
 
     require("matplotlib", "train", "the page's plots")
+    if command.late and (command.policies or command.card):
+        raise StreamDiTError(
+            "only frames can be late",
+            given=f"--late {command.late} with --policies or --card",
+            remedy="judge players, and the card's scores, without --late",
+        )
     device = command.device or _device()
     world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)

@@ -113,6 +113,7 @@ def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mod
     if mode == "SAME_STEP":
         assert (info["_final_obs"] == [True, True]).all()
         final = [frame.copy() for frame in info["final_obs"]]
+        assert all(frame.base is None for frame in info["final_obs"]), "what is kept of one row does not keep the batch"
         env.step(stay)
         assert all((a == b).all() for a, b in zip(final, info["final_obs"], strict=True)), "final_obs is a copy"
         assert info["final_info"]["is_success"].tolist() == [False, False]

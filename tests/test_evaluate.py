@@ -169,13 +169,17 @@ def test_eyes_are_trained_once_per_simulator(tmp_path: Path, monkeypatch: pytest
     assert len(trained) == 3, "another simulator"
 
 
-def test_shipped_eyes_are_those_that_this_code_would_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_code_finds_the_shipped_eyes_and_they_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twin = twin_for_judge("PushT")
     assert (SHIPPED / eyes_name(SPEC, twin, JudgeConfig())).is_file(), "judge PushT without --quick, and move its eyes from runs/evaluate"
     monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.train_eyes", None)
     eyes = remembered_eyes(SPEC, twin, SMALL, tmp_path)
-    shard = record_shard(SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=2, steps=8, seed=77), 0)
-    assert np.median(eyes.errors(shard.frames, shard.states, twin, SPEC)["actor_px"]) < 0.5
+    shard = record_shard(SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0)
+    errors = eyes.errors(shard.frames, shard.states, twin, SPEC)
+    assert {name: np.median(values) < most for (name, values), most in zip(errors.items(), (0.4, 0.4, 2), strict=True)} == dict.fromkeys(
+        errors, True
+    )
+    assert eyes.named_right(shard.frames, shard.actions).mean() > 0.8
 
 
 def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evidence: Evidence) -> None:

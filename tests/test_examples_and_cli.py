@@ -99,6 +99,8 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         assert after.model_for(PARTITIONS["reactive"]) is after.model
         assert not torch.equal(before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight)
         assert World.from_pretrained(made / "teacher").longer is None
+    assert main(f"evaluate {world} --late 3 --card".split()) == 2
+    assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
     less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
     assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0

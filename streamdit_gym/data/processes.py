@@ -22,12 +22,13 @@ def mapped(call: Callable[[Job], Made], jobs: Sequence[Job], workers: int, bar: 
     Args:
         call: the function; with more than one worker it is found by its name in another process, and its jobs are pickled.
         jobs: what to call it with.
-        workers: processes; 1: this one.
-        bar: moves on with each job that is done, and is closed.
+        workers: processes at most; 1: this one alone.
+        bar: moves on with each result, and is closed.
     """
     made = []
+    workers = min(workers, len(jobs))
     with bar:
-        if workers == 1:
+        if workers <= 1:
             for job in jobs:
                 made.append(call(job))
                 bar.update()

@@ -14,6 +14,7 @@ import json
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
@@ -51,6 +52,7 @@ def remembered_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig, folder: Pa
             return Eyes(probe=seen, inverse=named)
         except Exception:  # not there, or cut
             continue
+    print(f"training the judge's eyes on {config.training_episodes} real episodes; they are kept in {folder}")
     made = train_eyes(spec, twin, config)
     part = replaced(own)
     states = {"probe": made.probe.state_dict(), "inverse": made.inverse.state_dict()}
@@ -65,9 +67,9 @@ def eyes_name(spec: WorldSpec, twin: Twin, config: JudgeConfig) -> str:
     settings = [getattr(config, name) for name in ("horizons", "training_episodes", "probe_steps", "inverse_steps", "seed")]
     made.update(json.dumps([dataclasses.asdict(spec), settings, twin.starts], sort_keys=True).encode())
     simulator = {kind.__module__ for kind in inspect.getmro(twin.make) if kind is not object}  # type: ignore[arg-type]
-    modules = (probe, recorder, *(sys.modules[name] for name in sorted(simulator)))
-    for source in (inspect.getsource(judge.train_eyes), *map(inspect.getsource, modules)):
-        made.update(source.encode())
+    code: list[Any] = [judge.train_eyes, recorder.record_shard, recorder.play, recorder.shard_of, probe]
+    for part in (*code, *(sys.modules[name] for name in sorted(simulator))):
+        made.update(inspect.getsource(part).encode())
     for package in PACKAGES:
         try:
             made.update(f"{package} {version(package)}".encode())

@@ -40,7 +40,7 @@ class JudgeConfig:
         drift_streams: how many of them at most; each starts as a held-out episode does.
         short_episodes: more held-out episodes, of `SHORT` steps, in which successes are counted: few episodes begin near one.
         seed: of the held-out episodes.
-        workers: processes in which the twin is played; what comes of it is the same.
+        workers: processes in which the twin plays held-out episodes and long streams; what comes of it is the same.
     """
 
     episodes: int = 64
@@ -72,7 +72,7 @@ def gather(spec: WorldSpec, twin: Twin, config: JudgeConfig, eyes: Eyes | None =
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     many = replace(plan, episodes=config.short_episodes, steps=SHORT)
     jobs = [(spec, twin.make, twin.starts, plan, 0), (spec, twin.make, twin.starts, many, 2)]
-    held_out, short = mapped(_recorded, jobs, min(config.workers, len(jobs)), tqdm(total=len(jobs), desc="held-out episodes", leave=False))
+    held_out, short = mapped(_recorded, jobs, config.workers, tqdm(total=len(jobs), desc="held-out episodes", leave=False))
     return Evidence(held_out=held_out, short=short, eyes=train_eyes(spec, twin, config) if eyes is None else eyes)
 
 

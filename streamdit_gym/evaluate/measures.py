@@ -221,7 +221,7 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
     said = [[menu[action][0] for action in line] for line in played]
     shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
     jobs = [(twin.make, seed, state, line) for state, line in zip(held_out.states[:, 0], played, strict=False)]
-    twins = mapped(_twin_looks, jobs, min(workers, streams), tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False))
+    twins = mapped(_twin_looks, jobs, workers, tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False))
     own, real = np.stack([_looks_of(row) for row in shown]), np.stack(twins)
     part = max(1, int(0.15 * frames))
     scores: Scores = {"frames": frames, "streams": streams}
@@ -242,7 +242,7 @@ def _twin_looks(job: tuple[Callable[[], Simulator], int, Float[np.ndarray, " s"]
     make, seed, state, line = job
     simulator = make()
     simulator.put(np.random.default_rng(seed), state, 0, state)
-    looks = _looks_of(np.stack([simulator.step(action) for action in line]))
+    looks = np.concatenate([_looks_of(simulator.step(action)[None]) for action in line])  # one by one: a long stream is large
     simulator.close()
     return looks
 

@@ -122,7 +122,7 @@ class Engine:
 
     @torch.no_grad()
     def begin(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
-        """Start streams as `start` does, but compile nothing: for rows that will be moved as a part of other sessions."""
+        """Start streams as `start` does, with its arguments and errors, but compile nothing: for rows of other sessions."""
         config = self.model.config
         if latents.ndim != 5 or latents.shape[1] == 0 or tuple(latents.shape[2:]) != (config.channels, config.grid, config.grid):
             raise ShapeError(
