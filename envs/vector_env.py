@@ -256,8 +256,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
 
-        Its tensors are on the environments' device: where there is no such device, a file of it is read with
-        `torch.load(file, map_location="cpu", weights_only=False)`. A twin that is far in its episode begins again where it is
+        It is made of tensors and plain numbers and texts: `torch.save` it, and `torch.load` reads it as safely as weights (where there is
+        no such device as the environments', with ``map_location="cpu"``). A twin that is far in its episode begins again where it is
         (`PushTSimulator.save`), so that nobody has to play it all again.
 
         Raises:
@@ -268,8 +268,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             raise NotReadyError("save_state before reset", remedy="call reset() first")
         return {
             "kind": self._kind, "num_envs": self.num_envs, "backend": self._backend.save(),
-            "steps": self._steps.copy(), "done": self._done.copy(), "seen": self._seen.clone(), "scores": self._scores.clone(),
-            "prompts": self._prompts.copy(), "pending": self._pending.copy(),
+            "steps": torch.tensor(self._steps), "done": torch.tensor(self._done), "pending": torch.tensor(self._pending),
+            "seen": self._seen.clone(), "scores": self._scores.clone(), "prompts": self._prompts.tolist(),
             "rngs": [rng.bit_generator.state for rng in self._rngs],
         }  # fmt: skip
 
@@ -289,9 +289,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if given != allowed:
             raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
         self._backend.restore(state["backend"])
-        self._steps, self._done, self._prompts = state["steps"].copy(), state["done"].copy(), state["prompts"].copy()
+        self._steps, self._done, self._pending = (state[name].cpu().numpy().copy() for name in ("steps", "done", "pending"))
+        self._prompts = np.array(state["prompts"], dtype=object)
         self._seen, self._scores = (state[name].to(self._backend.device, copy=True) for name in ("seen", "scores"))
-        self._pending = state["pending"].copy()
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         return self._observation()
