@@ -68,9 +68,9 @@ class GeneratedBackend:
         rows: number of environments.
         common_noise: give every row the same noise at every reset, for paired comparisons.
         latent: hand out latents instead of frames, and decode none.
-        stock: begin a stream of every frame in the world's bank at the first reset of some rows alone, and take their new streams
-            from these. On a GPU beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in
-            every step. Only where streams begin alike whatever their noise (N = 1).
+        stock: begin a stream of every frame in the world's bank at the first reset, and take all new streams from these. On a GPU
+            beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in every step. Only where
+            streams begin alike whatever their noise (N = 1).
 
     Raises:
         PartitionError: if the engine's partition does not fit.
@@ -88,6 +88,7 @@ class GeneratedBackend:
         self.latency_frames = partition.latency_frames
         self._rows, self._engine, self._common_noise, self._latent = rows, engine, common_noise, latent
         self._session: Session | None = None
+        self._score, self._decode = engine.compiled(world.heads), engine.compiled(world.codec.decode)
         self._stocked = stock and engine.begins_alike
         self._stock: tuple[Session, Seen, Scores] | None = None
 
@@ -101,17 +102,20 @@ class GeneratedBackend:
             with torch.no_grad(), precision(self.device, False):
                 latents = self.world.codec.encode(init)
         noise = Noise.of([np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs)
-        if self._session is None or len(rows) == self._rows:
-            self._session = self._engine.start(latents, self._idle(latents), noise)
-        elif drawn and self._stocked:
-            if self._stock is None:
-                session = self._engine.begin(bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank))))
-                self._stock = session, *self._read(bank[:, None])
-            session, seen, scores = self._stock
-            self._session.write(rows, session.take(drawn, noise))
-            return seen[drawn], scores[drawn]
+        if drawn and self._stocked and self._stock is None:
+            every = bank[:, None]
+            self._stock = self._engine.begin(every, self._idle(every), Noise.seeded(range(len(every)))), *self._read(every)
+        if drawn and self._stock is not None:
+            session = self._stock[0].take(drawn, noise)
         else:
-            self._session.write(rows, self._engine.begin(latents, self._idle(latents), noise))
+            session = self._engine.begin(latents, self._idle(latents), noise)
+        if self._session is None or len(rows) == self._rows:
+            self._engine.warm(session)
+            self._session = session
+            return self._read(latents[:, -1:])
+        self._session.write(rows, session)
+        if drawn and self._stock is not None:
+            return self._stock[1][drawn], self._stock[2][drawn]
         return self._read(latents[:, -1:])
 
     def _idle(self, latents: Float[Tensor, "b f c g g"]) -> Int[Tensor, "b f"]:
@@ -156,12 +160,15 @@ class GeneratedBackend:
 
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
+        every = len(latents) == self._rows  # rows begun anew come in all numbers, for each of which something would be compiled
+        latents = latents.contiguous()
         with precision(self.device, False):
-            _, scores = self.world.heads(latents)
+            _, scores = (self._score if every else self.world.heads)(latents)
+        scores = scores[:, 0].clone()
         if self._latent:
-            return latents[:, 0].float(), scores[:, 0]
+            return latents[:, 0].float(), scores
         with precision(self.device, self._engine.autocast):
-            return self.world.codec.decode(latents)[:, 0], scores[:, 0]
+            return (self._decode if every else self.world.codec.decode)(latents)[:, 0].clone(), scores
 
 
 class RowByRow:

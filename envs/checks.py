@@ -118,4 +118,4 @@ def check_actions(actions: Any, num_envs: int, count: int, kind: str) -> list[An
         )
     if (array < 0).any() or (array >= count).any():
         raise ActionError("no such action", given=array.tolist(), allowed=f"0..{count - 1}", remedy="see env.unwrapped.world_spec.menu")
-    return [int(a) for a in array]
+    return array.tolist()

@@ -111,36 +111,39 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
 
 
 @torch.no_grad()
-def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures) -> Figures:
+def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures, compile: bool = False) -> Figures:
     """Time the parts of a step one by one (ms, medians), and how near the transformer comes to the machine's matrix products."""
     loaded = shared_world(world, device)
     cut = named_partition(partition)
-    engine = Engine(loaded.model_for(cut), loaded.table, cut, autocast=dtype == "bfloat16")
+    model, table, narrow = loaded.model_for(cut), loaded.table, dtype == "bfloat16"
+    engine, plain = (Engine(model, table, cut, autocast=narrow, compile=compiled) for compiled in (compile, False))
     spoken = [loaded.spec.menu[i % len(loaded.spec.menu)][0] for i in range(count)]
     bank = loaded.starts.latents
     first = bank[torch.arange(count) % len(bank)][:, None]
-    rows = loaded.table.rows(spoken)
-    session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))
+    rows = table.rows(spoken)
+    session = plain.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))
     with FlopCounterMode(display=False) as counter:
-        latents = engine.tick(session, rows)
+        latents = plain.tick(session, rows).contiguous()
     frames = loaded.codec.decode(latents)
+    engine.warm(session)
+    decoder, heads = engine.compiled(loaded.codec.decode), engine.compiled(loaded.heads)
 
     def decode() -> Any:
-        with precision(loaded.device, engine.autocast):
-            return loaded.codec.decode(latents)
+        with precision(loaded.device, narrow):
+            return decoder(latents)
 
     def reward() -> Any:
         with precision(loaded.device, False):
-            return loaded.heads(latents)
+            return heads(latents)
 
     calls: tuple[Callable[[], Any], ...] = (
-        lambda: loaded.table.rows(spoken), lambda: engine.tick(session, rows), decode, reward,
+        lambda: table.rows(spoken), lambda: engine.tick(session, rows), decode, reward,
         lambda: to_host(frames),
     )  # fmt: skip
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
     gflops = 1e-6 * counter.get_total_flops() / found["denoise"]
     return {
-        "envs": count, "partition": partition, "dtype": dtype, "parts_ms": found, "denoise_gflop": 1e-9 * counter.get_total_flops(),
+        "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "parts_ms": found, "denoise_gflop": 1e-9 * counter.get_total_flops(),
         "denoise_gflops": gflops, "share_of_matmul_ceiling": gflops / ceiling["matmul_gflops"],
     }  # fmt: skip
 
@@ -190,7 +193,7 @@ def bench(
         partitions: how to stream.
         preset: also time this preset with random weights.
         long: steps of the long stream; 0 for none.
-        compile: compile the transformer of the environments that are stepped.
+        compile: compile the environments that are stepped, and the preset's blocks.
 
     Raises:
         UnknownNameError: if there is no such world, partition or preset.
@@ -218,7 +221,7 @@ def bench(
             f"{row['state_kib_per_env']:.0f} KiB of state each   {name}, {dtype}{', compiled' * compile}"
         )
     for dtype, name in itertools.product(dtypes, partitions):
-        row = parts_of(world, max(envs), steps, device, dtype, name, best[dtype])
+        row = parts_of(world, max(envs), steps, device, dtype, name, best[dtype], compile)
         figures["parts"].append(row)
         share = "  ".join(f"{part} {ms:.2f}" for part, ms in row["parts_ms"].items())
         print(f"{max(envs):5d} envs, ms: {share}; denoising reaches {row['share_of_matmul_ceiling']:.0%} of the ceiling   {name}, {dtype}")
@@ -229,16 +232,16 @@ def bench(
             f"({row['last_over_first']:.3f}), memory {row['memory_growth_mib']:+.1f} MiB"
         )
     if preset is not None:
-        figures["preset"] = bench_preset(preset, device, dtypes[0])
+        figures["preset"] = bench_preset(preset, device, dtypes[0], compile=compile)
     figures["partitions"] = [str(cut) for cut in cuts]
     return figures
 
 
 @torch.no_grad()
-def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
+def bench_preset(name: str, device: str, dtype: Any, moves: int = 5, compile: bool = False) -> Figures:
     """Time a preset as in the paper, with random weights: one move of 8 chunks of 2 latent frames, and decoding a chunk.
 
-    Of a preset without a codec each latent frame is decoded to 4 frames, as many as the paper's autoencoder makes of it.
+    Compiled block by block, all blocks with one or two programs. Of a preset without a codec each latent frame is decoded to 4 frames, as many as the paper's autoencoder makes of it.
 
     Raises:
         UnknownNameError: if there is no such preset.
@@ -252,6 +255,9 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
             codec = (PaperDecoder() if sizes.codec is None else ConvCodec(sizes.codec)).eval()
         finally:
             torch.set_default_dtype(torch.float32)
+    if compile:
+        for block in model.blocks:
+            block.compile()
     cut = Partition(references=0, chunks=8, chunk_frames=2)
     shape = (1, cut.frames, config.channels, config.grid, config.grid)
     latents = torch.randn(shape, device=device, dtype=kind)
@@ -264,8 +270,9 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5) -> Figures:
         index=torch.zeros(1, cut.frames, dtype=torch.long, device=device),
     )
     move = float(1e3 * np.median(timed(lambda: model(view, prompts), moves, 1, device)))
-    frames = codec.decode(latents[:, : cut.chunk_frames])
-    decode = float(1e3 * np.median(timed(lambda: codec.decode(latents[:, : cut.chunk_frames]).cpu(), moves, 1, device)))
+    decoder = torch.compile(codec.decode) if compile else codec.decode
+    frames = decoder(latents[:, : cut.chunk_frames])
+    decode = float(1e3 * np.median(timed(lambda: decoder(latents[:, : cut.chunk_frames]).cpu(), moves, 1, device)))
     count = sum(p.numel() for p in model.parameters())
     made, size = frames.shape[1:3]
     rate = 1e3 * made / (move + decode)

@@ -54,7 +54,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device).
         device: where the world runs.
         dtype: ``"float32"`` or ``"bfloat16"``.
-        compile: compile the transformer, on a GPU with CUDA graphs; the first reset then takes a minute or so.
+        compile: compile the networks, on a GPU with CUDA graphs; the first reset then takes a minute or so.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
 
     Raises:
@@ -336,10 +336,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """Put the final observations and infos aside, as copies, and start the ended rows anew."""
         ended = self._done.copy()
         final = np.array([None] * self.num_envs, dtype=object)
-        whole = self._observation()
-        for row in np.flatnonzero(ended):
-            final[row] = {key: _own(value[row]) for key, value in whole.items()} if isinstance(whole, dict) else _own(whole[row])
         rows = np.flatnonzero(ended)
+        last = self._observation(rows)
+        for i, row in enumerate(rows):
+            final[row] = {key: _own(value[i]) for key, value in last.items()} if isinstance(last, dict) else _own(last[i])
         self._begin(rows, None)
         self._done[rows] = False
         fresh = self._info(np.ones(self.num_envs, dtype=bool))  # an ended row's info is that of its new episode
@@ -360,12 +360,14 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             info |= {"is_success": successes.copy(), "_is_success": ended.copy()}
         return info
 
-    def _observation(self) -> Any:
-        seen = self._seen.clone() if self.output == "torch" else to_host(self._seen)
+    def _observation(self, rows: np.ndarray | None = None) -> Any:
+        """Return what is observed, a copy, of all rows or of some."""
+        every = self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
+        seen = every.clone() if self.output == "torch" else to_host(every)
         if not self._with_pending:
             return seen
-        pending = torch.from_numpy(self._pending.copy()).to(seen.device) if self.output == "torch" else self._pending.copy()
-        return {self._observed: seen, "pending": pending}
+        pending = self._pending.copy() if rows is None else self._pending[rows]
+        return {self._observed: seen, "pending": torch.from_numpy(pending).to(seen.device) if self.output == "torch" else pending}
 
     def _show(self) -> None:
         if self._window is None:

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -88,8 +88,15 @@ class Engine:
         self.device = next(model.parameters()).device
         self._prepared: PreparedPrompts | None = None
         self._compile, self._warm = compile, 0
+        self._evaluate: Evaluate = self.compiled(model.forward) if compile else model
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function compiled as ticks are, or as it is if they are not.
+
+        On a GPU it is recorded as a CUDA graph: what it returns is overwritten when anything compiled is called next.
+        """
         mode = "reduce-overhead" if self.device.type == "cuda" else None
-        self._evaluate: Evaluate = torch.compile(model.forward, mode=mode) if compile else model
+        return torch.compile(function, mode=mode) if self._compile else function
 
     @torch.no_grad()
     def start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
@@ -107,13 +114,17 @@ class Engine:
             ShapeError: if the latents do not fit the model, or prompts or noise do not fit them.
         """
         session = self.begin(latents, prompts, noise)
+        self.warm(session)
+        return session
+
+    def warm(self, session: Session) -> None:
+        """Compile what a tick of so many streams evaluates, if ticks are compiled; the session is not changed."""
         if self._compile and self._warm < len(session):  # fewer are rows begun anew: no stream of ticks
             self._warm = len(session)
-            rehearsal = replace(session, noise=noise.to(self.device))
+            rehearsal = replace(session, noise=session.noise.to(self.device))
             idle = torch.full((len(session),), self.idle)
             for _ in range(3):  # compile, record, replay
                 self.tick(rehearsal, idle)
-        return session
 
     @property
     def begins_alike(self) -> bool:
