@@ -6,7 +6,7 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast check lint format format-check type gpu-train gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -52,6 +52,7 @@ GPU_STEPS ?= 60000
 GPU_MINUTES ?= 9
 GPU_DEVICE ?= cuda
 GPU_CLIPS ?= 256
+GPU_STREAMS ?= 1024
 GPU_ARGS ?= --compile
 BENCH_ENVS ?= 1 16 64 256 1024 4096
 BENCH_PRESET ?= paper-4b
@@ -73,6 +74,11 @@ $(GPU_SITE)/.ready:
 gpu-train: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
 	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --by-minutes --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+
+gpu-distill: $(GPU_SITE)/.ready
+	$(GPU) -m streamdit_gym.cli distill $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD)-student --partition pipelined --one-by-one \
+	  --teacher-steps 1 --streams $(GPU_STREAMS) --rate 0.5 --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --by-minutes \
+	  --device $(GPU_DEVICE) --resume $(GPU_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu

@@ -111,7 +111,9 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
 
 
 @torch.no_grad()
-def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures, compile: bool = False) -> Figures:
+def parts_of(
+    world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures, compile: bool = False
+) -> Figures:
     """Time the parts of a step one by one (ms, medians), and how near the transformer comes to the machine's matrix products."""
     loaded = shared_world(world, device)
     cut = named_partition(partition)
@@ -143,8 +145,9 @@ def parts_of(world: str, count: int, steps: int, device: str, dtype: str, partit
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
     gflops = 1e-6 * counter.get_total_flops() / found["denoise"]
     return {
-        "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "parts_ms": found, "denoise_gflop": 1e-9 * counter.get_total_flops(),
-        "denoise_gflops": gflops, "share_of_matmul_ceiling": gflops / ceiling["matmul_gflops"],
+        "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "parts_ms": found,
+        "denoise_gflop": 1e-9 * counter.get_total_flops(), "denoise_gflops": gflops,
+        "share_of_matmul_ceiling": gflops / ceiling["matmul_gflops"],
     }  # fmt: skip
 
 
@@ -241,7 +244,8 @@ def bench(
 def bench_preset(name: str, device: str, dtype: Any, moves: int = 5, compile: bool = False) -> Figures:
     """Time a preset as in the paper, with random weights: one move of 8 chunks of 2 latent frames, and decoding a chunk.
 
-    Compiled block by block, all blocks with one or two programs. Of a preset without a codec each latent frame is decoded to 4 frames, as many as the paper's autoencoder makes of it.
+    Compiled block by block: all blocks share one or two programs. Of a preset without a codec each latent frame is decoded to 4 frames, as
+    many as the paper's autoencoder makes of it.
 
     Raises:
         UnknownNameError: if there is no such preset.

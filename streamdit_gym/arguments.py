@@ -138,12 +138,20 @@ class Distill:
     """classifier-free guidance of the teacher; 1 is none"""
     steps: int = 4000
     """optimizer steps, of all partitions together"""
+    streams: int = 64
+    """streams under way, all moved in each step; a GPU takes 1024"""
+    rate: float = 0.25
+    """factor on the learning rates of training; with 1024 streams a half"""
     minutes: float | None = None
     """stop this call after so many minutes"""
+    by_minutes: bool = False
+    """the learning rate ends with --minutes, if they are over before the steps"""
     resume: bool = False
     """go on with what is in the run folder"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
+    compile: bool = False
+    """compile the transformers"""
     prompt_encoder: str | None = None
     """folder or Hub id of the MiniLM encoder; default: the installed package, else the Hub"""
 

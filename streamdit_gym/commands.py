@@ -79,10 +79,7 @@ def run_train(command: Train) -> None:
             "new words are for a world that draws already", given="--words-only", allowed="--words-only with --continue-from WORLD",
             remedy="say which world, or train all of it",
         )  # fmt: skip
-    if command.by_minutes and command.minutes is None:
-        raise StreamDiTError(
-            "no minutes to go by", given="--by-minutes alone", allowed="--by-minutes with --minutes", remedy="say how long, --minutes 60"
-        )
+    _check_minutes(command.by_minutes, command.minutes)
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
@@ -124,9 +121,10 @@ def run_distill(command: Distill) -> None:
     from streamdit_gym.world import World as Bundle
 
     _check_new(command.out, command.resume)
+    _check_minutes(command.by_minutes, command.minutes)
     config = Distillation(
         partitions=tuple(map(partition, command.partition)), teacher_steps=command.teacher_steps, one_by_one=command.one_by_one,
-        steps=command.steps,
+        steps=command.steps, streams=command.streams, rate=command.rate, by_minutes=command.by_minutes, compile=command.compile,
     )  # fmt: skip
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)
@@ -266,6 +264,13 @@ def run_demo(command: Demo) -> None:
 def _check_new(folder: Path, resume: bool) -> None:
     if not resume and list(folder.glob("*.checkpoint.pt")):
         raise StreamDiTError("a run is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
+
+
+def _check_minutes(by_minutes: bool, minutes: float | None) -> None:
+    if by_minutes and minutes is None:
+        raise StreamDiTError(
+            "no minutes to go by", given="--by-minutes alone", allowed="--by-minutes with --minutes", remedy="say how long, --minutes 60"
+        )
 
 
 def _device() -> str:

@@ -221,7 +221,8 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
     ):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--adapt-codec" in capsys.readouterr().err
-    assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
+    for command in ("train", "distill"):
+        assert main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
     assert "--minutes 60" in capsys.readouterr().err
     for alone in ("--words-only", "--keep 0.5", "--continue-from PushT --keep 1.5"):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2

@@ -39,6 +39,29 @@ def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more:
     return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
 
 
+@pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)
+def test_the_chunk_that_leaves_weighs_most(partition: Partition) -> None:
+    distiller = distiller_of(partition, oldest=3.0, moving=0.0)
+    streams = distiller._next(partition)
+    frames = torch.zeros(6, partition.frames, *streams.references.shape[2:])
+    weights = distiller._weight(streams, frames, partition)[0, :, 0, 0, 0]
+    c = partition.chunk_frames
+    assert weights.mean() == pytest.approx(1)
+    if partition.chunks > 1:
+        torch.testing.assert_close(weights[:c], 3 * weights[-c:])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
+def test_compiled_distillation_is_distillation() -> None:
+    losses = []
+    for compiled in (False, True):
+        distiller = distiller_of(PIPELINED, one_by_one=True, compile=compiled)
+        torch.manual_seed(3)
+        losses.append([distiller.step(0.5) for _ in range(3)])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 @pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED, PAIRS], ids=str)
 def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> None:
     distiller = distiller_of(partition, guidance=1.7)

@@ -48,6 +48,8 @@ class Distillation:
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
         moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
+        oldest: weight of the buffer's oldest chunk, the one that leaves it, beside 1 for every other; all together weigh what they would
+            without it.
         prompt_noise: noise on the embeddings that the student hears, in their standard deviations; its teacher hears them as they are.
         prompt_hidden: largest share of tokens that is hidden from the student, in half of the prompts.
         kernel: root mean squared error of a latent (over its channels) beyond which the loss hardly grows any more.
@@ -55,6 +57,8 @@ class Distillation:
         rate: factor on the learning rates of `StreamDiTTraining`.
         cooldown: last part of the steps, in which the learning rates go to zero linearly.
         decay: of the averaged weights.
+        by_minutes: the learning rates follow the minutes, if they are over before the steps.
+        compile: compile the blocks of teacher and student.
     """
 
     partitions: tuple[Partition, ...]
@@ -64,6 +68,7 @@ class Distillation:
     streams: int = 64
     goes_on: float = 0.95
     moving: float = 8.0
+    oldest: float = 3.7
     prompt_noise: float = 0.5
     prompt_hidden: float = 1.0
     kernel: float = 0.3
@@ -71,6 +76,8 @@ class Distillation:
     rate: float = 0.25
     cooldown: float = 0.6
     decay: float = 0.999
+    by_minutes: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for partition in self.partitions:
@@ -132,6 +139,9 @@ class Distiller:
         if student.looks is not None:
             student.looks.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
+        if config.compile:
+            for block in (*teacher.blocks, *student.blocks):
+                block.compile()
         self.streams: dict[Partition, Streams] = {}
         self.moves = 0
 
@@ -166,7 +176,7 @@ class Distiller:
             found = self._velocity(self.student, streams, buffer, partition, k)
             error = (found - wanted)[:, :, : self.local].square().mean(2, keepdim=True)
             stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
-            loss = loss + (self._weight(streams, stepped) * forgiving(error, config.kernel, config.square)).mean()
+            loss = loss + (self._weight(streams, stepped, partition) * forgiving(error, config.kernel, config.square)).mean()
             buffer = buffer.with_latents(stepped)
         clean, prompts, buffer = buffer.pop()
         kept = partition.references
@@ -217,9 +227,11 @@ class Distiller:
             found, _ = model(view, said)
         return found.float()
 
-    def _weight(self, streams: Streams, frames: Tensor) -> Tensor:
+    def _weight(self, streams: Streams, frames: Tensor, partition: Partition) -> Tensor:
         before = torch.cat([streams.references[:, -1:], frames[:, :-1]], 1)
-        return 1 + self.config.moving * ((frames - before)[:, :, : self.local].square().mean(2, keepdim=True) > MOVING)
+        moving = 1 + self.config.moving * ((frames - before)[:, :, : self.local].square().mean(2, keepdim=True) > MOVING)
+        slots = torch.tensor([self.config.oldest] + [1.0] * (partition.chunks - 1), device=self.device)
+        return moving * (slots / slots.mean()).repeat_interleave(partition.chunk_frames)[:, None, None, None]
 
     def _next(self, partition: Partition) -> Streams:
         """Return a partition's streams, those that end or do not go on begun anew."""
@@ -285,8 +297,8 @@ def distill(
     distiller.moves = stage.step
     distiller.generator.manual_seed(parallel.seed(1 + stage.step))
     torch.manual_seed(parallel.seed(1 + stage.step))
-    for step in stage.steps(Budget(steps=config.steps, minutes=minutes)):
-        loss = distiller.step(step / config.steps)
+    for step in stage.steps(Budget(steps=config.steps, minutes=minutes, by_minutes=config.by_minutes)):
+        loss = distiller.step(stage.progress)
         average.update(student)
         if step % 50 < len(config.partitions):  # of every partition one
             stage.log(**{f"loss/{config.partitions[step % len(config.partitions)]}": loss})
