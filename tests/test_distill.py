@@ -51,6 +51,18 @@ def test_the_chunk_that_leaves_weighs_most(partition: Partition) -> None:
         torch.testing.assert_close(weights[:c], 3 * weights[-c:])
 
 
+def test_some_streams_are_damaged_where_teacher_and_student_look_back_to() -> None:
+    distiller = distiller_of(PIPELINED, damaged=0.5)
+    streams = distiller._next(PIPELINED)
+    before = streams.references.clone()
+    assert distiller._damaged(streams) is streams, "nothing to damage with"
+    distiller.damage = lambda latents: latents + 1  # type: ignore[assignment]
+    changed = [(distiller._damaged(streams).references - before).mean((1, 2, 3, 4)) for _ in range(20)]
+    assert set(torch.cat(changed).round(decimals=4).tolist()) == {0.0, 1.0}
+    assert torch.equal(streams.references, before)
+    assert torch.equal(distiller._damaged(streams).buffer.latents, streams.buffer.latents)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 def test_compiled_distillation_is_distillation() -> None:

@@ -16,6 +16,7 @@ from streamdit_gym.distill.multistep import Distillation, distill
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_world import check_dataset, embed_phrases, held_out_shards
@@ -53,7 +54,8 @@ def distill_world(
     cuts = [str(partition) for partition in config.partitions]
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partitions": cuts})
     with parallel.in_turn():
-        episodes = encode_dataset(dataset, copy.deepcopy(world.codec).to(device), folder / "latents", device)
+        codec = copy.deepcopy(world.codec).to(device)
+        episodes = encode_dataset(dataset, codec, folder / "latents", device)
         table = embed_phrases(make_encoder, dataset)
     train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
@@ -63,7 +65,7 @@ def distill_world(
     teacher.config = replace(teacher.config, guidance=guidance)
     if not parallel.rank():
         replace(world, model=teacher, longer=None, facts=facts).save_pretrained(folder / "teacher")
-    student = distill(teacher, begun, train, table, config, folder, device, minutes).to(world.device)
+    student = distill(teacher, begun, train, table, config, folder, device, minutes, Damage(codec=codec)).to(world.device)
     told = {"partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance}
     facts = {**facts, "distilled": told}
     made = replace(world, longer=student, facts=facts) if longer else replace(world, model=student, longer=None, facts=facts)

@@ -30,6 +30,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
+from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.prompts import disturbed, spread_of
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -47,6 +48,7 @@ class Distillation:
         steps: moves of a buffer, one optimizer step each; of all partitions together.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
+        damaged: chance in each move that a stream's references are damaged, for the student to learn how its teacher mends them.
         moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
         oldest: weight of the buffer's oldest chunk, the one that leaves it, beside 1 for every other; all together weigh what they would
             without it.
@@ -67,6 +69,7 @@ class Distillation:
     steps: int = 4_000
     streams: int = 64
     goes_on: float = 0.95
+    damaged: float = 0.05
     moving: float = 8.0
     oldest: float = 3.7
     prompt_noise: float = 0.5
@@ -125,12 +128,15 @@ class Distiller:
         table: embeddings of every phrase of the data set, in its order.
         config: the recipe.
         device: where to train.
+        damage: how references are damaged; None: they never are.
     """
 
     def __init__(
-        self, teacher: StreamDiT, student: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, device: str
-    ) -> None:
+        self, teacher: StreamDiT, student: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, device: str,
+        damage: Damage | None = None,
+    ) -> None:  # fmt: skip
         self.teacher, self.student, self.episodes, self.config, self.device = teacher, student, episodes, config, device
+        self.damage = damage
         self.table = table.to(device, torch.float32)
         self.spread = spread_of(self.table)
         self.generator = torch.Generator().manual_seed(0)
@@ -162,7 +168,7 @@ class Distiller:
         config = self.config
         partition = config.partitions[self.moves % len(config.partitions)]
         self.moves += 1
-        streams, c = self._next(partition), partition.chunk_frames
+        streams, c = self._damaged(self._next(partition)), partition.chunk_frames
         rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
         buffer = streams.buffer.push(torch.randn_like(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
         loss = torch.zeros((), device=self.device)
@@ -262,6 +268,14 @@ class Distiller:
             buffer=replace(buffer, prompts=either(buffer.prompts, fresh.buffer.prompts)),
         )  # fmt: skip
 
+    def _damaged(self, streams: Streams) -> Streams:
+        hit = (torch.rand(len(streams.episode), generator=self.generator) < self.config.damaged).to(self.device)
+        if self.damage is None or not hit.any():
+            return streams
+        references = streams.references.clone()
+        references[hit] = self.damage(references[hit])
+        return replace(streams, references=references)
+
     def _prompts(self, episode: Tensor, place: Tensor) -> Tensor:
         device = self.episodes.prompts.device
         return self.episodes.prompts[episode.to(device), place.to(device)].to(self.device)
@@ -269,7 +283,7 @@ class Distiller:
 
 def distill(
     teacher: StreamDiT, begun: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: Distillation, folder: Path, device: str,
-    minutes: float | None = None,
+    minutes: float | None = None, damage: Damage | None = None,
 ) -> StreamDiT:  # fmt: skip
     """Return a student of a teacher, resuming from the run folder; it holds the averaged weights.
 
@@ -282,6 +296,7 @@ def distill(
         folder: run folder.
         device: where to train.
         minutes: stop this call after so long.
+        damage: how references are damaged; None: they never are.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
@@ -289,7 +304,7 @@ def distill(
     student = StreamDiT(replace(teacher.config, guidance=1.0))
     student.load_state_dict(begun.state_dict())
     student.to(device).train()
-    distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device)
+    distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device, damage)
     average = Average(student, config.decay)
     state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
     stage = Stage(folder, "distill", state)
