@@ -54,6 +54,7 @@ GPU_DEVICE ?= cuda
 GPU_CLIPS ?= 256
 GPU_STREAMS ?= 1024
 GPU_ARGS ?= --compile
+DISTILL_ARGS ?= --compile
 BENCH_ENVS ?= 1 16 64 256 1024 4096
 BENCH_PRESET ?= paper-4b
 BENCH_LONG ?= 2000
@@ -78,7 +79,7 @@ gpu-train: $(GPU_SITE)/.ready
 gpu-distill: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli distill $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD)-student --partition pipelined --one-by-one \
 	  --teacher-steps 1 --streams $(GPU_STREAMS) --rate 0.5 --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --by-minutes \
-	  --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+	  --device $(GPU_DEVICE) --resume $(DISTILL_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu

@@ -103,14 +103,16 @@ class GeneratedBackend:
                 latents = self.world.codec.encode(init)
         noise = Noise.of([np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs)
         if drawn and self._stocked and self._stock is None:
-            every = bank[:, None]
-            self._stock = self._engine.begin(every, self._idle(every), Noise.seeded(range(len(every)))), *self._read(every)
+            begun = self._engine.begin(bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank))))
+            self._stock = begun, *self._read(bank[:, None])
         if drawn and self._stock is not None:
             session = self._stock[0].take(drawn, noise)
         else:
             session = self._engine.begin(latents, self._idle(latents), noise)
         if self._session is None or len(rows) == self._rows:
             self._engine.warm(session)
+            for _ in range(2 if self._session is None and self._engine.compiles else 0):
+                self._read(latents[:, -1:])  # compile, record; what follows replays
             self._session = session
             return self._read(latents[:, -1:])
         self._session.write(rows, session)
@@ -160,15 +162,15 @@ class GeneratedBackend:
 
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
-        every = len(latents) == self._rows  # rows begun anew come in all numbers, for each of which something would be compiled
-        latents = latents.contiguous()
+        steps = len(latents) == self._rows  # rows begun anew come in all numbers, for each of which something would be compiled
+        latents = latents.clone(memory_format=torch.contiguous_format)  # a single row's strides would tell a slice from a whole
         with precision(self.device, False):
-            _, scores = (self._score if every else self.world.heads)(latents)
+            _, scores = (self._score if steps else self.world.heads)(latents)
         scores = scores[:, 0].clone()
         if self._latent:
             return latents[:, 0].float(), scores
         with precision(self.device, self._engine.autocast):
-            return (self._decode if every else self.world.codec.decode)(latents)[:, 0].clone(), scores
+            return (self._decode if steps else self.world.codec.decode)(latents)[:, 0].clone(), scores
 
 
 class RowByRow:

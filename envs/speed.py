@@ -127,7 +127,7 @@ def parts_of(
     with FlopCounterMode(display=False) as counter:
         latents = plain.tick(session, rows).contiguous()
     frames = loaded.codec.decode(latents)
-    engine.warm(session)
+    session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))
     decoder, heads = engine.compiled(loaded.codec.decode), engine.compiled(loaded.heads)
 
     def decode() -> Any:
@@ -143,6 +143,8 @@ def parts_of(
         lambda: to_host(frames),
     )  # fmt: skip
     found: Figures = {name: float(1e3 * np.median(timed(call, steps, 3, device))) for name, call in zip(PARTS, calls, strict=True)}
+    if compile:
+        torch.compiler.reset()
     gflops = 1e-6 * counter.get_total_flops() / found["denoise"]
     return {
         "envs": count, "partition": partition, "dtype": dtype, "compiled": compile, "parts_ms": found,
@@ -196,7 +198,7 @@ def bench(
         partitions: how to stream.
         preset: also time this preset with random weights.
         long: steps of the long stream; 0 for none.
-        compile: compile the environments that are stepped, and the preset's blocks.
+        compile: compile the environments and parts that are measured, all but the long stream, and the preset's blocks and decoder.
 
     Raises:
         UnknownNameError: if there is no such world, partition or preset.
@@ -286,7 +288,7 @@ def bench_preset(name: str, device: str, dtype: Any, moves: int = 5, compile: bo
     )
     return {
         "name": name, "parameters": count, "move_ms": move, "decode_ms": decode, "frames_per_move": made,
-        "frames_per_s": rate, "size": size,
+        "frames_per_s": rate, "size": size, "compiled": compile,
     }  # fmt: skip
 
 

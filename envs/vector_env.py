@@ -123,7 +123,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
 
             def generated(rows: int) -> GeneratedBackend:
-                stock = loaded.device.type == "cuda"
+                stock = loaded.device.type == "cuda" and rows > 1
                 return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
@@ -209,7 +209,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             )  # fmt: skip
         chosen = check_actions(actions, self.num_envs, len(self.world_spec.menu), self.actions)
         spoken = [self.world_spec.menu[a][0] if isinstance(a, int) else a for a in chosen]
-        menu = None if self.actions == "text" else [int(a) for a in chosen]
+        menu = None if self.actions == "text" else list(chosen)
         skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
 
         before = self._scores
@@ -362,8 +362,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _observation(self, rows: np.ndarray | None = None) -> Any:
         """Return what is observed, a copy, of all rows or of some."""
-        every = self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
-        seen = every.clone() if self.output == "torch" else to_host(every)
+        seen: Any = self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
+        seen = seen.clone() if self.output == "torch" else to_host(seen)
         if not self._with_pending:
             return seen
         pending = self._pending.copy() if rows is None else self._pending[rows]

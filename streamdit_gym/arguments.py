@@ -297,7 +297,7 @@ class Bench:
     partition: tuple[str, ...] = ("reactive",)
     """ways to stream"""
     compile: bool = False
-    """compile what is stepped and the preset: a minute for every batch size, partition and precision"""
+    """compile what is measured, all but the long stream: a minute for every batch size, partition and precision"""
     long: int = 0
     """also step one environment so many times: is the last step as quick as the first, does memory grow?"""
     preset: str | None = None

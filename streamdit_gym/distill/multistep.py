@@ -48,8 +48,9 @@ class Distillation:
         steps: moves of a buffer, one optimizer step each; of all partitions together.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
-        damaged: chance in each move that a stream's references are damaged, for the student to learn how its teacher mends them.
-        moving: extra weight of latents that differ from those of the frame before, beside 1 for all.
+        damaged: chance in each move that a stream's references are damaged, for the student to learn how its teacher mends them. The
+            begun chunks of its buffer are not, as a thing may be lost in between.
+        moving: extra weight of latents that differ from those of the frame before, damaged or not, beside 1 for all.
         oldest: weight of the buffer's oldest chunk, the one that leaves it, beside 1 for every other; all together weigh what they would
             without it.
         prompt_noise: noise on the embeddings that the student hears, in their standard deviations; its teacher hears them as they are.

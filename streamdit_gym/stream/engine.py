@@ -87,8 +87,8 @@ class Engine:
         self.cached = can if cached is None else cached
         self.device = next(model.parameters()).device
         self._prepared: PreparedPrompts | None = None
-        self._compile, self._warm = compile, 0
-        self._evaluate: Evaluate = self.compiled(model.forward) if compile else model
+        self.compiles, self._warm = compile, 0
+        self._evaluate: Evaluate = self.compiled(model.forward)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function compiled as ticks are, or as it is if they are not.
@@ -96,7 +96,7 @@ class Engine:
         On a GPU it is recorded as a CUDA graph: what it returns is overwritten when anything compiled is called next.
         """
         mode = "reduce-overhead" if self.device.type == "cuda" else None
-        return torch.compile(function, mode=mode) if self._compile else function
+        return torch.compile(function, mode=mode) if self.compiles else function
 
     @torch.no_grad()
     def start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
@@ -119,7 +119,7 @@ class Engine:
 
     def warm(self, session: Session) -> None:
         """Compile what a tick of so many streams evaluates, if ticks are compiled; the session is not changed."""
-        if self._compile and self._warm < len(session):  # fewer are rows begun anew: no stream of ticks
+        if self.compiles and self._warm < len(session):  # fewer are rows begun anew: no stream of ticks
             self._warm = len(session)
             rehearsal = replace(session, noise=session.noise.to(self.device))
             idle = torch.full((len(session),), self.idle)
@@ -256,7 +256,7 @@ class Engine:
             return None
         kept = cache.cut(cache.frames - (partition.references - 1))
         # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
-        return KeyValueCache(pairs=kept.pairs.contiguous()) if self._compile else kept
+        return KeyValueCache(pairs=kept.pairs.contiguous()) if self.compiles else kept
 
     def _velocity(self, session: Session, times: Tensor, evaluate: Evaluate) -> Latents:
         """Evaluate the model on references and buffer together."""
@@ -311,7 +311,7 @@ class Engine:
             fresh = Conditioning(tokens=table.tokens[known:], mask=table.mask[known:], pooled=table.pooled[known:], index=index)
             made = self.model.prepare(fresh)
             made = made if self._prepared is None else self._prepared.join(made)
-            if self._compile:  # more prompts, and longer ones, are no reason to compile again
+            if self.compiles:  # more prompts, and longer ones, are no reason to compile again
                 ways = ((made.pooled, (0,)), (made.mask, (0, 1)), (made.keys, (1, 3)), (made.values, (1, 3)), (made.looks, (0,)))
                 for tensor, axes in ways:
                     for axis in axes:
