@@ -63,6 +63,23 @@ def test_the_callers_own_frames_are_not_taken_from_stock() -> None:
     assert torch.equal(*found)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
+def test_a_compiled_backend_makes_the_same_frames_and_compiles_nothing_in_a_step() -> None:
+    """With one row and several chunks the frame that leaves is a slice, which looks like a whole tensor and is laid out otherwise."""
+    world = make_tiny_world()
+    found = []
+    for compiled in (False, True):
+        engine = Engine(world.model, world.table, named_partition("K4N2c1s1"), compile=compiled)
+        backend = GeneratedBackend(world, engine, 1, common_noise=False, latent=False)
+        seen = [backend.reset([0], [np.random.default_rng(0)], None)[0]]
+        with torch.compiler.set_stance("fail_on_recompile" if compiled else "default"):
+            seen += [backend.step([world.spec.menu[action][0]], None)[0] for action in (1, 5, 3)]
+        found.append(torch.cat(seen).int())
+    assert (found[0] - found[1]).abs().max() <= 1
+    assert (found[0][-1] - found[0][0]).abs().max() > 1, "they do move"
+
+
 def test_an_array_handed_out_is_a_copy() -> None:
     frames = torch.zeros(2, 3, dtype=torch.uint8).T
     array = to_host(frames)
