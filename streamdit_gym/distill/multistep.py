@@ -69,10 +69,10 @@ class Distillation:
     one_by_one: bool = False
     steps: int = 4_000
     streams: int = 64
-    goes_on: float = 0.95
+    goes_on: float = 0.98
     damaged: float = 0.05
     moving: float = 8.0
-    oldest: float = 3.7
+    oldest: float = 9.0
     prompt_noise: float = 0.5
     prompt_hidden: float = 1.0
     kernel: float = 0.3
