@@ -75,7 +75,8 @@ def test_compiled_distillation_is_distillation() -> None:
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED, PAIRS], ids=str)
-def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> None:
+def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamdit_gym.stream.engine.FARTHEST", torch.inf)  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7)
     distiller.move()
     streams = distiller._next(partition)
@@ -94,7 +95,7 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition) -> Non
         references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
         noise=Noise.seeded(range(6)),
     )  # fmt: skip
-    engine._micro_steps(session, engine.model)
+    engine._micro_steps(session)
     torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)
 
 
@@ -103,15 +104,16 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(partition: Partition
     heard = {"teacher_steps": partition.micro_steps, "prompt_noise": 0.0, "prompt_hidden": 0.0}
     same, guided = distiller_of(partition, **heard), distiller_of(partition, guidance=2.0, **heard)
     for _ in range(3):
-        assert same.move().item() < 1e-4
-        assert guided.move().item() > 100 * 1e-4
-    assert distiller_of(partition, teacher_steps=partition.micro_steps).move().item() > 1e-4, "a student hears with noise"
+        # not quite nothing: a teacher's attention is fused, and rounds to bfloat16 elsewhere
+        assert same.move().item() < 0.002 * guided.move().item()
+    assert distiller_of(partition, teacher_steps=partition.micro_steps).move().item() > 0.1, "a student hears with noise"
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)
 def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does(
     partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("streamdit_gym.stream.engine.FARTHEST", torch.inf)  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7, one_by_one=True, teacher_steps=2)
     distiller.move()
     streams = distiller._next(partition)

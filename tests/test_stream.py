@@ -12,7 +12,7 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
-from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.engine import FARTHEST, Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
@@ -91,6 +91,29 @@ def test_resetting_a_row_leaves_the_others_bit_equal(cut: str) -> None:
     torch.testing.assert_close(after[1:2], fresh, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("cut", ["K4N4c1s1", "K4N2c2s2"])
+def test_a_new_buffer_holds_the_last_frame_still_at_each_slots_time(cut: str) -> None:
+    engine = engine_of(cut)
+    session, twin = begin(engine), begin(engine)
+    waiting, c = engine.partition.frames - engine.partition.chunk_frames, engine.partition.chunk_frames
+    twin.noise = Noise.seeded(range(3))
+    noise = twin.draw(waiting)
+    for place in range(waiting):
+        time = (engine.partition.chunks - 1 - place // c) / engine.partition.chunks
+        expected = time * session.references[:, -1] + (1 - time) * noise[:, place]
+        torch.testing.assert_close(session.buffer.latents[:, place], expected, atol=1e-4, rtol=1e-4)
+    assert (session.buffer.prompts == engine.idle).all()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_stream_that_was_thrown_far_off_feeds_on_no_number_without_bounds(cut: str) -> None:
+    engine = engine_of(cut)
+    with torch.no_grad():
+        engine.model.final.weight *= 1e4
+    frames = run(engine, begin(engine), [[1, 2, 3]] * 8)
+    assert frames.abs().max() == FARTHEST
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_saved_session_goes_on_bit_equal(cut: str) -> None:
     engine = engine_of(cut)
@@ -129,7 +152,7 @@ def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str,
             )  # fmt: skip
             with torch.no_grad():
                 found, _ = engine.model(view, engine.table.conditioning(index))
-            x = x + found[:, -c:] / s
+            x = (x + found[:, -c:] / s).clamp(-FARTHEST, FARTHEST)
         torch.testing.assert_close(fast, x, atol=1e-4, rtol=1e-3)
         history, born = torch.cat([history, fast], 1), torch.cat([born, prompts[:, None].expand(-1, c)], 1)
 

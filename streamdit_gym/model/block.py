@@ -81,5 +81,6 @@ class Block(nn.Module):
         x, gate, shift2, scale2, gate2 = (part[:, context:] for part in (x, gate, shift2, scale2, gate2))
         x = torch.addcmul(x, gate, y)
         x = x + self.cross(self.cross_norm(x), *prompt)
-        x = torch.addcmul(x, gate2, self.narrow(self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu().square()))
-        return x, pair
+        hidden = self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu_()
+        hidden = hidden.square() if hidden.requires_grad else hidden.square_()  # in place: fresh memory costs more than the squares
+        return torch.addcmul(x, gate2, self.narrow(hidden)), pair

@@ -27,9 +27,10 @@ class KeyValueCache:
         """Number of frames in it."""
         return self.pairs.shape[1]
 
-    def join(self, later: KeyValueCache) -> KeyValueCache:
-        """Return this cache with later frames behind it."""
-        return KeyValueCache(pairs=torch.cat([self.pairs, later.pairs], dim=1))
+    def join(self, later: KeyValueCache, most: int) -> KeyValueCache:
+        """Return this cache with later frames behind it, of all the last `most`."""
+        dropped = max(0, self.frames + later.frames - most)
+        return KeyValueCache(pairs=torch.cat([self.pairs[:, dropped:], later.pairs[:, max(0, dropped - self.frames) :]], dim=1))
 
     def cut(self, start: int, stop: int | None = None) -> KeyValueCache:
         """Return some of the frames."""

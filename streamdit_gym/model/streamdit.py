@@ -27,6 +27,8 @@ from streamdit_gym.model.refine import Refine
 from streamdit_gym.model.time_embedding import rotation, sinusoid
 from streamdit_gym.vocabulary import BufferView, Conditioning, PreparedPrompts
 
+FEWEST_TOKENS = 16  # to which prompts are padded: on a CPU the softmax of a shorter row takes ten times as long
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamDiTConfig:
@@ -117,7 +119,7 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame behind the view's context, and every frame's keys and values.
+        """Return the velocity of every frame behind the view's context, and the keys and values of the frames in it.
 
         A model whose windows are smaller than a frame can use no cache, and returns an empty one.
 
@@ -143,7 +145,7 @@ class StreamDiT(nn.Module):
     def predict_clean(
         self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, prepared: PreparedPrompts | None = None
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and every frame's keys and values; see `forward`."""
+        """Return the predicted clean latents, and the keys and values of the context; see `forward`."""
         if cache is not None and not self.whole:
             raise PartitionError(
                 "this model cannot use a cache", given=f"window {self.config.window}",
@@ -174,7 +176,7 @@ class StreamDiT(nn.Module):
             prompt = (table.keys[layer].index_select(0, row), table.values[layer].index_select(0, row), bias[row])
             x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations, context)
             if self.whole:
-                pairs.append(torch.stack(pair, dim=2))
+                pairs += [part[:, : view.context] for part in pair]
         x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for
         condition, own, before, before_times = (part[:, view.context :] for part in (condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
@@ -190,7 +192,8 @@ class StreamDiT(nn.Module):
         if self.looks is not None:
             times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
             clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
-        return clean, KeyValueCache(pairs=torch.stack(pairs, dim=2)) if pairs else self.empty_cache(len(clean))
+        kept = KeyValueCache(pairs=torch.stack(pairs, dim=2).unflatten(2, (-1, 2))) if pairs else self.empty_cache(len(clean))
+        return clean, kept
 
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""
@@ -200,14 +203,16 @@ class StreamDiT(nn.Module):
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
         """Do the work that depends on the prompts alone; the index is not looked at."""
-        empty = prompts.tokens.new_zeros(1, *prompts.tokens.shape[1:])
+        missing = max(0, FEWEST_TOKENS - prompts.tokens.shape[1])
+        spoken, heard = functional.pad(prompts.tokens, (0, 0, 0, missing)), functional.pad(prompts.mask, (0, missing))
+        empty = spoken.new_zeros(1, *spoken.shape[1:])
         empty[0, 0] = self.no_prompt[0].to(empty.dtype)
-        first = prompts.mask.new_zeros(1, *prompts.mask.shape[1:])
+        first = heard.new_zeros(1, *heard.shape[1:])
         first[0, 0] = True
-        tokens = self.text(torch.cat([empty, prompts.tokens]))
+        tokens = self.text(torch.cat([empty, spoken]))
         pooled = self.pooled(torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled]))
         crosses = [module for module in self.blocks.modules() if isinstance(module, CrossAttention)]
         pairs = torch.stack([cross.prepare(tokens) for cross in crosses], dim=1)
-        mask = torch.cat([first, prompts.mask])
+        mask = torch.cat([first, heard])
         looks = pooled.new_zeros(len(mask), 0, 4) if self.looks is None else self.looks.prepare(prompts.tokens, prompts.mask)
         return PreparedPrompts(pooled=pooled, mask=mask, keys=pairs[0], values=pairs[1], looks=looks)

@@ -20,17 +20,17 @@ def sinusoid(times: Float[Tensor, "b f"], width: int) -> Float[Tensor, "b f d"]:
 
 
 def rotation(positions: Int[Tensor, " f"], width: int) -> tuple[Tensor, Tensor]:
-    """Return cosine and sine, each (f, width / 2), of the rotary embedding of frame positions.
+    """Return cosine and sine, each (f, width), of the rotary embedding of frame positions, the sine's first half negative.
 
     Source: RoFormer (arXiv 2104.09864), section 3.2; base 100, since streams see tens of frames.
     """
     frequencies = 100.0 ** (-torch.arange(0, width, 2, device=positions.device) / width)
     angles = positions[:, None].float() * frequencies
-    return angles.cos(), angles.sin()
+    return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], dim=-1)
 
 
-def rotate(x: Float[Tensor, "b f n g d"], cosine: Tensor, sine: Tensor) -> Float[Tensor, "b f n g d"]:
+def rotate(x: Float[Tensor, "b f ... d"], cosine: Tensor, sine: Tensor) -> Float[Tensor, "b f ... d"]:
     """Turn queries or keys by their frame's rotation."""
-    cosine, sine = cosine[:, None, None].to(x.dtype), sine[:, None, None].to(x.dtype)
+    cosine, sine = (part.view(len(part), *[1] * (x.ndim - 3), -1).to(x.dtype) for part in (cosine, sine))
     first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+    return torch.cat([second, first], dim=-1).mul_(sine).addcmul_(x, cosine)  # in place: fresh memory costs more than the products

@@ -122,8 +122,9 @@ class WindowAttention(nn.Module):
         Returns:
             The tokens of the frames behind the context, and the keys and values of all frames before rotation.
         """
-        q, k, v = rearrange(self.qkv(x), "b f n (three g d) -> three b f n g d", three=3, g=self.heads).unbind(0)
-        turned_q, turned_k = rotate(q, *rotations), rotate(k, *rotations)
+        found = rearrange(self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
+        k, v = found[:, :, :, 1], found[:, :, :, 2]
+        turned_q, turned_k = rotate(found[:, :, :, :2], *rotations).unbind(3)
         if self.whole:
             keys, values = turned_k, v
             if cached is not None and cached_rotations is not None:
@@ -138,8 +139,9 @@ class WindowAttention(nn.Module):
         frames, tokens = q.shape[1:3]
         if mask is not None:
             mask = mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-        q, k, v = (rearrange(part, "b f n g d -> b g (f n) d").contiguous() for part in (q, k, v))
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask) if q.is_cuda else _written_out(q, k, v, mask)
+        q, k, v = (rearrange(part, "b f n g d -> b g (f n) d") for part in (q, k, v))
+        learns = q.requires_grad and not q.is_cuda
+        y = _written_out(q, k, v, mask) if learns else functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

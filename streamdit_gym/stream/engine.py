@@ -33,6 +33,7 @@ from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
 SECOND_LOOK = 0.75  # time to which a finished frame is taken back, when the model is asked how sure it is of it
+FARTHEST = 10.0  # beyond all latents of unit variance (PushT's are within 6.7) and noise; what went farther would feed on itself
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 
 
@@ -52,7 +53,7 @@ class Engine:
         model: the transformer.
         table: embedded prompts; sessions hold rows of it.
         partition: how the buffer is cut; K must not exceed the model's references.
-        idle: prompt row with which a buffer is ramped up before the first action.
+        idle: prompt row with which the begun chunks of a new buffer are born.
         prompt_scope: ``"chunk"``: every frame keeps the prompt it was born with (ours); ``"buffer"``: a new prompt is
             given to every frame still in the buffer (the paper's).
         cached: keep keys and values of references. None: whenever the model can.
@@ -100,7 +101,7 @@ class Engine:
 
     @torch.no_grad()
     def start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
-        """Start streams from real frames and ramp their buffers up, so that no agent pays for it.
+        """Start streams from real frames and fill their buffers, so that no agent pays for it.
 
         Args:
             latents: clean latents, oldest first; with fewer than K + c the first is repeated, of more the last are used.
@@ -146,17 +147,17 @@ class Engine:
         missing = max(0, keep - latents.shape[1])
         latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], 1)[:, -keep:].to(self.device)
         prompts = torch.cat([prompts[:, :1].expand(-1, missing), prompts], 1)[:, -keep:].to(self.device)
-        b = len(latents)
-        empty = MovingBuffer(partition=self.partition, latents=latents[:, :0], prompts=prompts[:, :0])
-        session = Session(references=latents, reference_prompts=prompts, buffer=empty, cache=None, noise=noise.to(self.device))
+        partition, waiting = self.partition, self.partition.frames - self.partition.chunk_frames
+        idle = torch.full((len(latents), waiting), self.idle, device=self.device)
+        buffer = MovingBuffer(partition=partition, latents=latents[:, -1:].expand(-1, waiting, -1, -1, -1), prompts=idle)
+        session = Session(references=latents, reference_prompts=prompts, buffer=buffer, cache=None, noise=noise.to(self.device))
         if config.reference_time < 1:
             session.references = self._as_reference(latents, session)
         if self.cached:
             session.cache = self._prefill(session)
-        idle = torch.full((b, self.partition.chunk_frames), self.idle, device=self.device)
-        for _ in range(self.partition.chunks - 1):  # ramp: after pass p the oldest of p chunks stands at p / N
-            session.buffer = session.buffer.push(session.draw(self.partition.chunk_frames), idle)
-            self._micro_steps(session, self.model)
+        if waiting:  # as if the last frame stood still, each slot at its own time; no model has learned buffers with fewer chunks
+            times = sampling_times(partition, 0)[:waiting].to(self.device).expand(len(latents), -1)
+            session.buffer = buffer.with_latents(point(buffer.latents, session.draw(waiting), times))
         return session
 
     @torch.no_grad()
@@ -190,7 +191,7 @@ class Engine:
                 partition=self.partition, latents=buffer.latents, prompts=born[:, :1].expand(-1, buffer.latents.shape[1]).contiguous()
             )
         try:
-            session.cache = self._micro_steps(session, self._evaluate, begun)
+            session.cache = self._micro_steps(session, begun)
         except BaseException:
             session.buffer, session.noise = rested  # whatever it was, Ctrl-C or a bad prompt: the streams can still go on
             raise
@@ -230,35 +231,33 @@ class Engine:
             raise ShapeError("strength out of range", given=strength, allowed="0 < strength <= 1", remedy="about 0.5")
         return 1 - strength
 
-    def _micro_steps(self, session: Session, evaluate: Evaluate, begun: float = 0.0) -> KeyValueCache | None:
+    def _micro_steps(self, session: Session, begun: float = 0.0) -> KeyValueCache | None:
         """Take the s micro steps of a move, all chunks in lock-step, and return the cache brought up to date.
 
         Args:
             session: the streams.
-            evaluate: the model, compiled or not.
             begun: time at which the newest chunk begins, if it is the only one.
         """
         partition, cache = self.partition, session.cache
-        behind = partition.frames - session.buffer.latents.shape[1]  # chunks not there yet, while ramping up
         for k in range(partition.micro_steps):
-            # while ramping up, the chunks there are the noisiest ones
-            times = (begun + (1 - begun) * sampling_times(partition, k)[behind:]).to(self.device).expand(len(session), -1)
+            times = (begun + (1 - begun) * sampling_times(partition, k)).to(self.device).expand(len(session), -1)
             if cache is None:
-                found = self._velocity(session, times, evaluate)
+                found = self._velocity(session, times)
             else:
                 fresh = partition.chunk_frames if k == 0 else 0
-                found, new = self._cached_velocity(session, cache, times, fresh, evaluate)
+                found, new = self._cached_velocity(session, cache, times, fresh)
                 if fresh:
-                    cache = cache.join(new.cut(0, fresh))
+                    more = k + 1 < partition.micro_steps  # evaluations that look at as many references as this one
+                    cache = cache.join(new, partition.references - (not more))
             stepped = euler_step(session.buffer.latents, found, (1 - begun) / (partition.micro_steps * partition.chunks))
-            session.buffer = session.buffer.with_latents(stepped)
+            session.buffer = session.buffer.with_latents(stepped.clamp(-FARTHEST, FARTHEST))
         if cache is None:
             return None
         kept = cache.cut(cache.frames - (partition.references - 1))
         # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
         return KeyValueCache(pairs=kept.pairs.contiguous()) if self.compiles else kept
 
-    def _velocity(self, session: Session, times: Tensor, evaluate: Evaluate) -> Latents:
+    def _velocity(self, session: Session, times: Tensor) -> Latents:
         """Evaluate the model on references and buffer together."""
         k, buffer = self.partition.references, session.buffer
         references = session.references[:, -k:]
@@ -268,12 +267,10 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, -k:], buffer.prompts], 1)
         with self._precision():
-            found, _ = evaluate(view, self.table.conditioning(index), None, 0.0, self._prompts())
+            found, _ = self._evaluate(view, self.table.conditioning(index), None, 0.0, self._prompts())
         return found.float()
 
-    def _cached_velocity(
-        self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int, evaluate: Evaluate
-    ) -> tuple[Latents, KeyValueCache]:
+    def _cached_velocity(self, session: Session, cache: KeyValueCache, times: Tensor, fresh: int) -> tuple[Latents, KeyValueCache]:
         """Evaluate the model on the newest references and the buffer, behind the cache."""
         buffer, last = session.buffer, session.references.shape[1] - fresh
         newest, before = session.references[:, last:], session.references[:, last - 1 : last]
@@ -283,7 +280,7 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
         with self._precision():
-            found, new = evaluate(view, self.table.conditioning(index), cache, 0.0, self._prompts())
+            found, new = self._evaluate(view, self.table.conditioning(index), cache, 0.0, self._prompts())
         return found.float(), new
 
     def _prefill(self, session: Session) -> KeyValueCache:
