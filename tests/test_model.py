@@ -86,13 +86,16 @@ def test_a_rotation_multiplies_complex_numbers() -> None:
 
 
 @pytest.mark.parametrize("learns", [False, True])
-def test_a_block_writes_over_nothing_that_it_was_given(learns: bool) -> None:
+def test_blocks_write_over_nothing_that_is_needed_once_more(learns: bool) -> None:
     model = model_of()
     latents, times, said = torch.randn(1, 3, 8, 8, 8), torch.rand(1, 3), prompts(1, 3)
     view = full_view(latents, times, 1, 1, 4)
     with torch.set_grad_enabled(learns):
         first, second = (model(view, said)[0] for _ in range(2))
     assert torch.equal(first, second)
+    if learns:
+        (first.sum() + second.sum()).backward()
+        assert all(parameter.grad is not None for parameter in model.blocks.parameters())
 
 
 @pytest.mark.parametrize("sizes", [(16, 2, 4, (0, 3, 4)), (18, 4, 4, (0, 4, 4))])

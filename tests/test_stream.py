@@ -16,6 +16,7 @@ from streamdit_gym.stream.engine import FARTHEST, Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
+from streamdit_gym.world import World
 
 CONFIG = StreamDiTConfig(width=32, depth=2, heads=2)
 CUTS = ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s2", "K2N3c1s1"]
@@ -112,6 +113,16 @@ def test_a_stream_that_was_thrown_far_off_feeds_on_no_number_without_bounds(cut:
         engine.model.final.weight *= 1e4
     frames = run(engine, begin(engine), [[1, 2, 3]] * 8)
     assert frames.abs().max() == FARTHEST
+
+
+def test_a_trained_stream_that_was_thrown_far_off_comes_back() -> None:
+    world = World.from_pretrained("PushT")
+    engine = Engine(world.model_for(Partition.parse("K4N4c1s1")), world.table, Partition.parse("K4N4c1s1"))
+    session = engine.start(world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded(range(2)))
+    session.buffer = session.buffer.with_latents(30 * session.buffer.latents)
+    frames = run(engine, session, [[0, 0]] * 8)
+    assert frames.abs().max() < 7
+    assert (frames[:, -1] - session.references[:, 0]).square().mean() < 0.2
 
 
 @pytest.mark.parametrize("cut", CUTS)

@@ -27,6 +27,7 @@ from streamdit_gym.errors import PartitionError
 from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.engine import FARTHEST
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
@@ -184,7 +185,7 @@ class Distiller:
             error = (found - wanted)[:, :, : self.local].square().mean(2, keepdim=True)
             stepped = euler_step(begun, found.detach(), 1 / (partition.chunks * partition.micro_steps))
             loss = loss + (self._weight(streams, stepped, partition) * forgiving(error, config.kernel, config.square)).mean()
-            buffer = buffer.with_latents(stepped)
+            buffer = buffer.with_latents(stepped.clamp(-FARTHEST, FARTHEST))
         clean, prompts, buffer = buffer.pop()
         kept = partition.references
         self.streams[partition] = replace(

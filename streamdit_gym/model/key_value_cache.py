@@ -32,9 +32,9 @@ class KeyValueCache:
         dropped = max(0, self.frames + later.frames - most)
         return KeyValueCache(pairs=torch.cat([self.pairs[:, dropped:], later.pairs[:, max(0, dropped - self.frames) :]], dim=1))
 
-    def cut(self, start: int, stop: int | None = None) -> KeyValueCache:
-        """Return some of the frames."""
-        return KeyValueCache(pairs=self.pairs[:, start:stop])
+    def cut(self, start: int) -> KeyValueCache:
+        """Return the frames from one on."""
+        return KeyValueCache(pairs=self.pairs[:, start:])
 
     def layer(self, layer: int) -> tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]:
         """Return one layer's keys and values."""

@@ -192,8 +192,8 @@ class StreamDiT(nn.Module):
         if self.looks is not None:
             times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
             clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
-        kept = KeyValueCache(pairs=torch.stack(pairs, dim=2).unflatten(2, (-1, 2))) if pairs else self.empty_cache(len(clean))
-        return clean, kept
+        context_cache = KeyValueCache(pairs=torch.stack(pairs, dim=2).unflatten(2, (-1, 2))) if pairs else self.empty_cache(len(clean))
+        return clean, context_cache
 
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""

@@ -33,7 +33,7 @@ from streamdit_gym.vocabulary import Conditioning, PreparedPrompts
 
 Latents = Float[Tensor, "b f c h w"]
 SECOND_LOOK = 0.75  # time to which a finished frame is taken back, when the model is asked how sure it is of it
-FARTHEST = 10.0  # beyond all latents of unit variance (PushT's are within 6.7) and noise; what went farther would feed on itself
+FARTHEST = 10.0  # beyond the latents of the worlds' starts (6.7, of unit variance) and noise; what went farther would feed on itself
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 
 
@@ -253,7 +253,7 @@ class Engine:
             session.buffer = session.buffer.with_latents(stepped.clamp(-FARTHEST, FARTHEST))
         if cache is None:
             return None
-        kept = cache.cut(cache.frames - (partition.references - 1))
+        kept = cache.cut(cache.frames - (partition.references - 1))  # nothing, if there was one micro step
         # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
         return KeyValueCache(pairs=kept.pairs.contiguous()) if self.compiles else kept
 
