@@ -203,6 +203,22 @@ def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_tick
     torch.testing.assert_close(frames[1], frames[0], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
+@pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K2N2c1s2", "K1N1c1s1"])
+def test_a_compiled_streams_cache_is_laid_out_alike_before_and_after_ticks(cut: str) -> None:
+    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references), compile=True)
+    engine._evaluate = engine.model.forward
+    rows = torch.randn(3, 2, 8, 8, 8)
+    session = engine.begin(rows, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
+    laid = []
+    for _ in range(3):
+        assert session.cache is not None
+        pairs = session.cache.pairs
+        laid.append((pairs.shape, pairs.stride(), pairs.storage_offset(), pairs._is_view(), pairs.requires_grad))
+        engine.tick(session, torch.tensor([0, 1, 2]))
+    assert laid[0] == laid[1] == laid[2]
+
+
 def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
     engine = engine_of("K4N1c1s1", replace(CONFIG, reference_time=0.9))
     prompts = [[1, 2, 3], [4, 5, 0]]

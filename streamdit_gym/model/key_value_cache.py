@@ -34,7 +34,7 @@ class KeyValueCache:
 
     def cut(self, start: int) -> KeyValueCache:
         """Return the frames from one on."""
-        return KeyValueCache(pairs=self.pairs[:, start:])
+        return KeyValueCache(pairs=self.pairs[:, start:]) if start else self
 
     def layer(self, layer: int) -> tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]:
         """Return one layer's keys and values."""

@@ -297,7 +297,7 @@ class Engine:
         )  # fmt: skip
         with self._precision():
             _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]), None, self._prompts())
-        return new
+        return KeyValueCache(pairs=new.pairs.clone())  # a view, as ticks' caches are none, would be compiled apart
 
     def _prompts(self) -> PreparedPrompts:
         """Return the prepared prompt table; only prompts that came since the last call are worked on."""
