@@ -123,7 +123,7 @@ class WindowAttention(nn.Module):
             The tokens of the frames behind the context, and the keys and values of all frames before rotation.
         """
         found = rearrange(self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
-        k, v = found[:, :, :, 1], found[:, :, :, 2]
+        _, k, v = found.unbind(3)  # handed out: compiled and kept on disk, slices come back from there with sizes that are none
         turned_q, turned_k = rotate(found[:, :, :, :2], *rotations).unbind(3)
         if self.whole:
             keys, values = turned_k, v
