@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -15,8 +14,6 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.world import Starts, World
-
-os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE", "0")  # torch 2.13 can crash where it pickles a compiled training step for later
 
 
 @pytest.fixture(autouse=True)
