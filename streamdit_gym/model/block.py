@@ -13,8 +13,10 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from streamdit_gym.model.window_attention import Pair, WindowAttention
+from streamdit_gym.model.key_value_cache import Pair
+from streamdit_gym.model.window_attention import WindowAttention
 
 
 class CrossAttention(nn.Module):
@@ -35,8 +37,10 @@ class CrossAttention(nn.Module):
     def forward(self, x: Float[Tensor, "b f n d"], keys: Tensor, values: Tensor, bias: Tensor) -> Float[Tensor, "b f n d"]:
         """Attend; keys, values and the bias of padding are already those of each frame's prompt, (b f) g l d."""
         q = rearrange(self.query(x), "b f n (g d) -> (b f) g n d", g=self.heads)
-        # written out: for a handful of keys the fused kernel's backward is ten times slower on a CPU
-        y = ((q * q.shape[-1] ** -0.5) @ keys.transpose(-1, -2) + bias).softmax(-1).to(values.dtype) @ values
+        if q.requires_grad:  # written out: for a handful of keys the fused kernel's backward is ten times slower on a CPU
+            y = ((q * q.shape[-1] ** -0.5) @ keys.mT + bias).softmax(-1).to(values.dtype) @ values
+        else:
+            y = functional.scaled_dot_product_attention(q, keys, values, attn_mask=bias.to(q.dtype))
         return self.out(rearrange(y, "(b f) g n d -> b f n (g d)", b=x.shape[0]))
 
 
@@ -70,14 +74,14 @@ class Block(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "b f n d"], condition: Float[Tensor, "b f d"], prompt: tuple[Tensor, Tensor, Tensor],
-        rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None, context: int = 0,
+        rotations: Pair, mask: Tensor | None, cached: Pair | None, context: int = 0,
     ) -> tuple[Float[Tensor, "b k n d"], Pair]:  # fmt: skip
-        """Return the tokens after the block, of the frames behind the context, and the keys and values of all frames.
+        """Return the tokens after the block, of the frames behind the context, and the keys and values of all frames, cached ones first.
 
         `prompt` is (keys, values, bias) of every frame behind the context.
         """
         shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
-        y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, cached_rotations, context)
+        y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, context)
         x, gate, shift2, scale2, gate2 = (part[:, context:] for part in (x, gate, shift2, scale2, gate2))
         x = torch.addcmul(x, gate, y)
         x = x + self.cross(self.cross_norm(x), *prompt)

@@ -1,42 +1,43 @@
 """Keys and values of clean reference frames, so that they are computed once.
 
-Takes: keys and values of frames.  Gives: the same, cut and joined along frames.  Knows nothing of: how they
+Takes: keys and values of frames.  Gives: the same, cut along frames or changed row by row.  Knows nothing of: how they
 were made. Keys are kept before rotation, so that positions stay relative however long a stream runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Pair = tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]  # keys and values, g attention heads
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyValueCache:
-    """Keys and values of some frames in every layer, stacked: 2 is (key, value), g attention heads.
+    """Keys and values of some frames in every layer; of no layer, if the model can keep none.
 
     A cache belongs to a stream (the session), never to the model.
     """
 
-    pairs: Float[Tensor, "b f layer 2 n g d"]
+    layers: tuple[Pair, ...]
 
     @property
     def frames(self) -> int:
         """Number of frames in it."""
-        return self.pairs.shape[1]
+        return self.layers[0][0].shape[1] if self.layers else 0
 
-    def join(self, later: KeyValueCache, most: int) -> KeyValueCache:
-        """Return this cache with later frames behind it, of all the last `most`."""
-        dropped = max(0, self.frames + later.frames - most)
-        return KeyValueCache(pairs=torch.cat([self.pairs[:, dropped:], later.pairs[:, max(0, dropped - self.frames) :]], dim=1))
+    def last(self, frames: int) -> KeyValueCache:
+        """Return the last frames."""
+        start = max(0, self.frames - frames)
+        return self.each(lambda part: part[:, start:]) if start else self
 
-    def cut(self, start: int) -> KeyValueCache:
-        """Return the frames from one on."""
-        return KeyValueCache(pairs=self.pairs[:, start:]) if start else self
+    def each(self, change: Callable[[Tensor], Tensor]) -> KeyValueCache:
+        """Return what a change makes of every tensor."""
+        return KeyValueCache(layers=tuple((change(keys), change(values)) for keys, values in self.layers))
 
-    def layer(self, layer: int) -> tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]:
-        """Return one layer's keys and values."""
-        pair = self.pairs[:, :, layer]
-        return pair[:, :, 0], pair[:, :, 1]
+    def tensors(self) -> list[Tensor]:
+        """Return its tensors, layer after layer, keys before values."""
+        return [part for pair in self.layers for part in pair]

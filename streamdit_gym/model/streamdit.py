@@ -25,6 +25,7 @@ from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.refine import Refine
 from streamdit_gym.model.time_embedding import rotation, sinusoid
+from streamdit_gym.model.window_attention import seen
 from streamdit_gym.vocabulary import BufferView, Conditioning, PreparedPrompts
 
 FEWEST_TOKENS = 16  # to which prompts are padded: on a CPU the softmax of a shorter row takes ten times as long
@@ -119,7 +120,7 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame behind the view's context, and the keys and values of the frames in it.
+        """Return the velocity of every frame behind the view's context, and the cache with the context's frames behind its own.
 
         A model whose windows are smaller than a frame can use no cache, and returns an empty one.
 
@@ -145,7 +146,7 @@ class StreamDiT(nn.Module):
     def predict_clean(
         self, view: BufferView, prompts: Conditioning, cache: KeyValueCache | None = None, prepared: PreparedPrompts | None = None
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and the keys and values of the context; see `forward`."""
+        """Return the predicted clean latents, and the cache with the context behind it; see `forward`."""
         if cache is not None and not self.whole:
             raise PartitionError(
                 "this model cannot use a cache", given=f"window {self.config.window}",
@@ -160,23 +161,22 @@ class StreamDiT(nn.Module):
         index = prompts.index + 1  # row 0 is no prompt
         times = torch.cat([sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1)
         condition = functional.silu(self.time(times.to(x.dtype)) + table.pooled[index])
-        rotations = rotation(view.positions, config.width // config.heads)
-        cached_rotations = None
-        if cache is not None and cache.frames:
-            earlier = view.positions[0] - torch.arange(cache.frames, 0, -1, device=view.positions.device)
-            cached_rotations = rotation(earlier, config.width // config.heads)
+        cached, positions = 0 if cache is None else cache.frames, view.positions
+        if cached:
+            positions = torch.cat([positions[0] - torch.arange(cached, 0, -1, device=positions.device), positions])
+        rotations = rotation(positions, config.width // config.heads)
+        mask = None if view.mask is None else seen(view.mask, config.rows**2) if self.whole else view.mask
         bias = torch.zeros_like(table.mask, dtype=x.dtype).masked_fill(~table.mask, float("-inf"))[:, None, None]
         pairs = []
         for layer, block in enumerate(self.blocks):
-            cached = cache.layer(layer) if cached_rotations is not None and cache is not None else None
             # the last block is the last to look at the context: what follows is for the frames to predict alone
             context = min(view.context, view.latents.shape[1] - 1) if layer == config.depth - 1 else 0
             row = index[:, context:].flatten()
             # index_select: the backward of indexing is serial on a CPU
             prompt = (table.keys[layer].index_select(0, row), table.values[layer].index_select(0, row), bias[row])
-            x, pair = block(x, condition, prompt, rotations, view.mask, cached, cached_rotations, context)
-            if self.whole:
-                pairs += [part[:, : view.context] for part in pair]
+            known = cache.layers[layer] if cache is not None and cached else None
+            x, (keys, values) = block(x, condition, prompt, rotations, mask, known, context)
+            pairs.append((keys[:, : cached + view.context], values[:, : cached + view.context]))
         x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for
         condition, own, before, before_times = (part[:, view.context :] for part in (condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
@@ -192,14 +192,13 @@ class StreamDiT(nn.Module):
         if self.looks is not None:
             times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
             clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
-        context_cache = KeyValueCache(pairs=torch.stack(pairs, dim=2).unflatten(2, (-1, 2))) if pairs else self.empty_cache(len(clean))
-        return clean, context_cache
+        return clean, KeyValueCache(layers=tuple(pairs) if self.whole else ())
 
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""
         config = self.config
-        shape = (rows, 0, config.depth, 2, config.rows**2, config.heads, config.width // config.heads)
-        return KeyValueCache(pairs=self.embed.weight.new_zeros(shape))
+        shape = (rows, 0, config.rows**2, config.heads, config.width // config.heads)
+        return KeyValueCache(layers=tuple((self.embed.weight.new_zeros(shape), self.embed.weight.new_zeros(shape)) for _ in self.blocks))
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
         """Do the work that depends on the prompts alone; the index is not looked at."""

@@ -32,5 +32,4 @@ def rotation(positions: Int[Tensor, " f"], width: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Float[Tensor, "b f ... d"], cosine: Tensor, sine: Tensor) -> Float[Tensor, "b f ... d"]:
     """Turn queries or keys by their frame's rotation."""
     cosine, sine = (part.view(len(part), *[1] * (x.ndim - 3), -1).to(x.dtype) for part in (cosine, sine))
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([second, first], dim=-1).mul_(sine).addcmul_(x, cosine)  # in place: fresh memory costs more than the products
+    return x.roll(x.shape[-1] // 2, -1).mul_(sine).addcmul_(x, cosine)  # in place: fresh memory costs more than the products

@@ -18,20 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamdit_gym.errors import PartitionError
+from streamdit_gym.model.key_value_cache import Pair
 from streamdit_gym.model.time_embedding import rotate
 
-Pair = tuple[Tensor, Tensor]
 
-
-def _written_out(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """Attend without the fused kernel, whose backward is up to twice as slow for short clips on a CPU."""
     b = len(q)
     q, k, v = (part.flatten(0, 1) for part in (q * q.shape[-1] ** -0.5, k, v))
-    if mask is None:
-        scores = q @ k.mT
-    else:
-        bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill(~mask, float("-inf"))
-        scores = torch.baddbmm(bias, q, k.mT)
+    scores = q @ k.mT if bias is None else torch.baddbmm(bias, q, k.mT)
     return (scores.softmax(-1) @ v).unflatten(0, (b, -1))
 
 
@@ -75,6 +70,12 @@ def to_windows(x: Tensor, window: tuple[int, int, int]) -> Tensor:
     return rearrange(x, "b (F f) (H h) (W w) d -> (b F H W) (f h w) d", f=f, h=h, w=w)
 
 
+def seen(mask: Bool[Tensor, "f s"], tokens: int) -> Float[Tensor, "f*n s*n"]:
+    """Return a frame mask as a bias of attention: 0 where a token of n may see a token, minus infinity elsewhere."""
+    bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
+    return bias.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention in (shifted) windows, or over whole frames with a cache.
 
@@ -106,42 +107,40 @@ class WindowAttention(nn.Module):
         return self.window == (0, self.rows, self.rows)
 
     def forward(
-        self, x: Float[Tensor, "b f n d"], rotations: Pair, mask: Tensor | None, cached: Pair | None, cached_rotations: Pair | None,
-        context: int = 0,
-    ) -> tuple[Float[Tensor, "b g n d"], Pair]:  # fmt: skip
+        self, x: Float[Tensor, "b f n d"], rotations: Pair, mask: Tensor | None, cached: Pair | None, context: int = 0
+    ) -> tuple[Float[Tensor, "b g n d"], Pair]:
         """Attend.
 
         Args:
             x: tokens.
-            rotations: rotary cosine and sine of the frames.
-            mask: (f, cached + f) frame mask, or None.
+            rotations: rotary cosine and sine of the cached frames and these.
+            mask: (f, cached + f) frame mask, or None; where one window holds everything, what `seen` makes of it.
             cached: keys and values of earlier frames.
-            cached_rotations: their rotary cosine and sine.
             context: how many of the first frames are only looked at.
 
         Returns:
-            The tokens of the frames behind the context, and the keys and values of all frames before rotation.
+            The tokens of the frames behind the context, and the keys and values of all frames, cached ones first, before rotation.
         """
         found = rearrange(self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
-        _, k, v = found.unbind(3)  # handed out: compiled and kept on disk, slices come back from there with sizes that are none
-        turned_q, turned_k = rotate(found[:, :, :, :2], *rotations).unbind(3)
-        if self.whole:
-            keys, values = turned_k, v
-            if cached is not None and cached_rotations is not None:
-                keys = torch.cat([rotate(cached[0].to(v.dtype), *cached_rotations), keys], 1)
-                values = torch.cat([cached[1].to(v.dtype), values], 1)
-            y = self._whole(turned_q[:, context:], keys, values, None if mask is None else mask[context:])
+        q, k, v = found.unbind(3)  # handed out: compiled and kept on disk, slices come back from there with sizes that are none
+        if cached is None:
+            q, turned = rotate(found[:, :, :, :2], *rotations).unbind(3)
         else:
-            y = self._windows(turned_q, turned_k, v, mask)[:, context:]
+            k, v = (torch.cat([old.to(new.dtype), new], 1) for old, new in zip(cached, (k, v), strict=True))
+            cosine, sine = (part[-q.shape[1] :] for part in rotations)
+            q, turned = rotate(q, cosine, sine), rotate(k, *rotations)
+        if self.whole:
+            y = self._whole(q[:, context:], turned, v, None if mask is None else mask[context * x.shape[2] :])
+        else:
+            y = self._windows(q, turned, v, mask)[:, context:]
         return self.out(y), (k, v)
 
-    def _whole(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        frames, tokens = q.shape[1:3]
-        if mask is not None:
-            mask = mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+    def _whole(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        frames = q.shape[1]
         q, k, v = (rearrange(part, "b f n g d -> b g (f n) d") for part in (q, k, v))
+        bias = None if bias is None else bias.to(q.dtype)
         learns = q.requires_grad and not q.is_cuda
-        y = _written_out(q, k, v, mask) if learns else functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y = _written_out(q, k, v, bias) if learns else functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 
     def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

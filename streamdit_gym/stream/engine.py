@@ -245,17 +245,15 @@ class Engine:
                 found = self._velocity(session, times)
             else:
                 fresh = partition.chunk_frames if k == 0 else 0
-                found, new = self._cached_velocity(session, cache, times, fresh)
-                if fresh:
-                    more = k + 1 < partition.micro_steps  # evaluations that look at as many references as this one
-                    cache = cache.join(new, partition.references - (not more))
+                found, grown = self._cached_velocity(session, cache, times, fresh)
+                cache = grown.last(partition.references)  # later evaluations look at as many as this one
             stepped = euler_step(session.buffer.latents, found, (1 - begun) / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped.clamp(-FARTHEST, FARTHEST))
         if cache is None:
             return None
-        kept = cache.cut(cache.frames - (partition.references - 1))  # nothing, if there was one micro step
+        kept = cache.last(partition.references - 1)
         # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
-        return KeyValueCache(pairs=kept.pairs.contiguous()) if self.compiles else kept
+        return kept.each(_apart) if self.compiles else kept
 
     def _velocity(self, session: Session, times: Tensor) -> Latents:
         """Evaluate the model on references and buffer together."""
@@ -280,8 +278,8 @@ class Engine:
         )  # fmt: skip
         index = torch.cat([session.reference_prompts[:, last:], buffer.prompts], 1)
         with self._precision():
-            found, new = self._evaluate(view, self.table.conditioning(index), cache, 0.0, self._prompts())
-        return found.float(), new
+            found, grown = self._evaluate(view, self.table.conditioning(index), cache, 0.0, self._prompts())
+        return found.float(), grown
 
     def _prefill(self, session: Session) -> KeyValueCache:
         """Return keys and values of the references before the newest chunk."""
@@ -297,7 +295,7 @@ class Engine:
         )  # fmt: skip
         with self._precision():
             _, new = self.model.predict_clean(view, self.table.conditioning(session.reference_prompts[:, 1:k]), None, self._prompts())
-        return KeyValueCache(pairs=new.pairs.clone())  # a view, as ticks' caches are none, would be compiled apart
+        return new.each(_apart)
 
     def _prompts(self) -> PreparedPrompts:
         """Return the prepared prompt table; only prompts that came since the last call are worked on."""
@@ -326,6 +324,11 @@ class Engine:
 
     def _precision(self) -> AbstractContextManager[None]:
         return precision(self.device, self.autocast)
+
+
+def _apart(part: Tensor) -> Tensor:
+    """Return a copy that is no view and has no gaps."""
+    return part.clone(memory_format=torch.contiguous_format)
 
 
 def _check(what: str, given: Iterable[int], allowed: Iterable[int]) -> None:

@@ -53,7 +53,7 @@ class Session:
         return Session(
             references=self.references[index], reference_prompts=self.reference_prompts[index],
             buffer=MovingBuffer(partition=buffer.partition, latents=buffer.latents[index], prompts=buffer.prompts[index]),
-            cache=None if self.cache is None else KeyValueCache(pairs=self.cache.pairs[index]), noise=noise.to(index.device),
+            cache=None if self.cache is None else self.cache.each(lambda part: part[index]), noise=noise.to(index.device),
         )  # fmt: skip
 
     def write(self, rows: Sequence[int], other: Session) -> None:
@@ -67,7 +67,8 @@ class Session:
             prompts=self.buffer.prompts.index_copy(0, index, other.buffer.prompts),
         )
         if self.cache is not None and other.cache is not None:
-            self.cache = KeyValueCache(pairs=self.cache.pairs.index_copy(0, index, other.cache.pairs))
+            fresh = iter(other.cache.tensors())
+            self.cache = self.cache.each(lambda part: part.index_copy(0, index, next(fresh)))
         self.noise.write(index, other.noise)
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Session:
             "reference_prompts": self.reference_prompts.clone(),
             "buffer": self.buffer.latents.clone(),
             "buffer_prompts": self.buffer.prompts.clone(),
-            "cache": None if self.cache is None else self.cache.pairs.clone(),
+            "cache": None if self.cache is None else self.cache.each(torch.clone).layers,
             "noise": (self.noise.origins.clone(), self.noise.drawn.clone()),
         }
 
@@ -88,6 +89,6 @@ class Session:
             return saved.to(self.references.device, copy=True)
 
         self.buffer = MovingBuffer(partition=self.buffer.partition, latents=own(state["buffer"]), prompts=own(state["buffer_prompts"]))
-        self.cache = None if state["cache"] is None else KeyValueCache(pairs=own(state["cache"]))
+        self.cache = None if state["cache"] is None else KeyValueCache(layers=state["cache"]).each(own)
         self.noise = Noise(origins=own(state["noise"][0]), drawn=own(state["noise"][1]))
         self.reference_prompts, self.references = own(state["reference_prompts"]), own(state["references"])
