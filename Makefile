@@ -78,7 +78,7 @@ gpu-train: $(GPU_SITE)/.ready
 
 gpu-distill: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli distill $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD)-student --partition pipelined --one-by-one \
-	  --teacher-steps 1 --streams $(GPU_STREAMS) --rate 0.5 --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --by-minutes \
+	  --teacher-steps 1 --temperature 0 --streams $(GPU_STREAMS) --rate 0.5 --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --by-minutes \
 	  --device $(GPU_DEVICE) --resume $(DISTILL_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready

@@ -70,7 +70,7 @@ class GeneratedBackend:
         latent: hand out latents instead of frames, and decode none.
         stock: begin a stream of every frame in the world's bank at the first reset, and take all new streams from these. On a GPU
             beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in every step. Only where
-            streams begin alike whatever their noise (N = 1).
+            streams begin alike whatever their noise (N = 1, or a model without noise).
 
     Raises:
         PartitionError: if the engine's partition does not fit.

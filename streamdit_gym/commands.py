@@ -124,7 +124,8 @@ def run_distill(command: Distill) -> None:
     _check_minutes(command.by_minutes, command.minutes)
     config = Distillation(
         partitions=tuple(map(partition, command.partition)), teacher_steps=command.teacher_steps, one_by_one=command.one_by_one,
-        steps=command.steps, streams=command.streams, rate=command.rate, by_minutes=command.by_minutes, compile=command.compile,
+        temperature=command.temperature, steps=command.steps, streams=command.streams, rate=command.rate, by_minutes=command.by_minutes,
+        compile=command.compile,
     )  # fmt: skip
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)

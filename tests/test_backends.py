@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,10 @@ from streamdit_gym.stream.engine import Engine
 ENDS = {2: [1], 3: [0, 2], 5: [1, 2]}  # after which step which rows begin anew
 
 
-def played(partition: str, stock: bool, latent: bool = False) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+def played(partition: str, stock: bool, latent: bool = False, temperature: float = 1.0) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """Return what was seen, its scores, and how often streams were begun."""
     world = make_tiny_world()
+    world.model.config = replace(world.model.config, temperature=temperature)
     engine = Engine(world.model, world.table, named_partition(partition))
     backend = GeneratedBackend(world, engine, 3, common_noise=False, latent=latent, stock=stock)
     begun: list[int] = []
@@ -32,10 +35,12 @@ def played(partition: str, stock: bool, latent: bool = False) -> tuple[list[np.n
     return [seen.numpy() for seen, _ in found], [scores.numpy() for _, scores in found], len(begun)
 
 
-@pytest.mark.parametrize("latent", [False, True])
-def test_streams_from_stock_are_those_begun_when_asked_for(latent: bool) -> None:
-    seen, scores, begun = played("reactive", stock=False, latent=latent)
-    stocked, same, once = played("reactive", stock=True, latent=latent)
+@pytest.mark.parametrize(
+    ("partition", "temperature", "latent"), [("reactive", 1.0, False), ("reactive", 1.0, True), ("K4N2c1s1", 0.0, True)]
+)
+def test_streams_from_stock_are_those_begun_when_asked_for(partition: str, temperature: float, latent: bool) -> None:
+    seen, scores, begun = played(partition, stock=False, latent=latent, temperature=temperature)
+    stocked, same, once = played(partition, stock=True, latent=latent, temperature=temperature)
     assert (begun, once) == (4, 1), "the whole bank, once"
     for one, two in zip(seen, stocked, strict=True):
         np.testing.assert_allclose(one.astype(float), two.astype(float), atol=1e-4 if latent else 1)

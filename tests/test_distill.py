@@ -33,9 +33,9 @@ def teacher_of(guidance: float = 1.0) -> StreamDiT:
 
 def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: object) -> Distiller:
     teacher = teacher_of(guidance)
-    student = StreamDiT(TINY)
-    student.load_state_dict(teacher.state_dict())
     config = Distillation(partitions=(partition,), **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
+    student = StreamDiT(replace(TINY, temperature=config.temperature))
+    student.load_state_dict(teacher.state_dict())
     return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
 
 
@@ -131,6 +131,19 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
     )
     expected = torch.cat([engine.tick(session, prompts[:, i * c]) for i in range(n)], 1)
     torch.testing.assert_close(drawn, expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_a_students_chunks_begin_with_noise_of_its_temperature(temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamdit_gym.distill.multistep.euler_step", lambda begun, found, way: begun)  # begun chunks stay what they are
+    distiller = distiller_of(PIPELINED, temperature=temperature)
+    times = sampling_times(PIPELINED, 0)[:3, None, None, None]
+    streams = distiller._next(PIPELINED)
+    clean, _ = distiller.episodes.clips(streams.episode, streams.place - 3, 3)
+    noise = (streams.buffer.latents - times * clean) / (1 - times)
+    assert noise.std().item() == pytest.approx(temperature, rel=0.1)
+    distiller.move()
+    assert distiller.streams[PIPELINED].buffer.latents[:, -1].std().item() == pytest.approx(temperature, rel=0.1)
 
 
 @pytest.mark.parametrize("partition", [TWICE, PIPELINED, PAIRS], ids=str)

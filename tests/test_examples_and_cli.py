@@ -89,12 +89,13 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     ):
         assert told.count(f"{streamed}\n") == 1
     assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), "one student for both"
-    alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined"]
+    alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "--temperature", "0"]
     for begun, made in ((world, tmp_path / "longer"), (tmp_path / "longer" / "world", tmp_path / "again")):
         assert main([*f"distill {begun} --data {data} --out {made}".split(), *alone]) == 0
         before, after = World.from_pretrained(begun), World.from_pretrained(made / "world")
         assert torch.equal(before.model.embed.weight, after.model.embed.weight), "the world's own transformer stays"
         assert after.longer is not None
+        assert (after.model.config.temperature, after.longer.config.temperature) == (1.0, 0.0)
         assert after.model_for(PARTITIONS["pipelined"]) is after.longer
         assert after.model_for(PARTITIONS["reactive"]) is after.model
         assert not torch.equal(before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight)

@@ -48,6 +48,21 @@ def test_the_same_noise_and_prompts_give_the_same_frames(cut: str) -> None:
     assert not (first == run(engine, begin(engine, seed=1), prompts)).all()
 
 
+@pytest.mark.parametrize("cut", ["K4N4c1s1", "K4N2c2s2", "K4N1c1s2"])
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_chunks_begin_with_noise_of_the_models_temperature(cut: str, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, draw = [[1, 2, 3], [4, 5, 0]] * 3, Session.draw
+    cool, plain = engine_of(cut, replace(CONFIG, temperature=temperature)), engine_of(cut)
+    frames = run(cool, begin(cool), prompts)
+    other = begin(cool)
+    monkeypatch.setattr(Session, "draw", lambda session, frames: temperature * draw(session, frames))
+    assert torch.equal(frames, run(plain, begin(plain), prompts))
+    monkeypatch.setattr(Session, "draw", draw)
+    other.noise = Noise.seeded([7, 8, 9])
+    alike = torch.allclose(run(cool, other, prompts), frames, atol=1e-5)
+    assert alike == (temperature == 0)
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_rows_do_not_touch_each_other(cut: str) -> None:
     engine = engine_of(cut)

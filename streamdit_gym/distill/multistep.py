@@ -46,6 +46,8 @@ class Distillation:
         partitions: how the buffer is cut, in turn; their micro steps are the student's.
         teacher_steps: micro steps of the teacher per move, a multiple of the student's; with `one_by_one` per chunk, and any number.
         one_by_one: the teacher draws the buffer's chunks one after the other, each from noise (N = 1).
+        temperature: scale of the noise that the student's chunks begin with. A teacher that draws alike from any noise can have a student
+            that needs none, and is the better for it: what it has begun says where things are, and nothing else.
         steps: moves of a buffer, one optimizer step each; of all partitions together.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
@@ -68,6 +70,7 @@ class Distillation:
     partitions: tuple[Partition, ...]
     teacher_steps: int = 4
     one_by_one: bool = False
+    temperature: float = 1.0
     steps: int = 4_000
     streams: int = 64
     goes_on: float = 0.98
@@ -172,7 +175,7 @@ class Distiller:
         self.moves += 1
         streams, c = self._damaged(self._next(partition)), partition.chunk_frames
         rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
-        buffer = streams.buffer.push(torch.randn_like(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
+        buffer = streams.buffer.push(self._noise(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
         loss = torch.zeros((), device=self.device)
         drawn = self._draw(streams, buffer) if config.one_by_one else None
         for k in range(partition.micro_steps):
@@ -250,7 +253,7 @@ class Distiller:
         frames, prompts = self.episodes.clips(episode, start, k + waiting)
         frames, prompts = frames.to(self.device, torch.float32), prompts.to(self.device)
         times = sampling_times(partition, 0)[:waiting].to(self.device).expand(len(frames), -1)
-        begun = point(frames[:, k:], torch.randn_like(frames[:, k:]), times)
+        begun = point(frames[:, k:], self._noise(frames[:, k:]), times)
         fresh = Streams(
             episode=episode, place=start + k + waiting, references=frames[:, :k], reference_prompts=prompts[:, :k],
             buffer=MovingBuffer(partition=partition, latents=begun, prompts=prompts[:, k:]),
@@ -269,6 +272,9 @@ class Distiller:
             references=either(own.references, fresh.references), reference_prompts=either(own.reference_prompts, fresh.reference_prompts),
             buffer=replace(buffer, prompts=either(buffer.prompts, fresh.buffer.prompts)),
         )  # fmt: skip
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return self.student.config.temperature * torch.randn_like(like)
 
     def _damaged(self, streams: Streams) -> Streams:
         hit = (torch.rand(len(streams.episode), generator=self.generator) < self.config.damaged).to(self.device)
@@ -303,7 +309,7 @@ def distill(
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    student = StreamDiT(replace(teacher.config, guidance=1.0))
+    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=config.temperature))
     student.load_state_dict(begun.state_dict())
     student.to(device).train()
     distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device, damage)

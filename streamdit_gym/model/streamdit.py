@@ -50,6 +50,7 @@ class StreamDiTConfig:
         refine: channels of the convolutional head behind the last block; 0 for none.
         refine_blocks: residual blocks in it.
         reference_time: noise level at which references are fed while sampling; 1 is clean.
+        temperature: scale of the noise that chunks begin with; 0 is none, for what learned from a teacher that draws alike from any noise.
         guidance: how far sampling goes from what no prompt gives towards, and past, what the prompt gives; 1 is no guidance, and one
             evaluation of the network instead of two.
     """
@@ -66,6 +67,7 @@ class StreamDiTConfig:
     causal: bool = True
     references: int = 4
     reference_time: float = 1.0
+    temperature: float = 1.0
     guidance: float = 1.0
     refine: int = 64
     refine_blocks: int = 1

@@ -129,8 +129,9 @@ class Engine:
 
     @property
     def begins_alike(self) -> bool:
-        """Whether streams of the same frames begin alike, whatever their noise: no chunk is begun ahead, no reference gets noise."""
-        return self.partition.chunks == 1 and self.model.config.reference_time == 1
+        """Whether streams of the same frames begin alike, whatever their noise: no reference gets any, and no chunk that is begun ahead."""
+        config = self.model.config
+        return config.reference_time == 1 and (self.partition.chunks == 1 or config.temperature == 0)
 
     @torch.no_grad()
     def begin(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
@@ -157,7 +158,7 @@ class Engine:
             session.cache = self._prefill(session)
         if waiting:  # as if the last frame stood still, each slot at its own time; no model has learned buffers with fewer chunks
             times = sampling_times(partition, 0)[:waiting].to(self.device).expand(len(latents), -1)
-            session.buffer = buffer.with_latents(point(buffer.latents, session.draw(waiting), times))
+            session.buffer = buffer.with_latents(point(buffer.latents, self._noise(session, waiting), times))
         return session
 
     @torch.no_grad()
@@ -181,7 +182,7 @@ class Engine:
             _check("latents to draw over", over.shape, (len(session), c, *session.references.shape[2:]))
         born = prompts.to(self.device)[:, None].expand(-1, c)
         rested = session.buffer, session.noise.to(self.device)
-        fresh = session.draw(c)
+        fresh = self._noise(session, c)
         if over is not None:
             fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
         session.buffer = session.buffer.push(fresh, born)
@@ -314,6 +315,10 @@ class Engine:
             self._prepared = made
         assert self._prepared is not None
         return self._prepared
+
+    def _noise(self, session: Session, frames: int) -> Latents:
+        """Draw what chunks begin with."""
+        return self.model.config.temperature * session.draw(frames)
 
     def _as_reference(self, clean: Latents, session: Session) -> Latents:
         """Put the small, fixed noise on a clean frame with which references are fed."""
