@@ -134,9 +134,9 @@ class Distill:
     one_by_one: bool = False
     """the teacher draws chunk after chunk, each from noise as in reactive, and not along the student's buffer: for students with a longer
     buffer than their teacher is good at"""
-    temperature: float = 1.0
-    """scale of the noise that the student's chunks begin with; 0, without noise, for a teacher that draws alike from any noise, as one with
-    --one-by-one and one step does"""
+    temperature: float | None = None
+    """scale of the noise that the student's chunks begin with, if not that of the weights it begins with; 0, without noise, for a teacher
+    that draws alike from any noise, as one with --one-by-one and one step does"""
     guidance: float = 1.0
     """classifier-free guidance of the teacher; 1 is none"""
     steps: int = 4000

@@ -14,7 +14,7 @@ from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
-from streamdit_gym.errors import PartitionError
+from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -34,7 +34,7 @@ def teacher_of(guidance: float = 1.0) -> StreamDiT:
 def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: object) -> Distiller:
     teacher = teacher_of(guidance)
     config = Distillation(partitions=(partition,), **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
-    student = StreamDiT(replace(TINY, temperature=config.temperature))
+    student = StreamDiT(TINY if config.temperature is None else replace(TINY, temperature=config.temperature))
     student.load_state_dict(teacher.state_dict())
     return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
 
@@ -131,6 +131,11 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
     )
     expected = torch.cat([engine.tick(session, prompts[:, i * c]) for i in range(n)], 1)
     torch.testing.assert_close(drawn, expected, atol=0.02, rtol=0.02)
+
+
+def test_noise_of_a_scale_below_zero_is_refused() -> None:
+    with pytest.raises(ShapeError, match="0 or more"):
+        Distillation(partitions=(PIPELINED,), temperature=-0.5)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])

@@ -66,7 +66,10 @@ def distill_world(
     if not parallel.rank():
         replace(world, model=teacher, longer=None, facts=facts).save_pretrained(folder / "teacher")
     student = distill(teacher, begun, train, table, config, folder, device, minutes, Damage(codec=codec)).to(world.device)
-    told = {"partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance}
+    told = {
+        "partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance,
+        "temperature": student.config.temperature,
+    }  # fmt: skip
     facts = {**facts, "distilled": told}
     made = replace(world, longer=student, facts=facts) if longer else replace(world, model=student, longer=None, facts=facts)
     if not parallel.rank():

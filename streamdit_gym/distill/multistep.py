@@ -23,7 +23,7 @@ from torch import Tensor
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.errors import PartitionError
+from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.streamdit import StreamDiT
@@ -46,8 +46,8 @@ class Distillation:
         partitions: how the buffer is cut, in turn; their micro steps are the student's.
         teacher_steps: micro steps of the teacher per move, a multiple of the student's; with `one_by_one` per chunk, and any number.
         one_by_one: the teacher draws the buffer's chunks one after the other, each from noise (N = 1).
-        temperature: scale of the noise that the student's chunks begin with. A teacher that draws alike from any noise can have a student
-            that needs none, and is the better for it: what it has begun says where things are, and nothing else.
+        temperature: scale of the noise that the student's chunks begin with; None: that of the weights it begins with. A teacher that draws
+            alike from any noise can have a student that needs none: what it has begun says where things are, and nothing else.
         steps: moves of a buffer, one optimizer step each; of all partitions together.
         streams: streams under way.
         goes_on: chance that a stream goes on from the student's frames, and does not begin anew.
@@ -70,7 +70,7 @@ class Distillation:
     partitions: tuple[Partition, ...]
     teacher_steps: int = 4
     one_by_one: bool = False
-    temperature: float = 1.0
+    temperature: float | None = None
     steps: int = 4_000
     streams: int = 64
     goes_on: float = 0.98
@@ -100,6 +100,8 @@ class Distillation:
                     "the teacher's micro steps do not divide among the student's", given=f"{self.teacher_steps} for {partition}",
                     allowed=f"a multiple of {each}", remedy="for example 4 for K4N1c1s1",
                 )  # fmt: skip
+        if self.temperature is not None and self.temperature < 0:
+            raise ShapeError("noise has no such scale", given=self.temperature, allowed="0 or more", remedy="0 for none, 1 for all of it")
         if not self.partitions:
             raise PartitionError("nothing to learn", given="no partition", allowed="one or more", remedy="for example K4N1c1s1")
 
@@ -175,7 +177,9 @@ class Distiller:
         self.moves += 1
         streams, c = self._damaged(self._next(partition)), partition.chunk_frames
         rows, place = streams.episode[:, None], streams.place[:, None] + torch.arange(c)
-        buffer = streams.buffer.push(self._noise(streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place))
+        buffer = streams.buffer.push(
+            self._noise(self.student, streams.references[:, :1].expand(-1, c, -1, -1, -1)), self._prompts(rows, place)
+        )
         loss = torch.zeros((), device=self.device)
         drawn = self._draw(streams, buffer) if config.one_by_one else None
         for k in range(partition.micro_steps):
@@ -214,7 +218,7 @@ class Distiller:
         partition = replace(buffer.partition, chunks=1, micro_steps=self.config.teacher_steps)
         drawn = []
         for prompts in buffer.prompts.split(c, 1):
-            chunk = MovingBuffer(partition=partition, latents=torch.randn_like(buffer.latents[:, :c]), prompts=prompts)
+            chunk = MovingBuffer(partition=partition, latents=self._noise(self.teacher, buffer.latents[:, :c]), prompts=prompts)
             for k in range(partition.micro_steps):
                 found = self._velocity(self.teacher, streams, chunk, partition, k)
                 chunk = chunk.with_latents(euler_step(chunk.latents, found, 1 / partition.micro_steps))
@@ -253,7 +257,7 @@ class Distiller:
         frames, prompts = self.episodes.clips(episode, start, k + waiting)
         frames, prompts = frames.to(self.device, torch.float32), prompts.to(self.device)
         times = sampling_times(partition, 0)[:waiting].to(self.device).expand(len(frames), -1)
-        begun = point(frames[:, k:], self._noise(frames[:, k:]), times)
+        begun = point(frames[:, k:], self._noise(self.student, frames[:, k:]), times)
         fresh = Streams(
             episode=episode, place=start + k + waiting, references=frames[:, :k], reference_prompts=prompts[:, :k],
             buffer=MovingBuffer(partition=partition, latents=begun, prompts=prompts[:, k:]),
@@ -273,8 +277,8 @@ class Distiller:
             buffer=replace(buffer, prompts=either(buffer.prompts, fresh.buffer.prompts)),
         )  # fmt: skip
 
-    def _noise(self, like: Tensor) -> Tensor:
-        return self.student.config.temperature * torch.randn_like(like)
+    def _noise(self, model: StreamDiT, like: Tensor) -> Tensor:
+        return model.config.temperature * torch.randn_like(like)
 
     def _damaged(self, streams: Streams) -> Streams:
         hit = (torch.rand(len(streams.episode), generator=self.generator) < self.config.damaged).to(self.device)
@@ -309,7 +313,8 @@ def distill(
     Raises:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=config.temperature))
+    temperature = begun.config.temperature if config.temperature is None else config.temperature
+    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=temperature))
     student.load_state_dict(begun.state_dict())
     student.to(device).train()
     distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device, damage)

@@ -178,7 +178,8 @@ class StreamDiT(nn.Module):
             prompt = (table.keys[layer].index_select(0, row), table.values[layer].index_select(0, row), bias[row])
             known = cache.layers[layer] if cache is not None and cached else None
             x, (keys, values) = block(x, condition, prompt, rotations, mask, known, context)
-            pairs.append((keys[:, : cached + view.context], values[:, : cached + view.context]))
+            if self.whole:
+                pairs.append((keys[:, : cached + view.context], values[:, : cached + view.context]))
         x = x[:, view.context - context :]  # empty, if all is context and only keys and values are asked for
         condition, own, before, before_times = (part[:, view.context :] for part in (condition, own, before, view.before_times))
         shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
@@ -194,7 +195,7 @@ class StreamDiT(nn.Module):
         if self.looks is not None:
             times, worn = view.times[:, view.context :], given_before[:, view.context :, config.local :]
             clean = torch.cat([clean, self.looks(times, worn, before_times, table.looks[index[:, view.context :]])], dim=2)
-        return clean, KeyValueCache(layers=tuple(pairs) if self.whole else ())
+        return clean, KeyValueCache(layers=tuple(pairs))
 
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""

@@ -207,7 +207,7 @@ class Engine:
         """Return how far the model's second look at every stream's newest chunk is from its first: root mean square of latents for places.
 
         The chunk gets noise and is finished once more, with the same references and prompt. Where the model is sure, it comes out as it
-        was. The streams are not touched, and neither is their noise.
+        was. The streams are not touched, and neither is their noise, which the second look is given whatever the model's temperature.
         """
         k, c = self.partition.references, self.partition.chunk_frames
         before, newest = session.references[:, -(k + c) : -c], session.references[:, -c:]
@@ -247,14 +247,14 @@ class Engine:
             else:
                 fresh = partition.chunk_frames if k == 0 else 0
                 found, grown = self._cached_velocity(session, cache, times, fresh)
-                cache = grown.last(partition.references)  # later evaluations look at as many as this one
+                # later evaluations look at as many references as this one; the next tick's first adds one chunk to K - 1
+                cache = grown.last(partition.references - (k + 1 == partition.micro_steps))
+                # what is compiled is laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from
+                # the later ones; and there what a recording returns is overwritten by the next
+                cache = cache.each(_apart) if self.compiles else cache
             stepped = euler_step(session.buffer.latents, found, (1 - begun) / (partition.micro_steps * partition.chunks))
             session.buffer = session.buffer.with_latents(stepped.clamp(-FARTHEST, FARTHEST))
-        if cache is None:
-            return None
-        kept = cache.last(partition.references - 1)
-        # laid out as a fresh session's, or the first tick would be compiled, and on a GPU recorded, apart from the later ones
-        return kept.each(_apart) if self.compiles else kept
+        return cache
 
     def _velocity(self, session: Session, times: Tensor) -> Latents:
         """Evaluate the model on references and buffer together."""

@@ -88,7 +88,7 @@ class Session:
         def own(saved: Tensor) -> Tensor:
             return saved.to(self.references.device, copy=True)
 
-        self.buffer = MovingBuffer(partition=self.buffer.partition, latents=own(state["buffer"]), prompts=own(state["buffer_prompts"]))
         self.cache = None if state["cache"] is None else KeyValueCache(layers=state["cache"]).each(own)
+        self.buffer = MovingBuffer(partition=self.buffer.partition, latents=own(state["buffer"]), prompts=own(state["buffer_prompts"]))
         self.noise = Noise(origins=own(state["noise"][0]), drawn=own(state["noise"][1]))
         self.reference_prompts, self.references = own(state["reference_prompts"]), own(state["references"])
