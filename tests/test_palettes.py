@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,9 @@ def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None
     assert joined.looks.shape == (5, 2, 4)
 
 
-def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone() -> None:
+def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # in bfloat16 a teacher, whose attention is fused, rounds elsewhere than a student
+    monkeypatch.setattr("streamdit_gym.distill.multistep.torch.autocast", lambda *kind: nullcontext())
     torch.manual_seed(0)
     teacher = StreamDiT(PAINTED)
     wake(teacher)
@@ -191,11 +194,11 @@ def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone() -> 
     config = Distillation(partitions=(Partition.parse("K4N1c1s1"),), streams=6, teacher_steps=1, prompt_noise=0.0, prompt_hidden=0.0)
     table = make_table(["a", "b", "c", "d"])
     same = Distiller(teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu")
-    assert same.move().item() < 1e-3, "the same but for the last bits of bfloat16"
+    assert same.move().item() < 1e-4
     with torch.no_grad():
         student.looks.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
     loss = same.move()
-    assert loss.item() < 1e-3, "colours count nothing"
+    assert loss.item() < 1e-4, "colours count nothing"
 
 
 def test_damage_and_rewards_know_nothing_of_colours() -> None:
