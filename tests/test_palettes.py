@@ -185,7 +185,7 @@ def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None
 
 def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # in bfloat16 a teacher, whose attention is fused, rounds elsewhere than a student
-    monkeypatch.setattr("streamdit_gym.distill.multistep.torch.autocast", lambda *kind: nullcontext())
+    monkeypatch.setattr("streamdit_gym.distill.multistep.torch.autocast", lambda *kind, **more: nullcontext())
     torch.manual_seed(0)
     teacher = StreamDiT(PAINTED)
     wake(teacher)
