@@ -172,6 +172,10 @@ class Evaluate:
     late: int = 0
     """idle frames before what is said, besides the partition's own: 3 makes the teacher of `pipelined` as late as its student;
     not with --policies or --card"""
+    teacher: str | None = None
+    """a world of the same kind (name, folder or Hub id) to judge on the same episodes, as late: each score as a share of its"""
+    teacher_partition: str = "reactive"
+    """how the teacher streams"""
     quick: bool = False
     """measure less: wider intervals, shorter streams, well under ten minutes on 2 cores"""
     episodes: int | None = None

@@ -140,8 +140,7 @@ def run_distill(command: Distill) -> None:
     told = []
     for cut in config.partitions:
         taught = replace(cut, micro_steps=config.teacher_steps, chunks=1 if config.one_by_one else cut.chunks)
-        late = f" --late {cut.latency_frames}" if config.one_by_one and cut.latency_frames else ""
-        told += [f"{command.out / 'world'} --partition {cut}", f"{command.out / 'teacher'} --partition {taught}{late}"]
+        told.append(f"{command.out / 'world'} --partition {cut} --teacher {command.out / 'teacher'} --teacher-partition {taught}")
     for judged in dict.fromkeys(told):
         print(f"  streamdit-gym evaluate {judged}")
 
@@ -151,7 +150,8 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.envs.speed import hardware, steps_of
     from streamdit_gym.envs.worlds import twin_for_judge
     from streamdit_gym.evaluate import report
-    from streamdit_gym.evaluate.candidate import WorldCandidate
+    from streamdit_gym.evaluate.beside import beside
+    from streamdit_gym.evaluate.candidate import WorldCandidate, teacher_of
     from streamdit_gym.evaluate.card import card
     from streamdit_gym.evaluate.eyes_cache import remembered_eyes
     from streamdit_gym.evaluate.judge import QUICK, JudgeConfig, gather, judge
@@ -170,6 +170,11 @@ def run_evaluate(command: Evaluate) -> None:
     world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)
     candidate = WorldCandidate(world, command.partition, command.late)
+    teacher = None
+    if command.teacher is not None:
+        taught = Bundle.from_pretrained(command.teacher, device=device)
+        teacher = teacher_of(candidate, taught, command.teacher_partition)
+        taught.table.rows([phrase for phrases in twin.unseen for phrase in phrases])
     config = replace(QUICK if command.quick else JudgeConfig(), workers=os.cpu_count() or 1)
     config = config if command.episodes is None else replace(config, episodes=command.episodes)
     world.table.rows([phrase for phrases in twin.unseen for phrase in phrases])  # if there is no encoder, say so now
@@ -183,6 +188,10 @@ def run_evaluate(command: Evaluate) -> None:
     print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others")
     evidence = gather(world.spec, twin, config, eyes)
     scores = judge(candidate, twin, evidence, config, played)
+    if teacher is not None:
+        print("judging its teacher on the same episodes")
+        found = judge(teacher, twin, evidence, config)
+        scores["beside"] = {"teacher": f"{command.teacher}, {teacher.partition_name}", "shares": beside(scores, found)}
     steps = [steps_of(command.world, count, 50, device, "float32", command.partition) for count in (1, 16)]
     scores["speed"] = {"hardware": hardware(device), "steps": steps}
     _write(command.json, report.plain(scores))

@@ -14,13 +14,14 @@ from conftest import make_tiny_world
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.envs.pusht import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
 from streamdit_gym.envs.worlds import twin_for_judge
-from streamdit_gym.errors import PartitionError
+from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate import report
-from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in
+from streamdit_gym.evaluate.beside import beside
+from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in, teacher_of
 from streamdit_gym.evaluate.eyes_cache import SHIPPED, eyes_name, remembered_eyes
 from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
 from streamdit_gym.evaluate.measures import _looks_of, _moved, _other_actions, _ssim, fidelity, policies, reaction
-from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio
+from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio, share
 from streamdit_gym.vocabulary import WorldSpec
 
 SMALL = JudgeConfig(
@@ -105,8 +106,13 @@ def evidence(twin: Twin) -> Evidence:
     return gather(SPEC, twin, SMALL)
 
 
-def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, evidence: Evidence) -> None:
-    scores = judge(Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)})
+@pytest.fixture(scope="module")
+def perfect(twin: Twin, evidence: Evidence) -> dict[str, Any]:
+    return judge(Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)})
+
+
+def test_a_perfect_world_has_no_faults_and_keeps_its_promises(perfect: dict[str, Any]) -> None:
+    scores = perfect
     assert scores["faults"] == []
     first = scores["fidelity"][0]
     assert first["generated_db"].value > 60
@@ -127,6 +133,24 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(twin: Twin, eviden
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page.replace("http-equiv", "")
     assert json.loads(json.dumps(report.plain(scores)))["fidelity"][0]["horizon"] == 1
+
+
+def test_a_student_is_set_beside_its_teacher(twin: Twin, evidence: Evidence, perfect: dict[str, Any]) -> None:
+    same = beside(perfect, perfect)
+    assert {row.share.value for row in same if row.kept is not None} == {1.0}
+    assert all(row.kept for row in same if row.kept is not None)
+    deaf = judge(Deaf(), twin, evidence, SMALL)
+    worse = {row.about: row for row in beside(deaf, perfect)}
+    assert len(worse) == len(same)
+    assert (worse["action read-back"].kept, worse["action read-back"].clear) == (False, True)
+    assert worse["actor's place after 16 frames"].share.low > 2
+    assert not [row.about for row in beside(perfect, deaf) if row.kept is False and row.clear], "nobody blames a student for being better"
+    scores = {**deaf, "beside": {"teacher": "the twin", "shares": list(worse.values())}}
+    for shown in (report.text(scores), report.page(scores)):
+        assert "beside its teacher (the twin)" in shown
+        assert "worse" in shown
+    written = json.loads(json.dumps(report.plain(scores)))["beside"]["shares"]
+    assert set(written[0]["share"]) == {"value", "low", "high", "count"}
 
 
 @pytest.mark.parametrize(
@@ -246,6 +270,16 @@ def test_a_late_candidate_rests_before_it_obeys() -> None:
         WorldCandidate(world, late=-1)
 
 
+def test_a_teacher_is_as_late_as_its_student() -> None:
+    world = make_tiny_world()
+    student = WorldCandidate(world, "K4N4c1s1", late=1)
+    assert (teacher_of(student, world).latency_frames, teacher_of(student, world, "K4N2c1s1").late) == (4, 3)
+    with pytest.raises(PartitionError, match=r"(?s)later than its student.*--late 3"):
+        teacher_of(WorldCandidate(world), world, "K4N4c1s1")
+    with pytest.raises(StreamDiTError, match="no teacher of this world"):
+        teacher_of(student, replace(world, spec=replace(SPEC, name="another")))
+
+
 def test_context_frames_are_not_made_again() -> None:
     candidate = WorldCandidate(make_tiny_world())
     context = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
@@ -282,6 +316,24 @@ def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * samples.std() / 20, rel=0.1)
     assert found.agrees(estimate(samples[::2]))
     assert not found.agrees(estimate(samples + 5))
+
+
+def test_a_share_of_the_same_samples_is_known_better_than_either() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.gamma(2, size=200)
+    one, other = (estimate(hard * rng.normal(scale, 0.02, 200), median) for scale in (1.1, 1.0))
+    found = share(one, other)
+    assert found.value == one.value / other.value
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(500):
+        rows = rng.integers(200, size=200)
+        drawn.append(np.median(one.samples[rows]) / np.median(other.samples[rows]))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    alone = (one.high - one.low) / one.value
+    assert found.high - found.low < 0.5 * alone
+    nothing = estimate(np.zeros(9))
+    assert share(nothing, nothing).value == 1
+    assert np.isnan(share(estimate(np.ones(9)), nothing).value)
 
 
 def test_statistics_equal_their_definitions() -> None:

@@ -75,19 +75,17 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert main(distill) == 0
     assert main(distill) == 2
     assert main([*distill, "--resume"]) == 0
-    assert f"evaluate {student / 'teacher'} --partition K4N1c1s2" in capsys.readouterr().out
+    assert f"evaluate {student / 'world'} --partition K4N1c1s1 --teacher {student / 'teacher'} --teacher-partition K4N1c1s2\n" in (
+        capsys.readouterr().out
+    )
     made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
     assert made == [1.0, 1.5]
     buffers = ["--steps", "2", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "reactive"]
     assert main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
     told = capsys.readouterr().out
-    for streamed in (
-        "world --partition K4N4c1s1",
-        "world --partition K4N1c1s1",
-        "teacher --partition K4N1c1s1",
-        "teacher --partition K4N1c1s1 --late 3",
-    ):
-        assert told.count(f"{streamed}\n") == 1
+    both = tmp_path / "both"
+    for streamed in ("K4N4c1s1", "K4N1c1s1"):
+        assert told.count(f"{both / 'world'} --partition {streamed} --teacher {both / 'teacher'} --teacher-partition K4N1c1s1\n") == 1
     assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), "one student for both"
     alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "--temperature", "0"]
     for begun, made in ((world, tmp_path / "longer"), (tmp_path / "longer" / "world", tmp_path / "again")):
@@ -110,9 +108,8 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     )
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
     page = tmp_path / "page.html"
-    judged = (
-        f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --policies random scripted:0.5 {agent}".split()
-    )
+    judged = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --teacher {student / 'world'}".split()
+    judged += ["--policies", "random", "scripted:0.5", str(agent)]
     assert main(judged) == 0
     found = json.loads(scores.read_text())
     assert {"fidelity", "obedience", "free_text", "drift", "reaction", "reward", "policies", "speed", "promises", "faults"} <= set(found)
@@ -121,6 +118,8 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert page.read_text().startswith("<!doctype html>")
     assert "| frames | generated, dB |" in (world / "README.md").read_text()
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
+    assert "beside its teacher" in capsys.readouterr().out
+    assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
     said = capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):

@@ -18,7 +18,7 @@ from tqdm import trange
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.data.dataset import Shard
-from streamdit_gym.errors import PartitionError
+from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -173,6 +173,32 @@ class WorldCandidate:
     def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
         """See `Candidate.read`."""
         return np.concatenate([self.world.heads(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames])
+
+
+def teacher_of(student: WorldCandidate, world: World, partition: str | Partition = "reactive") -> WorldCandidate:
+    """Return a student's teacher as a candidate that is as late as the student, so that their scores can be compared.
+
+    Args:
+        student: what is compared with it.
+        world: the teacher.
+        partition: how the teacher streams.
+
+    Raises:
+        StreamDiTError: if it is another kind of world.
+        PartitionError: if it is later than its student, or has more than one frame in a chunk.
+    """
+    if world.spec != student.spec:
+        raise StreamDiTError(
+            "no teacher of this world", given=f"{world.spec.name} for {student.spec.name}",
+            allowed="a world with the same menu, state and tasks", remedy="name the world that the student was distilled from",
+        )  # fmt: skip
+    late = student.latency_frames - named_partition(partition).latency_frames
+    if late < 0:
+        raise PartitionError(
+            "a teacher later than its student", given=f"{-late} frames later", allowed="as late or sooner",
+            remedy=f"judge the student with --late {student.late - late}",
+        )  # fmt: skip
+    return WorldCandidate(world, partition, late)
 
 
 def _encode(world: World, frames: Frames) -> torch.Tensor:

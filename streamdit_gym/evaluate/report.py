@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.errors import require
+from streamdit_gym.evaluate.beside import WITHIN, Share
 from streamdit_gym.evaluate.statistics import Estimate
 from streamdit_gym.evaluate.verdict import Promise
 from streamdit_gym.train.train_world import pairs_of_rows
@@ -26,8 +27,11 @@ Scores = dict[str, Any]
 
 def plain(value: Any) -> Any:
     """Return scores as JSON can hold them: estimates become objects, pictures are left out, nan becomes null."""
-    if isinstance(value, (Estimate, Promise)):
-        return plain(dataclasses.asdict(value))
+    if isinstance(value, (Estimate, Promise, Share)):
+        shown = {
+            field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name not in ("samples", "statistic")
+        }
+        return plain(shown)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items() if not isinstance(item, np.ndarray) and key != "strip"}
     if isinstance(value, (list, tuple)):
@@ -126,8 +130,30 @@ def text(scores: Scores) -> str:
     parts += ["", "promises"]
     for promise in scores["promises"]:
         found = "not measured" if promise.found is None else f"{promise.found:.3g}"
-        parts.append(f"  {_mark(promise):7s} {promise.about}: {found} (asked: {promise.asked})")
+        parts.append(f"  {_mark(promise.kept):7s} {promise.about}: {found} (asked: {promise.asked})")
+    if "beside" in scores:
+        rows = list(beside_lines(scores["beside"]["shares"]))
+        wide = [max(len(row[i]) for row in rows) for i in range(4)]
+        parts += ["", _besides(scores["beside"])]
+        parts += ["  " + "  ".join(f"{cell:{size}s}" for cell, size in zip(row, (*wide, 0), strict=True)).rstrip() for row in rows]
     return "\n".join(parts)
+
+
+def beside_lines(shares: list[Share]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield a student's scores beside its teacher's: what, the student's, the teacher's, the share, and whether it will do."""
+    yield "score", "student", "teacher", "share", ""
+    for row in shares:
+        share = "cannot be told" if row.kept is None else f"{row.share:.3f}"
+        said = "" if row.kept else "worse" if row.clear else "worse, or by chance"
+        yield row.about, f"{row.student.value:.3g}", f"{row.teacher.value:.3g}", share, "" if row.kept is None else said
+
+
+def _besides(found: Scores) -> str:
+    known = [row for row in found["shares"] if row.kept is not None]
+    worse = [row for row in known if not row.kept]
+    clearly = sum(row.clear for row in worse)
+    inside = f"{len(known) - len(worse)} of {len(known)} scores better or within {100 * WITHIN:.0f} %"
+    return f"beside its teacher ({found['teacher']}), over the same episodes: {inside}; of the others {clearly} clearly worse"
 
 
 def page(scores: Scores) -> str:
@@ -135,7 +161,7 @@ def page(scores: Scores) -> str:
     world = html.escape(scores["world"])
     faults = "".join(f"<li>{html.escape(fault)}</li>" for fault in scores["faults"]) or "<li>none found</li>"
     rows = "".join(
-        f"<tr class='{_mark(p)}'><td>{_mark(p)}</td><td>{html.escape(p.about)}</td>"
+        f"<tr class='{_mark(p.kept)}'><td>{_mark(p.kept)}</td><td>{html.escape(p.about)}</td>"
         f"<td>{'' if p.found is None else html.escape(f'{p.found:.3g}')}</td><td>{html.escape(p.asked)}</td></tr>"
         for p in scores["promises"]
     )
@@ -164,11 +190,17 @@ spoken actions. Values with 95 % intervals. {kept} of {len(scores["promises"])} 
 {_image(np.concatenate(list(scores["drift"]["strip"]), axis=1).repeat(2, 0).repeat(2, 1))}
 {_looks(scores["looks"]) if "looks" in scores else ""}
 <h2>Promises</h2><table>{rows}</table>
+{_beside(scores["beside"]) if "beside" in scores else ""}
 <h2>Over horizons</h2><table>{horizons}</table>
 {_plot_horizons(scores)}{_plot_reaction(scores)}{_plot_policies(scores) if "policies" in scores else ""}
 <h2>Everything else</h2><table>{others}</table>
 </body></html>
 """
+
+
+def _beside(found: Scores) -> str:
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in beside_lines(found["shares"]))
+    return f"<h2>Student and teacher</h2><p class='note'>{html.escape(_besides(found))}.</p><table>{rows}</table>"
 
 
 def _looks(looks: Scores) -> str:
@@ -182,8 +214,8 @@ def _share(found: Estimate) -> str:
     return "cannot be told" if math.isnan(found.value) else f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
-def _mark(promise: Promise) -> str:
-    return {True: "kept", False: "missed", None: "open"}[promise.kept]
+def _mark(kept: bool | None) -> str:
+    return {True: "kept", False: "missed", None: "open"}[kept]
 
 
 def _image(pixels: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -1,12 +1,12 @@
 """Numbers with their intervals.
 
-Takes: one row of samples per episode.  Gives: an estimate with a 95 % interval.  Knows nothing of: worlds.
+Takes: one row of samples per episode.  Gives: an estimate with a 95 % interval, and shares of one in another.  Knows nothing of: worlds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,12 +22,16 @@ class Estimate:
         low: lower end of its 95 % interval.
         high: upper end.
         count: independent samples (episodes, or streams) behind it.
+        samples: one row for each of them.
+        statistic: what the number is of its samples.
     """
 
     value: float
     low: float
     high: float
     count: int
+    samples: np.ndarray = field(repr=False, compare=False)
+    statistic: Statistic = field(repr=False, compare=False)
 
     def agrees(self, other: Estimate) -> bool:
         """Whether the two intervals overlap."""
@@ -82,4 +86,21 @@ def estimate(samples: np.ndarray, statistic: Statistic = mean, draws: int = 500,
     drawn = [statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(draws)]
     finite = np.array([value for value in drawn if np.isfinite(value)])
     low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (float("nan"), float("nan"))
-    return Estimate(value=statistic(samples), low=float(low), high=float(high), count=len(samples))
+    return Estimate(value=statistic(samples), low=float(low), high=float(high), count=len(samples), samples=samples, statistic=statistic)
+
+
+def share(part: Estimate, whole: Estimate) -> Estimate:
+    """Return one number as a share of another, with its interval by the bootstrap over the samples of both at once.
+
+    What is hard for one is hard for the other, so the share of two numbers of the same episodes is known far better than either.
+
+    Args:
+        part: the one, of the same samples in the same order.
+        whole: the other; where both are zero, the share is 1.
+    """
+
+    def of(rows: np.ndarray) -> float:
+        above, below = part.statistic(rows[..., 0]), whole.statistic(rows[..., 1])
+        return above / below if below else 1.0 if above == below else float("nan")
+
+    return estimate(np.stack([part.samples, whole.samples], -1), of)
