@@ -139,6 +139,11 @@ def test_a_student_is_set_beside_its_teacher(twin: Twin, evidence: Evidence, per
     same = beside(perfect, perfect)
     assert {row.share.value for row in same if row.kept is not None} == {1.0}
     assert all(row.kept for row in same if row.kept is not None)
+    few = {
+        **perfect,
+        "fidelity": [{**row, "actor_px": estimate(np.array([[1.0], *[[np.nan]] * 5]), median)} for row in perfect["fidelity"]],
+    }
+    assert beside(few, perfect)[2].kept is None, "one episode tells nothing"
     deaf = judge(Deaf(), twin, evidence, SMALL)
     worse = {row.about: row for row in beside(deaf, perfect)}
     assert len(worse) == len(same)

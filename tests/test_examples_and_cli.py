@@ -118,10 +118,11 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert page.read_text().startswith("<!doctype html>")
     assert "| frames | generated, dB |" in (world / "README.md").read_text()
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
-    assert "beside its teacher" in capsys.readouterr().out
+    judged_text = capsys.readouterr().out
+    assert "beside its teacher" in judged_text
     assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
-    said = capsys.readouterr().out
+    said = judged_text + capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
         assert part in said
 

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from streamdit_gym.evaluate.statistics import Estimate, share
 
 Scores = dict[str, Any]
+FEWEST = 5  # episodes of which anything is said: one alone has an interval of no width
 WITHIN = 0.05  # the part of its teacher's score by which a student may be worse
 ABOUT = {
     "generated_db": "PSNR of moving pixels", "generated_ssim": "SSIM", "actor_px": "actor's place", "body_px": "body's place",
@@ -51,8 +54,9 @@ def beside(student: Scores, teacher: Scores) -> list[Share]:
     for (about, own, better), (_, others, _) in zip(_rows(student), _rows(teacher), strict=True):
         of = share(own, others)
         inside = [_within(bound, better) for bound in (of.low, of.high)]
-        kept = None if of.value != of.value else _within(of.value, better)
-        if not better and abs(own.value - 1) <= abs(others.value - 1):  # nearer to what is real
+        measured = np.isfinite(of.samples).all(-1).reshape(of.count, -1).any(1).sum()
+        kept = None if of.value != of.value or measured < FEWEST else _within(of.value, better)
+        if kept is not None and not better and abs(own.value - 1) <= abs(others.value - 1):  # nearer to what is real
             kept, inside = True, [True, False]
         made.append(Share(about=about, student=own, teacher=others, share=of, kept=kept, clear=inside == [kept, kept]))
     return made
