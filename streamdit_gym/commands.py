@@ -205,7 +205,8 @@ def run_evaluate(command: Evaluate) -> None:
         require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
     if command.card:
         folder = find_world(command.world)
-        update_facts(folder, {**world.facts, "scores": report.plain(scores)})
+        own = {name: found for name, found in scores.items() if name != "beside"}
+        update_facts(folder, {**world.facts, "scores": report.plain(own)})
         (folder / "README.md").write_text(card(world, scores))
         print(f"wrote {folder / 'README.md'}")
 

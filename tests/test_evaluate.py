@@ -144,6 +144,9 @@ def test_a_student_is_set_beside_its_teacher(twin: Twin, evidence: Evidence, per
         "fidelity": [{**row, "actor_px": estimate(np.array([[1.0], *[[np.nan]] * 5]), median)} for row in perfect["fidelity"]],
     }
     assert beside(few, perfect)[2].kept is None, "one episode tells nothing"
+    wild = {**perfect, "motion": estimate(np.stack([[0.5, 0.5, 0.5, 2.0, 2.0, 3.0], np.ones(6)], -1), ratio)}
+    motion = next(row for row in beside(wild, perfect) if row.about.startswith("motion"))
+    assert (motion.kept, motion.clear) == (False, False), "an interval from below to above says neither"
     deaf = judge(Deaf(), twin, evidence, SMALL)
     worse = {row.about: row for row in beside(deaf, perfect)}
     assert len(worse) == len(same)
@@ -273,6 +276,19 @@ def test_a_late_candidate_rests_before_it_obeys() -> None:
     assert (late.latency_frames, late.partition_name) == (3, "K4N1c1s1, 3 frames late")
     with pytest.raises(PartitionError, match="before it is told"):
         WorldCandidate(world, late=-1)
+
+
+def test_streams_are_rolled_out_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = WorldCandidate(make_tiny_world(), "K4N4c1s1")  # in which noise shows
+    first = np.random.default_rng(0).integers(0, 255, (3, 1, 64, 64, 3), dtype=np.uint8)
+    said = [[SPEC.menu[i + j][0] for i in range(4)] for j in range(3)]
+    together = candidate.roll_out(first, said, seed=5)
+    monkeypatch.setattr("streamdit_gym.evaluate.candidate.ROWS", 2)
+    apart = candidate.roll_out(first, said, seed=5)
+    assert np.abs(apart.frames.astype(int) - together.frames).max() <= 1
+    np.testing.assert_allclose(apart.scores, together.scores, atol=1e-5)
+    others = np.abs(candidate.roll_out(first, said, seed=6).scores - together.scores).max()
+    assert others > 1e-3, "whose noise it is can be told"
 
 
 def test_a_teacher_is_as_late_as_its_student() -> None:

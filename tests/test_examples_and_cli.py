@@ -120,6 +120,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
     judged_text = capsys.readouterr().out
     assert "beside its teacher" in judged_text
+    assert "beside" not in json.loads((world / "config.json").read_text())["facts"]["scores"]
     assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
     said = judged_text + capsys.readouterr().out

@@ -32,7 +32,7 @@ class Share:
         teacher: the teacher's.
         share: the one over the other.
         kept: whether the student is better, or worse by no more than `WITHIN`; None if it cannot be told.
-        clear: whether all of the interval says so.
+        clear: whether all of the interval is worse than that.
     """
 
     about: str
@@ -53,17 +53,17 @@ def beside(student: Scores, teacher: Scores) -> list[Share]:
     made = []
     for (about, own, better), (_, others, _) in zip(_rows(student), _rows(teacher), strict=True):
         of = share(own, others)
-        inside = [_within(bound, better) for bound in (of.low, of.high)]
         measured = np.isfinite(of.samples).all(-1).reshape(of.count, -1).any(1).sum()
-        kept = None if of.value != of.value or measured < FEWEST else _within(of.value, better)
-        if kept is not None and not better and abs(own.value - 1) <= abs(others.value - 1):  # nearer to what is real
-            kept, inside = True, [True, False]
-        made.append(Share(about=about, student=own, teacher=others, share=of, kept=kept, clear=inside == [kept, kept]))
+        nearer = not better and abs(own.value - 1) <= abs(others.value - 1)  # to what is real
+        kept = None if of.value != of.value or measured < FEWEST else nearer or not _worse(of.value, of.value, better)
+        made.append(
+            Share(about=about, student=own, teacher=others, share=of, kept=kept, clear=not kept and _worse(of.low, of.high, better))
+        )
     return made
 
 
-def _within(found: float, better: int) -> bool:
-    return (better > 0 or found <= 1 + WITHIN) and (better < 0 or found >= 1 - WITHIN)
+def _worse(low: float, high: float, better: int) -> bool:
+    return (better <= 0 and low > 1 + WITHIN) or (better >= 0 and high < 1 - WITHIN)
 
 
 def _rows(scores: Scores) -> Iterator[tuple[str, Estimate, int]]:
