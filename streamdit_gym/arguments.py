@@ -141,6 +141,8 @@ class Distill:
     """classifier-free guidance of the teacher; 1 is none"""
     steps: int = 4000
     """optimizer steps, of all partitions together"""
+    decoder_blocks: int | None = None
+    """leave the transformer as it is, and give the decoder so many blocks on each grid; with --steps and --minutes alone"""
     streams: int = 64
     """streams under way, all moved in each step; a GPU takes 1024"""
     rate: float = 0.25

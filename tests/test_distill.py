@@ -13,8 +13,10 @@ from test_train import TINY, moving_square
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.distill.decoder import shallower
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.errors import PartitionError, ShapeError, StreamDiTError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -229,6 +231,23 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
     assert error(student) < 0.8 * first, "what is left is the teacher's noise, which a student of one evaluation does not see"
     again = distill(teacher, teacher, episodes, table, config, tmp_path, "cpu")
     assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_smaller_decoder_is_the_larger_one_without_its_last_blocks() -> None:
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=3, decoder_blocks=2)).eval()
+    wake(codec)
+    made = shallower(codec, 1)
+    assert made.config == replace(codec.config, decoder_blocks=1)
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    latents = codec.encode_pixels(pixels)
+    assert torch.equal(made.encode_pixels(pixels), latents)
+    for layer in codec.decoder[2], codec.decoder[6]:
+        for weight in layer.second.parameters():
+            weight.data.zero_()  # adds nothing, as if it were not there
+    assert torch.equal(made.decode_latents(latents), codec.decode_latents(latents))
+    for blocks in (-1, 1, 2):
+        with pytest.raises(StreamDiTError, match="fewer"):
+            shallower(made, blocks)
 
 
 def test_a_loss_that_is_not_finite_does_not_reach_the_student(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,15 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert "beside its teacher" in judged_text
     assert "beside" not in json.loads((world / "config.json").read_text())["facts"]["scores"]
     assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
+    smaller = f"distill {world} --data {data} --out {tmp_path / 'smaller'} --decoder-blocks 0 --steps 3".split()
+    assert main([*smaller, "--minutes", "0"]) == 0
+    assert "go on with --resume" in capsys.readouterr().out
+    assert main([*smaller, "--resume"]) == 0
+    before, after = World.from_pretrained(world), World.from_pretrained(tmp_path / "smaller" / "world")
+    frames = torch.randint(256, (2, 64, 64, 3), dtype=torch.uint8)
+    assert torch.equal(before.codec.encode(frames), after.codec.encode(frames)), "what a latent means is kept"
+    assert len(after.codec.decoder) == len(before.codec.decoder) - 2
+    assert after.codec.decode(after.starts.latents).shape == (len(after.starts.latents), 64, 64, 3)
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
     said = judged_text + capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
@@ -137,6 +146,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         (["evaluate", "PushT", "--policies", "randm"], "did you mean 'random'"),
         (["bench", "--preset", "paper"], "did you mean"),
         (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3", "--out", "/tmp/none"], "a multiple of 2"),
+        (["distill", "PushT", "--decoder-blocks", "1", "--guidance", "2", "--out", "/tmp/none"], "--decoder-blocks with --guidance"),
     ],
     ids=lambda v: v if isinstance(v, str) else v[0],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from conftest import make_table, wake
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
-from streamdit_gym.model.precision import precision
+from streamdit_gym.model import precision as numbers
+from streamdit_gym.model.precision import cpu_prefers_bfloat16, precision, training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.engine import FARTHEST, Engine
 from streamdit_gym.stream.noise import Noise
@@ -289,6 +291,18 @@ def test_a_gpus_convolutions_are_true_float32_while_streams_move_and_as_before_a
     assert conv.fp32_precision == before
     with precision(torch.device("cpu"), False):
         assert conv.fp32_precision == before
+
+
+@pytest.mark.parametrize(("bfloat16", "float32"), [(1.0, 2.0), (2.0, 1.0)])
+def test_training_is_in_bfloat16_where_that_is_faster(bfloat16: float, float32: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(itertools.accumulate([0.0, *[bfloat16] * 15, *[float32] * 16]))
+    with monkeypatch.context() as patched:
+        patched.setattr(numbers.time, "perf_counter", lambda: next(clock))
+        faster = cpu_prefers_bfloat16.__wrapped__()
+    assert faster == (bfloat16 < float32)
+    monkeypatch.setattr(numbers, "cpu_prefers_bfloat16", lambda: faster)
+    with training_precision("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if faster else torch.float32)
 
 
 def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ class ConvCodecConfig:
             looks for it: a small thing's colour is in one cell alone.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
+        decoder_blocks: likewise in the decoder, if it has fewer; None: as many.
     """
 
     size: int = 64
@@ -41,9 +42,12 @@ class ConvCodecConfig:
     looks: int = 0
     width: int = 64
     blocks: int = 2
+    decoder_blocks: int | None = None
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions whose result is added to what they were given."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
@@ -52,6 +56,7 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
         return x + self.second(functional.silu(self.first(functional.silu(self.norm(x)))))
 
 
@@ -71,18 +76,19 @@ class ConvCodec(LatentCodec):
             )  # fmt: skip
         local, drawn = config.channels - config.looks, config.looks // 3 + 1 if config.looks else 3
 
-        def blocks(width: int) -> list[nn.Module]:
-            return [_Residual(width) for _ in range(config.blocks)]
+        def blocks(width: int, count: int) -> list[nn.Module]:
+            return [Residual(width) for _ in range(count)]
 
+        most, fewer = config.blocks, config.blocks if config.decoder_blocks is None else config.decoder_blocks
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(4), nn.Conv2d(48, narrow, 3, padding=1), *blocks(narrow),
-            nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), *blocks(wide),
+            nn.PixelUnshuffle(4), nn.Conv2d(48, narrow, 3, padding=1), *blocks(narrow, most),
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), *blocks(wide, most),
             nn.GroupNorm(8, wide), nn.SiLU(), nn.Conv2d(wide, config.channels + config.looks, 1),
         )  # fmt: skip
         self.normalise = nn.BatchNorm2d(local, affine=False, momentum=0.02)
         self.decoder = nn.Sequential(
-            nn.Conv2d(local, wide, 3, padding=1), *blocks(wide),
-            nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2), *blocks(narrow),
+            nn.Conv2d(local, wide, 3, padding=1), *blocks(wide, fewer),
+            nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2), *blocks(narrow, fewer),
             nn.GroupNorm(8, narrow), nn.SiLU(), nn.Conv2d(narrow, 16 * drawn, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
 

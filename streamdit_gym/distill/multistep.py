@@ -26,6 +26,7 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
+from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import FARTHEST
 from streamdit_gym.stream.views import stream_view
@@ -238,7 +239,7 @@ class Distiller:
         said = self.table.distinct(torch.cat([streams.reference_prompts, buffer.prompts], 1))
         if model is self.student:
             said = disturbed(said, self.spread, self.config.prompt_noise, self.config.prompt_hidden)
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+        with training_precision(self.device):
             found, _ = model(view, said)
         return found.float()
 

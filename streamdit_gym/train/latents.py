@@ -20,6 +20,7 @@ from streamdit_gym.codec.latent_codec import LatentCodec
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.storage.storage import replaced
 from streamdit_gym.errors import DatasetError
+from streamdit_gym.model.precision import training_precision
 
 HELD_OUT = 4  # the last shards are never trained on
 
@@ -144,6 +145,6 @@ def _encoder(codec: LatentCodec) -> str:
 
 
 def _encoded(codec: LatentCodec, frames: UInt8[np.ndarray, "e g h w 3"], device: str) -> Float[Tensor, "e g c h w"]:
-    with torch.autocast(device.split(":")[0], torch.bfloat16):
+    with training_precision(device):
         encoded = [codec.encode(torch.from_numpy(episode)[None].to(device)) for episode in frames]
     return torch.cat([part.float().half().cpu() for part in encoded])

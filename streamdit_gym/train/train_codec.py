@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.model.precision import training_precision
 from streamdit_gym.train import parallel
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -150,7 +151,7 @@ def train_codec(
         pixels = to_pixels(episodes[drawn], device)
         plain = None if pairs is None else to_pixels(pairs.plain[drawn], device)
         weight = rarity(plain) if plain is not None else 1 + config.foreground * stands_out(pixels)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
+        with training_precision(device):
             latents = codec.encode_pixels(pixels).float()
             away: Tensor | float = 0.0
             if pairs is not None and plain is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.heads.reward_head import RewardHead
+from streamdit_gym.model.precision import training_precision
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.run import Average, Budget, Stage
@@ -78,7 +79,7 @@ def train_heads(
         rows = torch.randint(len(latents), (config.batch,), generator=generator)
         x = latents[rows, None].to(device, torch.float32)
         x = x + config.noise * torch.rand(len(x), 1, 1, 1, 1, device=device) * torch.randn_like(x)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
+        with training_precision(device):
             raw = heads.raw(x)
         loss = head_loss(heads, raw[:, 0].float(), truth[rows].to(device))
         optimizer.zero_grad(set_to_none=True)

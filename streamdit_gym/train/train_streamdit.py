@@ -23,6 +23,7 @@ from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.flow.path import clean_of_velocity, point, velocity
 from streamdit_gym.flow.sampler import euler_step
+from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.views import stream_view, teacher_view
 from streamdit_gym.text.embedding_cache import PromptTable
@@ -291,7 +292,7 @@ class StreamDiTTrainer:
         return (weight * robust).mean(), found
 
     def _velocity(self, view: BufferView, prompts: Conditioning, floor: float) -> Tensor:
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+        with training_precision(self.device):
             found, _ = self.model(view, prompts, None, floor)
         return found.float()
 

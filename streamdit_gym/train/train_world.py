@@ -44,6 +44,7 @@ from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import Starts, World
 
 CARRIED_WAYS = 6  # phrases per action that the bundle carries, the environment's own first
+CODEC_FRAMES = 120_000  # most frames kept in memory for the codec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class WorldTraining:
     adapt_codec: bool = False
     looks: int = 0
     keep: float = 0.0
-    codec_frames: int = 120_000
+    codec_frames: int = CODEC_FRAMES
     starts: int = 512
 
 
@@ -235,14 +236,11 @@ def _codec(
                 "the run's codec is of another size", given=path, remedy="use the settings it was made with, or another run folder"
             ) from error
         return codec.to(device).eval()
-    per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
-    shards = max(1, min(len(dataset) - held_out_shards(dataset), config.codec_frames // per_shard))
-    frames = np.concatenate([dataset.shard(i).frames for i in range(shards)])
-    held_out = dataset.shard(len(dataset) - 1).frames.reshape(-1, codec.size, codec.size, 3)
+    frames, held_out = codec_frames(dataset, config.codec_frames)
     pairs = None
     if codec.looks and given is not None and config.adapt_codec:
         pairs = Pairs(
-            plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
+            plain=np.concatenate([dataset.plain(i) for i in range(len(frames) // dataset.meta["episodes"])]),
             codec=copy.deepcopy(given.codec).to(device),
         )
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
@@ -252,6 +250,14 @@ def _codec(
         save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(part))
         part.replace(path)
     return codec
+
+
+def codec_frames(dataset: Dataset, most: int = CODEC_FRAMES) -> tuple[UInt8[np.ndarray, "e f h w 3"], UInt8[np.ndarray, "m h w 3"]]:
+    """Return frames that a codec is trained on, of whole shards and so many at most, and held out ones."""
+    per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
+    shards = max(1, min(len(dataset) - held_out_shards(dataset), most // per_shard))
+    held_out = dataset.shard(len(dataset) - 1).frames
+    return np.concatenate([dataset.shard(i).frames for i in range(shards)]), held_out.reshape(-1, *held_out.shape[2:])
 
 
 def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:

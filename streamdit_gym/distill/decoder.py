@@ -1,0 +1,87 @@
+"""A world whose decoder is smaller.
+
+Takes: a world and its data set.  Gives: the same world around a codec with fewer blocks in its decoder.
+Knows nothing of: streams, prompts, simulators.
+
+What a latent means is the encoder's, which stays; so do transformer, heads and starts. The decoder's last blocks on either grid are left
+out, and the others learn to do without them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from streamdit_gym.codec.conv_codec import ConvCodec, Residual
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.train import parallel
+from streamdit_gym.train.run import write_config
+from streamdit_gym.train.train_codec import CodecTraining, train_codec
+from streamdit_gym.train.train_world import check_dataset, codec_frames
+from streamdit_gym.world import World
+
+
+def distill_decoder(
+    world: World, dataset: Dataset, folder: Path, blocks: int, config: CodecTraining, device: str, minutes: float | None = None
+) -> World | None:
+    """Give a world a decoder with fewer blocks on each grid, and write the world into ``folder/world``.
+
+    Resumes: calling again with the same folder goes on where the last call stopped.
+
+    Args:
+        world: the world.
+        dataset: recorded for the same world.
+        folder: run folder.
+        blocks: how many the decoder keeps.
+        config: the recipe; the encoder is left alone whatever it says.
+        device: ``"cpu"`` or ``"cuda"``.
+        minutes: stop this call after so long.
+
+    Returns:
+        The world, or None if the time was up before all steps were done.
+
+    Raises:
+        DatasetError: if the data set is of another world, or too small.
+        StreamDiTError: if the decoder has no more blocks than that.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    check_dataset(dataset, world.spec)
+    recipe = replace(config, decoder_only=True)
+    codec = shallower(world.codec, blocks)
+    write_config(folder, {"world": world.spec.name, "decoder_blocks": blocks, **dataclasses.asdict(recipe)})
+    frames, held_out = codec_frames(dataset)
+    if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
+        return None
+    codec.requires_grad_(False).to(world.device)
+    made = replace(world, codec=codec, facts={key: value for key, value in world.facts.items() if key != "scores"})
+    if not parallel.rank():
+        made.save_pretrained(folder / "world")
+    return made
+
+
+def shallower(codec: ConvCodec, blocks: int) -> ConvCodec:
+    """Return a codec that encodes alike and decodes with the first blocks of either grid alone.
+
+    Raises:
+        StreamDiTError: if the decoder has no more blocks than that.
+    """
+    config = codec.config
+    now = config.blocks if config.decoder_blocks is None else config.decoder_blocks
+    if not 0 <= blocks < now:
+        raise StreamDiTError(
+            "a smaller decoder has fewer blocks", given=f"decoder blocks {blocks}", allowed=f"0 to {now - 1}", remedy="give fewer"
+        )
+    made = ConvCodec(replace(config, decoder_blocks=blocks))
+    made.encoder.load_state_dict(codec.encoder.state_dict())
+    made.normalise.load_state_dict(codec.normalise.state_dict())
+    kept, place = [], 0
+    for layer in codec.decoder:
+        place = place + 1 if isinstance(layer, Residual) else 0
+        if place <= blocks:
+            kept.append(layer)
+    made.decoder.load_state_dict(nn.Sequential(*kept).state_dict())
+    return made.train(codec.training)
