@@ -142,7 +142,8 @@ class Distill:
     steps: int = 4000
     """optimizer steps, of all partitions together"""
     decoder_blocks: int | None = None
-    """leave the transformer as it is, and give the decoder so many blocks on each grid; with --steps and --minutes alone"""
+    """leave the transformer as it is, and train the decoder on with its first so many blocks on each grid, all or fewer; --steps are the
+    decoder's, and flags about a student or a teacher do not go with it"""
     streams: int = 64
     """streams under way, all moved in each step; a GPU takes 1024"""
     rate: float = 0.25

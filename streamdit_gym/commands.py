@@ -113,17 +113,17 @@ def run_train(command: Train) -> None:
 def run_distill(command: Distill) -> None:
     """Make a student of a world."""
     from streamdit_gym.data.dataset import Dataset
-    from streamdit_gym.distill.decoder import distill_decoder
     from streamdit_gym.distill.distill_world import distill_world
     from streamdit_gym.distill.multistep import Distillation
     from streamdit_gym.presets import partition
     from streamdit_gym.text.prompt_encoder import MiniLMEncoder
     from streamdit_gym.train import parallel
-    from streamdit_gym.train.train_codec import CodecTraining
     from streamdit_gym.world import World as Bundle
 
     _check_new(command.out, command.resume)
-    _check_decoder(command)
+    if command.decoder_blocks is not None:
+        _distill_decoder(command)
+        return
     _check_minutes(command.by_minutes, command.minutes)
     config = Distillation(
         partitions=tuple(map(partition, command.partition)), teacher_steps=command.teacher_steps, one_by_one=command.one_by_one,
@@ -133,12 +133,6 @@ def run_distill(command: Distill) -> None:
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)
     with parallel.join(command.device or _device()) as device:
-        if command.decoder_blocks is not None:
-            recipe = CodecTraining(steps=command.steps)
-            made = distill_decoder(world, dataset, command.out, command.decoder_blocks, recipe, device, command.minutes)
-            if not parallel.rank():
-                print("the time is up; go on with --resume" if made is None else f"the world is in {command.out / 'world'}; evaluate it")
-            return
         distill_world(
             world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device,
             guidance=command.guidance, minutes=command.minutes,
@@ -152,6 +146,37 @@ def run_distill(command: Distill) -> None:
         told.append(f"{command.out / 'world'} --partition {cut} --teacher {command.out / 'teacher'} --teacher-partition {taught}")
     for judged in dict.fromkeys(told):
         print(f"  streamdit-gym evaluate {judged}")
+
+
+def _distill_decoder(command: Distill) -> None:
+    from streamdit_gym.data.dataset import Dataset
+    from streamdit_gym.distill.decoder import distill_decoder
+    from streamdit_gym.train import parallel
+    from streamdit_gym.train.train_codec import CodecTraining
+    from streamdit_gym.world import World as Bundle
+
+    own = ("data", "out", "steps", "minutes", "resume", "device")
+    told = [
+        f"--{field.name.replace('_', '-')}"
+        for field in fields(command)
+        if field.name not in (*own, "world", "decoder_blocks") and getattr(command, field.name) != field.default
+    ]
+    if told:
+        raise StreamDiTError(
+            "flags that say nothing about a decoder", given=f"--decoder-blocks with {' '.join(told)}",
+            allowed=", ".join(f"--{name}" for name in own), remedy="leave the others out, or --decoder-blocks",
+        )  # fmt: skip
+    assert command.decoder_blocks is not None
+    world = Bundle.from_pretrained(command.world)
+    dataset, recipe = Dataset(command.data or Path("recorded") / world.spec.name), CodecTraining(steps=command.steps)
+    with parallel.join(command.device or _device()) as device:
+        made = distill_decoder(world, dataset, command.out, command.decoder_blocks, recipe, device, command.minutes)
+        if parallel.rank():
+            return
+    if made is None:
+        print("the time is up; go on with --resume")
+    else:
+        print(f"compare it with the world as it was:\n  streamdit-gym evaluate {command.out / 'world'} --teacher {command.world}")
 
 
 def run_evaluate(command: Evaluate) -> None:
@@ -284,20 +309,6 @@ def run_demo(command: Demo) -> None:
 def _check_new(folder: Path, resume: bool) -> None:
     if not resume and list(folder.glob("*.checkpoint.pt")):
         raise StreamDiTError("a run is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
-
-
-def _check_decoder(command: Distill) -> None:
-    alone = {"world", "data", "out", "steps", "decoder_blocks", "minutes", "resume", "device"}
-    told = [
-        f"--{field.name.replace('_', '-')}"
-        for field in fields(command)
-        if field.name not in alone and getattr(command, field.name) != field.default
-    ]
-    if command.decoder_blocks is not None and told:
-        raise StreamDiTError(
-            "a smaller decoder has nothing to do with the transformer", given=f"--decoder-blocks with {' '.join(told)}",
-            allowed="--data, --out, --steps, --minutes, --resume, --device", remedy="leave the others out, or --decoder-blocks",
-        )  # fmt: skip
 
 
 def _check_minutes(by_minutes: bool, minutes: float | None) -> None:

@@ -7,20 +7,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_table, wake
+from conftest import make_table, make_tiny_world, wake
 from test_train import TINY, moving_square
 
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
-from streamdit_gym.distill.decoder import shallower
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.distill.decoder import distill_decoder, shallower
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
-from streamdit_gym.errors import PartitionError, ShapeError, StreamDiTError
+from streamdit_gym.envs.pusht import PushTSimulator
+from streamdit_gym.errors import DatasetError, PartitionError, ShapeError, StreamDiTError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
+from streamdit_gym.train.train_codec import CodecTraining
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
 
 REACTIVE, TWICE, PIPELINED, PAIRS = (Partition.parse(text) for text in ("K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s1"))
@@ -245,9 +249,27 @@ def test_a_smaller_decoder_is_the_larger_one_without_its_last_blocks() -> None:
         for weight in layer.second.parameters():
             weight.data.zero_()  # adds nothing, as if it were not there
     assert torch.equal(made.decode_latents(latents), codec.decode_latents(latents))
-    for blocks in (-1, 1, 2):
-        with pytest.raises(StreamDiTError, match="fewer"):
+    assert shallower(made, 1).config == made.config, "all of it, to train it on"
+    for blocks in (-1, 2):
+        with pytest.raises(StreamDiTError, match="0 to 1"):
             shallower(made, blocks)
+
+
+def test_decoders_that_cannot_be_trained(tmp_path: Path) -> None:
+    world = make_tiny_world()
+    settings = RecordConfig(shards=2, episodes=2, steps=1)
+    record(world.spec, PushTSimulator, {"uniform": 1.0}, tmp_path / "short", settings)
+    record(world.spec, PushTSimulator, {"uniform": 1.0}, tmp_path / "data", replace(settings, steps=3))
+    recipe, dataset = CodecTraining(steps=1, batch=6), Dataset(tmp_path / "data")
+    with pytest.raises(DatasetError, match="too short"):
+        distill_decoder(world, Dataset(tmp_path / "short"), tmp_path / "run", 0, recipe, "cpu")
+    painted = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, looks=6))
+    with pytest.raises(StreamDiTError, match="palette"):
+        distill_decoder(replace(world, codec=painted), dataset, tmp_path / "run", 0, recipe, "cpu")
+    assert distill_decoder(world, dataset, tmp_path / "run", 0, recipe, "cpu") is not None
+    other = replace(world, codec=ConvCodec(world.codec.config))
+    with pytest.raises(StreamDiTError, match="another"):
+        distill_decoder(other, dataset, tmp_path / "run", 0, recipe, "cpu")
 
 
 def test_a_loss_that_is_not_finite_does_not_reach_the_student(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from streamdit_gym import World
 from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.distill.decoder import shallower
 from streamdit_gym.evaluate.judge import JudgeConfig
 from streamdit_gym.presets import PARTITIONS
 
@@ -127,10 +128,14 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert "go on with --resume" in capsys.readouterr().out
     assert main([*smaller, "--resume"]) == 0
     before, after = World.from_pretrained(world), World.from_pretrained(tmp_path / "smaller" / "world")
-    frames = torch.randint(256, (2, 64, 64, 3), dtype=torch.uint8)
+    frames = torch.randint(256, (1, 2, 64, 64, 3), dtype=torch.uint8)
     assert torch.equal(before.codec.encode(frames), after.codec.encode(frames)), "what a latent means is kept"
-    assert len(after.codec.decoder) == len(before.codec.decoder) - 2
-    assert after.codec.decode(after.starts.latents).shape == (len(after.starts.latents), 64, 64, 3)
+    untaught = shallower(before.codec, 0).decoder.state_dict()
+    taught = after.codec.decoder.state_dict()
+    assert {key: value.shape for key, value in untaught.items()} == {key: value.shape for key, value in taught.items()}
+    assert not torch.equal(untaught["0.weight"], taught["0.weight"]), "and has learned"
+    files = [json.loads((folder / "config.json").read_text())["files"] for folder in (world, tmp_path / "smaller" / "world")]
+    assert {name for name in files[0] if files[0][name] != files[1][name]} == {"codec.safetensors"}, "all else is as it was"
     assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
     said = judged_text + capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):

@@ -16,6 +16,7 @@ from test_damage import harm
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train import run
@@ -92,7 +93,7 @@ def test_own_references_are_a_rollout_told_frame_by_frame(micro_steps: int) -> N
             _, index = trainer._cut(own.episode, own.start, f + 1)
             prompts = trainer._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
             view = teacher_view(own.references, own.reference_times, begun, torch.full(begun.shape[:2], 0.5), limit=4)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), training_precision("cpu"):
                 clean, _ = trainer.model.predict_clean(view, prompts)
             assert (own.frames - clean).abs().mean() < 0.01
         given, deepest = own.frames, own.depth == 2

@@ -10,6 +10,7 @@ out, and the others learn to do without them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,18 +18,19 @@ from torch import nn
 
 from streamdit_gym.codec.conv_codec import ConvCodec, Residual
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.train import parallel
+from streamdit_gym.train.latents import encoder_hash
 from streamdit_gym.train.run import write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_world import check_dataset, codec_frames
+from streamdit_gym.train.train_world import check_dataset, codec_frames, codec_shards
 from streamdit_gym.world import World
 
 
 def distill_decoder(
     world: World, dataset: Dataset, folder: Path, blocks: int, config: CodecTraining, device: str, minutes: float | None = None
 ) -> World | None:
-    """Give a world a decoder with fewer blocks on each grid, and write the world into ``folder/world``.
+    """Train a world's decoder on, with so many of its blocks on each grid, and write the world into ``folder/world``.
 
     Resumes: calling again with the same folder goes on where the last call stopped.
 
@@ -36,7 +38,7 @@ def distill_decoder(
         world: the world.
         dataset: recorded for the same world.
         folder: run folder.
-        blocks: how many the decoder keeps.
+        blocks: how many the decoder keeps; it may be all.
         config: the recipe; the encoder is left alone whatever it says.
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long.
@@ -45,15 +47,24 @@ def distill_decoder(
         The world, or None if the time was up before all steps were done.
 
     Raises:
-        DatasetError: if the data set is of another world, or too small.
-        StreamDiTError: if the decoder has no more blocks than that.
+        DatasetError: if the data set is of another world, too small, or of too short episodes.
+        StreamDiTError: if the decoder has not so many blocks or paints with a palette, or the run folder is another run's.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     check_dataset(dataset, world.spec)
-    recipe = replace(config, decoder_only=True)
-    codec = shallower(world.codec, blocks)
-    write_config(folder, {"world": world.spec.name, "decoder_blocks": blocks, **dataclasses.asdict(recipe)})
-    frames, held_out = codec_frames(dataset)
+    if dataset.meta["steps"] < 2:  # a codec is trained on threes of frames
+        raise DatasetError("too short episodes", given=f"{dataset.meta['steps']} steps", allowed="2 or more", remedy="record longer ones")
+    if world.codec.looks:
+        raise StreamDiTError(
+            "a decoder that paints has a recipe of its own", given=f"{world.codec.looks} channels of a palette", allowed="none",
+            remedy="train --continue-from that world, with --decoder-steps",
+        )  # fmt: skip
+    codec, recipe = shallower(world.codec, blocks), replace(config, decoder_only=True)
+    made_of, before = encoder_hash(codec), folder / "config.json"
+    if before.is_file() and json.loads(before.read_text()).get("encoder") != made_of:
+        raise StreamDiTError("the run here is another one", given=folder, allowed="this world's decoder", remedy="give another folder")
+    write_config(folder, {"world": world.spec.name, "encoder": made_of, "decoder_blocks": blocks, **dataclasses.asdict(recipe)})
+    frames, held_out = codec_frames(dataset, codec_shards(dataset))
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
         return None
     codec.requires_grad_(False).to(world.device)
@@ -67,14 +78,12 @@ def shallower(codec: ConvCodec, blocks: int) -> ConvCodec:
     """Return a codec that encodes alike and decodes with the first blocks of either grid alone.
 
     Raises:
-        StreamDiTError: if the decoder has no more blocks than that.
+        StreamDiTError: if the decoder has not so many.
     """
     config = codec.config
     now = config.blocks if config.decoder_blocks is None else config.decoder_blocks
-    if not 0 <= blocks < now:
-        raise StreamDiTError(
-            "a smaller decoder has fewer blocks", given=f"decoder blocks {blocks}", allowed=f"0 to {now - 1}", remedy="give fewer"
-        )
+    if not 0 <= blocks <= now:
+        raise StreamDiTError("the decoder has not so many blocks", given=blocks, allowed=f"0 to {now}", remedy="give one of these")
     made = ConvCodec(replace(config, decoder_blocks=blocks))
     made.encoder.load_state_dict(codec.encoder.state_dict())
     made.normalise.load_state_dict(codec.normalise.state_dict())

@@ -32,9 +32,14 @@ def precision(device: torch.device, bfloat16: bool) -> Iterator[None]:
 
 
 def training_precision(device: str) -> torch.autocast:
-    """Evaluate in bfloat16 where that is faster, to learn from it."""
-    kind = torch.device(device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or cpu_prefers_bfloat16())
+    """Evaluate to learn from it, in bfloat16 where matrices are multiplied faster in it."""
+    kind = torch.device(device)
+    return torch.autocast(kind.type, torch.bfloat16, enabled=learns_in_bfloat16(kind))
+
+
+def learns_in_bfloat16(device: torch.device) -> bool:
+    """Return whether what learns multiplies in bfloat16: on every GPU, and on the CPUs that it is made for."""
+    return device.type != "cpu" or cpu_prefers_bfloat16()
 
 
 @cache

@@ -109,7 +109,7 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         known: the codec whose channels for places are taken instead, of the same frames in the looks that it knows.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = "".join(_encoder(part) for part in (codec, known) if part is not None)
+    weights = "".join(encoder_hash(part) for part in (codec, known) if part is not None)
     made_of, stamp = json.dumps({"codec": weights, "data": dataset.meta}, sort_keys=True), folder / "made_of.json"
     if stamp.is_file() and stamp.read_text() != made_of:
         raise DatasetError(
@@ -138,7 +138,7 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
     return LatentEpisodes(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
 
 
-def _encoder(codec: LatentCodec) -> str:
+def encoder_hash(codec: LatentCodec) -> str:
     """Return a hash of the weights that latents depend on: not the decoder's."""
     weights = (value for key, value in codec.state_dict().items() if not key.startswith("decoder."))
     return hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in weights)).hexdigest()

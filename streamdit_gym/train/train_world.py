@@ -236,11 +236,12 @@ def _codec(
                 "the run's codec is of another size", given=path, remedy="use the settings it was made with, or another run folder"
             ) from error
         return codec.to(device).eval()
-    frames, held_out = codec_frames(dataset, config.codec_frames)
+    shards = codec_shards(dataset, config.codec_frames)
+    frames, held_out = codec_frames(dataset, shards)
     pairs = None
     if codec.looks and given is not None and config.adapt_codec:
         pairs = Pairs(
-            plain=np.concatenate([dataset.plain(i) for i in range(len(frames) // dataset.meta["episodes"])]),
+            plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
             codec=copy.deepcopy(given.codec).to(device),
         )
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
@@ -252,10 +253,14 @@ def _codec(
     return codec
 
 
-def codec_frames(dataset: Dataset, most: int = CODEC_FRAMES) -> tuple[UInt8[np.ndarray, "e f h w 3"], UInt8[np.ndarray, "m h w 3"]]:
-    """Return frames that a codec is trained on, of whole shards and so many at most, and held out ones."""
+def codec_shards(dataset: Dataset, most: int = CODEC_FRAMES) -> int:
+    """Return how many shards a codec is trained on: of so many frames at most, and none that is held out."""
     per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
-    shards = max(1, min(len(dataset) - held_out_shards(dataset), most // per_shard))
+    return max(1, min(len(dataset) - held_out_shards(dataset), most // per_shard))
+
+
+def codec_frames(dataset: Dataset, shards: int) -> tuple[UInt8[np.ndarray, "e f h w 3"], UInt8[np.ndarray, "m h w 3"]]:
+    """Return the frames of so many shards, and held out ones."""
     held_out = dataset.shard(len(dataset) - 1).frames
     return np.concatenate([dataset.shard(i).frames for i in range(shards)]), held_out.reshape(-1, *held_out.shape[2:])
 
