@@ -19,7 +19,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import trange
 
 from streamdit_gym.buffer.partition import Partition
@@ -110,6 +110,12 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
     }  # fmt: skip
 
 
+def counted() -> FlopCounterMode:
+    """Count operations of matrix products, convolutions and attention in a context; torch alone takes a CPU's fused attention for none."""
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={fused: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)})
+
+
 @torch.no_grad()
 def parts_of(
     world: str, count: int, steps: int, device: str, dtype: str, partition: str, ceiling: Figures, compile: bool = False
@@ -124,7 +130,7 @@ def parts_of(
     first = bank[torch.arange(count) % len(bank)][:, None]
     rows = table.rows(spoken)
     session = plain.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))
-    with FlopCounterMode(display=False) as counter:
+    with counted() as counter:
         latents = plain.tick(session, rows).contiguous()
     frames = loaded.codec.decode(latents)
     session = engine.start(first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count)))

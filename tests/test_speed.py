@@ -44,6 +44,16 @@ def test_matrix_products_are_counted_as_they_are_written_down() -> None:
     assert found["share_of_matmul_ceiling"] == pytest.approx(found["denoise_gflop"] / found["parts_ms"]["denoise"] * 1e3, rel=1e-6)
 
 
+def test_fused_attention_counts_as_its_two_products() -> None:
+    q, k = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8)
+    for mask in (None, torch.zeros(5, 7)):
+        with speed.counted() as fused, torch.no_grad():
+            torch.nn.functional.scaled_dot_product_attention(q, k, k, attn_mask=mask)
+        with speed.counted() as written_out:
+            (q @ k.mT).softmax(-1) @ k
+        assert fused.get_total_flops() == written_out.get_total_flops() == 2 * 2 * 2 * 3 * 5 * 7 * 8
+
+
 def test_the_parts_make_up_the_step() -> None:
     parts = speed.parts_of("PushT", 8, 12, "cpu", "float32", "reactive", speed.ceilings("cpu", "float32"))
     assert set(parts["parts_ms"]) == set(speed.PARTS)
