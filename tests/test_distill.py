@@ -20,6 +20,7 @@ from streamdit_gym.distill.decoder import distill_decoder, shallower
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
 from streamdit_gym.envs.pusht import PushTSimulator
 from streamdit_gym.errors import DatasetError, PartitionError, ShapeError, StreamDiTError
+from streamdit_gym.model.precision import learns_in_bfloat16
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -96,7 +97,8 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition, monkey
     for k in range(partition.micro_steps):
         buffer = buffer.with_latents(distiller._teach(streams, buffer, k))
     expected, _, _ = buffer.pop()
-    engine = Engine(distiller.teacher, distiller.table, replace(partition, micro_steps=4), cached=False, autocast=True)
+    narrow = learns_in_bfloat16(torch.device("cpu"))
+    engine = Engine(distiller.teacher, distiller.table, replace(partition, micro_steps=4), cached=False, autocast=narrow)
     session = Session(
         references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
         noise=Noise.seeded(range(6)),
@@ -130,7 +132,8 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
     monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # the same noise for both
     monkeypatch.setattr(Session, "draw", lambda session, frames: torch.ones_like(session.references[:, :frames]))
     drawn = distiller._draw(streams, buffer)
-    engine = Engine(distiller.teacher, distiller.table, replace(partition, chunks=1, micro_steps=2), cached=False, autocast=True)
+    narrow = learns_in_bfloat16(torch.device("cpu"))
+    engine = Engine(distiller.teacher, distiller.table, replace(partition, chunks=1, micro_steps=2), cached=False, autocast=narrow)
     empty = replace(streams.buffer, latents=streams.buffer.latents[:, :0], prompts=prompts[:, :0], partition=engine.partition)
     session = Session(
         references=streams.references, reference_prompts=streams.reference_prompts, buffer=empty, cache=None, noise=Noise.seeded(range(6))
