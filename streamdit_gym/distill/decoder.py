@@ -56,8 +56,8 @@ def distill_decoder(
         raise DatasetError("too short episodes", given=f"{dataset.meta['steps']} steps", allowed="2 or more", remedy="record longer ones")
     if world.codec.looks:
         raise StreamDiTError(
-            "a decoder that paints has a recipe of its own", given=f"{world.codec.looks} channels of a palette", allowed="none",
-            remedy="train --continue-from that world, with --decoder-steps",
+            "a decoder that paints learns with its encoder", given=f"{world.codec.looks} channels of a palette", allowed="none",
+            remedy="train --continue-from that world, with --adapt-codec",
         )  # fmt: skip
     codec, recipe = shallower(world.codec, blocks), replace(config, decoder_only=True)
     made_of, before = encoder_hash(codec), folder / "config.json"
