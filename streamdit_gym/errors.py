@@ -48,6 +48,18 @@ class UnknownNameError(StreamDiTError, LookupError):
         super().__init__(f"unknown {kind} {given!r}", given=repr(given), allowed=", ".join(names), remedy=hint or "use a name of the list")
 
 
+class ArgumentError(StreamDiTError, ValueError):
+    """An argument of the wrong type, not finite, or out of range."""
+
+
+class StorageError(StreamDiTError, RuntimeError):
+    """Something cannot be written: the disk is full, read-only, or the folder is somebody else's."""
+
+
+class BusyError(StreamDiTError, RuntimeError):
+    """A folder in which another process works."""
+
+
 class PartitionError(StreamDiTError, ValueError):
     """A partition (K, N, c, s) that is impossible, or that does not fit the model."""
 

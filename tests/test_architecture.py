@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"vocabulary", "errors", "arguments"},
+    {"checks", "files", "threads"},
     {"flow", "data"},
     {"text", "buffer", "model", "codec", "heads"},
     {"stream"},

@@ -1,0 +1,149 @@
+"""One small set of checks for whatever comes from outside: arguments, options, command lines, messages, files.
+
+Takes: a name and a value.  Gives: the value in its plain Python type, or a typed error that names it.
+Knows nothing of: torch, Gymnasium, worlds.
+
+A check changes nothing. It refuses the wrong type (also where Python would convert it silently: True is no number,
+"3" is no number, 3.0 is no whole number), values that are not finite, and values out of range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from streamdit_gym.errors import ArgumentError, UnknownNameError
+
+MAX_PROMPT_CHARS = 200
+MAX_SHOWN = 80  # characters of a value that an error shows
+
+
+def shown(value: object) -> str:
+    """Return a short printable form of any value for an error's text."""
+    try:
+        text = ascii(value)
+    except Exception:  # a value's own repr may fail
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def check_int(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
+    """Return a whole number of a range, both ends included.
+
+    Raises:
+        ArgumentError: if it is no whole number (bool and float are none), or out of range.
+    """
+    allowed = f"a whole number {_range(least, most)}".strip()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise _refused(name, value, allowed)
+    number = int(value)
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise _refused(name, value, allowed)
+    return number
+
+
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+) -> float:
+    """Return a finite number of a range.
+
+    Args:
+        name: how the caller calls it.
+        value: what was given.
+        least: smallest allowed value.
+        most: largest allowed value.
+        above: the value must be larger than this.
+
+    Raises:
+        ArgumentError: if it is no number, not finite, or out of range.
+    """
+    bound = f"above {above}" if above is not None else ""
+    allowed = " ".join(part for part in ("a finite number", bound, _range(least, most)) if part)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise _refused(name, value, allowed)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise _refused(name, value, allowed) from error
+    too_small = (least is not None and number < least) or (above is not None and number <= above)
+    if not math.isfinite(number) or too_small or (most is not None and number > most):
+        raise _refused(name, value, allowed)
+    return number
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+        ArgumentError: for anything else, such as the text "False".
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise _refused(name, value, "True or False")
+    return bool(value)
+
+
+def check_str(name: str, value: Any) -> str:
+    """Return a text that can be encoded.
+
+    Raises:
+        ArgumentError: if it is no text, or holds half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise _refused(name, value, "a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _refused(name, value, "a text without lone surrogates") from error
+    return str(value)
+
+
+def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
+    """Return one of several names.
+
+    Raises:
+        ArgumentError: if it is no text.
+        UnknownNameError: if it is none of the names; the error gives the nearest.
+    """
+    text = check_str(name, value)
+    if text not in allowed:
+        raise UnknownNameError(name, text, allowed)
+    return text
+
+
+def check_prompt(text: Any) -> str:
+    """Return a prompt with single spaces, as every part of the project takes it: environments, files, the live page.
+
+    Raises:
+        ArgumentError: if it is no text, empty, has more than `MAX_PROMPT_CHARS` characters or some that cannot be printed.
+    """
+    words = " ".join(check_str("prompt", text).split())
+    if not words or len(words) > MAX_PROMPT_CHARS or not words.isprintable():
+        raise ArgumentError(
+            "this is no prompt",
+            given=f"{len(words)} characters: {shown(words)}",
+            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters",
+            remedy="say in a few words what should happen",
+        )
+    return words
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f"from {least} to {most}"
+    if least is not None:
+        return f">= {least}"
+    return f"<= {most}" if most is not None else ""
+
+
+def _refused(name: str, value: Any, allowed: str) -> ArgumentError:
+    given = f"{type(value).__name__} {shown(value)}"
+    return ArgumentError(f"{name} cannot be used", given=given, allowed=allowed, remedy=f"change {name}")

@@ -1,0 +1,73 @@
+"""How many threads torch computes with, and what happens to them in a forked process.
+
+Takes: work to time.  Gives: a number of threads, set in torch.  Knows nothing of: what the work is.
+
+On a machine where other programs run, two threads that wait for each other can be twenty times slower than one. A
+child of `os.fork()` has none of its parent's threads and would wait for them for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import torch
+
+log = logging.getLogger("streamdit_gym")
+
+CLEARLY_FASTER = 1.5  # one thread must be so many times as fast: small differences are noise, and would change results
+REPEATS = 3
+
+_default = torch.get_num_threads()
+_chosen = False
+
+
+def choose_threads(work: Callable[[], object], *, threads: int | None = None) -> int:
+    """Set the number of threads that torch computes with on the CPU, once per process, and return it.
+
+    The first call times `work` with all threads and with one, and takes one where that is clearly faster. A number
+    given here, OMP_NUM_THREADS, or an earlier `torch.set_num_threads` of the caller's overrules the measurement.
+
+    Args:
+        work: a piece of what will be done, at least a millisecond long; it must have no effect that matters.
+        threads: the caller's own choice; None: measure.
+    """
+    global _chosen
+    if threads is not None:
+        torch.set_num_threads(threads)
+        return threads
+    most = torch.get_num_threads()
+    if _chosen or most == 1 or most != _default or os.environ.get("OMP_NUM_THREADS"):
+        return most
+    _chosen = True
+    work()  # the first call allocates
+    several = _seconds(work)
+    torch.set_num_threads(1)
+    single = _seconds(work)
+    if single * CLEARLY_FASTER < several:
+        log.warning(
+            "computing with 1 thread: %d take %.1f times as long, since other programs run here (set "
+            "OMP_NUM_THREADS to choose)", most, several / single,
+        )  # fmt: skip
+        return 1
+    torch.set_num_threads(most)
+    return most
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[REPEATS // 2]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread)
