@@ -62,6 +62,7 @@ class World:
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
         longer: another transformer, for buffers of several chunks (N > 1); None: `model` serves them, too.
+        digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal digests. Empty: not loaded from a bundle.
     """
 
     spec: WorldSpec
@@ -72,6 +73,7 @@ class World:
     starts: Starts
     facts: dict[str, Any]
     longer: StreamDiT | None = None
+    digest: str = ""
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, device: str = "cpu", revision: str | None = None) -> World:
@@ -108,7 +110,7 @@ class World:
         starts = Starts(latents=weights["starts"]["latents"].float().to(device), states=weights["starts"]["states"].float())
         return cls(
             spec=spec, model=model.to(device), codec=codec.to(device), heads=heads.to(device), table=table, starts=starts,
-            facts=config["facts"], longer=longer,
+            facts=config["facts"], longer=longer, digest=_digest(config),
         )  # fmt: skip
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -264,6 +266,11 @@ def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
 def _halved(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _digest(config: dict[str, Any]) -> str:
+    content = {key: value for key, value in config.items() if key != "facts"}  # scores say nothing of what it does
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _hash(path: Path) -> str:
