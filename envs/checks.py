@@ -16,15 +16,6 @@ from torch import Tensor
 from streamdit_gym.errors import ActionError, ShapeError, UnknownNameError
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise UnknownNameError("device", device, there, "use device='cpu'") from error
-
-
 def check_options(options: dict[str, Any], allowed: set[str]) -> None:
     """Refuse options that do not exist."""
     for name in options:

@@ -17,8 +17,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from streamdit_gym.device import check_device
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
-from streamdit_gym.envs.checks import check_actions, check_device, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError

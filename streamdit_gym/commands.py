@@ -38,7 +38,7 @@ def run_correct(command: Correct) -> None:
     config = CorrectionsConfig(
         shards=command.shards, episodes=command.episodes, steps=command.steps, seed=command.seed, workers=command.workers
     )
-    record_corrections(command.world, command.out, config, command.device or _device())
+    record_corrections(command.world, command.out, config, _device(command.device))
 
 
 def run_train(command: Train) -> None:
@@ -102,7 +102,7 @@ def run_train(command: Train) -> None:
     start = None if command.continue_from is None else Bundle.from_pretrained(command.continue_from)
     dataset = Dataset(command.data or Path("recorded") / command.world)
     corrections = [Dataset(folder) for folder in command.corrections]
-    with parallel.join(command.device or _device()) as device:
+    with parallel.join(_device(command.device)) as device:
         world = train_world(
             spec, dataset, lambda: MiniLMEncoder(command.prompt_encoder), out, config, device, command.minutes, start, corrections
         )
@@ -132,7 +132,7 @@ def run_distill(command: Distill) -> None:
     )  # fmt: skip
     world = Bundle.from_pretrained(command.world)
     dataset = Dataset(command.data or Path("recorded") / world.spec.name)
-    with parallel.join(command.device or _device()) as device:
+    with parallel.join(_device(command.device)) as device:
         distill_world(
             world, dataset, lambda: MiniLMEncoder(command.prompt_encoder), command.out, config, device,
             guidance=command.guidance, minutes=command.minutes,
@@ -169,7 +169,7 @@ def _distill_decoder(command: Distill) -> None:
     assert command.decoder_blocks is not None
     world = Bundle.from_pretrained(command.world)
     dataset, recipe = Dataset(command.data or Path("recorded") / world.spec.name), CodecTraining(steps=command.steps)
-    with parallel.join(command.device or _device()) as device:
+    with parallel.join(_device(command.device)) as device:
         made = distill_decoder(world, dataset, command.out, command.decoder_blocks, recipe, device, command.minutes)
         if parallel.rank():
             return
@@ -200,7 +200,7 @@ def run_evaluate(command: Evaluate) -> None:
             given=f"--late {command.late} with --policies or --card",
             remedy="judge players, and the card's scores, without --late",
         )
-    device = command.device or _device()
+    device = _device(command.device)
     world = Bundle.from_pretrained(command.world, device=device)
     twin = twin_for_judge(command.against or world.spec.name)
     candidate = WorldCandidate(world, command.partition, command.late)
@@ -253,7 +253,7 @@ def run_generate(command: Generate) -> None:
     config = GenerateConfig(
         world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
         batch=command.batch, images=command.images, over=command.over, strength=command.strength, partition=command.partition,
-        dtype=command.dtype, device=command.device or _device(),
+        dtype=command.dtype, device=_device(command.device),
     )  # fmt: skip
     ray = "" if command.ray == "local" else command.ray
     made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)
@@ -278,7 +278,7 @@ def run_play(command: Play) -> None:
     from streamdit_gym.live.play import play
     from streamdit_gym.world import World as Bundle
 
-    world = Bundle.from_pretrained(command.world, device=command.device or _device())
+    world = Bundle.from_pretrained(command.world, device=_device(command.device))
     play(
         world, twin=command.twin, fps=command.fps, window=command.window, script=command.script, film=command.film, seconds=command.seconds,
         host=command.host, port=command.port, browser=command.browser, out=command.out, partition=command.partition, scope=command.scope,
@@ -290,7 +290,7 @@ def run_bench(command: Bench) -> None:
     """Measure speed."""
     from streamdit_gym.envs.speed import bench, plot
 
-    device = command.device or _device()
+    device = _device(command.device)
     figures = bench(
         command.world, command.envs, command.steps, device, command.dtype, command.partition, command.preset, command.long, command.compile
     )
@@ -318,10 +318,11 @@ def _check_minutes(by_minutes: bool, minutes: float | None) -> None:
         )
 
 
-def _device() -> str:
-    import torch
+def _device(name: str | None) -> str:
+    """Return the device that a command names, or the best one here; torch is loaded only now."""
+    from streamdit_gym.device import check_device, default_device
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return default_device() if name is None else check_device(name)
 
 
 def _write(path: Path | None, content: Any) -> None:

@@ -7,10 +7,30 @@ Knows nothing of: torch, Gymnasium, files.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+
+
+# what a full, read-only or forbidden place, or an impossible path, answers
+DISK_ERRORS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+DISK_REMEDY = "make room or give another folder, and call again; what is done is kept"
 
 
 class StreamDiTError(Exception):
@@ -121,6 +141,12 @@ def exit_status(run: Callable[[], None], again: str) -> int:
         run()
     except StreamDiTError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        text = StreamDiTError("a file cannot be read or written", given=error, remedy=DISK_REMEDY)
+        print(f"error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped" + (f"; what is done is kept. Go on with: {again}" if again else ""), file=sys.stderr)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"vocabulary", "errors", "arguments"},
     {"checks", "files", "threads"},
+    {"device"},
     {"flow", "data"},
     {"text", "buffer", "model", "codec", "heads"},
     {"stream"},

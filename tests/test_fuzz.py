@@ -1,0 +1,444 @@
+"""Random calls: every one is right, or ends in one of our typed errors and changes nothing.
+
+2,000 examples by default; ``make fuzz`` tries ten times as many with new random numbers (``FUZZ=10``).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt
+from streamdit_gym.cli import main
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.presets import partition
+from streamdit_gym.world import World
+
+SCALE = float(os.environ.get("FUZZ", "1"))
+REFERENCE = "StreamDiT/PushT-Reach-Real-v0"
+
+
+def fuzz(examples: int) -> Callable[[Any], Any]:
+    """Try so many examples, the same ones each time, or other ones in a campaign."""
+    return settings(
+        max_examples=max(1, round(SCALE * examples)),
+        deadline=None,
+        derandomize=SCALE == 1,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+texts = st.text(st.characters(), max_size=300) | st.sampled_from(["", " ", "\ud800", "a\0b", "../x", "PushT", "x" * 10_000])
+numbers = (
+    st.integers(-3, 5)
+    | st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**24, 10**400])
+    | st.floats()
+    | st.sampled_from([np.int64(2), np.uint8(1), np.float32(0.5), np.float64(math.nan), np.bool_(True), 1j])
+)
+junk = st.recursive(
+    st.none() | st.booleans() | numbers | texts | st.binary(max_size=8) | st.builds(object),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3) | st.tuples(inner),
+    max_leaves=5,
+)
+
+
+def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    return whole and least <= value <= most
+
+
+def is_bool(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+def is_one_of(*names: Any) -> Callable[[Any], bool]:
+    return lambda value: (value is None and None in names) or (isinstance(value, str) and value in names)
+
+
+def is_penalty(value: Any) -> bool:
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not is_bool(value)
+    return value is None or (real and abs(value) < 1e300 and math.isfinite(value) and value >= 0)
+
+
+# argument -> (values that are right, what tells right from wrong)
+MODES = ("SAME_STEP", "NEXT_STEP", "DISABLED", "SameStep", "NextStep", "Disabled")
+ARGUMENTS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
+    "num_envs": ([1, 2, np.int64(3)], lambda v: is_whole(v, 1, 65_536)),
+    "real": ([True, False], is_bool),
+    "task": (["push", "reach"], is_one_of("push", "reach")),
+    "horizon": ([None, 1, 7], lambda v: v is None or is_whole(v, 1, 10**9)),
+    "max_episode_steps": ([None, 2, 5], lambda v: v is None or is_whole(v, 1, 10**9)),
+    "observation": (["frame", "latent", "state"], is_one_of("frame", "latent", "state")),
+    "autoreset_mode": ([*MODES, gymnasium.vector.AutoresetMode.DISABLED], is_one_of(*MODES)),
+    "actions": (["menu", "text"], is_one_of("menu", "text")),
+    "pending_actions": ([False], is_bool),
+    "disagreement_penalty": ([None, 0.5, 1], is_penalty),
+    "prompt_scope": (["chunk", "buffer"], is_one_of("chunk", "buffer")),
+    "common_noise": ([True, False], is_bool),
+    "deterministic": ([True, False], is_bool),
+    "output": (["numpy", "torch"], is_one_of("numpy", "torch")),
+    "device": (["cpu"], is_one_of("cpu")),
+    "dtype": (["float32", "bfloat16"], is_one_of("float32", "bfloat16")),
+    "render_mode": ([None, "rgb_array"], is_one_of(None, "rgb_array", "human")),
+    "partition": (["reactive", "pipelined", "K4N2c1s1"], is_one_of("reactive", "pipelined", "K4N2c1s1")),
+}
+
+
+@st.composite
+def constructor_arguments(draw: st.DrawFn) -> dict[str, Any]:
+    names = draw(st.lists(st.sampled_from(sorted(ARGUMENTS)), min_size=1, max_size=4, unique=True))
+    return {name: draw(st.sampled_from(ARGUMENTS[name][0]) | junk) for name in names}
+
+
+def _is_right(name: str, value: Any) -> bool:
+    fits = ARGUMENTS[name][1]
+    return isinstance(value, gymnasium.vector.AutoresetMode) or fits(value)
+
+
+@fuzz(400)
+@given(arguments=constructor_arguments())
+def test_environments_are_made_or_refused(tiny_bundle: str, arguments: dict[str, Any]) -> None:
+    right = all(_is_right(name, value) for name, value in arguments.items())
+    if right and is_whole(arguments.get("num_envs", 1), 100):
+        return  # allowed, and too large to be made here
+    try:
+        env = StreamDiTVectorEnv(**{"world": "PushT" if arguments.get("real") is True else tiny_bundle, **arguments})
+    except StreamDiTError as error:
+        assert "given" in str(error) or "remedy" in str(error)
+        assert not right or arguments.get("pending_actions") is not None, f"refused though right: {error}"
+        return
+    assert right, "accepted though wrong"
+    observation, _ = env.reset(seed=0)
+    if env.output == "numpy":
+        assert env.observation_space.contains(observation)
+    env.close()
+
+
+# --------------------------------------------------------------------------------- an environment under random calls
+
+
+class Pair:
+    """An environment that gets random calls, and how it was before each."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.env = StreamDiTVectorEnv(2, **arguments)
+        self.env.reset(seed=0)
+        self.env.step(self.env.action_space.sample())
+
+    def unchanged_by(self, call: Callable[[StreamDiTVectorEnv], Any]) -> bool:
+        """Make a call; return False if it worked, and True if it was refused, after checking that nothing changed."""
+        before = self.env.save_state()
+        try:
+            call(self.env)
+        except StreamDiTError:
+            assert same(before, self.env.save_state()), "a refused call changed the environment"
+            return True
+        return False
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two saved states are equal to the bit."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num())
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+@pytest.fixture(scope="module")
+def generated(tiny_bundle: str) -> Pair:
+    return Pair(world=tiny_bundle, autoreset_mode="SAME_STEP")
+
+
+@pytest.fixture(scope="module")
+def reference() -> Pair:
+    return Pair(world="PushT", real=True, autoreset_mode="SAME_STEP")
+
+
+@pytest.fixture(params=["generated", "reference"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def is_seed(value: Any) -> bool:
+    def one(seed: Any) -> bool:
+        return seed is None or is_whole(seed, 0, 2**63 - 2)
+
+    if isinstance(value, np.ndarray):
+        return value.shape == (2,) and value.dtype.kind in "iu" and bool((value >= 0).all())
+    if isinstance(value, (list, tuple)):
+        return len(value) == 2 and all(one(seed) for seed in value)
+    return one(value)
+
+
+seeds = junk | st.integers(0, 5) | st.lists(st.integers(0, 9) | st.none(), min_size=2, max_size=2) | st.just(np.array([1, 2]))
+
+
+@fuzz(120)
+@given(seed=seeds)
+def test_seeds_are_taken_or_refused(pair: Pair, seed: Any) -> None:
+    refused = pair.unchanged_by(lambda env: env.reset(seed=seed))
+    assert refused != is_seed(seed)
+
+
+masks = st.sampled_from(
+    [
+        np.array([True, False]),
+        np.array([False, False]),
+        np.array([1, 0]),
+        np.array([True]),
+        np.array([[True, False]]),
+        [True, False],
+        None,
+    ]
+)
+pictures = st.sampled_from(
+    [
+        np.zeros((64, 64, 3), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((63, 64, 3), np.uint8),
+        np.zeros((2, 1, 64, 64, 3), np.uint8),
+        np.zeros((2, 0, 64, 64, 3), np.uint8),
+        np.zeros((3, 1, 64, 64, 3), np.uint8),
+        np.zeros((0, 64, 64, 3), np.uint8),
+        "frame.png",
+    ]
+)
+
+
+@fuzz(160)
+@given(
+    options=st.dictionaries(
+        st.sampled_from(["init", "reset_mask", "reset_masc", "inlt", "hello", "minari_autoseed"]) | st.text(max_size=5),
+        junk | masks | pictures,
+        max_size=3,
+    )
+    | junk
+)
+def test_options_are_taken_or_refused(pair: Pair, options: Any) -> None:
+    refused = pair.unchanged_by(lambda env: env.reset(options=options))
+    if not isinstance(options, dict) and options is not None:
+        assert refused
+    elif isinstance(options, dict) and ("reset_masc" in options or "inlt" in options):
+        assert refused, "a near miss of an option of ours was ignored"
+
+
+actions = (
+    junk
+    | st.lists(st.integers(-2, 10), max_size=3)
+    | st.builds(lambda values: np.array(values), st.lists(st.integers(-2, 10), min_size=2, max_size=2))
+    | st.sampled_from([np.array([1.0, 2.0]), np.array([True, False]), np.array([[1, 2]]), np.array(["a", "b"]), torch.tensor([1, 2])])
+)
+
+
+@fuzz(160)
+@given(chosen=actions)
+def test_actions_are_taken_or_refused(pair: Pair, chosen: Any) -> None:
+    refused = pair.unchanged_by(lambda env: env.step(chosen))
+    if not refused:
+        taken = np.asarray(chosen)
+        assert taken.shape == (2,)
+        assert taken.dtype.kind in "iu"
+        assert (0 <= taken).all()
+        assert (taken < 9).all()
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> Callable[[dict[str, Any]], Any]:
+    path = draw(st.lists(st.integers(0, 30), min_size=1, max_size=3))
+    how = draw(st.sampled_from(["delete", "junk", "cut", "cast", "nan"]))
+    value = draw(junk)
+
+    def edit(state: dict[str, Any]) -> Any:
+        state = copy.deepcopy(state)
+        holder: Any = state
+        for place in path[:-1]:
+            keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+            inner = holder[keys[place % len(keys)]] if keys else None
+            if not isinstance(inner, (dict, list)) or not inner:
+                break
+            holder = inner
+        keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        key = keys[path[-1] % len(keys)]
+        old = holder[key]
+        if how == "delete":
+            del holder[key]
+        elif how == "junk" or not isinstance(old, torch.Tensor):
+            holder[key] = value
+        elif how == "cut":
+            holder[key] = old[:1]
+        elif how == "cast":
+            holder[key] = old.to(torch.complex64)
+        else:
+            holder[key] = torch.full_like(old, math.nan) if old.is_floating_point() else old.float()
+        return state
+
+    return edit
+
+
+@fuzz(200)
+@given(edit=edits(), whole=st.booleans(), value=junk)
+def test_saved_states_are_taken_or_refused(pair: Pair, edit: Callable[[dict[str, Any]], Any], whole: bool, value: Any) -> None:
+    state = edit(pair.env.save_state()) if whole else value
+    pair.unchanged_by(lambda env: env.restore_state(state))
+    observation, *_ = pair.env.step(np.array([1, 2]))
+    assert pair.env.observation_space.contains(observation), "an accepted state broke the environment"
+
+
+# ------------------------------------------------------------------------------------------------ names and texts
+
+
+@fuzz(120)
+@given(given_partition=junk | st.from_regex(r"K\d{1,3}N\d{1,3}c\d{1,2}s\d{1,2}", fullmatch=True) | st.text("KNcs0123456789", max_size=10))
+def test_partitions_are_read_or_refused(given_partition: Any) -> None:
+    try:
+        cut = partition(given_partition)
+    except StreamDiTError:
+        return
+    assert cut.chunks >= 1
+    assert str(cut) == given_partition or given_partition in ("reactive", "pipelined")
+
+
+@fuzz(200)
+@given(text=texts | junk | st.text(string.printable, max_size=250))
+def test_prompts_are_taken_or_refused(text: Any) -> None:
+    try:
+        prompt = check_prompt(text)
+    except StreamDiTError:
+        return
+    assert 1 <= len(prompt) <= MAX_PROMPT_CHARS
+    assert prompt == check_prompt(prompt)
+    prompt.encode()
+
+
+@pytest.fixture(scope="module")
+def by_text(tiny_bundle: str) -> Pair:
+    return Pair(world=tiny_bundle, actions="text", autoreset_mode="SAME_STEP")
+
+
+@fuzz(100)
+@given(chosen=st.lists(texts | junk | st.sampled_from(["move up", " stay "]), min_size=1, max_size=3) | junk)
+def test_text_actions_are_taken_if_and_only_if_the_space_holds_them(by_text: Pair, chosen: Any) -> None:
+    pytest.importorskip("transformers")
+    space = by_text.env.single_action_space
+    refused = by_text.unchanged_by(lambda env: env.step(chosen))
+    rows = list(chosen) if isinstance(chosen, (list, tuple)) else []
+    if refused:
+        assert len(rows) != 2 or not all(space.contains(row) for row in rows)
+    else:
+        assert len(rows) == 2
+        assert all(space.contains(row) for row in rows)
+
+
+@fuzz(100)
+@given(name=texts | junk | st.sampled_from(["pusht", "/", "/dev/null", "a/b/c", ".", "PushT/", "~"]))
+def test_worlds_are_found_or_refused(name: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if name in ("PushT", "PushT/") or (isinstance(name, str) and name.count("/") == 1):
+        return  # loads the shipped world; asks the Hub
+    with pytest.raises(StreamDiTError):
+        World.from_pretrained(name)
+
+
+# --------------------------------------------------------------------------------------------- bundles and commands
+
+
+@pytest.fixture(scope="module")
+def edited_bundle(tiny_bundle: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the tiny bundle's weights as links, and a configuration that tests replace."""
+    folder = tmp_path_factory.mktemp("edited") / "tiny"
+    folder.mkdir()
+    for path in Path(tiny_bundle).iterdir():
+        if path.name != "config.json":
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@fuzz(300)
+@given(path=st.lists(st.integers(0, 40), min_size=1, max_size=4), value=json_values, delete=st.booleans())
+def test_edited_configurations_are_read_or_refused(
+    tiny_bundle: str, edited_bundle: Path, path: list[int], value: Any, delete: bool
+) -> None:
+    config = json.loads((Path(tiny_bundle) / "config.json").read_text())
+    holder: Any = config
+    for place in path[:-1]:
+        keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        inner = holder[keys[place % len(keys)]]
+        if not isinstance(inner, (dict, list)) or not inner:
+            break
+        holder = inner
+    keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+    key = keys[path[-1] % len(keys)]
+    if delete:
+        del holder[key]
+    else:
+        holder[key] = value
+    (edited_bundle / "config.json").write_text(json.dumps(config))
+    try:
+        world = World.from_pretrained(edited_bundle)
+    except StreamDiTError:
+        return
+    frames = world.codec.decode(world.starts.latents[:1, None])
+    assert frames.shape == (1, 1, world.spec.size, world.spec.size, 3)
+    states, scores = world.heads(world.starts.latents[:1, None])
+    assert torch.isfinite(states).all()
+    assert torch.isfinite(scores).all()
+
+
+COMMANDS = ["record", "correct", "train", "distill", "evaluate", "generate", "inspect", "play", "bench", "demo"]
+FLAGS = [
+    "--shards", "--steps", "--episodes", "--seed", "--workers", "--out", "--data", "--device", "--minutes", "--fps", "--port", "--rate",
+    "--clips", "--partition", "--strength", "--batch", "--task", "--keep-if", "--format", "--envs", "--preset", "--world", "--images",
+    "--script", "--guidance", "--temperature", "--corrections", "--continue-from", "--teacher", "--late", "--dtype", "--player",
+]  # fmt: skip
+values = st.sampled_from(["-1", "nan", "inf", "1e400", "10" * 20, "", "\0", "gpu", "x", "/proc/none/x", "K0N0c0s0", "{}", "-", "ä\udcff"])
+
+
+@fuzz(140)
+@given(
+    command=st.sampled_from(COMMANDS),
+    world=st.sampled_from(["no-such-world", "/no/such/folder", "", "..", "PushT\0", "\udcff"]),
+    flags=st.lists(st.tuples(st.sampled_from(FLAGS), values), max_size=3),
+)
+def test_command_lines_end_in_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, command: str, world: str, flags: list[tuple[str, str]]
+) -> None:
+    """Whatever else is said, the world does not exist: no command may do anything, or end in a traceback."""
+    line = [command, *(["--world", world] if command in ("bench", "demo") else [world])]
+    line += [part for flag in flags for part in flag]
+    folder = tmp_path_factory.mktemp("command")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        status: Any = main(line)
+    except SystemExit as parsed:  # tyro could not read it
+        status = parsed.code
+    finally:
+        os.chdir(before)
+    assert status == 2
+    assert list(folder.iterdir()) == []
