@@ -116,11 +116,14 @@ def test_environments_are_made_or_refused(tiny_bundle: str, arguments: dict[str,
     right = all(_is_right(name, value) for name, value in arguments.items())
     if right and is_whole(arguments.get("num_envs", 1), 100):
         return  # allowed, and too large to be made here
+    world = "PushT" if arguments.get("real") is True else tiny_bundle
+    env, error = None, None
     try:
-        env = StreamDiTVectorEnv(**{"world": "PushT" if arguments.get("real") is True else tiny_bundle, **arguments})
-    except StreamDiTError as error:
-        assert "given" in str(error) or "remedy" in str(error)
-        assert not right or arguments.get("pending_actions") is not None, f"refused though right: {error}"
+        env = StreamDiTVectorEnv(**{"world": world, **arguments})
+    except StreamDiTError as refusal:
+        error = refusal
+    if env is None:
+        assert not right, f"refused though right: {error}"
         return
     assert right, "accepted though wrong"
     observation, _ = env.reset(seed=0)
@@ -258,7 +261,7 @@ def test_actions_are_taken_or_refused(pair: Pair, chosen: Any) -> None:
         taken = np.asarray(chosen)
         assert taken.shape == (2,)
         assert taken.dtype.kind in "iu"
-        assert (0 <= taken).all()
+        assert (taken >= 0).all()
         assert (taken < 9).all()
 
 
