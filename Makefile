@@ -6,7 +6,7 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast fuzz kills interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -25,6 +25,18 @@ test: install
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+# ten times as many random calls as `make test` tries, with new random numbers
+fuzz: install
+	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz.py
+
+# twenty kills of every long command, in place of two
+kills: install
+	KILLS=20 $(BIN)/python -m pytest -k kill
+
+# other people's programs, each in an environment of its own below .interop/; minutes, and some GB
+interop: install
+	$(BIN)/python tests/interop/run.py
 
 check: format-check lint type
 
