@@ -27,6 +27,7 @@ from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv, to_host
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import require
+from streamdit_gym.files import atomic_write
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import partition as named_partition
@@ -312,15 +313,15 @@ def plot(figures: Figures, path: Path) -> None:
     left.legend()
     base = np.zeros(len(figures["parts"]))
     names = [f"{row['partition']}\n{row['dtype']}" for row in figures["parts"]]
-    for part in PARTS:
-        heights = np.array([row["parts_ms"][part] / row["envs"] for row in figures["parts"]])
-        right.bar(names, heights, bottom=base, label=part)
+    for name in PARTS:
+        heights = np.array([row["parts_ms"][name] / row["envs"] for row in figures["parts"]])
+        right.bar(names, heights, bottom=base, label=name)
         base += heights
     right.set(ylabel="ms per env step", title=f"where the time goes, {figures['parts'][0]['envs']} environments")
     right.title.set_fontsize(8)
     right.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def _bytes(state: Any) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from streamdit_gym.arguments import Bench, Correct, Demo, Distill, Evaluate, Generate, Inspect, Play, Record, Train
-from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.errors import ArgumentError, StreamDiTError, require
+from streamdit_gym.files import atomic_write, write_text
 
 
 def run_record(command: Record) -> None:
@@ -230,13 +231,11 @@ def run_evaluate(command: Evaluate) -> None:
     scores["speed"] = {"hardware": hardware(device), "steps": steps}
     _write(command.json, report.plain(scores))
     print("\n" + report.text(scores))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(report.page(scores))
+    write_text(page, report.page(scores))
     print(f"\nthe page is {page}")
     if command.picture is not None:
-        command.picture.parent.mkdir(parents=True, exist_ok=True)
         strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
-        require("PIL.Image", "train", "a picture").fromarray(strip).save(command.picture)
+        _save_picture(command.picture, strip)
     if command.card:
         folder = find_world(command.world)
         own = {name: found for name, found in scores.items() if name != "beside"}
@@ -269,7 +268,7 @@ def run_inspect(command: Inspect) -> None:
     print("\n".join(found.lines()))
     if found.sheet is not None:
         path = command.sheet or command.folder / "contact.png"
-        require("PIL.Image", "train", "a picture").fromarray(found.sheet).save(path)
+        _save_picture(path, found.sheet)
         print(f"the contact sheet is {path}")
 
 
@@ -327,5 +326,11 @@ def _device(name: str | None) -> str:
 
 def _write(path: Path | None, content: Any) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _save_picture(path: Path, pixels: Any) -> None:
+    if not path.suffix:
+        raise ArgumentError("a picture needs a format", given=path, allowed=".png, .jpg, ...", remedy="name it as in strip.png")
+    with atomic_write(path) as part:
+        require("PIL.Image", "train", "a picture").fromarray(pixels).save(part)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-
 # what a full, read-only or forbidden place, or an impossible path, answers
 DISK_ERRORS = {
     errno.EACCES,
