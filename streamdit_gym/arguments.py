@@ -282,6 +282,10 @@ class Play:
     """port to serve; 0: any free one"""
     browser: bool = True
     """open the page"""
+    allow_host: tuple[str, ...] = ()
+    """name under which a reverse proxy hands the page on, as in example.org; visitors then need the token that is printed"""
+    root_path: str = ""
+    """path under which a reverse proxy asks for the page, as in /lab"""
     out: Path = Path("runs/play")
     """folder of films recorded on the page"""
     dtype: Literal["float32", "bfloat16"] = "float32"

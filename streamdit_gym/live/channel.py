@@ -30,6 +30,9 @@ log = logging.getLogger("streamdit_gym")
 FASTEST = 240.0  # frames per second that may be asked for
 EARLY_S = 0.05  # a new prompt's frame does not wait for its time, but comes no sooner after the last one
 MOST_SAVED = 32
+MAX_STEPS = 16  # moves that may wait while the stream is paused
+MAX_FILMS = 100  # in the folder; no more are begun
+MAX_FILM_BYTES = 2 * 2**30  # of all of them
 LONGEST_FILM = 36_000  # frames, an hour of PushT's: a film that was forgotten does not fill the disk
 LATE_S = 0.25  # a frame later than this is not made up for
 SNAPSHOT_S = 1.0  # between the moments that can be rewound to
@@ -81,6 +84,22 @@ def _together(older: Command, newer: Command) -> dict[str, Any]:
     if newer.do == "rewind":
         return {"seconds": older.given["seconds"] + newer.given["seconds"]}
     return newer.given
+
+
+def check_films(folder: Path) -> None:
+    """Refuse another film where there are too many.
+
+    Raises:
+        StreamDiTError: if there are `MAX_FILMS`, or `MAX_FILM_BYTES` of them.
+    """
+    sizes = [path.stat().st_size for path in folder.glob("stream-*.mp4")]
+    if len(sizes) >= MAX_FILMS or sum(sizes) >= MAX_FILM_BYTES:
+        raise StreamDiTError(
+            "there are too many films",
+            given=f"{len(sizes)} films, {sum(sizes) >> 20} MiB",
+            allowed=f"{MAX_FILMS} films, {MAX_FILM_BYTES >> 20} MiB",
+            remedy="whoever runs the server can delete some",
+        )
 
 
 class Channel:
@@ -161,8 +180,12 @@ class Channel:
             viewer.show(self._last)
 
     def leave(self, viewer: Viewer) -> None:
-        """Somebody watches no more."""
-        self._viewers = self._viewers - {viewer}
+        """Somebody watches no more; the last one takes along what a paused stream was asked to do."""
+        with self._wake:
+            self._viewers = self._viewers - {viewer}
+            if not self._viewers:
+                self._steps = 0
+                self._commands = collections.deque(c for c in self._commands if c.do != "step")
 
     def post(self, command: Command) -> None:
         """Take a command; it acts before the next move. Of a viewer's prompts the newest wins, and what repeats is done once."""
@@ -342,7 +365,8 @@ class Channel:
         self.paused, self._steps = command.given["on"], 0
 
     def _do_step(self, _command: Command) -> None:
-        self.paused, self._steps = True, self._steps + 1
+        self.paused = True
+        self._steps = min(MAX_STEPS, self._steps + 1)
 
     def _do_save(self, _command: Command) -> None:
         if len(self._saved) >= MOST_SAVED:
@@ -369,6 +393,7 @@ class Channel:
     def _do_record(self, command: Command) -> dict[str, Any] | None:
         if command.given["on"]:
             if self._recording is None:
+                check_films(self._folder)
                 path = self._folder / f"stream-{self.name}-{time.strftime('%Y%m%d-%H%M%S')}-{self.live.number}.mp4"
                 self._recording = Recording(path, max(1.0, min(60.0, self.fps)), self.live.simulator is not None)
             return None

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_bool, check_int, check_real, check_str, shown
+from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.live.channel import FASTEST, Command, Viewer
 
 LONGEST_MESSAGE = 2048  # bytes
 # command -> field -> (type, least, most, must be there); of text, least and most are lengths
 COMMANDS: dict[str, dict[str, tuple[type, float, float, bool]]] = {
-    "say": {"text": (str, 1, 1000, True), "id": (int, 0, 2**53, False)},
+    "say": {"text": (str, 1, 5 * MAX_PROMPT_CHARS, True), "id": (int, 0, 2**53, False)},
     "set": {
         "chunks": (int, 1, 8, False), "micro_steps": (int, 1, 8, False), "scope": (str, 1, 16, False),
         "transition": (int, 0, 32, False), "fps": (float, 1, FASTEST, False),
@@ -48,7 +49,7 @@ def read_command(message: str | bytes, viewer: Viewer) -> Command:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("do"), str):
-        raise StreamDiTError("no command", given=str(message[:60]), allowed='{"do": "say", "text": "move left"}', remedy="send JSON")
+        raise StreamDiTError("no command", given=shown(message[:60]), allowed='{"do": "say", "text": "move left"}', remedy="send JSON")
     do = found.pop("do")
     if do not in COMMANDS:
         raise UnknownNameError("command", do[:60], COMMANDS)
@@ -67,14 +68,19 @@ def read_command(message: str | bytes, viewer: Viewer) -> Command:
 
 def _checked(do: str, name: str, value: Any) -> Any:
     kind, least, most, _ = COMMANDS[do][name]
-    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if kind is not bool and isinstance(value, bool):
-        fits = False
-    if fits:
-        size = len(value) if isinstance(value, str) else value
-        fits = least <= size <= most
-    if not fits:
-        unit = " characters" if kind is str else ""
-        allowed = "true, false" if kind is bool else f"{kind.__name__}, {least:g} to {most:g}{unit}"
-        raise StreamDiTError(f"{name} of {do!r} does not fit", given=repr(value)[:60], allowed=allowed, remedy="see the page's controls")
-    return value
+    field = f"{name} of {do!r}"
+    if kind is bool:
+        return check_bool(field, value)
+    if kind is int:
+        return check_int(field, value, least=int(least), most=int(most))
+    if kind is float:
+        return check_real(field, value, least=least, most=most)
+    text = check_str(field, value)
+    if not least <= len(text) <= most:
+        raise ArgumentError(
+            f"{field} cannot be used",
+            given=f"{len(text)} characters",
+            allowed=f"{least:g} to {most:g} characters",
+            remedy="say it briefly",
+        )
+    return text

@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -147,23 +147,37 @@ class Patience:
         return True
 
 
-def make_app(house: House, host: str = "127.0.0.1", token: str | None = None) -> Starlette:
+def is_open(host: str, allowed_hosts: Sequence[str] = ()) -> bool:
+    """Return whether others than this machine's own users can reach a server, so that it needs a token."""
+    return host not in LOCAL or bool(allowed_hosts)
+
+
+def make_app(
+    house: House,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    *,
+    allowed_hosts: Sequence[str] = (),
+    root_path: str = "",
+) -> Starlette:
     """Return the application.
 
     Args:
         house: the channels; closed when the application is.
         host: address that is served; any but this machine's own needs a token.
         token: what every visitor must bring.
+        allowed_hosts: names under which a reverse proxy hands the page on, without a port; they need a token, too.
+        root_path: path under which a reverse proxy asks for the page, such as ``"/lab"``; without it the page answers at the root alone.
 
     Raises:
-        StreamDiTError: if another address is served without a token.
+        StreamDiTError: if others can reach the server and there is no token.
     """
-    if host not in LOCAL and not token:
+    if is_open(host, allowed_hosts) and not token:
         raise StreamDiTError("an open server without a token", given=host, allowed="127.0.0.1", remedy="give a token")
 
     def refusal(visitor: HTTPConnection) -> str | None:
         origin = visitor.headers.get("origin")
-        if origin is not None and _netloc(origin) != visitor.headers.get("host"):
+        if origin is not None and not _is_own(origin, visitor.headers.get("host"), allowed_hosts):
             return f"foreign origin {origin[:40]}: this server answers only its own page"
         if token is not None and not secrets.compare_digest(visitor.query_params.get("token", "").encode(), token.encode()):
             return "wrong or missing token: use the address that the server printed, with ?token=..."
@@ -212,21 +226,29 @@ def make_app(house: House, host: str = "127.0.0.1", token: str | None = None) ->
         yield
         await asyncio.to_thread(house.close)
 
-    hosts = [*LOCAL, host] if host in LOCAL else ["*"]  # with a token, no other page can guess what to ask for
+    routes: list[BaseRoute] = [
+        Route("/", page),
+        Route("/films/{name}", film),
+        WebSocketRoute("/talk", talk),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+    if root_path:  # a proxy may leave the path as it is, or take it away
+        routes.append(Mount(root_path, routes=list(routes)))
+    hosts = [*LOCAL, host, *allowed_hosts] if host in LOCAL else ["*"]  # with a token, no other page can guess what to ask for
     return Starlette(
-        routes=[
-            Route("/", page), Route("/films/{name}", film), WebSocketRoute("/talk", talk),
-            Mount("/page", StaticFiles(directory=PAGE)),
-        ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)], lifespan=lifespan,
-    )  # fmt: skip
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        lifespan=lifespan,
+    )
 
 
-def _netloc(origin: str) -> str | None:
+def _is_own(origin: str, host: str | None, allowed_hosts: Sequence[str]) -> bool:
+    """Return whether a browser's page comes from this server, or from a proxy in front of it."""
     try:
-        return urlsplit(origin).netloc
+        address = urlsplit(origin)
+        return address.netloc == host or address.hostname in allowed_hosts
     except ValueError:
-        return None
+        return False
 
 
 def _hello(house: House, channel: Channel) -> dict[str, Any]:

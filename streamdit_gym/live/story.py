@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamdit_gym.errors import ShapeError, StreamDiTError
-from streamdit_gym.live.stream import LONGEST_PROMPT, fit_prompt
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, check_real
+from streamdit_gym.errors import ArgumentError, StreamDiTError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,13 @@ def read_story(path: Path) -> list[Line]:
             continue
         try:
             found = json.loads(text)
-            at, say = float(found["at"]), found["say"]
-            fine = at >= 0 and isinstance(say, str) and bool(fit_prompt(say))
-        except (ValueError, KeyError, TypeError, RecursionError, ShapeError):
-            fine = False
-        if not fine:
+            at = check_real("at", found["at"], least=0)
+            say = check_prompt(found["say"])
+        except (ValueError, KeyError, TypeError, RecursionError, ArgumentError) as error:
             raise StreamDiTError(
                 "a line of the story cannot be read", given=f"{path}, line {number}: {text[:60]}",
-                allowed=f'{{"at": SECONDS, "say": "move left"}}, of at most {LONGEST_PROMPT} characters', remedy="mend that line",
-            )  # fmt: skip
+                allowed=f'{{"at": SECONDS, "say": "move left"}}, of at most {MAX_PROMPT_CHARS} characters', remedy="mend that line",
+            ) from error  # fmt: skip
         lines.append(Line(at=at, say=say))
     if not lines:
         raise StreamDiTError("nothing is said in the story", given=path, allowed='{"at": SECONDS, "say": "..."}', remedy="write a line")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from streamdit_gym.buffer.frame_times import slot_starts
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.worlds import TWINS, simulator_of
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.presets import partition as find_partition
@@ -25,7 +26,6 @@ from streamdit_gym.world import World
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Scope = Literal["chunk", "buffer"]
-LONGEST_PROMPT = 200  # characters
 LONGEST_TRANSITION = 32  # chunks
 ROOM = 96  # texts and transitions that a stream remembers beyond the world's own phrases: each new one copies all prepared ones
 MEANING_STARTS, MEANING_FRAMES = 4, 2  # what is looked at to find out what a text means to the world
@@ -135,7 +135,7 @@ class Live:
             row = int(rng.integers(len(self.world.starts.latents)))
             latents = self.world.starts.latents[row][None, None]
         else:
-            latents = self.world.codec.encode(torch.from_numpy(np.ascontiguousarray(start))[None, None].to(self._engine.device))
+            latents = self.world.codec.encode(torch.from_numpy(np.array(start))[None, None].to(self._engine.device))
         self._engine.idle = int(self.table.rows([self.prompt])[0])
         self._session = self._engine.start(latents, torch.full((1, 1), -1), Noise.of([rng]))
 
@@ -143,10 +143,10 @@ class Live:
         """Steer: from the next chunk on, this is the prompt.
 
         Raises:
-            ShapeError: if the text is empty or too long.
+            ArgumentError: if it is no prompt, see `streamdit_gym.checks.check_prompt`.
             MissingExtraError: if it is not in the world's menu and no prompt encoder is installed.
         """
-        text = fit_prompt(text)
+        text = check_prompt(text)
         if self.table.room < LONGEST_TRANSITION + 1:
             self._forget()
         self.table.rows([text])
@@ -278,20 +278,6 @@ class Live:
         session = engine.start(starts, torch.full((len(starts), 1), -1), Noise.seeded(range(len(starts))))
         row = torch.zeros(len(starts), dtype=torch.long)
         return torch.cat([engine.tick(session, row) for _ in range(MEANING_FRAMES)], 1)
-
-
-def fit_prompt(text: str) -> str:
-    """Return a prompt with its spaces put right.
-
-    Raises:
-        ShapeError: if it is empty or too long.
-    """
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
-    if not text or len(text) > LONGEST_PROMPT:
-        raise ShapeError(
-            "no fit prompt", given=f"{len(text)} characters", allowed=f"1 to {LONGEST_PROMPT}", remedy="say what should happen, briefly"
-        )
-    return text
 
 
 def has_twin(world: World) -> bool:

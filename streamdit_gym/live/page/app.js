@@ -8,8 +8,9 @@ const SILENCE_MS = 6000;  // the server says something every two seconds
 // ---- talking with the server ----
 
 function connect() {
-  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  const socket = new WebSocket(`${scheme}//${location.host}/talk${location.search}`);
+  const address = new URL(`talk${location.search}`, location.href);  // beside the page, also below a proxy's path
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   page.socket = socket;
   page.heard = performance.now();
