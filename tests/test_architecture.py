@@ -13,9 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"vocabulary", "errors", "arguments"},
     {"checks", "files", "threads"},
+    {"device"},
     {"flow", "data"},
     {"text", "buffer", "model", "codec", "heads"},
     {"stream"},
+    {"bundle_fields"},
+    {"bundle_config"},
+    {"bundle_files"},
     {"world", "presets"},
     {"train"},
     {"evaluate", "distill"},

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_tiny_world
+from support.bundles import write_content
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.envs.pusht import SPEC
@@ -77,9 +78,9 @@ def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
     with pytest.raises(BundleError, match="newer"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({k: v for k, v in config.items() if k != "heads"}))
-    with pytest.raises(BundleError, match=r"lacks entries(.|\n)*heads"):
+    with pytest.raises(BundleError, match=r"lacks a field(.|\n)*heads"):
         World.from_pretrained(bundle)
-    path.write_text(json.dumps({**config, "model": {**config["model"], "depth": 5}}))
+    write_content(bundle, {**config, "model": {**config["model"], "depth": 5}})
     with pytest.raises(BundleError, match="weights do not fit"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({**config, "model": {**config["model"], "novelty": 5}}))
