@@ -1,11 +1,12 @@
 """What ``config.json`` of a bundle may say, and the typed objects that it becomes.
 
-Takes: a folder, or the content of a ``config.json``.  Gives: a `BundleConfig`, or an error that names the field.
+Takes: a folder, or the content of a ``config.json``.
+Gives: a `BundleConfig`, or an error that names the field.
 Knows nothing of: weights, where worlds are found.
 
-A bundle may come from anybody. So every field is checked for its type, finiteness and range, and the parts against each
-other, before anything is built: the fields in `streamdit_gym.bundle_fields`, how they fit together here, and that a
-network is no larger than its weights file in `streamdit_gym.bundle_files`.
+A bundle may come from anybody. So every field is checked for its type, finiteness and range, and
+the parts against each other, before anything is built: the fields in `bundle_fields`, how they fit
+together here, and that a network is no larger than its weights file in `bundle_files`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def read_config(folder: Path) -> BundleConfig:
     """Return the checked ``config.json`` of a bundle.
 
     Raises:
-        BundleError: if it is missing, cannot be read, or says something that cannot be; the text names the field.
+        BundleError: if it is missing, cannot be read, or says what cannot be, naming the field.
     """
     return _checked(read_content(folder), folder / CONFIG)
 
@@ -100,7 +101,11 @@ def read_content(folder: Path) -> Any:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
-        raise BundleError(f"{CONFIG} cannot be read", given=f"{path}: {error}", remedy=AGAIN) from error
+        raise BundleError(
+            f"{CONFIG} cannot be read",
+            given=f"{path}: {error}",
+            remedy=AGAIN,
+        ) from error
     if len(data) > MAX_CONFIG_BYTES:
         raise BundleError(
             f"{CONFIG} is too large",
@@ -112,7 +117,12 @@ def read_content(folder: Path) -> Any:
         return json.loads(data.decode())
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
         given = f"{path}: {shown(str(error))}"
-        raise BundleError(f"{CONFIG} cannot be read", given=given, allowed="JSON", remedy=AGAIN) from error
+        raise BundleError(
+            f"{CONFIG} cannot be read",
+            given=given,
+            allowed="JSON",
+            remedy=AGAIN,
+        ) from error
 
 
 def check_config(content: Any) -> BundleConfig:
@@ -120,7 +130,7 @@ def check_config(content: Any) -> BundleConfig:
 
     Raises:
         ArgumentError: if a field cannot be used.
-        BundleError: if the content is of a newer format, lacks a field or has one that is not known here.
+        BundleError: if the format is newer, a field is missing, or one is not known here.
     """
     _check_format(content)
     values = check_object("", content, CONFIG_FIELDS)
@@ -153,7 +163,7 @@ def check_config(content: Any) -> BundleConfig:
 
 
 def content_digest(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a ``config.json`` without its facts, which say nothing of what a world does."""
+    """Return the SHA-256 of what a ``config.json`` says, without its facts and its digest."""
     said = {key: value for key, value in content.items() if key not in ("facts", "digest")}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -176,7 +186,11 @@ MODEL_RULES = (
     Rule("grid", lambda m: m.grid % m.patch == 0, "a multiple of patch"),
     Rule("grid", lambda m: m.rows <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} times patch"),
     Rule("width", lambda m: m.width % (2 * m.heads) == 0, "a multiple of 2 x heads"),
-    Rule("width", lambda m: not m.refine or m.width % m.patch**2 == 0, "a multiple of patch squared"),
+    Rule(
+        "width",
+        lambda m: not m.refine or m.width % m.patch**2 == 0,
+        "a multiple of patch squared",
+    ),
     Rule(
         "window",
         lambda m: all(side > 0 and m.rows % side == 0 for side in m.window[1:]),
@@ -191,8 +205,16 @@ RULES = (
     Rule("spec.size", lambda c: c.spec.size == c.codec.size, "codec.size"),
     Rule("heads.channels", lambda c: c.heads.channels <= c.model.channels, "up to model.channels"),
     Rule("heads.grid", lambda c: c.heads.grid == c.model.grid, "model.grid"),
-    Rule("heads.state_names", lambda c: c.heads.state_names == c.spec.state_names, "spec.state_names"),
-    Rule("heads.score_names", lambda c: c.heads.score_names == c.spec.score_names, "spec.score_names"),
+    Rule(
+        "heads.state_names",
+        lambda c: c.heads.state_names == c.spec.state_names,
+        "spec.state_names",
+    ),
+    Rule(
+        "heads.score_names",
+        lambda c: c.heads.score_names == c.spec.score_names,
+        "spec.score_names",
+    ),
     Rule(
         "heads.score_names",
         lambda c: c.heads.score_names + c.heads.state_names,
@@ -240,7 +262,11 @@ def _check_tasks(spec: WorldSpec) -> None:
     for name, task in spec.tasks.items():
         for key in ("potential", "success"):
             if getattr(task, key) not in spec.score_names:
-                raise refused(f"spec.tasks.{name}.{key}", getattr(task, key), "one of spec.score_names")
+                raise refused(
+                    f"spec.tasks.{name}.{key}",
+                    getattr(task, key),
+                    "one of spec.score_names",
+                )
 
 
 def _check_format(content: Any) -> None:
@@ -267,4 +293,9 @@ def _checked(content: Any, path: Path) -> BundleConfig:
         ) from error
     except BundleError as error:
         given = f"{error.given}, in {path}"
-        raise BundleError(error.problem, given=given, allowed=error.allowed, remedy=error.remedy) from error
+        raise BundleError(
+            error.problem,
+            given=given,
+            allowed=error.allowed,
+            remedy=error.remedy,
+        ) from error

@@ -1,6 +1,6 @@
 """The fields of a bundle's ``config.json``, and the check of each.
 
-Takes: a field's name and value.  Gives: the value in its plain Python type, or an error that names it.
+Takes: a field's name and value.  Gives: the value in its plain type, or an error that names it.
 Knows nothing of: files, how the fields fit together.
 
 The bounds leave room for the preset ``paper-4b``.
@@ -42,7 +42,10 @@ Check = Callable[[str, Any], Any]
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an object: its check, and whether it must be there (others came later, and have a default)."""
+    """A field of an object: its check, and whether it must be there.
+
+    Fields that came later need not be there; their dataclass has the default.
+    """
 
     check: Check
     required: bool = True
@@ -51,7 +54,12 @@ class Field:
 def refused(name: str, value: Any, allowed: str) -> ArgumentError:
     """Return the error of a field that cannot be used."""
     given = f"{type(value).__name__} {shown(value)}"
-    return ArgumentError(f"{name} cannot be used", given=given, allowed=allowed, remedy=f"change {name}")
+    return ArgumentError(
+        f"{name} cannot be used",
+        given=given,
+        allowed=allowed,
+        remedy=f"change {name}",
+    )
 
 
 def check_dictionary(name: str, value: Any) -> dict[str, Any]:
@@ -73,9 +81,10 @@ def check_object(name: str, value: Any, fields: Mapping[str, Field]) -> dict[str
             allowed=", ".join(fields),
             remedy="upgrade streamdit_gym",
         )
-    missing = [f"{where}{key}" for key, field in fields.items() if field.required and key not in given]
+    missing = [key for key, field in fields.items() if field.required and key not in given]
     if missing:
-        raise BundleError(f"{CONFIG} lacks a field", given=", ".join(missing), remedy=AGAIN)
+        lacking = ", ".join(f"{where}{key}" for key in missing)
+        raise BundleError(f"{CONFIG} lacks a field", given=lacking, remedy=AGAIN)
     return {key: fields[key].check(f"{where}{key}", item) for key, item in given.items()}
 
 
@@ -115,7 +124,9 @@ def _named(check: Check, names: Check, most: int) -> Check:
         items = check_dictionary(name, value)
         if len(items) > most:
             raise refused(name, value, f"an object of up to {most}")
-        return {names(f"a name in {name}", key): check(f"{name}.{key}", item) for key, item in items.items()}
+        for key in items:
+            names(f"a name in {name}", key)
+        return {key: check(f"{name}.{key}", item) for key, item in items.items()}
 
     return check_items
 
@@ -141,6 +152,14 @@ def _prompt(name: str, value: Any) -> str:
     return str(value)
 
 
+def _text(name: str, value: Any, most: int = 1000) -> str:
+    """Return a text that was embedded or trained on, of any length that prompts ever had."""
+    text = check_str(name, value)
+    if not text.strip() or len(text) > most:
+        raise refused(name, value, f"1 to {most} characters")
+    return text
+
+
 def _label(name: str, value: Any, most: int = 64) -> str:
     """Return a text of one line."""
     text = check_str(name, value)
@@ -161,7 +180,7 @@ def _scores(name: str, value: Any) -> None:
 
 
 def _check_json(name: str, value: Any, depth: int) -> None:
-    """Refuse texts that cannot be written, and values nested so deep that writing them would fail."""
+    """Refuse texts that cannot be written, and nesting so deep that writing would fail."""
     if isinstance(value, str):
         check_str(name, value)
     if not isinstance(value, (dict, list)):
@@ -176,7 +195,7 @@ def _check_json(name: str, value: Any, depth: int) -> None:
 
 
 def check_facts(name: str, value: Any) -> dict[str, Any]:
-    """Return a bundle's facts: those that this package uses have their types, others may be any JSON."""
+    """Return a bundle's facts; those that this package uses have a type, others may be any JSON."""
     facts = check_dictionary(name, value)
     _check_json(name, facts, MAX_FACTS_DEPTH)
     for key, check in KNOWN_FACTS.items():
@@ -252,7 +271,7 @@ SPEC = {
     "state_names": _names,
     "score_names": _names,
     "tasks": Field(_named(_made(Task, TASK), _label, most=64)),
-    "also": Field(_each(_prompt, least=0, most=10**6), required=False),
+    "also": Field(_each(_text, least=0, most=10**6), required=False),
     "simulator": Field(partial(check_int, least=0, most=10**6), required=False),
 }
 FILE = {
@@ -274,7 +293,7 @@ CONFIG_FIELDS = {
     "model": Field(_made(StreamDiTConfig, MODEL)),
     "codec": Field(_made(ConvCodecConfig, CODEC)),
     "heads": Field(_made(RewardHeadConfig, HEADS)),
-    "phrases": Field(_distinct(_each(_prompt, least=1, most=4096))),
+    "phrases": Field(_distinct(_each(_text, least=1, most=4096))),
     "facts": Field(check_facts),
     "files": Field(_named(_made(FileEntry, FILE), _label, most=64)),
     "longer": Field(_made(StreamDiTConfig, MODEL), required=False),

@@ -3,10 +3,13 @@
 Takes: a folder and what ``config.json`` says of it.  Gives: tensors and networks.
 Knows nothing of: what a world is.
 
-``config.json`` names the other files by their hashes, so the bundle is what it says. A save first writes the new files
-beside the old ones (``model.safetensors.new``), then replaces ``config.json`` in one move, then moves the new files into
-place. Wherever it is stopped, ``config.json`` and the files with its hashes are either the old bundle or the new one, and
-a reader takes whichever of the two files has the hash.
+``config.json`` names the other files by their hashes, so the bundle is what it says. A save first
+writes the new files beside the old ones (``model.safetensors.new``), then replaces ``config.json`` in
+one move, then moves the new files into place. Wherever it is stopped, ``config.json`` and the files
+with its hashes are the old bundle or the new one, and a reader takes the file that has the hash.
+This holds when the process is killed or the disk is full. It does not hold for a power failure, since
+the disk may write in another order, and a reader that reads while a save goes on may find the old
+``config.json`` and a new file: then it is told that a file is foreign, and reads again.
 """
 
 from __future__ import annotations
@@ -39,7 +42,12 @@ REMEDY = "make room, or save to another folder; the bundle that was there is who
 
 @dataclass(frozen=True)
 class Layout:
-    """What a tensor of a weights file must be: its shape, None where any size will do, and its type in the file."""
+    """What a tensor of a weights file must be.
+
+    Attributes:
+        shape: its sizes, None where any will do.
+        types: which types it may have in the file, by safetensors' names.
+    """
 
     shape: tuple[int | None, ...]
     types: frozenset[str] = FLOATS
@@ -54,13 +62,17 @@ def find_file(folder: Path, name: str, entry: FileEntry) -> Path:
     path, new = folder / name, folder / f"{name}{NEW}"
     try:
         for candidate in (path, new):
-            if candidate.is_file() and candidate.stat().st_size == entry.bytes and _hash(candidate) == entry.sha256:
+            if _has(candidate, entry):
                 return candidate
         if not path.is_file():
             raise BundleError("a file of the bundle is missing", given=path, remedy=AGAIN)
         size = path.stat().st_size
     except OSError as error:
-        raise BundleError("a file of the bundle cannot be read", given=f"{path}: {error}", remedy=AGAIN) from error
+        raise BundleError(
+            "a file of the bundle cannot be read",
+            given=f"{path}: {error}",
+            remedy=AGAIN,
+        ) from error
     if size != entry.bytes:
         raise BundleError(
             "a file of the bundle is cut",
@@ -80,14 +92,19 @@ def read_tensors(path: Path, layouts: Mapping[str, Layout]) -> dict[str, Tensor]
     """Return the tensors of a weights file, floats as float32, once its header fits.
 
     Raises:
-        BundleError: if it cannot be read, holds other tensors, or numbers that are not finite; the text names the tensor.
+        BundleError: if it cannot be read, holds other tensors, or numbers that are not finite,
+            naming the tensor.
     """
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             problem = _misfit(file, layouts)
             tensors = {} if problem else {key: _in_memory(file.get_tensor(key)) for key in layouts}
     except (SafetensorError, OSError, ValueError) as error:
-        raise BundleError("weights cannot be read", given=f"{path}: {error}", remedy=AGAIN) from error
+        raise BundleError(
+            "weights cannot be read",
+            given=f"{path}: {error}",
+            remedy=AGAIN,
+        ) from error
     if problem:
         raise BundleError(f"weights do not fit {CONFIG}", given=f"{path}: {problem}", remedy=AGAIN)
     for key, tensor in tensors.items():
@@ -121,7 +138,7 @@ def read_network(path: Path, make: Callable[[], nn.Module]) -> Any:
 
 
 def check_writable(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Return tensors as a bundle stores them: on the CPU, floats in half precision where they fit in.
+    """Return tensors as a bundle stores them: on the CPU, floats in half precision if they fit in.
 
     Raises:
         ArgumentError: if one is not finite: such a bundle could not be loaded.
@@ -135,14 +152,20 @@ def check_writable(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dic
                     "these weights are not finite",
                     given=f"{part}: {key}",
                     allowed="finite numbers",
-                    remedy="train again, from an earlier checkpoint or with a smaller learning rate",
+                    remedy="train again from an earlier checkpoint, with a smaller learning rate",
                 )
             stored[part][key] = _halved(value)
     return stored
 
 
-def write_bundle(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], content: Mapping[str, Any]) -> None:
-    """Write a bundle; a folder that holds one already becomes the new one in one move, and keeps files that are not a bundle's.
+def write_bundle(
+    folder: Path,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    content: Mapping[str, Any],
+) -> None:
+    """Write a bundle; one that is there already becomes the new one in one move.
+
+    Files in the folder that are not a bundle's stay.
 
     Args:
         folder: where to.
@@ -161,7 +184,9 @@ def write_bundle(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], cont
         files = {}
         try:
             for part, state in stored.items():
-                files[f"{part}.safetensors"] = asdict(_write_new(folder / f"{part}.safetensors{NEW}", state))
+                files[f"{part}.safetensors"] = asdict(
+                    _write_new(folder / f"{part}.safetensors{NEW}", state),
+                )
             write_text(folder / CONFIG, config_text({**content, "files": files}))
         finally:
             _settle(folder)
@@ -170,7 +195,7 @@ def write_bundle(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], cont
 
 
 def update_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace the facts in a bundle's ``config.json``, in one move; the weights and the digest stay.
+    """Replace the facts in a bundle's ``config.json`` in one move; weights and digest stay.
 
     Raises:
         ArgumentError: if the facts cannot be written as JSON.
@@ -190,7 +215,11 @@ def config_text(content: Mapping[str, Any]) -> str:
         ArgumentError, BundleError: if it could not be read back.
     """
     try:
-        text = json.dumps({**content, "facts": without_nan(content["facts"])}, indent=1, allow_nan=False)
+        text = json.dumps(
+            {**content, "facts": without_nan(content["facts"])},
+            indent=1,
+            allow_nan=False,
+        )
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(
             "this cannot be written as JSON",
@@ -207,12 +236,16 @@ def _write_new(path: Path, state: Mapping[str, Tensor]) -> FileEntry:
         try:
             save_file(dict(state), str(part))
         except SafetensorError as error:  # what it makes of the system's errors
-            raise StorageError("cannot write", given=f"{path.parent}: {error}", remedy=REMEDY) from error
+            raise StorageError(
+                "cannot write",
+                given=f"{path.parent}: {error}",
+                remedy=REMEDY,
+            ) from error
     return FileEntry(bytes=path.stat().st_size, sha256=_hash(path))
 
 
 def _settle(folder: Path) -> None:
-    """Move the files into place that ``config.json`` has named since a save was stopped, and remove others of that save."""
+    """Move the new files into place that ``config.json`` names, and remove other new ones."""
     if not list(folder.glob(f"*{NEW}")):
         return
     try:
@@ -221,7 +254,7 @@ def _settle(folder: Path) -> None:
         files = {}
     for name, entry in files.items():
         new = folder / f"{name}{NEW}"
-        if new.is_file() and _hash(new) == entry.sha256:
+        if _has(new, entry):
             os.replace(new, folder / name)
     _remove_new(folder)
 
@@ -240,13 +273,19 @@ def _misfit(file: Any, layouts: Mapping[str, Layout]) -> str:
     for key, layout in layouts.items():
         tensor = file.get_slice(key)
         shape = tuple(tensor.get_shape())
-        fits = len(shape) == len(layout.shape) and all(a in (b, None) for a, b in zip(layout.shape, shape, strict=True))
-        if not fits:
+        if not _fits(shape, layout.shape):
             wanted = tuple("any" if size is None else size for size in layout.shape)
             return f"{key} has the shape {shape}, not {wanted}"
         if tensor.get_dtype() not in layout.types:
-            return f"{key} has the type {tensor.get_dtype()}, not {' or '.join(sorted(layout.types))}"
+            allowed = " or ".join(sorted(layout.types))
+            return f"{key} has the type {tensor.get_dtype()}, not {allowed}"
     return ""
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    return all(size in (actual, None) for size, actual in zip(wanted, shape, strict=True))
 
 
 def _in_memory(tensor: Tensor) -> Tensor:
@@ -262,6 +301,13 @@ def _halved(tensor: Tensor) -> Tensor:
         return tensor
     half = tensor.half()
     return half if torch.isfinite(half).all() else tensor.float()  # above 65504
+
+
+def _has(path: Path, entry: FileEntry) -> bool:
+    """Return whether a file is there, with the size and the hash that ``config.json`` says."""
+    if not path.is_file() or path.stat().st_size != entry.bytes:
+        return False
+    return _hash(path) == entry.sha256
 
 
 def _hash(path: Path) -> str:

@@ -3,9 +3,10 @@
 Takes: a name, a folder or a Hub id.  Gives: model, codec, heads, prompts and starts that belong together.
 Knows nothing of: Gymnasium, simulators, sessions.
 
-A bundle is a folder: ``config.json`` with sizes and hashes of the other files, ``model.safetensors``,
-``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``, ``starts.safetensors``, and a model card; in some
-worlds also ``longer.safetensors``. Nothing in it is code, and nothing else in the folder is read.
+A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
+``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it is
+code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.bundle_config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle_config import BundleConfig, file_names, read_config
 from streamdit_gym.bundle_fields import AGAIN, CONFIG, FORMAT
-from streamdit_gym.bundle_files import FLAGS, Layout, find_file, read_network, read_tensors, write_bundle
+from streamdit_gym.bundle_files import (
+    FLAGS,
+    Layout,
+    find_file,
+    read_network,
+    read_tensors,
+    write_bundle,
+)
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.device import check_device
@@ -80,20 +88,26 @@ class World:
     digest: str = ""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "cpu", revision: str | None = None) -> World:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str = "cpu",
+        revision: str | None = None,
+    ) -> World:
         """Load a world by shipped name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text means the shipped world,
-                also where a folder has that name: say ``"./PushT"`` for the folder.
+            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text means
+                the shipped world, also where a folder has that name: say ``"./PushT"`` for the folder.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
 
         Raises:
             ArgumentError: if an argument is of the wrong type.
             UnknownNameError: if there is no such world, or no such device.
-            BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot be; the text names the
-                file and the field or tensor.
+            BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot be;
+                the text names the file and the field or tensor.
         """
         device = check_device(device)
         folder = find_world(name, revision)
@@ -105,7 +119,9 @@ class World:
         longer = None
         if config.longer is not None:
             long_config = config.longer
-            longer = read_network(paths["longer.safetensors"], lambda: StreamDiT(long_config)).to(device)
+            longer = read_network(paths["longer.safetensors"], lambda: StreamDiT(long_config)).to(
+                device,
+            )
         for convolutions in (codec, heads):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
         starts = _read_starts(paths["starts.safetensors"], config)
@@ -124,11 +140,11 @@ class World:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the bundle, weights in half precision.
 
-        A folder that holds a bundle becomes the new one in one move: if this is stopped or the disk is full, the bundle is
-        the old one or the new one, never a mixture. Other files in the folder stay.
+        A bundle that is there already becomes the new one in one move: if this is killed or the disk is
+        full, the bundle is the old one or the new one, never a mixture. Other files stay.
 
         Raises:
-            ArgumentError, BundleError: if a world like this one could not be loaded; nothing has changed then.
+            ArgumentError, BundleError: if such a world could not be loaded; nothing has changed then.
             StorageError: if it cannot be written; the bundle that was there is whole.
             BusyError: if another process saves to the folder.
         """
@@ -185,7 +201,9 @@ def shipped_worlds() -> list[str]:
 
 
 def find_world(name: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a world given by shipped name, folder or Hub id; of a Hub repository only a bundle's files come.
+    """Return the folder of a world given by shipped name, folder or Hub id.
+
+    Of a Hub repository only a bundle's own files are downloaded.
 
     Raises:
         ArgumentError: if an argument is of the wrong type.
@@ -194,12 +212,22 @@ def find_world(name: str | Path, revision: str | None = None) -> Path:
     """
     text = _check_name(name)
     if revision is not None and not check_str("revision", revision):
-        raise ArgumentError("revision is empty", given="''", allowed="a branch, tag or commit", remedy="leave it out")
+        raise ArgumentError(
+            "revision is empty",
+            given="''",
+            allowed="a branch, tag or commit",
+            remedy="leave it out",
+        )
     folder = _local_world(text, name)
     if folder is None and HUB_ID.fullmatch(text):
         return _download(text, revision)
     if folder is None:
-        raise UnknownNameError("world", text, shipped_worlds(), remedy="give a shipped name, a folder or a Hub id user/repository")
+        raise UnknownNameError(
+            "world",
+            text,
+            shipped_worlds(),
+            remedy="give a shipped name, a folder or a Hub id user/repository",
+        )
     if revision is not None:
         raise ArgumentError(
             "only a world from the Hub has a revision",
@@ -229,11 +257,20 @@ def _local_world(text: str, name: str | Path) -> Path | None:
         is_folder = path.is_dir()
         exists = is_folder or path.exists()
     except OSError as error:
-        raise BundleError("not a world bundle", given=f"{shown(text)}: {error}", remedy="check the path") from error
+        raise BundleError(
+            "not a world bundle",
+            given=f"{shown(text)}: {error}",
+            remedy="check the path",
+        ) from error
     if text in shipped_worlds() and not (isinstance(name, Path) and is_folder):
         return SHIPPED / text
     if exists and not is_folder:
-        raise BundleError("not a world bundle", given=f"{text}, a file", allowed=f"a folder with {CONFIG}", remedy="give its folder")
+        raise BundleError(
+            "not a world bundle",
+            given=f"{text}, a file",
+            allowed=f"a folder with {CONFIG}",
+            remedy="give its folder",
+        )
     return path if is_folder else None
 
 
@@ -246,7 +283,12 @@ def _download(repository: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except Exception as error:
-        raise UnknownNameError("world", repository, shipped_worlds(), remedy=f"the Hub answered: {error}") from error
+        raise UnknownNameError(
+            "world",
+            repository,
+            shipped_worlds(),
+            remedy=f"the Hub answered: {error}",
+        ) from error
 
 
 def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
@@ -279,5 +321,10 @@ def _read_starts(path: Path, config: BundleConfig) -> Starts:
     starts = read_tensors(path, layouts)
     if len(starts["latents"]) != len(starts["states"]) or not len(starts["latents"]):
         given = f"{path}: {len(starts['latents'])} latents, {len(starts['states'])} states"
-        raise BundleError("start frames and their states do not fit each other", given=given, allowed="as many, at least one", remedy=AGAIN)
+        raise BundleError(
+            "start frames and their states do not fit each other",
+            given=given,
+            allowed="as many, at least one",
+            remedy=AGAIN,
+        )
     return Starts(latents=starts["latents"], states=starts["states"])

@@ -93,17 +93,19 @@ def stop_everywhere(change: Callable[[], None], check: Callable[[], None], *, ki
 
 
 class Writing:
-    """Writes bundles whose weights files hold one number each, so that there is time to stop at every step."""
+    """Writes bundles whose weights files hold one number each: it can be stopped often."""
 
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         self.folder = folder
-        self.content = {key: value for key, value in content.items() if key not in ("files", "digest")}
+        others = ("files", "digest")
+        self.content = {key: value for key, value in content.items() if key not in others}
 
     def save(self, number: int, *, longer: bool) -> None:
         content = dict(self.content)
         if not longer:
             del content["longer"]
-        tensors = {name.removesuffix(".safetensors"): {"x": torch.full((1,), number)} for name in file_names(longer)}
+        parts = [name.removesuffix(".safetensors") for name in file_names(longer)]
+        tensors = {part: {"x": torch.full((1,), number)} for part in parts}
         write_bundle(self.folder, tensors, content)
 
     def digest(self) -> str:
@@ -120,7 +122,10 @@ def writing(bundle: Path) -> Writing:
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "disk full"])
-def test_a_save_that_is_stopped_anywhere_leaves_the_old_bundle_or_the_new_one(writing: Writing, killed: bool) -> None:
+def test_a_save_that_is_stopped_anywhere_leaves_the_old_bundle_or_the_new_one(
+    writing: Writing,
+    killed: bool,
+) -> None:
     writing.save(2, longer=False)
     new = writing.digest()
     writing.save(1, longer=True)
@@ -142,7 +147,11 @@ def test_a_save_that_is_stopped_anywhere_leaves_the_old_bundle_or_the_new_one(wr
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "disk full"])
-def test_a_first_save_that_is_stopped_leaves_no_bundle_or_a_whole_one(writing: Writing, tmp_path: Path, killed: bool) -> None:
+def test_a_first_save_that_is_stopped_leaves_no_bundle_or_a_whole_one(
+    writing: Writing,
+    tmp_path: Path,
+    killed: bool,
+) -> None:
     first = Writing(tmp_path / "first", writing.content)
 
     def check() -> None:
@@ -188,7 +197,10 @@ def test_new_facts_that_are_stopped_leave_the_bundle_whole(bundle: Path, killed:
     assert files_in(bundle) == {"config.json", *file_names(longer=True), *OTHERS}
 
 
-def test_a_card_that_cannot_be_written_leaves_bundle_and_card(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_cannot_be_written_leaves_bundle_and_card(
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World.from_pretrained(bundle)
     monkeypatch.setattr(card, "card", lambda world, scores: "new card")
     scores = {"episodes": 3, "beside": {}}
@@ -234,7 +246,11 @@ def test_numbers_too_large_for_half_precision_are_kept(tmp_path: Path) -> None:
     assert torch.equal(World.from_pretrained(tmp_path).starts.states, states)
 
 
-@pytest.mark.parametrize("facts", [{"a": object()}, {"license": 5}, {"a": "\ud800"}, [1]], ids=range(4))
+@pytest.mark.parametrize(
+    "facts",
+    [{"a": object()}, {"license": 5}, {"a": "\ud800"}, [1]],
+    ids=range(4),
+)
 def test_facts_that_no_bundle_can_hold_are_not_saved(bundle: Path, facts: dict) -> None:
     before = read_content(bundle)
     with pytest.raises(ArgumentError):

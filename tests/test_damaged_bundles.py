@@ -1,7 +1,7 @@
-"""Bundles that are damaged, or made to do harm: each is refused by name, or loads as the world that it says it is.
+"""Bundles that are damaged, or made to do harm: each is refused by name, or loads as it says it is.
 
-What may load although something was changed: a ``config.json`` whose facts changed (text for people), and one of an
-author who chose another value that is allowed and signed it; then the world has that value.
+What may load although something was changed: a ``config.json`` whose facts changed (text for people),
+and one of an author who chose another value that is allowed and signed it: the world has that value.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def bundle(whole: Path, tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> World | None:
-    """Return the world, None if it is refused by an error that names the file; anything else fails the test."""
+    """Return the world, None if it is refused by an error that names the file; all else fails."""
     begun = time.perf_counter()
     world, refusal = None, None
     try:
@@ -109,7 +109,8 @@ def load(folder: Path) -> World | None:
     assert time.perf_counter() - begun < MAX_SECONDS
     if refusal is not None:
         assert refusal.remedy
-        assert any(name in str(refusal) for name in ("config.json", *file_names(longer=True))), refusal
+        names = ["config.json", *file_names(longer=True)]
+        assert any(name in str(refusal) for name in names), refusal
     return world
 
 
@@ -118,7 +119,7 @@ def check_works(world: World) -> None:
     world.codec.decode(world.starts.latents[:1, None])
     world.heads(world.starts.latents[:1, None])
     references = world.model.config.references
-    if not 1 <= references <= 8:  # a world to train, or with a longer memory than this test has patience
+    if not 1 <= references <= 8:  # none: a world that does not stream
         return
     engine = Engine(world.model, world.table, partition(f"K{references}N1c1s1"))
     idle = torch.zeros(1, 1, dtype=torch.long)
@@ -146,7 +147,7 @@ def says(world: World) -> dict[str, Any]:
 def equal(said: Any, content: Any) -> bool:
     """Whether all that a ``config.json`` says is what a world says; 1 is 1.0, True is not."""
     if isinstance(content, dict):
-        return isinstance(said, dict) and all(equal(said.get(key), item) for key, item in content.items())
+        return all(equal(said.get(key), item) for key, item in content.items())
     if isinstance(content, list):
         return len(said) == len(content) and all(map(equal, said, content))
     return said == content and isinstance(said, bool) == isinstance(content, bool)
@@ -174,7 +175,8 @@ def flip_weights(folder: Path, rng: random.Random) -> None:
 def cut_any(folder: Path, rng: random.Random) -> None:
     cut(folder / rng.choice(["config.json", *file_names(longer=True)]), rng)
     world = load(folder)
-    assert world is None or world.digest == World.from_pretrained(folder).digest == read_content(folder)["digest"]
+    if world is not None:  # the newline at the end of config.json was cut
+        assert world.digest == read_content(folder)["digest"]
 
 
 def flip_config(folder: Path, rng: random.Random) -> None:
@@ -195,7 +197,8 @@ def edit_config(folder: Path, rng: random.Random) -> None:
     if change == "missing":
         content = without(content, path)
     elif change == "unknown":
-        content = edited(content, (*path[:-1], "novelty"), 1) if isinstance(path[-1], str) else content
+        objects = [place for place in fields_of(content) if isinstance(place[-1], str)]
+        content = edited(content, (*rng.choice(objects)[:-1], "novelty"), 1)
     else:
         content = edited(content, path, rng.choice(WRONG))
     write_content(folder, content)
@@ -270,7 +273,10 @@ def test_damaged_bundles_are_refused_by_name_or_are_right(whole: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_thousand_damaged_bundles_are_refused_by_name_or_are_right(whole: Path, tmp_path: Path) -> None:
+def test_a_thousand_damaged_bundles_are_refused_by_name_or_are_right(
+    whole: Path,
+    tmp_path: Path,
+) -> None:
     outcomes = run_cases(whole, tmp_path, range(150, 150 + CASES))
     assert sum(outcomes.values()) == CASES
     print(dict(outcomes))
@@ -301,7 +307,11 @@ def test_a_thousand_damaged_bundles_are_refused_by_name_or_are_right(whole: Path
         (("files", "model.safetensors", "bytes"), 2**60),
     ],
 )
-def test_what_cannot_be_is_refused_before_memory_is_asked_for(bundle: Path, place: Place, value: Any) -> None:
+def test_what_cannot_be_is_refused_before_memory_is_asked_for(
+    bundle: Path,
+    place: Place,
+    value: Any,
+) -> None:
     write_content(bundle, edited(read_content(bundle), place, value))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     named = ".".join(str(part) for part in place)
@@ -355,12 +365,18 @@ def test_every_preset_is_within_the_bounds() -> None:
         assert model == sizes.model, name
         check_rules(model, MODEL_RULES, "model.")
         if sizes.codec is not None:
-            CONFIG_FIELDS["codec"].check("codec", json.loads(json.dumps(dataclasses.asdict(sizes.codec))))
+            CONFIG_FIELDS["codec"].check(
+                "codec",
+                json.loads(json.dumps(dataclasses.asdict(sizes.codec))),
+            )
 
 
 def test_prompts_without_a_token_and_starts_without_a_state_are_refused(bundle: Path) -> None:
     prompts = load_file(bundle / "prompts.safetensors")
-    save_file({**prompts, "mask": torch.zeros_like(prompts["mask"])}, bundle / "prompts.safetensors")
+    save_file(
+        {**prompts, "mask": torch.zeros_like(prompts["mask"])},
+        bundle / "prompts.safetensors",
+    )
     sign_files(bundle)
     with pytest.raises(BundleError, match=r"prompts\.safetensors"):
         World.from_pretrained(bundle)

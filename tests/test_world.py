@@ -177,6 +177,7 @@ def test_of_a_hub_repository_only_the_bundle_s_files_come(bundle: Path, monkeypa
 def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype) -> None:
     world = make_tiny_world()
     world.save_pretrained(tmp_path / "float32")
+    torch.set_num_threads(1)
     latents = world.starts.latents[:2, None]
     torch.set_default_dtype(dtype)
     try:

@@ -27,7 +27,7 @@ def failing(nth: int, *, killed: bool) -> Iterator[Callable[[], bool]]:
 
     Args:
         nth: which, from 0.
-        killed: raise `Killed` there and at every change after it; else an error of a full disk, once.
+        killed: raise `Killed` there and at every change after it; else a full disk's error, once.
 
     Yields:
         Whether it has failed.
@@ -48,7 +48,7 @@ def failing(nth: int, *, killed: bool) -> Iterator[Callable[[], bool]]:
         return changed
 
     full = Killed() if killed else OSError(errno.ENOSPC, "No space left on device")
-    rust = Killed() if killed else SafetensorError("I/O error: No space left on device (os error 28)")
+    rust = Killed() if killed else SafetensorError("I/O error: No space left on device")
     with pytest.MonkeyPatch.context() as patch:
         for name in CHANGES:
             patch.setattr(os, name, breaking(getattr(os, name), full))

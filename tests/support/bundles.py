@@ -1,4 +1,4 @@
-"""Small bundles on disk, and changes to them as an attacker would make them: with hashes that fit."""
+"""Small bundles on disk, and changes to them as an attacker makes them: with hashes that fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Place = tuple[str | int, ...]  # keys and indices from the top of config.json to
 
 
 def make_short_world() -> World:
-    """Return a tiny world whose menu has two phrases an action, so that its ``config.json`` is short."""
+    """Return a tiny world with two phrases an action, so that its ``config.json`` is short."""
     world = make_tiny_world()
     menu = tuple(phrases[:2] for phrases in world.spec.menu)
     return replace(world, spec=replace(world.spec, menu=menu))
