@@ -187,12 +187,12 @@ def run_evaluate(command: Evaluate) -> None:
     from streamdit_gym.evaluate import report
     from streamdit_gym.evaluate.beside import beside
     from streamdit_gym.evaluate.candidate import WorldCandidate, teacher_of
-    from streamdit_gym.evaluate.card import card
+    from streamdit_gym.evaluate.card import write_card
     from streamdit_gym.evaluate.eyes_cache import remembered_eyes
     from streamdit_gym.evaluate.judge import QUICK, JudgeConfig, gather, judge
     from streamdit_gym.train.train_world import pairs_of_rows
     from streamdit_gym.world import World as Bundle
-    from streamdit_gym.world import find_world, update_facts
+    from streamdit_gym.world import find_world
 
     require("matplotlib", "train", "the page's plots")
     if command.late and (command.policies or command.card):
@@ -237,11 +237,7 @@ def run_evaluate(command: Evaluate) -> None:
         strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
         _save_picture(command.picture, strip)
     if command.card:
-        folder = find_world(command.world)
-        own = {name: found for name, found in scores.items() if name != "beside"}
-        update_facts(folder, {**world.facts, "scores": report.plain(own)})
-        (folder / "README.md").write_text(card(world, scores))
-        print(f"wrote {folder / 'README.md'}")
+        print(f"wrote {write_card(find_world(command.world), world, scores)}")
 
 
 def run_generate(command: Generate) -> None:

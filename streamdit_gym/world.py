@@ -3,37 +3,49 @@
 Takes: a name, a folder or a Hub id.  Gives: model, codec, heads, prompts and starts that belong together.
 Knows nothing of: Gymnasium, simulators, sessions.
 
-A bundle is a folder: ``config.json`` with sizes and hashes of the other files, ``model.safetensors``,
-``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``, ``starts.safetensors``, and a model card; in some worlds also
-``longer.safetensors``.
+A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
+``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it is
+code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
-from streamdit_gym.errors import BundleError, MissingExtraError, UnknownNameError
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.bundle_config import WEIGHTS as WEIGHTS
+from streamdit_gym.bundle_config import BundleConfig, file_names, read_config
+from streamdit_gym.bundle_fields import AGAIN, CONFIG, FORMAT
+from streamdit_gym.bundle_files import (
+    FLAGS,
+    Layout,
+    find_file,
+    read_network,
+    read_tensors,
+    write_bundle,
+)
+from streamdit_gym.checks import check_str, shown
+from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.device import check_device
+from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
+from streamdit_gym.heads.reward_head import RewardHead
+from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.vocabulary import Task, WorldSpec
+from streamdit_gym.vocabulary import WorldSpec
 
-FORMAT = 1
 SHIPPED = Path(__file__).resolve().parent / "worlds"
-WEIGHTS = ("model", "codec", "heads", "prompts", "starts")
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+MAX_NAME_CHARS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,47 +88,66 @@ class World:
     digest: str = ""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "cpu", revision: str | None = None) -> World:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str = "cpu",
+        revision: str | None = None,
+    ) -> World:
         """Load a world by shipped name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, or ``"user/repository"``.
+            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text means
+                the shipped world, also where a folder has that name: say ``"./PushT"`` for the folder.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
 
         Raises:
-            UnknownNameError: if there is no such world.
-            BundleError: if a file is missing, cut, foreign or of a newer format; the text names the file.
+            ArgumentError: if an argument is of the wrong type.
+            UnknownNameError: if there is no such world, or no such device.
+            BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot be;
+                the text names the file and the field or tensor.
         """
-        folder = find_world(str(name), revision)
-        config = _read_config(folder)
-        weights = {part: _read_weights(folder, part, config) for part in WEIGHTS}
-        spec = _spec_from_json(config["spec"])
-        model = _fill(StreamDiT(_config(StreamDiTConfig, config["model"])), weights["model"], folder / "model.safetensors")
+        device = check_device(device)
+        folder = find_world(name, revision)
+        config = read_config(folder)
+        paths = {part: find_file(folder, part, entry) for part, entry in config.files.items()}
+        model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
+        codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
+        heads = read_network(paths["heads.safetensors"], lambda: RewardHead(config.heads))
         longer = None
-        if "longer" in config:
-            longer = StreamDiT(_config(StreamDiTConfig, config["longer"]))
-            _fill(longer, _read_weights(folder, "longer", config), folder / "longer.safetensors").to(device)
-        codec = _fill(ConvCodec(_config(ConvCodecConfig, config["codec"])), weights["codec"], folder / "codec.safetensors")
-        heads = _fill(RewardHead(_config(RewardHeadConfig, config["heads"])), weights["heads"], folder / "heads.safetensors")
+        if config.longer is not None:
+            long_config = config.longer
+            longer = read_network(paths["longer.safetensors"], lambda: StreamDiT(long_config)).to(
+                device,
+            )
         for convolutions in (codec, heads):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
-        prompts = weights["prompts"]
-        if set(prompts) != {"tokens", "mask", "pooled"} or len(prompts["tokens"]) != len(config["phrases"]):
-            raise BundleError("prompts do not fit the bundle", given=folder / "prompts.safetensors", remedy="get the bundle again")
-        table = PromptTable(
-            config["phrases"], prompts["tokens"].float(), prompts["mask"].bool(), prompts["pooled"].float(), MiniLMEncoder
-        ).to(device, torch.float32)
-        starts = Starts(latents=weights["starts"]["latents"].float().to(device), states=weights["starts"]["states"].float())
+        starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
-            spec=spec, model=model.to(device), codec=codec.to(device), heads=heads.to(device), table=table, starts=starts,
-            facts=config["facts"], longer=longer, digest=_digest(config),
-        )  # fmt: skip
+            spec=config.spec,
+            model=model.to(device),
+            codec=codec.to(device),
+            heads=heads.to(device),
+            table=_read_prompts(paths["prompts.safetensors"], config).to(device, torch.float32),
+            starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
+            facts=config.facts,
+            longer=longer,
+            digest=config.digest,
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the bundle, weights in half precision."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the bundle, weights in half precision.
+
+        A bundle that is there already becomes the new one in one move: if this is killed or the disk is
+        full, the bundle is the old one or the new one, never a mixture. Other files stay.
+
+        Raises:
+            ArgumentError, BundleError: if such a world could not be loaded; nothing has changed then.
+            StorageError: if it cannot be written; the bundle that was there is whole.
+            BusyError: if another process saves to the folder.
+        """
         count = len(self.table.phrases)
         tensors = {
             "model": self.model.state_dict(),
@@ -125,14 +156,7 @@ class World:
             "prompts": {key: value[:count] for key, value in self.table.state_dict().items()},
             "starts": {"latents": self.starts.latents, "states": self.starts.states},
         }
-        if self.longer is not None:
-            tensors["longer"] = self.longer.state_dict()
-        files = {}
-        for part, state in tensors.items():
-            path = folder / f"{part}.safetensors"
-            save_file({key: _halved(value) for key, value in state.items()}, str(path))
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": _hash(path)}
-        config = {
+        content = {
             "format": FORMAT,
             "spec": dataclasses.asdict(self.spec),
             "model": dataclasses.asdict(self.model.config),
@@ -140,11 +164,11 @@ class World:
             "heads": dataclasses.asdict(self.heads.config),
             "phrases": self.table.phrases,
             "facts": self.facts,
-            "files": files,
         }
         if self.longer is not None:
-            config["longer"] = dataclasses.asdict(self.longer.config)
-        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+            tensors["longer"] = self.longer.state_dict()
+            content["longer"] = dataclasses.asdict(self.longer.config)
+        write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
         """Save to a folder, upload it to a Hub repository and return its address.
@@ -176,102 +200,131 @@ def shipped_worlds() -> list[str]:
     return sorted(p.name for p in SHIPPED.glob("*") if (p / "config.json").is_file())
 
 
-def update_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Replace the facts in a bundle's ``config.json``; the weights are not touched."""
-    config = _read_config(folder)
-    (folder / "config.json").write_text(json.dumps({**config, "facts": facts}, indent=1) + "\n")
-
-
-def find_world(name: str, revision: str | None = None) -> Path:
+def find_world(name: str | Path, revision: str | None = None) -> Path:
     """Return the folder of a world given by shipped name, folder or Hub id.
 
+    Of a Hub repository only a bundle's own files are downloaded.
+
     Raises:
+        ArgumentError: if an argument is of the wrong type.
         UnknownNameError: if there is no such world.
+        BundleError: if the name is that of a file.
     """
-    if (SHIPPED / name / "config.json").is_file():
-        return SHIPPED / name
-    if Path(name).is_dir():
-        return Path(name)
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-        try:
-            return Path(snapshot_download(name, revision=revision))
-        except Exception as error:
-            raise UnknownNameError("world", name, shipped_worlds(), remedy=f"the Hub answered: {error}") from error
-    raise UnknownNameError("world", name, shipped_worlds(), remedy="give a shipped name, a folder or a Hub id user/repository")
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise BundleError("not a world bundle", given=folder, allowed="a folder with config.json", remedy="check the path")
-    try:
-        config: dict[str, Any] = json.loads(path.read_text())
-        version = int(config["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError("config.json cannot be read", given=path, remedy="get the bundle again") from error
-    if version > FORMAT:
-        raise BundleError(
-            "the bundle is newer than this package", given=f"format {version}", allowed=f"up to {FORMAT}", remedy="upgrade streamdit_gym"
+    text = _check_name(name)
+    if revision is not None and not check_str("revision", revision):
+        raise ArgumentError(
+            "revision is empty",
+            given="''",
+            allowed="a branch, tag or commit",
+            remedy="leave it out",
         )
-    missing = {"spec", "model", "codec", "heads", "phrases", "facts", "files"} - set(config)
-    if missing:
-        raise BundleError("config.json lacks entries", given=f"{path}: {', '.join(sorted(missing))}", remedy="get the bundle again")
-    return config
-
-
-def _read_weights(folder: Path, part: str, config: dict[str, Any]) -> dict[str, Tensor]:
-    path = folder / f"{part}.safetensors"
-    known = config["files"].get(path.name)
-    if known is None or not path.is_file():
-        raise BundleError("a file of the bundle is missing", given=path, remedy="get the bundle again")
-    if path.stat().st_size != known["bytes"]:
-        raise BundleError(
-            "a file of the bundle is cut", given=f"{path}: {path.stat().st_size} bytes", allowed=known["bytes"], remedy="get it again"
+    folder = _local_world(text, name)
+    if folder is None and HUB_ID.fullmatch(text):
+        return _download(text, revision)
+    if folder is None:
+        raise UnknownNameError(
+            "world",
+            text,
+            shipped_worlds(),
+            remedy="give a shipped name, a folder or a Hub id user/repository",
         )
-    if _hash(path) != known["sha256"]:
-        raise BundleError("a file of the bundle is foreign", given=path, allowed=f"sha256 {known['sha256'][:12]}…", remedy="get it again")
-    return load_file(str(path))
+    if revision is not None:
+        raise ArgumentError(
+            "only a world from the Hub has a revision",
+            given=f"revision={shown(revision)} of {shown(str(folder))}",
+            allowed="None",
+            remedy="leave it out",
+        )
+    return folder
 
 
-def _fill(module: Any, weights: dict[str, Tensor], path: Path) -> Any:
+def _check_name(name: Any) -> str:
+    text = check_str("world", str(name) if isinstance(name, Path) else name)
+    if not text.strip() or "\0" in text or len(text) > MAX_NAME_CHARS:
+        raise ArgumentError(
+            "this is no name of a world",
+            given=shown(text),
+            allowed="a shipped name, a folder or a Hub id user/repository",
+            remedy=f"shipped are: {', '.join(shipped_worlds())}",
+        )
+    return text
+
+
+def _local_world(text: str, name: str | Path) -> Path | None:
+    """Return the folder of a world on this machine, None if there is none of that name."""
+    path = Path(text)
     try:
-        module.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
-    except RuntimeError as error:
-        raise BundleError("weights do not fit config.json", given=path, remedy=f"get the bundle again ({str(error)[:200]})") from error
-    frozen: nn.Module = module.eval().requires_grad_(False)
-    return frozen
-
-
-def _config(kind: type, values: dict[str, Any]) -> Any:
-    try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-    except TypeError as error:
+        is_folder = path.is_dir()
+        exists = is_folder or path.exists()
+    except OSError as error:
         raise BundleError(
-            "config.json does not fit this package", given=f"{kind.__name__}: {error}", remedy="upgrade streamdit_gym"
+            "not a world bundle",
+            given=f"{shown(text)}: {error}",
+            remedy="check the path",
+        ) from error
+    if text in shipped_worlds() and not (isinstance(name, Path) and is_folder):
+        return SHIPPED / text
+    if exists and not is_folder:
+        raise BundleError(
+            "not a world bundle",
+            given=f"{text}, a file",
+            allowed=f"a folder with {CONFIG}",
+            remedy="give its folder",
+        )
+    return path if is_folder else None
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
+    files = [CONFIG, "README.md", *file_names(longer=True)]
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+    except Exception as error:
+        raise UnknownNameError(
+            "world",
+            repository,
+            shipped_worlds(),
+            remedy=f"the Hub answered: {error}",
         ) from error
 
 
-def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
-    tasks = {name: _config(Task, task) for name, task in values["tasks"].items()}
-    menu = tuple(tuple(phrases) for phrases in values["menu"])
-    names: dict[str, Any] = {key: tuple(values[key]) for key in ("state_names", "score_names", "also") if key in values}
-    made: WorldSpec = _config(WorldSpec, {**values, **names, "tasks": tasks, "menu": menu})
-    return made
+def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
+    count, width = len(config.phrases), config.model.text_width
+    layouts = {
+        "tokens": Layout((count, None, width)),
+        "mask": Layout((count, None), FLAGS),
+        "pooled": Layout((count, width)),
+    }
+    prompts = read_tensors(path, layouts)
+    tokens, mask = prompts["tokens"], prompts["mask"]
+    if tokens.shape[:2] != mask.shape or not mask.any(1).all():
+        given = f"{path}: {tuple(tokens.shape)} and {tuple(mask.shape)}"
+        raise BundleError(
+            "tokens and mask of the prompts do not fit each other",
+            given=given,
+            allowed="one row each, with a real token in it",
+            remedy=AGAIN,
+        )
+    make_encoder = MiniLMEncoder if width == MiniLMEncoder.width else None
+    return PromptTable(config.phrases, tokens, mask, prompts["pooled"], make_encoder)
 
 
-def _halved(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def _digest(config: dict[str, Any]) -> str:
-    content = {key: value for key, value in config.items() if key != "facts"}  # scores say nothing of what it does
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _read_starts(path: Path, config: BundleConfig) -> Starts:
+    grid = config.model.grid
+    layouts = {
+        "latents": Layout((None, config.model.channels, grid, grid)),
+        "states": Layout((None, len(config.spec.state_names))),
+    }
+    starts = read_tensors(path, layouts)
+    if len(starts["latents"]) != len(starts["states"]) or not len(starts["latents"]):
+        given = f"{path}: {len(starts['latents'])} latents, {len(starts['states'])} states"
+        raise BundleError(
+            "start frames and their states do not fit each other",
+            given=given,
+            allowed="as many, at least one",
+            remedy=AGAIN,
+        )
+    return Starts(latents=starts["latents"], states=starts["states"])

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import types
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import make_tiny_world
+from support.bundles import write_content
 
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.bundle_config import file_names
 from streamdit_gym.envs.pusht import SPEC
-from streamdit_gym.errors import BundleError, PartitionError, UnknownNameError
+from streamdit_gym.errors import ArgumentError, BundleError, PartitionError, UnknownNameError
 from streamdit_gym.presets import PRESETS, partition, preset
-from streamdit_gym.world import WEIGHTS, World, shipped_worlds
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.world import SHIPPED, WEIGHTS, World, find_world, shipped_worlds
 
 
 @pytest.fixture
@@ -77,9 +85,9 @@ def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
     with pytest.raises(BundleError, match="newer"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({k: v for k, v in config.items() if k != "heads"}))
-    with pytest.raises(BundleError, match=r"lacks entries(.|\n)*heads"):
+    with pytest.raises(BundleError, match=r"lacks a field(.|\n)*heads"):
         World.from_pretrained(bundle)
-    path.write_text(json.dumps({**config, "model": {**config["model"], "depth": 5}}))
+    write_content(bundle, {**config, "model": {**config["model"], "depth": 5}})
     with pytest.raises(BundleError, match="weights do not fit"):
         World.from_pretrained(bundle)
     path.write_text(json.dumps({**config, "model": {**config["model"], "novelty": 5}}))
@@ -92,6 +100,111 @@ def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
     bundle.mkdir()
     with pytest.raises(BundleError, match="not a world bundle"):
         World.from_pretrained(bundle)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"PushT", "", "  ", "Push\0T", "\ud800", "x" * 5000, ["PushT"], True], ids=repr)
+def test_what_is_no_name_of_a_world_is_refused(name: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"allowed:(.|\n)*remedy:"):
+        World.from_pretrained(name)
+
+
+@pytest.mark.parametrize("name", ["no such folder", "../no", "a/b/c", "/no/such", "x" * 300, "a/../b", "user/"])
+def test_a_name_that_is_nowhere_is_refused_without_asking_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises((UnknownNameError, BundleError)):
+        World.from_pretrained(name)
+
+
+def test_a_file_is_no_world(bundle: Path) -> None:
+    with pytest.raises(BundleError, match=r"config\.json, a file(.|\n)*give its folder"):
+        World.from_pretrained(bundle / "config.json")
+
+
+def test_a_shipped_name_means_the_shipped_world_and_a_path_the_folder(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.parent)
+    bundle.rename(bundle.parent / "PushT")
+    assert find_world("PushT") == SHIPPED / "PushT"
+    for folder in (Path("PushT"), "./PushT", str(bundle.parent / "PushT")):
+        assert find_world(folder).resolve() == bundle.parent / "PushT"
+    (bundle.parent / "other").mkdir()
+    monkeypatch.chdir(bundle.parent / "other")
+    assert find_world(Path("PushT")) == SHIPPED / "PushT"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "meta", None, 0, "cpu:x"], ids=repr)
+def test_a_device_that_is_not_there_is_refused(bundle: Path, device: Any) -> None:
+    with pytest.raises((ArgumentError, UnknownNameError), match=r"device(.|\n)*allowed:"):
+        World.from_pretrained(bundle, device=device)
+
+
+@pytest.mark.parametrize("revision", [5, "", b"main", "main"], ids=repr)
+def test_only_the_hub_has_revisions(bundle: Path, revision: Any) -> None:
+    with pytest.raises(ArgumentError, match="revision"):
+        World.from_pretrained(bundle, revision=revision)
+
+
+def test_of_a_hub_repository_only_the_bundle_s_files_come(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository holds code and pickles, too: they are never asked for."""
+    repository = bundle.parent / "hub"
+    shutil.copytree(bundle, repository)
+    (repository / "agents" / "reach").mkdir(parents=True)
+    for name in ("agents/reach/agent.zip", "code.py", "config.json.py", "other.safetensors", "README.md", "sub/config.json"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text("x")
+    asked = {}
+
+    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        """Copy what the real one would download: `fnmatch` of whole paths."""
+        asked.update(name=name, revision=revision)
+        local = bundle.parent / "snapshot"
+        for path in repository.rglob("*"):
+            where = path.relative_to(repository)
+            if path.is_file() and any(fnmatch(str(where), pattern) for pattern in allow_patterns):
+                (local / where).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, local / where)
+        return str(local)
+
+    hub = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    world = World.from_pretrained("user/world", revision="v1")
+    assert world.digest == World.from_pretrained(bundle).digest
+    assert asked == {"name": "user/world", "revision": "v1"}
+    come = {str(path.relative_to(bundle.parent / "snapshot")) for path in (bundle.parent / "snapshot").rglob("*")}
+    assert come == {"README.md", "config.json", *file_names(longer=False)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype) -> None:
+    world = make_tiny_world()
+    world.save_pretrained(tmp_path / "float32")
+    torch.set_num_threads(1)
+    latents = world.starts.latents[:2, None]
+    torch.set_default_dtype(dtype)
+    try:
+        world.save_pretrained(tmp_path / "other")
+        again = World.from_pretrained(tmp_path / "other")
+        frames, scores = again.codec.decode(latents), again.heads(latents)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in file_names(longer=False):
+        assert (tmp_path / "float32" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    usual = World.from_pretrained(tmp_path / "float32")
+    assert again.digest == usual.digest
+    assert torch.equal(frames, usual.codec.decode(latents))
+    assert all(map(torch.equal, scores, usual.heads(latents)))
+    assert torch.equal(one_tick(again), one_tick(usual))
+
+
+def one_tick(world: World) -> torch.Tensor:
+    engine = Engine(world.model, world.table, partition("reactive"))
+    session = engine.start(world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded([0, 1]))
+    return engine.tick(session, world.table.rows(["move up", "move left"]))
+
+
+def test_loading_draws_no_random_numbers(bundle: Path) -> None:
+    before = torch.random.get_rng_state()
+    World.from_pretrained(bundle)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_unknown_worlds_get_the_nearest_name() -> None:

@@ -5,10 +5,28 @@ Takes: a world and its scores.  Gives: text.  Knows nothing of: how the scores w
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from streamdit_gym.evaluate.report import horizon_table, lines
+from streamdit_gym.bundle_files import update_facts
+from streamdit_gym.evaluate.report import horizon_table, lines, plain
+from streamdit_gym.files import write_text, writing_to
 from streamdit_gym.world import World
+
+
+def write_card(folder: Path, world: World, scores: dict[str, Any]) -> Path:
+    """Write scores into a bundle's ``config.json`` and its model card, each whole or not at all, and return the card's path.
+
+    Raises:
+        StorageError: if they cannot be written; the bundle is whole.
+    """
+    text = card(world, scores)
+    own = {name: score for name, score in scores.items() if name != "beside"}
+    path = folder / "README.md"
+    with writing_to(folder, "make room; the bundle is whole, and --json and --html have the scores"):
+        update_facts(folder, {**world.facts, "scores": plain(own)})
+        write_text(path, text)
+    return path
 
 
 def card(world: World, scores: dict[str, Any]) -> str:
@@ -16,7 +34,9 @@ def card(world: World, scores: dict[str, Any]) -> str:
     facts, spec, config = world.facts, world.spec, world.model.config
     count = sum(p.numel() for p in world.model.parameters()) / 1e6
     longer = "" if world.longer is None else " Another transformer of that kind serves buffers of several chunks."
-    heads = "\n".join(f"| {name} | {value:.3f} |" for name, value in facts["heads_on_held_out_real_frames"].items())
+    frames = f"{facts['training_frames']:,}" if "training_frames" in facts else "some"
+    errors = facts.get("heads_on_held_out_real_frames", {})
+    heads = "\n".join(f"| {name} | {'-' if value is None else f'{value:.3f}'} |" for name, value in errors.items())
     tasks = "\n".join(f"* `{name}`: {task.about}; horizon {task.horizon} steps" for name, task in spec.tasks.items())
     others = "\n".join(f"| {what} | {much} |" for what, much in lines(scores))
     wrong = [f"* **{fault}**" for fault in scores["faults"]]
@@ -36,7 +56,7 @@ A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames 
     world = World.from_pretrained("{spec.name}")
 
 StreamDiT transformer: {count:.1f} million weights, width {config.width}, depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
-{config.references} references. Prompts: {facts["prompt_encoder"]}. Trained on {facts["training_frames"]:,} frames of the real
+{config.references} references. Prompts: {facts.get("prompt_encoder", "not said")}. Trained on {frames} frames of the real
 simulator.{longer}
 
 Tasks:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from streamdit_gym.model.block import CrossAttention
+from streamdit_gym.model.embedding import embedding
 
 
 class _Layer(nn.Module):
@@ -43,7 +44,7 @@ class Looks(nn.Module):
 
     def __init__(self, colours: int, text_width: int, width: int = 128, heads: int = 4, depth: int = 2) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(colours, width))
+        self.queries = embedding(colours, width, std=1.0)
         self.text = nn.Linear(text_width, width)
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4))

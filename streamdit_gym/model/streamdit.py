@@ -20,6 +20,7 @@ from torch.nn import functional
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.flow.path import linear_estimate, velocity_of_clean
 from streamdit_gym.model.block import Block, CrossAttention
+from streamdit_gym.model.embedding import embedding
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.patchify import patchify, unpatchify
@@ -91,11 +92,11 @@ class StreamDiT(nn.Module):
         self.config = config
         width, patch_width = config.width, config.local * config.patch**2
         self.embed = nn.Linear(2 * patch_width, width)  # a frame's token beside the token of the frame before it
-        self.place = nn.Parameter(0.02 * torch.randn(config.rows**2, width))
+        self.place = embedding(config.rows**2, width, std=0.02)
         self.time = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.text = nn.Linear(config.text_width, width)
         self.pooled = nn.Sequential(nn.Linear(config.text_width, width), nn.SiLU(), nn.Linear(width, width))
-        self.no_prompt = nn.Parameter(0.02 * torch.randn(2, config.text_width))
+        self.no_prompt = embedding(2, config.text_width, std=0.02)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.rows, config.window, shifted=bool(i % 2)) for i in range(config.depth)
         )

@@ -1,0 +1,301 @@
+"""What ``config.json`` of a bundle may say, and the typed objects that it becomes.
+
+Takes: a folder, or the content of a ``config.json``.
+Gives: a `BundleConfig`, or an error that names the field.
+Knows nothing of: weights, where worlds are found.
+
+A bundle may come from anybody. So every field is checked for its type, finiteness and range, and
+the parts against each other, before anything is built: the fields in `bundle_fields`, how they fit
+together here, and that a network is no larger than its weights file in `bundle_files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from streamdit_gym.bundle_fields import (
+    AGAIN,
+    CONFIG,
+    CONFIG_FIELDS,
+    FORMAT,
+    FileEntry,
+    check_dictionary,
+    check_object,
+    refused,
+)
+from streamdit_gym.checks import shown
+from streamdit_gym.codec.conv_codec import ConvCodecConfig
+from streamdit_gym.errors import ArgumentError, BundleError
+from streamdit_gym.heads.reward_head import RewardHeadConfig
+from streamdit_gym.model.streamdit import StreamDiTConfig
+from streamdit_gym.vocabulary import WorldSpec
+
+WEIGHTS = (
+    "model",
+    "codec",
+    "heads",
+    "prompts",
+    "starts",
+)  # every bundle has these; some have "longer", too
+MAX_CONFIG_BYTES = 16 * 2**20
+MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """A checked ``config.json``.
+
+    Attributes:
+        spec: what the world is.
+        model: the transformer.
+        codec: the codec.
+        heads: the reward and success head.
+        phrases: texts of the embedded prompts.
+        facts: what people want to know: training data, licence, scores.
+        files: the other files, by name.
+        longer: the transformer for buffers of several chunks, if it is another one.
+        digest: SHA-256 of everything here but `facts`: equal bundles have equal digests.
+    """
+
+    spec: WorldSpec
+    model: StreamDiTConfig
+    codec: ConvCodecConfig
+    heads: RewardHeadConfig
+    phrases: list[str]
+    facts: dict[str, Any]
+    files: dict[str, FileEntry]
+    longer: StreamDiTConfig | None
+    digest: str
+
+
+def read_config(folder: Path) -> BundleConfig:
+    """Return the checked ``config.json`` of a bundle.
+
+    Raises:
+        BundleError: if it is missing, cannot be read, or says what cannot be, naming the field.
+    """
+    return _checked(read_content(folder), folder / CONFIG)
+
+
+def read_content(folder: Path) -> Any:
+    """Return what the JSON of a bundle's ``config.json`` says, unchecked.
+
+    Raises:
+        BundleError: if it is missing, too large, or no JSON.
+    """
+    path = folder / CONFIG
+    try:
+        if not path.is_file():
+            raise BundleError(
+                "not a world bundle",
+                given=folder,
+                allowed=f"a folder with {CONFIG}",
+                remedy="check the path",
+            )
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise BundleError(
+            f"{CONFIG} cannot be read",
+            given=f"{path}: {error}",
+            remedy=AGAIN,
+        ) from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise BundleError(
+            f"{CONFIG} is too large",
+            given=f"{path}: {path.stat().st_size} bytes",
+            allowed=f"up to {MAX_CONFIG_BYTES} bytes",
+            remedy=AGAIN,
+        )
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
+        given = f"{path}: {shown(str(error))}"
+        raise BundleError(
+            f"{CONFIG} cannot be read",
+            given=given,
+            allowed="JSON",
+            remedy=AGAIN,
+        ) from error
+
+
+def check_config(content: Any) -> BundleConfig:
+    """Return the typed objects that the content of a ``config.json`` describes.
+
+    Raises:
+        ArgumentError: if a field cannot be used.
+        BundleError: if the format is newer, a field is missing, or one is not known here.
+    """
+    _check_format(content)
+    values = check_object("", content, CONFIG_FIELDS)
+    models = {key: values[key] for key in ("model", "longer") if key in values}
+    for key, model in models.items():
+        check_rules(model, MODEL_RULES, f"{key}.")
+    config = BundleConfig(
+        spec=values["spec"],
+        model=values["model"],
+        codec=values["codec"],
+        heads=values["heads"],
+        phrases=list(values["phrases"]),
+        facts=values["facts"],
+        files=values["files"],
+        longer=values.get("longer"),
+        digest=content_digest(content),
+    )
+    check_rules(config, RULES)
+    if config.longer is not None:
+        check_rules(config, LONGER_RULES)
+    _check_tasks(config.spec)
+    if values.get("digest", config.digest) != config.digest:
+        raise BundleError(
+            f"{CONFIG} is damaged, or was changed by hand",
+            given=f"its digest is not {values['digest'][:12]}...",
+            allowed="any change of `facts`",
+            remedy=f'{AGAIN}; if you changed it yourself, remove its line "digest"',
+        )
+    return config
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a ``config.json`` says, without its facts and its digest."""
+    said = {key: value for key, value in content.items() if key not in ("facts", "digest")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold of a field, beside its own range."""
+
+    field: str
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+MODEL_RULES = (
+    Rule(
+        "looks",
+        lambda m: m.looks % 3 == 0 and m.looks < m.channels,
+        "a multiple of 3 below channels",
+    ),
+    Rule("grid", lambda m: m.grid % m.patch == 0, "a multiple of patch"),
+    Rule("grid", lambda m: m.rows <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} times patch"),
+    Rule("width", lambda m: m.width % (2 * m.heads) == 0, "a multiple of 2 x heads"),
+    Rule(
+        "width",
+        lambda m: not m.refine or m.width % m.patch**2 == 0,
+        "a multiple of patch squared",
+    ),
+    Rule(
+        "window",
+        lambda m: all(side > 0 and m.rows % side == 0 for side in m.window[1:]),
+        "frames, then rows and columns that divide grid / patch",
+    ),
+)
+RULES = (
+    Rule("codec.channels", lambda c: c.codec.channels == c.model.channels, "model.channels"),
+    Rule("codec.looks", lambda c: c.codec.looks == c.model.looks, "model.looks"),
+    Rule("codec.size", lambda c: c.codec.size == 8 * c.model.grid, "8 x model.grid"),
+    Rule("codec.width", lambda c: c.codec.width % 8 == 0, "a multiple of 8"),
+    Rule("spec.size", lambda c: c.spec.size == c.codec.size, "codec.size"),
+    Rule("heads.channels", lambda c: c.heads.channels <= c.model.channels, "up to model.channels"),
+    Rule("heads.grid", lambda c: c.heads.grid == c.model.grid, "model.grid"),
+    Rule(
+        "heads.state_names",
+        lambda c: c.heads.state_names == c.spec.state_names,
+        "spec.state_names",
+    ),
+    Rule(
+        "heads.score_names",
+        lambda c: c.heads.score_names == c.spec.score_names,
+        "spec.score_names",
+    ),
+    Rule(
+        "heads.score_names",
+        lambda c: c.heads.score_names + c.heads.state_names,
+        "a state or a score",
+    ),
+    Rule(
+        "phrases",
+        lambda c: {said[0] for said in c.spec.menu} <= set(c.phrases),
+        "the first phrase of every action in spec.menu, at least",
+    ),
+    Rule(
+        "files",
+        lambda c: set(c.files) == set(file_names(c.longer is not None)),
+        "the bundle's weights files",
+    ),
+)
+LONGER_RULES = tuple(
+    Rule(
+        f"longer.{key}",
+        lambda c, key=key: getattr(c.longer, key) == getattr(c.model, key),
+        f"model.{key}",
+    )
+    for key in ("channels", "looks", "grid", "text_width")
+)
+
+
+def file_names(longer: bool) -> list[str]:
+    """Return the names of a bundle's weights files."""
+    parts = (*WEIGHTS, "longer") if longer else WEIGHTS
+    return [f"{part}.safetensors" for part in parts]
+
+
+def check_rules(value: Any, rules: tuple[Rule, ...], prefix: str = "") -> None:
+    """Refuse a value for which a rule does not hold.
+
+    Raises:
+        ArgumentError: naming the field.
+    """
+    for rule in rules:
+        if not rule.holds(value):
+            raise refused(f"{prefix}{rule.field}", attrgetter(rule.field)(value), rule.allowed)
+
+
+def _check_tasks(spec: WorldSpec) -> None:
+    for name, task in spec.tasks.items():
+        for key in ("potential", "success"):
+            if getattr(task, key) not in spec.score_names:
+                raise refused(
+                    f"spec.tasks.{name}.{key}",
+                    getattr(task, key),
+                    "one of spec.score_names",
+                )
+
+
+def _check_format(content: Any) -> None:
+    version = check_dictionary("", content).get("format")
+    if isinstance(version, int) and version > FORMAT:  # whatever else it says may be new, too
+        raise BundleError(
+            "the bundle is newer than this package",
+            given=f"format {shown(version)}",
+            allowed=f"up to {FORMAT}",
+            remedy="upgrade streamdit_gym",
+        )
+
+
+def _checked(content: Any, path: Path) -> BundleConfig:
+    """Check the content of a file; errors name the file."""
+    try:
+        return check_config(content)
+    except ArgumentError as error:
+        raise BundleError(
+            f"{CONFIG}: {error.problem}",
+            given=f"{error.given}, in {path}",
+            allowed=error.allowed,
+            remedy=AGAIN,
+        ) from error
+    except BundleError as error:
+        given = f"{error.given}, in {path}"
+        raise BundleError(
+            error.problem,
+            given=given,
+            allowed=error.allowed,
+            remedy=error.remedy,
+        ) from error
