@@ -183,7 +183,9 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
         return np.array([np.nan if self.x > 12 else self.x, 8])
 
     with pytest.raises(DefinitionError, match="x_px = nan"):
-        record(SPEC, broken(state=state, explore=lambda self, rng: 1), {"left": 1.0}, tmp_path, RecordConfig(shards=1, episodes=1, steps=20))
+        record(
+            SPEC, broken(state=state, explore=lambda self, rng: 1), {"left": 1.0}, tmp_path, RecordConfig(shards=1, episodes=1, steps=20)
+        )
     assert not list(tmp_path.glob("shard-*"))
 
 

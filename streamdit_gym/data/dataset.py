@@ -126,7 +126,7 @@ class Dataset:
     def _arrays(self, position: int) -> dict[str, np.ndarray]:
         path = arrays_path(self.folder, self.shards[position])
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 return {name: file[name] for name in ARRAYS}
         except UNREADABLE as error:
             raise DatasetError("a shard cannot be read", given=f"{path}: {error}", remedy="delete it and record again") from error

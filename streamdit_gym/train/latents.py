@@ -142,7 +142,7 @@ def latents_path(folder: Path, dataset: Dataset, position: int) -> Path:
 def _read(path: Path) -> dict[str, Tensor] | None:
     """Return the arrays of a shard's latents; None if the file is cut."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             return {name: torch.from_numpy(file[name]) for name in STORED}
     except UNREADABLE as error:
         log.warning("a shard is encoded anew: %s: %s", path, error)
