@@ -49,7 +49,16 @@ from streamdit_gym.train.run import (
     Stage,
     choose_threads_for_stage,
 )
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step, set_peaks
+from streamdit_gym.train.train_streamdit import (
+    MOVING,
+    StreamDiTTraining,
+    eager,
+    forgiving,
+    learn,
+    optimizers,
+    prepare_step,
+    set_peaks,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
