@@ -10,6 +10,7 @@ So each episode begins with frames of the world's stream and goes on with what s
 
 from __future__ import annotations
 
+import inspect
 import json
 import multiprocessing
 import signal
@@ -26,17 +27,36 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
-from streamdit_gym.data.recorder import Episode, all_phrases, begin, play, shard_of
+from streamdit_gym.checks import check_fields
+from streamdit_gym.data.definition_checks import check_definition, check_first_episode
+from streamdit_gym.data.recorder import (
+    AGAIN,
+    MAX_SEED,
+    MAX_SHARD_FRAMES,
+    MAX_SHARDS,
+    MAX_WORKERS,
+    Episode,
+    all_phrases,
+    begin,
+    check_shard_size,
+    missing_shards,
+    play,
+    shard_of,
+)
 from streamdit_gym.envs.worlds import spec_of, twin_for_judge
-from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.evaluate.candidate import Twin
+from streamdit_gym.files import folder_lock, remove_parts, writing_to
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World, find_world
 
+Job = tuple[Episode, dict[str, np.ndarray], int]
+
 BROKEN = 0.75  # share of the corrections that begin where a thing is not whole, if there are as many such frames
+MAX_STREAMS = 4096  # all of them are denoised and decoded at once
 ACTOR_PX = 4  # radius that hides the thing that obeys
 
 
@@ -66,18 +86,27 @@ class CorrectionsConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be counted.
+        """Check the numbers.
 
         Raises:
-            StreamDiTError: if there is nothing to record, or no frame of the simulator in an episode.
+            ArgumentError: if one is out of range, or there is no frame of the simulator in an episode.
         """
-        for name, least in (("shards", 1), ("episodes", 1), ("astray", 2), ("every", 1), ("seed", 0), ("workers", 1)):
-            if getattr(self, name) < least:
-                raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change {name}")
-        if not 0 <= self.forsaken <= 1:
-            raise StreamDiTError("impossible share", given=self.forsaken, allowed="0 to 1", remedy="change forsaken")
+        check_fields(
+            self,
+            ints={
+                "shards": (1, MAX_SHARDS),
+                "episodes": (1, MAX_STREAMS),
+                "steps": (1, MAX_SHARD_FRAMES),
+                "astray": (2, MAX_SHARD_FRAMES),
+                "every": (1, MAX_SHARD_FRAMES),
+                "seed": (0, MAX_SEED),
+                "workers": (1, MAX_WORKERS),
+            },
+            reals={"forsaken": (0, 1)},
+        )
+        check_shard_size(self.episodes, max(self.steps, self.every + self.astray))
         if self.steps < self.astray:
-            raise StreamDiTError("too short episodes", given=self.steps, allowed=f"{self.astray} or more", remedy="change --steps")
+            raise ArgumentError("too short episodes", given=self.steps, allowed=f"{self.astray} or more", remedy="change --steps")
 
 
 def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig, device: str = "cpu") -> None:
@@ -93,46 +122,68 @@ def record_corrections(name: str, folder: str | Path, config: CorrectionsConfig,
 
     Raises:
         UnknownNameError: if there is no such world, or it has no simulator.
+        DefinitionError: if the definition, or what the simulator gives in a first episode, is wrong; nothing is written then.
         DatasetError: if the folder holds a data set made with other settings.
+        BusyError: if another process works in the folder.
+        StorageError: if the folder cannot be written to.
     """
     folder, world = Path(folder), World.from_pretrained(name, device=device)
     spec, twin = spec_of(world.spec.name), twin_for_judge(world.spec.name)
     if twin.looks is not None:
         raise StreamDiTError("a state does not say the colours", given=spec.name, remedy="correct a world that has one look")
+    check_definition(spec, twin.starts)
+    check_first_episode(spec, twin.make, twin.starts)
     files = json.loads((find_world(name) / "config.json").read_text())["files"]
     plan = {name: getattr(config, name) for name in ("seed", "episodes", "steps", "astray", "every", "forsaken")}
-    begin(folder, spec, {**plan, "bundle": files, "device": device})  # elsewhere the streams would be others
-    missing = {i for i in range(config.shards) if not (folder / f"shard-{i:05d}.npz").is_file()}
-    if not missing:
-        return
-    numbers = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
-    said = np.array([numbers[ways[0]] for ways in spec.menu])
+    with writing_to(folder, AGAIN), folder_lock(folder):
+        remove_parts(folder)
+        begin(folder, spec, {**plan, "bundle": files, "device": device})  # elsewhere the streams would be others
+        missing = missing_shards(folder, config.shards)
+        if missing:
+            _record_missing(world, spec, twin, folder, config, missing)
+
+
+def _record_missing(world: World, spec: WorldSpec, twin: Twin, folder: Path, config: CorrectionsConfig, missing: list[int]) -> None:
+    correct = partial(_correct, twin.make, spec, next(iter(twin.starts)), config.steps)
     with ExitStack() as stack:
         spread: Callable[..., Iterable[Episode]] = map
         if config.workers > 1:
             pool = multiprocessing.get_context("spawn").Pool(config.workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
             spread = stack.enter_context(pool).map
-        for shard, part in enumerate(tqdm(_streams(world, twin, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")):
-            if shard not in missing:
-                continue
-            rng = np.random.default_rng([config.seed, 1 + shard])
-            things = [twin.objects(row) for row in part.frames]
-            whole = np.array([(np.stack(list(row.values())) > 0).all(0) for row in things])
-            jobs = []
-            for row, last in choose(whole, config.astray, config.episodes, rng):
-                seen = slice(last + 1 - config.astray, last + 1)
-                actions, states = part.actions[row, seen][1:].tolist(), list(part.states[row, seen])
-                own = Episode(
-                    frames=list(part.frames[row, seen]), actions=actions, prompts=said[actions].tolist(),
-                    states=states, scores=list(part.scores[row, seen]),
-                )  # fmt: skip
-                # the newest state in which a thing was whole, of the frames that clips begin with
-                sure = {
-                    name: states[i] for name, there in things[row].items()
-                    for i in range(config.astray // 2, config.astray) if there[seen][i]
-                }  # fmt: skip
-                jobs.append((own, sure, int(rng.integers(2**31))))
-            shard_of(spec, list(spread(partial(_correct, twin.make, spec, config.steps), jobs))).save(folder, shard)
+        parts = tqdm(_streams(world, twin, config), total=config.shards, unit="shard", desc=f"correct {spec.name}")
+        for shard, part in enumerate(parts):
+            if shard in missing:
+                jobs = _jobs_of(part, spec, twin, config, shard)
+                shard_of(spec, list(spread(correct, jobs))).save(folder, shard)
+
+
+def _jobs_of(part: Part, spec: WorldSpec, twin: Twin, config: CorrectionsConfig, shard: int) -> list[Job]:
+    """Return the episodes of a shard as far as they are the world's own, each with what is known of it and a seed."""
+    rng = np.random.default_rng([config.seed, 1 + shard])
+    numbers = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
+    prompts = np.array([numbers[ways[0]] for ways in spec.menu])
+    things = [twin.objects(row) for row in part.frames]
+    whole = np.array([(np.stack(list(row.values())) > 0).all(0) for row in things])
+    jobs = []
+    for row, last in choose(whole, config.astray, config.episodes, rng):
+        seen = slice(last + 1 - config.astray, last + 1)
+        actions = part.actions[row, seen][1:].tolist()
+        states = list(part.states[row, seen])
+        own = Episode(
+            frames=list(part.frames[row, seen]),
+            actions=actions,
+            prompts=prompts[actions].tolist(),
+            states=states,
+            scores=list(part.scores[row, seen]),
+        )
+        # the newest state in which a thing was whole, of the frames that clips begin with
+        sure = {}
+        for name, there in things[row].items():
+            for i in range(config.astray // 2, config.astray):
+                if there[seen][i]:
+                    sure[name] = states[i]
+        jobs.append((own, sure, int(rng.integers(2**31))))
+    return jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,11 +257,16 @@ def choose(whole: Bool[np.ndarray, "b f"], astray: int, count: int, rng: np.rand
     return chosen + list(islice((place for place in anywhere if place not in chosen), count - len(chosen)))
 
 
-def _correct(make: Callable[[], Any], spec: WorldSpec, steps: int, job: tuple[Episode, dict[str, np.ndarray], int]) -> Episode:
+def _correct(make: Callable[[], Any], spec: WorldSpec, start: str, steps: int, job: Job) -> Episode:
     """Go on with an episode of the world in the simulator."""
     own, sure, seed = job
-    rng, simulator = np.random.default_rng(seed), make()
-    simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1], sure)
+    simulator = make()
+    simulator.reset(np.random.default_rng(seed), start)
+    rng = np.random.default_rng(seed)
+    if "sure" in inspect.signature(simulator.put).parameters:  # a simulator need not know what to do with it
+        simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1], sure=sure)
+    else:
+        simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1])
     made = play(spec, simulator, rng, own, steps - len(own.actions))
     simulator.close()
     return made

@@ -109,6 +109,8 @@ class Train:
     """start from the weights of a world (name, folder or Hub id), and keep its latents unless --adapt-codec"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
+    threads: int | None = None
+    """threads on a CPU; default: as OMP_NUM_THREADS says, else measured at the start of every stage: one where other programs run"""
     compile: bool = False
     """compile the transformer"""
     prompt_encoder: str | None = None
@@ -156,6 +158,8 @@ class Distill:
     """go on with what is in the run folder"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
+    threads: int | None = None
+    """threads on a CPU; default: as OMP_NUM_THREADS says, else measured at the start of every stage: one where other programs run"""
     compile: bool = False
     """compile the transformers"""
     prompt_encoder: str | None = None

@@ -9,8 +9,10 @@ A check changes nothing. It refuses the wrong type (also where Python would conv
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -134,6 +136,39 @@ def check_prompt(text: Any) -> str:
             remedy="say in a few words what should happen",
         )
     return words
+
+
+def check_fields(
+    config: Any,
+    *,
+    ints: Mapping[str, tuple[int, int]] | None = None,
+    reals: Mapping[str, tuple[float, float]] | None = None,
+    bools: Collection[str] = (),
+) -> None:
+    """Check the numbers of a frozen dataclass, and keep them in their plain Python types.
+
+    Args:
+        config: the dataclass; a field may be None where that is its default.
+        ints: whole numbers, each with the ends of its range.
+        reals: finite numbers, likewise.
+        bools: fields that are True or False.
+
+    Raises:
+        ArgumentError: if a field has the wrong type, is not finite, or is out of range.
+    """
+    optional = {field.name for field in dataclasses.fields(config) if field.default is None}
+
+    def keep(name: str, check: Callable[[str, Any], Any]) -> None:
+        value = getattr(config, name)
+        if value is not None or name not in optional:
+            object.__setattr__(config, name, check(name, value))
+
+    for name, (least, most) in (ints or {}).items():
+        keep(name, partial(check_int, least=least, most=most))
+    for name, (low, high) in (reals or {}).items():
+        keep(name, partial(check_real, least=low, most=high))
+    for name in bools:
+        keep(name, check_bool)
 
 
 def _range(least: float | None, most: float | None) -> str:

@@ -81,6 +81,7 @@ def run_train(command: Train) -> None:
             remedy="say which world, or train all of it",
         )  # fmt: skip
     _check_minutes(command.by_minutes, command.minutes)
+    _set_threads(command.threads)
     config = WorldTraining(
         preset=command.preset,
         codec=CodecTraining(steps=command.codec_steps),
@@ -122,6 +123,7 @@ def run_distill(command: Distill) -> None:
     from streamdit_gym.world import World as Bundle
 
     _check_new(command.out, command.resume)
+    _set_threads(command.threads)
     if command.decoder_blocks is not None:
         _distill_decoder(command)
         return
@@ -156,7 +158,7 @@ def _distill_decoder(command: Distill) -> None:
     from streamdit_gym.train.train_codec import CodecTraining
     from streamdit_gym.world import World as Bundle
 
-    own = ("data", "out", "steps", "minutes", "resume", "device")
+    own = ("data", "out", "steps", "minutes", "resume", "device", "threads")
     told = [
         f"--{field.name.replace('_', '-')}"
         for field in fields(command)
@@ -305,6 +307,15 @@ def run_demo(command: Demo) -> None:
 def _check_new(folder: Path, resume: bool) -> None:
     if not resume and list(folder.glob("*.checkpoint.pt")):
         raise StreamDiTError("a run is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
+
+
+def _set_threads(threads: int | None) -> None:
+    """Compute with so many threads on a CPU; None: measure, see `streamdit_gym.threads`."""
+    from streamdit_gym.checks import check_int
+    from streamdit_gym.threads import choose_threads
+
+    if threads is not None:
+        choose_threads(lambda: None, threads=check_int("--threads", threads, least=1, most=1024))
 
 
 def _check_minutes(by_minutes: bool, minutes: float | None) -> None:

@@ -95,6 +95,10 @@ class BundleError(StreamDiTError, RuntimeError):
     """A world bundle with a missing, cut, foreign or too-new file."""
 
 
+class DefinitionError(StreamDiTError, ValueError):
+    """A world's definition or its simulator breaks the rules that everything else relies on."""
+
+
 class DatasetError(StreamDiTError, RuntimeError):
     """A recorded data set that is missing, cut or of another world."""
 

@@ -22,9 +22,11 @@ REPEATS = 3
 
 _default = torch.get_num_threads()
 _chosen = False
+_single = False  # whether the last measurement chose one thread
+_given = False  # whether a caller chose, for this process
 
 
-def choose_threads(work: Callable[[], object], *, threads: int | None = None) -> int:
+def choose_threads(work: Callable[[], object], *, threads: int | None = None, again: bool = False) -> int:
     """Set the number of threads that torch computes with on the CPU, once per process, and return it.
 
     The first call times `work` with all threads and with one, and takes one where that is clearly faster. A number
@@ -33,11 +35,19 @@ def choose_threads(work: Callable[[], object], *, threads: int | None = None) ->
     Args:
         work: a piece of what will be done, at least a millisecond long; it must have no effect that matters.
         threads: the caller's own choice; None: measure.
+        again: measure anew, as other work begins.
     """
-    global _chosen
+    global _chosen, _single, _given
     if threads is not None:
         torch.set_num_threads(threads)
+        _given = True
         return threads
+    if _given:
+        return torch.get_num_threads()
+    if again:
+        if _single and torch.get_num_threads() == 1:
+            torch.set_num_threads(_default)
+        _chosen = _single = False
     most = torch.get_num_threads()
     if _chosen or most == 1 or most != _default or os.environ.get("OMP_NUM_THREADS"):
         return most
@@ -51,6 +61,7 @@ def choose_threads(work: Callable[[], object], *, threads: int | None = None) ->
             "computing with 1 thread: %d take %.1f times as long, since other programs run here (set "
             "OMP_NUM_THREADS to choose)", most, several / single,
         )  # fmt: skip
+        _single = True
         return 1
     torch.set_num_threads(most)
     return most

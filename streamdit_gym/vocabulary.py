@@ -131,7 +131,11 @@ class Simulator(Protocol):
         """Go back to a saved state."""
 
     def put(self, rng: np.random.Generator, before: Float[np.ndarray, " n"], action: int, state: Float[np.ndarray, " n"]) -> None:
-        """Start an episode for `explore` at a state, as `state` gives it, to which an action has led from the one before."""
+        """Start an episode for `explore` at a state, as `state` gives it, to which an action has led from the one before.
+
+        It is called after `reset`. A simulator may take one more argument named ``sure``: `correct` then hands it the newest states
+        in which each thing was whole, by the thing's name, as its own states are read from frames that may be bent.
+        """
 
     def close(self) -> None:
         """Free what the simulator holds."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from support.disks import fill, remount_read_only, small_disk
+from support.kills import survive
 
+from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
@@ -29,7 +39,8 @@ from streamdit_gym.envs.pusht import (
     nearest_move,
     objects,
 )  # fmt: skip
-from streamdit_gym.errors import ActionError, DatasetError, StreamDiTError, UnknownNameError
+from streamdit_gym.errors import ActionError, ArgumentError, DatasetError, StorageError, StreamDiTError, UnknownNameError
+from streamdit_gym.files import folder_lock
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
 
@@ -268,3 +279,94 @@ def test_no_unseen_phrase_is_in_the_menu() -> None:
     assert len(spoken) == sum(len(p) for p in SPEC.menu), "no phrase means two actions"
     assert not spoken & {phrase for phrases in UNSEEN_PHRASES for phrase in phrases}
     assert min(len(p) for p in SPEC.menu) >= 40
+
+
+@pytest.mark.parametrize("damage", ["cut arrays", "cut video", "no video", "other arrays"])
+def test_a_shard_that_cannot_be_read_is_recorded_anew(folder: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    arrays, video = tmp_path / "shard-00001.npz", tmp_path / "shard-00001.mkv"
+    if damage == "cut arrays":
+        arrays.write_bytes(arrays.read_bytes()[:-40])
+    elif damage == "cut video":
+        video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    elif damage == "no video":
+        video.unlink()
+    else:
+        np.savez(arrays, actions=np.zeros((2, 5)))
+    with pytest.raises(DatasetError, match="shard-00001"):
+        Dataset(tmp_path).check_shard(1)
+    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_two_processes_do_not_record_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with folder_lock(tmp_path):
+        assert main(["record", "PushT", "--out", str(tmp_path), "--shards", "1"]) == 2
+    assert "another process works here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(SPEC, PushTSimulator, STARTS, tmp_path, replace(CONFIG, shards=1))
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", no_space)
+        with pytest.raises(StorageError, match="whole shards are kept"):
+            record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    assert len(Dataset(tmp_path)) == 1
+    assert not list(tmp_path.glob("part-*"))
+    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in folder.iterdir())
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_more_is_a_clear_error(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        if kind == "full":
+            fill(disk)
+        else:
+            remount_read_only(disk)
+        assert main(["record", "PushT", "--out", str(disk / "data"), "--shards", "1", "--episodes", "1", "--steps", "2"]) == 2
+    assert "whole shards are kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shards": 10**24},
+        {"shards": 0},
+        {"shards": 1.5},
+        {"episodes": "4"},
+        {"steps": -1},
+        {"seed": -1},
+        {"seed": True},
+        {"workers": 10**6},
+        {"episodes": 10**4, "steps": 10**4},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="allowed"):
+        RecordConfig(**change)
+
+
+@pytest.mark.slow
+def test_a_recording_survives_being_killed(tmp_path: Path) -> None:
+    def command(out: str) -> list[str]:
+        told = f"record PushT --out {tmp_path / out} --shards 6 --episodes 3 --steps 24 --workers 2"
+        return [sys.executable, "-m", "streamdit_gym", *told.split()]
+
+    begin = time.monotonic()
+    subprocess.run(command("undisturbed"), check=True, capture_output=True)
+    whole = time.monotonic() - begin
+    survival = survive(command("killed"), longest_s=0.7 * whole)
+    print(f"{survival.kills} kills of runs of {whole:.0f} s")
+    assert survival.kills > 0
+    files = sorted(path.name for path in (tmp_path / "undisturbed").iterdir())
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == files
+    for name in files:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()

@@ -19,7 +19,7 @@ from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.distill.decoder import distill_decoder, shallower
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
 from streamdit_gym.envs.pusht import PushTSimulator
-from streamdit_gym.errors import DatasetError, PartitionError, ShapeError, StreamDiTError
+from streamdit_gym.errors import ArgumentError, DatasetError, PartitionError, StreamDiTError
 from streamdit_gym.model.precision import learns_in_bfloat16
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
@@ -143,7 +143,7 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
 
 
 def test_noise_of_a_scale_below_zero_is_refused() -> None:
-    with pytest.raises(ShapeError, match="0 or more"):
+    with pytest.raises(ArgumentError, match="temperature"):
         Distillation(partitions=(PIPELINED,), temperature=-0.5)
 
 

@@ -31,9 +31,12 @@ from jaxtyping import Float, Int, UInt8
 from streamdit_gym.data.storage import storage
 from streamdit_gym.data.storage.storage import Mkv
 from streamdit_gym.errors import DatasetError
+from streamdit_gym.files import atomic_write
 
 FORMAT = 1
 PLAIN = "plain"
+ARRAYS = ("actions", "prompts", "rewards", "states", "scores")
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +56,32 @@ class Shard:
 
     def save(self, folder: Path, index: int) -> None:
         """Write the shard; it counts as present only once all files are whole."""
-        stem = folder / f"shard-{index:05d}"
         Mkv().write(folder, index, self.frames, 10.0, [])
         if self.plain is not None:
             (folder / PLAIN).mkdir(exist_ok=True)
             Mkv().write(folder / PLAIN, index, self.plain, 10.0, [])
-        arrays = stem.with_suffix(".part.npz")
-        names = ("actions", "prompts", "rewards", "states", "scores")
-        np.savez_compressed(arrays, **{name: getattr(self, name) for name in names})
-        arrays.replace(stem.with_suffix(".npz"))
+        with atomic_write(arrays_path(folder, index)) as part:
+            np.savez_compressed(part, **{name: getattr(self, name) for name in ARRAYS})
+
+
+def arrays_path(folder: Path, index: int) -> Path:
+    """Return where a shard's arrays lie."""
+    return folder / f"shard-{index:05d}.npz"
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Return what ``meta.json`` says.
+
+    Raises:
+        DatasetError: if it cannot be read.
+    """
+    try:
+        meta = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise DatasetError("meta.json cannot be read", given=path, remedy="delete it and record again") from error
+    if not isinstance(meta, dict):
+        raise DatasetError("meta.json is of something else", given=path, remedy="delete it and record again")
+    return meta
 
 
 class Dataset:
@@ -79,10 +99,7 @@ class Dataset:
         meta = self.folder / "meta.json"
         if not meta.is_file():
             raise DatasetError("no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT")
-        try:
-            self.meta: dict[str, Any] = json.loads(meta.read_text())
-        except ValueError as error:
-            raise DatasetError("meta.json cannot be read", given=meta, remedy="delete it and record again") from error
+        self.meta = read_meta(meta)
         if self.meta.get("format") != FORMAT:
             raise DatasetError("data set of another format", given=self.meta.get("format"), allowed=FORMAT, remedy="record it anew")
         self.shards = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-?????.npz"))
@@ -107,11 +124,11 @@ class Dataset:
         return len(self._arrays(position)["actions"])
 
     def _arrays(self, position: int) -> dict[str, np.ndarray]:
-        path = self.folder / f"shard-{self.shards[position]:05d}.npz"
+        path = arrays_path(self.folder, self.shards[position])
         try:
-            with np.load(path) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            with path.open("rb") as opened, np.load(opened) as file:
+                return {name: file[name] for name in ARRAYS}
+        except UNREADABLE as error:
             raise DatasetError("a shard cannot be read", given=f"{path}: {error}", remedy="delete it and record again") from error
 
     def shard(self, position: int) -> Shard:
@@ -127,9 +144,37 @@ class Dataset:
                 arrays = {name: array[:, :-1] for name, array in arrays.items()}
             if frames.shape[:2] != arrays["states"].shape[:2]:
                 raise ValueError(f"{frames.shape[1]} frames for {arrays['states'].shape[1]} states")
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
         return Shard(frames=frames, **arrays)
+
+    def check_shard(self, position: int) -> None:
+        """Read all files of a shard, and compare them with what the data set says of itself.
+
+        Raises:
+            DatasetError: if one is missing, cut or of another size.
+        """
+        shard = self.shard(position)
+        episodes, steps, size = (self.meta[key] for key in ("episodes", "steps", "size"))
+        expected = {
+            "frames": (episodes, steps + 1, size, size, 3),
+            "actions": (episodes, steps),
+            "prompts": (episodes, steps),
+            "rewards": (episodes, steps, len(self.meta["tasks"])),
+            "states": (episodes, steps + 1, len(self.meta["state_names"])),
+            "scores": (episodes, steps + 1, len(self.meta["score_names"])),
+        }
+        shapes = {name: getattr(shard, name).shape for name in expected}
+        if self.painted:
+            shapes["plain"], expected["plain"] = self.plain(position).shape, expected["frames"]
+        for name, shape in shapes.items():
+            if shape != expected[name]:
+                raise DatasetError(
+                    f"{name} of another shape",
+                    given=f"{arrays_path(self.folder, self.shards[position])}: {shape}",
+                    allowed=expected[name],
+                    remedy="delete it and record again",
+                )
 
     @property
     def painted(self) -> bool:
@@ -143,9 +188,10 @@ class Dataset:
             DatasetError: if there are none, or the file is cut.
         """
         index = self.shards[position]
+        episodes = self.episodes(position)
         try:
-            return Mkv().read(self.folder / PLAIN, index, self.episodes(position))
-        except (OSError, ValueError) as error:
+            return Mkv().read(self.folder / PLAIN, index, episodes)
+        except UNREADABLE as error:
             raise DatasetError(
                 "the plain frames are not there, or cut", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
                 remedy="record it anew, or leave --looks and --adapt-codec out",

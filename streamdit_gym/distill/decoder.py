@@ -16,14 +16,15 @@ from pathlib import Path
 
 from torch import nn
 
+from streamdit_gym.checks import check_real
 from streamdit_gym.codec.conv_codec import ConvCodec, Residual
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import encoder_hash
-from streamdit_gym.train.run import write_config
+from streamdit_gym.train.run import MAX_MINUTES, write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_world import check_dataset, codec_frames, codec_shards
+from streamdit_gym.train.train_world import check_dataset, check_shards, codec_frames, codec_shards, save_world
 from streamdit_gym.world import World
 
 
@@ -49,8 +50,12 @@ def distill_decoder(
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
         StreamDiTError: if the decoder has not so many blocks or paints with a palette, or the run folder is another run's.
+        BusyError: if another run holds the run folder.
+        StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
+    if minutes is not None:
+        minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
     check_dataset(dataset, world.spec)
     if dataset.meta["steps"] < 2:  # a codec is trained on threes of frames
         raise DatasetError("too short episodes", given=f"{dataset.meta['steps']} steps", allowed="2 or more", remedy="record longer ones")
@@ -60,8 +65,18 @@ def distill_decoder(
             remedy="train --continue-from that world, with --adapt-codec",
         )  # fmt: skip
     codec, recipe = shallower(world.codec, blocks), replace(config, decoder_only=True)
+    with parallel.run_folder(folder):
+        check_shards(dataset)
+        return _train_decoder(world, codec, dataset, folder, blocks, recipe, device, minutes)
+
+
+def _train_decoder(
+    world: World, codec: ConvCodec, dataset: Dataset, folder: Path, blocks: int, recipe: CodecTraining, device: str,
+    minutes: float | None,
+) -> World | None:  # fmt: skip
+    """Train a decoder in a checked run; see `distill_decoder`."""
     made_of, before = encoder_hash(codec), folder / "config.json"
-    if before.is_file() and json.loads(before.read_text()).get("encoder") != made_of:
+    if before.is_file() and _encoder_of(before) != made_of:
         raise StreamDiTError("the run here is another one", given=folder, allowed="this world's decoder", remedy="give another folder")
     write_config(folder, {"world": world.spec.name, "encoder": made_of, "decoder_blocks": blocks, **dataclasses.asdict(recipe)})
     frames, held_out = codec_frames(dataset, codec_shards(dataset))
@@ -69,9 +84,17 @@ def distill_decoder(
         return None
     codec.requires_grad_(False).to(world.device)
     made = replace(world, codec=codec, facts={key: value for key, value in world.facts.items() if key != "scores"})
-    if not parallel.rank():
-        made.save_pretrained(folder / "world")
+    save_world(made, folder / "world")
     return made
+
+
+def _encoder_of(config: Path) -> str | None:
+    """Return what a run's config says of its encoder; None if it says nothing, or cannot be read."""
+    try:
+        settings = json.loads(config.read_text())
+    except ValueError:
+        return None
+    return settings.get("encoder") if isinstance(settings, dict) else None
 
 
 def shallower(codec: ConvCodec, blocks: int) -> ConvCodec:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from streamdit_gym.checks import check_real
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.multistep import Distillation, distill
 from streamdit_gym.stream.engine import Engine
@@ -18,9 +19,11 @@ from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import encode_dataset
-from streamdit_gym.train.run import write_config
-from streamdit_gym.train.train_world import check_dataset, embed_phrases, held_out_shards
+from streamdit_gym.train.run import MAX_MINUTES, write_config
+from streamdit_gym.train.train_world import check_dataset, check_shards, embed_phrases, held_out_shards, save_world
 from streamdit_gym.world import World
+
+MAX_GUIDANCE = 1000.0
 
 
 def distill_world(
@@ -46,11 +49,27 @@ def distill_world(
     Raises:
         DatasetError: if the data set is of another world, or too small.
         PartitionError: if a partition does not fit the model.
+        ArgumentError: if guidance or minutes are no such numbers.
+        BusyError: if another run holds the run folder.
+        StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
+    check_real("guidance", guidance, least=0, most=MAX_GUIDANCE)
+    if minutes is not None:
+        minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
     check_dataset(dataset, world.spec)
     for partition in config.partitions:
         Engine(world.model_for(partition), world.table, partition)  # refuses what could never be streamed
+    with parallel.run_folder(folder):
+        check_shards(dataset, folder / "latents")
+        return _distill(world, dataset, make_encoder, folder, config, device, guidance, minutes)
+
+
+def _distill(
+    world: World, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: Distillation, device: str,
+    guidance: float, minutes: float | None,
+) -> World:  # fmt: skip
+    """Distill in a checked run; see `distill_world`."""
     cuts = [str(partition) for partition in config.partitions]
     write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partitions": cuts})
     with parallel.in_turn():
@@ -63,8 +82,7 @@ def distill_world(
     begun = world.model_for(config.partitions[0]) if longer else world.model
     teacher = copy.deepcopy(world.model if config.one_by_one else begun)
     teacher.config = replace(teacher.config, guidance=guidance)
-    if not parallel.rank():
-        replace(world, model=teacher, longer=None, facts=facts).save_pretrained(folder / "teacher")
+    save_world(replace(world, model=teacher, longer=None, facts=facts), folder / "teacher")
     student = distill(teacher, begun, train, table, config, folder, device, minutes, Damage(codec=codec)).to(world.device)
     told = {
         "partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance,
@@ -72,6 +90,5 @@ def distill_world(
     }  # fmt: skip
     facts = {**facts, "distilled": told}
     made = replace(world, longer=student, facts=facts) if longer else replace(world, model=student, longer=None, facts=facts)
-    if not parallel.rank():
-        made.save_pretrained(folder / "world")
+    save_world(made, folder / "world")
     return made

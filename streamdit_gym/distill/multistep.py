@@ -13,7 +13,9 @@ Source: StreamDiT (arXiv 2507.03745), section 3.4; the loss is not printed there
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +25,8 @@ from torch import Tensor
 from streamdit_gym.buffer.frame_times import sampling_times
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.checks import check_fields
+from streamdit_gym.errors import PartitionError
 from streamdit_gym.flow.path import point
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.precision import training_precision
@@ -35,8 +38,27 @@ from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.prompts import disturbed, spread_of
-from streamdit_gym.train.run import Average, Budget, Stage
-from streamdit_gym.train.train_streamdit import MOVING, StreamDiTTraining, forgiving, learn, optimizers, prepare_step, set_peaks
+from streamdit_gym.train.run import (
+    LEAST,
+    MAX_BATCH,
+    MAX_MICRO_STEPS,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    Average,
+    Budget,
+    Stage,
+    choose_threads_for_stage,
+)
+from streamdit_gym.train.train_streamdit import (
+    MOVING,
+    StreamDiTTraining,
+    eager,
+    forgiving,
+    learn,
+    optimizers,
+    prepare_step,
+    set_peaks,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +111,30 @@ class Distillation:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        shares = (0, 1)
+        check_fields(
+            self,
+            ints={
+                "teacher_steps": (1, MAX_MICRO_STEPS),
+                "steps": (0, MAX_STEPS),
+                "streams": (1, MAX_BATCH),
+            },
+            reals={
+                "temperature": (0, MAX_WEIGHT),
+                "goes_on": shares,
+                "damaged": shares,
+                "moving": (0, MAX_WEIGHT),
+                "oldest": (0, MAX_WEIGHT),
+                "prompt_noise": (0, MAX_WEIGHT),
+                "prompt_hidden": shares,
+                "kernel": (LEAST, MAX_WEIGHT),
+                "square": (0, MAX_WEIGHT),
+                "rate": (0, 100),
+                "cooldown": (LEAST, 1),
+                "decay": shares,
+            },
+            bools=("one_by_one", "by_minutes", "compile"),
+        )
         for partition in self.partitions:
             if not partition.references:
                 raise PartitionError(
@@ -96,13 +142,11 @@ class Distillation:
                     remedy="for example K4N1c1s1",
                 )  # fmt: skip
             each = 1 if self.one_by_one else partition.micro_steps
-            if self.teacher_steps < 1 or self.teacher_steps % each:
+            if self.teacher_steps % each:
                 raise PartitionError(
                     "the teacher's micro steps do not divide among the student's", given=f"{self.teacher_steps} for {partition}",
                     allowed=f"a multiple of {each}", remedy="for example 4 for K4N1c1s1",
                 )  # fmt: skip
-        if self.temperature is not None and self.temperature < 0:
-            raise ShapeError("noise has no such scale", given=self.temperature, allowed="0 or more", remedy="0 for none, 1 for all of it")
         if not self.partitions:
             raise PartitionError("nothing to learn", given="no partition", allowed="one or more", remedy="for example K4N1c1s1")
 
@@ -321,6 +365,7 @@ def distill(
     distiller = Distiller(teacher.to(device).eval().requires_grad_(False), student, episodes.to(device), table, config, device, damage)
     average = Average(student, config.decay)
     state = {"student": student, "matrices": distiller.optimizers[0], "others": distiller.optimizers[1], "average": average}
+    choose_threads_for_stage(device, partial(_practise, distiller, table))
     stage = Stage(folder, "distill", state)
     set_peaks(distiller.optimizers, StreamDiTTraining(rate=config.rate))
     distiller.moves = stage.step
@@ -333,3 +378,11 @@ def distill(
             stage.log(**{f"loss/{config.partitions[step % len(config.partitions)]}": loss})
     average.copy_to(student)
     return student.eval().requires_grad_(False)
+
+
+def _practise(distiller: Distiller, table: PromptTable) -> None:
+    """Do what a step does, on a copy of the student and few streams."""
+    few = replace(distiller.config, streams=min(8, distiller.config.streams), compile=False)
+    student = copy.deepcopy(distiller.student)
+    with eager():
+        Distiller(distiller.teacher, student, distiller.episodes, table, few, distiller.device).move().backward()

@@ -19,12 +19,12 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from streamdit_gym.data import recorder
-from streamdit_gym.data.storage.storage import replaced
 from streamdit_gym.evaluate import judge, probe
 from streamdit_gym.evaluate.candidate import Twin
 from streamdit_gym.evaluate.judge import JudgeConfig, train_eyes
 from streamdit_gym.evaluate.measures import Eyes
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe
+from streamdit_gym.train.run import saving
 from streamdit_gym.vocabulary import WorldSpec
 
 PACKAGES = ("opencv-python", "gym-pusht", "pymunk", "pygame")  # what real frames hang on
@@ -54,10 +54,9 @@ def remembered_eyes(spec: WorldSpec, twin: Twin, config: JudgeConfig, folder: Pa
             continue
     print(f"training the judge's eyes on {config.training_episodes} real episodes; they are kept in {folder}")
     made = train_eyes(spec, twin, config)
-    part = replaced(own)
     states = {"probe": made.probe.state_dict(), "inverse": made.inverse.state_dict()}
-    save_file({f"{kind}.{name}": x.contiguous() for kind, state in states.items() for name, x in state.items()}, part)
-    part.replace(own)
+    with saving(own) as part:
+        save_file({f"{kind}.{name}": x.contiguous() for kind, state in states.items() for name, x in state.items()}, part)
     return made
 
 

@@ -220,7 +220,8 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
         played.append(line[:frames])
     said = [[menu[action][0] for action in line] for line in played]
     shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
-    jobs = [(twin.make, seed, state, line) for state, line in zip(held_out.states[:, 0], played, strict=False)]
+    start = next(iter(twin.starts))
+    jobs = [(twin.make, start, seed, state, line) for state, line in zip(held_out.states[:, 0], played, strict=False)]
     twins = mapped(_twin_looks, jobs, workers, tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False))
     own, real = np.stack([_looks_of(row) for row in shown]), np.stack(twins)
     part = max(1, int(0.15 * frames))
@@ -237,10 +238,11 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
     return scores
 
 
-def _twin_looks(job: tuple[Callable[[], Simulator], int, Float[np.ndarray, " s"], list[int]]) -> Float[np.ndarray, "f 2"]:
+def _twin_looks(job: tuple[Callable[[], Simulator], str, int, Float[np.ndarray, " s"], list[int]]) -> Float[np.ndarray, "f 2"]:
     """Play actions in the twin from a state, and return what its frames look like."""
-    make, seed, state, line = job
+    make, start, seed, state, line = job
     simulator = make()
+    simulator.reset(np.random.default_rng(seed), start)
     simulator.put(np.random.default_rng(seed), state, 0, state)
     looks = np.concatenate([_looks_of(simulator.step(action)[None]) for action in line])  # one by one: a long stream is large
     simulator.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from streamdit_gym.codec.latent_codec import LatentCodec
-from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.storage.storage import replaced
+from streamdit_gym.data.dataset import UNREADABLE, Dataset
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.model.precision import training_precision
+from streamdit_gym.train.run import saving
+
+log = logging.getLogger("streamdit_gym")
 
 HELD_OUT = 4  # the last shards are never trained on
 
@@ -95,6 +98,7 @@ class LatentEpisodes:
 
 
 NAMES = tuple(field.name for field in fields(LatentEpisodes))
+STORED = ("latents", "prompts", "states", "scores")
 
 
 @torch.no_grad()
@@ -108,7 +112,6 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
         device: where to encode.
         known: the codec whose channels for places are taken instead, of the same frames in the looks that it knows.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = "".join(encoder_hash(part) for part in (codec, known) if part is not None)
     made_of, stamp = json.dumps({"codec": weights, "data": dataset.meta}, sort_keys=True), folder / "made_of.json"
     if stamp.is_file() and stamp.read_text() != made_of:
@@ -116,26 +119,45 @@ def encode_dataset(dataset: Dataset, codec: LatentCodec, folder: Path, device: s
             "the run's latents are of another codec or data set", given=folder, remedy="use another run folder, or delete this one"
         )
     if not stamp.is_file():  # several processes come by
-        part_of_stamp = replaced(stamp)
-        part_of_stamp.write_text(made_of)
-        part_of_stamp.replace(stamp)
+        with saving(stamp) as written:
+            written.write_text(made_of)
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
-        path = folder / f"latents-{dataset.shards[position]:05d}.npz"
-        if not path.is_file():
-            shard = dataset.shard(position)
-            latents = _encoded(codec, shard.frames, device)
-            if known is not None:
-                places = _encoded(known, dataset.plain(position), device)[:, :, : known.channels - known.looks]
-                latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
-            prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
-            part = path.with_suffix(".part.npz")
-            np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
-            part.replace(path)
-        with np.load(path) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+        path = latents_path(folder, dataset, position)
+        arrays = _read(path) if path.is_file() else None
+        if arrays is None:
+            _encode_shard(dataset, position, codec, known, device, path)
+            arrays = _read(path)
+        if arrays is None:
+            raise DatasetError("latents cannot be read", given=path, remedy="look after the disk; nothing else is wrong")
         parts.append(LatentEpisodes(**arrays, astray=torch.full((len(arrays["latents"]),), dataset.meta.get("astray", 0))))
     return LatentEpisodes(**{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES})
+
+
+def latents_path(folder: Path, dataset: Dataset, position: int) -> Path:
+    """Return where the latents of a shard are kept; positions as for `Dataset.shard`."""
+    return folder / f"latents-{dataset.shards[position]:05d}.npz"
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Return the arrays of a shard's latents; None if the file is cut."""
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return {name: torch.from_numpy(file[name]) for name in STORED}
+    except UNREADABLE as error:
+        log.warning("a shard is encoded anew: %s: %s", path, error)
+        return None
+
+
+def _encode_shard(dataset: Dataset, position: int, codec: LatentCodec, known: LatentCodec | None, device: str, path: Path) -> None:
+    shard = dataset.shard(position)
+    latents = _encoded(codec, shard.frames, device)
+    if known is not None:
+        places = _encoded(known, dataset.plain(position), device)[:, :, : known.channels - known.looks]
+        latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
+    prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
+    with saving(path) as part:
+        np.savez(part, latents=latents.numpy(), prompts=prompts, states=shard.states, scores=shard.scores)
 
 
 def encoder_hash(codec: LatentCodec) -> str:

@@ -9,11 +9,15 @@ import gc
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
+
+from streamdit_gym.errors import BusyError, StreamDiTError
+from streamdit_gym.files import folder_lock, remove_parts, writing_to
 
 PATIENCE = timedelta(hours=12)
 
@@ -46,6 +50,29 @@ def rank() -> int:
 def seed(number: int) -> int:
     """Return a seed of this process's own."""
     return number + 1_000_003 * rank()
+
+
+@contextmanager
+def run_folder(folder: Path) -> Iterator[None]:
+    """Hold a run folder, which is made if it is not there: the first process locks it for all of them.
+
+    Raises:
+        BusyError: if another run holds it; every process raises it.
+        StorageError: if it cannot be made.
+    """
+    with ExitStack() as stack:
+        refused: StreamDiTError | None = None
+        if not rank():
+            try:
+                with writing_to(folder, "choose another folder"):
+                    stack.enter_context(folder_lock(folder))
+                    for place in (folder, folder / "pictures", *folder.glob("latents*")):
+                        remove_parts(place)
+            except StreamDiTError as error:
+                refused = error
+        if highest(int(refused is not None)):
+            raise refused or BusyError("the first process cannot work here", given=folder, remedy="see what it says")
+        yield
 
 
 @contextmanager

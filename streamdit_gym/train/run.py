@@ -8,20 +8,67 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from tqdm import tqdm
 
+from streamdit_gym.checks import check_fields
 from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.files import atomic_write, writing_to
+from streamdit_gym.threads import choose_threads
 from streamdit_gym.train import parallel
 
 GO_ON, TIME_IS_UP, STOP = range(3)
+MAX_STEPS = 100_000_000
+MAX_BATCH = 65_536
+MAX_CLIP_FRAMES = 4096
+MAX_MICRO_STEPS = 1000
+MAX_WEIGHT = 1e12  # of a part of a loss, or a scale of noise
+LEAST = 1e-9  # of what is divided by
+MAX_MINUTES = 60.0 * 24 * 366
+AGAIN = "make room, or choose another folder, and go on with --resume; what is done is kept"
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """Yield where to write a file of a run; at the end it replaces `path`, and after an error nothing has changed.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    with writing_to(path, AGAIN):
+        try:
+            with atomic_write(path) as part:
+                yield part
+        except (RuntimeError, SafetensorError) as error:  # so torch and safetensors say that a disk is full
+            raise OSError(f"{error}; is the disk full?") from error
+
+
+def choose_threads_for_stage(device: str, work: Callable[[], object]) -> None:
+    """Measure, at the start of a stage on a CPU, with how many threads it computes faster, and take so many.
+
+    Of several processes each has the threads that `torchrun` gave it.
+
+    Args:
+        device: where the stage computes.
+        work: a piece of the stage's work on copies of what is trained; random states are as before afterwards.
+    """
+    if torch.device(device).type != "cpu" or torch.distributed.is_initialized():
+        return
+
+    def undisturbed() -> None:
+        with torch.random.fork_rng(devices=[]):
+            work()
+
+    choose_threads(undisturbed, again=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +81,9 @@ class Budget:
     steps: int
     minutes: float | None = None
     by_minutes: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, ints={"steps": (0, MAX_STEPS)}, reals={"minutes": (0, MAX_MINUTES)}, bools=("by_minutes",))
 
 
 class Stage:
@@ -56,7 +106,8 @@ class Stage:
         self.finished = False
         self.stopped = False
         board = require("torch.utils.tensorboard", "train", "training")
-        self.writer = None if parallel.rank() else board.SummaryWriter(str(folder / "curves" / name))
+        with writing_to(folder, AGAIN):
+            self.writer = None if parallel.rank() else board.SummaryWriter(str(folder / "curves" / name))
         if self.path.is_file():
             self._restore()
 
@@ -86,10 +137,10 @@ class Stage:
                     self.save()
                     saved = time.monotonic()
         finally:
-            self.finished = self.step >= budget.steps
-            self.save()
             bar.close()
             signal.signal(signal.SIGINT, previous)
+            self.finished = self.step >= budget.steps
+            self.save()
         if self.stopped:
             raise KeyboardInterrupt
 
@@ -102,25 +153,26 @@ class Stage:
     def log(self, **values: float) -> None:
         """Write scalars to the curves."""
         if self.writer is not None:
-            for key, value in values.items():
-                self.writer.add_scalar(key, value, self.step)
+            with writing_to(self.folder / "curves", AGAIN):
+                for key, value in values.items():
+                    self.writer.add_scalar(key, value, self.step)
 
     def picture(self, name: str, image: Any) -> None:
         """Write an (h, w, 3) uint8 picture into the run folder."""
         if parallel.rank():
             return
-        folder = self.folder / "pictures"
-        folder.mkdir(exist_ok=True)
-        require("PIL.Image", "train", "a picture").fromarray(image).save(folder / f"{self.name}-{name}.png")
+        with saving(self.folder / "pictures" / f"{self.name}-{name}.png") as part:
+            require("PIL.Image", "train", "a picture").fromarray(image).save(part)
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write never harms the last one."""
         if self.writer is None:
             return
-        part = self.path.with_suffix(".part")
-        torch.save({"step": self.step, "finished": self.finished, **{k: v.state_dict() for k, v in self.state.items()}}, part)
-        part.replace(self.path)
-        self.writer.flush()
+        content = {"step": self.step, "finished": self.finished, **{k: v.state_dict() for k, v in self.state.items()}}
+        with saving(self.path) as part:
+            torch.save(content, part)
+        with writing_to(self.folder / "curves", AGAIN):
+            self.writer.flush()
 
     def _restore(self) -> None:
         try:
@@ -181,5 +233,5 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the resolved settings beside the weights."""
     if parallel.rank():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=1, default=str))
+    with saving(folder / "config.json") as part:
+        part.write_text(json.dumps(config, indent=1, default=str))

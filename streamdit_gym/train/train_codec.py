@@ -9,8 +9,10 @@ time replaced by, the mean of its neighbours' (docs/decisions/0006; temporal str
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,12 @@ from einops import rearrange
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from streamdit_gym.checks import check_fields
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.train import parallel
 from streamdit_gym.train.muon import Muon
-from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.run import MAX_BATCH, MAX_STEPS, MAX_WEIGHT, Average, Budget, Stage, choose_threads_for_stage
 
 CHANGED = 0.04  # of a colour in [-1, 1]
 RARE = 2e-3  # share of the pixels below which a colour is no rarer
@@ -59,6 +62,23 @@ class CodecTraining:
     between: float = 0.5
     aligned: float = 1.0
     decoder_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ints={"steps": (0, MAX_STEPS), "batch": (3, MAX_BATCH)},
+            reals={
+                "matrix_rate": (0, 10),
+                "learning_rate": (0, 10),
+                "foreground": (0, MAX_WEIGHT),
+                "noise": (0, MAX_WEIGHT),
+                "looks_noise": (0, MAX_WEIGHT),
+                "straight": (0, MAX_WEIGHT),
+                "between": (0, 1),
+                "aligned": (0, MAX_WEIGHT),
+            },
+            bools=("decoder_only",),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +157,7 @@ def train_codec(
     optimizer = torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=1e-3, betas=(0.9, 0.95))
     parallel.share(codec)
     average = Average(codec, 0.995)
+    choose_threads_for_stage(device, partial(_practise, codec, episodes, config, device))
     stage = Stage(folder, "codec", {"codec": codec, "matrices": matrices, "optimizer": optimizer, "average": average})
     rng = np.random.default_rng([1, stage.step, parallel.rank()])
     torch.manual_seed(parallel.seed(1 + stage.step))
@@ -173,6 +194,15 @@ def train_codec(
     parallel.share(codec)  # running statistics are each process's own
     codec.eval()
     return stage.finished
+
+
+def _practise(codec: ConvCodec, episodes: UInt8[np.ndarray, "e f h w 3"], config: CodecTraining, device: str) -> None:
+    """Do what a step does, on a copy of the codec and few frames."""
+    scratch = copy.deepcopy(codec)
+    pixels = to_pixels(episodes[:4, :3], device)
+    with training_precision(device):
+        rebuilt, _ = rebuild(scratch, scratch.encode_pixels(pixels).float(), config)
+    rebuilt.float().square().mean().backward()
 
 
 def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:

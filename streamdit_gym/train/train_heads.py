@@ -6,7 +6,9 @@ Knows nothing of: the transformer.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from streamdit_gym.checks import check_fields
 from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
-from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.run import MAX_BATCH, MAX_STEPS, MAX_WEIGHT, Average, Budget, Stage, choose_threads_for_stage
 from streamdit_gym.train.train_codec import one_cycle
 
 
@@ -37,6 +40,13 @@ class HeadTraining:
     batch: int = 512
     learning_rate: float = 2e-3
     noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ints={"steps": (0, MAX_STEPS), "batch": (1, MAX_BATCH)},
+            reals={"learning_rate": (0, 10), "noise": (0, MAX_WEIGHT)},
+        )
 
 
 def train_heads(
@@ -70,6 +80,7 @@ def train_heads(
     optimizer = torch.optim.AdamW(heads.parameters(), lr=config.learning_rate, weight_decay=1e-2)
     parallel.share(heads)
     average = Average(heads, 0.998)
+    choose_threads_for_stage(device, partial(_practise, heads, latents[: config.batch, None].to(device, torch.float32), device))
     stage = Stage(folder, "heads", {"heads": heads, "optimizer": optimizer, "average": average})
     generator = torch.Generator().manual_seed(parallel.seed(2 + stage.step))
     torch.manual_seed(parallel.seed(2 + stage.step))
@@ -92,6 +103,14 @@ def train_heads(
     average.copy_to(heads)
     heads.eval()
     return stage.finished
+
+
+def _practise(heads: RewardHead, latents: Float[Tensor, "n 1 c h w"], device: str) -> None:
+    """Do what a step does, on a copy of the heads."""
+    scratch = copy.deepcopy(heads)
+    with training_precision(device):
+        raw = scratch.raw(latents)
+    raw.float().square().mean().backward()
 
 
 def head_loss(heads: RewardHead, raw: Float[Tensor, "n o"], truth: Float[Tensor, "n o"]) -> Tensor:

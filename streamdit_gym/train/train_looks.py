@@ -5,7 +5,9 @@ Takes: latent episodes and the phrase table.  Gives: trained `Looks`.  Knows not
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,12 +15,14 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from streamdit_gym.checks import check_fields
 from streamdit_gym.model.looks import Looks
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
-from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.run import MAX_BATCH, MAX_STEPS, MAX_WEIGHT, Average, Budget, Stage, choose_threads_for_stage
 from streamdit_gym.train.train_codec import one_cycle
+from streamdit_gym.vocabulary import Conditioning
 
 REPAINTED = 0.3  # change of a palette's number, in thirds of a colour's range, from which something is painted anew
 
@@ -38,6 +42,13 @@ class LooksTraining:
     batch: int = 256
     learning_rate: float = 1e-3
     prompt_noise: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ints={"steps": (0, MAX_STEPS), "batch": (1, MAX_BATCH)},
+            reals={"learning_rate": (0, 10), "prompt_noise": (0, MAX_WEIGHT)},
+        )
 
 
 class Palettes:
@@ -90,6 +101,7 @@ def train_looks(
     optimizer = torch.optim.AdamW(looks.parameters(), lr=config.learning_rate, weight_decay=1e-2)
     parallel.share(looks)
     average = Average(looks, 0.998)
+    choose_threads_for_stage(device, partial(_practise, looks, palettes, table, noise, config))
     stage = Stage(folder, "looks", {"looks": looks, "optimizer": optimizer, "average": average})
     generator = torch.Generator().manual_seed(parallel.seed(3 + stage.step))
     torch.manual_seed(parallel.seed(3 + stage.step))
@@ -97,11 +109,7 @@ def train_looks(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * one_cycle(step, config.steps, warmup=100)
         before, target, index = (part.to(device) for part in palettes.draw(config.batch, generator))
-        prompts = table.distinct(index[:, None])
-        tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
-        said = looks.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
-        painted = torch.lerp(before, said[..., :3], said[..., 3:].sigmoid())  # while it learns, all are named a little
-        loss = (painted - target).square().mean()
+        loss = looks_loss(looks, before, target, table.distinct(index[:, None]), noise)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parallel.average_gradients(looks.parameters())
@@ -113,3 +121,23 @@ def train_looks(
     average.copy_to(looks)
     looks.eval()
     return stage.finished
+
+
+def looks_loss(
+    looks: Looks,
+    before: Float[Tensor, "n k 3"],
+    target: Float[Tensor, "n k 3"],
+    prompts: Conditioning,
+    noise: Tensor,
+) -> Tensor:
+    """Return the mean squared error of palettes painted by prompts."""
+    tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
+    named = looks.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
+    painted = torch.lerp(before, named[..., :3], named[..., 3:].sigmoid())  # while it learns, all are named a little
+    return (painted - target).square().mean()
+
+
+def _practise(looks: Looks, palettes: Palettes, table: PromptTable, noise: Tensor, config: LooksTraining) -> None:
+    """Do what a step does, on a copy of what is trained."""
+    before, target, index = palettes.draw(config.batch, torch.Generator().manual_seed(0))
+    looks_loss(copy.deepcopy(looks), before, target, table.distinct(index[:, None]), noise).backward()

@@ -9,9 +9,11 @@ so that it learns to go on from its own errors. See docs/decisions/0003. Looks t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from streamdit_gym.buffer.frame_times import training_times
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.checks import check_fields, check_real
 from streamdit_gym.flow.path import clean_of_velocity, point, velocity
 from streamdit_gym.flow.sampler import euler_step
 from streamdit_gym.model.precision import training_precision
@@ -32,7 +35,18 @@ from streamdit_gym.train.damage import Damage
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.muon import Muon
 from streamdit_gym.train.prompts import disturbed, spread_of
-from streamdit_gym.train.run import Average, Budget, Stage
+from streamdit_gym.train.run import (
+    LEAST,
+    MAX_BATCH,
+    MAX_CLIP_FRAMES,
+    MAX_MICRO_STEPS,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    Average,
+    Budget,
+    Stage,
+    choose_threads_for_stage,
+)
 from streamdit_gym.vocabulary import BufferView, Conditioning
 
 MOVING = 0.01  # mean squared change of a latent from which it counts as moving
@@ -108,6 +122,44 @@ class StreamDiTTraining:
     words_only: bool = False
     compile: bool = False
     by_minutes: bool = False
+
+    def __post_init__(self) -> None:
+        shares, rates = (0, 1), (0, 10)
+        check_fields(
+            self,
+            ints={
+                "steps": (0, MAX_STEPS),
+                "clips": (1, MAX_BATCH),
+                "clip_frames": (1, MAX_CLIP_FRAMES),
+                "micro_steps": (1, MAX_MICRO_STEPS),
+                "own_depth": (0, MAX_STEPS),
+            },
+            reals={
+                "start_share": shares,
+                "moving": (0, MAX_WEIGHT),
+                "reference_noise": shares,
+                "own_references": shares,
+                "own_ramp": (LEAST, 1),
+                "own_lost": (0, MAX_WEIGHT),
+                "damaged": shares,
+                "prompt_dropout": shares,
+                "prompt_noise": (0, MAX_WEIGHT),
+                "prompt_hidden": shares,
+                "matrix_rate": rates,
+                "other_rate": rates,
+                "rate": (0, 100),
+                "cooldown": (LEAST, 1),
+                "decay": shares,
+                "velocity_floor": (LEAST, 1),
+                "kernel": (LEAST, MAX_WEIGHT),
+                "square": (0, MAX_WEIGHT),
+                "plain": (LEAST, 1),
+            },
+            bools=("words_only", "compile", "by_minutes"),
+        )
+        for text, share in self.partitions:
+            Partition.parse(text)
+            check_real(f"share of partition {text}", share, least=0, most=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,6 +460,7 @@ def train_streamdit(
     trainer = StreamDiTTrainer(model, episodes.to(device), table, config, device, damage)
     average = Average(model, config.decay)
     state = {"model": model, "matrices": trainer.optimizers[0], "others": trainer.optimizers[1], "average": average}
+    choose_threads_for_stage(device, partial(_practise, model, trainer.episodes, table, config, device))
     stage = Stage(folder, "streamdit", state)
     set_peaks(trainer.optimizers, config)
     trainer.generator.manual_seed(parallel.seed(1 + stage.step))
@@ -427,3 +480,10 @@ def train_streamdit(
                 model.load_state_dict(kept)
     average.copy_to(model)
     model.eval()
+
+
+def _practise(model: StreamDiT, episodes: LatentEpisodes, table: PromptTable, config: StreamDiTTraining, device: str) -> None:
+    """Do what a step does, on a copy of the model and few clips."""
+    few = replace(config, clips=min(4, config.clips), compile=False)
+    with eager():
+        StreamDiTTrainer(copy.deepcopy(model), episodes, table, few, device).next_frame_loss(0.0).backward()

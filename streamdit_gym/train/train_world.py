@@ -18,23 +18,27 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
+from streamdit_gym.checks import check_choice, check_fields, check_real
 from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.storage.storage import replaced
+from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.files import writing_to
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.presets import PARTITIONS, Preset, preset
+from streamdit_gym.presets import PARTITIONS, PRESETS, Preset, preset
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
 from streamdit_gym.train.damage import Damage
-from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset
-from streamdit_gym.train.run import write_config
+from streamdit_gym.train.latents import HELD_OUT, LatentEpisodes, encode_dataset, latents_path
+from streamdit_gym.train.run import AGAIN, MAX_MINUTES, MAX_STEPS, saving, write_config
 from streamdit_gym.train.train_codec import CodecTraining, Pairs, train_codec
 from streamdit_gym.train.train_heads import HeadTraining, head_errors, train_heads
 from streamdit_gym.train.train_looks import LooksTraining, Palettes, train_looks
@@ -45,6 +49,9 @@ from streamdit_gym.world import Starts, World
 
 CARRIED_WAYS = 6  # phrases per action that the bundle carries, the environment's own first
 CODEC_FRAMES = 120_000  # most frames kept in memory for the codec
+MAX_CODEC_FRAMES = 100_000_000
+MAX_PALETTE_CHANNELS = 300
+MAX_STARTS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,20 @@ class WorldTraining:
     codec_frames: int = CODEC_FRAMES
     starts: int = 512
 
+    def __post_init__(self) -> None:
+        check_choice("preset", self.preset, PRESETS)
+        check_fields(
+            self,
+            ints={
+                "decoder_steps": (0, MAX_STEPS),
+                "looks": (0, MAX_PALETTE_CHANNELS),
+                "codec_frames": (1, MAX_CODEC_FRAMES),
+                "starts": (1, MAX_STARTS),
+            },
+            reals={"keep": (0, 1)},
+            bools=("adapt_codec",),
+        )
+
 
 def train_world(
     spec: WorldSpec, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: WorldTraining, device: str,
@@ -105,10 +126,18 @@ def train_world(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes, or the corrections do not fit it.
+        DefinitionError: if the world's definition is wrong.
+        BusyError: if another run holds the run folder.
+        StorageError: if the run folder cannot be written to.
         StreamDiTError: if there are no heads to train or to keep, or a world that has a palette shall get another.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
+    if minutes is not None:
+        minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
+    check_definition(spec)
     check_dataset(dataset, spec)
+    check_phrases(dataset, spec)
+    check_size(config, spec, continue_from)
     if dataset.meta["steps"] < config.streamdit.clip_frames:
         raise DatasetError(
             "too short episodes", given=f"{dataset.meta['steps']} steps", allowed=f"{config.streamdit.clip_frames} or more",
@@ -126,16 +155,28 @@ def train_world(
         )  # fmt: skip
     for more in corrections:
         check_corrections(more, dataset)
-    write_config(
-        folder,
-        {
-            "world": spec.name,
-            "data_seed": dataset.meta["seed"],
-            "shards": len(dataset),
-            "corrections": [str(more.folder) for more in corrections],
-            **dataclasses.asdict(config),
-        },
-    )
+    settings = {
+        "world": spec.name,
+        "data_seed": dataset.meta["seed"],
+        "shards": len(dataset),
+        "corrections": [str(more.folder) for more in corrections],
+        **dataclasses.asdict(config),
+    }
+    with parallel.run_folder(folder):
+        check_shards(dataset, folder / "latents")
+        for more in corrections:
+            check_shards(more, corrected_latents(folder, more))
+        write_config(folder, settings)
+        return _train_stages(spec, dataset, make_encoder, folder, config, device, minutes, continue_from, corrections, given)
+
+
+def _train_stages(
+    spec: WorldSpec, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: WorldTraining, device: str,
+    minutes: float | None, continue_from: World | None, corrections: Sequence[Dataset], given: RewardHead | None,
+) -> World | None:  # fmt: skip
+    """Train what is still to be trained of a checked run; see `train_world`."""
+    with parallel.in_turn():
+        table = embed_phrases(make_encoder, dataset)  # now, since whatever it lacks should not be missed hours later
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     def left() -> float | None:
@@ -156,10 +197,9 @@ def train_world(
     if not train_heads(heads, train, config.heads, folder, device, left()):
         return None
     with parallel.in_turn():
-        table = embed_phrases(make_encoder, dataset)
         learned = train
         for more in corrections:
-            learned = learned.joined(encode_dataset(more, codec, folder / f"latents-{more.folder.name}", device))
+            learned = learned.joined(encode_dataset(more, codec, corrected_latents(folder, more), device))
     model = StreamDiT(sizes.model) if continue_from is None else widened_model(continue_from.model, config.looks)
     if model.looks is not None and not train_looks(
         model.looks, Palettes(train, model.config.local), table, config.words, folder, device, left()
@@ -177,7 +217,7 @@ def train_world(
             for name, weight in continue_from.model.named_parameters():
                 if not name.startswith("looks."):
                     model.get_parameter(name).lerp_(weight.to(device), config.keep)
-    carried = [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
+    carried = carried_phrases(spec)
     rows = table.rows(carried)
     begun = beginnings(dataset.meta, len(train))[: config.starts]
     world = World(
@@ -193,9 +233,24 @@ def train_world(
             "heads_on_held_out_real_frames": head_errors(heads, held_out, device),
         },
     )  # fmt: skip
-    if not parallel.rank():
-        world.save_pretrained(folder / "world")
+    save_world(world, folder / "world")
     return world
+
+
+def save_world(world: World, folder: Path) -> None:
+    """Write a run's bundle, in the first process."""
+    if parallel.rank():
+        return
+    with writing_to(folder, AGAIN):
+        try:
+            world.save_pretrained(folder)
+        except SafetensorError as error:  # so safetensors says that a disk is full
+            raise OSError(str(error)) from error
+
+
+def corrected_latents(folder: Path, corrections: Dataset) -> Path:
+    """Return where a run keeps the latents of corrections."""
+    return folder / f"latents-{corrections.folder.name}"
 
 
 def _given_heads(given: World, dataset: Dataset, spec: WorldSpec, config: WorldTraining) -> RewardHead | None:
@@ -231,6 +286,10 @@ def _codec(
     if path.is_file():
         try:
             codec.load_state_dict(load_file(str(path)))
+        except SafetensorError as error:
+            raise StreamDiTError(
+                "the run's codec cannot be read", given=f"{path}: {error}", remedy="delete the file; it is made anew from its checkpoint"
+            ) from error
         except RuntimeError as error:
             raise StreamDiTError(
                 "the run's codec is of another size", given=path, remedy="use the settings it was made with, or another run folder"
@@ -247,9 +306,8 @@ def _codec(
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
         return None
     if not parallel.rank():
-        part = replaced(path)
-        save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(part))
-        part.replace(path)
+        with saving(path) as part:
+            save_file({key: value.cpu().contiguous() for key, value in codec.state_dict().items()}, str(part))
     return codec
 
 
@@ -271,10 +329,15 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
     Raises:
         DatasetError: if it is of another world, or too small to hold anything out.
     """
-    if dataset.meta["world"] != spec.name or dataset.meta["size"] != spec.size:
-        raise DatasetError(
-            "the data set is of another world", given=dataset.meta["world"], allowed=spec.name, remedy="record it for this world"
-        )
+    expected = {"world": spec.name, "size": spec.size, "state_names": list(spec.state_names), "score_names": list(spec.score_names)}
+    for key, value in expected.items():
+        if dataset.meta[key] != value:
+            raise DatasetError(
+                f"the data set is of another world: {key} differs",
+                given=dataset.meta[key],
+                allowed=value,
+                remedy="record it for this world",
+            )
     if dataset.meta.get("astray"):
         raise DatasetError(
             "a world's own frames cannot be all that is learned", given=dataset.folder, allowed="recorded data",
@@ -284,6 +347,61 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
         raise DatasetError(
             "too small a data set", given=f"{len(dataset)} shard", allowed="2 or more", remedy="record more; the last are held out"
         )
+
+
+def check_phrases(dataset: Dataset, spec: WorldSpec) -> None:
+    """Refuse a data set in which phrases were not said that the bundle shall carry.
+
+    Raises:
+        DatasetError: if one of these phrases is missing.
+    """
+    missing = set(carried_phrases(spec)) - set(dataset.phrases)
+    if missing:
+        raise DatasetError(
+            "the data set was recorded with another menu",
+            given=f"nobody says {min(missing)!r} in {dataset.folder}",
+            allowed=f"the {CARRIED_WAYS} first phrases of every action",
+            remedy="record it anew, or put the phrases further back in the menu",
+        )
+
+
+def check_size(config: WorldTraining, spec: WorldSpec, continue_from: World | None) -> None:
+    """Refuse a codec for frames of another size than the world's.
+
+    Raises:
+        StreamDiTError: if the preset's codec, or the continued world's, is one.
+    """
+    sizes = preset(config.preset).codec
+    size = continue_from.codec.size if continue_from is not None else None if sizes is None else sizes.size
+    if size is not None and size != spec.size:
+        raise StreamDiTError(
+            "the codec is for frames of another size",
+            given=f"{size} pixels: {'the continued world' if continue_from is not None else f'preset {config.preset}'}",
+            allowed=f"{spec.size} pixels: the definition of {spec.name}",
+            remedy=f"let the simulator draw {size} x {size} pixels, or add a preset for {spec.size}",
+        )
+
+
+def check_shards(dataset: Dataset, latents: Path | None = None) -> None:
+    """Read every shard of a data set before hours are spent on it; of several processes the first one does.
+
+    Args:
+        dataset: the data set.
+        latents: where the shards' latents are kept; those that are there need no frames any more.
+
+    Raises:
+        DatasetError: if a file is missing or cut, or holds what cannot be learned from.
+    """
+    if parallel.rank():
+        return
+    for position in tqdm(range(len(dataset)), desc="check", unit="shard", mininterval=2.0, leave=False):
+        if latents is None or not latents_path(latents, dataset, position).is_file():
+            dataset.check_shard(position)
+
+
+def carried_phrases(spec: WorldSpec) -> list[str]:
+    """Return the phrases whose embeddings a bundle carries."""
+    return [phrase for phrases in spec.menu for phrase in phrases[:CARRIED_WAYS]]
 
 
 def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
@@ -312,11 +430,13 @@ def embed_phrases(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -
     path = dataset.folder / "phrases.safetensors"
     if not path.is_file():
         tokens, mask, pooled = make_encoder().encode(dataset.phrases)
-        part = replaced(path)
-        save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(part))
-        part.replace(path)
-    saved = load_file(str(path))
-    if len(saved["tokens"]) != len(dataset.phrases):
+        with saving(path) as part:
+            save_file({"tokens": tokens.half(), "mask": mask, "pooled": pooled.half()}, str(part))
+    try:
+        saved = load_file(str(path))
+    except SafetensorError as error:
+        raise DatasetError("embeddings cannot be read", given=f"{path}: {error}", remedy="delete the file; it is made anew") from error
+    if set(saved) != {"tokens", "mask", "pooled"} or len(saved["tokens"]) != len(dataset.phrases):
         raise DatasetError("embeddings of other phrases", given=path, remedy="delete the file; it is made anew")
     return PromptTable(dataset.phrases, saved["tokens"].float(), saved["mask"], saved["pooled"].float())
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.errors import require
+from streamdit_gym.files import atomic_write
 
 Frames = UInt8[np.ndarray, "e g h w 3"]
 LOSSLESS = {
@@ -131,10 +132,8 @@ class Mkv(Storage):
 
     def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
         """Write one video."""
-        path = folder / f"shard-{index:05d}.mkv"
-        part = path.with_suffix(".part.mkv")
-        write_video(part, frames.reshape(-1, *frames.shape[2:]), fps, LOSSLESS)
-        part.replace(path)
+        with atomic_write(folder / f"shard-{index:05d}.mkv") as part:
+            write_video(part, frames.reshape(-1, *frames.shape[2:]), fps, LOSSLESS)
 
     def read(self, folder: Path, index: int, episodes: int) -> Frames:
         """Read one video."""
