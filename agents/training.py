@@ -234,7 +234,8 @@ def _train(config: AgentTraining, folder: Path, show: bool, resume: bool, compar
     if saved is not None:
         _check_same(saved.config, config)
     state = Progress() if saved is None else saved.progress
-    if saved is not None and state.is_done(config.steps):
+    done = state.is_done(config.steps)
+    if done and saved is not None:
         config = saved.config
     venv = make_venv(
         config.env,
@@ -248,7 +249,7 @@ def _train(config: AgentTraining, folder: Path, show: bool, resume: bool, compar
         agent = _new_agent(config, venv, folder)
         if saved is not None:
             saved.restore(agent)
-        if not state.is_done(config.steps):
+        if not done:
             _learn(TrainingCallback(config, folder, state, show, compare), agent, venv)
         learned = Learned(agent=agent, config=config)
         _write_results(folder, learned, state)  # once more, if it was killed between the checkpoint and these

@@ -238,7 +238,15 @@ def test_other_settings_are_refused_and_more_steps_are_not(run: Callable[..., An
     with pytest.raises(StreamDiTError, match="another seed"):
         run(32, seed=1)
     learned, _ = run(64)
-    assert learned.agent.num_timesteps >= 64
+    assert learned.agent.num_timesteps == 64
+
+
+def test_fewer_steps_than_are_done_train_nothing(run: Callable[..., Any]) -> None:
+    first, points = run(48)
+    again, same = run(16)
+    assert again.agent.num_timesteps == first.agent.num_timesteps == 48
+    assert same == points
+    assert again.config == first.config
 
 
 def test_ctrl_c_keeps_what_is_learned(tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
