@@ -15,6 +15,7 @@ import tyro
 
 from streamdit_gym.agents.match import Row, match, print_table, write_scores
 from streamdit_gym.errors import StreamDiTError, exit_status
+from streamdit_gym.files import writing_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Evaluate:
     """environments in one batch"""
     out: Path | None = None
     """folder for scores.json"""
+    trust_agents: bool = False
+    """also play agents that are only there as agent.zip; such a file is a program, and can do whatever you can"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,14 +56,20 @@ def evaluate(command: Evaluate) -> None:
             "nobody is on the way to the ceiling", given=command.players, allowed="players beside random", remedy="name some"
         )
     rows = match(
-        [(label[name], name) for name in chosen], command.env, episodes=command.episodes, num_envs=command.num_envs, world=command.world
+        [(label[name], name) for name in chosen],
+        command.env,
+        episodes=command.episodes,
+        num_envs=command.num_envs,
+        world=command.world,
+        trust_agents=command.trust_agents,
     )
     print_table(rows)
     if command.ceiling:
         middle, low, high = way_up(rows, climbers, {label[name] for name in command.ceiling})
         print(f"\nfrom floor to ceiling, in the twin: {100 * middle:.0f} % of the way [{100 * low:.0f}, {100 * high:.0f}]")
     if command.out is not None:
-        write_scores(command.out, command.env, rows)
+        with writing_to(command.out, "make room, or give another --out"):
+            write_scores(command.out, command.env, rows)
 
 
 def labels(names: list[str]) -> dict[str, str]:

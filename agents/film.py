@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from streamdit_gym.data.storage.storage import PLAYABLE, write_video
 from streamdit_gym.errors import require
+from streamdit_gym.files import atomic_write
 
 SIDE = 320
 BAR = 56
@@ -37,9 +38,10 @@ def side_by_side(panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8) -> 
 
 
 def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int) -> None:
-    """Write an H.264 film that browsers play; odd edges are cut by a pixel."""
+    """Write an H.264 film that browsers play, whole or not at all; odd edges are cut by a pixel."""
     height, width = (size - size % 2 for size in frames[0].shape[:2])
-    write_video(path, np.stack([frame[:height, :width] for frame in frames]), fps, PLAYABLE)
+    with atomic_write(path) as part:
+        write_video(part, np.stack([frame[:height, :width] for frame in frames]), fps, PLAYABLE)
 
 
 def plot_curve(path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str) -> None:
@@ -57,5 +59,6 @@ def plot_curve(path: Path, points: Sequence[tuple[int, float]], floor: float, ti
     axes.axhline(floor, color="tab:gray", linestyle="--", label="random player")
     axes.set(xlabel="environment steps in the generated world", ylabel=ylabel, title=title)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=120)
     pyplot.close(figure)

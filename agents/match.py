@@ -17,11 +17,13 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from streamdit_gym.agents.features import encode
 from streamdit_gym.agents.planner import Planner, planner_player
+from streamdit_gym.agents.policies import Learned, load_agent
 from streamdit_gym.agents.scores import Player, Score, play
-from streamdit_gym.agents.training import Learned, load_agent, make_venv, twin_of
+from streamdit_gym.agents.training import make_venv, twin_of
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.worlds import script_of, shared_world
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.files import write_text
 
 Row = tuple[str, str, Score]  # player, place, score
 
@@ -31,11 +33,12 @@ def places(env: str) -> dict[str, str]:
     return {"real simulator": env} if twin_of(env) == env else {"generated world": env, "real simulator": twin_of(env)}
 
 
-def find_player(name: str) -> str | Learned:
+def find_player(name: str, *, trust_agents: bool = False) -> str | Learned:
     """Return a player by name, an agent already loaded.
 
     Args:
         name: ``random``; ``scripted`` or ``scripted:0.3`` (the share of random moves); ``planner``; or an agent's folder or checkpoint.
+        trust_agents: see `load_agent`.
 
     Raises:
         UnknownNameError: if it is neither.
@@ -48,7 +51,7 @@ def find_player(name: str) -> str | Learned:
         return name
     if not Path(name).exists():
         raise UnknownNameError("player", name, ["random", "scripted", "scripted:0.3", "planner"], "or give an agent's folder")
-    return load_agent(Path(name))
+    return load_agent(Path(name), trust_agents=trust_agents)
 
 
 def _is_share(text: str) -> bool:
@@ -132,20 +135,26 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
 
 def match(
     players: Sequence[tuple[str, str | Learned]], env: str, *, episodes: int, seed: int = 1000, num_envs: int = 16,
-    world: str | None = None, partition: str = "reactive",
+    world: str | None = None, partition: str = "reactive", trust_agents: bool = False,
 ) -> list[Row]:  # fmt: skip
     """Let every player play in every place; ``players`` are labels with players as `scores_of` takes them."""
-    # all are found before any plays, so that a typo costs nothing
-    found = [(label, find_player(player) if isinstance(player, str) else player) for label, player in players]
+    # all are loaded before any plays, so that a typo costs nothing
+    loaded = [(label, find_player(player, trust_agents=trust_agents) if isinstance(player, str) else player) for label, player in players]
     return [
         (label, place, scores_of(player, name, episodes, seed, num_envs=num_envs, world=world, partition=partition))
-        for label, player in found
+        for label, player in loaded
         for place, name in places(env).items()
     ]
 
 
 def played(
-    players: Sequence[str], env: str, *, episodes: int, world: str | None = None, partition: str = "reactive"
+    players: Sequence[str],
+    env: str,
+    *,
+    episodes: int,
+    world: str | None = None,
+    partition: str = "reactive",
+    trust_agents: bool = False,
 ) -> dict[str, tuple[float, float]]:
     """Return every player's mean return in the world and in the twin, for the judge's policy correlation.
 
@@ -154,7 +163,14 @@ def played(
     """
     if twin_of(env) == env:
         raise UnknownNameError("generated environment", env, [name for name in IDS if twin_of(name) != name])
-    rows = match([(name, name) for name in players], env, episodes=episodes, world=world, partition=partition)
+    rows = match(
+        [(name, name) for name in players],
+        env,
+        episodes=episodes,
+        world=world,
+        partition=partition,
+        trust_agents=trust_agents,
+    )
     return {rows[i][0]: (rows[i][2].mean, rows[i + 1][2].mean) for i in range(0, len(rows), 2)}
 
 
@@ -168,8 +184,7 @@ def write_scores(folder: Path, env: str, rows: Sequence[Row]) -> dict[str, Any]:
         for player, place, score in rows
     ]  # fmt: skip
     result = {"env": env, "scores": scores}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scores.json").write_text(json.dumps(result, indent=1))
+    write_text(folder / "scores.json", json.dumps(result, indent=1))
     return result
 
 

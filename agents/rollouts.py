@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from streamdit_gym.agents.features import encode, see
 from streamdit_gym.agents.film import panel, side_by_side
-from streamdit_gym.agents.training import Learned, twin_of
+from streamdit_gym.agents.policies import Learned
+from streamdit_gym.agents.training import twin_of
 from streamdit_gym.envs.worlds import shared_world
 
 HELD = 8  # frames for which an episode's end stays

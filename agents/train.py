@@ -5,7 +5,6 @@ Takes: arguments.  Gives: a folder per seed, a table on the screen.  Knows nothi
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ import yaml
 from streamdit_gym.agents.film import plot_curve, write_mp4
 from streamdit_gym.agents.match import match, print_table, scores_of, write_scores
 from streamdit_gym.agents.rollouts import film
-from streamdit_gym.agents.training import AgentTraining, Learned, Observation, load_agent, train_agent, twin_of
+from streamdit_gym.agents.training import AgentTraining, Learned, Observation, has_agent, train_agent, twin_of
+from streamdit_gym.checks import shown
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError, exit_status
+from streamdit_gym.files import folder_lock, writing_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,31 +69,48 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def train(command: Train) -> None:
-    """Train every seed, print the table, write ``scores.json`` and, for each agent, its curve and film."""
-    players: list[tuple[str, str | Learned]] = [("random", "random")]
-    for seed in range(command.seeds):
-        folder = command.out / f"seed-{seed}"
-        config = AgentTraining(
-            env=command.env, algo=command.algo, world=command.world, observation=command.observation, steps=command.steps,
-            num_envs=command.num_envs, seed=seed, penalty=command.penalty, check_every=command.check_every,
-            check_episodes=command.check_episodes, tolerance=command.tolerance, overrides=overrides(command.set),
-        )  # fmt: skip
-        if not command.resume and (folder / "agent.zip").is_file():
-            raise StreamDiTError("an agent is already here", given=folder, remedy="add --resume to go on with it, or give another --out")
-        if command.resume and (folder / "agent.zip").is_file() and _is_done(folder, config):
-            learned = load_agent(folder)
-        else:
-            learned, points = train_agent(config, folder, resume=command.resume, look=_look if _looks(config) else None)
-            title = f"{command.algo.upper()} in {command.env}, seed {seed}"
-            floor = scores_of("random", command.env, 32, 1000, world=command.world).mean
-            plot_curve(folder / "curve.png", points, floor, title, "return of the episode")
-        if command.films and twin_of(command.env) != command.env:
-            fps = round(shared_world(command.world or "PushT", "cpu").spec.fps)
-            write_mp4(folder / "film.mp4", film(learned, command.env, episodes=command.films, world=command.world), fps=fps)
-        players.append((f"{command.algo} seed {seed}", learned))
-    rows = match(players, command.env, episodes=command.episodes, world=command.world)
-    print_table(rows)
-    write_scores(command.out, command.env, rows)
+    """Train every seed, print the table, write ``scores.json`` and, for each agent, its curve and film.
+
+    Raises:
+        StreamDiTError: if an agent is in the folder already, or for what `train_agent` raises.
+    """
+    with writing_to(command.out, "make room, or give another --out, and go on with --resume"), folder_lock(command.out):
+        players: list[tuple[str, str | Learned]] = [("random", "random")]
+        for seed in range(command.seeds):
+            players.append((f"{command.algo} seed {seed}", _train_seed(command, seed)))
+        rows = match(players, command.env, episodes=command.episodes, world=command.world)
+        print_table(rows)
+        write_scores(command.out, command.env, rows)
+
+
+def _train_seed(command: Train, seed: int) -> Learned:
+    folder = command.out / f"seed-{seed}"
+    config = AgentTraining(
+        env=command.env,
+        algo=command.algo,
+        world=command.world,
+        observation=command.observation,
+        steps=command.steps,
+        num_envs=command.num_envs,
+        seed=seed,
+        penalty=command.penalty,
+        check_every=command.check_every,
+        check_episodes=command.check_episodes,
+        tolerance=command.tolerance,
+        overrides=overrides(command.set),
+    )
+    if not command.resume and has_agent(folder):
+        remedy = "add --resume to go on with it, or give another --out"
+        raise StreamDiTError("an agent is already here", given=folder, remedy=remedy)
+    learned, curve = train_agent(config, folder, resume=command.resume, look=_look if _looks(config) else None)
+    floor = scores_of("random", command.env, 32, 1000, world=command.world).mean
+    title = f"{command.algo.upper()} in {command.env}, seed {seed}"
+    plot_curve(folder / "curve.png", curve, floor, title, "return of the episode")
+    if command.films and twin_of(command.env) != command.env:
+        fps = round(shared_world(command.world or "PushT", "cpu").spec.fps)
+        frames = film(learned, command.env, episodes=command.films, world=command.world)
+        write_mp4(folder / "film.mp4", frames, fps=fps)
+    return learned
 
 
 def overrides(given: tuple[str, ...]) -> dict[str, Any]:
@@ -108,7 +126,11 @@ def overrides(given: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        remedy = "quote it, as in 'net_arch=[64, 64]'"
+        raise StreamDiTError("a hyperparameter cannot be read", given=shown(text), allowed="YAML", remedy=remedy) from error
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -123,11 +145,6 @@ def _look(learned: Learned) -> tuple[float, float, float, float]:
     config = learned.config
     imagined, real = (scores_of(learned, env, config.check_episodes, 2000, world=config.world) for env in (config.env, twin_of(config.env)))
     return imagined.mean, imagined.interval, real.mean, real.interval
-
-
-def _is_done(folder: Path, config: AgentTraining) -> bool:
-    about = json.loads((folder / "agent.json").read_text())
-    return bool(about["stopped"]) or about["trained_steps"] >= config.steps
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from streamdit_gym.agents.training import Observation, make_venv
+from streamdit_gym.agents.config import Observation
+from streamdit_gym.agents.training import make_venv
 
 
 def BatchedWorld(venv: VecEnv, *, observation: Observation = "state", scored: bool = False) -> VecEnv:  # noqa: N802 (the Zoo asks for a class)

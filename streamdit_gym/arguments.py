@@ -192,6 +192,8 @@ class Evaluate:
     an agent's folder, or a file in its checkpoints/"""
     policy_env: str = "StreamDiT/PushT-Reach-v0"
     """id that they play in"""
+    trust_agents: bool = False
+    """also play agents that are only there as agent.zip; such a file is a program, and can do whatever you can"""
     device: str | None = None
     """cpu or cuda; default: cuda if there is one"""
     html: Path | None = None
@@ -218,6 +220,8 @@ class Generate:
     """frames per episode, beside the first"""
     player: str = "random"
     """who plays: random; scripted or scripted:0.3 (share of random moves); an agent's folder or checkpoint; a file of prompts (.jsonl)"""
+    trust_agents: bool = False
+    """also play agents that are only there as agent.zip; such a file is a program, and can do whatever you can"""
     format: Literal["mkv", "mp4", "lerobot", "minari", "webdataset"] = "lerobot"
     """how the frames lie on disk; mkv and minari lose nothing"""
     keep_if: str = ""
@@ -338,6 +342,8 @@ class Demo:
     """episodes per score"""
     world: str = "PushT"
     """shipped name, folder or Hub id"""
+    trust_agents: bool = False
+    """also play agents that are only there as agent.zip; such a file is a program, and can do whatever you can"""
 
 
 Command = Record | Correct | Train | Distill | Evaluate | Generate | Inspect | Play | Bench | Demo

@@ -219,7 +219,14 @@ def run_evaluate(command: Evaluate) -> None:
     if command.policies:
         from streamdit_gym.agents.match import played as play_all
 
-        played = play_all(command.policies, command.policy_env, episodes=64, world=command.world, partition=command.partition)
+        played = play_all(
+            command.policies,
+            command.policy_env,
+            episodes=64,
+            world=command.world,
+            partition=command.partition,
+            trust_agents=command.trust_agents,
+        )
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
     eyes = remembered_eyes(world.spec, twin, config, Path("runs") / "evaluate")
     print(f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others")
@@ -250,7 +257,7 @@ def run_generate(command: Generate) -> None:
     config = GenerateConfig(
         world=command.world, episodes=command.episodes, steps=command.steps, player=command.player, task=command.task, seed=command.seed,
         batch=command.batch, images=command.images, over=command.over, strength=command.strength, partition=command.partition,
-        dtype=command.dtype, device=_device(command.device),
+        dtype=command.dtype, device=_device(command.device), trust_agents=command.trust_agents,
     )  # fmt: skip
     ray = "" if command.ray == "local" else command.ray
     made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)
@@ -301,7 +308,13 @@ def run_demo(command: Demo) -> None:
     """Run the demo."""
     from streamdit_gym.agents.demo import demo
 
-    demo(command.out, steps=command.steps, episodes=command.episodes, world=command.world)
+    demo(
+        command.out,
+        steps=command.steps,
+        episodes=command.episodes,
+        world=command.world,
+        trust_agents=command.trust_agents,
+    )
 
 
 def _check_new(folder: Path, resume: bool) -> None:

@@ -169,7 +169,7 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
     assert learned.agent.num_timesteps == json.loads((tmp_path / "agent.json").read_text())["trained_steps"] >= 200
     assert [list(point) for point in points[: len(first)]] == first
     assert points[-1][0] > 32
-    assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.zip")) == 16
+    assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.safetensors")) == 16
     assert scores_of(load_agent(tmp_path), REAL, 2, 0, num_envs=2).returns.shape == (2,)
     with pytest.raises(StreamDiTError, match="another seed"):
         train_agent(AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True)  # type: ignore[arg-type]
@@ -196,9 +196,8 @@ def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: 
         (player, place) for player in ("random", "ppo seed 0") for place in ("generated world", "real simulator")
     ]
     folder = tmp_path / "seed-0"
-    assert {"agent.zip", "agent.json", "curve.json", "curve.png", "gap.json", "film.mp4", "checkpoints"} <= {
-        p.name for p in folder.iterdir()
-    }
+    written = {"agent.zip", "agent.json", "curve.json", "curve.png", "gap.json", "film.mp4"}
+    assert written | {"checkpoint.pt", "policy.safetensors", "checkpoints"} <= {p.name for p in folder.iterdir()}
     assert {"step", "imagined", "real", "over", "beyond_chance"} == set(json.loads((folder / "gap.json").read_text())[0])
     assert train_main(arguments) == 2
     assert "--resume" in capsys.readouterr().err
@@ -218,6 +217,16 @@ def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: 
         (["--set", "n_steps"], "NAME=VALUE"),
         (["--world", "PushTT"], "did you mean 'PushT'"),
         (["--set", "n_epoch=5"], "did you mean 'n_epochs'"),
+        (["--set", "n_epochs=5.5"], "n_epochs cannot be used"),
+        (["--set", "gamma=.nan"], "gamma cannot be used"),
+        (["--set", "n_steps=[1"], "a hyperparameter cannot be read"),
+        (["--set", "seed=3"], "unknown hyperparameter 'seed'"),
+        (["--set", "policy_kwargs={net_arch: [1000000000]}"], "net_arch cannot be used"),
+        (["--set", "policy_kwargs={features_extractor_class: os.system}"], "unknown argument in policy_kwargs"),
+        (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
+        (["--num-envs", "1", "--set", "n_steps=1"], "ppo does not take these hyperparameters"),
+        (["--num-envs", "0"], "num_envs cannot be used"),
+        (["--penalty", "nan"], "penalty cannot be used"),
     ],
 )
 def test_bad_arguments_of_the_trainer_get_one_clear_error(
@@ -238,7 +247,7 @@ def test_bad_players_are_refused(tmp_path: Path) -> None:
         scores_of("random", "StreamDiT/PushT-Rech-v0", 2, 0)
     with pytest.raises(UnknownNameError, match="generated environment"):
         played(["random"], REAL, episodes=2)
-    assert labels(["random", "a/0/c/4.zip", "a/1/c/4.zip"]) == {"random": "random", "a/0/c/4.zip": "0/c/4.zip", "a/1/c/4.zip": "1/c/4.zip"}
+    assert labels(["random", "a/0/c/4", "a/1/c/4"]) == {"random": "random", "a/0/c/4": "0/c/4", "a/1/c/4": "1/c/4"}
 
 
 def test_hyperparameters_know_every_environment() -> None:

@@ -69,7 +69,7 @@ def generate(
         "score_names": list(world.spec.score_names), "tasks": sorted(world.spec.tasks), "phrases": phrases,
         "menu": [list(said) for said in world.spec.menu], "storage": kind,
         "generated": {
-            **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("episodes", "device")}, "keep_if": keep_if,
+            **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("episodes", "device", "trust_agents")}, "keep_if": keep_if,
             "bundle": json.loads((find_world(config.world) / "config.json").read_text())["files"],
             "inputs": {name: _digest(given) for name in ("player", "images", "over") if (given := getattr(config, name))},
         },

@@ -68,8 +68,12 @@ def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:
     return act
 
 
-def player_of(name: str) -> Any:
+def player_of(name: str, *, trust_agents: bool = False) -> Any:
     """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent from its folder or checkpoint.
+
+    Args:
+        name: the name or path.
+        trust_agents: also load an agent that is only there as ``agent.zip``, which is code.
 
     Raises:
         UnknownNameError: if there is none of that name.
@@ -79,13 +83,13 @@ def player_of(name: str) -> Any:
 
     if name == "planner":
         raise UnknownNameError("player", name, ["random", "scripted"], "the planner plays frames, not streams; use another player")
-    return find_player(name)
+    return find_player(name, trust_agents=trust_agents)
 
 
 def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows: int) -> Act:
     """Return how a player of `player_of` acts in some streams of a world."""
     from streamdit_gym.agents.features import see
-    from streamdit_gym.agents.training import Learned
+    from streamdit_gym.agents.policies import Learned
     from streamdit_gym.envs.worlds import script_of
 
     count = len(world.spec.menu)

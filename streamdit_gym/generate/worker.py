@@ -47,6 +47,7 @@ class GenerateConfig:
         strength: how much of those clips is replaced by noise, above 0 to 1.
         device: where the world runs.
         dtype: ``"float32"`` or ``"bfloat16"``.
+        trust_agents: also let an agent play that is only there as ``agent.zip``, which is code; it changes no data.
     """
 
     world: str = "PushT"
@@ -62,6 +63,7 @@ class GenerateConfig:
     strength: float = 0.5
     device: str = "cpu"
     dtype: str = "float32"
+    trust_agents: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be counted.
@@ -104,7 +106,7 @@ class Worker:
         if self.cut.chunk_frames != 1:
             raise PartitionError("an action is for one frame", given=str(self.cut), allowed="c = 1", remedy="choose a partition with c1")
         self.prompts = read_prompts(Path(config.player)) if config.player.endswith(".jsonl") else None
-        self.player = None if self.prompts else player_of(config.player)
+        self.player = None if self.prompts else player_of(config.player, trust_agents=config.trust_agents)
         carried = set(self.world.table.phrases)
         self.ways = [[phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu]
         if unknown := [phrase for said in self.prompts or () for phrase in said if phrase not in carried]:
