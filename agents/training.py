@@ -29,12 +29,11 @@ from tqdm import tqdm
 import streamdit_gym
 from streamdit_gym.agents.checkpoint import CHECKPOINT, Curve, Progress, read_checkpoint, write_checkpoint
 from streamdit_gym.agents.config import ALGORITHMS, AgentTraining, Observation
-from streamdit_gym.agents.features import LatentFeatures, WorldEyes
+from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.policies import POLICY, ZIP, Learned, load_agent, save_policy
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.checks import shown
 from streamdit_gym.envs.registration import IDS
-from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to
 
@@ -63,7 +62,7 @@ def twin_of(env: str) -> str:
 def make_venv(
     env: str, num_envs: int, *, world: str | None = None, observation: Observation = "state", scored: bool = False, **settings: Any
 ) -> VecEnv:
-    """Return environments as an agent sees them: adapter, episode statistics, eyes.
+    """Return environments as an agent sees them: adapter and episode statistics.
 
     Args:
         env: id, generated or real.
@@ -82,11 +81,9 @@ def make_venv(
     own = gymnasium.spec(env).kwargs
     if world is not None:
         settings["eyes" if own.get("real") else "world"] = world
-    made = gymnasium.make_vec(env, num_envs=num_envs, observation="latent" if observation == "latent" else "frame", **settings)
-    venv: VecEnv = VecMonitor(SB3VecEnv(made))
-    if scored:
-        venv = ScoredActions(venv)
-    return venv if observation != "state" else WorldEyes(venv, shared_world(world or own["world"], settings.get("device", "cpu")))
+    envs = gymnasium.make_vec(env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings)
+    venv: VecEnv = VecMonitor(SB3VecEnv(envs))
+    return ScoredActions(venv) if scored else venv
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from streamdit_gym.codec.conv_codec import ConvCodec
 from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -26,7 +26,14 @@ Frames = UInt8[Tensor, "n h w 3"]
 Latents = Float[Tensor, "n c g g"]
 Seen = Frames | Latents  # what agents observe
 Scores = Float[Tensor, "n m"]
+MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successes
 NAMED = ("reference_prompts", "buffer_prompts")  # what of a session are rows of the prompt table
+
+
+@torch.no_grad()
+def readout(heads: RewardHead, latents: Latents) -> Float[Tensor, "n o"]:
+    """Return what a world reads off latents: its states and scores, standardised and clamped."""
+    return heads.raw(latents[:, None])[:, 0].float().clamp(-MAX_ABS_READOUT, MAX_ABS_READOUT)
 
 
 class Backend(Protocol):
@@ -48,6 +55,9 @@ class Backend(Protocol):
 
     def picture(self, seen: Seen) -> Frames:
         """Return what was seen as frames."""
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return what is read off latents that this backend handed out."""
 
     def save(self) -> Any:
         """Return a copy of every row's state."""
@@ -160,6 +170,11 @@ class GeneratedBackend:
         with precision(self.device, self._engine.autocast):
             return self.world.codec.decode(seen[:, None])[:, 0]
 
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return what the world reads off latents, in full precision."""
+        with precision(self.device, False):
+            return readout(self.world.heads, latents)
+
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
         steps = len(latents) == self._rows  # rows begun anew come in all numbers, for each of which something would be compiled
@@ -184,6 +199,10 @@ class RowByRow:
     def picture(self, seen: Seen) -> Frames:
         """Return frames, as any row's backend would."""
         return self.backends[0].picture(seen)
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return what the world reads off latents, row by row."""
+        return torch.cat([self.backends[0].readout(row) for row in latents.split(1)])
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows one after the other."""
@@ -226,7 +245,7 @@ class SimulatorBackend:
         make: makes a simulator.
         rows: number of environments.
         starts: how episodes begin, with their share.
-        eyes: encodes the frames, so that latents are handed out; None: frames are.
+        encoder: the world that encodes the frames, so that latents are handed out; None: frames are.
     """
 
     latency_frames = 0
@@ -234,15 +253,20 @@ class SimulatorBackend:
     device = torch.device("cpu")
 
     def __init__(
-        self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float], eyes: ConvCodec | None = None
+        self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float], encoder: World | None = None
     ) -> None:
-        self.spec, self._starts, self._eyes = spec, starts, eyes
+        self.spec, self._starts, self._encoder = spec, starts, encoder
         self.simulators = [make() for _ in range(rows)]
 
     @torch.no_grad()
     def picture(self, seen: Seen) -> Frames:
-        """Return what the eyes make of latents; frames are frames."""
-        return seen if self._eyes is None else self._eyes.decode(seen[:, None])[:, 0]
+        """Decode latents; frames are frames."""
+        return seen if self._encoder is None else self._encoder.codec.decode(seen[:, None])[:, 0]
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return what the encoder's world reads off latents."""
+        assert self._encoder is not None
+        return readout(self._encoder.heads, latents)
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows as the training data's episodes start."""
@@ -279,6 +303,6 @@ class SimulatorBackend:
     @torch.no_grad()
     def _gather(self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Seen, Scores]:
         seen = torch.from_numpy(np.stack(frames))
-        if self._eyes is not None:
-            seen = self._eyes.encode(seen[:, None])[:, 0].float()
+        if self._encoder is not None:
+            seen = self._encoder.codec.encode(seen[:, None])[:, 0].float()
         return seen, torch.from_numpy(np.stack([s.scores() for s in simulators]))

@@ -5,13 +5,15 @@ Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how fra
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from streamdit_gym.envs.checks import check_seed, single_action
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import ActionError, UnknownNameError
+from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
 
 
@@ -26,8 +28,13 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
-        if "autoreset_mode" in settings:
-            raise UnknownNameError("argument of a single environment", "autoreset_mode", ["horizon", "partition", "task"], "use make_vec")
+        for name in ("autoreset_mode", "num_envs"):
+            if name in settings:
+                raise UnknownNameError("argument of a single environment", name, ["horizon", "partition", "task"], "use make_vec")
+        known = inspect.signature(StreamDiTVectorEnv).parameters
+        for name in settings:
+            if name not in known:
+                raise UnknownNameError("argument", name, known)
         self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}
@@ -53,24 +60,17 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see `StreamDiTVectorEnv.reset`."""
-        super().reset(seed=seed)
+        seed = check_seed(seed)
         observation, info = self._batch.reset(seed=seed, options=options)
+        super().reset(seed=seed)
         return self._first(observation), self._row(info)
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action; see `StreamDiTVectorEnv.step`."""
-        if isinstance(action, str):
-            batch: Any = [action]
-        else:
-            batch = action.reshape(-1) if hasattr(action, "reshape") else np.asarray(action).reshape(-1)
-            if len(batch) != 1:
-                raise ActionError(
-                    "one action at a time", given=f"shape {np.shape(action)}", allowed="one integer", remedy="use make_vec for batches"
-                )
+        batch = single_action(action, self._batch.actions)
         observation, reward, terminated, truncated, info = self._batch.step(batch)
-        if self._batch.output == "torch":
-            return self._first(observation), reward[0], bool(terminated[0]), bool(truncated[0]), self._row(info)
-        return self._first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._row(info)
+        first = reward[0] if self._batch.output == "torch" else float(reward[0])
+        return self._first(observation), first, bool(terminated[0]), bool(truncated[0]), self._row(info)
 
     def render(self) -> Any:
         """Return the current frame, or show it in a window."""

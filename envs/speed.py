@@ -97,7 +97,16 @@ def steps_of(world: str, count: int, steps: int, device: str, dtype: Any, partit
 
     A step is the whole of it: prompt, denoise, decode, reward, hand-over, and the resets of ended episodes.
     """
-    env = StreamDiTVectorEnv(count, world=world, device=device, dtype=dtype, partition=partition, task="reach", compile=compile)
+    env = StreamDiTVectorEnv(
+        count,
+        world=world,
+        device=device,
+        dtype=dtype,
+        partition=partition,
+        task="reach",
+        compile=compile,
+        autoreset_mode="SAME_STEP",
+    )
     env.reset(seed=0)
     spent = timed(lambda: env.step(env.action_space.sample()), steps, 5, device)
     state = env.save_state()
@@ -166,7 +175,8 @@ def flatness(world: str, steps: int, device: str, dtype: Any, partition: str) ->
     A machine's own speed wanders by more than a cost that grows would show. So the last tenth of the steps is taken in turn with the first
     steps, after the hundredth, of another environment.
     """
-    old, young = (StreamDiTVectorEnv(1, world=world, device=device, dtype=dtype, partition=partition, task="reach") for _ in range(2))
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "partition": partition, "task": "reach"}
+    old, young = (StreamDiTVectorEnv(1, world=world, autoreset_mode="SAME_STEP", **settings) for _ in range(2))
     part = max(1, steps // 10)
 
     def step(env: StreamDiTVectorEnv) -> float:

@@ -7,7 +7,6 @@ The same class serves a generated world and its twin; only the backend differs.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,54 +16,72 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str
 from streamdit_gym.device import check_device
-from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
-from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.backends import MAX_ABS_READOUT, Backend, GeneratedBackend, RowByRow, SimulatorBackend
+from streamdit_gym.envs.checks import (
+    MAX_ENVS,
+    MAX_PENALTY,
+    MAX_STEPS,
+    check_actions,
+    check_autoreset_mode,
+    check_dtype,
+    check_init,
+    check_mask,
+    check_options,
+    check_seeds,
+    check_world,
+)
+from streamdit_gym.envs.prompt_space import PromptSpace
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
-from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
+from streamdit_gym.errors import NotReadyError, ShapeError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
-
-MODES = {mode.name: mode for mode in AutoresetMode}
+from streamdit_gym.world import World
 
 
 class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     """A batch of environments over one world.
 
     Args:
-        num_envs: number of environments.
+        num_envs: number of environments, 1 to 65,536.
         world: name, folder or Hub id of the world (real: name of a world with a twin).
         real: whether the twin, the real simulator, makes the frames.
         task: one of the world's tasks.
         horizon: steps until truncation; None: the task's own.
         max_episode_steps: the same, under Gymnasium's name, for `make_vec`. (`gymnasium.make` keeps that name for a wrapper of its
             own, which can only shorten episodes: give it ``horizon``.)
-        observation: ``"frame"``, or ``"latent"`` for what the world itself works on, float32 (c, g, g): nothing is decoded, and the
-            twin's frames are encoded.
-        eyes: of a twin with latents, the world whose codec encodes its frames; None: the one it is the twin of.
+        observation: ``"frame"``; ``"latent"`` for what the world itself works on, float32 (c, g, g): nothing is decoded, and the
+            reference simulator's frames are encoded; or ``"state"`` for the world's readout of these latents, float32: its
+            state names, then its score names, standardised and clamped to -10 to 10.
+        eyes: of a reference simulator with latents or states, the world whose encoder and readout these are; None: its own.
         partition: ``"reactive"``, ``"pipelined"`` or a short form such as ``"K4N2c1s1"``.
-        autoreset_mode: ``"SAME_STEP"``, ``"NEXT_STEP"`` or ``"DISABLED"``.
-        actions: ``"menu"`` for `Discrete`, ``"text"`` for free text, of which a world remembers 4,096 different ones.
+        autoreset_mode: Gymnasium's: ``"NEXT_STEP"`` (an ended row is reset by the next step, which ignores its action),
+            ``"SAME_STEP"`` (by the step that ends it; no row is wasted) or ``"DISABLED"``.
+        actions: ``"menu"`` for `Discrete`, ``"text"`` for prompts of up to 200 characters, of which a world remembers
+            about 4,000 short ones.
         pending_actions: whether observations also hold the actions begun but not yet visible (partitions with N > 1).
         disagreement_penalty: look at every frame twice; how far the looks lie apart is told in ``info["disagreement"]``, and so many times
             as much is taken off the reward. None: one look.
         prompt_scope: ``"chunk"`` or ``"buffer"``: which frames of the buffer a new prompt steers.
         common_noise: give every row the same noise, for paired comparisons.
         deterministic: evaluate row by row, so that results depend on neither batch size nor row, to the bit (slower).
-        output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device).
-        device: where the world runs.
+        output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device; no texts in infos).
+        device: where the world runs, by name or as a `torch.device`.
         dtype: ``"float32"`` or ``"bfloat16"``.
         compile: compile the networks, on a GPU with CUDA graphs; the first reset then takes a minute or so.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
 
     Raises:
+        ArgumentError: for an argument of the wrong type, not finite or out of range.
         UnknownNameError: for a name that does not exist, with the nearest one.
         PartitionError: if the partition does not fit the model.
         BundleError: if the world's files are broken.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(
         self,
@@ -75,10 +92,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         task: str = "push",
         horizon: int | None = None,
         max_episode_steps: int | None = None,
-        observation: Literal["frame", "latent"] = "frame",
+        observation: Literal["frame", "latent", "state"] = "frame",
         eyes: str | None = None,
-        partition: str = "reactive",
-        autoreset_mode: str | AutoresetMode = "SAME_STEP",
+        partition: str | Partition = "reactive",
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         actions: Literal["menu", "text"] = "menu",
         pending_actions: bool = False,
         disagreement_penalty: float | None = None,
@@ -86,41 +103,58 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         common_noise: bool = False,
         deterministic: bool = False,
         output: Literal["numpy", "torch"] = "numpy",
-        device: str = "cpu",
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        device: str | torch.device = "cpu",
+        dtype: Literal["float32", "bfloat16"] | torch.dtype = "float32",
         compile: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__()
-        mode = autoreset_mode.name if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
-        for kind, given, allowed in (
-            ("observation", observation, ("frame", "latent")),
-            ("actions", actions, ("menu", "text")), ("prompt_scope", prompt_scope, ("chunk", "buffer")),
-            ("output", output, ("numpy", "torch")), ("dtype", dtype, ("float32", "bfloat16")),
-            ("render_mode", render_mode or "rgb_array", self.metadata["render_modes"]),
-            ("autoreset_mode", mode, MODES),
-        ):  # fmt: skip
-            if given not in allowed:
-                raise UnknownNameError(kind, str(given), allowed)
-        if num_envs < 1:
-            raise ShapeError("no environments", given=num_envs, allowed=">= 1", remedy="give num_envs")
-        check_device(device)
-        self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
-        self.autoreset_mode = MODES[mode]
+        num_envs = check_int("num_envs", num_envs, least=1, most=MAX_ENVS)
+        world = check_world("world", world)
+        eyes = None if eyes is None else check_world("eyes", eyes)
+        task = check_str("task", task)
+        if horizon is not None:
+            horizon = check_int("horizon", horizon, least=1, most=MAX_STEPS)
+        if max_episode_steps is not None:
+            max_episode_steps = check_int("max_episode_steps", max_episode_steps, least=1, most=MAX_STEPS)
+        check_choice("observation", observation, ("frame", "latent", "state"))
+        check_choice("actions", actions, ("menu", "text"))
+        check_choice("prompt_scope", prompt_scope, ("chunk", "buffer"))
+        check_choice("output", output, ("numpy", "torch"))
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, self.metadata["render_modes"])
+        if disagreement_penalty is not None:
+            disagreement_penalty = check_real("disagreement_penalty", disagreement_penalty, least=-MAX_PENALTY, most=MAX_PENALTY)
+        real = check_bool("real", real)
+        pending_actions = check_bool("pending_actions", pending_actions)
+        common_noise = check_bool("common_noise", common_noise)
+        deterministic = check_bool("deterministic", deterministic)
+        compile = check_bool("compile", compile)
+        device = check_device(device)
+        narrow = check_dtype(dtype) == "bfloat16"
+        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
         self._backend: Backend
         cut = named_partition(partition)
-        latent = observation == "latent"
+        latent = observation != "frame"  # a state is read off latents
         self._kind = f"{world} {'real' if real else cut} {observation}{' deterministic' if deterministic and not real else ''}"
+        if real and actions == "text":
+            raise ShapeError(
+                "the real simulator takes menu actions only",
+                given="actions='text'",
+                allowed="actions='menu'",
+                remedy="drop actions='text'",
+            )
         if real:
             make, starts = simulator_of(world)
-            codec = shared_world(eyes or world, "cpu").codec if latent else None
-            self._backend = SimulatorBackend(make.spec, make, num_envs, starts, codec)
+            encoder = shared_world(eyes or world, "cpu") if latent else None
+            self._backend = SimulatorBackend(make.spec, make, num_envs, starts, encoder)
         else:
             loaded = shared_world(world, device)
-            codec = loaded.codec if latent else None
+            encoder = loaded if latent else None
             idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
-            model, narrow = loaded.model_for(cut), dtype == "bfloat16"
+            model = loaded.model_for(cut)
             engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
 
             def generated(rows: int) -> GeneratedBackend:
@@ -129,18 +163,14 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
         spec = self._backend.spec
-        if task not in spec.tasks:
-            raise UnknownNameError("task", task, spec.tasks)
-        self.world_spec, self.task = spec, spec.tasks[task]
+        self.world_spec, self.task = spec, spec.tasks[check_choice("task", task, spec.tasks)]
         self.metadata["render_fps"] = spec.fps
         self.horizon = next(steps for steps in (horizon, max_episode_steps, self.task.horizon) if steps is not None)
-        if self.horizon < 1:
-            raise ShapeError("no steps before truncation", given=self.horizon, allowed=">= 1", remedy="leave horizon out")
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
         self._observed, self._penalty = observation, disagreement_penalty
         self._doubts = np.zeros(num_envs)
-        self._make_spaces(pending_actions, None if codec is None else (codec.channels, codec.grid, codec.grid))
+        self._make_spaces(pending_actions, encoder)
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
@@ -165,16 +195,18 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         Args:
             seed: environment i is seeded with ``seed + i``; or one seed (or None) per environment.
             options: ``init``: the caller's own first frames, uint8 (h, w, 3), (frames, h, w, 3) or (envs, frames, h, w, 3),
-                oldest first; ``reset_mask``: bool (num_envs,), which environments to reset.
+                oldest first; ``reset_mask``: bool (num_envs,), which environments to reset. Others are ignored.
 
         Raises:
             NotReadyError: if the environment is closed.
-            ShapeError: if an option does not fit; nothing is changed then.
-            UnknownNameError: for an unknown option.
+            ArgumentError: if a seed or the options are of the wrong type or out of range.
+            ShapeError: if an option does not fit.
+            UnknownNameError: for an option that is almost one of ours.
+
+        An error changes nothing.
         """
         self._check_open()
-        options = dict(options or {})
-        check_options(options, {"init", "reset_mask"})
+        options = check_options(options)
         mask = check_mask(options.get("reset_mask"), self.num_envs)
         if not self._ready and not mask.all():
             raise NotReadyError("the first reset must be of all environments", given="reset_mask", remedy="call reset() first")
@@ -188,13 +220,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._ready = True
         if self.render_mode == "human":
             self._show()
-        return self._observation(), self._info(mask)
+        return self._observation(), self._info(mask, np.zeros(self.num_envs, dtype=bool))
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Give every environment its action and return the next frames.
 
         Args:
-            actions: one menu action (or text) per environment.
+            actions: one menu action (or prompt) per environment.
 
         Raises:
             NotReadyError: before the first reset, after close, or for a finished environment in mode DISABLED.
@@ -233,7 +265,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             terminated, truncated = terminated & ~skipped, truncated & ~skipped
             rewards = torch.where(torch.from_numpy(skipped).to(rewards.device), torch.zeros_like(rewards), rewards)
         self._done = terminated | truncated
-        info = self._info(np.ones(self.num_envs, dtype=bool), ended=self._done, successes=terminated)
+        info = self._info(np.ones(self.num_envs, dtype=bool), terminated)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._done.any():
             info = self._reset_same_step(info)
         if self.render_mode == "human":
@@ -303,12 +335,17 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self._window is not None:
             self._window.close()
 
-    def _make_spaces(self, pending: bool, latent: tuple[int, int, int] | None) -> None:
+    def _make_spaces(self, pending: bool, encoder: World | None) -> None:
         size = self.world_spec.size
         self._seen_space: spaces.Box[Any] = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        if latent is not None:
+        if encoder is not None:
+            latent = encoder.codec.channels, encoder.codec.grid, encoder.codec.grid
             self._seen_space = spaces.Box(-np.inf, np.inf, latent, np.float32)
-        self.single_observation_space: Any = self._seen_space
+        observed = self._seen_space
+        if self._observed == "state" and encoder is not None:
+            shape = (encoder.heads.out.out_features,)
+            observed = spaces.Box(-MAX_ABS_READOUT, MAX_ABS_READOUT, shape, np.float32)
+        self.single_observation_space: Any = observed
         self._with_pending = pending
         if pending:
             if not self.latency_frames or self.actions == "text":
@@ -319,9 +356,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
                     remedy="drop it",
                 )
             count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
-            self.single_observation_space = spaces.Dict({self._observed: self._seen_space, "pending": count})
+            self.single_observation_space = spaces.Dict({self._observed: observed, "pending": count})
         menu = spaces.Discrete(len(self.world_spec.menu))
-        self.single_action_space = spaces.Text(200, charset=string.printable) if self.actions == "text" else menu
+        self.single_action_space = PromptSpace() if self.actions == "text" else menu
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
@@ -336,34 +373,44 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _reset_same_step(self, info: dict[str, Any]) -> dict[str, Any]:
         """Put the final observations and infos aside, as copies, and start the ended rows anew."""
         ended = self._done.copy()
-        final = np.array([None] * self.num_envs, dtype=object)
         rows = np.flatnonzero(ended)
-        last = self._observation(rows)
-        for i, row in enumerate(rows):
-            final[row] = {key: _own(value[i]) for key, value in last.items()} if isinstance(last, dict) else _own(last[i])
+        final = self._observation() if self.output == "torch" else self._final_observations(rows)
         self._begin(rows, None)
         self._done[rows] = False
-        fresh = self._info(np.ones(self.num_envs, dtype=bool))  # an ended row's info is that of its new episode
+        every = np.ones(self.num_envs, dtype=bool)
+        fresh = self._info(every, ~every)  # an ended row's info is that of its new episode
         info = {key: ended.copy() if key.startswith("_") else value for key, value in info.items()}
         return {**fresh, "final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
 
-    def _info(self, mask: np.ndarray, ended: np.ndarray | None = None, successes: np.ndarray | None = None) -> dict[str, Any]:
+    def _final_observations(self, rows: np.ndarray) -> np.ndarray:
+        """Return the observations of some rows, each on its own, and None for the others."""
+        final = np.array([None] * self.num_envs, dtype=object)
+        last = self._observation(rows)
+        for i, row in enumerate(rows):
+            is_dict = isinstance(last, dict)
+            final[row] = {key: value[i].copy() for key, value in last.items()} if is_dict else last[i].copy()
+        return final
+
+    def _info(self, mask: np.ndarray, successes: np.ndarray) -> dict[str, Any]:
+        """Return the infos of the rows in a mask; reset and step give the same keys and types."""
         scores = self._scores.cpu().numpy()
         info: dict[str, Any] = {
             "prompt": self._prompts.copy(),
             "potential": scores[:, self._potential].astype(np.float64),
             "success": scores[:, self._success].astype(np.float64),
+            "is_success": successes.copy(),
         }
+        if self.output == "torch":
+            del info["prompt"]  # other libraries make tensors of all infos
         if self._penalty is not None:
             info["disagreement"] = self._doubts.copy()
-        info |= {f"_{key}": mask.copy() for key in list(info)}
-        if ended is not None and successes is not None:
-            info |= {"is_success": successes.copy(), "_is_success": ended.copy()}
-        return info
+        return info | {f"_{key}": mask.copy() for key in info}
 
     def _observation(self, rows: np.ndarray | None = None) -> Any:
         """Return what is observed, a copy, of all rows or of some."""
         seen: Any = self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
+        if self._observed == "state":
+            seen = self._backend.readout(seen)
         seen = seen.clone() if self.output == "torch" else to_host(seen)
         if not self._with_pending:
             return seen
@@ -378,11 +425,6 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _check_open(self) -> None:
         if self.closed:
             raise NotReadyError("the environment is closed", remedy="make a new one")
-
-
-def _own(row: Any) -> Any:
-    """Return a copy of a row, which does not hold on to the whole batch."""
-    return row.clone() if isinstance(row, torch.Tensor) else row.copy()
 
 
 def to_host(seen: torch.Tensor) -> np.ndarray:

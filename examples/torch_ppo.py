@@ -40,7 +40,14 @@ def main() -> None:
     given = parser.parse_args()
     rollout, epochs, batch, gamma, trace, clip, rate = 64, 6, 128, 0.97, 0.95, 0.2, 7e-4
     streamdit_gym.register()
-    envs = gymnasium.make_vec("StreamDiT/PushT-Reach-v0", num_envs=given.envs, observation="latent", output="torch", device=given.device)
+    envs = gymnasium.make_vec(
+        "StreamDiT/PushT-Reach-v0",
+        num_envs=given.envs,
+        observation="latent",
+        output="torch",
+        device=given.device,
+        autoreset_mode="SAME_STEP",
+    )
     torch.manual_seed(0)
     channels, grid, _ = envs.single_observation_space.shape
     agent = ActorCritic(channels, grid, int(envs.single_action_space.n)).to(given.device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from numbers import Integral, Real
@@ -21,6 +22,7 @@ import numpy as np
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
 MAX_PROMPT_CHARS = 200
+MAX_PROMPT_PARTS = 510  # with accents and parts of syllables counted apart, as the encoder may: it takes 512 tokens
 MAX_SHOWN = 80  # characters of a value that an error shows
 
 
@@ -125,14 +127,16 @@ def check_prompt(text: Any) -> str:
     """Return a prompt with single spaces, as every part of the project takes it: environments, files, the live page.
 
     Raises:
-        ArgumentError: if it is no text, empty, has more than `MAX_PROMPT_CHARS` characters or some that cannot be printed.
+        ArgumentError: if it is no text, empty, longer than `MAX_PROMPT_CHARS` characters or `MAX_PROMPT_PARTS` accents
+            and letters, or has characters that cannot be printed.
     """
     words = " ".join(check_str("prompt", text).split())
-    if not words or len(words) > MAX_PROMPT_CHARS or not words.isprintable():
+    parts = len(unicodedata.normalize("NFD", words.lower())) if len(words) <= MAX_PROMPT_CHARS else 0
+    if not words or len(words) > MAX_PROMPT_CHARS or parts > MAX_PROMPT_PARTS or not words.isprintable():
         raise ArgumentError(
             "this is no prompt",
             given=f"{len(words)} characters: {shown(words)}",
-            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters",
+            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters, {MAX_PROMPT_PARTS} with accents counted apart",
             remedy="say in a few words what should happen",
         )
     return words

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.checks import check_choice, check_str, shown
 from streamdit_gym.codec.conv_codec import ConvCodecConfig
 from streamdit_gym.errors import PartitionError, UnknownNameError
 from streamdit_gym.model.streamdit import StreamDiTConfig
@@ -54,27 +55,27 @@ def preset(name: str) -> Preset:
     Raises:
         UnknownNameError: if there is none of that name.
     """
-    if name not in PRESETS:
-        raise UnknownNameError("preset", name, PRESETS)
-    return PRESETS[name]
+    return PRESETS[check_choice("preset", name, PRESETS)]
 
 
 def partition(given: str | Partition) -> Partition:
     """Return a partition by name (``reactive``, ``pipelined``) or short form (``K4N2c1s1``).
 
     Raises:
-        PartitionError: if it is neither.
+        ArgumentError: if it is neither a text nor a `Partition`.
+        PartitionError: if it is neither a name nor a short form, or out of range.
     """
     if isinstance(given, Partition):
         return given
-    if given in PARTITIONS:
-        return PARTITIONS[given]
+    text = check_str("partition", given)
+    if text in PARTITIONS:
+        return PARTITIONS[text]
     try:
-        return Partition.parse(given)
-    except (PartitionError, TypeError) as error:
+        return Partition.parse(text)
+    except PartitionError as error:
         raise PartitionError(
-            f"unknown partition {given!r}",
-            given=repr(given),
+            f"unknown partition {shown(text)}",
+            given=shown(text),
             allowed=f"{', '.join(PARTITIONS)}, or K<refs>N<chunks>c<frames>s<steps>",
-            remedy=UnknownNameError("partition", str(given), PARTITIONS).remedy,
+            remedy=UnknownNameError("partition", text, PARTITIONS).remedy,
         ) from error

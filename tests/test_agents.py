@@ -33,7 +33,7 @@ REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
 
 
 def adapter(env: str = REACH, n: int = 3, **settings: object) -> SB3VecEnv:
-    return SB3VecEnv(gymnasium.make_vec(env, num_envs=n, **settings))
+    return SB3VecEnv(gymnasium.make_vec(env, num_envs=n, **{"autoreset_mode": "SAME_STEP", **settings}))
 
 
 @pytest.mark.parametrize("env", [REACH, REAL])

@@ -46,7 +46,8 @@ def test_a_second_look_is_the_model_asked_again_and_touches_nothing(cut: str) ->
 
 
 def test_the_penalty_is_taken_off_the_reward_and_told() -> None:
-    plain, told, fined = (StreamDiTVectorEnv(3, task="reach", horizon=4, disagreement_penalty=p) for p in (None, 0.0, 2.0))
+    settings = {"task": "reach", "horizon": 4, "autoreset_mode": "SAME_STEP"}
+    plain, told, fined = (StreamDiTVectorEnv(3, disagreement_penalty=p, **settings) for p in (None, 0.0, 2.0))
     for env in (plain, told, fined):
         _, info = env.reset(seed=0)
         assert ("disagreement" in info) == (env is not plain)

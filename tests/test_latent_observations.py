@@ -16,7 +16,8 @@ ACTIONS = np.random.default_rng(0).integers(9, size=(8, 3))
 @pytest.mark.parametrize("settings", [{}, {"deterministic": True}, {"real": True}], ids=lambda s: next(iter(s), "generated"))
 def test_latents_are_the_frames_of_the_same_episode(settings: dict) -> None:
     codec = shared_world("PushT", "cpu").codec
-    seen, shown = (StreamDiTVectorEnv(3, task="reach", horizon=5, observation=kind, **settings) for kind in ("latent", "frame"))
+    settings = {"task": "reach", "horizon": 5, "autoreset_mode": "SAME_STEP", **settings}
+    seen, shown = (StreamDiTVectorEnv(3, observation=kind, **settings) for kind in ("latent", "frame"))
     latents, frames = seen.reset(seed=0)[0], shown.reset(seed=0)[0]
     for actions in (*ACTIONS, None):
         assert latents.dtype == np.float32

@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from streamdit_gym.checks import shown
 from streamdit_gym.errors import PartitionError
+
+LEAST = {"references": 0, "chunks": 1, "chunk_frames": 1, "micro_steps": 1}
+MOST = 64  # of each: many times what any model has learned, and still no danger to the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +37,15 @@ class Partition:
     micro_steps: int = 1
 
     def __post_init__(self) -> None:
-        low = {"references": 0, "chunks": 1, "chunk_frames": 1, "micro_steps": 1}
-        for name, least in low.items():
+        for name, least in LEAST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
                 raise PartitionError(
-                    f"{name} of a partition is out of range", given=f"{name}={value!r}",
-                    allowed=f"a whole number >= {least}", remedy="for example Partition(references=4)",
-                )  # fmt: skip
+                    f"{name} of a partition is out of range",
+                    given=f"{name}={shown(value)}",
+                    allowed=f"a whole number from {least} to {MOST}",
+                    remedy="for example Partition(references=4)",
+                )
 
     @property
     def frames(self) -> int:
@@ -63,10 +68,13 @@ class Partition:
         Raises:
             PartitionError: if the text is no short form.
         """
-        found = re.fullmatch(r"K(\d+)N(\d+)c(\d+)s(\d+)", text)
-        if not found:
+        numbers = re.fullmatch(r"K([0-9]{1,9})N([0-9]{1,9})c([0-9]{1,9})s([0-9]{1,9})", text)
+        if not numbers:
             raise PartitionError(
-                "cannot read a partition", given=repr(text), allowed="K<refs>N<chunks>c<frames>s<steps>", remedy="as in K4N2c1s1"
+                "cannot read a partition",
+                given=shown(text),
+                allowed="K<refs>N<chunks>c<frames>s<steps>",
+                remedy="as in K4N2c1s1",
             )
-        k, n, c, s = map(int, found.groups())
+        k, n, c, s = map(int, numbers.groups())
         return cls(references=k, chunks=n, chunk_frames=c, micro_steps=s)

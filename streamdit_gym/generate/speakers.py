@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, shown
+from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import World
 
 NO_ACTION = -1  # what was said is no menu entry
@@ -37,16 +38,19 @@ def read_prompts(path: Path) -> list[list[str]]:
         if not line.strip():
             continue
         try:
-            said = json.loads(line)["prompts"]
-            fine = isinstance(said, list) and said and all(isinstance(phrase, str) and phrase.strip() for phrase in said)
-        except (ValueError, KeyError, TypeError):
-            fine = False
-        if not fine:
+            prompts = json.loads(line)["prompts"]
+            if not isinstance(prompts, list) or not prompts:
+                raise ValueError("no list of prompts")
+            episodes.append([check_prompt(prompt) for prompt in prompts])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            given = error.given if isinstance(error, ArgumentError) else shown(line)
             raise StreamDiTError(
-                "a line of the prompts cannot be read", given=f"{path}, line {number}: {line[:60]}",
-                allowed='{"prompts": ["move left", ...]}, one non-empty list of phrases a line', remedy="mend that line",
-            )  # fmt: skip
-        episodes.append(said)
+                "a line of the prompts cannot be read",
+                given=f"{path}, line {number}: {given}",
+                allowed=f'{{"prompts": ["move left", ...]}}, one list of prompts a line, each of 1 to {MAX_PROMPT_CHARS} '
+                "printable characters",
+                remedy="mend that line",
+            ) from error
     if not episodes:
         raise StreamDiTError(
             "no prompts in the file", given=path, allowed='lines of {"prompts": [...]}', remedy="write one line an episode"

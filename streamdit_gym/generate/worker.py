@@ -254,7 +254,7 @@ def until_success(spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: 
 
 
 def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """Read every picture of a folder, cut to its middle square and brought to the world's size.
+    """Read every picture of a folder, cut to its middle square and brought to the world's size; what is clear is white.
 
     Raises:
         StreamDiTError: if there is none, or one cannot be read.
@@ -269,7 +269,7 @@ def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
         )
     pictures = []
     for path in paths:
-        read = cv2.imread(str(path))
+        read = _on_white(path)
         if read is None:
             raise StreamDiTError("a picture cannot be read", given=path, remedy="delete or replace it")
         side = min(read.shape[:2])
@@ -277,3 +277,16 @@ def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
         square = read[top : top + side, left : left + side, ::-1]
         pictures.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC))
     return np.stack(pictures)
+
+
+def _on_white(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Read a picture in OpenCV's order of colours, laid on white where it has alpha; None if it cannot be read."""
+    import cv2
+
+    opaque = cv2.imread(str(path))
+    whole = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
+        return opaque
+    colours = whole / (65535 if whole.dtype == np.uint16 else 255)
+    alpha = colours[..., 3:]
+    return np.rint(255 * (colours[..., :3] * alpha + 1 - alpha)).astype(np.uint8)

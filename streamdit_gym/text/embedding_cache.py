@@ -15,8 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.errors import ShapeError
-from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.text.prompt_encoder import MAX_PROMPT_TOKENS, PromptEncoder
 from streamdit_gym.vocabulary import Conditioning
+
+# Rows are padded to the longest prompt. A token costs 1.5 KB here and 9 KB in the small preset's prepared prompts.
+MAX_TABLE_TOKENS = 2**17
 
 
 class PromptTable:
@@ -55,6 +58,7 @@ class PromptTable:
 
         Raises:
             ShapeError: if a text is empty, or the table is full.
+            ArgumentError: if a text has more tokens than the encoder takes.
             MissingExtraError: if a new text needs an encoder that is not installed.
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._rows]
@@ -71,7 +75,7 @@ class PromptTable:
         name = f"{share:.3f} of the way from {first!r} to {second!r}"
         a, b = self.rows([first, second]).tolist()
         if name not in self._rows:
-            self._check_room(1)
+            self._check_room(1, self.tokens.shape[1])
             mixed = torch.lerp(self.tokens[a], self.tokens[b], share), torch.lerp(self.pooled[a], self.pooled[b], share)
             self._append([name], mixed[0][None], (self.mask[a] | self.mask[b])[None], mixed[1][None])
         return self._rows[name]
@@ -80,14 +84,17 @@ class PromptTable:
         """Return a table of some of the phrases, with room for others, and another limit if one is given."""
         rows = self.rows(phrases)
         most = self._most if most is None else most
-        made = PromptTable(phrases, self.tokens[rows], self.mask[rows], self.pooled[rows], self._make_encoder, most)
-        made._encoder = self._encoder  # loading it again takes seconds
-        return made
+        longest = int(self.mask[rows].any(0).sum())  # other phrases may have been longer
+        tokens, mask = self.tokens[rows, :longest], self.mask[rows, :longest]
+        table = PromptTable(phrases, tokens, mask, self.pooled[rows], self._make_encoder, most)
+        table._encoder = self._encoder  # loading it again takes seconds
+        return table
 
     @property
     def room(self) -> int:
-        """How many more prompts fit in."""
-        return self._most - len(self.phrases)
+        """How many more prompts fit in, however long."""
+        longest = max(self.tokens.shape[1], MAX_PROMPT_TOKENS)
+        return max(0, min(self._most, MAX_TABLE_TOKENS // longest) - len(self.phrases))
 
     def conditioning(self, index: Int[Tensor, "b f"]) -> Conditioning:
         """Return the whole table with an index into it."""
@@ -112,19 +119,28 @@ class PromptTable:
     def _add(self, texts: list[str]) -> None:
         if any(not text.strip() for text in texts):
             raise ShapeError("an empty prompt", given=repr(""), allowed="text", remedy="say what should happen")
-        self._check_room(len(texts))
+        self._check_room(len(texts), self.tokens.shape[1])  # before the work
         if self._encoder is None:
             if self._make_encoder is None:
                 raise ShapeError(
                     "this table has no encoder for new text", given=texts[0], allowed="its phrases", remedy="use a phrase of the menu"
                 )
             self._encoder = self._make_encoder()
-        self._append(texts, *self._encoder.encode(texts))
+        tokens, mask, pooled = self._encoder.encode(texts)
+        self._check_room(len(texts), tokens.shape[1])
+        self._append(texts, tokens, mask, pooled)
 
-    def _check_room(self, more: int) -> None:
-        if more > self.room:
+    def _check_room(self, more: int, length: int) -> None:
+        """Refuse more prompts of so many tokens than fit in."""
+        rows = len(self.phrases) + more
+        longest = max(length, self.tokens.shape[1])
+        most = min(self._most, MAX_TABLE_TOKENS // max(1, longest))
+        if rows > most:
             raise ShapeError(
-                "too many distinct prompts", given=len(self.phrases) + more, allowed=self._most, remedy="say the same in words already used"
+                "too many distinct prompts",
+                given=f"{rows}, of up to {longest} tokens",
+                allowed=f"{most} of that length ({self._most} short ones)",
+                remedy="say the same in words already used, and in fewer of them",
             )
 
     def _append(self, texts: list[str], tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"], pooled: Float[Tensor, "u e"]) -> None:

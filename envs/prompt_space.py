@@ -1,0 +1,56 @@
+"""The action space of environments that take free text: exactly the prompts that `step` accepts.
+
+Takes: any value.  Gives: whether it is a prompt, and random ones.  Knows nothing of: worlds, models.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt
+from streamdit_gym.errors import ArgumentError
+
+PRINTABLE = "".join(map(chr, range(ord(" "), ord("~") + 1)))
+
+
+class PromptSpace(spaces.Text):
+    """Prompts as `streamdit_gym.checks.check_prompt` allows them: 1 to 200 printable characters of any script.
+
+    Samples are of printable ASCII. Where a plain `Text` space stands for this one, as in a Minari data set that was
+    read back, it knows of ASCII alone.
+
+    Args:
+        seed: of the samples.
+    """
+
+    def __init__(self, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(MAX_PROMPT_CHARS, charset=PRINTABLE, seed=seed)
+
+    def sample(
+        self,
+        mask: tuple[int | None, NDArray[np.int8] | None] | None = None,
+        probability: tuple[int | None, NDArray[np.float64] | None] | None = None,
+    ) -> str:
+        """Return a random prompt; see `gymnasium.spaces.Text.sample`."""
+        text = super().sample(mask, probability)
+        return text if text.strip() else self.characters[-1] * len(text)  # spaces alone are no prompt
+
+    def contains(self, x: Any) -> bool:
+        """Return whether `step` accepts a value."""
+        try:
+            check_prompt(x)
+        except ArgumentError:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        """Return the space's name and bounds."""
+        return f"PromptSpace({self.min_length}, {self.max_length})"
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another space allows the same."""
+        return isinstance(other, PromptSpace)
