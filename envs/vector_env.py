@@ -19,6 +19,8 @@ from gymnasium.vector.utils import batch_space
 
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
 from streamdit_gym.envs.checks import check_actions, check_device, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.faults import find_faults, without
+from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
@@ -110,13 +112,16 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._backend: Backend
         cut = named_partition(partition)
         latent = observation == "latent"
-        self._kind = f"{world} {'real' if real else cut} {observation}{' deterministic' if deterministic and not real else ''}"
         if real:
             make, starts = simulator_of(world)
-            codec = shared_world(eyes or world, "cpu").codec if latent else None
+            encoder = shared_world(eyes or world, "cpu") if latent else None
+            codec = None if encoder is None else encoder.codec
             self._backend = SimulatorBackend(make.spec, make, num_envs, starts, codec)
+            version = f"{make.spec.name} simulator {make.spec.simulator}"
+            content = version if encoder is None else f"{version} encoded by {encoder.digest}"
         else:
             loaded = shared_world(world, device)
+            content = loaded.digest
             codec = loaded.codec if latent else None
             idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
             model, narrow = loaded.model_for(cut), dtype == "bfloat16"
@@ -127,6 +132,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
                 return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
+        self._owner = StateOwner(
+            world=content,
+            partition="real" if real else str(cut),
+            observation=observation,
+            num_envs=num_envs,
+            deterministic=deterministic and not real,
+        )
         spec = self._backend.spec
         if task not in spec.tasks:
             raise UnknownNameError("task", task, spec.tasks)
@@ -143,8 +155,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
+        self._fault = np.zeros(num_envs, dtype=bool)
         self._seen = torch.from_numpy(np.zeros((num_envs, *self._seen_space.shape), self._seen_space.dtype)).to(self._backend.device)
-        self._scores = torch.zeros(num_envs, len(spec.score_names), device=self._backend.device)
+        self._scores = torch.zeros(num_envs, len(spec.score_names), dtype=torch.float32, device=self._backend.device)
         self._prompts = np.array([""] * num_envs, dtype=object)
         self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
         self._ready = False
@@ -212,20 +225,29 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         menu = None if self.actions == "text" else list(chosen)
         skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
 
-        before = self._scores
+        before, last_seen = self._scores, self._seen
         self._seen, self._scores = self._backend.step(spoken, menu)
         self._prompts = np.array(spoken, dtype=object)
         if self.latency_frames and menu is not None:
             self._pending = np.concatenate([self._pending[:, 1:], np.array(menu)[:, None]], axis=1)
         self._steps += 1
         success = self._scores[:, self._success]
-        terminated = (success > self.task.threshold).cpu().numpy()
         rewards = self.task.reward(self._scores[:, self._potential] - before[:, self._potential], success)
-        truncated = (self._steps >= self.horizon) & ~terminated
+        rewards = rewards.to(torch.float32)  # a bonus has torch's default dtype
         if self._penalty is not None:
             doubts = self._backend.disagreement()
             rewards = rewards - self._penalty * doubts
             self._doubts = doubts.cpu().numpy().astype(np.float64)
+        fault = find_faults(self._backend.finite(), self._scores, rewards)
+        both = torch.stack([success > self.task.threshold, fault])  # together: a GPU is waited for once
+        terminated, self._fault = both.cpu().numpy()
+        terminated = terminated & ~self._fault
+        truncated = (self._steps >= self.horizon) & ~terminated | self._fault
+        if self._fault.any():
+            self._seen = without(self._fault, self._seen, last_seen)
+            self._scores = without(self._fault, self._scores, before)
+            rewards = without(self._fault, rewards, 0.0)
+            self._doubts[self._fault] = 0
         if skipped.any():  # their action was ignored: this step is their reset
             rows = np.flatnonzero(skipped)
             self._begin(rows, None)
@@ -266,35 +288,51 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._check_open()
         if not self._ready:
             raise NotReadyError("save_state before reset", remedy="call reset() first")
-        return {
-            "kind": self._kind, "num_envs": self.num_envs, "backend": self._backend.save(),
-            "steps": torch.tensor(self._steps), "done": torch.tensor(self._done), "pending": torch.tensor(self._pending),
-            "seen": self._seen.clone(), "scores": self._scores.clone(), "prompts": self._prompts.tolist(),
-            "rngs": [rng.bit_generator.state for rng in self._rngs],
-        }  # fmt: skip
+        return self._state(self._backend.save()).to_dict()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
-        The state may come from another process, and from another device.
+        The state may come from another process, another device, and another folder with the same world. Everything is checked before
+        anything changes.
 
         Raises:
-            ShapeError: if the state is of another world, partition or number of environments.
+            ShapeError: if the state is of another world, partition or number of environments, or is cut.
+            ArgumentError: if a value is not finite, or out of range.
             NotReadyError: before the first reset or after close.
         """
         self._check_open()
         if not self._ready:
             raise NotReadyError("restore_state before reset", remedy="call reset() first")
-        given, allowed = (state.get("kind"), state.get("num_envs")), (self._kind, self.num_envs)
-        if given != allowed:
-            raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
-        self._backend.restore(state["backend"])
-        self._steps, self._done, self._pending = (state[name].cpu().numpy().copy() for name in ("steps", "done", "pending"))
-        self._prompts = np.array(state["prompts"], dtype=object)
-        self._seen, self._scores = (state[name].to(self._backend.device, copy=True) for name in ("seen", "scores"))
-        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
-            rng.bit_generator.state = saved
+        limits = StateLimits(
+            horizon=self.horizon,
+            actions=len(self.world_spec.menu),
+            may_be_over=self.autoreset_mode is not AutoresetMode.SAME_STEP,
+        )
+        saved = EnvState.from_dict(state, self._state(None), limits)
+        self._backend.check(saved.backend, ~(saved.done | saved.fault))
+        self._backend.restore(saved.backend)
+        self._steps, self._done, self._fault = saved.steps, saved.done, saved.fault
+        self._pending, self._seen, self._scores = saved.pending, saved.seen, saved.scores
+        self._prompts = np.array(saved.prompts, dtype=object)
+        for rng, generator in zip(self._rngs, saved.rngs, strict=True):
+            rng.bit_generator.state = generator
         return self._observation()
+
+    def _state(self, backend: Any) -> EnvState:
+        """Return the state now, no copy, with the backend's part."""
+        return EnvState(
+            owner=self._owner,
+            backend=backend,
+            steps=self._steps,
+            done=self._done,
+            fault=self._fault,
+            pending=self._pending,
+            seen=self._seen,
+            scores=self._scores,
+            prompts=self._prompts.tolist(),
+            rngs=[rng.bit_generator.state for rng in self._rngs],
+        )
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window and the backend."""
@@ -327,6 +365,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _begin(self, rows: np.ndarray, init: torch.Tensor | None) -> None:
         frames, scores = self._backend.reset([int(r) for r in rows], [self._rngs[r] for r in rows], init)
         index = torch.from_numpy(rows).to(frames.device)
+        fault = find_faults(self._backend.finite()[index], scores).cpu().numpy()
+        if fault.any():  # a world that is broken: nothing to show
+            frames, scores = without(fault, frames, 0), without(fault, scores, 0)
+        self._fault[rows] = fault
         self._seen = self._seen.index_copy(0, index, frames)
         self._scores = self._scores.index_copy(0, index, scores.float())
         self._steps[rows], self._done[rows], self._pending[rows] = 0, False, 0
@@ -352,6 +394,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             "prompt": self._prompts.copy(),
             "potential": scores[:, self._potential].astype(np.float64),
             "success": scores[:, self._success].astype(np.float64),
+            "world_fault": self._fault.copy(),
         }
         if self._penalty is not None:
             info["disagreement"] = self._doubts.copy()
