@@ -14,19 +14,24 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from streamdit_gym.checks import check_int
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow, SimulatorBackend
 from streamdit_gym.envs.checks import check_actions, check_device, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.copies import constructor_and_state, rebuild
 from streamdit_gym.envs.faults import find_faults, without
 from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
+from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError, UnknownNameError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
 
+MAX_THREADS = 1024
 MODES = {mode.name: mode for mode in AutoresetMode}
 
 
@@ -58,6 +63,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         dtype: ``"float32"`` or ``"bfloat16"``.
         compile: compile the networks, on a GPU with CUDA graphs; the first reset then takes a minute or so.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
+        threads: with which torch computes on a CPU. None: at the first reset it is measured, once a process, whether one is clearly
+            faster than all, as where other programs run; OMP_NUM_THREADS and `torch.set_num_threads` overrule that, too.
 
     Raises:
         UnknownNameError: for a name that does not exist, with the nearest one.
@@ -66,6 +73,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -91,8 +100,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         dtype: Literal["float32", "bfloat16"] = "float32",
         compile: bool = False,
         render_mode: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__()
+        threads = None if threads is None else check_int("threads", threads, least=1, most=MAX_THREADS)
         mode = autoreset_mode.name if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
         for kind, given, allowed in (
             ("observation", observation, ("frame", "latent")),
@@ -129,7 +140,15 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
             def generated(rows: int) -> GeneratedBackend:
                 stock = loaded.device.type == "cuda" and rows > 1
-                return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
+                return GeneratedBackend(
+                    loaded,
+                    engine,
+                    rows,
+                    common_noise=common_noise,
+                    latent=latent,
+                    stock=stock,
+                    threads=threads,
+                )
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
         self._owner = StateOwner(
@@ -162,6 +181,37 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
         self._ready = False
         self._window: Window | None = None
+
+    def __new__(cls, *args: Any, **settings: Any) -> StreamDiTVectorEnv:
+        """Keep the arguments, of which copies are made."""
+        env = super().__new__(cls)
+        env._arguments = (args, settings)
+        return env
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: arguments and state, but no weights."""
+        return constructor_and_state(self)
+
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        """Become a copy, with the world of the same name.
+
+        Raises:
+            BundleError: if that world has other weights now.
+        """
+        rebuild(self, copied)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What Gymnasium made it of; `max_episode_steps` is the horizon."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = with_horizon(spec, self.horizon)
+
+    def elapsed_steps(self, row: int) -> int:
+        """Return how many steps a row has taken in its episode."""
+        return int(self._steps[row])
 
     @property
     def latency_frames(self) -> int:
