@@ -6,19 +6,23 @@ Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Kn
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.checks import check_int, check_prompt, shown
+from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError, StreamDiTError
 from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.stream.session import Session
+from streamdit_gym.stream.saved import REMEDY, check_keys, check_list
+from streamdit_gym.stream.session import ENTRIES, Session
+from streamdit_gym.threads import choose_threads
 from streamdit_gym.vocabulary import Simulator, WorldSpec
 from streamdit_gym.world import World
 
@@ -59,11 +63,17 @@ class Backend(Protocol):
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
         """Return what is read off latents that this backend handed out."""
 
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows can go on: those whose numbers are finite."""
+
     def save(self) -> Any:
         """Return a copy of every row's state."""
 
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what `save` did not return; rows of `finite` must hold finite numbers only."""
+
     def restore(self, state: Any) -> None:
-        """Go back to a saved state."""
+        """Go back to a state that `check` let pass: all rows, or none if there is an error."""
 
     def close(self) -> None:
         """Free what is held."""
@@ -81,12 +91,23 @@ class GeneratedBackend:
         stock: begin a stream of every frame in the world's bank at the first reset, and take all new streams from these. On a GPU
             beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in every step. Only where
             streams begin alike whatever their noise (N = 1, or a model without noise).
+        threads: of torch on a CPU; None: see `choose_threads`.
 
     Raises:
         PartitionError: if the engine's partition does not fit.
     """
 
-    def __init__(self, world: World, engine: Engine, rows: int, *, common_noise: bool, latent: bool, stock: bool = False) -> None:
+    def __init__(
+        self,
+        world: World,
+        engine: Engine,
+        rows: int,
+        *,
+        common_noise: bool,
+        latent: bool,
+        stock: bool = False,
+        threads: int | None = None,
+    ) -> None:
         partition = engine.partition
         if partition.chunk_frames != 1:
             raise PartitionError(
@@ -97,6 +118,7 @@ class GeneratedBackend:
         self.world, self.spec, self.device = world, world.spec, world.device
         self.latency_frames = partition.latency_frames
         self._rows, self._engine, self._common_noise, self._latent = rows, engine, common_noise, latent
+        self._threads = threads
         self._session: Session | None = None
         self._score, self._decode = engine.compiled(world.heads), engine.compiled(world.codec.decode)
         self._stocked = stock and engine.begins_alike
@@ -104,6 +126,8 @@ class GeneratedBackend:
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows from the caller's frames (n f h w 3), or from real first frames of the bank."""
+        if self._session is None and self.device.type == "cpu":
+            choose_threads(self._rehearsal(), threads=self._threads)
         bank, drawn = self.world.starts.latents, []
         if init is None:
             drawn = [int(rng.integers(len(bank))) for rng in rngs]
@@ -133,6 +157,20 @@ class GeneratedBackend:
     def _idle(self, latents: Float[Tensor, "b f c g g"]) -> Int[Tensor, "b f"]:
         return torch.full(latents.shape[:2], self._engine.idle)
 
+    def _rehearsal(self) -> Callable[[], object]:
+        """Return a tick of as many streams, with noise of their own, that nobody sees."""
+        sessions: list[Session] = []  # begun when first needed: mostly the number of threads is settled
+
+        def tick() -> None:
+            if not sessions:
+                latents = self.world.starts.latents[:1, None].expand(self._rows, 1, -1, -1, -1)
+                noise = Noise.seeded(range(self._rows))
+                sessions.append(self._engine.begin(latents, self._idle(latents), noise))
+            session = replace(sessions[0], noise=sessions[0].noise.to(self.device))
+            self._engine.tick(session, torch.full((self._rows,), self._engine.idle))
+
+        return tick
+
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Push every row's prompt and return the frames that became clean."""
         assert self._session is not None
@@ -150,13 +188,40 @@ class GeneratedBackend:
         rows = torch.cat([state[name].flatten() for name in NAMED]).unique().tolist()
         return {**state, "phrases": {row: self.world.table.phrases[row] for row in rows if row >= 0}}
 
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows' latents are finite."""
+        assert self._session is not None
+        return self._session.finite()
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what is no session of this kind, or names prompts that cannot be embedded here."""
+        assert self._session is not None
+        check_keys("a stream", state, (*ENTRIES, "phrases"))
+        self._session.check_state_dict({name: state[name] for name in ENTRIES}, finite)
+        phrases = _checked_phrases(state["phrases"])
+        rows = torch.cat([state[name].flatten() for name in NAMED]).unique().tolist()
+        unknown = [row for row in rows if row >= 0 and row not in phrases]
+        if unknown:
+            raise ShapeError(
+                "a saved state names prompts that it does not tell",
+                given=f"rows {unknown}",
+                allowed=f"rows {sorted(phrases)}",
+                remedy=REMEDY,
+            )
+        self.world.table.rows(list(phrases.values()))
+
     def restore(self, state: Any) -> None:
         """Go back to a saved session."""
         assert self._session is not None
-        told = state["phrases"]
-        now = dict(zip(told, self.world.table.rows(list(told.values())).tolist(), strict=True)) if told else {}
-        mapped = {name: torch.tensor([[now.get(row, row) for row in line] for line in state[name].tolist()]) for name in NAMED}
-        self._session.load_state_dict(state | {name: rows.reshape(state[name].shape).to(state[name]) for name, rows in mapped.items()})
+        phrases = state["phrases"]
+        session = {name: state[name] for name in ENTRIES}
+        here = self.world.table.rows(list(phrases.values())).tolist()
+        row_here = dict(zip(phrases, here, strict=True))
+        for name in NAMED:
+            saved = state[name]
+            rows = [row_here.get(row, row) for row in saved.flatten().tolist()]
+            session[name] = torch.tensor(rows, dtype=saved.dtype).reshape(saved.shape)
+        self._session.load_state_dict(session)
 
     def close(self) -> None:
         """Drop the session; the world may be shared and stays."""
@@ -226,6 +291,16 @@ class RowByRow:
         """Return every row's state."""
         return [backend.save() for backend in self.backends]
 
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows' latents are finite."""
+        return torch.cat([backend.finite() for backend in self.backends])
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what is no list of one session for each row."""
+        rows = check_list("backend", state, len(self.backends))
+        for row, (backend, saved) in enumerate(zip(self.backends, rows, strict=True)):
+            backend.check(saved, finite[row : row + 1])
+
     def restore(self, state: Any) -> None:
         """Go back to saved states."""
         for backend, saved in zip(self.backends, state, strict=True):
@@ -256,17 +331,23 @@ class SimulatorBackend:
         self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float], encoder: World | None = None
     ) -> None:
         self.spec, self._starts, self._encoder = spec, starts, encoder
+        self._make = make
         self.simulators = [make() for _ in range(rows)]
+        self._spare: list[Simulator] = []  # which a state is restored into, so that an error changes nothing
 
     @torch.no_grad()
     def picture(self, seen: Seen) -> Frames:
         """Decode latents; frames are frames."""
-        return seen if self._encoder is None else self._encoder.codec.decode(seen[:, None])[:, 0]
+        if self._encoder is None:
+            return seen
+        with precision(self.device, False):
+            return self._encoder.codec.decode(seen[:, None])[:, 0]
 
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
         """Return what the encoder's world reads off latents."""
         assert self._encoder is not None
-        return readout(self._encoder.heads, latents)
+        with precision(self.device, False):
+            return readout(self._encoder.heads, latents)
 
     def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
         """Start rows as the training data's episodes start."""
@@ -284,25 +365,69 @@ class SimulatorBackend:
 
     def disagreement(self) -> Float[Tensor, " n"]:
         """Return zeros: a simulator is always of one mind."""
-        return torch.zeros(len(self.simulators))
+        return torch.zeros(len(self.simulators), dtype=torch.float32)
 
     def save(self) -> Any:
         """Return every simulator's state."""
         return [simulator.save() for simulator in self.simulators]
 
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return True for every row: a simulator's numbers are its scores, which the environment looks at."""
+        return torch.ones(len(self.simulators), dtype=torch.bool)
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what is no list of one state for each row; `restore` lets the simulators judge the rest."""
+        check_list("backend", state, len(self.simulators))
+
     def restore(self, state: Any) -> None:
-        """Go back to saved states."""
-        for simulator, saved in zip(self.simulators, state, strict=True):
-            simulator.restore(saved)
+        """Go back to saved states.
+
+        Raises:
+            StreamDiTError: if a simulator refuses its state.
+        """
+        self._spare = self._spare or [self._make() for _ in self.simulators]
+        for simulator, saved in zip(self._spare, state, strict=True):
+            try:
+                simulator.restore(saved)
+            except StreamDiTError:
+                raise
+            except Exception as error:  # a simulator may be anybody's
+                raise ArgumentError(
+                    "the simulator cannot go back to this state",
+                    given=f"{shown(saved)} ({type(error).__name__}: {error})",
+                    allowed="what its save() returned",
+                    remedy=REMEDY,
+                ) from error
+        self.simulators, self._spare = self._spare, self.simulators
 
     def close(self) -> None:
         """Close every simulator."""
-        for simulator in self.simulators:
+        for simulator in (*self.simulators, *self._spare):
             simulator.close()
 
     @torch.no_grad()
     def _gather(self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Seen, Scores]:
         seen = torch.from_numpy(np.stack(frames))
         if self._encoder is not None:
-            seen = self._encoder.codec.encode(seen[:, None])[:, 0].float()
+            with precision(self.device, False):
+                seen = self._encoder.codec.encode(seen[:, None])[:, 0].float()
         return seen, torch.from_numpy(np.stack([s.scores() for s in simulators]))
+
+
+def _checked_phrases(phrases: Any) -> dict[int, str]:
+    """Return the prompts of a saved state by their rows there.
+
+    Raises:
+        ArgumentError: if they are something else, or no prompts.
+    """
+    if not isinstance(phrases, dict):
+        raise ArgumentError(
+            "phrases of a saved state cannot be used",
+            given=shown(phrases),
+            allowed="a dictionary of rows to prompts",
+            remedy=REMEDY,
+        )
+    for row, text in phrases.items():
+        check_int("a prompt's row in a saved state", row, least=0)
+        check_prompt(text)
+    return phrases

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from streamdit_gym.envs.pusht_objects import objects as objects
+from streamdit_gym.envs.pusht_saved import FIRST_STATE, LONGEST_REPLAY, check_saved
 from streamdit_gym.envs.pusht_words import UNSEEN_PHRASES as UNSEEN_PHRASES
 from streamdit_gym.envs.pusht_words import phrases
 from streamdit_gym.errors import ActionError, MissingExtraError, UnknownNameError
@@ -29,8 +30,6 @@ STEP_UNITS = 48.0  # how far ahead of the pusher its target is set; about 3 px a
 REACH_PX = 12.0  # no pusher comes further in four steps
 MARGIN_UNITS = 20.0  # the pusher ignores walls, so its target is kept inside them
 PUSHER_RADIUS_UNITS = 15.0
-FIRST_STATE = 5  # numbers from which gym-pusht begins: the pusher's place, the block's place and angle
-LONGEST_REPLAY = 100  # actions of a saved episode, a quarter of a second's
 BLOCK_CENTRE_UNITS = (0.0, 45.0)  # of gravity, from the block's own origin
 BLOCK_HULL_UNITS = ((-60, 0), (60, 0), (60, 30), (15, 120), (-15, 120), (-60, 30))  # corners, from the block's own origin
 BLOCK_PARTS_UNITS = ((-60, 0, 60, 30), (-15, 30, 15, 120))  # its bar and its stem: least x, y and greatest, from its own origin
@@ -228,8 +227,12 @@ class PushTSimulator:
         return list(self._begun), list(self._taken)
 
     def restore(self, saved: tuple[list[float], list[int]]) -> None:
-        """Come back to a saved state: play on from where it begins up to where it was saved."""
-        begun, taken = saved
+        """Come back to a saved state: play on from where it begins up to where it was saved.
+
+        Raises:
+            ArgumentError: if it is no saved state; nothing is changed then.
+        """
+        begun, taken = check_saved(saved, len(MOVES))
         if len(begun) == FIRST_STATE:
             self._begin(begun)
         else:

@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 
 from streamdit_gym.envs import pusht
 from streamdit_gym.envs.pusht import ACTOR, BODY, GOAL_MIDDLE_PX, SIZE, UNSEEN_PHRASES, PushTSimulator, objects, script
+from streamdit_gym.envs.pusht_saved import check_saved, check_saved_look
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate.candidate import Looks
 
@@ -197,9 +198,15 @@ class PushTLooksSimulator(PushTSimulator):
         return super().save(), dict(self._worn)
 
     def restore(self, saved: Any) -> None:
-        """Go back to a saved state."""
-        self._last, self._named, self._worn = None, None, dict(saved[1])
-        super().restore(saved[0])
+        """Go back to a saved state.
+
+        Raises:
+            ArgumentError, UnknownNameError: if it is no saved state; nothing is changed then.
+        """
+        inner, look = check_saved_look(saved, THINGS, PAINTS)
+        check_saved(inner, len(pusht.MOVES))
+        self._last, self._named, self._worn = None, None, look
+        super().restore(inner)
 
     def plain(self) -> UInt8[np.ndarray, "64 64 3"] | None:
         """Return the newest frame in PushT's colours."""

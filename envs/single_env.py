@@ -6,12 +6,16 @@ Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how fra
 from __future__ import annotations
 
 import inspect
+import weakref
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import TimeLimit
 
 from streamdit_gym.envs.checks import check_seed, single_action
+from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
@@ -26,6 +30,8 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
+    _spec: EnvSpec | None = None
+    _time_limits: weakref.WeakSet[TimeLimit[Any, Any]] | None = None  # None: not yet looked for
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         for name in ("autoreset_mode", "num_envs"):
@@ -42,6 +48,15 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
             self.metadata["torch"] = True
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What Gymnasium made it of; `max_episode_steps` is the horizon."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = with_horizon(spec, self._batch.horizon)
 
     @property
     def latency_frames(self) -> int:
@@ -85,8 +100,20 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         return self._batch.save_state()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
-        """Go back to a saved state and return its observation."""
-        return self._first(self._batch.restore_state(state))
+        """Go back to a saved state and return its observation.
+
+        A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from the state's steps.
+        """
+        observation = self._first(self._batch.restore_state(state))
+        if self._time_limits is None:
+            self._time_limits = weakref.WeakSet(time_limits_around(self))
+        for limit in self._time_limits:
+            set_elapsed(limit, self, self._batch.elapsed_steps(0))
+        return observation
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of; wrappers around this one are not around the copy."""
+        return {name: value for name, value in vars(self).items() if name != "_time_limits"}
 
     def close(self) -> None:
         """Close the environment; closing twice is allowed."""

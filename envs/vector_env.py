@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -33,13 +34,19 @@ from streamdit_gym.envs.checks import (
     check_seeds,
     check_world,
 )
+from streamdit_gym.envs.copies import constructor_and_state, rebuild
+from streamdit_gym.envs.faults import find_faults, without
 from streamdit_gym.envs.prompt_space import PromptSpace
+from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
+from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.errors import NotReadyError, ShapeError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
+
+MAX_THREADS = 1024
 
 
 class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
@@ -73,6 +80,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         dtype: ``"float32"`` or ``"bfloat16"``.
         compile: compile the networks, on a GPU with CUDA graphs; the first reset then takes a minute or so.
         render_mode: ``"rgb_array"``, ``"human"`` or None.
+        threads: with which torch computes on a CPU. None: at the first reset it is measured, once a process, whether one is clearly
+            faster than all, as where other programs run; OMP_NUM_THREADS and `torch.set_num_threads` overrule that, too.
 
     Raises:
         ArgumentError: for an argument of the wrong type, not finite or out of range.
@@ -82,6 +91,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -107,9 +118,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         dtype: Literal["float32", "bfloat16"] | torch.dtype = "float32",
         compile: bool = False,
         render_mode: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__()
         num_envs = check_int("num_envs", num_envs, least=1, most=MAX_ENVS)
+        threads = None if threads is None else check_int("threads", threads, least=1, most=MAX_THREADS)
         world = check_world("world", world)
         eyes = None if eyes is None else check_world("eyes", eyes)
         task = check_str("task", task)
@@ -138,7 +151,6 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._backend: Backend
         cut = named_partition(partition)
         latent = observation != "frame"  # a state is read off latents
-        self._kind = f"{world} {'real' if real else cut} {observation}{' deterministic' if deterministic and not real else ''}"
         if real and actions == "text":
             raise ShapeError(
                 "the real simulator takes menu actions only",
@@ -150,8 +162,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             make, starts = simulator_of(world)
             encoder = shared_world(eyes or world, "cpu") if latent else None
             self._backend = SimulatorBackend(make.spec, make, num_envs, starts, encoder)
+            version = f"{make.spec.name} simulator {make.spec.simulator}"
+            content = version if encoder is None else f"{version} encoded by {encoder.digest}"
         else:
             loaded = shared_world(world, device)
+            content = loaded.digest
             encoder = loaded if latent else None
             idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
             model = loaded.model_for(cut)
@@ -159,9 +174,24 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
             def generated(rows: int) -> GeneratedBackend:
                 stock = loaded.device.type == "cuda" and rows > 1
-                return GeneratedBackend(loaded, engine, rows, common_noise=common_noise, latent=latent, stock=stock)
+                return GeneratedBackend(
+                    loaded,
+                    engine,
+                    rows,
+                    common_noise=common_noise,
+                    latent=latent,
+                    stock=stock,
+                    threads=threads,
+                )
 
             self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
+        self._owner = StateOwner(
+            world=content,
+            partition="real" if real else str(cut),
+            observation=observation,
+            num_envs=num_envs,
+            deterministic=deterministic and not real,
+        )
         spec = self._backend.spec
         self.world_spec, self.task = spec, spec.tasks[check_choice("task", task, spec.tasks)]
         self.metadata["render_fps"] = spec.fps
@@ -174,12 +204,44 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._done = np.zeros(num_envs, dtype=bool)
+        self._fault = np.zeros(num_envs, dtype=bool)
         self._seen = torch.from_numpy(np.zeros((num_envs, *self._seen_space.shape), self._seen_space.dtype)).to(self._backend.device)
-        self._scores = torch.zeros(num_envs, len(spec.score_names), device=self._backend.device)
+        self._scores = torch.zeros(num_envs, len(spec.score_names), dtype=torch.float32, device=self._backend.device)
         self._prompts = np.array([""] * num_envs, dtype=object)
         self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
         self._ready = False
         self._window: Window | None = None
+
+    def __new__(cls, *args: Any, **settings: Any) -> StreamDiTVectorEnv:
+        """Keep the arguments, of which copies are made."""
+        env = super().__new__(cls)
+        env._arguments = (args, settings)
+        return env
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: arguments and state, but no weights."""
+        return constructor_and_state(self)
+
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        """Become a copy, with the world of the same name.
+
+        Raises:
+            BundleError: if that world has other weights now.
+        """
+        rebuild(self, copied)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What Gymnasium made it of; `max_episode_steps` is the horizon."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = with_horizon(spec, self.horizon)
+
+    def elapsed_steps(self, row: int) -> int:
+        """Return how many steps a row has taken in its episode."""
+        return int(self._steps[row])
 
     @property
     def latency_frames(self) -> int:
@@ -245,20 +307,29 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         menu = None if self.actions == "text" else list(chosen)
         skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
 
-        before = self._scores
+        before, last_seen = self._scores, self._seen
         self._seen, self._scores = self._backend.step(spoken, menu)
         self._prompts = np.array(spoken, dtype=object)
         if self.latency_frames and menu is not None:
             self._pending = np.concatenate([self._pending[:, 1:], np.array(menu)[:, None]], axis=1)
         self._steps += 1
         success = self._scores[:, self._success]
-        terminated = (success > self.task.threshold).cpu().numpy()
         rewards = self.task.reward(self._scores[:, self._potential] - before[:, self._potential], success)
-        truncated = (self._steps >= self.horizon) & ~terminated
+        rewards = rewards.to(torch.float32)  # a bonus has torch's default dtype
         if self._penalty is not None:
             doubts = self._backend.disagreement()
             rewards = rewards - self._penalty * doubts
             self._doubts = doubts.cpu().numpy().astype(np.float64)
+        fault = find_faults(self._backend.finite(), self._scores, rewards)
+        both = torch.stack([success > self.task.threshold, fault])  # together: a GPU is waited for once
+        terminated, self._fault = both.cpu().numpy()
+        terminated = terminated & ~self._fault
+        truncated = (self._steps >= self.horizon) & ~terminated | self._fault
+        if self._fault.any():
+            self._seen = without(self._fault, self._seen, last_seen)
+            self._scores = without(self._fault, self._scores, before)
+            rewards = without(self._fault, rewards, 0.0)
+            self._doubts[self._fault] = 0
         if skipped.any():  # their action was ignored: this step is their reset
             rows = np.flatnonzero(skipped)
             self._begin(rows, None)
@@ -299,35 +370,51 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._check_open()
         if not self._ready:
             raise NotReadyError("save_state before reset", remedy="call reset() first")
-        return {
-            "kind": self._kind, "num_envs": self.num_envs, "backend": self._backend.save(),
-            "steps": torch.tensor(self._steps), "done": torch.tensor(self._done), "pending": torch.tensor(self._pending),
-            "seen": self._seen.clone(), "scores": self._scores.clone(), "prompts": self._prompts.tolist(),
-            "rngs": [rng.bit_generator.state for rng in self._rngs],
-        }  # fmt: skip
+        return self._state(self._backend.save()).to_dict()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
-        The state may come from another process, and from another device.
+        The state may come from another process, another device, and another folder with the same world. Everything is checked before
+        anything changes.
 
         Raises:
-            ShapeError: if the state is of another world, partition or number of environments.
+            ShapeError: if the state is of another world, partition or number of environments, or is cut.
+            ArgumentError: if a value is not finite, or out of range.
             NotReadyError: before the first reset or after close.
         """
         self._check_open()
         if not self._ready:
             raise NotReadyError("restore_state before reset", remedy="call reset() first")
-        given, allowed = (state.get("kind"), state.get("num_envs")), (self._kind, self.num_envs)
-        if given != allowed:
-            raise ShapeError("a state of other environments", given=given, allowed=allowed, remedy="same world, partition and num_envs")
-        self._backend.restore(state["backend"])
-        self._steps, self._done, self._pending = (state[name].cpu().numpy().copy() for name in ("steps", "done", "pending"))
-        self._prompts = np.array(state["prompts"], dtype=object)
-        self._seen, self._scores = (state[name].to(self._backend.device, copy=True) for name in ("seen", "scores"))
-        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
-            rng.bit_generator.state = saved
+        limits = StateLimits(
+            horizon=self.horizon,
+            actions=len(self.world_spec.menu),
+            may_be_over=self.autoreset_mode is not AutoresetMode.SAME_STEP,
+        )
+        saved = EnvState.from_dict(state, self._state(None), limits)
+        self._backend.check(saved.backend, ~(saved.done | saved.fault))
+        self._backend.restore(saved.backend)
+        self._steps, self._done, self._fault = saved.steps, saved.done, saved.fault
+        self._pending, self._seen, self._scores = saved.pending, saved.seen, saved.scores
+        self._prompts = np.array(saved.prompts, dtype=object)
+        for rng, generator in zip(self._rngs, saved.rngs, strict=True):
+            rng.bit_generator.state = generator
         return self._observation()
+
+    def _state(self, backend: Any) -> EnvState:
+        """Return the state now, no copy, with the backend's part."""
+        return EnvState(
+            owner=self._owner,
+            backend=backend,
+            steps=self._steps,
+            done=self._done,
+            fault=self._fault,
+            pending=self._pending,
+            seen=self._seen,
+            scores=self._scores,
+            prompts=self._prompts.tolist(),
+            rngs=[rng.bit_generator.state for rng in self._rngs],
+        )
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window and the backend."""
@@ -365,6 +452,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def _begin(self, rows: np.ndarray, init: torch.Tensor | None) -> None:
         frames, scores = self._backend.reset([int(r) for r in rows], [self._rngs[r] for r in rows], init)
         index = torch.from_numpy(rows).to(frames.device)
+        fault = find_faults(self._backend.finite()[index], scores).cpu().numpy()
+        if fault.any():  # a world that is broken: nothing to show
+            frames, scores = without(fault, frames, 0), without(fault, scores, 0)
+        self._fault[rows] = fault
         self._seen = self._seen.index_copy(0, index, frames)
         self._scores = self._scores.index_copy(0, index, scores.float())
         self._steps[rows], self._done[rows], self._pending[rows] = 0, False, 0
@@ -399,6 +490,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             "potential": scores[:, self._potential].astype(np.float64),
             "success": scores[:, self._success].astype(np.float64),
             "is_success": successes.copy(),
+            "world_fault": self._fault.copy(),
         }
         if self.output == "torch":
             del info["prompt"]  # other libraries make tensors of all infos

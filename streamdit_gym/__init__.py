@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streamdit_gym import forks as forks
+
 __version__ = "0.1.0"
 
 _here = Path(__file__).resolve().parent

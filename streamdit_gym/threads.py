@@ -1,9 +1,8 @@
-"""How many threads torch computes with, and what happens to them in a forked process.
+"""How many threads torch computes with.
 
 Takes: work to time.  Gives: a number of threads, set in torch.  Knows nothing of: what the work is.
 
-On a machine where other programs run, two threads that wait for each other can be twenty times slower than one. A
-child of `os.fork()` has none of its parent's threads and would wait for them for ever.
+On a machine where other programs run, two threads that wait for each other can be twenty times slower than one.
 """
 
 from __future__ import annotations
@@ -14,6 +13,9 @@ import time
 from collections.abc import Callable
 
 import torch
+
+from streamdit_gym.errors import ArgumentError
+from streamdit_gym.forks import forked
 
 log = logging.getLogger("streamdit_gym")
 
@@ -30,15 +32,25 @@ def choose_threads(work: Callable[[], object], *, threads: int | None = None, ag
     """Set the number of threads that torch computes with on the CPU, once per process, and return it.
 
     The first call times `work` with all threads and with one, and takes one where that is clearly faster. A number
-    given here, OMP_NUM_THREADS, or an earlier `torch.set_num_threads` of the caller's overrules the measurement.
+    given here, OMP_NUM_THREADS, or a `torch.set_num_threads` since this module was loaded overrules the measurement.
 
     Args:
         work: a piece of what will be done, at least a millisecond long; it must have no effect that matters.
         threads: the caller's own choice; None: measure.
         again: measure anew, as other work begins.
+
+    Raises:
+        ArgumentError: if this process was forked, and more than one thread is asked for.
     """
     global _chosen, _single, _given
     if threads is not None:
+        if threads > 1 and forked():
+            raise ArgumentError(
+                "a forked process computes with one thread: it would wait for its parent's for ever",
+                given=f"threads={threads}",
+                allowed="1",
+                remedy="begin the process by 'spawn' or 'forkserver'",
+            )
         torch.set_num_threads(threads)
         _given = True
         return threads
@@ -74,11 +86,3 @@ def _seconds(work: Callable[[], object]) -> float:
         work()
         times.append(time.perf_counter() - begin)
     return sorted(times)[REPEATS // 2]
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_one_thread)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"vocabulary", "errors", "arguments"},
+    {"vocabulary", "errors", "arguments", "forks"},
     {"checks", "files", "threads"},
     {"device"},
     {"flow", "data"},

@@ -5,6 +5,7 @@ Takes: a world, text.  Gives: frames, and what is in the buffer.  Knows nothing 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,10 +20,13 @@ from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.worlds import TWINS, simulator_of
 from streamdit_gym.errors import ShapeError
+from streamdit_gym.model.precision import precision
 from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.world import World
+
+log = logging.getLogger("streamdit_gym")
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Scope = Literal["chunk", "buffer"]
@@ -42,6 +46,7 @@ class Shown:
         scores: what the world's heads read off it, by name.
         twin: the real simulator's picture at the same moment; None without a twin, or where it could not be taken along.
         understood: the menu's phrase that means the newest prompt; None without a twin, whose action it is.
+        restarted: whether the stream began anew before it, because its numbers were no longer finite.
     """
 
     number: int
@@ -50,6 +55,7 @@ class Shown:
     scores: dict[str, float]
     twin: Picture | None
     understood: str | None
+    restarted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +141,9 @@ class Live:
             row = int(rng.integers(len(self.world.starts.latents)))
             latents = self.world.starts.latents[row][None, None]
         else:
-            latents = self.world.codec.encode(torch.from_numpy(np.array(start))[None, None].to(self._engine.device))
+            frames = torch.from_numpy(np.array(start))[None, None]
+            with precision(self._engine.device, False):
+                latents = self.world.codec.encode(frames.to(self._engine.device))
         self._engine.idle = int(self.table.rows([self.prompt])[0])
         self._session = self._engine.start(latents, torch.full((1, 1), -1), Noise.of([rng]))
 
@@ -174,15 +182,24 @@ class Live:
         self.transition = self.transition if transition is None else transition
 
     def move(self) -> list[Shown]:
-        """Move by one chunk and return the frames that have become clean, oldest first."""
+        """Move by one chunk and return the frames that have become clean, oldest first.
+
+        A stream whose numbers are no longer finite would never show anything again: it begins anew, with the same prompt.
+        """
         self._blended += 1
         if self._blended <= self.transition and self.table.room:  # branches share a table: where it is full, the blend is over
             row = self.table.between(self._before, self.prompt, self._blended / (self.transition + 1))
         else:
             row = int(self.table.rows([self.prompt])[0])
         clean = self._engine.tick(self._session, torch.tensor([row]))
-        pictures = self.world.codec.decode(clean)[0].cpu().numpy()
-        states, scores = self.world.heads(clean)
+        restarted = not bool(self._session.finite().all())
+        if restarted:
+            log.warning("the stream's numbers are no longer finite: it begins anew")
+            self.begin(self.number)
+            clean = self._engine.tick(self._session, torch.tensor([row]))
+        with precision(self._engine.device, False):
+            pictures = self.world.codec.decode(clean)[0].cpu().numpy()
+            states, scores = self.world.heads(clean)
         names = (*self.world.spec.state_names, *self.world.spec.score_names)
         read = torch.cat([states, scores], -1)[0].tolist()
         prompts = self._session.reference_prompts[0, -len(pictures) :].tolist()
@@ -192,7 +209,17 @@ class Live:
             twin, understood = self._twin_moves()
             text = self.table.phrases[prompt] if prompt >= 0 else ""
             scores = dict(zip(names, values, strict=True))
-            shown.append(Shown(number=self.number, picture=picture, prompt=text, scores=scores, twin=twin, understood=understood))
+            shown.append(
+                Shown(
+                    number=self.number,
+                    picture=picture,
+                    prompt=text,
+                    scores=scores,
+                    twin=twin,
+                    understood=understood,
+                    restarted=restarted,
+                )
+            )
         return shown
 
     def buffer(self) -> list[Slot]:

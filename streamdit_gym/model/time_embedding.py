@@ -14,7 +14,8 @@ from torch import Tensor
 
 def sinusoid(times: Float[Tensor, "b f"], width: int) -> Float[Tensor, "b f d"]:
     """Return sines and cosines of a time in [0, 1] at frequencies from 1 to 1000 radians."""
-    frequencies = torch.exp(math.log(1000.0) * torch.arange(width // 2, device=times.device) / (width // 2 - 1))
+    places = torch.arange(width // 2, dtype=torch.float32, device=times.device)
+    frequencies = torch.exp(math.log(1000.0) * places / (width // 2 - 1))
     angles = times[..., None].float() * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
@@ -24,7 +25,8 @@ def rotation(positions: Int[Tensor, " f"], width: int) -> tuple[Tensor, Tensor]:
 
     Source: RoFormer (arXiv 2104.09864), section 3.2; base 100, since streams see tens of frames.
     """
-    frequencies = 100.0 ** (-torch.arange(0, width, 2, device=positions.device) / width)
+    places = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+    frequencies = 100.0 ** (-places / width)
     angles = positions[:, None].float() * frequencies
     return angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], dim=-1)
 

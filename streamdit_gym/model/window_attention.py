@@ -72,7 +72,8 @@ def to_windows(x: Tensor, window: tuple[int, int, int]) -> Tensor:
 
 def seen(mask: Bool[Tensor, "f s"], tokens: int) -> Float[Tensor, "f*n s*n"]:
     """Return a frame mask as a bias of attention: 0 where a token of n may see a token, minus infinity elsewhere."""
-    bias = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
+    bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    bias = bias.masked_fill(~mask, float("-inf"))
     return bias.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 

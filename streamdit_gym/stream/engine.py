@@ -184,7 +184,7 @@ class Engine:
         rested = session.buffer, session.noise.to(self.device)
         fresh = self._noise(session, c)
         if over is not None:
-            fresh = point(over.to(fresh), fresh, torch.full(fresh.shape[:2], begun, device=self.device))
+            fresh = point(over.to(fresh), fresh, self._times(fresh, begun))
         session.buffer = session.buffer.push(fresh, born)
         if self.prompt_scope == "buffer":
             buffer = session.buffer
@@ -211,8 +211,10 @@ class Engine:
         """
         k, c = self.partition.references, self.partition.chunk_frames
         before, newest = session.references[:, -(k + c) : -c], session.references[:, -c:]
-        noise = torch.randn(newest.shape[1:], generator=torch.Generator().manual_seed(0)).to(newest).expand_as(newest)
-        times = torch.full(newest.shape[:2], SECOND_LOOK, device=self.device)
+        seeded = torch.Generator().manual_seed(0)
+        noise = torch.randn(newest.shape[1:], generator=seeded, dtype=torch.float32)
+        noise = noise.to(newest).expand_as(newest)
+        times = self._times(newest, SECOND_LOOK)
         view = stream_view(
             before, self._reference_times(before), point(newest, noise, times), times,
             causal=self.model.config.causal, chunk_frames=c, limit=self.model.config.references,
@@ -325,7 +327,11 @@ class Engine:
         return point(clean, session.draw(clean.shape[1]), self._reference_times(clean))
 
     def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
-        return torch.full(frames.shape[:2], self.model.config.reference_time, device=self.device)
+        return self._times(frames, self.model.config.reference_time)
+
+    def _times(self, frames: Latents, time: float) -> Float[Tensor, "b f"]:
+        """Return one time for all frames, in float32 whatever torch's default is."""
+        return torch.full(frames.shape[:2], time, dtype=torch.float32, device=self.device)
 
     def _precision(self) -> AbstractContextManager[None]:
         return precision(self.device, self.autocast)

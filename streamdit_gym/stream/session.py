@@ -8,16 +8,21 @@ A row's noise comes from its own sequence, so it depends on neither the batch no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
+
+ENTRIES = ("references", "reference_prompts", "buffer", "buffer_prompts", "cache", "noise")
+MOST_DRAWN = 2**62  # pairs of noise; far beyond any stream, and far from an overflow
 
 
 @dataclass(kw_only=True)
@@ -82,13 +87,69 @@ class Session:
             "noise": (self.noise.origins.clone(), self.noise.drawn.clone()),
         }
 
+    def check_state_dict(self, state: Any, finite: Bool[np.ndarray, " b"] | None = None) -> None:
+        """Refuse what is no state of as many streams of this kind; nothing is changed.
+
+        Args:
+            state: what `state_dict` returned, of any device.
+            finite: which streams' numbers must be finite; None: all of them.
+
+        Raises:
+            ShapeError: if an entry is missing, or has another type, shape or dtype.
+            ArgumentError: if numbers are not finite, or out of range.
+        """
+        own = self._tensors()
+        given = _tensors_of(state, 0 if self.cache is None else len(self.cache.layers))
+        for name, like in own.items():
+            least = {"reference_prompts": -1, "buffer_prompts": -1, "noise drawn": 0}.get(name)
+            most = MOST_DRAWN if name == "noise drawn" else None
+            check_tensor(name, given[name], like, finite=finite, least=least, most=most)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state, of any device; the number of streams must be the same."""
+        """Go back to a state, of any device; see `check_state_dict` for its errors, which change nothing."""
+        self.check_state_dict(state, np.zeros(len(self), dtype=bool))
+        layers = 0 if self.cache is None else len(self.cache.layers)
+        own = {name: saved.detach().to(self.references.device, copy=True) for name, saved in _tensors_of(state, layers).items()}
+        cached = [(own[f"keys {layer}"], own[f"values {layer}"]) for layer in range(layers)]
+        self.cache = None if self.cache is None else KeyValueCache(layers=tuple(cached))
+        self.buffer = replace(self.buffer, latents=own["buffer"], prompts=own["buffer_prompts"])
+        self.noise = Noise(origins=own["noise origins"], drawn=own["noise drawn"])
+        self.reference_prompts = own["reference_prompts"]
+        self.references = own["references"]
 
-        def own(saved: Tensor) -> Tensor:
-            return saved.to(self.references.device, copy=True)
+    def finite(self) -> Bool[Tensor, " b"]:
+        """Return which streams' latents are finite.
 
-        self.cache = None if state["cache"] is None else KeyValueCache(layers=state["cache"]).each(own)
-        self.buffer = MovingBuffer(partition=self.buffer.partition, latents=own(state["buffer"]), prompts=own(state["buffer_prompts"]))
-        self.noise = Noise(origins=own(state["noise"][0]), drawn=own(state["noise"][1]))
-        self.reference_prompts, self.references = own(state["reference_prompts"]), own(state["references"])
+        What is not finite in a cache shows in the latents of the next tick.
+        """
+        total = self.references.flatten(1).sum(1) + self.buffer.latents.flatten(1).sum(1)
+        return total.isfinite()  # one number a stream: looking at each would cost more
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return _tensors_of(
+            {
+                "references": self.references,
+                "reference_prompts": self.reference_prompts,
+                "buffer": self.buffer.latents,
+                "buffer_prompts": self.buffer.prompts,
+                "cache": None if self.cache is None else self.cache.layers,
+                "noise": (self.noise.origins, self.noise.drawn),
+            },
+            0 if self.cache is None else len(self.cache.layers),
+        )
+
+
+def _tensors_of(state: Any, layers: int) -> dict[str, Any]:
+    """Return the entries of a state by name, those of the cache and of the noise one by one.
+
+    Raises:
+        ShapeError: if the state has other entries, or keeps keys and values of another number of layers.
+    """
+    check_keys("a stream", state, ENTRIES)
+    flat = {name: state[name] for name in ENTRIES if name not in ("cache", "noise")}
+    flat["noise origins"], flat["noise drawn"] = check_list("noise", state["noise"], 2)
+    if layers == 0 and state["cache"] is None:
+        return flat
+    for layer, pair in enumerate(check_list("cache", state["cache"], layers)):
+        flat[f"keys {layer}"], flat[f"values {layer}"] = check_list("cache", pair, 2)
+    return flat

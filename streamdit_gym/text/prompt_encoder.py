@@ -53,7 +53,7 @@ class MiniLMEncoder:
         path = str(source) if source is not None else _wheel_path() or "sentence-transformers/all-MiniLM-L6-v2"
         self.max_tokens = max_tokens
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path)
-        self._model: Any = AutoModel.from_pretrained(path).eval()
+        self._model: Any = AutoModel.from_pretrained(path, dtype=torch.float32).eval()
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Encoded:
@@ -62,7 +62,8 @@ class MiniLMEncoder:
         Raises:
             ArgumentError: if a text has more tokens than the model takes; none is cut.
         """
-        parts = [self._batch(texts[i : i + 64]) for i in range(0, len(texts), 64)]
+        with torch.autocast("cpu", enabled=False):  # a caller's own would round what a table keeps
+            parts = [self._batch(texts[i : i + 64]) for i in range(0, len(texts), 64)]
         longest = max(tokens.shape[1] for tokens, _ in parts)
         tokens = torch.cat([torch.nn.functional.pad(t, (0, 0, 0, longest - t.shape[1])) for t, _ in parts])
         mask = torch.cat([torch.nn.functional.pad(m, (0, longest - m.shape[1])) for _, m in parts])

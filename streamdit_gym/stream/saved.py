@@ -1,0 +1,118 @@
+"""Checks of saved numbers before anything is taken from them.
+
+Takes: what somebody hands over as a saved state.  Gives: the same, or a clear error; nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from streamdit_gym.checks import shown
+from streamdit_gym.errors import ArgumentError, ShapeError
+
+REMEDY = "restore what save_state() of the same kind of environments returned"
+
+
+def check_keys(name: str, state: Any, keys: Collection[str]) -> dict[str, Any]:
+    """Return a dictionary that has exactly these keys.
+
+    Raises:
+        ArgumentError: if it is no dictionary.
+        ShapeError: if it lacks some keys or has others.
+    """
+    if not isinstance(state, dict):
+        raise ArgumentError(
+            f"{name} is no saved state",
+            given=f"{type(state).__name__} {shown(state)}",
+            allowed="a dictionary",
+            remedy=REMEDY,
+        )
+    missing = sorted(set(keys) - set(state))
+    unknown = sorted(shown(key) for key in set(state) - set(keys))
+    if missing or unknown:
+        given = f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
+        raise ShapeError(
+            f"{name} has other entries than a saved state",
+            given=given,
+            allowed=", ".join(sorted(keys)),
+            remedy=REMEDY,
+        )
+    return state
+
+
+def check_list(name: str, value: Any, length: int) -> list[Any]:
+    """Return a list or tuple of a length, as a list.
+
+    Raises:
+        ShapeError: if it is something else.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) != length:
+        given = f"{len(value)} entries" if isinstance(value, (list, tuple)) else shown(value)
+        raise ShapeError(
+            f"{name} of a saved state cannot be used",
+            given=given,
+            allowed=f"a list of {length}",
+            remedy=REMEDY,
+        )
+    return list(value)
+
+
+def check_tensor(
+    name: str,
+    value: Any,
+    like: Tensor,
+    *,
+    finite: Bool[np.ndarray, " n"] | None = None,
+    least: int | None = None,
+    most: int | None = None,
+) -> Tensor:
+    """Return a tensor of the same shape and dtype as another one.
+
+    Args:
+        name: its entry in the state.
+        value: what was given.
+        like: a tensor that fits.
+        finite: which rows must hold finite numbers only; None: all of them.
+        least: smallest whole number allowed.
+        most: largest whole number allowed.
+
+    Raises:
+        ShapeError: if shape, dtype or layout differ.
+        ArgumentError: if numbers are not finite, or out of range.
+    """
+    allowed = f"{like.dtype} {tuple(like.shape)}"
+    usable = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    if not usable or value.dtype != like.dtype or value.shape != like.shape:
+        given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
+        raise ShapeError(f"{name} of a saved state does not fit", given=given, allowed=allowed, remedy=REMEDY)
+    value = value.detach()
+    if value.is_floating_point():
+        _check_finite(name, value, finite)
+    elif value.numel() and (least is not None or most is not None):
+        low, high = int(value.min()), int(value.max())
+        if (least is not None and low < least) or (most is not None and high > most):
+            raise ArgumentError(
+                f"{name} of a saved state is out of range",
+                given=f"{low} to {high}",
+                allowed=f"{least} to {'any' if most is None else most}",
+                remedy=REMEDY,
+            )
+    return value
+
+
+def _check_finite(name: str, value: Tensor, rows: Bool[np.ndarray, " n"] | None) -> None:
+    finite = value.flatten(1).isfinite().all(1).cpu().numpy()
+    wrong = ~finite if rows is None else ~finite & rows
+    if wrong.any():
+        raise ArgumentError(
+            f"{name} of a saved state is not finite",
+            given=f"rows {np.flatnonzero(wrong).tolist()}",
+            allowed="finite numbers",
+            remedy=REMEDY,
+        )
