@@ -303,3 +303,16 @@ def test_killed_saves_leave_a_whole_bundle(bundle: Path, tmp_path: Path) -> None
         process.communicate()
         assert World.from_pretrained(bundle).digest in digests
         check_others_are_there(bundle)
+
+
+def test_a_card_needs_no_facts(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "horizon_table", lambda scores: "")
+    monkeypatch.setattr(card, "lines", lambda scores: [])
+    scores = {"episodes": 3, "partition": "reactive", "faults": ["one"], "promises": []}
+    errors = {"heads_on_held_out_real_frames": {"x_px": None, "y_px": 0.25}}
+    bare = card.card(replace(old_world(), facts={}), scores)
+    told = card.card(replace(old_world(), facts={**errors, "training_frames": 5000}), scores)
+    assert "Trained on some frames" in bare
+    assert "Trained on 5,000 frames" in told
+    assert "| x_px | - |" in told
+    assert "| y_px | 0.250 |" in told
