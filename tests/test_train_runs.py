@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 from conftest import make_table, make_tiny_world
 from safetensors.torch import save_file
 from support.disks import fill, remount_read_only, small_disk
-from support.kills import survive
+from support.kills import survive_often
 from test_distill import REACTIVE, teacher_of
 from test_palettes import PAINTED, painted
 from test_train import FAST, TINY, moving_square
@@ -250,13 +248,6 @@ def test_a_disk_that_takes_nothing_more_is_a_clear_error(
     assert "error: cannot write" in capsys.readouterr().err
 
 
-def seconds_of(command: list[str]) -> float:
-    """Run a command to its end and return how long it takes on this machine."""
-    begin = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.monotonic() - begin
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["train", "distill"])
 def test_a_run_survives_being_killed(what: str, data: Path, tiny_bundle: str, tmp_path: Path) -> None:
@@ -264,16 +255,12 @@ def test_a_run_survives_being_killed(what: str, data: Path, tiny_bundle: str, tm
         told = train_command(data, out) if what == "train" else distill_command(tiny_bundle, data, out)
         return [sys.executable, "-m", "streamdit_gym", *told]
 
-    whole = seconds_of(command(tmp_path / "undisturbed"))
-    survival = survive(command(tmp_path / "killed"), longest_s=0.9 * whole)
-    print(f"{survival.kills} kills of runs of {whole:.0f} s")
-    assert survival.kills > 0
-    files = [sorted(path.name for path in (tmp_path / run / "world").iterdir()) for run in ("undisturbed", "killed")]
-    assert files[0] == files[1]
-    assert World.from_pretrained(tmp_path / "killed" / "world").spec == SPEC
-    for stage in ("codec", "heads", "streamdit") if what == "train" else ("distill",):
-        assert torch.load(tmp_path / "killed" / f"{stage}.checkpoint.pt", weights_only=True)["finished"]
-    assert not left_over(tmp_path)
+    for folder in survive_often(command, tmp_path):
+        assert World.from_pretrained(folder / "world").spec == SPEC
+        assert len(list((folder / "world").iterdir())) == 6
+        for stage in ("codec", "heads", "streamdit") if what == "train" else ("distill",):
+            assert torch.load(folder / f"{stage}.checkpoint.pt", weights_only=True)["finished"]
+        assert not left_over(folder)
 
 
 def test_the_data_of_another_world_are_refused(data: Path) -> None:
