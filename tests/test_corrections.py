@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_table
+from support.disks import fill, small_disk
 from torch import Tensor
 
 from streamdit_gym.cli import main
@@ -17,7 +18,10 @@ from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections, without
 from streamdit_gym.envs.pusht import BLOCK_CENTRE_UNITS, DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
 from streamdit_gym.envs.pusht_objects import objects
-from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.envs.worlds import twin_for_judge
+from streamdit_gym.errors import ArgumentError, BusyError, DatasetError, StorageError, StreamDiTError
+from streamdit_gym.evaluate.measures import _twin_looks
+from streamdit_gym.files import folder_lock
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
@@ -234,3 +238,51 @@ def test_what_cannot_be_counted_is_refused() -> None:
         CorrectionsConfig(shards=0)
     with pytest.raises(StreamDiTError, match="too short"):
         CorrectionsConfig(steps=4)
+
+
+class Plainest(PushTSimulator):
+    """A simulator that follows the protocol and does no more: `put` takes four arguments, and only after `reset`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = False
+
+    def reset(self, rng: np.random.Generator, start: str = "uniform") -> np.ndarray:
+        self.ready = True
+        return super().reset(rng, start)
+
+    def put(self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray) -> None:  # type: ignore[override]
+        assert self.ready, "never reset"
+        super().put(rng, before, action, state)
+
+
+def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = replace(twin_for_judge("PushT"), make=Plainest)
+    monkeypatch.setattr("streamdit_gym.envs.corrections.twin_for_judge", lambda name: twin)
+    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
+    assert len(Dataset(tmp_path)) == 1
+    state = PushTSimulator()
+    state.reset(np.random.default_rng(0))
+    looks = _twin_looks((Plainest, "uniform", 0, state.state(), [1, 2, 3]))
+    np.testing.assert_array_equal(looks, _twin_looks((PushTSimulator, "uniform", 0, state.state(), [1, 2, 3])))
+
+
+def test_two_processes_do_not_correct_into_one_folder(tmp_path: Path) -> None:
+    with folder_lock(tmp_path), pytest.raises(BusyError, match="another process works here"):
+        record_corrections("PushT", tmp_path, CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk)
+        with pytest.raises(StorageError, match="whole shards are kept"):
+            record_corrections("PushT", disk / "data", CONFIG)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shards": 10**24}, {"every": 0}, {"forsaken": float("nan")}, {"episodes": 10**6}, {"seed": 0.5}], ids=str
+)
+def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="allowed"):
+        CorrectionsConfig(**change)

@@ -6,9 +6,7 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.disks import fill, remount_read_only, small_disk
-from support.kills import survive
+from support.kills import survive_often
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
@@ -356,17 +354,13 @@ def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, A
 
 @pytest.mark.slow
 def test_a_recording_survives_being_killed(tmp_path: Path) -> None:
-    def command(out: str) -> list[str]:
-        told = f"record PushT --out {tmp_path / out} --shards 6 --episodes 3 --steps 24 --workers 2"
+    def command(out: Path) -> list[str]:
+        told = f"record PushT --out {out} --shards 6 --episodes 3 --steps 24 --workers 2"
         return [sys.executable, "-m", "streamdit_gym", *told.split()]
 
-    begin = time.monotonic()
-    subprocess.run(command("undisturbed"), check=True, capture_output=True)
-    whole = time.monotonic() - begin
-    survival = survive(command("killed"), longest_s=0.7 * whole)
-    print(f"{survival.kills} kills of runs of {whole:.0f} s")
-    assert survival.kills > 0
-    files = sorted(path.name for path in (tmp_path / "undisturbed").iterdir())
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == files
-    for name in files:
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+    for folder in survive_often(command, tmp_path):
+        files = sorted(path.name for path in (tmp_path / "undisturbed").iterdir())
+        assert len(files) == 13
+        assert sorted(path.name for path in folder.iterdir()) == files
+        for name in files:
+            assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()

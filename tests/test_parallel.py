@@ -44,7 +44,10 @@ def lesson(rows: slice, bad: bool = False) -> torch.nn.Module:
 def test_two_processes_with_half_a_batch_each_are_one_with_all_of_it(tmp_path: Path) -> None:
     torchrun(
         """
+from contextlib import nullcontext
 from test_parallel import lesson
+from streamdit_gym.errors import BusyError
+from streamdit_gym.files import folder_lock
 with parallel.join("cpu") as device:
     assert device == "cpu"
     me = parallel.rank()
@@ -57,6 +60,15 @@ with parallel.join("cpu") as device:
         if me == 0:
             Path("made").write_text("by the first")
         assert Path("made").read_text() == "by the first"
+    with folder_lock(Path("run")) if me == 0 else nullcontext():
+        parallel.highest(0)
+        try:
+            with parallel.run_folder(Path("run")):
+                raise AssertionError("the first process could not lock it")
+        except BusyError:
+            pass
+    with parallel.run_folder(Path("run")):
+        pass
     other = torch.nn.Linear(2, 2)
     torch.nn.init.constant_(other.weight, float(me))
     parallel.share(other)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +16,12 @@ import torch
 from conftest import make_table, make_tiny_world
 from safetensors.torch import save_file
 from support.disks import fill, remount_read_only, small_disk
-from support.kills import survive
+from support.kills import survive_often
 from test_distill import REACTIVE, teacher_of
 from test_palettes import PAINTED, painted
 from test_train import FAST, TINY, moving_square
 
+from streamdit_gym import threads
 from streamdit_gym.cli import main
 from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
@@ -34,6 +33,7 @@ from streamdit_gym.files import folder_lock
 from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
 from streamdit_gym.model.looks import Looks
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.threads import choose_threads
 from streamdit_gym.train import run
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import Budget, Stage, write_config
@@ -125,6 +125,22 @@ def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
     trained = stage(tmp_path / "measured").state_dict()
     assert calls == [True]
     assert all(torch.equal(value, plain[name]) for name, value in trained.items())
+
+
+def test_every_stage_measures_anew_unless_the_caller_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in {"_default": 2, "_chosen": False, "_single": False, "_given": False}.items():
+        monkeypatch.setattr(threads, name, value)
+    busy = [True]
+    monkeypatch.setattr(threads, "_seconds", lambda work: 9.0 if busy[0] and torch.get_num_threads() == 2 else 1.0)
+    torch.set_num_threads(2)
+    assert choose_threads(int, again=True) == 1
+    assert choose_threads(int) == 1, "once per process, if not asked for again"
+    busy[0] = False
+    assert choose_threads(int, again=True) == 2
+    busy[0] = True
+    assert choose_threads(int, threads=2) == 2
+    assert choose_threads(int, again=True) == 2, "the caller rules"
 
 
 def test_the_command_line_says_how_many_threads(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,13 +266,6 @@ def test_a_disk_that_takes_nothing_more_is_a_clear_error(
     assert "error: cannot write" in capsys.readouterr().err
 
 
-def seconds_of(command: list[str]) -> float:
-    """Run a command to its end and return how long it takes on this machine."""
-    begin = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.monotonic() - begin
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["train", "distill"])
 def test_a_run_survives_being_killed(what: str, data: Path, tiny_bundle: str, tmp_path: Path) -> None:
@@ -264,16 +273,11 @@ def test_a_run_survives_being_killed(what: str, data: Path, tiny_bundle: str, tm
         told = train_command(data, out) if what == "train" else distill_command(tiny_bundle, data, out)
         return [sys.executable, "-m", "streamdit_gym", *told]
 
-    whole = seconds_of(command(tmp_path / "undisturbed"))
-    survival = survive(command(tmp_path / "killed"), longest_s=0.9 * whole)
-    print(f"{survival.kills} kills of runs of {whole:.0f} s")
-    assert survival.kills > 0
-    files = [sorted(path.name for path in (tmp_path / run / "world").iterdir()) for run in ("undisturbed", "killed")]
-    assert files[0] == files[1]
-    assert World.from_pretrained(tmp_path / "killed" / "world").spec == SPEC
-    for stage in ("codec", "heads", "streamdit") if what == "train" else ("distill",):
-        assert torch.load(tmp_path / "killed" / f"{stage}.checkpoint.pt", weights_only=True)["finished"]
-    assert not left_over(tmp_path)
+    for folder in survive_often(command, tmp_path):
+        assert World.from_pretrained(folder / "world").spec == SPEC
+        for stage in ("codec", "heads", "streamdit") if what == "train" else ("distill",):
+            assert torch.load(folder / f"{stage}.checkpoint.pt", weights_only=True)["finished"]
+        assert not left_over(folder)
 
 
 def test_the_data_of_another_world_are_refused(data: Path) -> None:

@@ -5,7 +5,10 @@ Takes: a folder and a budget.  Gives: what every training stage shares.  Knows n
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +31,7 @@ from streamdit_gym.train import parallel
 
 GO_ON, TIME_IS_UP, STOP = range(3)
 MAX_STEPS = 100_000_000
+MIN_FREE_BYTES = 2**16  # for the curves
 MAX_BATCH = 65_536
 MAX_CLIP_FRAMES = 4096
 MAX_MICRO_STEPS = 1000
@@ -107,7 +111,7 @@ class Stage:
         self.stopped = False
         board = require("torch.utils.tensorboard", "train", "training")
         with writing_to(folder, AGAIN):
-            self.writer = None if parallel.rank() else board.SummaryWriter(str(folder / "curves" / name))
+            self.writer = None if parallel.rank() else board.SummaryWriter(str(_with_room(folder) / "curves" / name))
         if self.path.is_file():
             self._restore()
 
@@ -188,6 +192,14 @@ class Stage:
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self.stopped = True  # the loop ends after the step at hand, and saves
+
+
+def _with_room(folder: Path) -> Path:
+    """Return the folder; TensorBoard's thread would say on its own, in a traceback, that the disk is full."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return folder
 
 
 class Average:

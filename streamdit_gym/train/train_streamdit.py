@@ -139,7 +139,7 @@ class StreamDiTTraining:
                 "moving": (0, MAX_WEIGHT),
                 "reference_noise": shares,
                 "own_references": shares,
-                "own_ramp": (LEAST, 1),
+                "own_ramp": (LEAST, MAX_WEIGHT),
                 "own_lost": (0, MAX_WEIGHT),
                 "damaged": shares,
                 "prompt_dropout": shares,

@@ -7,9 +7,11 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+SHARE = 0.8  # of an undisturbed run, after which a killed one is killed at the latest
 KILLS = int(os.environ.get("KILLS", "2"))  # of every command; `KILLS=20 pytest ...` for a campaign
 
 
@@ -54,3 +56,29 @@ def survive(command: list[str], *, longest_s: float, kills: int = KILLS, seed: i
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, check=False)
     assert done.returncode == 0, f"after {killed} kills: {done.stdout[-3000:]}"
     return Survival(kills=killed, output=done.stdout)
+
+
+def survive_often(command: Callable[[Path], list[str]], folder: Path, *, kills: int = KILLS) -> Iterator[Path]:
+    """Kill a command so many times in all, in as many folders as that takes, and yield each folder once it is finished.
+
+    How long it takes on this machine is measured first, in an undisturbed run whose folder is yielded first.
+
+    Args:
+        command: the command that works in a folder, and resumes.
+        folder: where the folders are made.
+        kills: how often it is killed.
+    """
+    begin = time.monotonic()
+    undisturbed = subprocess.run(command(folder / "undisturbed"), capture_output=True, text=True, check=False)
+    whole_s = time.monotonic() - begin
+    assert undisturbed.returncode == 0, undisturbed.stderr[-3000:]
+    yield folder / "undisturbed"
+    killed = 0
+    for number in range(20 * kills):
+        if killed == kills:
+            print(f"{killed} kills in {number} folders, {whole_s:.0f} s undisturbed")
+            return
+        place = folder / f"killed-{number}"
+        killed += survive(command(place), longest_s=SHARE * whole_s, kills=kills - killed, seed=number).kills
+        yield place
+    raise AssertionError(f"only {killed} kills: the command is too quick")
