@@ -1,51 +1,59 @@
 """A Gymnasium vector environment as a Stable-Baselines3 `VecEnv`.
 
-Takes: a `gymnasium.vector.VectorEnv` in mode SAME_STEP.  Gives: what SB3's algorithms expect.
-Knows nothing of: worlds, agents.
-
 Everything handed out is a copy: the environment reuses nothing that an agent may still hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn, VecEnvWrapper
 
 from streamdit_gym.errors import ShapeError
 
 
 class SB3VecEnv(VecEnv):
-    """Adapter; wrap it in `VecMonitor` for episode statistics.
+    """Adapter for every autoreset mode; wrap it in `VecMonitor` for episode statistics.
+
+    Stable-Baselines3 wants an ended row's first observation in the step that ends the episode. In mode
+    SAME_STEP the environment gives it; in NEXT_STEP and DISABLED the adapter resets the ended rows at once.
 
     Args:
-        env: the vector environment; its outputs must be NumPy arrays.
+        env: the vector environment, with or without Gymnasium's vector wrappers; its outputs must be
+            NumPy arrays, and it must reset single rows (``options={"reset_mask": mask}``).
 
     Raises:
-        ShapeError: if the environment's autoreset mode is not SAME_STEP, or its outputs are tensors.
+        ShapeError: if the environment does not tell its autoreset mode, or its outputs are tensors.
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any]) -> None:
         mode = env.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.SAME_STEP:
+        if not isinstance(mode, AutoresetMode):
             raise ShapeError(
-                "Stable-Baselines3 needs same-step autoreset",
-                given=mode,
-                allowed="SAME_STEP",
-                remedy="make_vec(..., autoreset_mode='SAME_STEP')",
+                "the environment does not tell how it resets",
+                given=f"metadata['autoreset_mode'] = {mode!r}",
+                allowed=", ".join(str(mode) for mode in AutoresetMode),
+                remedy="an environment of gymnasium.make_vec",
             )
-        if getattr(env, "output", "numpy") != "numpy":
+        if getattr(env.unwrapped, "output", "numpy") != "numpy":
             raise ShapeError(
-                "Stable-Baselines3 works on arrays", given="output='torch'", allowed="output='numpy'", remedy="leave output out"
+                "Stable-Baselines3 works on arrays",
+                given="output='torch'",
+                allowed="output='numpy'",
+                remedy="leave output out",
             )
         self.env = env
+        self._mode = mode
+        self._reset_keys: set[str] = set()
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        others = {key: value for key, value in env.metadata.items() if key != "autoreset_mode"}
+        self.metadata = {**others, **self.metadata}
 
     def reset(self) -> VecEnvObs:
         """Reset all environments with the seeds and options set before, which are used once.
@@ -57,11 +65,14 @@ class SB3VecEnv(VecEnv):
         options = self._options[0]
         if any(given is not options and repr(given) != repr(options) for given in self._options):
             raise ShapeError(
-                "rows share one environment", given="other options for some rows", allowed="the same for all",
+                "rows share one environment",
+                given="other options for some rows",
+                allowed="the same for all",
                 remedy="set_options({'init': frames}) with one clip per row",
-            )  # fmt: skip
-        observation, infos = self.env.reset(seed=seeds, options=options or None)
-        self.reset_infos = [self._row(infos, row) for row in range(self.num_envs)]
+            )
+        observation, infos = self.env.reset(seed=seeds, options=dict(options) or None)
+        self.reset_infos = self._rows(infos)
+        self._reset_keys = {key for info in self.reset_infos for key in info}
         self._reset_seeds()
         self._reset_options()
         return _copied(observation)
@@ -74,17 +85,16 @@ class SB3VecEnv(VecEnv):
         """Step all environments; ended ones are already reset, their last observation is in the info."""
         assert self._actions is not None
         observation, rewards, terminated, truncated, infos = self.env.step(self._actions)
-        dones = terminated | truncated
-        rows: list[dict[str, Any]] = []
-        for row in range(self.num_envs):
-            source = infos["final_info"] if dones[row] else infos
-            info = self._row(source, row)
+        observation = _copied(observation)
+        dones = np.asarray(terminated) | np.asarray(truncated)
+        rows = self._rows(infos)
+        if dones.any() and self._mode is AutoresetMode.SAME_STEP:
+            self._part_infos(rows, dones)
+        elif dones.any():
+            self._reset_ended(observation, rows, dones)
+        for row, info in enumerate(rows):
             info["TimeLimit.truncated"] = bool(truncated[row] and not terminated[row])
-            if dones[row]:
-                info["terminal_observation"] = _copied(infos["final_obs"][row])
-                self.reset_infos[row] = self._row(infos, row)
-            rows.append(info)
-        return _copied(observation), np.asarray(rewards, dtype=np.float32).copy(), dones.copy(), rows
+        return observation, np.array(rewards, dtype=np.float32), dones, rows
 
     def close(self) -> None:
         """Close the environment."""
@@ -96,8 +106,8 @@ class SB3VecEnv(VecEnv):
         return list(frames) if isinstance(frames, tuple) else [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the batch, once per index."""
-        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
+        """Return an attribute of the batch or of its outermost wrapper that has it, once per index."""
+        return [getattr(self._owner(attr_name), attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the whole batch; rows share one environment.
@@ -106,26 +116,67 @@ class SB3VecEnv(VecEnv):
             ShapeError: if only some rows are named.
         """
         if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ShapeError("rows share one environment", given=indices, allowed="all rows", remedy="leave indices out")
-        setattr(self.env, attr_name, value)
+            raise ShapeError(
+                "rows share one environment",
+                given=indices,
+                allowed="all rows",
+                remedy="leave indices out",
+            )
+        setattr(self._owner(attr_name), attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Call a method of the batch once and return its result for every index."""
-        return [getattr(self.env, method_name)(*args, **kwargs)] * len(list(self._get_indices(indices)))
+        result = getattr(self._owner(method_name), method_name)(*args, **kwargs)
+        return [result] * len(list(self._get_indices(indices)))
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Return whether the batch is wrapped, once per index."""
-        return [isinstance(self.env, wrapper_class)] * len(list(self._get_indices(indices)))
+        wrapped = any(isinstance(layer, wrapper_class) for layer in self._layers())
+        return [wrapped] * len(list(self._get_indices(indices)))
 
-    @staticmethod
-    def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-        """Return one environment's info: keys that are set for it, as plain values."""
-        info = {}
-        for key, value in infos.items():
-            if key.startswith(("_", "final_")) or not infos.get(f"_{key}", [False] * (row + 1))[row]:
-                continue
-            info[key] = value[row].item() if isinstance(value[row], np.generic) else value[row]
-        return info
+    def _layers(self) -> Iterator[VectorEnv[Any, Any, Any]]:
+        """Yield the environment's wrappers from the outside in, and the environment itself."""
+        layer = self.env
+        while isinstance(layer, VectorWrapper):
+            yield layer
+            layer = layer.env
+        yield layer
+
+    def _owner(self, name: str) -> Any:
+        """Return the outermost layer that has an attribute, or the environment itself."""
+        return next((layer for layer in self._layers() if hasattr(layer, name)), self.env.unwrapped)
+
+    def _rows(self, infos: Any) -> list[dict[str, Any]]:
+        """Return every environment's own info, as plain values (`DictInfoToList` gives a list)."""
+        if isinstance(infos, list):
+            return [_plain(info) for info in infos]
+        return [_row(infos, row, self.num_envs) for row in range(self.num_envs)]
+
+    def _part_infos(self, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
+        """Part an ended row's info into that of its last step and that of its new episode.
+
+        The environment puts the first into ``final_info``. A wrapper adds its keys beside it, where those of the
+        new episode are: what no reset has told is of the episode that ended.
+        """
+        for row in map(int, np.flatnonzero(dones)):
+            last_observation = rows[row].pop("final_obs")
+            last_info = rows[row].pop("final_info")
+            self.reset_infos[row] = {key: value for key, value in rows[row].items() if key in self._reset_keys}
+            added = {key: value for key, value in rows[row].items() if key not in self._reset_keys}
+            rows[row] = {**added, **last_info, "terminal_observation": last_observation}
+
+    def _reset_ended(self, observation: Any, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
+        """Keep the last observations of ended rows and put their first ones in the place of these."""
+        fresh, infos = self.env.reset(options={"reset_mask": dones.copy()})
+        first_infos = self._rows(infos)
+        for row in map(int, np.flatnonzero(dones)):
+            rows[row]["terminal_observation"] = _copied(_at(observation, row))
+            self.reset_infos[row] = first_infos[row]
+        if isinstance(observation, dict):
+            for key, value in observation.items():
+                value[dones] = fresh[key][dones]
+        else:
+            observation[dones] = fresh[dones]
 
 
 class ScoredActions(VecEnvWrapper):
@@ -156,3 +207,42 @@ def _copied(observation: Any) -> Any:
     if isinstance(observation, dict):
         return {key: np.array(value) for key, value in observation.items()}
     return np.array(observation)
+
+
+def _at(observation: Any, row: int) -> Any:
+    if isinstance(observation, dict):
+        return {key: value[row] for key, value in observation.items()}
+    return observation[row]
+
+
+def _row(infos: dict[str, Any], row: int, num_envs: int) -> dict[str, Any]:
+    """Return one environment's part of a batch's infos.
+
+    A key without a mask (``_key``) is set for every row. A dictionary is taken apart in the same way, and what does
+    not have one entry per environment holds for all of them.
+    """
+    info = {}
+    for key, value in infos.items():
+        mask = infos.get(f"_{key}")
+        if key.startswith("_") or (mask is not None and not mask[row]):
+            continue
+        if isinstance(value, dict):
+            info[key] = _row(value, row, num_envs)
+        elif _has_rows(value) and len(value) == num_envs:
+            info[key] = _plain(value[row])
+        else:
+            info[key] = _plain(value)
+    return info
+
+
+def _has_rows(value: Any) -> bool:
+    return value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, (list, tuple))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that holds on to no batch: Python's own numbers, copies of arrays."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return value.copy() if isinstance(value, np.ndarray) else value

@@ -102,9 +102,7 @@ def test_attributes_methods_and_images_reach_the_batch() -> None:
         venv.set_attr("x", 1, indices=[0])
 
 
-def test_other_autoreset_modes_are_refused() -> None:
-    with pytest.raises(ShapeError, match="SAME_STEP"):
-        adapter(autoreset_mode="NEXT_STEP")
+def test_tensors_are_refused() -> None:
     with pytest.raises(ShapeError, match="works on arrays"):
         adapter(output="torch")
 

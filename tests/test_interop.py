@@ -1,0 +1,400 @@
+"""Other people's programs on our environments: Gymnasium's wrappers and Stable-Baselines3.
+
+What needs an environment of its own is in tests/interop/; docs/interop.md has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces, wrappers
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.wrappers import vector as vector_wrappers
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
+
+from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
+from streamdit_gym.errors import ShapeError
+
+ID, HORIZON = "StreamDiT/PushT-Reach-v0", 3
+MODES = [mode.name for mode in AutoresetMode]
+PIPELINED = {"partition": "pipelined", "pending_actions": True}
+RENDERED = {"render_mode": "rgb_array"}
+HALF = spaces.Box(0, 255, (32, 64, 3), np.uint8)
+HALVES = spaces.Box(0, 255, (2, 32, 64, 3), np.uint8)
+
+# name -> (settings of the environment, the wrapper)
+SINGLE: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
+    "AddRenderObservation": (RENDERED, lambda env: wrappers.AddRenderObservation(env, False)),
+    "AddWhiteNoise": (RENDERED, lambda env: wrappers.AddWhiteNoise(env, 0.1)),
+    "Autoreset": ({}, wrappers.Autoreset),
+    "ClipReward": ({}, lambda env: wrappers.ClipReward(env, -1, 1)),
+    "DelayObservation": ({}, lambda env: wrappers.DelayObservation(env, 2)),
+    "DiscretizeObservation": (
+        {"observation": "latent"},
+        lambda env: wrappers.DiscretizeObservation(wrappers.TransformObservation(env, np.tanh, spaces.Box(-1, 1, (8, 8, 8))), 4, True),
+    ),
+    "DtypeObservation": ({}, lambda env: wrappers.DtypeObservation(env, np.float32)),
+    "FilterObservation": (PIPELINED, lambda env: wrappers.FilterObservation(env, ["frame"])),
+    "FlattenObservation": ({}, wrappers.FlattenObservation),
+    "FrameStackObservation": ({}, lambda env: wrappers.FrameStackObservation(env, 4)),
+    "GrayscaleObservation": ({}, wrappers.GrayscaleObservation),
+    "HumanRendering": (RENDERED, wrappers.HumanRendering),
+    "MaxAndSkipObservation": ({}, lambda env: wrappers.MaxAndSkipObservation(env, 2)),
+    "NormalizeObservation": ({}, wrappers.NormalizeObservation),
+    "NormalizeReward": ({}, wrappers.NormalizeReward),
+    "ObstructView": (RENDERED, lambda env: wrappers.ObstructView(env, 0.1, 8)),
+    "OrderEnforcing": ({}, wrappers.OrderEnforcing),
+    "PassiveEnvChecker": ({}, wrappers.PassiveEnvChecker),
+    "RecordEpisodeStatistics": ({}, wrappers.RecordEpisodeStatistics),
+    "RenderCollection": (RENDERED, wrappers.RenderCollection),
+    "RepeatAction": ({}, lambda env: wrappers.RepeatAction(env, 2)),
+    "RescaleObservation": (
+        {},
+        lambda env: wrappers.RescaleObservation(env, np.float32(0), np.float32(1)),
+    ),
+    "ReshapeObservation": ({}, lambda env: wrappers.ReshapeObservation(env, (32, 128, 3))),
+    "ResizeObservation": ({}, lambda env: wrappers.ResizeObservation(env, (32, 32))),
+    "StickyAction": ({}, lambda env: wrappers.StickyAction(env, 0.5)),
+    "TimeAwareObservation": ({"max_episode_steps": 2}, wrappers.TimeAwareObservation),
+    "TimeLimit": ({}, lambda env: wrappers.TimeLimit(env, 2)),
+    "TransformAction": (
+        {},
+        lambda env: wrappers.TransformAction(env, lambda action: 8 - action, env.action_space),
+    ),
+    "TransformObservation": (
+        {},
+        lambda env: wrappers.TransformObservation(env, lambda frame: frame[::2], HALF),
+    ),
+    "TransformReward": ({}, lambda env: wrappers.TransformReward(env, lambda reward: 2 * reward)),
+}
+
+# name -> the wrapper; those of observations refuse SAME_STEP
+VECTOR: dict[str, Callable[[Any], Any]] = {
+    "ClipReward": lambda envs: vector_wrappers.ClipReward(envs, -1, 1),
+    "DictInfoToList": vector_wrappers.DictInfoToList,
+    "HumanRendering": vector_wrappers.HumanRendering,
+    "NormalizeReward": vector_wrappers.NormalizeReward,
+    "RecordEpisodeStatistics": vector_wrappers.RecordEpisodeStatistics,
+    "TransformAction": lambda envs: vector_wrappers.TransformAction(envs, lambda acts: 8 - acts),
+    "TransformReward": lambda envs: vector_wrappers.TransformReward(envs, lambda got: 2 * got),
+    "VectorizeTransformAction": lambda envs: vector_wrappers.VectorizeTransformAction(
+        envs,
+        wrappers.TransformAction,
+        func=lambda action: 8 - action,
+        action_space=spaces.Discrete(9),
+    ),
+    "VectorizeTransformReward": lambda envs: vector_wrappers.VectorizeTransformReward(
+        envs, wrappers.ClipReward, min_reward=-1, max_reward=1
+    ),
+}
+VECTOR_OBSERVATION: dict[str, Callable[[Any], Any]] = {
+    "DtypeObservation": lambda envs: vector_wrappers.DtypeObservation(envs, np.float32),
+    "FlattenObservation": vector_wrappers.FlattenObservation,
+    "GrayscaleObservation": vector_wrappers.GrayscaleObservation,
+    "RescaleObservation": lambda envs: vector_wrappers.RescaleObservation(envs, np.float32(0), np.float32(1)),
+    "ReshapeObservation": lambda envs: vector_wrappers.ReshapeObservation(envs, (32, 128, 3)),
+    "ResizeObservation": lambda envs: vector_wrappers.ResizeObservation(envs, (32, 32)),
+    "TransformObservation": lambda envs: vector_wrappers.TransformObservation(envs, lambda frames: frames[:, ::2], HALVES, HALF),
+    "VectorizeTransformObservation": lambda envs: vector_wrappers.VectorizeTransformObservation(envs, wrappers.GrayscaleObservation),
+}
+
+# tested elsewhere: FilterObservation (a dictionary), NormalizeObservation (NEXT_STEP only) below,
+# RecordVideo and the array wrappers in tests/interop/ (they need moviepy, array-api-compat, jax)
+ELSEWHERE = {"RecordVideo", "ArrayConversion", "NumpyToTorch"}
+# these cannot work: arrays of jax, actions in Box, the Atari emulator
+IMPOSSIBLE = {"JaxToNumpy", "JaxToTorch", "ClipAction", "DiscretizeAction", "RescaleAction"}
+IMPOSSIBLE_SINGLE = IMPOSSIBLE | {"AtariPreprocessing"}
+
+
+@pytest.fixture(autouse=True)
+def _no_screen_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    torch.set_num_threads(1)  # for so small networks others cost more than they give
+
+
+@pytest.fixture
+def make(tiny_bundle: str) -> Callable[..., Any]:
+    def single(**settings: Any) -> Any:
+        return gymnasium.make(ID, world=tiny_bundle, **{"horizon": HORIZON, **settings})
+
+    return single
+
+
+@pytest.fixture
+def make_vec(tiny_bundle: str) -> Callable[..., Any]:
+    def batch(mode: str = "NEXT_STEP", num_envs: int = 2, **settings: Any) -> Any:
+        settings = {"horizon": HORIZON, "autoreset_mode": mode, **settings}
+        return gymnasium.make_vec(ID, num_envs=num_envs, world=tiny_bundle, **settings)
+
+    return batch
+
+
+def test_every_wrapper_of_gymnasium_is_accounted_for() -> None:
+    single = set(wrappers.__all__) - {"vector"}
+    assert single == set(SINGLE) | ELSEWHERE | IMPOSSIBLE_SINGLE
+    batch = set(vector_wrappers.__all__)
+    tested = set(VECTOR) | set(VECTOR_OBSERVATION) | {"FilterObservation", "NormalizeObservation"}
+    assert batch == tested | ELSEWHERE | (IMPOSSIBLE - {"DiscretizeAction"})
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_single_wrappers_work_over_the_end_of_an_episode(name: str, make: Callable[..., Any]) -> None:
+    settings, wrap = SINGLE[name]
+    env = wrap(make(**settings))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    episodes = 0
+    for _ in range(2 * HORIZON + 1):
+        observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        assert observation in env.observation_space
+        if terminated or truncated:
+            episodes += 1
+            if name != "Autoreset":
+                env.reset()
+    assert episodes >= 2
+    env.close()
+
+
+def play_over_the_end(envs: VectorEnv, mode: str) -> int:
+    """Step until every row has ended at least twice; return how many episodes ended."""
+    observation, _ = envs.reset(seed=0)
+    ended = 0
+    for _ in range(2 * HORIZON + 2):
+        assert observation in envs.observation_space
+        observation, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        done = terminated | truncated
+        ended += int(done.sum())
+        if mode == "DISABLED" and done.any():
+            observation, _ = envs.reset(options={"reset_mask": done})
+    envs.close()
+    return ended
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", VECTOR)
+def test_vector_wrappers_work_in_every_mode(name: str, mode: str, make_vec: Callable[..., Any]) -> None:
+    assert play_over_the_end(VECTOR[name](make_vec(mode, **RENDERED)), mode) >= 4
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "DISABLED"])
+@pytest.mark.parametrize("name", VECTOR_OBSERVATION)
+def test_vector_observation_wrappers_work_where_they_may(name: str, mode: str, make_vec: Callable[..., Any]) -> None:
+    assert play_over_the_end(VECTOR_OBSERVATION[name](make_vec(mode)), mode) >= 4
+    with pytest.raises(ValueError, match="Expected autoreset_mode to be NEXT_STEP or DISABLED"):
+        VECTOR_OBSERVATION[name](make_vec("SAME_STEP"))
+
+
+def test_filters_and_running_means_work_on_batches(make_vec: Callable[..., Any]) -> None:
+    filtered = vector_wrappers.FilterObservation(make_vec(**PIPELINED), ["frame"])
+    assert play_over_the_end(filtered, "NEXT_STEP") >= 4
+    normalized = vector_wrappers.NormalizeObservation(make_vec())
+    assert play_over_the_end(normalized, "NEXT_STEP") >= 4
+
+
+# --- Stable-Baselines3 ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_adapter_resets_ended_rows_at_once_in_every_mode(mode: str, make_vec: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(make_vec(mode, num_envs=3))
+    venv.seed(5)
+    venv.reset()
+    for step in range(1, 3 * HORIZON + 1):
+        observation, rewards, dones, infos = venv.step(np.full(3, step % 9))
+        assert rewards.dtype == np.float32
+        assert dones.all() == (step % HORIZON == 0)
+        for row in np.flatnonzero(dones):
+            assert infos[row]["TimeLimit.truncated"] is True
+            assert infos[row]["terminal_observation"] in venv.observation_space
+            assert not np.array_equal(infos[row]["terminal_observation"], observation[row])
+            assert infos[row]["is_success"] is False
+            assert infos[row]["prompt"] == venv.get_attr("world_spec")[0].menu[step % 9][0]
+            assert venv.reset_infos[row]["prompt"] == venv.get_attr("world_spec")[0].menu[0][0]
+
+
+def test_all_modes_give_sb3_the_same(make_vec: Callable[..., Any]) -> None:
+    def transitions(mode: str) -> list[Any]:
+        venv = SB3VecEnv(make_vec(mode, num_envs=2))
+        venv.seed(7)
+        seen = [venv.reset()]
+        for step in range(2 * HORIZON + 1):
+            observation, rewards, dones, infos = venv.step(np.array([step % 9, 3]))
+            last = [info.get("terminal_observation") for info in infos]
+            seen += [observation, rewards, dones, *(item for item in last if item is not None)]
+        return seen
+
+    first, *others = [transitions(mode) for mode in MODES]
+    for other in others:
+        assert len(other) == len(first)
+        assert all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "DISABLED"])
+def test_rows_that_go_on_are_left_alone_when_others_are_reset(mode: str, make_vec: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(make_vec(mode, num_envs=3, horizon=2, **PIPELINED))
+    venv.seed(0)
+    venv.reset()
+    venv.step(np.array([1, 2, 3]))
+    venv.env.reset(options={"reset_mask": np.array([False, True, False])})
+    observation, _, dones, infos = venv.step(np.array([4, 5, 6]))
+    assert dones.tolist() == [True, False, True]
+    assert observation["pending"].tolist() == [[0, 0, 0], [0, 0, 5], [0, 0, 0]]
+    assert infos[0]["terminal_observation"]["pending"].tolist() == [0, 1, 4]
+    kept = observation["frame"].copy()
+    venv.step(np.zeros(3, dtype=int))
+    assert np.array_equal(observation["frame"], kept), "a copy"
+    *_, dones, _ = venv.step(np.zeros(3, dtype=int))
+    assert dones.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_episode_statistics_of_a_wrapper_become_plain_numbers(mode: str, make_vec: Callable[..., Any]) -> None:
+    statistics = vector_wrappers.RecordEpisodeStatistics
+    venv = SB3VecEnv(vector_wrappers.TransformReward(statistics(make_vec(mode)), np.negative))
+    venv.reset()
+    total = np.zeros(2)
+    for _ in range(2 * HORIZON):
+        _, rewards, dones, infos = venv.step(np.full(2, 3))
+        total -= rewards
+        for row, info in enumerate(infos):
+            assert ("episode" in info) == dones[row]
+            assert "episode" not in venv.reset_infos[row]
+            if dones[row]:
+                assert {key: type(value) for key, value in info["episode"].items()} == {
+                    "r": float,
+                    "l": int,
+                    "t": float,
+                }
+                assert info["episode"]["l"] == HORIZON
+                assert info["episode"]["r"] == pytest.approx(total[row])
+        total[dones] = 0
+
+
+class TellsEverything(VectorWrapper):
+    """Adds infos of every shape that a wrapper may give."""
+
+    def step(self, actions: Any) -> Any:
+        *results, infos = self.env.step(actions)
+        infos["nested"] = {"deep": {"x": np.arange(2)}, "_deep": np.array([True, False]), "y": [5, 6]}
+        infos["whole"] = 0.25
+        infos["name"] = "same for all"
+        infos["scalar"] = np.array(3)
+        infos["vectors"] = np.ones((2, 4))
+        infos["final_score"] = np.array([1.0, 2.0])
+        return *results, infos
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_infos_of_every_shape_are_taken_apart(mode: str, make_vec: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(TellsEverything(make_vec(mode)))
+    venv.reset()
+    for step in range(HORIZON + 1):
+        *_, dones, infos = venv.step(np.zeros(2, dtype=int))
+        assert dones.all() == (step == HORIZON - 1)
+        assert infos[0]["nested"] == {"deep": {"x": 0}, "y": 5}
+        assert infos[1]["nested"] == {"y": 6}
+        for row, info in enumerate(infos):
+            assert info["whole"] == 0.25
+            assert info["name"] == "same for all"
+            assert info["scalar"] == 3
+            assert info["final_score"] == row + 1
+            assert info["vectors"].shape == (4,)
+            assert info["vectors"].base is None, "a copy"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lists_of_infos_are_taken_too(mode: str, make_vec: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(vector_wrappers.DictInfoToList(make_vec(mode)))
+    venv.reset()
+    for _ in range(HORIZON):
+        *_, dones, infos = venv.step(np.zeros(2, dtype=int))
+    assert dones.all()
+    for info in infos:
+        assert type(info["potential"]) is float
+        assert info["terminal_observation"].shape == (64, 64, 3)
+        assert not {"final_obs", "final_info"} & set(info)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gymnasiums_own_batches_are_adapted(mode: str, make: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(gymnasium.vector.SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode[mode]))
+    venv.reset()
+    for _ in range(HORIZON):
+        *_, dones, infos = venv.step(np.zeros(2, dtype=int))
+    assert dones.all()
+    assert all(info["terminal_observation"].shape == (64, 64, 3) for info in infos)
+
+
+def test_an_environment_that_hides_its_mode_is_refused(make_vec: Callable[..., Any]) -> None:
+    envs = make_vec()
+    envs.metadata = {**envs.metadata, "autoreset_mode": "NextStep"}
+    with pytest.raises(ShapeError, match="how it resets"):
+        SB3VecEnv(envs)
+
+
+def test_attributes_are_found_under_wrappers(make_vec: Callable[..., Any]) -> None:
+    statistics = vector_wrappers.RecordEpisodeStatistics
+    venv = SB3VecEnv(vector_wrappers.TransformReward(statistics(make_vec()), np.negative))
+    venv.reset()
+    assert venv.get_attr("latency_frames") == [0, 0]
+    assert venv.get_attr("episode_count") == [0, 0]
+    assert len(venv.env_method("save_state")) == 2
+    assert venv.env_is_wrapped(statistics) == [True, True]
+    venv.set_attr("horizon", 7)
+    assert venv.env.unwrapped.horizon == 7
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        venv.get_attr("nothing")
+
+
+def test_films_are_told_the_worlds_frame_rate(make_vec: Callable[..., Any]) -> None:
+    venv = SB3VecEnv(make_vec(**RENDERED))
+    assert venv.metadata["render_fps"] == 10
+    assert "rgb_array" in venv.metadata["render_modes"]
+    venv.reset()
+    assert venv.render().shape[-1] == 3
+
+
+def test_sb3s_own_check_passes(make: Callable[..., Any]) -> None:
+    check_env(make())
+    check_env(make(**PIPELINED))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sb3_wraps_and_learns_in_every_mode(mode: str, make_vec: Callable[..., Any]) -> None:
+    stacked = VecFrameStack(VecNormalize(VecMonitor(SB3VecEnv(make_vec(mode))), norm_obs=False), 2)
+    quick = {"policy_kwargs": {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}}
+    agent = PPO("CnnPolicy", stacked, n_steps=8, batch_size=8, n_epochs=1, **quick)
+    agent.learn(16)
+    assert [episode["l"] for episode in agent.ep_info_buffer] == [HORIZON] * 4
+
+
+def test_sb3s_off_policy_algorithms_learn(make_vec: Callable[..., Any]) -> None:
+    few = {"learning_starts": 4, "buffer_size": 50, "batch_size": 4}
+    DQN("CnnPolicy", SB3VecEnv(make_vec()), **few).learn(12)
+    latents = VecNormalize(ScoredActions(SB3VecEnv(make_vec(observation="latent"))))
+    SAC("MlpPolicy", latents, policy_kwargs={"net_arch": [8]}, **few).learn(12)
+
+
+def test_sb3_evaluates_and_counts_successes(make: Callable[..., Any], make_vec: Callable[..., Any], tmp_path: Path) -> None:
+    venv = VecMonitor(SB3VecEnv(make_vec()))
+    quick = {"policy_kwargs": {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}}
+    agent = PPO("CnnPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, **quick)
+    _, lengths = evaluate_policy(agent, venv, n_eval_episodes=4, return_episode_rewards=True)
+    assert lengths == [HORIZON] * 4
+    test = VecMonitor(SB3VecEnv(make_vec("DISABLED")))
+    callback = EvalCallback(test, n_eval_episodes=4, eval_freq=8, log_path=tmp_path, verbose=0)
+    agent.learn(16, callback=callback)
+    with np.load(tmp_path / "evaluations.npz") as results:
+        assert results["successes"].shape == (1, 4)
+    rewards, _ = evaluate_policy(agent, DummyVecEnv([make] * 2), 2, warn=False)
+    assert np.isfinite(rewards)
