@@ -41,6 +41,9 @@ GOAL_MIDDLE_PX = np.array([28.0, 36.0])  # middle of the T at its goal
 
 # stay, then the eight directions clockwise from up; (x, y) with y pointing down the picture
 MOVES: tuple[tuple[int, int], ...] = ((0, 0), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1))
+# a menu action as numbers, for data sets whose readers act in real numbers: the direction, of length 1 or 0
+ACTION_NAMES = ("x", "y")
+ACTION_VECTORS = tuple((x / max(1.0, np.hypot(x, y)), y / max(1.0, np.hypot(x, y))) for x, y in MOVES)
 
 SPEC = WorldSpec(
     name="PushT",

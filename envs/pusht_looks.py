@@ -19,12 +19,38 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from streamdit_gym.envs import pusht
-from streamdit_gym.envs.pusht import ACTOR, BODY, GOAL_MIDDLE_PX, SIZE, UNSEEN_PHRASES, PushTSimulator, objects, script
+from streamdit_gym.envs.pusht import (
+    ACTION_NAMES,
+    ACTION_VECTORS,
+    ACTOR,
+    BODY,
+    GOAL_MIDDLE_PX,
+    SIZE,
+    UNSEEN_PHRASES,
+    PushTSimulator,
+    objects,
+    script,
+)
 from streamdit_gym.envs.pusht_saved import check_saved, check_saved_look
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.evaluate.candidate import Looks
 
-__all__ = ["ACTOR", "BODY", "JUDGED", "LOOKS", "SPEC", "STARTS", "UNSEEN_PHRASES", "PushTLooksSimulator", "objects", "script", "wears"]
+__all__ = [
+    "ACTION_NAMES",
+    "ACTION_VECTORS",
+    "ACTOR",
+    "BODY",
+    "JUDGED",
+    "LOOKS",
+    "SPEC",
+    "STARTS",
+    "UNSEEN_PHRASES",
+    "PushTLooksSimulator",
+    "move_prompt",
+    "objects",
+    "script",
+    "wears",
+]
 
 PAINTS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255), "grey": (119, 136, 153), "green": (144, 238, 144), "blue": (65, 105, 225), "red": (205, 45, 45),
@@ -113,6 +139,24 @@ JUDGED = pusht.STARTS
 BEGUN_PLAIN = 0.3  # share of the painted episodes that begin in PushT's colours
 
 
+def _colours_and_rest(text: str) -> tuple[Look, str]:
+    """Return the colours that parts of a text name in the recorded words, and the rest of the text; without any, to stay."""
+    look: Look = {}
+    rest = []
+    for part in re.split("[;,]", text):
+        named = _SAID_OF_ONE.get(part.strip().lower().removesuffix("."))
+        if named is None:
+            rest.append(part.strip())
+        else:
+            look[named[0]] = named[1]
+    return look, "; ".join(rest) or SPEC.menu[0][0]
+
+
+def move_prompt(text: str) -> str:
+    """Return what a text says beside colours: the move."""
+    return _colours_and_rest(text)[1]
+
+
 class PushTLooksSimulator(PushTSimulator):
     """PushT painted; see `streamdit_gym.vocabulary.Simulator`."""
 
@@ -178,14 +222,9 @@ class PushTLooksSimulator(PushTSimulator):
 
     def hear(self, text: str) -> str:
         """Wear the colours that parts of a text name in the recorded words, and return the rest; without any, to stay."""
-        rest = []
-        for part in re.split("[;,]", text):
-            named = _SAID_OF_ONE.get(part.strip().lower())
-            if named is None:
-                rest.append(part.strip())
-            else:
-                self._worn[named[0]] = named[1]
-        return "; ".join(rest) or SPEC.menu[0][0]
+        look, rest = _colours_and_rest(text)
+        self._worn |= look
+        return rest
 
     def step(self, action: int) -> UInt8[np.ndarray, "64 64 3"]:
         """Move as in PushT, in the colours that were named with the action."""

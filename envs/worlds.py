@@ -6,7 +6,7 @@ Takes: a name.  Gives: the shared World, or the twin's factory.  Knows nothing o
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,8 @@ from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 # world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if some of the
-# training data begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if it can be told to look otherwise, LOOKS
+# training data begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if it can be told to look otherwise, LOOKS, and
+# move_prompt(); if its actions are vectors, too, ACTION_NAMES and ACTION_VECTORS, a row for each menu action
 TWINS = {
     "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
     "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),
@@ -73,6 +74,31 @@ def script_of(world: str) -> Callable[[Float[np.ndarray, "n s"], str], Int[np.nd
     simulator_of(world)
     script: Callable[[np.ndarray, str], np.ndarray] = importlib.import_module(TWINS[world][0]).script
     return script
+
+
+def action_vectors_of(world: str, menu: Sequence[Sequence[str]]) -> tuple[list[str], list[list[float]]]:
+    """Return each menu action as numbers, for data sets whose readers act in real numbers.
+
+    Args:
+        world: its name; of a world without a twin, or whose file says nothing of vectors, actions are one-hot.
+        menu: for every action its phrases.
+
+    Returns:
+        The numbers' names, and a row of them for every action.
+    """
+    module = importlib.import_module(TWINS[world][0]) if world in TWINS else None
+    vectors = getattr(module, "ACTION_VECTORS", None)
+    if module is None or vectors is None:
+        names = [phrases[0] for phrases in menu]
+        return names, np.eye(len(menu)).tolist()
+    return list(module.ACTION_NAMES), np.array(vectors, dtype=np.float64).tolist()
+
+
+def move_prompt_of(world: str) -> Callable[[str], str]:
+    """Return what takes from a prompt the part that means a move; where prompts say nothing else, it changes nothing."""
+    module = importlib.import_module(TWINS[world][0]) if world in TWINS else None
+    function: Callable[[str], str] = getattr(module, "move_prompt", str)
+    return function
 
 
 @lru_cache(maxsize=4)

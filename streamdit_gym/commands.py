@@ -262,6 +262,8 @@ def run_generate(command: Generate) -> None:
     ray = "" if command.ray == "local" else command.ray
     made = generate(config, command.out, kind=command.format, keep_if=command.keep_if, ray=ray)
     print(f"{made['kept']} of {made['episodes']} episodes kept, {made['frames']} frames, in {command.out}")
+    if made["result"] != str(command.out):
+        print(f"for other programs: {made['result']}")
     print(f"look at them: streamdit-gym inspect {command.out}")
 
 

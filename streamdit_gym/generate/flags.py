@@ -17,11 +17,15 @@ from streamdit_gym.errors import StreamDiTError
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
-NAMES = ("disagreement", "disagreement_max", "drift", "return", "success")
+NAMES = ("disagreement", "disagreement_max", "drift", "return", "success", "menu")
 
 
 def flags(
-    frames: UInt8[np.ndarray, "f h w 3"], doubts: Float[np.ndarray, " n"], rewards: Float[np.ndarray, " s"], success: bool
+    frames: UInt8[np.ndarray, "f h w 3"],
+    doubts: Float[np.ndarray, " n"],
+    rewards: Float[np.ndarray, " s"],
+    success: bool,
+    menu: float = 1.0,
 ) -> dict[str, float]:
     """Return an episode's flags, see `NAMES`.
 
@@ -30,19 +34,23 @@ def flags(
         doubts: how far the world's second looks lay from its first.
         rewards: of the task that is played.
         success: whether the task was done at any time.
+        menu: share of its prompts that are menu entries.
 
     Returns:
         ``disagreement``, mean and ``_max``; ``drift``, how much the sharpness of the last 15 % of the frames differs from the first's, as a
-        share; ``return``, the sum of the rewards; ``success``, 0 or 1.
+        share; ``return``, the sum of the rewards; ``success``, 0 or 1; ``menu``, as given.
     """
     grey = frames.astype(np.float32).mean(-1)
     sharp = np.sqrt((np.diff(grey, axis=2) ** 2).mean((1, 2)) + (np.diff(grey, axis=1) ** 2).mean((1, 2)))
     part = max(1, round(0.15 * len(sharp)))
     return {
-        "disagreement": float(doubts.mean()), "disagreement_max": float(doubts.max()),
+        "disagreement": float(doubts.mean()),
+        "disagreement_max": float(doubts.max()),
         "drift": float(abs(sharp[-part:].mean() / max(sharp[:part].mean(), 1e-6) - 1)),
-        "return": float(rewards.sum()), "success": float(success),
-    }  # fmt: skip
+        "return": float(rewards.sum()),
+        "success": float(success),
+        "menu": menu,
+    }
 
 
 class Keep:

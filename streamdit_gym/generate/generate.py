@@ -4,7 +4,8 @@ Takes: what to generate, a folder.  Gives: a data set that `train` reads and oth
 Knows nothing of: how an episode is made.
 
 On disk: ``meta.json`` and ``shard-00000.npz`` as `record` writes them, the format's own files (`streamdit_gym.data.storage`), beside each
-shard ``shard-00000.json`` (written last: a shard without it is made anew), and at the end ``manifest.jsonl``, a line for every episode.
+shard ``shard-00000.json`` (`streamdit_gym.generate.shards`), at the end what other programs read, in a folder of its own, and
+``manifest.jsonl``, a line for every episode.
 """
 
 from __future__ import annotations
@@ -19,128 +20,142 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from streamdit_gym.checks import check_choice, check_int, check_str
 from streamdit_gym.data.dataset import FORMAT
 from streamdit_gym.data.recorder import all_phrases
-from streamdit_gym.data.storage import storage
-from streamdit_gym.data.storage.storage import Storage, replaced
-from streamdit_gym.envs.registration import id_of
+from streamdit_gym.data.storage import STORAGES, storage
+from streamdit_gym.data.storage.storage import Storage
+from streamdit_gym.envs.registration import id_of, spec_json
+from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError, UnknownNameError, require
+from streamdit_gym.files import PART, atomic_write, folder_lock, remove_parts, write_text, writing_to
 from streamdit_gym.generate.flags import Keep
 from streamdit_gym.generate.pool import run_on_ray
+from streamdit_gym.generate.shards import ShardRecord, recorded_shards, remove_shard
 from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, Made, Worker
 from streamdit_gym.world import World, find_world
 
+LAYOUT = 2  # 1: what other programs read lay between our own files, and nothing vouched for a shard's files
 ROOM = 50 * 2**20  # bytes that must be free before a shard is begun
+AGAIN = "call again when it can; whole shards are kept"
+NOT_OF_THE_DATA = ("episodes", "device", "trust_agents")  # settings that change nothing in an episode
+MAY_CHANGE = ("generated", "promises", "license", "env_spec")  # what is said of a world, without the world
 
 
 def generate(
-    config: GenerateConfig, folder: Path, *, kind: str = "mkv", keep_if: str = "", ray: str | None = None, cores: int = 2
+    config: GenerateConfig,
+    folder: Path,
+    *,
+    kind: str = "mkv",
+    keep_if: str = "",
+    ray: str | None = None,
+    cores: int = 2,
 ) -> dict[str, Any]:
     """Make what is missing of a data set, and finish it; safe to stop at any moment and to call again.
 
     Args:
         config: what to generate.
-        folder: where to.
+        folder: where to; one process at a time works there.
         kind: format, see `streamdit_gym.data.storage`.
         keep_if: which episodes to keep, see `Keep`; the others stand in the manifest alone.
         ray: make shards with Ray: the address of a cluster, or empty to start it on this machine; None: without Ray.
         cores: cores of each of Ray's actors, where there are no GPUs.
 
     Returns:
-        How many episodes were made and kept, and how many frames.
+        ``episodes`` made and ``kept``, ``frames`` in the kept ones, and ``result``: what to give to other programs.
 
     Raises:
         StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit what is in the folder.
     """
-    Keep(keep_if)
-    store = storage(kind)
+    check_int("cores", cores, least=1)
+    store = storage(check_choice("format", kind, STORAGES))
+    Keep(check_str("keep_if", keep_if))
     for module in store.needs:
         require(module, "generate", f"the format {kind}")
     world = World.from_pretrained(config.world)
     if config.task not in world.spec.tasks:
         raise UnknownNameError("task", config.task, world.spec.tasks)
-    phrases = all_phrases(world.spec)
+    meta = _meta(config, world, kind, keep_if)
+    # whatever cannot be made is told before anything is written; with Ray the actors have workers of their own
+    worker = Worker(config if ray is None else dataclasses.replace(config, device="cpu"), meta["phrases"])
+    with writing_to(folder, AGAIN), folder_lock(folder):
+        for place in store.working:
+            remove_parts(folder / place)
+        _begin(folder, meta)
+        _check_not_fewer(folder, config)
+        _make_missing(config, folder, meta, worker, ray=ray, cores=cores)
+        rows = _finish(config, folder, meta)
+    kept = [row for row in rows if row["kept"]]
+    frames = len(kept) * (config.steps + 1)
+    return {"episodes": len(rows), "kept": len(kept), "frames": frames, "result": store.result(folder, kept)}
+
+
+def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict[str, Any]:
+    """Return what ``meta.json`` says."""
+    spec = world.spec
+    phrases = all_phrases(spec)
     if config.player.endswith(".jsonl"):
-        phrases += sorted({phrase for said in read_prompts(Path(config.player)) for phrase in said} - set(phrases))
-    meta = {
-        "format": FORMAT, "world": world.spec.name, "size": world.spec.size, "fps": world.spec.fps, "seed": config.seed,
-        "episodes": config.batch, "steps": config.steps, "state_names": list(world.spec.state_names),
-        "score_names": list(world.spec.score_names), "tasks": sorted(world.spec.tasks), "phrases": phrases,
-        "menu": [list(said) for said in world.spec.menu], "storage": kind,
+        phrases += sorted({prompt for prompts in read_prompts(Path(config.player)) for prompt in prompts} - set(phrases))
+    names, vectors = action_vectors_of(spec.name, spec.menu)
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_OF_THE_DATA}
+    return {
+        "format": FORMAT,
+        "world": spec.name,
+        "size": spec.size,
+        "fps": spec.fps,
+        "seed": config.seed,
+        "episodes": config.batch,
+        "steps": config.steps,
+        "state_names": list(spec.state_names),
+        "score_names": list(spec.score_names),
+        "tasks": sorted(spec.tasks),
+        "phrases": phrases,
+        "menu": [list(ways) for ways in spec.menu],
+        "action_names": names,
+        "action_vectors": vectors,
+        "storage": kind,
         "generated": {
-            **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("episodes", "device", "trust_agents")}, "keep_if": keep_if,
+            **settings,
+            "layout": LAYOUT,
+            "keep_if": keep_if,
             "bundle": json.loads((find_world(config.world) / "config.json").read_text())["files"],
             "inputs": {name: _digest(given) for name in ("player", "images", "over") if (given := getattr(config, name))},
         },
         "promises": world.facts.get("scores", {}).get("promises", []),
-    }  # fmt: skip
-    # whatever cannot be made is told before anything is written; with Ray the actors have workers of their own
-    worker = Worker(config if ray is None else dataclasses.replace(config, device="cpu"), phrases)
-    try:
-        _begin(folder, meta)
-        shards = -(-config.episodes // config.batch)
-        _check_not_fewer(folder, config)
-        missing = [index for index in range(shards) if not _is_whole(folder, index, config)]
-        done = config.episodes - sum(config.rows(index) for index in missing)
-        with tqdm(total=config.episodes, initial=done, unit="episode", desc=f"generate {world.spec.name}") as bar:
-            if ray is None:
-                make = ShardMaker(config, folder, meta, worker)
-                for index in missing:
-                    bar.update(make.run(index))
-            elif missing:
-                maker = (_with_whole_paths(config), folder.resolve(), meta)
-                run_on_ray(ShardMaker, maker, missing, address=ray or None, gpus=config.device == "cuda", cores=cores, done=bar.update)
-        rows = [row for index in range(shards) for row in json.loads((folder / f"shard-{index:05d}.json").read_text())]
-        kept = [row for row in rows if row["kept"]]
-        if not kept:
-            raise DatasetError("no episode was kept", given=keep_if, remedy="ask for less; the flags of all are in manifest.jsonl")
-        store.finish(folder, meta, kept)
-        part = replaced(folder / "manifest.jsonl")
-        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        part.replace(folder / "manifest.jsonl")
-    except OSError as error:
-        raise DatasetError(
-            "the data set cannot be written", given=f"{folder}: {error}", remedy="call again when it can; whole shards are kept"
-        ) from error
-    return {"episodes": len(rows), "kept": len(kept), "frames": len(kept) * (config.steps + 1)}
+        "license": str(world.facts.get("license", "")),
+        "env_spec": spec_json(_with_whole_paths(config).world, spec.name, config.task, config.partition),
+    }
 
 
 def _begin(folder: Path, meta: dict[str, Any]) -> None:
     """Write ``meta.json``, or check that the one there says the same."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "meta.json"
-    if path.is_file():
-        try:
-            old = json.loads(path.read_text())
-        except ValueError as error:
-            raise DatasetError("meta.json cannot be read", given=path, remedy="use an empty folder") from error
-        made, asked = ({**content, **content.get("generated", {})} for content in (old, meta))
-        # what the judge says of a world may change without the world
-        changed = sorted(key for key in asked if key not in ("generated", "promises") and made.get(key) != asked[key])
-        if changed:
-            raise DatasetError(
-                "another data set is here", given=f"{folder}, differing in {', '.join(changed)}",
-                remedy="use an empty folder, or ask for the same",
-            )  # fmt: skip
+    if not path.is_file():
+        if any(not there.name.startswith(PART) for there in folder.iterdir()):
+            raise DatasetError("the folder is not empty and holds no data set", given=folder, remedy="use an empty folder")
+        write_text(path, json.dumps(meta, indent=1))
         return
-    if any(not there.name.startswith("part-") for there in folder.iterdir()):
-        raise DatasetError("the folder is not empty and holds no data set", given=folder, remedy="use an empty folder")
-    part = replaced(path)
-    part.write_text(json.dumps(meta, indent=1))
-    part.replace(path)
-
-
-def _there(folder: Path, index: int) -> int:
-    """Return how many episodes of a shard are there."""
     try:
-        return len(json.loads((folder / f"shard-{index:05d}.json").read_text()))
-    except (FileNotFoundError, ValueError):  # a file that is cut is made anew
-        return 0
-
-
-def _is_whole(folder: Path, index: int, config: GenerateConfig) -> bool:
-    return _there(folder, index) == config.rows(index)
+        old = json.loads(path.read_text())
+        if not isinstance(old, dict):
+            raise ValueError("no object")
+    except (ValueError, RecursionError) as error:
+        raise DatasetError("meta.json cannot be read", given=path, remedy="use an empty folder") from error
+    there, asked = ({**content, **content.get("generated", {})} for content in (old, meta))
+    if "generated" in old and "layout" not in there:
+        raise DatasetError(
+            "an older version made this data set",
+            given=folder,
+            remedy="use an empty folder to make more; `train` and `inspect` read this one as it is",
+        )
+    changed = sorted(key for key in asked if key not in MAY_CHANGE and there.get(key) != asked[key])
+    if changed:
+        raise DatasetError(
+            "another data set is here",
+            given=f"{folder}, differing in {', '.join(changed)}",
+            remedy="use an empty folder, or ask for the same",
+        )
 
 
 def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
@@ -149,12 +164,62 @@ def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
     Raises:
         DatasetError: if fewer are asked for.
     """
-    last = max((int(path.stem.split("-")[1]) for path in folder.glob("shard-?????.json")), default=0)
-    there = last * config.batch + _there(folder, last)
+    last = max(recorded_shards(folder), default=0)
+    record = ShardRecord.read(folder, last)
+    there = last * config.batch + (len(record.rows) if record else 0)
     if there > config.episodes:
         raise DatasetError(
             "more episodes are here", given=config.episodes, allowed=f"{there} or more", remedy="ask for them, or use an empty folder"
         )
+
+
+def _make_missing(
+    config: GenerateConfig,
+    folder: Path,
+    meta: dict[str, Any],
+    worker: Worker,
+    *,
+    ray: str | None,
+    cores: int,
+) -> None:
+    """Make every shard that is not there as it was written."""
+    store = storage(meta["storage"])
+    missing = [index for index in range(config.shards) if not _is_whole(folder, index, config, store)]
+    done = config.episodes - sum(config.rows(index) for index in missing)
+    with tqdm(total=config.episodes, initial=done, unit="episode", desc=f"generate {meta['world']}") as bar:
+        if ray is None:
+            maker = ShardMaker(config, folder, meta, worker)
+            for index in missing:
+                bar.update(maker.run(index))
+        elif missing:
+            arguments = (_with_whole_paths(config), folder.resolve(), meta)
+            run_on_ray(ShardMaker, arguments, missing, address=ray or None, gpus=config.device == "cuda", cores=cores, done=bar.update)
+
+
+def _is_whole(folder: Path, index: int, config: GenerateConfig, store: Storage) -> bool:
+    record = ShardRecord.read(folder, index)
+    return record is not None and len(record.rows) == config.rows(index) and not record.damage(folder, index, store)
+
+
+def _finish(config: GenerateConfig, folder: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write what other programs read, then the manifest, and return its rows.
+
+    Raises:
+        DatasetError: if no episode was kept.
+    """
+    rows = []
+    for index in range(config.shards):
+        record = ShardRecord.read(folder, index)
+        assert record is not None, "every shard was made or found whole"
+        rows += record.rows
+    kept = [row for row in rows if row["kept"]]
+    if kept:
+        storage(meta["storage"]).finish(folder, meta, kept)
+    write_text(folder / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    if not kept:
+        rule = meta["generated"]["keep_if"]
+        raise DatasetError("no episode was kept", given=rule, remedy="ask for less; the flags of all are in manifest.jsonl")
+    return rows
 
 
 def _digest(given: str) -> str:
@@ -198,32 +263,31 @@ class ShardMaker:
         free = shutil.disk_usage(self.folder).free
         if free < ROOM:
             raise DatasetError(
-                "the disk is almost full", given=f"{free >> 20} MiB free at {self.folder}",
-                allowed=f"{ROOM >> 20} MiB or more", remedy="make room and call again; whole shards are kept",
-            )  # fmt: skip
+                "the disk is almost full",
+                given=f"{free >> 20} MiB free at {self.folder}",
+                allowed=f"{ROOM >> 20} MiB or more",
+                remedy="make room and call again; whole shards are kept",
+            )
         made = self.worker.make(index)
-        _save(self.folder, index, made, self.keep, self.store, self.meta)
+        self._save(index, made)
         return len(made.rows)
 
-
-def _save(folder: Path, index: int, made: Made, keep: Keep, store: Storage, meta: dict[str, Any]) -> None:
-    """Write a shard: frames and arrays of the kept episodes, then what is to be said about all of them."""
-    done = folder / f"shard-{index:05d}.json"
-    done.unlink(missing_ok=True)  # of fewer episodes; what stands beside it is about to change
-    kept = [i for i, row in enumerate(made.rows) if keep(row["flags"])]
-    for i, row in enumerate(made.rows):
-        row |= {"kept": i in kept, "row": kept.index(i) if i in kept else -1, "env": id_of(meta["world"], row["task"])}
-    if kept:
-        arrays = {name: getattr(made.shard, name)[kept] for name in ("actions", "prompts", "rewards", "states", "scores")}
-        said = [{**made.rows[i], **_of_episode(meta, arrays, place)} for place, i in enumerate(kept)]
-        store.write(folder, index, made.shard.frames[kept], meta["fps"], said)
-        path = folder / f"shard-{index:05d}.npz"
-        part = path.with_suffix(".part.npz")
-        np.savez_compressed(part, **arrays)
-        part.replace(path)
-    part = replaced(done)
-    part.write_text(json.dumps(made.rows))
-    part.replace(done)
+    def _save(self, index: int, made: Made) -> None:
+        """Write a shard: frames and arrays of the kept episodes, then what is to be said about all of them."""
+        remove_shard(self.folder, index, self.store)  # it may hold fewer episodes, or damage
+        kept = [i for i, row in enumerate(made.rows) if self.keep(row["flags"])]
+        for i, row in enumerate(made.rows):
+            row["kept"] = i in kept
+            row["row"] = kept.index(i) if i in kept else -1
+            row["env"] = id_of(self.meta["world"], row["task"])
+        if kept:
+            names = ("actions", "prompts", "rewards", "states", "scores")
+            arrays = {name: getattr(made.shard, name)[kept] for name in names}
+            rows = [{**made.rows[i], **_of_episode(self.meta, arrays, place)} for place, i in enumerate(kept)]
+            self.store.write(self.folder, index, made.shard.frames[kept], self.meta["fps"], rows)
+            with atomic_write(self.folder / f"shard-{index:05d}.npz") as part:
+                np.savez_compressed(part, **arrays)
+        ShardRecord.write(self.folder, index, made.rows, self.store)
 
 
 def _of_episode(meta: dict[str, Any], arrays: dict[str, np.ndarray], row: int) -> dict[str, Any]:

@@ -17,8 +17,11 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.storage import storage
 from streamdit_gym.errors import DatasetError
+from streamdit_gym.generate.shards import ShardRecord, record_path, recorded_shards
 
+AGAIN = "call generate again"
 ACROSS, DOWN = 12, 16  # frames per episode, and episodes, on the contact sheet
 
 
@@ -31,7 +34,7 @@ class Found:
         storage: the format of its frames.
         episodes: whole ones.
         frames: in them.
-        actions: how often each menu action was taken; -1: what was said is no menu entry.
+        actions: how often each menu action was taken; -1, in data sets of older versions: what was said is no menu entry.
         phrases: how many different ones were said.
         returns: per task, mean and deviation over episodes.
         flags: per quality flag, its median and 95th percentile over all episodes made; empty for recorded data.
@@ -77,16 +80,21 @@ def inspect(folder: Path) -> Found:
     """
     dataset = Dataset(folder)
     found = Found(world=dataset.meta["world"], storage=dataset.meta.get("storage", "mkv"))
+    generated = "generated" in dataset.meta
+    rows, damaged = _recorded_rows(folder, found) if generated else ([], set())
     actions: Counter[int] = Counter()
     said: set[int] = set()
     seen: dict[bytes, tuple[int, int]] = {}
     returns, strips = [], []
     every = max(1, len(dataset) // DOWN)
     for position, index in enumerate(tqdm(dataset.shards, desc="inspect", unit="shard")):
+        if index in damaged:
+            continue
         try:
             shard = dataset.shard(position)
         except DatasetError as error:
-            found.broken.append(str(error).replace("\n", "; "))
+            text = f"shard {index}: {error.given}; {AGAIN}" if generated else str(error)
+            found.broken.append(text.replace("\n", "; "))
             continue
         found.episodes += len(shard.frames)
         found.frames += shard.frames.shape[0] * shard.frames.shape[1]
@@ -98,42 +106,48 @@ def inspect(folder: Path) -> Found:
             if key in seen:
                 found.twice.append((seen[key], (index, row)))
             seen.setdefault(key, (index, row))
-        rows = range(len(shard.frames)) if len(dataset) < DOWN else [0]
+        shown = range(len(shard.frames)) if len(dataset) < DOWN else [0]
         if position % every == 0 or len(dataset) < DOWN:
-            strips += [_strip(shard.frames[row]) for row in rows]
+            strips += [_strip(shard.frames[row]) for row in shown]
     found.actions, found.phrases = dict(actions), len(said)
     if returns:
         every_return = np.concatenate(returns)
         found.returns = {
             task: (float(every_return[:, i].mean()), float(every_return[:, i].std())) for i, task in enumerate(dataset.meta["tasks"])
         }
+    if strips:
         found.sheet = np.concatenate(strips[:DOWN])
-    rows_made = []
-    if "generated" in dataset.meta:
-        rows_made = _told(folder, found)
-    found.dropped = sum(not row["kept"] for row in rows_made)
-    for name in rows_made[0]["flags"] if rows_made else ():
-        values = [row["flags"][name] for row in rows_made]
+    found.dropped = sum(not row["kept"] for row in rows)
+    for name in rows[0]["flags"] if rows else ():
+        values = [row["flags"][name] for row in rows]
         found.flags[name] = (float(np.median(values)), float(np.quantile(values, 0.95)))
     return found
 
 
-def _told(folder: Path, found: Found) -> list[dict[str, Any]]:
-    """Return what is said of all episodes made, and note what is missing."""
-    rows = []
-    paths = {int(path.stem.split("-")[1]): path for path in folder.glob("shard-?????.json")}
-    for index in range(1 + max(paths, default=-1)):
-        try:
-            made = json.loads(paths[index].read_text())
-        except (KeyError, ValueError):
-            found.broken.append(f"shard {index} is missing or cut: call generate again")
+def _recorded_rows(folder: Path, found: Found) -> tuple[list[dict[str, Any]], set[int]]:
+    """Return what is said of all episodes made, and which shards are damaged; note what is missing or damaged."""
+    rows: list[dict[str, Any]] = []
+    damaged = set()
+    store = storage(found.storage)
+    for index in range(1 + max(recorded_shards(folder), default=-1)):
+        record = ShardRecord.read(folder, index)
+        if record is None:
+            found.broken.append(f"shard {index}: {record_path(folder, index).name} is missing or cut; {AGAIN}")
             continue
-        rows += made
-        if any(row["kept"] for row in made) and not (folder / f"shard-{index:05d}.npz").is_file():
-            found.broken.append(f"shard {index} has lost its arrays: delete {paths[index].name} and call generate again")
-    if not (folder / "manifest.jsonl").is_file():
-        found.broken.append("the data set is not finished: call generate again")
-    return rows
+        rows += record.rows
+        if damage := record.damage(folder, index, store):
+            damaged.add(index)
+            found.broken.append(f"shard {index}: {damage}; {AGAIN}")
+    if not _is_finished(folder, rows):
+        found.broken.append(f"the data set is not finished; {AGAIN}")
+    return rows, damaged
+
+
+def _is_finished(folder: Path, rows: list[dict[str, Any]]) -> bool:
+    try:
+        return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()] == rows
+    except (OSError, ValueError):
+        return False
 
 
 def _strip(episode: UInt8[np.ndarray, "f h w 3"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, shown
+from streamdit_gym.checks import check_prompt, shown
 from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import World
 
-NO_ACTION = -1  # what was said is no menu entry
 Act = Callable[[Float[Tensor, "n 1 c g g"]], Int[np.ndarray, " n"]]  # newest latents to menu actions
 
 
@@ -29,33 +28,34 @@ def read_prompts(path: Path) -> list[list[str]]:
     Raises:
         StreamDiTError: if it cannot be read, with the line that is wrong.
     """
-    episodes = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StreamDiTError("the prompts cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            prompts = json.loads(line)["prompts"]
-            if not isinstance(prompts, list) or not prompts:
-                raise ValueError("no list of prompts")
-            episodes.append([check_prompt(prompt) for prompt in prompts])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            given = error.given if isinstance(error, ArgumentError) else shown(line)
-            raise StreamDiTError(
-                "a line of the prompts cannot be read",
-                given=f"{path}, line {number}: {given}",
-                allowed=f'{{"prompts": ["move left", ...]}}, one list of prompts a line, each of 1 to {MAX_PROMPT_CHARS} '
-                "printable characters",
-                remedy="mend that line",
-            ) from error
+    episodes = [_prompts_of(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not episodes:
         raise StreamDiTError(
             "no prompts in the file", given=path, allowed='lines of {"prompts": [...]}', remedy="write one line an episode"
         )
     return episodes
+
+
+def _prompts_of(path: Path, number: int, line: str) -> list[str]:
+    try:
+        prompts = json.loads(line)["prompts"]
+        if not isinstance(prompts, list) or not prompts:
+            raise TypeError
+        return [check_prompt(prompt) for prompt in prompts]
+    except ArgumentError as error:
+        place = f"{path}, line {number}: {error.given}"
+        raise ArgumentError(error.problem, given=place, allowed=error.allowed, remedy="mend that line") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StreamDiTError(
+            "a line of the prompts cannot be read",
+            given=f"{path}, line {number}: {shown(line)}",
+            allowed='{"prompts": ["move left", ...]}, one non-empty list of phrases a line',
+            remedy="mend that line",
+        ) from error
 
 
 def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:

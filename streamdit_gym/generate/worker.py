@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from streamdit_gym.checks import check_choice, check_int, check_real, check_str
 from streamdit_gym.data.dataset import Dataset, Shard
 from streamdit_gym.data.recorder import reward
-from streamdit_gym.errors import DatasetError, PartitionError, StreamDiTError
+from streamdit_gym.envs.worlds import move_prompt_of
+from streamdit_gym.errors import ArgumentError, DatasetError, PartitionError, StreamDiTError
 from streamdit_gym.generate.flags import flags
-from streamdit_gym.generate.speakers import NO_ACTION, act_of, player_of, read_prompts
+from streamdit_gym.generate.speakers import act_of, player_of, read_prompts
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.embedding_cache import PromptTable
 from streamdit_gym.vocabulary import WorldSpec
@@ -27,6 +30,11 @@ from streamdit_gym.world import World
 
 LOOK_EVERY = 8  # frames between second looks
 DECODED = 512  # frames decoded at once
+MAX_SHARDS = 100_000  # their numbers have five digits
+MAX_BATCH = 65_536
+MAX_STEPS = 1_000_000
+MAX_SEED = 2**63 - 1
+MAX_SHARD_BYTES = 2**35  # pixels of a shard, which lie in memory while it is made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +74,28 @@ class GenerateConfig:
     trust_agents: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be counted.
+        """Refuse what cannot be made.
 
         Raises:
-            StreamDiTError: if there is nothing to make, or the seed is negative.
+            ArgumentError: if a value is of the wrong type or out of range.
+            UnknownNameError: if the precision is none.
         """
-        for name, least in (("episodes", 1), ("steps", 1), ("batch", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise StreamDiTError(f"impossible {name}", given=getattr(self, name), allowed=f"{least} or more", remedy=f"change --{name}")
+        check_int("batch", self.batch, least=1, most=MAX_BATCH)
+        check_int("episodes", self.episodes, least=1, most=MAX_SHARDS * self.batch)
+        check_int("steps", self.steps, least=1, most=MAX_STEPS)
+        check_int("seed", self.seed, least=0, most=MAX_SEED)
+        check_real("strength", self.strength, above=0.0, most=1.0)
+        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in ("world", "player", "task", "partition", "device"):
+            check_str(name, getattr(self, name))
+        for name in ("images", "over"):
+            if getattr(self, name) is not None:
+                check_str(name, getattr(self, name))
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are in all."""
+        return -(-self.episodes // self.batch)
 
     def rows(self, index: int) -> int:
         """Return how many episodes a shard has."""
@@ -102,6 +124,7 @@ class Worker:
     def __init__(self, config: GenerateConfig, phrases: list[str]) -> None:
         self.config, self.number = config, {phrase: i for i, phrase in enumerate(phrases)}
         self.world = World.from_pretrained(config.world, device=config.device)
+        self._check_memory()
         self.cut = partition(config.partition)
         if self.cut.chunk_frames != 1:
             raise PartitionError("an action is for one frame", given=str(self.cut), allowed="c = 1", remedy="choose a partition with c1")
@@ -112,8 +135,23 @@ class Worker:
         if unknown := [phrase for said in self.prompts or () for phrase in said if phrase not in carried]:
             self.world.table.rows(unknown[:1])  # loads the prompt encoder, or says that it is missing
         self.engine = self._engine(self.world.table)
+        self.meanings = Meanings(self.world.model, self.world.starts.latents, self.world.spec.menu, partition("reactive"))
+        self.move_prompt = move_prompt_of(self.world.spec.name)
+        self._actions: dict[str, tuple[int, bool]] = {}
         self.clips = None if config.over is None else Clips(Dataset(config.over), config.steps, self.world.spec.size)
         self.images = None if config.images is None else start_images(Path(config.images), self.world.spec.size)
+
+    def _check_memory(self) -> None:
+        config = self.config
+        frame_bytes = 3 * self.world.spec.size**2
+        most = max(1, MAX_SHARD_BYTES // frame_bytes)
+        if config.batch * (config.steps + 1) > most:
+            raise ArgumentError(
+                "a shard of so many frames does not fit in memory",
+                given=f"{config.batch} episodes of {config.steps} steps",
+                allowed=f"{most} frames in all",
+                remedy="lower --batch or --steps",
+            )
 
     def _engine(self, table: PromptTable) -> Engine:
         idle = int(table.rows([self.world.spec.menu[0][0]])[0])
@@ -168,14 +206,23 @@ class Worker:
             prompts=np.array([[self.number[phrase] for phrase in phrases] for phrases in said], dtype=np.int32).T,
         )  # fmt: skip
         column, looks = sorted(spec.tasks).index(config.task), np.stack(doubts, 1)
-        about = [
-            {
-                "shard": index, "made": row, "seed": index * config.batch + row, "player": config.player, "task": config.task,
-                "prompts": [phrases[row] for phrases in said], "successes": done[row].tolist(),
-                "flags": flags(frames[row], looks[row], rewards[row, :, column], bool(done[row].any())),
-            }
-            for row in range(rows)
-        ]  # fmt: skip
+        about = []
+        for row in range(rows):
+            prompts = [phrases[row] for phrases in said]
+            menu = self._menu_share(prompts)
+            about.append(
+                {
+                    "shard": index,
+                    "made": row,
+                    "seed": index * config.batch + row,
+                    "player": config.player,
+                    "task": config.task,
+                    "prompts": prompts,
+                    "actions_resolved": menu < 1,
+                    "successes": done[row].tolist(),
+                    "flags": flags(frames[row], looks[row], rewards[row, :, column], bool(done[row].any()), menu),
+                }
+            )
         return Made(shard=shard, rows=about)
 
     def _say(
@@ -185,14 +232,30 @@ class Worker:
         if self.prompts is not None:
             episodes = [self._episode(index, row) for row in range(rows)]
             phrases = [said[step % len(said)] for said in episodes]
-            return np.array([self._action(phrase) for phrase in phrases]), phrases
+            return np.array([self._action(phrase)[0] for phrase in phrases]), phrases
         chosen = act(newest)
         plain, which = rng.random(rows) < 0.5, rng.random(rows)
         ways = [self.ways[action] for action in chosen]
         return chosen, [way[0] if plain[row] else way[int(which[row] * len(way))] for row, way in enumerate(ways)]
 
-    def _action(self, phrase: str) -> int:
-        return next((action for action, menu in enumerate(self.world.spec.menu) if phrase in menu), NO_ACTION)
+    def _action(self, prompt: str) -> tuple[int, bool]:
+        """Return the menu action that a prompt means, and whether the menu says so; else the world's frames tell it."""
+        if prompt not in self._actions:
+            move = self.move_prompt(prompt)
+            entry = self.meanings.entry(move)
+            if entry is None:
+                plain = [phrases[0] for phrases in self.world.spec.menu]
+                table = self.world.table.only(plain, most=len(plain) + 1)  # each text is embedded alone: batches differ in bits
+                self._actions[prompt] = self.meanings.action_of(move, table), False
+            else:
+                self._actions[prompt] = entry, True
+        return self._actions[prompt]
+
+    def _menu_share(self, prompts: list[str]) -> float:
+        """Return the share of prompts whose move is a menu entry."""
+        if self.prompts is None:
+            return 1.0
+        return sum(self._action(prompt)[1] for prompt in prompts) / len(prompts)
 
     def _clips(self, index: int, rows: int) -> torch.Tensor:
         """Return the latents of the clips that a shard is drawn over; they begin anew where there are too few."""

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from streamdit_gym.buffer.frame_times import slot_starts
 from streamdit_gym.buffer.partition import Partition
@@ -23,6 +22,7 @@ from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.world import World
 
@@ -32,7 +32,6 @@ Picture = UInt8[np.ndarray, "h w 3"]
 Scope = Literal["chunk", "buffer"]
 LONGEST_TRANSITION = 32  # chunks
 ROOM = 96  # texts and transitions that a stream remembers beyond the world's own phrases: each new one copies all prepared ones
-MEANING_STARTS, MEANING_FRAMES = 4, 2  # what is looked at to find out what a text means to the world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +92,8 @@ class Live:
         self.menu = [phrases[0] for phrases in world.spec.menu]
         own = list(world.table.phrases)
         self.table = world.table.only(own, len(own) + ROOM)  # what is said here is nobody else's matter
-        self._meanings = {phrase: action for action, phrase in enumerate(self.menu)}
-        self._examples: list[Tensor] = []
+        starts = world.starts.latents
+        self._meanings = Meanings(world.model, starts, world.spec.menu, find_partition("reactive"), autocast=autocast)
         self.prompt = self._before = self.menu[0]
         self._blended = 0  # chunks born since the prompt changed
         self.number = 0
@@ -254,7 +253,7 @@ class Live:
         """Return another stream that is at the same moment, and from there on goes its own way."""
         other = Live(self.world, partition=self.partition, twin=self.simulator is not None, autocast=self.autocast)
         other.restore(self.state())
-        other._examples, other._meanings = self._examples, dict(self._meanings)
+        other._meanings = self._meanings
         return other
 
     def close(self) -> None:
@@ -280,7 +279,6 @@ class Live:
         places = [p if p < 0 else keep.index(self.table.phrases[p]) for p in self._session.reference_prompts[0].tolist()]
         self._session.reference_prompts = torch.tensor([places]).to(self._session.reference_prompts)
         self.table = self.table.only(keep)
-        self._meanings = {text: action for text, action in self._meanings.items() if text in {*keep, *self.menu}}
         self._restart(self._make_engine(self.partition, self.scope))
 
     def _twin_moves(self) -> tuple[Picture | None, str | None]:
@@ -290,21 +288,8 @@ class Live:
         return self.simulator.step(action), self.menu[action]
 
     def understood(self, text: str) -> int:
-        """Return the menu's action that a text means to the world: the one whose frames, from the same starts, are most like the text's."""
-        if text not in self._meanings:
-            if not self._examples:
-                self._examples = [self._example(phrase) for phrase in self.menu]
-            made = self._example(text)
-            self._meanings[text] = int(torch.stack([(frames - made).square().mean() for frames in self._examples]).argmin())
-        return self._meanings[text]
-
-    def _example(self, text: str) -> Tensor:
-        """Return what a text makes of some starts, with the same noise for every text."""
-        starts = self.world.starts.latents[:MEANING_STARTS, None]
-        engine = Engine(self.world.model, self.table.only([text]), find_partition("reactive"), autocast=self.autocast)
-        session = engine.start(starts, torch.full((len(starts), 1), -1), Noise.seeded(range(len(starts))))
-        row = torch.zeros(len(starts), dtype=torch.long)
-        return torch.cat([engine.tick(session, row) for _ in range(MEANING_FRAMES)], 1)
+        """Return the menu's action that a text means to the world, see `Meanings.action_of`."""
+        return self._meanings.action_of(text, self.table)
 
 
 def has_twin(world: World) -> bool:

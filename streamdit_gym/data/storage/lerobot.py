@@ -10,6 +10,7 @@ The last frame of an episode has no action, and LeRobot has no place for a frame
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,115 +18,181 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from streamdit_gym.data.storage.storage import PLAYABLE, Frames, Storage, read_video, replaced, write_video
+from streamdit_gym.data.storage.storage import PLAYABLE, Frames, Storage, link, read_video, write_video
 from streamdit_gym.errors import require
+from streamdit_gym.files import atomic_write, write_text
 
 CAMERA = "observation.images.top"
 CHUNK = 1000  # files per folder
+EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where something stands in the data set.
+
+    Attributes:
+        file: number of the data file, and of the film that goes with it, without holes.
+        episode: number of the episode.
+        frame: frames before it in the data set.
+        second: seconds before it in its film.
+    """
+
+    file: int
+    episode: int
+    frame: int
+    second: float
+
+
 class LeRobot(Storage):
-    """``meta/``, ``data/``, ``videos/`` as LeRobot asks for."""
+    """``lerobot/`` holds ``meta/``, ``data/``, ``videos/`` as LeRobot asks for, and a card; shards are ``shard-00000.mp4``."""
 
     needs = ("pyarrow",)
+    export_name = "lerobot"
 
     def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
         """Write a shard's episodes one behind the other into one film, and keep its pictures' statistics."""
-        path = self._video(folder, index)
-        shown = frames[:, :-1].reshape(-1, *frames.shape[2:])
-        part = replaced(path)
-        write_video(part, shown, fps, PLAYABLE)
-        part.replace(path)
-        stats = [_picture_stats(episode[:-1]) for episode in frames]
-        made = replaced(folder / "meta" / "pictures" / f"{index:05d}.json")
-        made.write_text(json.dumps(stats))
-        made.replace(folder / "meta" / "pictures" / f"{index:05d}.json")
+        with atomic_write(self._film(folder, index)) as part:
+            write_video(part, frames[:, :-1].reshape(-1, *frames.shape[2:]), fps, PLAYABLE)
+        write_text(self._pictures(folder, index), json.dumps([_picture_stats(episode[:-1]) for episode in frames]))
 
     def read(self, folder: Path, index: int, episodes: int) -> Frames:
         """Read a shard's film."""
-        frames = read_video(self._video(folder, index))
+        path = self._film(folder, index)
+        if not path.is_file():  # where older versions kept it
+            path = folder / "videos" / CAMERA / f"chunk-{index // CHUNK:03d}" / f"file-{index % CHUNK:03d}.mp4"
+        frames = read_video(path)
         return frames.reshape(episodes, -1, *frames.shape[1:])
 
-    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Write the tables."""
-        pa, parquet = require("pyarrow", "generate", "a LeRobot data set"), require("pyarrow.parquet", "generate", "a LeRobot data set")
-        tasks = sorted({said for row in rows for said in row["prompts"]})
-        number = {said: i for i, said in enumerate(tasks)}
-        totals: list[dict[str, Any]] = []
-        at = episodes = 0
-        place_of_episodes = folder / "meta/episodes/chunk-000/file-000.parquet"
-        listed: Any = None
-        for index, of_shard in groupby(rows, lambda row: row["shard"]):  # a file has its shard's number; where nothing was kept is none
-            with np.load(folder / f"shard-{index:05d}.npz") as arrays:
-                actions, rewards, states = arrays["actions"], arrays["rewards"], arrays["states"]
-            pictures = json.loads((folder / "meta" / "pictures" / f"{index:05d}.json").read_text())
-            begun, tables, about, shard_stats = 0.0, [], [], []
-            for row in of_shard:
-                i, steps = row["row"], actions.shape[1]
-                place = np.arange(steps)
-                columns = {
-                    "observation.state": states[i, :steps].astype(np.float32), "action": actions[i].astype(np.int64),
-                    "next.reward": rewards[i, :, meta["tasks"].index(row["task"])].astype(np.float32),
-                    "next.done": place == steps - 1, "next.success": np.array(row["successes"]),
-                    "timestamp": (place / meta["fps"]).astype(np.float32), "frame_index": place,
-                    "episode_index": np.full(steps, episodes), "index": at + place,
-                    "task_index": np.array([number[said] for said in row["prompts"]]),
-                }  # fmt: skip
+    def files(self, folder: Path, index: int) -> list[Path]:
+        """Return the film and the statistics."""
+        return [path for path in (self._film(folder, index), self._pictures(folder, index)) if path.exists()]
+
+    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Number the films and write the tables."""
+        pa = require("pyarrow", "generate", "a LeRobot data set")
+        parquet = require("pyarrow.parquet", "generate", "a LeRobot data set")
+        tasks = sorted({prompt for row in rows for prompt in row["prompts"]})
+        numbers = {prompt: number for number, prompt in enumerate(tasks)}
+        (place / EPISODES).parent.mkdir(parents=True)
+        writer: Any = None
+        totals = []
+        at = _Place(file=0, episode=0, frame=0, second=0.0)
+        for index, group in groupby(rows, lambda row: row["shard"]):
+            link(self._film(folder, index), place / "videos" / CAMERA / _numbered(at.file, "mp4"))
+            pictures = json.loads(self._pictures(folder, index).read_text())
+            with np.load(folder / f"shard-{index:05d}.npz") as file:
+                arrays = dict(file)
+            episodes, tables, stats = [], [], []
+            for row in group:
+                columns = _columns(meta, numbers, arrays, row, at)
+                length = len(columns["index"])
+                stats.append({name: _stats(values, length) for name, values in columns.items()} | {CAMERA: pictures[row["row"]]})
+                end = at.second + length / meta["fps"]
+                episodes.append(_episode(row, at, length, end, stats[-1]))
                 tables.append(_table(pa, columns))
-                stats = {name: _stats(values, steps) for name, values in columns.items()} | {CAMERA: pictures[i]}
-                end = begun + steps / meta["fps"]
-                about.append(
-                    {
-                        "episode_index": episodes, "tasks": sorted(set(row["prompts"])), "length": steps,
-                        "data/chunk_index": index // CHUNK, "data/file_index": index % CHUNK, "dataset_from_index": at,
-                        "dataset_to_index": at + steps, f"videos/{CAMERA}/chunk_index": index // CHUNK,
-                        f"videos/{CAMERA}/file_index": index % CHUNK, f"videos/{CAMERA}/from_timestamp": begun,
-                        f"videos/{CAMERA}/to_timestamp": end, "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
-                        **{f"stats/{name}/{kind}": value for name, of in stats.items() for kind, value in of.items()},
-                    }
-                )  # fmt: skip
-                shard_stats.append(stats)
-                at, begun, episodes = at + steps, end, episodes + 1
-            data = replaced(folder / f"data/chunk-{index // CHUNK:03d}/file-{index % CHUNK:03d}.parquet")
-            with parquet.ParquetWriter(data, tables[0].schema, compression="snappy") as writer:
-                for table in tables:
-                    writer.write_table(table)  # a row group per episode
-            data.replace(data.with_name(data.name.removeprefix("part-")))
-            totals.append(_joined(shard_stats))
-            table = pa.Table.from_pylist(about)
-            listed = listed or parquet.ParquetWriter(replaced(place_of_episodes), table.schema, compression="snappy")
-            listed.write_table(table)
-        listed.close()
-        replaced(place_of_episodes).replace(place_of_episodes)
-        whole = {"__index_level_0__": tasks, "task_index": list(range(len(tasks)))}
-        named = pa.table(whole).replace_schema_metadata({b"pandas": json.dumps(_pandas()).encode()})
-        self._parquet(parquet, named, folder / "meta/tasks.parquet")
-        self._json(folder / "meta/stats.json", _joined(totals))
-        self._json(folder / "meta/info.json", _info(meta, episodes, tasks, at))
-
-    def _video(self, folder: Path, index: int) -> Path:
-        return folder / "videos" / CAMERA / f"chunk-{index // CHUNK:03d}" / f"file-{index % CHUNK:03d}.mp4"
+                at = _Place(file=at.file, episode=at.episode + 1, frame=at.frame + length, second=end)
+            _write_groups(parquet, place / "data" / _numbered(at.file, "parquet"), tables)
+            table = pa.Table.from_pylist(episodes)
+            writer = writer or parquet.ParquetWriter(place / EPISODES, table.schema, compression="snappy")
+            writer.write_table(table)
+            totals.append(_joined(stats))
+            at = _Place(file=at.file + 1, episode=at.episode, frame=at.frame, second=0.0)
+        writer.close()
+        _write_tasks(pa, parquet, place / "meta/tasks.parquet", tasks)
+        (place / "meta/stats.json").write_text(json.dumps(_joined(totals), indent=1))
+        (place / "meta/info.json").write_text(json.dumps(_info(meta, at.episode, tasks, at.frame), indent=1))
+        (place / "README.md").write_text(_card(meta, at.episode, at.frame))
 
     @staticmethod
-    def _parquet(parquet: Any, table: Any, path: Path) -> None:
-        part = replaced(path)
-        parquet.write_table(table, part, compression="snappy")
-        part.replace(path)
+    def _film(folder: Path, index: int) -> Path:
+        return folder / f"shard-{index:05d}.mp4"
 
     @staticmethod
-    def _json(path: Path, content: Any) -> None:
-        part = replaced(path)
-        part.write_text(json.dumps(content, indent=1))
-        part.replace(path)
+    def _pictures(folder: Path, index: int) -> Path:
+        return folder / f"pictures-{index:05d}.json"
+
+
+def _numbered(number: int, kind: str) -> str:
+    return f"chunk-{number // CHUNK:03d}/file-{number % CHUNK:03d}.{kind}"
+
+
+def _columns(
+    meta: dict[str, Any],
+    numbers: dict[str, int],
+    arrays: dict[str, np.ndarray],
+    row: dict[str, Any],
+    at: _Place,
+) -> dict[str, np.ndarray]:
+    """Return an episode's columns.
+
+    Args:
+        meta: ``meta.json``.
+        numbers: of the prompts, which LeRobot calls tasks.
+        arrays: of the episode's shard.
+        row: what is said about the episode.
+        at: where it begins.
+    """
+    actions = arrays["actions"][row["row"]].astype(np.int64)
+    steps = len(actions)
+    frame = np.arange(steps)
+    return {
+        "observation.state": arrays["states"][row["row"], :steps].astype(np.float32),
+        "action": np.array(meta["action_vectors"], dtype=np.float32)[actions],
+        "menu_index": actions,
+        "next.reward": arrays["rewards"][row["row"], :, meta["tasks"].index(row["task"])].astype(np.float32),
+        "next.done": frame == steps - 1,
+        "next.success": np.array(row["successes"], dtype=bool),
+        "timestamp": (frame / meta["fps"]).astype(np.float32),
+        "frame_index": frame,
+        "episode_index": np.full(steps, at.episode),
+        "index": at.frame + frame,
+        "task_index": np.array([numbers[prompt] for prompt in row["prompts"]]),
+    }
+
+
+def _episode(row: dict[str, Any], at: _Place, length: int, end_second: float, stats: dict[str, Any]) -> dict[str, Any]:
+    """Return an episode's row of ``meta/episodes``."""
+    chunk, file = divmod(at.file, CHUNK)
+    return {
+        "episode_index": at.episode,
+        "tasks": sorted(set(row["prompts"])),
+        "length": length,
+        "data/chunk_index": chunk,
+        "data/file_index": file,
+        "dataset_from_index": at.frame,
+        "dataset_to_index": at.frame + length,
+        f"videos/{CAMERA}/chunk_index": chunk,
+        f"videos/{CAMERA}/file_index": file,
+        f"videos/{CAMERA}/from_timestamp": at.second,
+        f"videos/{CAMERA}/to_timestamp": end_second,
+        "meta/episodes/chunk_index": 0,
+        "meta/episodes/file_index": 0,
+        **{f"stats/{name}/{kind}": value for name, parts in stats.items() for kind, value in parts.items()},
+    }
+
+
+def _write_groups(parquet: Any, path: Path, tables: list[Any]) -> None:
+    """Write a row group per episode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with parquet.ParquetWriter(path, tables[0].schema, compression="snappy") as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_tasks(pa: Any, parquet: Any, path: Path, tasks: list[str]) -> None:
+    columns = {"__index_level_0__": tasks, "task_index": list(range(len(tasks)))}
+    table = pa.table(columns).replace_schema_metadata({b"pandas": json.dumps(_pandas()).encode()})
+    parquet.write_table(table, path, compression="snappy")
 
 
 def _table(pa: Any, columns: dict[str, np.ndarray]) -> Any:
     """Return one episode's frames; vectors become lists of fixed size."""
 
     def column(values: np.ndarray) -> Any:
-        if values.ndim == 1:
-            return pa.array(values)
+        if values.ndim == 1 or values.shape[1] == 1:
+            return pa.array(values.ravel())
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
     return pa.table({name: column(values) for name, values in columns.items()})
@@ -191,22 +258,88 @@ def _pandas() -> dict[str, Any]:
 
 
 def _info(meta: dict[str, Any], episodes: int, tasks: list[str], frames: int) -> dict[str, Any]:
-    size, fps = meta["size"], round(meta["fps"])
-    video = {
-        "video.height": size, "video.width": size, "video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False,
-        "video.fps": fps, "video.channels": 3, "has_audio": False,
-    }  # fmt: skip
-    one = {"shape": [1], "names": None}
-    features = {
-        CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"], "info": video},
-        "observation.state": {"dtype": "float32", "shape": [len(meta["state_names"])], "names": list(meta["state_names"])},
-        "action": {"dtype": "int64", **one}, "next.reward": {"dtype": "float32", **one}, "next.done": {"dtype": "bool", **one},
-        "next.success": {"dtype": "bool", **one}, "timestamp": {"dtype": "float32", **one}, "frame_index": {"dtype": "int64", **one},
-        "episode_index": {"dtype": "int64", **one}, "index": {"dtype": "int64", **one}, "task_index": {"dtype": "int64", **one},
-    }  # fmt: skip
     return {
-        "codebase_version": "v3.0", "robot_type": meta["world"], "total_episodes": episodes, "total_frames": frames,
-        "total_tasks": len(tasks), "chunks_size": CHUNK, "data_files_size_in_mb": 100, "video_files_size_in_mb": 200, "fps": fps,
-        "splits": {"train": f"0:{episodes}"}, "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4", "features": features,
-    }  # fmt: skip
+        "codebase_version": "v3.0",
+        "robot_type": meta["world"],
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": len(tasks),
+        "chunks_size": CHUNK,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 200,
+        "fps": round(meta["fps"]),
+        "splits": {"train": f"0:{episodes}"},
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+        "features": _features(meta),
+    }
+
+
+def _features(meta: dict[str, Any]) -> dict[str, Any]:
+    size = meta["size"]
+    video = {
+        "video.height": size,
+        "video.width": size,
+        "video.codec": "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": round(meta["fps"]),
+        "video.channels": 3,
+        "has_audio": False,
+    }
+    singles = {
+        "menu_index": "int64",
+        "next.reward": "float32",
+        "next.done": "bool",
+        "next.success": "bool",
+        "timestamp": "float32",
+        "frame_index": "int64",
+        "episode_index": "int64",
+        "index": "int64",
+        "task_index": "int64",
+    }
+    return {
+        CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"], "info": video},
+        "observation.state": _vector(meta["state_names"]),
+        "action": _vector(meta["action_names"]),
+        **{name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in singles.items()},
+    }
+
+
+def _vector(names: list[str]) -> dict[str, Any]:
+    return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+
+
+def _card(meta: dict[str, Any], episodes: int, frames: int) -> str:
+    """Return the card of the data set, by which the Hub and `datasets.load_dataset` know what is data."""
+    licence = f"license: {meta['license'].lower()}\n" if meta["license"] else ""
+    menu = "\n".join(
+        f"| {number} | {phrases[0]} | {', '.join(f'{value:.3g}' for value in vector)} |"
+        for number, (phrases, vector) in enumerate(zip(meta["menu"], meta["action_vectors"], strict=True))
+    )
+    return f"""---
+{licence}task_categories:
+- robotics
+tags:
+- LeRobot
+- synthetic
+- streamdit-gym
+configs:
+- config_name: default
+  data_files: data/*/*.parquet
+---
+
+# Episodes generated by the world {meta["world"]}
+
+{episodes} episodes, {frames} frames of {meta["size"]} x {meta["size"]} pixels at {meta["fps"]:g} frames a second, in LeRobot's layout,
+version 3.0. Nothing here was filmed: a video diffusion transformer drew every frame, and states, rewards and successes are what
+it reads off its own frames.
+
+- `action`: float32, {", ".join(meta["action_names"])}; `menu_index` is the same action as a number of the menu.
+- `task_index`: the prompt at that frame (`meta/tasks.parquet`).
+- `next.success`: whether the task was done after the frame; episodes go on after it, with rewards of 0.
+
+| menu_index | prompt | action |
+|---|---|---|
+{menu}
+"""

@@ -6,7 +6,12 @@ Takes: frames of whole episodes.  Gives: files, and the frames again.  Knows not
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.errors import require
-from streamdit_gym.files import atomic_write
+from streamdit_gym.files import PART, atomic_write, write_text
 
 Frames = UInt8[np.ndarray, "e g h w 3"]
 LOSSLESS = {
@@ -92,10 +97,40 @@ def replaced(path: Path) -> Path:
     return path.with_name(f"part-{path.name}")
 
 
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder; at the end it takes the place of `path`, and after an error nothing has changed."""
+    room = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
+    try:
+        fresh = room / path.name
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            os.replace(path, room / "old")
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Let a file be in a second place; where the file system has no hard links, as a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 class Storage(ABC):
-    """Writes and reads the frames of shards; a shard's arrays lie beside them in ``shard-00000.npz``, whatever the storage."""
+    """Writes and reads the frames of shards, and makes of all shards what the format's readers expect.
+
+    A shard has its number in its files' names, and its arrays beside them in ``shard-00000.npz``, whatever the storage. What other
+    programs shall see is numbered without holes and lies alone in a folder, so that nothing else goes where that folder goes.
+    """
 
     needs: tuple[str, ...] = ()  # optional modules
+    export_name: str = ""  # folder for other programs; empty: they read the shards
+    working: tuple[str, ...] = ("",)  # folders in which shards are written
 
     @abstractmethod
     def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
@@ -117,14 +152,28 @@ class Storage(ABC):
             OSError: if a file is missing or cut.
         """
 
-    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:  # noqa: B027 (most formats need none)
-        """Write what can only be written when every shard is there; calling again changes nothing.
+    @abstractmethod
+    def files(self, folder: Path, index: int) -> list[Path]:
+        """Return the files of a shard that are there, as `write` names them."""
+
+    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Write what other programs read, once every shard is there; calling again gives the same.
 
         Args:
             folder: the data set.
             meta: ``meta.json``.
             rows: what is to be said about each kept episode, in order; ``rows[i]["shard"]`` and ``["row"]`` say where it lies.
         """
+        if self.export_name:
+            with replaced_folder(folder / self.export_name) as place:
+                self.export(folder, place, meta, rows)
+
+    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:  # noqa: B027 (some need none)
+        """Fill an empty folder with what other programs read; arguments as for `finish`."""
+
+    def result(self, folder: Path, rows: list[dict[str, Any]]) -> str:
+        """Return what to give to other programs: a path, or a pattern of paths."""
+        return str(folder / self.export_name)
 
 
 class Mkv(Storage):
@@ -140,26 +189,43 @@ class Mkv(Storage):
         frames = read_video(folder / f"shard-{index:05d}.mkv")
         return frames.reshape(episodes, -1, *frames.shape[1:])
 
+    def files(self, folder: Path, index: int) -> list[Path]:
+        """Return the video."""
+        return list(folder.glob(f"shard-{index:05d}.mkv"))
+
 
 class Mp4(Storage):
-    """``episodes/00000-000.mp4`` with ``00000-000.json`` beside it, and ``episodes.jsonl`` for all."""
+    """``mp4/00000.mp4`` with ``00000.json`` beside it, and ``mp4/episodes.jsonl`` for all; shards are ``episodes/00000-000.mp4``."""
+
+    export_name = "mp4"
+    working = ("", "episodes")
 
     def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
         """Write a film per episode."""
         for i, (episode, row) in enumerate(zip(frames, rows, strict=True)):
-            path = folder / "episodes" / f"{index:05d}-{i:03d}.mp4"
-            part = replaced(path)
-            write_video(part, episode, fps, PLAYABLE)
-            part.replace(path)
-            path.with_suffix(".json").write_text(json.dumps(row))
+            path = self._film(folder, index, i)
+            with atomic_write(path) as part:
+                write_video(part, episode, fps, PLAYABLE)
+            write_text(path.with_suffix(".json"), json.dumps(row))
 
     def read(self, folder: Path, index: int, episodes: int) -> Frames:
         """Read every film of a shard."""
-        return np.stack([read_video(folder / "episodes" / f"{index:05d}-{i:03d}.mp4") for i in range(episodes)])
+        return np.stack([read_video(self._film(folder, index, i)) for i in range(episodes)])
 
-    def finish(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        """Write one line per episode."""
-        files = [{"file": f"episodes/{row['shard']:05d}-{row['row']:03d}.mp4", **row} for row in rows]
-        part = replaced(folder / "episodes.jsonl")
-        part.write_text("".join(json.dumps(row) + "\n" for row in files))
-        part.replace(folder / "episodes.jsonl")
+    def files(self, folder: Path, index: int) -> list[Path]:
+        """Return the films, and what is said about each."""
+        return list((folder / "episodes").glob(f"{index:05d}-*"))
+
+    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Number the films, and write one line per episode."""
+        lines = []
+        for number, row in enumerate(rows):
+            source = self._film(folder, row["shard"], row["row"])
+            link(source, place / f"{number:05d}.mp4")
+            link(source.with_suffix(".json"), place / f"{number:05d}.json")
+            lines.append(json.dumps({"file": f"{number:05d}.mp4", **row}) + "\n")
+        (place / "episodes.jsonl").write_text("".join(lines))
+
+    @staticmethod
+    def _film(folder: Path, index: int, row: int) -> Path:
+        return folder / "episodes" / f"{index:05d}-{row:03d}.mp4"

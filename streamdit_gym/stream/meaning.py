@@ -1,0 +1,93 @@
+"""Which menu action a text means to a world.
+
+Takes: a model, some start frames, the menu.  Gives: an action for any text.  Knows nothing of: simulators, screens, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from streamdit_gym.buffer.partition import Partition
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.text.embedding_cache import PromptTable
+
+NUM_STARTS, NUM_FRAMES = 4, 2  # what is looked at to find out what a text means
+MAX_REMEMBERED = 4096  # texts, beside the menu
+
+
+def normalized(text: str) -> str:
+    """Return a phrase in small letters, with single spaces and without a full stop at its end."""
+    return " ".join(text.lower().split()).removesuffix(".").rstrip()
+
+
+class Meanings:
+    """Finds the menu action that a text means, and remembers it.
+
+    Args:
+        model: the transformer.
+        starts: clean latents of some real frames.
+        menu: for every action its phrases, the plainest first.
+        partition: how to stream; one whose next frame obeys.
+        autocast: run the model in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: StreamDiT,
+        starts: Float[Tensor, "n c h w"],
+        menu: Sequence[Sequence[str]],
+        partition: Partition,
+        *,
+        autocast: bool = False,
+    ) -> None:
+        self._model, self._starts, self._menu = model, starts[:NUM_STARTS, None], menu
+        self._partition, self._autocast = partition, autocast
+        self._entries: dict[str, int] = {}
+        for action, phrases in enumerate(menu):
+            for phrase in phrases:
+                self._entries.setdefault(normalized(phrase), action)
+        self._examples: list[Tensor] = []
+        self._remembered: dict[str, int] = {}
+
+    def entry(self, text: str) -> int | None:
+        """Return the action that a text names in the menu's words; None if it is no menu entry."""
+        return self._entries.get(normalized(text))
+
+    def action_of(self, text: str, table: PromptTable) -> int:
+        """Return the action that a text means: the menu's own, or the one whose frames are most like the text's.
+
+        Args:
+            text: any prompt.
+            table: embeds it; it may be added to the table.
+
+        Raises:
+            ShapeError: if the text is new and the table is full.
+            MissingExtraError: if the text is new and no prompt encoder is installed.
+        """
+        known = self.entry(text)
+        if known is not None:
+            return known
+        if text not in self._remembered:
+            frames = self._frames(text, table)
+            if not self._examples:
+                self._examples = [self._frames(phrases[0], table) for phrases in self._menu]
+            errors = torch.stack([(example - frames).square().mean() for example in self._examples])
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = int(errors.argmin())
+        return self._remembered[text]
+
+    @torch.no_grad()
+    def _frames(self, text: str, table: PromptTable) -> Float[Tensor, "n f c h w"]:
+        """Return what a text makes of the starts, with the same noise for every text."""
+        count = len(self._starts)
+        engine = Engine(self._model, table.only([text]), self._partition, autocast=self._autocast)
+        session = engine.start(self._starts, torch.full((count, 1), -1), Noise.seeded(range(count)))
+        row = torch.zeros(count, dtype=torch.long)
+        return torch.cat([engine.tick(session, row) for _ in range(NUM_FRAMES)], 1)
