@@ -169,9 +169,13 @@ def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(source:
     assert np.isfinite(info["potential"]).all()
 
 
+BATCHED: dict[str, Any] = {"horizon": 10_000}  # how a stream begins depends, in its last bits, on how many begin with it
+ROW_BY_ROW: dict[str, Any] = {"horizon": 40, "deterministic": True}
+
+
 def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
     """Disturb half of the rows at random for many steps, and return how often; see the assertions for what must hold."""
-    env, plain = (StreamDiTVectorEnv(num_envs, world=bundle, horizon=40, **settings) for _ in range(2))
+    env, plain = (StreamDiTVectorEnv(num_envs, world=bundle, **settings) for _ in range(2))
     for each in (env, plain):
         each.reset(seed=0)
     half, rng, disturbed = num_envs // 2, np.random.default_rng(2), 0
@@ -193,16 +197,17 @@ def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
     return disturbed
 
 
-@pytest.mark.parametrize("settings", [{}, {"deterministic": True}], ids=["batched", "row by row"])
+@pytest.mark.parametrize("settings", [BATCHED, ROW_BY_ROW], ids=["batched", "row by row"])
 def test_disturbed_rows_end_and_the_others_are_those_of_an_undisturbed_run(settings: dict, bundle: str) -> None:
-    assert soak(200 if settings else 400, 8, bundle, **settings) > 5
+    assert soak(200 if "deterministic" in settings else 400, 8, bundle, **settings) > 5
 
 
 @pytest.mark.slow
-def test_disturbed_rows_end_over_many_steps(bundle: str) -> None:
-    disturbed = soak(25_000, 25, bundle) + soak(5_000, 25, bundle, deterministic=True, partition="pipelined")
-    assert disturbed > 1000
-    print(f"disturbed {disturbed} times in 30,000 env steps")
+@pytest.mark.parametrize(("settings", "env_steps"), [(BATCHED, 25_000), (ROW_BY_ROW, 2_500)], ids=["batched", "row by row"])
+def test_disturbed_rows_end_over_many_steps(settings: dict, env_steps: int, bundle: str) -> None:
+    disturbed = soak(env_steps, 25, bundle, **settings)
+    assert disturbed > 0.03 * env_steps
+    print(f"disturbed {disturbed} times in {env_steps} env steps")
 
 
 def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
