@@ -313,7 +313,7 @@ def test_scored_actions_do_the_largest() -> None:
         venv.reset()
     numbers = np.random.default_rng(0).uniform(-1, 1, (2, 9))
     assert np.array_equal(plain.step(numbers.argmax(-1))[0], scored.step(numbers)[0])
-    assert isinstance(scored.venv, ScoredActions)  # type: ignore[attr-defined]
+    assert isinstance(scored, ScoredActions)
 
 
 def test_wrappers_that_people_expect(tmp_path: Path) -> None:
