@@ -201,6 +201,12 @@ def test_filters_and_running_means_work_on_batches(make_vec: Callable[..., Any])
     assert play_over_the_end(normalized, "NEXT_STEP") >= 4
 
 
+def test_an_argument_that_we_do_not_have_is_pythons_type_error(make: Callable[..., Any]) -> None:
+    """TorchRL's GymEnv offers every environment a frameskip and takes it back at these words."""
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):
+        make(frameskip=4)
+
+
 # --- Stable-Baselines3 ------------------------------------------------------------------------
 
 
