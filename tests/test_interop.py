@@ -20,7 +20,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize, VecTransposeImage
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.errors import ShapeError
@@ -199,6 +199,12 @@ def test_filters_and_running_means_work_on_batches(make_vec: Callable[..., Any])
     assert play_over_the_end(filtered, "NEXT_STEP") >= 4
     normalized = vector_wrappers.NormalizeObservation(make_vec())
     assert play_over_the_end(normalized, "NEXT_STEP") >= 4
+
+
+def test_an_argument_that_we_do_not_have_is_pythons_type_error(make: Callable[..., Any]) -> None:
+    """TorchRL's GymEnv offers every environment a frameskip and takes it back at these words."""
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):
+        make(frameskip=4)
 
 
 # --- Stable-Baselines3 ------------------------------------------------------------------------
@@ -391,7 +397,7 @@ def test_sb3_evaluates_and_counts_successes(make: Callable[..., Any], make_vec: 
     agent = PPO("CnnPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, **quick)
     _, lengths = evaluate_policy(agent, venv, n_eval_episodes=4, return_episode_rewards=True)
     assert lengths == [HORIZON] * 4
-    test = VecMonitor(SB3VecEnv(make_vec("DISABLED")))
+    test = VecTransposeImage(VecMonitor(SB3VecEnv(make_vec("DISABLED"))))
     callback = EvalCallback(test, n_eval_episodes=4, eval_freq=8, log_path=tmp_path, verbose=0)
     agent.learn(16, callback=callback)
     with np.load(tmp_path / "evaluations.npz") as results:

@@ -26,7 +26,7 @@ class EpisodeLengths(RLlibCallback):
     def on_episode_end(self, *, episode: Any, **kwargs: Any) -> None:
         """Keep it."""
         if episode.is_truncated and not episode.is_terminated:
-            LENGTHS.append(len(episode))
+            LENGTHS.append(episode.t)  # of all its pieces: sampling cuts episodes
 
 
 def make_batch(settings: dict[str, Any]) -> gymnasium.vector.VectorEnv:
