@@ -149,7 +149,7 @@ def test_a_broken_world_shows_black_and_ends_every_episode_at_its_first_step(bun
 @pytest.mark.parametrize("source", ["penalty", "simulator"])
 def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(source: str, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if source == "penalty":
-        env = StreamDiTVectorEnv(2, world=bundle, disagreement_penalty=1.0)
+        env = StreamDiTVectorEnv(2, world=bundle, disagreement_penalty=1.0, autoreset_mode="SAME_STEP")
         monkeypatch.setattr(env._backend, "disagreement", lambda: torch.tensor([0.5, torch.nan]))
     else:
         env = StreamDiTVectorEnv(2, real=True)
@@ -175,7 +175,7 @@ ROW_BY_ROW: dict[str, Any] = {"horizon": 40, "deterministic": True}
 
 def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
     """Disturb half of the rows at random for many steps, and return how often; see the assertions for what must hold."""
-    env, plain = (StreamDiTVectorEnv(num_envs, world=bundle, **settings) for _ in range(2))
+    env, plain = (StreamDiTVectorEnv(num_envs, world=bundle, autoreset_mode="SAME_STEP", **settings) for _ in range(2))
     for each in (env, plain):
         each.reset(seed=0)
     half, rng, disturbed = num_envs // 2, np.random.default_rng(2), 0
@@ -228,7 +228,7 @@ def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(caplog: pytest
 
 def begun(**settings: Any) -> StreamDiTVectorEnv:
     """Return environments in the middle of an episode."""
-    env = StreamDiTVectorEnv(2, **settings)
+    env = StreamDiTVectorEnv(2, **{"autoreset_mode": "SAME_STEP", **settings})
     env.reset(seed=0)
     for actions in plan(2, 3):
         env.step(actions)
