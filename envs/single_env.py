@@ -37,7 +37,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         for name in ("autoreset_mode", "num_envs"):
             if name in settings:
                 raise UnknownNameError("argument of a single environment", name, ["horizon", "partition", "task"], "use make_vec")
-        known = inspect.signature(StreamDiTVectorEnv).parameters
+        known = inspect.signature(StreamDiTVectorEnv.__init__).parameters
         for name in settings:
             if name not in known:
                 raise UnknownNameError("argument", name, known)
