@@ -359,7 +359,7 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
     world = {"real": True} if real else {"world": tiny_bundle}
     env = StreamDiTEnv(disagreement_penalty=penalty, horizon=3, output=output, **world)
     _, info = env.reset(seed=0)
-    expected = {"potential": float, "success": float, "is_success": bool}
+    expected = {"potential": float, "success": float, "is_success": bool, "world_fault": bool}
     expected |= {} if penalty is None else {"disagreement": float}
     expected |= {} if output == "torch" else {"prompt": str}
     assert shape_of(info) == expected
@@ -374,7 +374,7 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
 def test_a_batchs_info_has_a_mask_for_every_key(mode: str, tiny_bundle: str) -> None:
     env = StreamDiTVectorEnv(2, world=tiny_bundle, horizon=2, autoreset_mode=mode, disagreement_penalty=0.0)
     _, first = env.reset(seed=0)
-    keys = {"prompt", "potential", "success", "is_success", "disagreement"}
+    keys = {"prompt", "potential", "success", "is_success", "world_fault", "disagreement"}
     assert set(first) == keys | {f"_{key}" for key in keys}
     for _ in range(5):
         *_, info = env.step(np.array([1, 1]))
