@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -107,7 +108,9 @@ def needed_packages() -> list[str]:
 def constraints(program: Program) -> str:
     """Return the versions that were tested together, but for those that the program chooses."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return "\n".join(line for line in lines if not line.startswith(program.unpinned or "#")) + "\n"
+    pins = [line for line in lines if not line.startswith("#")]
+    kept = [pin for pin in pins if re.split("[<=>]", pin)[0] not in program.unpinned]
+    return "\n".join(kept) + "\n"
 
 
 def run_logged(command: list[str], log: Path, **options: object) -> int:
