@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.kills import KILLS, survive
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
@@ -21,13 +22,11 @@ from streamdit_gym.envs.pusht import ACTION_VECTORS, MOVES
 from streamdit_gym.envs.worlds import action_vectors_of, move_prompt_of
 from streamdit_gym.errors import ArgumentError, BusyError, DatasetError, StorageError, StreamDiTError, UnknownNameError
 from streamdit_gym.files import folder_lock
-from streamdit_gym.generate.flags import Keep
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
 from streamdit_gym.generate.worker import GenerateConfig
 from streamdit_gym.stream.meaning import Meanings, normalized
 from streamdit_gym.world import World
-from support.kills import KILLS, survive
 
 KINDS = sorted(STORAGES)
 NEEDS = {"lerobot": "pyarrow", "minari": "minari"}
