@@ -301,7 +301,7 @@ def test_training_survives_kills(tmp_path: Path, tiny_bundle: str, algo: str, ob
     command += ["--set", *(f"{name}={value}" for name, value in small.items())]
     begun = time.monotonic()
     subprocess.run([*command[: -len(small) - 1], "--help"], check=True, capture_output=True)  # imports alone
-    survival = survive(command, longest_s=3 * (time.monotonic() - begun))
+    survival = survive(command, longest_s=time.monotonic() - begun + 8)
     print(f"{algo} {observation}: survived {survival.kills} kills")
     folder = tmp_path / "run" / "seed-0"
     assert read_checkpoint(folder / CHECKPOINT).progress.trained_steps >= steps
