@@ -17,7 +17,7 @@ from gymnasium.wrappers import TimeLimit
 from streamdit_gym.envs.checks import check_seed, single_action
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.errors import UnknownArgumentError, UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
 
 
@@ -40,7 +40,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         known = inspect.signature(StreamDiTVectorEnv.__init__).parameters
         for name in settings:
             if name not in known:
-                raise UnknownNameError("argument", name, known)
+                raise UnknownArgumentError(name, set(known) - {"self"})
         self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}

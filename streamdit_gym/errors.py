@@ -60,11 +60,24 @@ def _unpickled(kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[s
 class UnknownNameError(StreamDiTError, LookupError):
     """A name that is not in a known list."""
 
-    def __init__(self, kind: str, given: str, allowed: Iterable[str], remedy: str = "") -> None:
+    def __init__(self, kind: str, given: str, allowed: Iterable[str], remedy: str = "", *, problem: str = "") -> None:
         names = sorted(allowed)
         near = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else remedy
-        super().__init__(f"unknown {kind} {given!r}", given=repr(given), allowed=", ".join(names), remedy=hint or "use a name of the list")
+        super().__init__(
+            problem or f"unknown {kind} {given!r}",
+            given=repr(given),
+            allowed=", ".join(names),
+            remedy=hint or "use a name of the list",
+        )
+
+
+class UnknownArgumentError(UnknownNameError, TypeError):
+    """A keyword argument that a call does not have; in Python's words, since other programs look for these."""
+
+    def __init__(self, given: str, allowed: Iterable[str], remedy: str = "") -> None:
+        problem = f"got an unexpected keyword argument {given!r}"
+        super().__init__("argument", given, allowed, remedy, problem=problem)
 
 
 class ArgumentError(StreamDiTError, ValueError):
