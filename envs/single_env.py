@@ -40,7 +40,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         known = inspect.signature(StreamDiTVectorEnv.__init__).parameters
         for name in settings:
             if name not in known:
-                raise UnknownArgumentError(name, set(known) - {"self"})
+                raise UnknownArgumentError.of(name, set(known) - {"self"})
         self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}

@@ -73,11 +73,21 @@ class UnknownNameError(StreamDiTError, LookupError):
 
 
 class UnknownArgumentError(UnknownNameError, TypeError):
-    """A keyword argument that a call does not have; in Python's words, since other programs look for these."""
+    """A keyword argument that a call does not have, in Python's words: other programs look for these.
 
-    def __init__(self, given: str, allowed: Iterable[str], remedy: str = "") -> None:
-        problem = f"got an unexpected keyword argument {given!r}"
-        super().__init__("argument", given, allowed, remedy, problem=problem)
+    Gymnasium makes the error anew from its text alone when an environment's constructor raises it.
+    """
+
+    def __init__(self, problem: str, given: str = "", allowed: Iterable[str] = ()) -> None:
+        if given:
+            super().__init__("argument", given, allowed, problem=problem)
+        else:
+            StreamDiTError.__init__(self, problem)
+
+    @classmethod
+    def of(cls, name: str, allowed: Iterable[str]) -> UnknownArgumentError:
+        """Return the error for an argument's name."""
+        return cls(f"got an unexpected keyword argument {name!r}", name, allowed)
 
 
 class ArgumentError(StreamDiTError, ValueError):
