@@ -22,10 +22,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.bundle_config import WEIGHTS as WEIGHTS
-from streamdit_gym.bundle_config import BundleConfig, file_names, read_config
-from streamdit_gym.bundle_fields import AGAIN, CONFIG, FORMAT
-from streamdit_gym.bundle_files import (
+from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
+from streamdit_gym.bundle.config import BundleConfig, file_names, read_config
+from streamdit_gym.bundle.fields import AGAIN, CONFIG, FORMAT
+from streamdit_gym.bundle.files import (
     FLAGS,
     Layout,
     find_file,

@@ -22,8 +22,8 @@ from support.breaking import Killed, failing
 from support.bundles import make_short_world, read_content
 from support.kills import KILLS
 
-from streamdit_gym.bundle_config import file_names, read_config
-from streamdit_gym.bundle_files import find_file, update_facts, write_bundle
+from streamdit_gym.bundle.config import file_names, read_config
+from streamdit_gym.bundle.files import find_file, update_facts, write_bundle
 from streamdit_gym.errors import ArgumentError, BusyError, StorageError
 from streamdit_gym.evaluate import card
 from streamdit_gym.files import folder_lock

@@ -32,8 +32,8 @@ from support.bundles import (
     write_content,
 )
 
-from streamdit_gym.bundle_config import MODEL_RULES, check_rules, file_names
-from streamdit_gym.bundle_fields import CONFIG_FIELDS
+from streamdit_gym.bundle.config import MODEL_RULES, check_rules, file_names
+from streamdit_gym.bundle.fields import CONFIG_FIELDS
 from streamdit_gym.errors import BundleError
 from streamdit_gym.presets import PRESETS, partition
 from streamdit_gym.stream.engine import Engine

@@ -17,7 +17,7 @@ from conftest import make_tiny_world
 from support.bundles import write_content
 
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.bundle_config import file_names
+from streamdit_gym.bundle.config import file_names
 from streamdit_gym.envs.pusht import SPEC
 from streamdit_gym.errors import ArgumentError, BundleError, PartitionError, UnknownNameError
 from streamdit_gym.presets import PRESETS, partition, preset

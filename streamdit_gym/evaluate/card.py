@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.bundle_files import update_facts
+from streamdit_gym.bundle.files import update_facts
 from streamdit_gym.evaluate.report import horizon_table, lines, plain
 from streamdit_gym.files import write_text, writing_to
 from streamdit_gym.world import World

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from streamdit_gym import bundle_files
+from streamdit_gym.bundle import files as bundle_files
 
 CHANGES = ("mkdir", "chmod", "replace", "unlink", "rmdir")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from conftest import make_tiny_world
 
-from streamdit_gym.bundle_config import content_digest
+from streamdit_gym.bundle.config import content_digest
 from streamdit_gym.world import World
 
 Place = tuple[str | int, ...]  # keys and indices from the top of config.json to a value

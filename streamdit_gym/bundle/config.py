@@ -5,8 +5,8 @@ Gives: a `BundleConfig`, or an error that names the field.
 Knows nothing of: weights, where worlds are found.
 
 A bundle may come from anybody. So every field is checked for its type, finiteness and range, and
-the parts against each other, before anything is built: the fields in `bundle_fields`, how they fit
-together here, and that a network is no larger than its weights file in `bundle_files`.
+the parts against each other, before anything is built: the fields in `fields`, how they fit
+together here, and that a network is no larger than its weights file in `files`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.bundle_fields import (
+from streamdit_gym.bundle.fields import (
     AGAIN,
     CONFIG,
     CONFIG_FIELDS,
