@@ -280,6 +280,10 @@ class Play:
     """address to serve; any but this machine's own makes a token that visitors need"""
     port: int = 8000
     """port to serve; 0: any free one"""
+    root_path: str = ""
+    """path under which a reverse proxy shows the page, such as /lab"""
+    allow_host: tuple[str, ...] = ()
+    """names under which a reverse proxy shows the page, such as lab.example; they make a token, too"""
     browser: bool = True
     """open the page"""
     out: Path = Path("runs/play")

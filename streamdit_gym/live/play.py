@@ -8,24 +8,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import socket
-import threading
-import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from streamdit_gym.errors import StreamDiTError, require
+from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.channel import FASTEST
 from streamdit_gym.live.lines import hear_lines
+from streamdit_gym.live.place import LOCAL, Place, address_of, open_door
 from streamdit_gym.live.recording import Recording
 from streamdit_gym.live.story import Line, Narrator, read_story
 from streamdit_gym.live.stream import Live, has_twin
 from streamdit_gym.world import World
 
-EVERYWHERE = ("0.0.0.0", "::", "")
-SENT_AHEAD = 1 << 15  # bytes that wait in the system for a viewer who does not read
 log = logging.getLogger("streamdit_gym")
 AFTERWARDS_S = 5.0  # of a film, after its story's last line
 LONGEST_FILM_S = 24 * 3600.0
@@ -33,7 +31,7 @@ LONGEST_FILM_S = 24 * 3600.0
 
 def play(
     world: World, *, twin: bool, fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, host: str,
-    port: int, browser: bool, out: Path, **settings: Any,
+    port: int, browser: bool, out: Path, root_path: str = "", allow_hosts: Sequence[str] = (), **settings: Any,
 ) -> None:  # fmt: skip
     """Show a stream until somebody ends it; see the command's help for the arguments.
 
@@ -41,6 +39,7 @@ def play(
         StreamDiTError: if the settings do not go together, the story cannot be read, or the port is taken.
     """
     _check(fps, window, script, film, seconds, port)
+    place = Place(host=host, port=port, root_path=root_path, allow_hosts=allow_hosts, browser=browser)
     story = [] if script in (None, "-") else read_story(Path(str(script)))
     live = Live(world, twin=twin and has_twin(world), **settings)
     try:  # loads the encoder now, that the first free text does not wait for it
@@ -55,7 +54,7 @@ def play(
 
         show(live, pace, out, Narrator(story), listen=script == "-")
     else:
-        serve(live, Narrator(story), host, port, pace, out, browser, listen=script == "-")
+        serve(live, Narrator(story), place, pace, out, listen=script == "-")
 
 
 def _check(fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, port: int) -> None:
@@ -101,52 +100,45 @@ def write_film(live: Live, story: list[Line], path: Path, seconds: float | None,
     print(f"the film is {path}")
 
 
-def serve(
-    live: Live, narrator: Narrator, host: str, port: int, fps: float, out: Path, browser: bool, listen: bool = False
-) -> None:  # fmt: skip
+def serve(live: Live, narrator: Narrator, place: Place, fps: float, out: Path, listen: bool = False) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         live: the stream.
         narrator: says a story.
-        host: address to serve.
-        port: port to serve; 0: any free one.
+        place: where.
         fps: frames per second.
         out: folder for films.
-        browser: whether to open the page.
         listen: whether to take prompts from standard input.
 
     Raises:
-        StreamDiTError: if the port cannot be had.
+        StreamDiTError: if the port cannot be had, or a name or path of the place is none.
     """
-    uvicorn = require("uvicorn", "play", "the page")
+    require("uvicorn", "play", "the page")
     require("starlette", "play", "the page")
-    from streamdit_gym.live.server import FIRST, LOCAL, House, make_app
+    from streamdit_gym.live.door import make_server
+    from streamdit_gym.live.server import FIRST, House, make_app
 
-    token = None if host in LOCAL else secrets.token_urlsafe(16)
-    # with the protocol named, asyncio turns Nagle's algorithm off, which would hold frames back for 40 ms
-    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
-    try:
-        door.bind((host, port))
-        door.listen()  # who comes before the server is up waits
-    except OSError as error:
-        door.close()
-        live.close()
-        raise StreamDiTError("the port cannot be had", given=f"{host}:{port}: {error}", remedy="choose another with --port") from error
+    is_open = place.host not in LOCAL or bool(place.allow_hosts)
+    token = secrets.token_urlsafe(16) if is_open else None
     house = House(live.world, out, fps)
+    try:
+        app = make_app(house, place.host, token, place.root_path, place.allow_hosts)
+        door = open_door(place)
+    except StreamDiTError:
+        live.close()
+        raise
     house.open(live, narrator)
-    name = socket.gethostname() if host in EVERYWHERE else host  # nobody can visit "every address"
-    address = f"http://{f'[{name}]' if ':' in name else name}:{door.getsockname()[1]}/" + (f"?token={token}" if token else "")
-    print(f"the stream is at {address}\nCtrl-C ends it", flush=True)
+    address = address_of(place, door.getsockname()[1], token)
+    print(f"the stream is at {address}", flush=True)
+    if place.allow_hosts or place.root_path:
+        name = place.allow_hosts[0] if place.allow_hosts else "HOST"
+        print(f"behind a proxy: https://{name}{place.root_path}/{f'?token={token}' if token else ''}")
+    print("Ctrl-C ends it", flush=True)
     if listen:
         hear_lines(house.channels[FIRST])
-    if browser:
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # the server is up before the browser is
-    config = uvicorn.Config(
-        make_app(house, host, token), log_level="warning", ws="websockets-sansio", ws_max_size=1 << 16, ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-        uvicorn.Server(config).run(sockets=[door])
+    with contextlib.ExitStack() as stack:
+        if place.browser:  # the door is open, so the browser may come before the server is up
+            stack.enter_context(open_page(address, secret=token is not None))
+        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+            make_server(app).run(sockets=[door])
