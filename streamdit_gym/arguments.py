@@ -288,12 +288,12 @@ class Play:
     """address to serve; any but this machine's own makes a token that visitors need"""
     port: int = 8000
     """port to serve; 0: any free one"""
+    root_path: str = ""
+    """path under which a reverse proxy shows the page, such as /lab"""
+    allow_host: tuple[str, ...] = ()
+    """names under which a reverse proxy shows the page, such as lab.example; they make a token, too"""
     browser: bool = True
     """open the page"""
-    allow_host: tuple[str, ...] = ()
-    """name under which a reverse proxy hands the page on, as in example.org; visitors then need the token that is printed"""
-    root_path: str = ""
-    """path under which a reverse proxy asks for the page, as in /lab"""
     out: Path = Path("runs/play")
     """folder of films recorded on the page"""
     dtype: Literal["float32", "bfloat16"] = "float32"

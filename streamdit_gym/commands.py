@@ -288,8 +288,8 @@ def run_play(command: Play) -> None:
     play(
         world, twin=command.twin, fps=command.fps, window=command.window, script=command.script, film=command.film, seconds=command.seconds,
         host=command.host, port=command.port, browser=command.browser, out=command.out, partition=command.partition, scope=command.scope,
-        transition=command.transition, seed=command.seed, autocast=command.dtype == "bfloat16", allow_hosts=command.allow_host,
-        root_path=command.root_path,
+        transition=command.transition, seed=command.seed, autocast=command.dtype == "bfloat16",
+        root_path=command.root_path, allow_hosts=command.allow_host,
     )  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from seats import Seat
 from streamdit_gym import World
 from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.live import Live
-from streamdit_gym.live.channel import Channel, Command
+from streamdit_gym.live.channel import MAX_STEPS, Channel, Command
+from streamdit_gym.live.commands import FIELDS
 from streamdit_gym.live.lines import hear_lines
 
 
@@ -183,8 +184,69 @@ def test_messages_of_standard_input_are_prompts(
     channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, seat = channel
-    lines = b'move up\n\n\xff{"say": 1}\n{"say": null}\n{"say": "move left"}\n{"tell": 3}\n'
+    lines = b"move up\n\n" + b"a" * 201 + b'\n\xff{"say": 1}\n{"say": null}\n{"say": "move left"}\n{"tell": 3}\n'
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
     hear_lines(made).join()
     seat.wait(lambda s: s.frames and s.frames[-1][1]["prompt"] == "move left")
     assert "cannot read a line" in caplog.text
+    assert "1 to 200 printable characters" in caplog.text
+
+
+def test_steps_are_bounded_and_end_with_the_last_viewer(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    send(made, seat, "pause", on=True)
+    seat.wait(lambda s: any(m.get("paused") for m in s.messages))
+    time.sleep(0.2)
+    first = seat.frames[-1][1]["number"]
+    with made._turn:  # the stream is busy
+        for _ in range(500):
+            send(made, seat, "step")
+        assert len(made._commands) <= 2
+    time.sleep(0.5)
+    assert first < seat.frames[-1][1]["number"] <= first + 2 * MAX_STEPS
+    with made._turn:
+        for _ in range(500):
+            send(made, seat, "step")
+        made.leave(seat)
+    time.sleep(0.3)
+    number = made.live.number
+    time.sleep(0.3)
+    assert made.live.number == number, "nobody watches"
+    assert made._steps == 0
+
+
+def test_of_every_kind_one_command_waits(channel: tuple[Channel, Seat]) -> None:
+    made, seat = channel
+    given = {"say": {"text": "move up"}, "rewind": {"seconds": 0.1}, "restore": {"name": "x"}}
+    kinds = [name for name in FIELDS if name != "branch"]
+    with made._turn:
+        time.sleep(0.2)  # the stream waits for its turn
+        for i in range(300):
+            for do in kinds:
+                send(made, seat, do, **given.get(do, {"on": i % 2 == 1} if do in ("pause", "record") else {}))
+        assert len(made._commands) <= 2 * len(kinds)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_FILMS", 1), ("MAX_BYTES", 100)])
+def test_where_there_are_enough_films_no_other_is_begun(
+    limit: str, value: int, channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, seat = channel
+    monkeypatch.setattr(f"streamdit_gym.live.recording.{limit}", value)
+    (tmp_path / "stream-1-old.mp4").write_bytes(b"x" * 100)
+    send(made, seat, "record", on=True)
+    told = seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))
+    assert told["problem"] == "no room for another film"
+    assert not made.recording
+    assert [path.name for path in tmp_path.iterdir()] == ["stream-1-old.mp4"]
+
+
+def test_a_film_that_grows_too_large_ends_and_is_kept(
+    channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, seat = channel
+    monkeypatch.setattr("streamdit_gym.live.channel.MAX_FILM_BYTES", 1)
+    send(made, seat, "record", on=True)
+    told = seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "recorded"), None), 20.0)
+    assert len(read_video(tmp_path / told["name"])) == told["frames"]
+    assert not made.recording

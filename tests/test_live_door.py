@@ -1,232 +1,256 @@
-"""The page's server under visitors that mean no good, and behind a proxy. Everything stays on the loopback."""
+"""The page's server against visitors who hold connections, and behind a proxy: a real server on the loopback."""
 
 from __future__ import annotations
 
-import http.client
-import re
+import contextlib
+import json
+import logging
 import socket
-import stat
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import Seat
 
-from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.live import Live
-from streamdit_gym.live.channel import MAX_FILMS, MAX_STEPS, Channel, Command
-from streamdit_gym.live.play import check_root_path, open_browser
-from streamdit_gym.world import World
-
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
-client = pytest.importorskip("websockets.sync.client")
-from streamdit_gym.live import door  # noqa: E402  (needs what is skipped for)
-from streamdit_gym.live.server import House, make_app  # noqa: E402
+connect = pytest.importorskip("websockets.sync.client").connect
+from support.serving import proxying, serving  # noqa: E402  (needs what is skipped for)
+from websockets.exceptions import ConnectionClosed  # noqa: E402
+
+from streamdit_gym import World  # noqa: E402
+from streamdit_gym.live import door  # noqa: E402
+
+HELD = 400
+UPGRADE = (
+    b"Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+SHAKE = b"GET /talk HTTP/1.1\r\n" + UPGRADE + b"\r\n"
 
 
-@contextmanager
-def serving(world: World, folder: Path, **settings: Any) -> Iterator[int]:
-    """Serve a stream of a world on the loopback and yield the port."""
-    house = House(world, folder, 20.0)
-    house.open(Live(world))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    config = uvicorn.Config(
-        make_app(house, **settings),
-        http=door.guarded_protocol(),
-        ws="websockets-sansio",
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
+def until(what: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def watch(address: str, frames: int = 3, **settings: Any) -> float:
+    """Watch until some frames have come; return how many seconds that took."""
+    begun = time.monotonic()
+    with connect(address, open_timeout=5, **settings) as viewer:
+        while frames:
+            frames -= isinstance(viewer.recv(timeout=5), bytes)
+    return time.monotonic() - begun
+
+
+def dial(port: int, *parts: bytes) -> socket.socket:
+    held = socket.create_connection(("127.0.0.1", port), timeout=5)
+    for part in parts:
+        held.sendall(part)
+    return held
+
+
+def get(address: str) -> tuple[int, str]:
     try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
-def get(port: int, path: str = "/", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, content
+def is_open(held: socket.socket) -> bool:
+    held.setblocking(False)
+    try:
+        return held.recv(1 << 16) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
-def first_frame(port: int, path: str = "/talk", **headers: str) -> bytes:
-    with client.connect(f"ws://127.0.0.1:{port}{path}", additional_headers=headers, open_timeout=10, close_timeout=1, proxy=None) as viewer:
-        while True:
-            message = viewer.recv(timeout=10)
-            if isinstance(message, bytes):
-                return message
+@pytest.fixture
+def served(tiny_world: World, tmp_path: Path) -> Iterator[tuple[Any, int]]:
+    with serving(tiny_world, tmp_path) as running:
+        yield running
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "], ids=["silent", "half a request"])
-def test_a_viewer_gets_in_beside_400_connections_that_ask_for_nothing(tiny_world: World, tmp_path: Path, sent: bytes) -> None:
-    with serving(tiny_world, tmp_path) as port, ExitStack() as stack:
-        for _ in range(400):
-            silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
-            silent.sendall(sent)
-        begin = time.monotonic()
-        assert get(port)[0] == 200
-        assert len(first_frame(port)) > 100
-        assert time.monotonic() - begin < 5
+@pytest.fixture
+def held() -> Iterator[list[socket.socket]]:
+    sockets: list[socket.socket] = []
+    yield sockets
+    for each in sockets:
+        each.close()
 
 
-def test_a_request_that_does_not_come_whole_is_given_up(tiny_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "REQUEST_TIMEOUT_S", 0.3)
-    with serving(tiny_world, tmp_path) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
-        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        try:
-            answer = slow.recv(100)
-        except ConnectionError:
-            answer = b""
-        assert answer == b"", "the server hung up"
-        assert first_frame(port)
+def test_a_viewer_gets_in_beside_400_silent_connections(
+    served: tuple[Any, int], held: list[socket.socket], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(door, "REQUEST_S", 1.5)
+    _, port = served
+    halves = ((), (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",), (b"GET /talk HTTP/1.1\r\nUpgrade: websocket\r\n",))
+    for i in range(HELD):
+        held.append(dial(port, *halves[i % 3]))
+    assert watch(f"ws://127.0.0.1:{port}/talk") < 2.0
+    assert sum(map(is_open, held)) <= door.MAX_IDLE
+    until(lambda: not any(map(is_open, held)), 5.0)
+    assert len(caplog.text) < 1000
 
 
-def test_a_connection_that_is_kept_may_ask_again(tiny_world: World, tmp_path: Path) -> None:
-    with serving(tiny_world, tmp_path) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        for _ in range(3):
-            connection.request("GET", "/page/style.css")
-            assert connection.getresponse().read()
-        connection.close()
+def test_a_request_that_comes_drop_by_drop_is_cut_off(
+    served: tuple[Any, int], held: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "REQUEST_S", 0.5)
+    _, port = served
+    begun = time.monotonic()
+    held.append(dial(port, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"))
+    held.append(dial(port, b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n\r\n"))
+    with contextlib.suppress(OSError):
+        while time.monotonic() - begun < 5:
+            for each in held:
+                each.setblocking(True)
+                each.sendall(b"x")
+            time.sleep(0.05)
+    assert time.monotonic() - begun < 3
+    until(lambda: not any(map(is_open, held)), 3.0)
 
 
-def test_equal_lines_of_the_log_are_rare() -> None:
-    import logging
-
-    record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid HTTP request received.", (), None)
-    rare = door.RareLines()
-    assert [rare.filter(record) for _ in range(1000)].count(True) == 1
-
-
-def test_steps_of_a_paused_stream_do_not_pile_up(tiny_world: World, tmp_path: Path) -> None:
-    channel = Channel(Live(tiny_world), 2.0, threading.Lock(), tmp_path)
-    seat = Seat()
-    channel.paused = True
-    for _ in range(200):
-        channel._do_step(Command(do="step", given={}))
-    assert channel._steps == MAX_STEPS
-    channel.enter(seat)
-    channel.post(Command(do="step", given={}, viewer=seat))
-    channel.leave(seat)
-    assert channel._steps == 0
-    assert not channel._commands
+def test_a_viewer_who_never_reads_loses_the_seat_and_delays_nobody(
+    tiny_world: World, tmp_path: Path, held: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "UNREAD_S", 0.5)
+    with serving(tiny_world, tmp_path, fps=240.0) as (house, port):
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(SHAKE)
+        held.append(deaf)
+        until(lambda: house.channels["1"].watched == 1)
+        assert watch(f"ws://127.0.0.1:{port}/talk") < 2.0
+        until(lambda: house.channels["1"].watched == 0)
 
 
-def test_films_are_limited(tiny_world: World, tmp_path: Path) -> None:
-    for number in range(MAX_FILMS):
-        (tmp_path / f"stream-1-{number}.mp4").write_bytes(b"x")
-    channel = Channel(Live(tiny_world), 20.0, threading.Lock(), tmp_path)
-    with pytest.raises(StreamDiTError, match="too many films"):
-        channel._do_record(Command(do="record", given={"on": True}))
-    assert not channel.recording
+def test_one_machine_may_not_hold_every_connection(
+    served: tuple[Any, int], held: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "is_local", lambda address: False)
+    monkeypatch.setattr(door, "MAX_PER_ADDRESS", 3)
+    _, port = served
+    for _ in range(4):
+        held.append(dial(port))
+        time.sleep(0.05)
+    until(lambda: not is_open(held[3]))
+    assert all(map(is_open, held[:3]))
 
 
-def test_a_token_is_not_among_the_browsers_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-
-    def look(address: str) -> None:
-        opened.append(address)
-        if address.startswith("file:"):
-            page = Path(address.removeprefix("file://"))
-            assert stat.S_IMODE(page.stat().st_mode) == 0o600
-            assert stat.S_IMODE(page.parent.stat().st_mode) == 0o700
-            assert "http://box/?token=secret" in page.read_text()
-
-    monkeypatch.setattr("streamdit_gym.live.play.REDIRECT_S", 0.0)
-    monkeypatch.setattr("webbrowser.open", look)
-    open_browser("http://box/?token=secret", secret=True)
-    open_browser("http://127.0.0.1:8000/", secret=False)
-    assert "secret" not in opened[0]
-    assert not Path(opened[0].removeprefix("file://")).exists()
-    assert opened[1] == "http://127.0.0.1:8000/"
+def test_what_counts_as_this_machine() -> None:
+    addresses = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "::ffff:10.0.0.1", None, "x")
+    assert [door.is_local(each) for each in addresses] == [True, True, True, False, False, False, False]
 
 
-# ------------------------------------------------------------------------------------------------- behind a proxy
+def test_nonsense_ends_its_own_connection_and_leaves_no_traceback(
+    served: tuple[Any, int], held: list[socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, port = served
+    nonsense: list[tuple[bytes, ...]] = [
+        (b"\x00" * 100,),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",),  # TLS
+        (b"GET / HTTP/9.9\r\n\r\n",),
+        (b"GET /" + b"a" * 100_000,),
+        (b"GET /\xff\xfe HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+        (b"GET /%ff%00?token=%ff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+        (b"GET /films/%00 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+        (b"GET /page/%00 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+        (b"GET /page/../../../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+        (b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\n\r\n",),
+        (b"POST /talk HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
+        (b"POST /talk HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 5\r\n\r\nhello",),
+        (b"GET /talk HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",),
+        (b"GET /talk HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",),
+        (b"GET /page/app.js HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
+        (b"GET /nowhere HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
+        (SHAKE, b"\xff" * 50),
+        (SHAKE, b"\x81\x82\x00\x00\x00\x00\xff\xff"),  # text that is no UTF-8
+        (SHAKE, b"\x01\x80\x00\x00\x00\x00", b"\x00\x80\x00\x00\x00\x00" * 500),  # a message in endless pieces
+        (SHAKE, b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff"),  # announces more bytes than there are
+        (SHAKE, b"\x88\x80\x00\x00\x00\x00" * 3),
+    ]
+    with caplog.at_level(logging.INFO):
+        for parts in nonsense:
+            with contextlib.suppress(OSError):
+                held.append(dial(port, *parts))
+        time.sleep(0.5)
+    assert watch(f"ws://127.0.0.1:{port}/talk") < 2.0
+    assert "Traceback" not in caplog.text
+    assert len(caplog.text) < 3000
 
 
-class Proxy:
-    """A reverse proxy on the loopback that takes a path's beginning away, as nginx does with ``proxy_pass http://.../;``."""
-
-    def __init__(self, port: int, prefix: str, *, strips: bool) -> None:
-        self.target, self.prefix, self.strips = port, prefix.encode(), strips
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                visitor, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(visitor,), daemon=True).start()
-
-    def _serve(self, visitor: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            part = visitor.recv(4096)
-            if not part:
-                return
-            head += part
-        if self.strips:
-            head = head.replace(b" " + self.prefix + b"/", b" /", 1)
-        head = re.sub(rb"(?im)^host: .*?\r$", b"Host: box.example\r", head)
-        # one request a connection, so that each request's path is rewritten
-        head = re.sub(rb"(?i)connection: keep-alive", b"Connection: close", head)
-        server = socket.create_connection(("127.0.0.1", self.target))
-        server.sendall(head)
-        threading.Thread(target=self._copy, args=(visitor, server), daemon=True).start()
-        self._copy(server, visitor)
-
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            end.close()
+def test_bad_messages_are_answered_to_their_sender_and_change_nothing(served: tuple[Any, int], caplog: pytest.LogCaptureFixture) -> None:
+    house, port = served
+    channel = house.channels["1"]
+    before = channel.settings(), channel.live.prompt
+    messages: list[str | bytes] = [
+        b'{"do": "step"}', b"", "", "null", "[]", "NaN", "[" * 4000, '{"do": NaN}', '{"do": ["say"]}', '{"do": "say", "text": ["x"]}',
+        '{"do": "say", "text": "\\ud800"}', '{"do": "say", "text": "a\\u0000b"}', '{"do": "say", "text": "' + "a" * 201 + '"}',
+        '{"do": "say", "text": "  "}', '{"do": "say", "text": "move up", "id": 1.5}', '{"do": "say", "text": "move up", "id": true}',
+        '{"do": "set", "fps": NaN}', '{"do": "set", "fps": Infinity}', '{"do": "set", "fps": 1e400}', '{"do": "set", "fps": "30"}',
+        '{"do": "set", "chunks": ' + "9" * 3000 + "}", '{"do": "set", "chunks": 2.0}', '{"do": "set", "scope": {"a": 1}}',
+        '{"do": "pause", "on": 1}', '{"do": "rewind", "seconds": -1}', '{"do": "restore", "name": ""}', '{"do": "restore", "name": 3}',
+        '{"do": "begin", "seed": -1}', '{"do": "step", "count": 99}', '{"do": "__class__"}', '{"\\ud800": 1, "do": "step"}', "x" * 5000,
+    ]  # fmt: skip
+    with connect(f"ws://127.0.0.1:{port}/talk") as calm, connect(f"ws://127.0.0.1:{port}/talk") as wild:
+        for message in messages:
+            wild.send(message)
+            assert _next(wild, "error")["problem"], message
+        told = [received for received in _waiting(calm) if isinstance(received, str)]
+    assert not any(json.loads(text)["kind"] == "error" for text in told)
+    assert (channel.settings(), channel.live.prompt) == before
+    assert "Traceback" not in caplog.text
 
 
-TOKEN = "secret"
-BEHIND = {"token": TOKEN, "allowed_hosts": ("box.example",), "root_path": "/lab"}
+def _next(viewer: Any, kind: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        received = viewer.recv(timeout=5)
+        if isinstance(received, str) and json.loads(received)["kind"] == kind:
+            found: dict[str, Any] = json.loads(received)
+            return found
+    raise AssertionError(f"no {kind}")
 
 
-@pytest.mark.parametrize("strips", [True, False])
-def test_the_page_works_below_a_proxys_path(tiny_world: World, tmp_path: Path, strips: bool) -> None:
-    with serving(tiny_world, tmp_path, **BEHIND) as port:
-        proxy = Proxy(port, "/lab", strips=strips)
-        assert get(proxy.port, f"/lab/?token={TOKEN}")[0] == 200
-        assert get(proxy.port, "/lab/page/app.js")[0] == 200
-        assert first_frame(proxy.port, f"/lab/talk?token={TOKEN}", Origin="https://box.example")
-        proxy.listener.close()
+def _waiting(viewer: Any) -> Iterator[str | bytes]:
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        yield viewer.recv(timeout=5)
 
 
-def test_a_proxys_visitors_need_the_token_and_others_hosts_are_refused(tiny_world: World, tmp_path: Path) -> None:
-    with pytest.raises(StreamDiTError, match="without a token"):
-        make_app(House(tiny_world, tmp_path, 20.0), allowed_hosts=("box.example",))
-    with serving(tiny_world, tmp_path, **BEHIND) as port:
-        assert get(port, "/", Host="box.example")[0] == 403
-        assert get(port, f"/?token={TOKEN}", Host="evil.example")[0] == 400
-        assert get(port, f"/?token={TOKEN}", Host="box.example", Origin="https://evil.example")[0] == 403
+@pytest.mark.parametrize(("strip", "host"), [(True, None), (True, "127.0.0.1:8000"), (False, "lab.example")])
+def test_behind_a_proxys_path(tiny_world: World, tmp_path: Path, strip: bool, host: str | None) -> None:
+    settings: dict[str, Any] = {"token": "secret", "root_path": "/lab", "allow_hosts": ("lab.example",)}
+    with serving(tiny_world, tmp_path, **settings) as (_, port), proxying(port, "/lab", strip, host) as outer:
+        assert 'src="page/app.js"' in get(f"http://127.0.0.1:{outer}/lab/?token=secret")[1]
+        assert "document.baseURI" in get(f"http://127.0.0.1:{outer}/lab/page/app.js")[1]
+        origin = f"http://127.0.0.1:{outer}" if host is None else "https://lab.example"
+        watch(f"ws://127.0.0.1:{outer}/lab/talk?token=secret", origin=origin)
+        with pytest.raises(ConnectionClosed, match="foreign origin"):
+            watch(f"ws://127.0.0.1:{outer}/lab/talk?token=secret", origin="https://evil.example")
+        assert get(f"http://127.0.0.1:{outer}/lab/")[0] == 403
 
 
-@pytest.mark.parametrize("path", ["lab", "/lab/", "/", "/a//b", '/"x', "/a b", "/ü"])
-def test_root_paths_that_are_none_are_refused(path: str) -> None:
-    with pytest.raises(StreamDiTError, match="--root-path"):
-        check_root_path(path)
-    check_root_path("/lab/robots-1")
+def test_a_proxys_path_without_its_last_slash_leads_to_the_page(tiny_world: World, tmp_path: Path) -> None:
+    with serving(tiny_world, tmp_path, root_path="/lab/") as (_, port):
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?stream=1", timeout=5)
+        with answer:
+            assert (answer.status, answer.url) == (200, f"http://127.0.0.1:{port}/lab/?stream=1")
+
+
+def test_the_log_repeats_nothing() -> None:
+    rare = door.RareLog()
+    records = [logging.LogRecord("asyncio", logging.ERROR, "", 0, f"{text}\nsocket: {i}", (), None) for i in range(5) for text in "ab"]
+    assert sum(map(rare.filter, records)) == 2

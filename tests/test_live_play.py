@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from streamdit_gym import World
 from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.channel import Channel
+from streamdit_gym.live.place import Place, open_door
 from streamdit_gym.live.play import play
 from streamdit_gym.live.story import Narrator, read_story
 
@@ -31,6 +34,10 @@ def test_a_story_is_said_on_time_and_a_line_that_cannot_be_read_is_named(tmp_pat
     path.write_text(json.dumps({"at": 1, "say": "up " * 80}))
     with pytest.raises(StreamDiTError, match="200 characters"):
         read_story(path)
+    for wrong in ('{"at": "1", "say": "x"}', '{"at": true, "say": "x"}', '{"at": 1, "say": "\\ud800"}', '{"at": 1e999, "say": "x"}', "[1]"):
+        path.write_text(wrong)
+        with pytest.raises(StreamDiTError, match="line 1"):
+            read_story(path)
     path.write_text("\n")
     with pytest.raises(StreamDiTError, match="nothing is said"):
         read_story(path)
@@ -59,7 +66,7 @@ def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
     with pytest.raises(StreamDiTError, match="length out of range"):
         play(world, **told(film=film, script=str(script), seconds=-1.0))
     script.write_text('{"at": Infinity, "say": "move up"}\n')
-    with pytest.raises(StreamDiTError, match="length out of range"):
+    with pytest.raises(StreamDiTError, match="line 1"):
         play(world, **told(film=film, script=str(script)))
 
 
@@ -72,11 +79,21 @@ def test_a_film_of_a_story(world: World, tmp_path: Path) -> None:
         ({"fps": 0.5}, "1 to 240"),
         ({"fps": float("nan")}, "to 240"),
         ({"port": 70000}, "65535"),
+        ({"root_path": "lab"}, "such as /lab"),
+        ({"root_path": "/a b"}, "such as /lab"),
+        ({"allow_hosts": ("https://lab.example",)}, "without scheme"),
+        ({"allow_hosts": ("*",)}, "without scheme"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str, world: World) -> None:
     with pytest.raises(StreamDiTError, match=said):
         play(world, **told(**changes))
+
+
+@pytest.mark.parametrize("host", ["a" * 300, "a\0b", "\udfff"])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    with pytest.raises(StreamDiTError, match="cannot be had"):
+        open_door(Place(host=host, port=0))
 
 
 def test_a_window_without_a_screen_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,3 +135,21 @@ def test_a_port_that_is_taken_is_named(world: World) -> None:
         port = other.getsockname()[1]
         with pytest.raises(StreamDiTError, match="--port"):
             play(world, **told(port=port))
+
+
+def test_a_browser_is_led_to_the_token_by_a_file_of_this_user_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    address = "http://127.0.0.1:1/?token=secret"
+    with open_page(address, secret=True):
+        deadline = time.monotonic() + 5
+        while not opened and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "secret" not in opened[0]
+        path = Path(opened[0].removeprefix("file://"))
+        assert f'content="0; url={address}"' in path.read_text()
+        assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
+    assert not path.parent.exists()
+    with open_page("http://127.0.0.1:1/", secret=False):
+        pass
+    assert opened[1:] == ["http://127.0.0.1:1/"]

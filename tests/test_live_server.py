@@ -11,15 +11,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from seats import Seat, unpack
 
 from streamdit_gym import World
+from streamdit_gym.checks import MAX_PROMPT_CHARS
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live import Live
-from streamdit_gym.live.commands import read_command
+from streamdit_gym.live.channel import told
+from streamdit_gym.live.commands import FIELDS, read_command
 
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 from streamdit_gym.live.server import House, Patience, Watcher, make_app  # noqa: E402  (needs what is skipped for)
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(sorted({name for fields in FIELDS.values() for name in fields})) | st.text(max_size=5)
+MESSAGES = st.builds(
+    lambda do, fields: {**fields, "do": do},
+    st.sampled_from(sorted(FIELDS)) | VALUES,
+    st.dictionaries(NAMES, VALUES, max_size=3),
+)
 
 
 @pytest.fixture
@@ -152,19 +168,20 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
                 ("{", "no command"),
                 ('{"do": "format"}', "unknown command"),
                 ('{"do": "say"}', "is missing"),
-                ('{"do": "say", "text": 3}', "cannot be used"),
+                ('{"do": "say", "text": 3}', "prompt cannot be used"),
                 ('{"do": "set", "speed": 3}', "unknown field"),
-                ('{"do": "set", "chunks": 99}', "cannot be used"),
-                ('{"do": "set", "chunks": true}', "cannot be used"),
+                ('{"do": "set", "chunks": 99}', "chunks cannot be used"),
+                ('{"do": "set", "chunks": true}', "chunks cannot be used"),
                 ('{"do": "set", "scope": "all"}', "unknown scope"),
-                (json.dumps({"do": "say", "text": "a" * 4000}), "too long"),
-                (json.dumps({"do": "say", "text": "é" * 1500}, ensure_ascii=False), "too long"),
+                (json.dumps({"do": "say", "text": "a" * 5000}), "too long"),
+                (json.dumps({"do": "say", "text": "é" * 3000}, ensure_ascii=False), "too long"),
                 ("[" * 2000, "no command"),
             ):
                 socket.send_text(message)
                 assert problem in hear(socket, "error")["problem"], message
-    with pytest.raises(StreamDiTError, match="without a token"):
-        make_app(house, "0.0.0.0")
+    for host, names in (("0.0.0.0", ()), ("127.0.0.1", ("lab.example",))):
+        with pytest.raises(StreamDiTError, match="without a token"):
+            make_app(house, host, allow_hosts=names)
     house = House(world, house.folder, 20.0)
     house.open(Live(world))
     with TestClient(make_app(house, "0.0.0.0", "secret"), base_url="http://box.example") as client:
@@ -191,6 +208,23 @@ def test_a_flood_is_refused_and_slows_nobody(house: House, monkeypatch: pytest.M
         begun = time.monotonic()
         see(calm, lambda h: h["number"] >= first + 20)
         assert time.monotonic() - begun < 3, "20 frames at 20 a second"
+
+
+@given(st.one_of(st.text(), st.binary(), st.builds(json.dumps, MESSAGES)))
+@settings(max_examples=300, deadline=None)
+def test_a_message_is_a_command_or_a_clear_error(message: str | bytes) -> None:
+    try:
+        command = read_command(message, Seat())
+    except StreamDiTError as error:
+        json.dumps(told(error))
+    else:
+        assert command.do in FIELDS
+        assert set(command.given) <= set(FIELDS[command.do])
+
+
+def test_the_longest_prompt_fits_in_a_message() -> None:
+    text = "\N{GRINNING FACE}" * MAX_PROMPT_CHARS
+    assert read_command(json.dumps({"do": "say", "text": text, "id": 2**53}), Seat()).given["text"] == text
 
 
 def test_commands_are_read() -> None:

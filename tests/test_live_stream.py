@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from streamdit_gym import World
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError, UnknownNameError
 from streamdit_gym.live import Live, stream
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
@@ -182,11 +183,17 @@ def test_the_generator_asks_for_the_newest_prompt_before_each_chunk(world: World
 @pytest.mark.parametrize(
     ("wrong", "kind", "said"),
     [
-        (lambda live: live.say("  "), ShapeError, "1 to 200"),
-        (lambda live: live.say("a" * 201), ShapeError, "1 to 200"),
+        (lambda live: live.say("  "), ArgumentError, "1 to 200"),
+        (lambda live: live.say("a" * 201), ArgumentError, "1 to 200"),
+        (lambda live: live.say("move up \ud800"), ArgumentError, "surrogates"),
+        (lambda live: live.say(5), ArgumentError, "a text"),
         (lambda live: live.set(partition="K9N1c1s1"), PartitionError, "1 to 4"),
-        (lambda live: live.set(scope="frame"), ShapeError, "chunk, buffer"),
-        (lambda live: live.set(transition=99), ShapeError, "0 to 32"),
+        (lambda live: live.set(scope="frame"), UnknownNameError, "buffer, chunk"),
+        (lambda live: live.set(transition=99), ArgumentError, "0 to 32"),
+        (lambda live: live.set(transition=1.5), ArgumentError, "whole number"),
+        (lambda live: live.begin("3"), ArgumentError, "seed"),
+        (lambda live: live.begin(start=[[0]]), ShapeError, "resize"),
+        (lambda live: live.begin(start=np.zeros((64, 64, 4), np.uint8)), ShapeError, "without transparency"),
         (lambda live: live.begin(start=np.zeros((32, 32, 3), np.uint8)), ShapeError, "resize"),
     ],
 )
@@ -197,11 +204,13 @@ def test_bad_settings_change_nothing(wrong: Callable[[Live], None], kind: type[E
     assert np.array_equal(pictures(live, "move up", "move up"), pictures(other, "move up", "move up"))
 
 
-def test_half_a_character_is_no_trouble(world: World) -> None:
-    pytest.importorskip("transformers")
-    live = Live(world)
-    live.say("move up \ud800")
-    assert live.move()[0].prompt == "move up ?"
+def test_a_start_frame_may_be_read_only_and_is_not_kept(world: World) -> None:
+    frame = world.codec.decode(world.starts.latents[:1, None])[0, 0].numpy()
+    frame.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        live, other = Live(world, start=frame), Live(world, start=np.array(frame)[:, ::-1][:, ::-1])
+    assert np.array_equal(pictures(live, "move up"), pictures(other, "move up"))
 
 
 def test_a_full_table_ends_a_blend_and_not_the_stream(world: World) -> None:

@@ -21,7 +21,8 @@ import numpy as np
 
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.live.recording import Recording
+from streamdit_gym.files import writing_to
+from streamdit_gym.live.recording import MAX_FILM_BYTES, Recording, check_room
 from streamdit_gym.live.story import Narrator
 from streamdit_gym.live.stream import Live, Shown
 
@@ -30,14 +31,11 @@ log = logging.getLogger("streamdit_gym")
 FASTEST = 240.0  # frames per second that may be asked for
 EARLY_S = 0.05  # a new prompt's frame does not wait for its time, but comes no sooner after the last one
 MOST_SAVED = 32
-MAX_STEPS = 16  # moves that may wait while the stream is paused
-MAX_FILMS = 100  # in the folder; no more are begun
-MAX_FILM_BYTES = 2 * 2**30  # of all of them
 LONGEST_FILM = 36_000  # frames, an hour of PushT's: a film that was forgotten does not fill the disk
 LATE_S = 0.25  # a frame later than this is not made up for
 SNAPSHOT_S = 1.0  # between the moments that can be rewound to
 SNAPSHOTS = 60
-ONCE = ("say", "set", "restore", "rewind", "begin")  # commands that are done once before a move, however often a viewer has sent them
+MAX_STEPS = 8  # moves that wait though the stream is paused
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
@@ -83,23 +81,9 @@ def _together(older: Command, newer: Command) -> dict[str, Any]:
         return {**older.given, **newer.given}
     if newer.do == "rewind":
         return {"seconds": older.given["seconds"] + newer.given["seconds"]}
+    if newer.do == "step":
+        return {"count": min(MAX_STEPS, older.given.get("count", 1) + newer.given.get("count", 1))}
     return newer.given
-
-
-def check_films(folder: Path) -> None:
-    """Refuse another film where there are too many.
-
-    Raises:
-        StreamDiTError: if there are `MAX_FILMS`, or `MAX_FILM_BYTES` of them.
-    """
-    sizes = [path.stat().st_size for path in folder.glob("stream-*.mp4")]
-    if len(sizes) >= MAX_FILMS or sum(sizes) >= MAX_FILM_BYTES:
-        raise StreamDiTError(
-            "there are too many films",
-            given=f"{len(sizes)} films, {sum(sizes) >> 20} MiB",
-            allowed=f"{MAX_FILMS} films, {MAX_FILM_BYTES >> 20} MiB",
-            remedy="whoever runs the server can delete some",
-        )
 
 
 class Channel:
@@ -180,15 +164,19 @@ class Channel:
             viewer.show(self._last)
 
     def leave(self, viewer: Viewer) -> None:
-        """Somebody watches no more; the last one takes along what a paused stream was asked to do."""
+        """Somebody watches no more; the steps that they asked for are not made, and without viewers none is."""
         with self._wake:
             self._viewers = self._viewers - {viewer}
+            left = [c for c in self._commands if not (c.do == "step" and c.viewer is viewer)]
+            self._commands = collections.deque(left)
             if not self._viewers:
                 self._steps = 0
-                self._commands = collections.deque(c for c in self._commands if c.do != "step")
 
     def post(self, command: Command) -> None:
-        """Take a command; it acts before the next move. Of a viewer's prompts the newest wins, and what repeats is done once."""
+        """Take a command; it acts before the next move.
+
+        Of each kind at most one waits for each viewer: the newest wins, or two become one.
+        """
         with self._wake:
             if self._ended:
                 if command.viewer is not None:
@@ -197,7 +185,7 @@ class Channel:
             same = [c for c in self._commands if c.do == command.do and c.viewer is command.viewer]
             if same and command.do in ("save", "branch"):
                 return  # of this moment it is done already
-            if same and command.do in ONCE:  # there is never more than one
+            if same:  # there is never more than one
                 self._commands.remove(same[0])
                 command = replace(command, given=_together(same[0], command))
             self._commands.append(command)
@@ -230,7 +218,8 @@ class Channel:
                     now = time.monotonic()
                     on_time = 0 <= now - due < LATE_S
                     due = (due if on_time else now) + self._period
-                    self._steps = max(0, self._steps - 1)
+                    with self._wake:
+                        self._steps = max(0, self._steps - 1)
                     self._move()
         except Exception as error:
             log.exception("the stream has ended")
@@ -303,7 +292,7 @@ class Channel:
         """Add a frame to the film; one that cannot go on ends, and the stream does not."""
         try:
             recording.add(shown)
-            if recording.frames < LONGEST_FILM:
+            if recording.frames < LONGEST_FILM and recording.size < MAX_FILM_BYTES:
                 return
             film, frames = self._end_recording()
             if film is not None:
@@ -311,7 +300,10 @@ class Channel:
         except Exception as error:
             recording.drop()
             self._recording = None
-            log.exception("the film has ended")
+            if isinstance(error, OSError):  # a full disk, say
+                log.error("the film has ended: %s", error)
+            else:
+                log.exception("the film has ended")
             self._tell_all(told(StreamDiTError("the film has ended", given=error, remedy="is there room on the disk?")))
         self._settled()
 
@@ -364,9 +356,10 @@ class Channel:
     def _do_pause(self, command: Command) -> None:
         self.paused, self._steps = command.given["on"], 0
 
-    def _do_step(self, _command: Command) -> None:
+    def _do_step(self, command: Command) -> None:
         self.paused = True
-        self._steps = min(MAX_STEPS, self._steps + 1)
+        if command.viewer is None or command.viewer in self._viewers:
+            self._steps = min(MAX_STEPS, self._steps + command.given.get("count", 1))
 
     def _do_save(self, _command: Command) -> None:
         if len(self._saved) >= MOST_SAVED:
@@ -393,7 +386,9 @@ class Channel:
     def _do_record(self, command: Command) -> dict[str, Any] | None:
         if command.given["on"]:
             if self._recording is None:
-                check_films(self._folder)
+                with writing_to(self._folder, "choose another folder with --out"):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    check_room(self._folder)
                 path = self._folder / f"stream-{self.name}-{time.strftime('%Y%m%d-%H%M%S')}-{self.live.number}.mp4"
                 self._recording = Recording(path, max(1.0, min(60.0, self.fps)), self.live.simulator is not None)
             return None

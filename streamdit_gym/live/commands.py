@@ -6,81 +6,116 @@ Takes: a message.  Gives: a checked command, or an error that says what is allow
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from streamdit_gym.checks import MAX_PROMPT_CHARS, check_bool, check_int, check_real, check_str, shown
+from streamdit_gym.checks import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_prompt,
+    check_real,
+    check_str,
+    shown,
+)
 from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.live.channel import FASTEST, Command, Viewer
+from streamdit_gym.live.stream import LONGEST_TRANSITION
 
-LONGEST_MESSAGE = 2048  # bytes
-# command -> field -> (type, least, most, must be there); of text, least and most are lengths
-COMMANDS: dict[str, dict[str, tuple[type, float, float, bool]]] = {
-    "say": {"text": (str, 1, 5 * MAX_PROMPT_CHARS, True), "id": (int, 0, 2**53, False)},
+MAX_MESSAGE_BYTES = 4096  # room for the longest prompt, with every character escaped
+MAX_NAME_CHARS = 100
+EXAMPLE = '{"do": "say", "text": "move left"}'
+
+
+def _check_prompt(_name: str, value: Any) -> str:
+    return check_prompt(value)
+
+
+def _check_name(name: str, value: Any) -> str:
+    text = check_str(name, value)
+    if not 0 < len(text) <= MAX_NAME_CHARS:
+        raise ArgumentError(
+            f"{name} cannot be used",
+            given=f"{len(text)} characters",
+            allowed=f"1 to {MAX_NAME_CHARS}",
+            remedy="a name from the list of saved states",
+        )
+    return text
+
+
+Check = Callable[[str, Any], Any]
+# command -> field -> its check
+FIELDS: dict[str, dict[str, Check]] = {
+    "say": {"text": _check_prompt, "id": partial(check_int, least=0, most=2**53)},
     "set": {
-        "chunks": (int, 1, 8, False), "micro_steps": (int, 1, 8, False), "scope": (str, 1, 16, False),
-        "transition": (int, 0, 32, False), "fps": (float, 1, FASTEST, False),
+        "chunks": partial(check_int, least=1, most=8),
+        "micro_steps": partial(check_int, least=1, most=8),
+        "scope": partial(check_choice, allowed=("chunk", "buffer")),
+        "transition": partial(check_int, least=0, most=LONGEST_TRANSITION),
+        "fps": partial(check_real, least=1, most=FASTEST),
     },
-    "pause": {"on": (bool, 0, 1, True)},
+    "pause": {"on": check_bool},
     "step": {},
     "save": {},
-    "restore": {"name": (str, 1, 100, True)},
-    "rewind": {"seconds": (float, 0, 3600, True)},
-    "begin": {"seed": (int, 0, 2**31, False)},
-    "record": {"on": (bool, 0, 1, True)},
+    "restore": {"name": _check_name},
+    "rewind": {"seconds": partial(check_real, least=0, most=3600)},
+    "begin": {"seed": partial(check_int, least=0, most=2**31)},
+    "record": {"on": check_bool},
     "branch": {},
-}  # fmt: skip
+}
+REQUIRED = {"say": ("text",), "pause": ("on",), "restore": ("name",), "rewind": ("seconds",), "record": ("on",)}
 
 
 def read_command(message: str | bytes, viewer: Viewer) -> Command:
     """Return a command.
 
     Args:
-        message: a JSON object: ``{"do": "say", "text": "move left"}``.
+        message: the text of a JSON object: ``{"do": "say", "text": "move left"}``.
         viewer: who sent it.
 
     Raises:
         StreamDiTError: if it is too long, no command, or a field is missing, unknown or out of range.
     """
-    length = len(message.encode("utf-8", "replace") if isinstance(message, str) else message)
-    if length > LONGEST_MESSAGE:
-        raise StreamDiTError("too long a message", given=f"{length} bytes", allowed=LONGEST_MESSAGE, remedy="say it briefly")
+    fields = _read_object(message)
+    do = fields.pop("do")
+    if do not in FIELDS:
+        raise UnknownNameError("command", _printable(do), FIELDS)
+    given = {}
+    for name, value in fields.items():
+        if name not in FIELDS[do]:
+            raise UnknownNameError(f"field of {do!r}", _printable(name), FIELDS[do], remedy=f"{do!r} alone")
+        given[name] = FIELDS[do][name](name, value)
+    for name in REQUIRED.get(do, ()):
+        if name not in given:
+            raise ArgumentError(
+                f"a field of {do!r} is missing",
+                given=", ".join(given) or "none",
+                allowed=", ".join(FIELDS[do]),
+                remedy=f"add {name}",
+            )
+    return Command(do=do, given=given, viewer=viewer)
+
+
+def _read_object(message: str | bytes) -> dict[str, Any]:
+    """Return the JSON object of a message; its "do" is a text."""
+    if not isinstance(message, str):
+        raise _no_command(f"{len(message)} bytes, binary")
+    length = len(message.encode("utf-8", "surrogatepass"))
+    if length > MAX_MESSAGE_BYTES:
+        raise StreamDiTError("too long a message", given=f"{length} bytes", allowed=MAX_MESSAGE_BYTES, remedy="say it briefly")
     try:
         found = json.loads(message)
-    except (ValueError, RecursionError):
-        found = None
+    except (ValueError, RecursionError) as error:
+        raise _no_command(shown(message)) from error
     if not isinstance(found, dict) or not isinstance(found.get("do"), str):
-        raise StreamDiTError("no command", given=shown(message[:60]), allowed='{"do": "say", "text": "move left"}', remedy="send JSON")
-    do = found.pop("do")
-    if do not in COMMANDS:
-        raise UnknownNameError("command", do[:60], COMMANDS)
-    fields = COMMANDS[do]
-    for name, value in found.items():
-        if name not in fields:
-            raise UnknownNameError(f"field of {do!r}", name[:60], fields)
-        found[name] = _checked(do, name, value)
-    missing = [name for name, (_, _, _, needed) in fields.items() if needed and name not in found]
-    if missing:
-        raise StreamDiTError(
-            f"a field of {do!r} is missing", given=", ".join(found) or "none", allowed=", ".join(fields), remedy=missing[0]
-        )
-    return Command(do=do, given=found, viewer=viewer)
+        raise _no_command(shown(message))
+    return found
 
 
-def _checked(do: str, name: str, value: Any) -> Any:
-    kind, least, most, _ = COMMANDS[do][name]
-    field = f"{name} of {do!r}"
-    if kind is bool:
-        return check_bool(field, value)
-    if kind is int:
-        return check_int(field, value, least=int(least), most=int(most))
-    if kind is float:
-        return check_real(field, value, least=least, most=most)
-    text = check_str(field, value)
-    if not least <= len(text) <= most:
-        raise ArgumentError(
-            f"{field} cannot be used",
-            given=f"{len(text)} characters",
-            allowed=f"{least:g} to {most:g} characters",
-            remedy="say it briefly",
-        )
-    return text
+def _no_command(given: str) -> StreamDiTError:
+    return StreamDiTError("no command", given=given, allowed=EXAMPLE, remedy="send JSON as text")
+
+
+def _printable(name: str) -> str:
+    return shown(name[:60])[1:-1]

@@ -11,6 +11,8 @@ import logging
 import sys
 import threading
 
+from streamdit_gym.checks import check_prompt
+from streamdit_gym.errors import ArgumentError
 from streamdit_gym.live.channel import Channel, Command
 
 log = logging.getLogger("streamdit_gym")
@@ -27,13 +29,14 @@ def _listen(channel: Channel) -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # one bad byte does not end the listening
     for line in sys.stdin:
-        text = line.strip()
-        if text.startswith("{"):
-            try:
-                text = json.loads(text)["say"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                text = None
-        if not isinstance(text, str):
-            log.warning('cannot read a line: %s\n  allowed: a prompt, or {"say": "..."}', line.strip()[:80])
-        elif text:
-            channel.post(Command(do="say", given={"text": text}))
+        if not line.strip():
+            continue
+        try:
+            channel.post(Command(do="say", given={"text": _prompt_of(line.strip())}))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = error if isinstance(error, ArgumentError) else 'allowed: a prompt, or {"say": "..."}'
+            log.warning("cannot read a line: %s\n  %s", ascii(line.strip()[:80]), reason)
+
+
+def _prompt_of(line: str) -> str:
+    return check_prompt(json.loads(line)["say"] if line.startswith("{") else line)

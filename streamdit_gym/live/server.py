@@ -21,14 +21,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from streamdit_gym.checks import MAX_PROMPT_CHARS, shown
 from streamdit_gym.errors import StreamDiTError, UnknownNameError
 from streamdit_gym.live.channel import Channel, Command, told
 from streamdit_gym.live.commands import read_command
+from streamdit_gym.live.place import LOCAL, check_host_name, check_root_path
+from streamdit_gym.live.recording import FILMS, MAX_BYTES, MAX_FILMS
 from streamdit_gym.live.story import Narrator
 from streamdit_gym.live.stream import Live
 from streamdit_gym.world import World
@@ -43,11 +47,13 @@ COSTS = {"set": 4, **dict.fromkeys(("save", "restore", "rewind", "begin", "recor
 PATIENCE = 400  # messages beyond that, until the viewer is sent away
 ALIVE_S = 2.0  # a page that has not heard anything for longer knows that the line is dead
 LONGEST_REASON = 120  # bytes, of why a socket is closed
-LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache",
-}  # fmt: skip
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+FILM_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
 
 
 class House:
@@ -84,6 +90,14 @@ class House:
         self.channels = {**others, name: made}
         made.start()
         return name
+
+    def refusal(self, name: str) -> str | None:
+        """Return why nobody else may watch a stream; None: they may."""
+        if name not in self.channels:
+            return str(UnknownNameError("stream", shown(name[:60])[1:-1], self.channels))
+        if sum(channel.watched for channel in self.channels.values()) >= MOST_VIEWERS:
+            return f"too many viewers: {MOST_VIEWERS} are there already"
+        return None
 
     def close(self) -> None:
         """Stop every channel."""
@@ -147,108 +161,133 @@ class Patience:
         return True
 
 
-def is_open(host: str, allowed_hosts: Sequence[str] = ()) -> bool:
-    """Return whether others than this machine's own users can reach a server, so that it needs a token."""
-    return host not in LOCAL or bool(allowed_hosts)
+class _Prefix:
+    """Takes off the path under which a proxy shows the page, where the proxy has not done so."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app, self.root_path = app, root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path == self.root_path:  # the page's addresses are relative to what ends in a slash
+            query = scope["query_string"].decode("latin-1")
+            await RedirectResponse(f"{path}/?{query}" if query else f"{path}/")(scope, receive, send)
+            return
+        if path.startswith(f"{self.root_path}/"):
+            scope = {**scope, "path": path.removeprefix(self.root_path)}
+        await self.app(scope, receive, send)
+
+
+class Visitors:
+    """Who may come in: pages of this server alone, by a name that it knows, with the token if there is one."""
+
+    def __init__(self, token: str | None, hosts: Sequence[str]) -> None:
+        self._token, self._hosts = token, hosts
+
+    def refusal(self, visitor: HTTPConnection) -> str | None:
+        """Return why a visitor is refused; None: they may come in."""
+        origin = visitor.headers.get("origin")
+        if origin is not None and not self._is_own(origin, visitor.headers.get("host", "")):
+            return f"foreign origin {origin[:40]}: this server answers only its own page; behind a proxy: --allow-host"
+        given = visitor.query_params.get("token", "")
+        if self._token is not None and not secrets.compare_digest(given.encode(), self._token.encode()):
+            return "wrong or missing token: use the address that the server printed, with ?token=..."
+        return None
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        try:
+            parts = urlsplit(origin)
+            name = parts.hostname or ""
+        except ValueError:
+            return False
+        return bool(name) and (parts.netloc == host or name in self._hosts or f"[{name}]" in self._hosts)
 
 
 def make_app(
     house: House,
     host: str = "127.0.0.1",
     token: str | None = None,
-    *,
-    allowed_hosts: Sequence[str] = (),
     root_path: str = "",
-) -> Starlette:
+    allow_hosts: Sequence[str] = (),
+) -> ASGIApp:
     """Return the application.
 
     Args:
         house: the channels; closed when the application is.
         host: address that is served; any but this machine's own needs a token.
         token: what every visitor must bring.
-        allowed_hosts: names under which a reverse proxy hands the page on, without a port; they need a token, too.
-        root_path: path under which a reverse proxy asks for the page, such as ``"/lab"``; without it the page answers at the root alone.
+        root_path: path under which a proxy shows the page.
+        allow_hosts: names under which a proxy shows the page; they need a token.
 
     Raises:
-        StreamDiTError: if others can reach the server and there is no token.
+        StreamDiTError: if another address is served without a token, or a path or name is none.
     """
-    if is_open(host, allowed_hosts) and not token:
-        raise StreamDiTError("an open server without a token", given=host, allowed="127.0.0.1", remedy="give a token")
-
-    def refusal(visitor: HTTPConnection) -> str | None:
-        origin = visitor.headers.get("origin")
-        if origin is not None and not _is_own(origin, visitor.headers.get("host"), allowed_hosts):
-            return f"foreign origin {origin[:40]}: this server answers only its own page"
-        if token is not None and not secrets.compare_digest(visitor.query_params.get("token", "").encode(), token.encode()):
-            return "wrong or missing token: use the address that the server printed, with ?token=..."
-        return None
-
-    async def page(request: Request) -> Response:
-        refused = refusal(request)
-        return PlainTextResponse(refused, 403) if refused else FileResponse(PAGE / "index.html", headers=HEADERS)
-
-    async def film(request: Request) -> Response:
-        refused = refusal(request)
-        if refused:
-            return PlainTextResponse(refused, 403)
-        films = {path.name: path for path in house.folder.glob("stream-*.mp4")}
-        path = films.get(request.path_params["name"])
-        if path is None:
-            return PlainTextResponse("no such film", 404)
-        return FileResponse(path, media_type="video/mp4", filename=path.name)
-
-    async def talk(socket: WebSocket) -> None:
-        refused = refusal(socket)
-        channel = house.channels.get(socket.query_params.get("stream", FIRST))
-        if not refused and channel is None:
-            refused = str(UnknownNameError("stream", socket.query_params["stream"], house.channels))
-        if not refused and sum(c.watched for c in house.channels.values()) >= MOST_VIEWERS:
-            refused = f"too many viewers: {MOST_VIEWERS} are there already"
-        await socket.accept()
-        if refused or channel is None:  # a browser shows its page the reason of a close, not of a refusal
-            await socket.close(1008, (refused or "").encode()[:LONGEST_REASON].decode(errors="ignore"))
-            return
-        watcher = Watcher()
-        watcher.tell({"kind": "hello", **_hello(house, channel)})
-        channel.enter(watcher)
-        watcher.tell(channel.settings())
-        sender = asyncio.create_task(watcher.send(socket))
-        try:
-            await _listen(socket, channel, watcher)
-        finally:
-            channel.leave(watcher)
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await sender
+    allowed = [check_host_name(name) for name in allow_hosts]
+    prefix = check_root_path(root_path)
+    if (host not in LOCAL or allowed) and not token:
+        raise StreamDiTError("an open server without a token", given=[host, *allowed], allowed="127.0.0.1", remedy="give a token")
+    hosts = [*LOCAL, *allowed] if host in LOCAL else ["*"]  # with a token, no other page can guess what to ask for
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
+    if prefix:
+        middleware.append(Middleware(_Prefix, root_path=prefix))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(house.close)
 
-    routes: list[BaseRoute] = [
+    return Starlette(routes=_routes(house, Visitors(token, allowed)), middleware=middleware, lifespan=lifespan)
+
+
+def _routes(house: House, visitors: Visitors) -> list[BaseRoute]:
+    async def page(request: Request) -> Response:
+        refused = visitors.refusal(request)
+        return _refused(refused) if refused else FileResponse(PAGE / "index.html", headers=HEADERS)
+
+    async def film(request: Request) -> Response:
+        refused = visitors.refusal(request)
+        if refused:
+            return _refused(refused)
+        films = {path.name: path for path in house.folder.glob(FILMS)}
+        path = films.get(request.path_params["name"])
+        if path is None:
+            return PlainTextResponse("no such film", 404)
+        return FileResponse(path, media_type="video/mp4", filename=path.name, headers=FILM_HEADERS)
+
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()  # a browser shows its page the reason of a close, not of a refusal
+        refused = visitors.refusal(socket) or house.refusal(socket.query_params.get("stream", FIRST))
+        if refused:
+            await socket.close(1008, refused.encode()[:LONGEST_REASON].decode(errors="ignore"))
+        else:
+            await _watch(socket, house, house.channels[socket.query_params.get("stream", FIRST)])
+
+    return [
         Route("/", page),
         Route("/films/{name}", film),
         WebSocketRoute("/talk", talk),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    if root_path:  # a proxy may leave the path as it is, or take it away
-        routes.append(Mount(root_path, routes=list(routes)))
-    hosts = [*LOCAL, host, *allowed_hosts] if host in LOCAL else ["*"]  # with a token, no other page can guess what to ask for
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-        lifespan=lifespan,
-    )
 
 
-def _is_own(origin: str, host: str | None, allowed_hosts: Sequence[str]) -> bool:
-    """Return whether a browser's page comes from this server, or from a proxy in front of it."""
+def _refused(why: str) -> Response:
+    return PlainTextResponse(why, 403, headers={"Connection": "close"})  # who is refused does not hold a connection
+
+
+async def _watch(socket: WebSocket, house: House, channel: Channel) -> None:
+    """Let a viewer watch until they leave or are sent away."""
+    watcher = Watcher()
+    watcher.tell({"kind": "hello", **_hello(house, channel)})
+    channel.enter(watcher)
+    watcher.tell(channel.settings())
+    sender = asyncio.create_task(watcher.send(socket))
     try:
-        address = urlsplit(origin)
-        return address.netloc == host or address.hostname in allowed_hosts
-    except ValueError:
-        return False
+        await _listen(socket, channel, watcher)
+    finally:
+        channel.leave(watcher)
+        sender.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await sender
 
 
 def _hello(house: House, channel: Channel) -> dict[str, Any]:
@@ -257,6 +296,7 @@ def _hello(house: House, channel: Channel) -> dict[str, Any]:
     return {
         "world": spec.name, "size": spec.size, "stream": channel.name, "twin": channel.live.simulator is not None,
         "menu": channel.live.menu, "suggestions": [*(phrase for phrases in spec.menu for phrase in phrases[:12]), *more],
+        "prompt_chars": MAX_PROMPT_CHARS, "films": MAX_FILMS, "film_mib": MAX_BYTES >> 20,
     }  # fmt: skip
 
 
@@ -269,7 +309,8 @@ async def _listen(socket: WebSocket, channel: Channel, watcher: Watcher) -> None
             return
         problem: StreamDiTError | None = None
         try:
-            command: Command = read_command(received.get("text") or received.get("bytes") or "", watcher)
+            text = received.get("text")
+            command: Command = read_command(received.get("bytes") or b"" if text is None else text, watcher)
         except StreamDiTError as error:
             problem = error
         if not patience.take(1 if problem is not None else COSTS.get(command.do, 1)):

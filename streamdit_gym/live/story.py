@@ -12,6 +12,8 @@ from pathlib import Path
 from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, check_real
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 
+MAX_SECONDS = 24 * 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -28,7 +30,7 @@ def read_story(path: Path) -> list[Line]:
         StreamDiTError: if it cannot be read, with the line that is wrong.
     """
     try:
-        texts = path.read_text().splitlines()
+        texts = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StreamDiTError("the story cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
     lines = []
@@ -36,18 +38,23 @@ def read_story(path: Path) -> list[Line]:
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
-            at = check_real("at", found["at"], least=0)
-            say = check_prompt(found["say"])
-        except (ValueError, KeyError, TypeError, RecursionError, ArgumentError) as error:
+            lines.append(_read_line(text))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = f" ({error.problem}: {error.given})" if isinstance(error, ArgumentError) else ""
             raise StreamDiTError(
-                "a line of the story cannot be read", given=f"{path}, line {number}: {text[:60]}",
-                allowed=f'{{"at": SECONDS, "say": "move left"}}, of at most {MAX_PROMPT_CHARS} characters', remedy="mend that line",
-            ) from error  # fmt: skip
-        lines.append(Line(at=at, say=say))
+                "a line of the story cannot be read",
+                given=f"{path}, line {number}: {text[:60]!a}{reason}",
+                allowed=f'{{"at": SECONDS, "say": "move left"}}, of at most {MAX_PROMPT_CHARS} characters',
+                remedy="mend that line",
+            ) from error
     if not lines:
         raise StreamDiTError("nothing is said in the story", given=path, allowed='{"at": SECONDS, "say": "..."}', remedy="write a line")
     return sorted(lines, key=lambda line: line.at)
+
+
+def _read_line(text: str) -> Line:
+    found = json.loads(text)
+    return Line(at=check_real("at", found["at"], least=0, most=MAX_SECONDS), say=check_prompt(found["say"]))
 
 
 class Narrator:

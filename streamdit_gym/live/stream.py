@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from streamdit_gym.buffer.frame_times import slot_starts
 from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.checks import check_prompt
+from streamdit_gym.checks import check_bool, check_choice, check_int, check_prompt, shown
 from streamdit_gym.envs.worlds import TWINS, simulator_of
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.precision import precision
@@ -88,7 +88,8 @@ class Live:
         self, world: World, *, partition: str | Partition = "reactive", scope: Scope = "chunk", transition: int = 0, seed: int = 0,
         start: Picture | None = None, twin: bool = False, autocast: bool = False,
     ) -> None:  # fmt: skip
-        self.world, self.autocast = world, autocast
+        check_choice("scope", scope, ("chunk", "buffer"))
+        self.world, self.autocast = world, check_bool("autocast", autocast)
         self.menu = [phrases[0] for phrases in world.spec.menu]
         own = list(world.table.phrases)
         self.table = world.table.only(own, len(own) + ROOM)  # what is said here is nobody else's matter
@@ -98,7 +99,7 @@ class Live:
         self._blended = 0  # chunks born since the prompt changed
         self.number = 0
         self.transition = 0
-        self.simulator = simulator_of(world.spec.name)[0]() if twin else None
+        self.simulator = simulator_of(world.spec.name)[0]() if check_bool("twin", twin) else None
         self._engine = self._make_engine(find_partition(partition), scope)
         self.set(transition=transition)
         self.begin(seed, start)
@@ -124,23 +125,18 @@ class Live:
         Raises:
             ShapeError: if the start frame is not one of the world's size.
         """
-        rng = np.random.default_rng(seed)
-        size = self.world.spec.size
-        if start is not None and (start.shape != (size, size, 3) or start.dtype != np.uint8):
-            raise ShapeError(
-                "the start frame does not fit", given=f"{start.shape} {start.dtype}", allowed=f"({size}, {size}, 3) uint8",
-                remedy="resize it",
-            )  # fmt: skip
+        rng = np.random.default_rng(check_int("seed", seed, least=0))
+        start = None if start is None else self._fitting(start)
         self._in_step = True
         if self.simulator is not None:
             first = self.simulator.reset(rng, next(iter(simulator_of(self.world.spec.name)[1])))
             self._in_step = start is None  # a simulator cannot begin from a picture
-            start = first if start is None else start
+            start = np.array(first) if start is None else start
         if start is None:
             row = int(rng.integers(len(self.world.starts.latents)))
             latents = self.world.starts.latents[row][None, None]
         else:
-            frames = torch.from_numpy(np.array(start))[None, None]
+            frames = torch.from_numpy(start)[None, None]
             with precision(self._engine.device, False):
                 latents = self.world.codec.encode(frames.to(self._engine.device))
         self._engine.idle = int(self.table.rows([self.prompt])[0])
@@ -150,7 +146,7 @@ class Live:
         """Steer: from the next chunk on, this is the prompt.
 
         Raises:
-            ArgumentError: if it is no prompt, see `streamdit_gym.checks.check_prompt`.
+            ArgumentError: if the text is no prompt, see `check_prompt`.
             MissingExtraError: if it is not in the world's menu and no prompt encoder is installed.
         """
         text = check_prompt(text)
@@ -167,12 +163,12 @@ class Live:
 
         Raises:
             PartitionError: if the partition does not fit the world.
-            ShapeError: if another setting is out of range.
+            StreamDiTError: if another setting is of the wrong type or out of range.
         """
-        if transition is not None and not 0 <= transition <= LONGEST_TRANSITION:
-            raise ShapeError("transition out of range", given=transition, allowed=f"0 to {LONGEST_TRANSITION}", remedy="about 4")
-        if scope not in (None, "chunk", "buffer"):
-            raise ShapeError("unknown scope", given=repr(scope), allowed="chunk, buffer", remedy="chunk: only new frames obey")
+        if transition is not None:
+            transition = check_int("transition", transition, least=0, most=LONGEST_TRANSITION)
+        if scope is not None:
+            check_choice("scope", scope, ("chunk", "buffer"))
         cut = self.partition if partition is None else find_partition(partition)
         if cut != self.partition:
             self._restart(self._make_engine(cut, scope or self.scope))
@@ -265,6 +261,19 @@ class Live:
     def _make_engine(self, cut: Partition, scope: Scope) -> Engine:
         idle = int(self.table.rows([self.prompt])[0])
         return Engine(self.world.model_for(cut), self.table, cut, idle=idle, prompt_scope=scope, autocast=self.autocast)
+
+    def _fitting(self, start: Picture) -> Picture:
+        """Return a copy of a start frame that fits: the given one may be read-only, and is never changed."""
+        size = self.world.spec.size
+        if not isinstance(start, np.ndarray) or start.shape != (size, size, 3) or start.dtype != np.uint8:
+            given = f"{start.shape} {start.dtype}" if isinstance(start, np.ndarray) else shown(start)
+            raise ShapeError(
+                "the start frame does not fit",
+                given=given,
+                allowed=f"({size}, {size}, 3) uint8, without transparency",
+                remedy="resize it; lay a transparent picture on a background",
+            )
+        return np.array(start)
 
     def _restart(self, engine: Engine) -> None:
         """Go on in another engine, from the newest clean frames."""

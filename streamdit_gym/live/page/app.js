@@ -8,7 +8,7 @@ const SILENCE_MS = 6000;  // the server says something every two seconds
 // ---- talking with the server ----
 
 function connect() {
-  const address = new URL(`talk${location.search}`, location.href);  // beside the page, also below a proxy's path
+  const address = new URL(`talk${location.search}`, document.baseURI);  // a proxy may show the page under a path
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
@@ -74,6 +74,10 @@ function greet(hello) {
   trouble("");
   page.menu = hello.menu;
   page.idle = hello.menu[0];
+  $("text").maxLength = hello.prompt_chars;
+  $("record").title = `A film ends after an hour. The server keeps ${hello.films} films or ${hello.film_mib} MiB; then it refuses to record more.`;
+  put("films", $("record").title);
+  count();
   $("world").textContent = `${hello.world}, stream ${hello.stream}`;
   $("twin-figure").hidden = !hello.twin;
   for (const canvas of [$("picture"), $("twin")]) canvas.width = canvas.height = hello.size;
@@ -174,6 +178,9 @@ async function show(packed) {
 
 // ---- what people do ----
 
+function count() { put("text-left", `${$("text").value.length} of ${$("text").maxLength} characters`); }
+
+$("text").oninput = count;
 $("say").onsubmit = (event) => { event.preventDefault(); say($("text").value.trim()); $("text").select(); };
 for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
   $(name).oninput = () => {
