@@ -159,7 +159,7 @@ def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
 @pytest.mark.parametrize("observation", ["state", "latent"])
 def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation: str) -> None:
-    less = {"batch_size": 8, **({"n_steps": 8} if algo == "ppo" else {"learning_starts": 8, "buffer_size": 200})}
+    less = {"batch_size": 8, **({"n_steps": 8} if algo == "ppo" else {"learning_starts": 8, "buffer_size": 200, "gradient_steps": 1})}
     config = {"env": REAL, "algo": algo, "observation": observation, "num_envs": 2, "check_every": 16, "overrides": less}
     train_agent(AgentTraining(steps=32, **config), tmp_path, progress=False)  # type: ignore[arg-type]
     first = json.loads((tmp_path / "curve.json").read_text())
