@@ -228,9 +228,11 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
     for command in ("train", "distill"):
         assert main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
     assert "--minutes 60" in capsys.readouterr().err
-    for alone in ("--words-only", "--keep 0.5", "--continue-from PushT --keep 1.5"):
+    for alone in ("--words-only", "--keep 0.5"):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--continue-from WORLD" in capsys.readouterr().err
+    assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --continue-from PushT --keep 1.5".split()) == 2
+    assert "from 0.0 to 1.0" in capsys.readouterr().err
 
 
 def test_what_cannot_be_counted_is_refused() -> None:

@@ -117,7 +117,7 @@ def are_right(arguments: dict[str, Any]) -> bool:
     return not (arguments.get("real") and arguments.get("actions") == "text")
 
 
-@fuzz(400)
+@fuzz(300)
 @given(arguments=constructor_arguments())
 def test_environments_are_made_or_refused(tiny_bundle: str, arguments: dict[str, Any]) -> None:
     right = are_right(arguments)
@@ -201,7 +201,7 @@ def is_seed(value: Any) -> bool:
 seeds = junk | st.integers(0, 5) | st.lists(st.integers(0, 9) | st.none(), min_size=2, max_size=2) | st.just(np.array([1, 2]))
 
 
-@fuzz(120)
+@fuzz(60)
 @given(seed=seeds)
 def test_seeds_are_taken_or_refused(pair: Pair, seed: Any) -> None:
     refused = pair.unchanged_by(lambda env: env.reset(seed=seed))
@@ -235,7 +235,7 @@ pictures = st.sampled_from(
 )
 
 
-@fuzz(160)
+@fuzz(80)
 @given(
     options=st.dictionaries(
         st.sampled_from(["init", "reset_mask", "reset_masc", "inlt", "hello", "minari_autoseed"]) | st.text(max_size=5),
@@ -260,7 +260,7 @@ actions = (
 )
 
 
-@fuzz(160)
+@fuzz(80)
 @given(chosen=actions)
 def test_actions_are_taken_or_refused(pair: Pair, chosen: Any) -> None:
     refused = pair.unchanged_by(lambda env: env.step(chosen))
@@ -305,7 +305,7 @@ def edits(draw: st.DrawFn) -> Callable[[dict[str, Any]], Any]:
     return edit
 
 
-@fuzz(200)
+@fuzz(150)
 @given(edit=edits(), whole=st.booleans(), value=junk)
 def test_saved_states_are_taken_or_refused(pair: Pair, edit: Callable[[dict[str, Any]], Any], whole: bool, value: Any) -> None:
     state = edit(pair.env.save_state()) if whole else value
@@ -317,7 +317,7 @@ def test_saved_states_are_taken_or_refused(pair: Pair, edit: Callable[[dict[str,
 # ------------------------------------------------------------------------------------------------ names and texts
 
 
-@fuzz(120)
+@fuzz(200)
 @given(given_partition=junk | st.from_regex(r"K\d{1,3}N\d{1,3}c\d{1,2}s\d{1,2}", fullmatch=True) | st.text("KNcs0123456789", max_size=10))
 def test_partitions_are_read_or_refused(given_partition: Any) -> None:
     try:
@@ -328,7 +328,7 @@ def test_partitions_are_read_or_refused(given_partition: Any) -> None:
     assert str(cut) == given_partition or given_partition in ("reactive", "pipelined")
 
 
-@fuzz(200)
+@fuzz(400)
 @given(text=texts | junk | st.text(string.printable, max_size=250))
 def test_prompts_are_taken_or_refused(text: Any) -> None:
     try:
@@ -345,7 +345,7 @@ def by_text(tiny_bundle: str) -> Pair:
     return Pair(world=tiny_bundle, actions="text", autoreset_mode="SAME_STEP")
 
 
-@fuzz(100)
+@fuzz(80)
 @given(chosen=st.lists(texts | junk | st.sampled_from(["move up", " stay "]), min_size=1, max_size=3) | junk)
 def test_text_actions_are_taken_if_and_only_if_the_space_holds_them(by_text: Pair, chosen: Any) -> None:
     pytest.importorskip("transformers")
@@ -389,7 +389,7 @@ json_values = st.recursive(
 )
 
 
-@fuzz(300)
+@fuzz(200)
 @given(path=st.lists(st.integers(0, 40), min_size=1, max_size=4), value=json_values, delete=st.booleans())
 def test_edited_configurations_are_read_or_refused(
     tiny_bundle: str, edited_bundle: Path, path: list[int], value: Any, delete: bool
@@ -429,7 +429,7 @@ FLAGS = [
 values = st.sampled_from(["-1", "nan", "inf", "1e400", "10" * 20, "", "\0", "gpu", "x", "/proc/none/x", "K0N0c0s0", "{}", "-", "ä\udcff"])
 
 
-@fuzz(140)
+@fuzz(60)
 @given(
     command=st.sampled_from(COMMANDS),
     world=st.sampled_from(["no-such-world", "/no/such/folder", "", "..", "PushT\0", "\udcff"]),
