@@ -1,6 +1,6 @@
 """Random calls: every one is right, or ends in one of our typed errors and changes nothing.
 
-2,000 examples by default; ``make fuzz`` tries ten times as many with new random numbers (``FUZZ=10``).
+2,060 examples by default, always the same; ``make fuzz`` tries ten times as many with new random numbers (``FUZZ=10``).
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def is_seed(value: Any) -> bool:
 seeds = junk | st.integers(0, 5) | st.lists(st.integers(0, 9) | st.none(), min_size=2, max_size=2) | st.just(np.array([1, 2]))
 
 
-@fuzz(60)
+@fuzz(40)
 @given(seed=seeds)
 def test_seeds_are_taken_or_refused(pair: Pair, seed: Any) -> None:
     refused = pair.unchanged_by(lambda env: env.reset(seed=seed))
@@ -305,7 +305,7 @@ def edits(draw: st.DrawFn) -> Callable[[dict[str, Any]], Any]:
     return edit
 
 
-@fuzz(150)
+@fuzz(110)
 @given(edit=edits(), whole=st.booleans(), value=junk)
 def test_saved_states_are_taken_or_refused(pair: Pair, edit: Callable[[dict[str, Any]], Any], whole: bool, value: Any) -> None:
     state = edit(pair.env.save_state()) if whole else value
@@ -328,7 +328,7 @@ def test_partitions_are_read_or_refused(given_partition: Any) -> None:
     assert str(cut) == given_partition or given_partition in ("reactive", "pipelined")
 
 
-@fuzz(400)
+@fuzz(500)
 @given(text=texts | junk | st.text(string.printable, max_size=250))
 def test_prompts_are_taken_or_refused(text: Any) -> None:
     try:
