@@ -26,9 +26,10 @@ test: install
 test-fast: install
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
-# ten times as many random calls as `make test` tries, with new random numbers
+# ten times as many random calls as `make test` tries, with new random numbers, and more damaged bundles and states
 fuzz: install
 	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz.py
+	DAMAGED_BUNDLES=1000 SOAK_STEPS=25000 STATE_EDITS=300 $(BIN)/python -m pytest -m slow tests/test_damaged_bundles.py tests/test_env_state.py
 
 # twenty kills of every long command, in place of two
 kills: install

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,9 @@ class _Encoder:
 @pytest.fixture
 def encoder(tiny_bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World.from_pretrained(tiny_bundle)
-    monkeypatch.setattr("streamdit_gym.world.MiniLMEncoder", lambda: _Encoder(world))
+    make_encoder = partial(_Encoder, world)
+    make_encoder.width = 384
+    monkeypatch.setattr("streamdit_gym.world.MiniLMEncoder", make_encoder)
 
 
 def test_text_that_is_no_menu_entry_is_resolved(encoder: None, tiny_bundle: str, tmp_path: Path) -> None:
