@@ -22,6 +22,7 @@ MAX_COUNT = 10**9
 # the smallest value of every whole number on the command line, where it is not 1
 LEAST = {
     "codec_steps": 0,
+    "decoder_blocks": 0,
     "decoder_steps": 0,
     "drilled": 0,
     "head_steps": 0,
