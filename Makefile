@@ -35,9 +35,9 @@ fuzz: install
 kills: install
 	KILLS=20 $(BIN)/python -m pytest -k kill
 
-# other people's programs, each in an environment of its own below .interop/; minutes, and some GB
-interop: install
-	$(BIN)/python tests/interop/run.py
+# other people's programs, each in an environment of its own in ~/.cache/streamdit-interop: minutes, and some GB
+interop:
+	$(PYTHON) tests/interop/run.py $(INTEROP_ARGS)
 
 check: format-check lint type
 
