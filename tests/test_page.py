@@ -16,6 +16,9 @@ import pytest
 
 from streamdit_gym.data.storage.storage import read_video
 
+pytest.importorskip("uvicorn")
+from support.serving import proxying
+
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
 CHROMIUM = next(
@@ -27,14 +30,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="nee
 class Server:
     """`streamdit-gym play` as people start it."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        told = ["play", "PushT", "--port", str(port), "--no-browser", "--fps", "30", "--out", str(folder)]
+    def __init__(self, folder: Path, port: int = 0, *more: str) -> None:
+        told = ["play", "PushT", "--port", str(port), "--no-browser", "--fps", "30", "--out", str(folder), *more]
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *told], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert self.process.stdout is not None
         self.address = re.findall(r"http://\S+", self.process.stdout.readline())[0]
-        self.port = int(self.address.rsplit(":", 1)[1].strip("/"))
+        self.port = int(re.findall(r":(\d+)/", self.address)[0])
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -177,7 +180,8 @@ def test_pause_step_save_go_back_and_branch(page: Any, browser: Any) -> None:
 def test_recording_and_downloading(page: Any, tmp_path: Path) -> None:
     page.keyboard.press("r")
     until(page, "document.querySelector('#record').textContent === 'Stop recording'")
-    page.wait_for_timeout(700)
+    number = page.evaluate("Number(picture.dataset.number)")
+    until(page, f"Number(picture.dataset.number) > {number + 20}")
     page.keyboard.press("r")
     page.wait_for_selector("#links a[download]")
     with page.expect_download() as download:
@@ -218,3 +222,25 @@ def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not
     finally:
         server[0].process.send_signal(signal.SIGCONT)
     until(page, "document.querySelector('#state').textContent === 'live'", 20.0)
+
+
+def test_the_page_lives_below_a_proxys_path(browser: Any, folder: Path) -> None:
+    server = Server(folder, 0, "--allow-host", "127.0.0.1")  # the proxy sends another name on than the visitor's
+    token = server.address.split("?")[1]
+    try:
+        with proxying(server.port, "/lab", host="localhost:8000") as outer:
+            made = browser.new_page()
+            made.goto(f"http://127.0.0.1:{outer}/lab/?{token}")
+            until(made, "document.querySelector('#picture').dataset.number > 0")
+            made.click("#pad >> text='move up'")
+            settle(made, "move up")
+            made.close()
+    finally:
+        server.stop()
+
+
+def test_the_prompts_limit_is_shown_and_kept(page: Any) -> None:
+    page.fill("#text", "move up")
+    assert page.inner_text("#text-left") == "7 of 200 characters"
+    assert page.get_attribute("#text", "maxlength") == "200"
+    assert "100 films" in page.inner_text("#films")

@@ -75,7 +75,7 @@ function greet(hello) {
   page.menu = hello.menu;
   page.idle = hello.menu[0];
   $("text").maxLength = hello.prompt_chars;
-  $("record").title = `A film ends after an hour. The server keeps ${hello.films} films or ${hello.film_mib} MiB; then it refuses to record more.`;
+  $("record").title = `A film ends after 36,000 frames. Where ${hello.films} films lie, or ${hello.film_mib} MiB, none is begun.`;
   put("films", $("record").title);
   count();
   $("world").textContent = `${hello.world}, stream ${hello.stream}`;
