@@ -20,11 +20,14 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: install
 	$(RUN) demo
 
+# one thread for each worker: two that wait for each other, where other programs run, take twenty times as long
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: install
-	$(BIN)/python -m pytest -m "not gpu"
+	$(TEST) -m "not gpu"
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(TEST) -m "not gpu and not slow"
 
 # ten times as many random calls as `make test` tries, with new random numbers, and more damaged bundles and states
 fuzz: install

@@ -19,7 +19,7 @@ from streamdit_gym.world import Starts, World
 
 @pytest.fixture(autouse=True)
 def _same_surroundings() -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))  # two wait for each other where other programs run
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # two wait for each other where other programs run
     torch.manual_seed(0)
     # a shell that starts the tests in the background has Ctrl-C ignored, and children would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
