@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support.kills import KILLS, survive
 
 from streamdit_gym.cli import main
@@ -26,7 +27,9 @@ from streamdit_gym.files import folder_lock
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
 from streamdit_gym.generate.worker import GenerateConfig
+from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings, normalized
+from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
 
 KINDS = sorted(STORAGES)
@@ -371,3 +374,23 @@ def test_after_kills_the_data_are_those_of_an_undisturbed_run(kind: str, tiny_bu
         pair = [Dataset(tmp_path / name).shard(position) for name in ("killed", "whole")]
         first, second = (dataclasses.asdict(shard) for shard in pair)
         assert all(np.array_equal(first[name], second[name]) for name in first if first[name] is not None)
+
+
+def test_an_episode_that_is_not_finite_is_told_and_not_kept(tiny_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(tiny_bundle, episodes=3, batch=3)
+    generate(config, tmp_path / "whole")
+    tick = Engine.tick
+
+    def spoiled(engine: Engine, session: Session, *arguments: Any) -> Any:
+        clean = tick(engine, session, *arguments)
+        session.references[1] = torch.nan
+        return clean
+
+    monkeypatch.setattr(Engine, "tick", spoiled)
+    assert generate(config, tmp_path / "spoiled")["kept"] == 2
+    lines = (tmp_path / "spoiled" / "manifest.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["world_fault"] for row in rows] == [False, True, False]
+    assert [row["kept"] for row in rows] == [True, False, True]
+    whole = Dataset(tmp_path / "whole").shard(0).frames
+    assert (Dataset(tmp_path / "spoiled").shard(0).frames == whole[[0, 2]]).all()

@@ -275,7 +275,7 @@ class ShardMaker:
     def _save(self, index: int, made: Made) -> None:
         """Write a shard: frames and arrays of the kept episodes, then what is to be said about all of them."""
         remove_shard(self.folder, index, self.store)  # it may hold fewer episodes, or damage
-        kept = [i for i, row in enumerate(made.rows) if self.keep(row["flags"])]
+        kept = [i for i, row in enumerate(made.rows) if self.keep(row["flags"]) and not row["world_fault"]]
         for i, row in enumerate(made.rows):
             row["kept"] = i in kept
             row["row"] = kept.index(i) if i in kept else -1

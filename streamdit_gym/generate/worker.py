@@ -183,6 +183,7 @@ class Worker:
         session = engine.start(latents[:, None], torch.full((rows, 1), engine.idle), noise)
         act = None if self.prompts else act_of(self.player, self.world, config.task, rng, rows)
         clean, actions, said, doubts = [latents[:, None]], [], [], []
+        fault = torch.zeros(rows, dtype=torch.bool, device=latents.device)
         for step in range(config.steps + latency):
             phrases = [idle] * rows
             if step < config.steps:
@@ -191,6 +192,8 @@ class Worker:
                 said.append(phrases)
             drawn = None if over is None else over[:, step + 1 : step + 2]
             made = engine.tick(session, engine.table.rows(phrases), drawn, config.strength)
+            fault |= ~made.flatten(1).isfinite().all(1)
+            made = made.nan_to_num(0, 0, 0)  # players and heads see numbers; such an episode is not kept
             if step < latency:  # born before anything was said
                 continue
             clean.append(made)
@@ -205,7 +208,7 @@ class Worker:
             frames=frames, actions=np.stack(actions, 1).astype(np.int16), states=states, scores=scores, rewards=rewards,
             prompts=np.array([[self.number[phrase] for phrase in phrases] for phrases in said], dtype=np.int32).T,
         )  # fmt: skip
-        column, looks = sorted(spec.tasks).index(config.task), np.stack(doubts, 1)
+        column, looks = sorted(spec.tasks).index(config.task), np.nan_to_num(np.stack(doubts, 1), posinf=0.0, neginf=0.0)
         about = []
         for row in range(rows):
             prompts = [phrases[row] for phrases in said]
@@ -219,6 +222,7 @@ class Worker:
                     "task": config.task,
                     "prompts": prompts,
                     "actions_resolved": menu < 1,
+                    "world_fault": bool(fault[row]),
                     "successes": done[row].tolist(),
                     "flags": flags(frames[row], looks[row], rewards[row, :, column], bool(done[row].any()), menu),
                 }
