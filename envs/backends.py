@@ -1,11 +1,11 @@
-"""Two things that can stand behind the same environment: a generated world, or its twin, the real simulator.
+"""What stands behind an environment: its protocol, and the generated world; `simulator_backend` has the other one.
 
 Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Knows nothing of: rewards, episodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
-from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError, StreamDiTError
+from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
@@ -23,7 +23,7 @@ from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import REMEDY, check_keys, check_list
 from streamdit_gym.stream.session import ENTRIES, Session
 from streamdit_gym.threads import choose_threads
-from streamdit_gym.vocabulary import Simulator, WorldSpec
+from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 Frames = UInt8[Tensor, "n h w 3"]
@@ -310,108 +310,6 @@ class RowByRow:
         """Close every row."""
         for backend in self.backends:
             backend.close()
-
-
-class SimulatorBackend:
-    """Frames from the twin: one simulator per row.
-
-    Args:
-        spec: the world.
-        make: makes a simulator.
-        rows: number of environments.
-        starts: how episodes begin, with their share.
-        encoder: the world that encodes the frames, so that latents are handed out; None: frames are.
-    """
-
-    latency_frames = 0
-    takes_init = False
-    device = torch.device("cpu")
-
-    def __init__(
-        self, spec: WorldSpec, make: Callable[[], Simulator], rows: int, starts: dict[str, float], encoder: World | None = None
-    ) -> None:
-        self.spec, self._starts, self._encoder = spec, starts, encoder
-        self._make = make
-        self.simulators = [make() for _ in range(rows)]
-        self._spare: list[Simulator] = []  # which a state is restored into, so that an error changes nothing
-
-    @torch.no_grad()
-    def picture(self, seen: Seen) -> Frames:
-        """Decode latents; frames are frames."""
-        if self._encoder is None:
-            return seen
-        with precision(self.device, False):
-            return self._encoder.codec.decode(seen[:, None])[:, 0]
-
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
-        """Return what the encoder's world reads off latents."""
-        assert self._encoder is not None
-        with precision(self.device, False):
-            return readout(self._encoder.heads, latents)
-
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
-        """Start rows as the training data's episodes start."""
-        names, shares = list(self._starts), list(self._starts.values())
-        frames = [self.simulators[row].reset(rng, str(rng.choice(names, p=shares))) for row, rng in zip(rows, rngs, strict=True)]
-        return self._gather(frames, [self.simulators[row] for row in rows])
-
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
-        """Take every row's action."""
-        if actions is None:
-            raise ShapeError(
-                "the real simulator takes menu actions only", given="free text", allowed="actions='menu'", remedy="drop actions='text'"
-            )
-        return self._gather([s.step(int(a)) for s, a in zip(self.simulators, actions, strict=True)], self.simulators)
-
-    def disagreement(self) -> Float[Tensor, " n"]:
-        """Return zeros: a simulator is always of one mind."""
-        return torch.zeros(len(self.simulators), dtype=torch.float32)
-
-    def save(self) -> Any:
-        """Return every simulator's state."""
-        return [simulator.save() for simulator in self.simulators]
-
-    def finite(self) -> Bool[Tensor, " n"]:
-        """Return True for every row: a simulator's numbers are its scores, which the environment looks at."""
-        return torch.ones(len(self.simulators), dtype=torch.bool)
-
-    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
-        """Refuse what is no list of one state for each row; `restore` lets the simulators judge the rest."""
-        check_list("backend", state, len(self.simulators))
-
-    def restore(self, state: Any) -> None:
-        """Go back to saved states.
-
-        Raises:
-            StreamDiTError: if a simulator refuses its state.
-        """
-        self._spare = self._spare or [self._make() for _ in self.simulators]
-        for simulator, saved in zip(self._spare, state, strict=True):
-            try:
-                simulator.restore(saved)
-            except StreamDiTError:
-                raise
-            except Exception as error:  # a simulator may be anybody's
-                raise ArgumentError(
-                    "the simulator cannot go back to this state",
-                    given=f"{shown(saved)} ({type(error).__name__}: {error})",
-                    allowed="what its save() returned",
-                    remedy=REMEDY,
-                ) from error
-        self.simulators, self._spare = self._spare, self.simulators
-
-    def close(self) -> None:
-        """Close every simulator."""
-        for simulator in (*self.simulators, *self._spare):
-            simulator.close()
-
-    @torch.no_grad()
-    def _gather(self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]) -> tuple[Seen, Scores]:
-        seen = torch.from_numpy(np.stack(frames))
-        if self._encoder is not None:
-            with precision(self.device, False):
-                seen = self._encoder.codec.encode(seen[:, None])[:, 0].float()
-        return seen, torch.from_numpy(np.stack([s.scores() for s in simulators]))
 
 
 def _checked_phrases(phrases: Any) -> dict[int, str]:

@@ -20,7 +20,7 @@ from gymnasium.vector.utils import batch_space
 from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str
 from streamdit_gym.device import check_device
-from streamdit_gym.envs.backends import MAX_ABS_READOUT, Backend, GeneratedBackend, RowByRow, SimulatorBackend
+from streamdit_gym.envs.backends import MAX_ABS_READOUT, Backend, GeneratedBackend, RowByRow
 from streamdit_gym.envs.checks import (
     MAX_ENVS,
     MAX_PENALTY,
@@ -37,6 +37,7 @@ from streamdit_gym.envs.checks import (
 from streamdit_gym.envs.copies import constructor_and_state, rebuild
 from streamdit_gym.envs.faults import find_faults, without
 from streamdit_gym.envs.prompt_space import PromptSpace
+from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
 from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile

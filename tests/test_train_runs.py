@@ -154,6 +154,10 @@ def test_the_command_line_says_how_many_threads(data: Path, tmp_path: Path, monk
     assert main([*train_command(data, tmp_path / "run"), "--threads", "0"]) == 2
 
 
+def distillation(**change: Any) -> Distillation:
+    return Distillation(partitions=(REACTIVE,), **change)
+
+
 @pytest.mark.parametrize(
     ("config", "change"),
     [
@@ -173,10 +177,10 @@ def test_the_command_line_says_how_many_threads(data: Path, tmp_path: Path, monk
         (LooksTraining, {"prompt_noise": "0.5"}),
         (Budget, {"steps": 1.5}),
         (Budget, {"steps": 1, "minutes": float("nan")}),
-        (lambda **change: Distillation(partitions=(REACTIVE,), **change), {"temperature": -1.0}),
-        (lambda **change: Distillation(partitions=(REACTIVE,), **change), {"streams": 10**12}),
+        (distillation, {"temperature": -1.0}),
+        (distillation, {"streams": 10**12}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_numbers_that_cannot_be_trained_with_are_refused_at_once(config: Callable[..., object], change: dict[str, Any]) -> None:
     with pytest.raises(StreamDiTError, match="allowed"):
