@@ -5,7 +5,7 @@ Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 

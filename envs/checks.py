@@ -21,9 +21,6 @@ from streamdit_gym.errors import ActionError, ArgumentError, ShapeError, Unknown
 
 log = logging.getLogger("streamdit_gym")
 
-MAX_ENVS = 65_536
-MAX_STEPS = 10**9
-MAX_PENALTY = 1e6
 MAX_SEED = 2**128 - 1  # what Gymnasium draws itself when none is given
 OPTIONS = ("init", "reset_mask")
 NEAR = 0.7  # similarity (difflib) from which another name is taken for a misspelled option

@@ -5,7 +5,6 @@ Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how fra
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from typing import Any
 
@@ -17,7 +16,7 @@ from gymnasium.wrappers import TimeLimit
 from streamdit_gym.envs.checks import check_seed, single_action
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import UnknownArgumentError, UnknownNameError
+from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.vocabulary import Task, WorldSpec
 
 
@@ -26,7 +25,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     Args:
         render_mode: ``"rgb_array"``, ``"human"`` or None.
-        **settings: see `StreamDiTVectorEnv`.
+        **settings: see `EnvSettings`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
@@ -37,10 +36,6 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         for name in ("autoreset_mode", "num_envs"):
             if name in settings:
                 raise UnknownNameError("argument of a single environment", name, ["horizon", "partition", "task"], "use make_vec")
-        known = inspect.signature(StreamDiTVectorEnv.__init__).parameters
-        for name in settings:
-            if name not in known:
-                raise UnknownArgumentError.of(name, set(known) - {"self"})
         self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}

@@ -1,53 +1,33 @@
 """The environment: many streams behind `gymnasium.vector.VectorEnv`, one batched evaluation per step.
 
-Takes: actions.  Gives: frames, rewards, endings.  Knows nothing of: how frames are made (see backends.py).
+Takes: actions.  Gives: frames, rewards, endings.  Knows nothing of: how frames are made (see opening.py).
 
-The same class serves a generated world and its twin; only the backend differs.
+The same class serves a generated world and its reference simulator; only the backend differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str
-from streamdit_gym.device import check_device
-from streamdit_gym.envs.backends import MAX_ABS_READOUT, Backend, GeneratedBackend, RowByRow
-from streamdit_gym.envs.checks import (
-    MAX_ENVS,
-    MAX_PENALTY,
-    MAX_STEPS,
-    check_actions,
-    check_autoreset_mode,
-    check_dtype,
-    check_init,
-    check_mask,
-    check_options,
-    check_seeds,
-    check_world,
-)
+from streamdit_gym.checks import check_choice
+from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
 from streamdit_gym.envs.copies import constructor_and_state, rebuild
+from streamdit_gym.envs.env_spaces import action_space, backend_space, observation_space, with_pending
 from streamdit_gym.envs.faults import find_faults, without
-from streamdit_gym.envs.prompt_space import PromptSpace
-from streamdit_gym.envs.simulator_backend import SimulatorBackend
+from streamdit_gym.envs.opening import open_world
+from streamdit_gym.envs.settings import RENDER_MODES, EnvSettings
 from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
 from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile
-from streamdit_gym.envs.worlds import shared_world, simulator_of
-from streamdit_gym.errors import NotReadyError, ShapeError
-from streamdit_gym.presets import partition as named_partition
-from streamdit_gym.stream.engine import Engine
+from streamdit_gym.errors import NotReadyError
 from streamdit_gym.world import World
-
-MAX_THREADS = 1024
 
 
 class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
@@ -55,163 +35,69 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of environments, 1 to 65,536.
-        world: name, folder or Hub id of the world (real: name of a world with a twin).
-        real: whether the twin, the real simulator, makes the frames.
-        task: one of the world's tasks.
-        horizon: steps until truncation; None: the task's own.
-        max_episode_steps: the same, under Gymnasium's name, for `make_vec`. (`gymnasium.make` keeps that name for a wrapper of its
-            own, which can only shorten episodes: give it ``horizon``.)
-        observation: ``"frame"``; ``"latent"`` for what the world itself works on, float32 (c, g, g): nothing is decoded, and the
-            reference simulator's frames are encoded; or ``"state"`` for the world's readout of these latents, float32: its
-            state names, then its score names, standardised and clamped to -10 to 10.
-        eyes: of a reference simulator with latents or states, the world whose encoder and readout these are; None: its own.
-        partition: ``"reactive"``, ``"pipelined"`` or a short form such as ``"K4N2c1s1"``.
-        autoreset_mode: Gymnasium's: ``"NEXT_STEP"`` (an ended row is reset by the next step, which ignores its action),
-            ``"SAME_STEP"`` (by the step that ends it; no row is wasted) or ``"DISABLED"``.
-        actions: ``"menu"`` for `Discrete`, ``"text"`` for prompts of up to 200 characters, of which a world remembers
-            about 4,000 short ones.
-        pending_actions: whether observations also hold the actions begun but not yet visible (partitions with N > 1).
-        disagreement_penalty: look at every frame twice; how far the looks lie apart is told in ``info["disagreement"]``, and so many times
-            as much is taken off the reward. None: one look.
-        prompt_scope: ``"chunk"`` or ``"buffer"``: which frames of the buffer a new prompt steers.
-        common_noise: give every row the same noise, for paired comparisons.
-        deterministic: evaluate row by row, so that results depend on neither batch size nor row, to the bit (slower).
-        output: ``"numpy"`` or ``"torch"`` (observations, rewards and endings stay tensors on the device; no texts in infos).
-        device: where the world runs, by name or as a `torch.device`.
-        dtype: ``"float32"`` or ``"bfloat16"``.
-        compile: compile the networks, on a GPU with CUDA graphs; the first reset then takes a minute or so.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
-        threads: with which torch computes on a CPU. None: at the first reset it is measured, once a process, whether one is clearly
-            faster than all, as where other programs run; OMP_NUM_THREADS and `torch.set_num_threads` overrule that, too.
+        **settings: the attributes of `EnvSettings`: world, task, observation, partition, autoreset_mode, device, ...
 
     Raises:
         ArgumentError: for an argument of the wrong type, not finite or out of range.
+        UnknownArgumentError: for an argument that there is not, with the nearest one.
         UnknownNameError: for a name that does not exist, with the nearest one.
         PartitionError: if the partition does not fit the model.
         BundleError: if the world's files are broken.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     _spec: EnvSpec | None = None
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        world: str = "PushT",
-        real: bool = False,
-        task: str = "push",
-        horizon: int | None = None,
-        max_episode_steps: int | None = None,
-        observation: Literal["frame", "latent", "state"] = "frame",
-        eyes: str | None = None,
-        partition: str | Partition = "reactive",
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        actions: Literal["menu", "text"] = "menu",
-        pending_actions: bool = False,
-        disagreement_penalty: float | None = None,
-        prompt_scope: Literal["chunk", "buffer"] = "chunk",
-        common_noise: bool = False,
-        deterministic: bool = False,
-        output: Literal["numpy", "torch"] = "numpy",
-        device: str | torch.device = "cpu",
-        dtype: Literal["float32", "bfloat16"] | torch.dtype = "float32",
-        compile: bool = False,
-        render_mode: str | None = None,
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
         super().__init__()
-        num_envs = check_int("num_envs", num_envs, least=1, most=MAX_ENVS)
-        threads = None if threads is None else check_int("threads", threads, least=1, most=MAX_THREADS)
-        world = check_world("world", world)
-        eyes = None if eyes is None else check_world("eyes", eyes)
-        task = check_str("task", task)
-        if horizon is not None:
-            horizon = check_int("horizon", horizon, least=1, most=MAX_STEPS)
-        if max_episode_steps is not None:
-            max_episode_steps = check_int("max_episode_steps", max_episode_steps, least=1, most=MAX_STEPS)
-        check_choice("observation", observation, ("frame", "latent", "state"))
-        check_choice("actions", actions, ("menu", "text"))
-        check_choice("prompt_scope", prompt_scope, ("chunk", "buffer"))
-        check_choice("output", output, ("numpy", "torch"))
-        if render_mode is not None:
-            check_choice("render_mode", render_mode, self.metadata["render_modes"])
-        if disagreement_penalty is not None:
-            disagreement_penalty = check_real("disagreement_penalty", disagreement_penalty, least=-MAX_PENALTY, most=MAX_PENALTY)
-        real = check_bool("real", real)
-        pending_actions = check_bool("pending_actions", pending_actions)
-        common_noise = check_bool("common_noise", common_noise)
-        deterministic = check_bool("deterministic", deterministic)
-        compile = check_bool("compile", compile)
-        device = check_device(device)
-        narrow = check_dtype(dtype) == "bfloat16"
-        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.num_envs, self.render_mode, self.output, self.actions = num_envs, render_mode, output, actions
-        self._backend: Backend
-        cut = named_partition(partition)
-        latent = observation != "frame"  # a state is read off latents
-        if real and actions == "text":
-            raise ShapeError(
-                "the real simulator takes menu actions only",
-                given="actions='text'",
-                allowed="actions='menu'",
-                remedy="drop actions='text'",
-            )
-        if real:
-            make, starts = simulator_of(world)
-            encoder = shared_world(eyes or world, "cpu") if latent else None
-            self._backend = SimulatorBackend(make.spec, make, num_envs, starts, encoder)
-            version = f"{make.spec.name} simulator {make.spec.simulator}"
-            content = version if encoder is None else f"{version} encoded by {encoder.digest}"
-        else:
-            loaded = shared_world(world, device)
-            content = loaded.digest
-            encoder = loaded if latent else None
-            idle = int(loaded.table.rows([loaded.spec.menu[0][0]])[0])
-            model = loaded.model_for(cut)
-            engine = Engine(model, loaded.table, cut, idle=idle, prompt_scope=prompt_scope, autocast=narrow, compile=compile)
-
-            def generated(rows: int) -> GeneratedBackend:
-                stock = loaded.device.type == "cuda" and rows > 1
-                return GeneratedBackend(
-                    loaded,
-                    engine,
-                    rows,
-                    common_noise=common_noise,
-                    latent=latent,
-                    stock=stock,
-                    threads=threads,
-                )
-
-            self._backend = RowByRow([generated(1) for _ in range(num_envs)]) if deterministic else generated(num_envs)
+        checked = EnvSettings.of(num_envs=num_envs, **settings)
+        opened = open_world(checked)
+        self._backend = opened.backend
+        spec = opened.backend.spec
+        self.world_spec = spec
+        self.task = spec.tasks[check_choice("task", checked.task, spec.tasks)]
+        self.num_envs = checked.num_envs
+        self.render_mode = checked.render_mode
+        self.output = checked.output
+        self.actions = checked.actions
+        self.autoreset_mode = AutoresetMode(checked.autoreset_mode)
+        self.horizon = checked.horizon or checked.max_episode_steps or self.task.horizon
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": spec.fps}
         self._owner = StateOwner(
-            world=content,
-            partition="real" if real else str(cut),
-            observation=observation,
-            num_envs=num_envs,
-            deterministic=deterministic and not real,
+            world=opened.content,
+            partition="real" if checked.real else str(checked.partition),
+            observation=checked.observation,
+            num_envs=checked.num_envs,
+            deterministic=checked.deterministic and not checked.real,
         )
-        spec = self._backend.spec
-        self.world_spec, self.task = spec, spec.tasks[check_choice("task", task, spec.tasks)]
-        self.metadata["render_fps"] = spec.fps
-        self.horizon = next(steps for steps in (horizon, max_episode_steps, self.task.horizon) if steps is not None)
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
-        self._observed, self._penalty = observation, disagreement_penalty
-        self._doubts = np.zeros(num_envs)
-        self._make_spaces(pending_actions, encoder)
-        self._rngs = [np.random.default_rng() for _ in range(num_envs)]
-        self._steps = np.zeros(num_envs, dtype=np.int64)
-        self._done = np.zeros(num_envs, dtype=bool)
-        self._fault = np.zeros(num_envs, dtype=bool)
-        self._seen = torch.from_numpy(np.zeros((num_envs, *self._seen_space.shape), self._seen_space.dtype)).to(self._backend.device)
-        self._scores = torch.zeros(num_envs, len(spec.score_names), dtype=torch.float32, device=self._backend.device)
-        self._prompts = np.array([""] * num_envs, dtype=object)
-        self._pending = np.zeros((num_envs, self.latency_frames), dtype=np.int64)
+        self._observed = checked.observation
+        self._penalty = checked.disagreement_penalty
+        self._make_spaces(checked.pending_actions, opened.encoder)
+        self._make_rows()
         self._ready = False
         self._window: Window | None = None
+
+    def _make_rows(self) -> None:
+        """Make what each row has of its own, as it is before the first reset."""
+        count = self.num_envs
+        device = self._backend.device
+        seen = np.zeros((count, *self._seen_space.shape), self._seen_space.dtype)
+        self._rngs = [np.random.default_rng() for _ in range(count)]
+        self._steps = np.zeros(count, dtype=np.int64)
+        self._done = np.zeros(count, dtype=bool)
+        self._fault = np.zeros(count, dtype=bool)
+        self._doubts = np.zeros(count)
+        self._seen = torch.from_numpy(seen).to(device)
+        self._scores = torch.zeros(count, len(self.world_spec.score_names), dtype=torch.float32, device=device)
+        self._prompts = np.array([""] * count, dtype=object)
+        self._pending = np.zeros((count, self.latency_frames), dtype=np.int64)
 
     def __new__(cls, *args: Any, **settings: Any) -> StreamDiTVectorEnv:
         """Keep the arguments, of which copies are made."""
@@ -295,28 +181,63 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             NotReadyError: before the first reset, after close, or for a finished environment in mode DISABLED.
             ActionError: if an action is outside the action space; nothing is changed then.
         """
+        self._check_may_step()
+        chosen = check_actions(actions, self.num_envs, len(self.world_spec.menu), self.actions)
+        menu = None if self.actions == "text" else list(chosen)
+        prompts = chosen if menu is None else [self.world_spec.menu[action][0] for action in menu]
+        skipped = np.zeros(self.num_envs, dtype=bool)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            skipped = self._done.copy()
+        rewards, terminated, truncated = self._advance(prompts, menu)
+        if skipped.any():  # their action was ignored: this step is their reset
+            self._begin(np.flatnonzero(skipped), None)
+            terminated &= ~skipped
+            truncated &= ~skipped
+            rewards = without(skipped, rewards, 0.0)
+        self._done = terminated | truncated
+        info = self._info(np.ones(self.num_envs, dtype=bool), terminated)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._done.any():
+            info = self._reset_same_step(info)
+        if self.render_mode == "human":
+            self._show()
+        observation = self._observation()
+        if self.output == "torch":
+            device = self._backend.device
+            ended = torch.from_numpy(terminated).to(device)
+            cut_off = torch.from_numpy(truncated).to(device)
+            return observation, rewards, ended, cut_off, info
+        return observation, rewards.cpu().numpy().astype(np.float64), terminated, truncated, info
+
+    def _check_may_step(self) -> None:
         self._check_open()
         if not self._ready:
             raise NotReadyError("step before reset", remedy="call reset() first")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._done.any():
             raise NotReadyError(
-                "step of a finished environment", given=f"rows {np.flatnonzero(self._done).tolist()}",
+                "step of a finished environment",
+                given=f"rows {np.flatnonzero(self._done).tolist()}",
                 remedy="reset(options={'reset_mask': mask}) first",
-            )  # fmt: skip
-        chosen = check_actions(actions, self.num_envs, len(self.world_spec.menu), self.actions)
-        spoken = [self.world_spec.menu[a][0] if isinstance(a, int) else a for a in chosen]
-        menu = None if self.actions == "text" else list(chosen)
-        skipped = self._done.copy() if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
+            )
 
-        before, last_seen = self._scores, self._seen
-        self._seen, self._scores = self._backend.step(spoken, menu)
-        self._prompts = np.array(spoken, dtype=object)
+    def _advance(
+        self,
+        prompts: list[str],
+        menu: list[int] | None,
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Move every row by one frame; return rewards, and which rows have terminated and which are truncated.
+
+        A row with a number that is not finite is truncated, without a reward, and keeps its last finite frame.
+        """
+        last_scores = self._scores
+        last_seen = self._seen
+        self._seen, self._scores = self._backend.step(prompts, menu)
+        self._prompts = np.array(prompts, dtype=object)
         if self.latency_frames and menu is not None:
             self._pending = np.concatenate([self._pending[:, 1:], np.array(menu)[:, None]], axis=1)
         self._steps += 1
         success = self._scores[:, self._success]
-        rewards = self.task.reward(self._scores[:, self._potential] - before[:, self._potential], success)
-        rewards = rewards.to(torch.float32)  # a bonus has torch's default dtype
+        gained = self._scores[:, self._potential] - last_scores[:, self._potential]
+        rewards = self.task.reward(gained, success).to(torch.float32)  # a bonus has torch's default dtype
         if self._penalty is not None:
             doubts = self._backend.disagreement()
             rewards = rewards - self._penalty * doubts
@@ -328,25 +249,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         truncated = (self._steps >= self.horizon) & ~terminated | self._fault
         if self._fault.any():
             self._seen = without(self._fault, self._seen, last_seen)
-            self._scores = without(self._fault, self._scores, before)
+            self._scores = without(self._fault, self._scores, last_scores)
             rewards = without(self._fault, rewards, 0.0)
             self._doubts[self._fault] = 0
-        if skipped.any():  # their action was ignored: this step is their reset
-            rows = np.flatnonzero(skipped)
-            self._begin(rows, None)
-            terminated, truncated = terminated & ~skipped, truncated & ~skipped
-            rewards = torch.where(torch.from_numpy(skipped).to(rewards.device), torch.zeros_like(rewards), rewards)
-        self._done = terminated | truncated
-        info = self._info(np.ones(self.num_envs, dtype=bool), terminated)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._done.any():
-            info = self._reset_same_step(info)
-        if self.render_mode == "human":
-            self._show()
-        if self.output == "torch":
-            device = self._backend.device
-            ends = torch.from_numpy(terminated).to(device), torch.from_numpy(truncated).to(device)
-            return self._observation(), rewards, *ends, info
-        return self._observation(), rewards.cpu().numpy().astype(np.float64), terminated, truncated, info
+        return rewards, terminated, truncated
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return the current frames, one (h, w, 3) uint8 array per environment, or show them in a window."""
@@ -424,29 +330,15 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             self._window.close()
 
     def _make_spaces(self, pending: bool, encoder: World | None) -> None:
-        size = self.world_spec.size
-        self._seen_space: spaces.Box[Any] = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        if encoder is not None:
-            latent = encoder.codec.channels, encoder.codec.grid, encoder.codec.grid
-            self._seen_space = spaces.Box(-np.inf, np.inf, latent, np.float32)
-        observed = self._seen_space
-        if self._observed == "state" and encoder is not None:
-            shape = (encoder.heads.out.out_features,)
-            observed = spaces.Box(-MAX_ABS_READOUT, MAX_ABS_READOUT, shape, np.float32)
-        self.single_observation_space: Any = observed
+        menu_size = len(self.world_spec.menu)
         self._with_pending = pending
+        self._seen_space = backend_space(self.world_spec.size, encoder)
+        observed = observation_space(self._seen_space, self._observed, encoder)
+        self.single_observation_space: Any = observed
         if pending:
-            if not self.latency_frames or self.actions == "text":
-                raise ShapeError(
-                    "no menu action is ever pending here",
-                    given="pending_actions=True",
-                    allowed="generated worlds, partitions with N > 1, actions='menu'",
-                    remedy="drop it",
-                )
-            count = spaces.MultiDiscrete([len(self.world_spec.menu)] * self.latency_frames)
-            self.single_observation_space = spaces.Dict({self._observed: observed, "pending": count})
-        menu = spaces.Discrete(len(self.world_spec.menu))
-        self.single_action_space = PromptSpace() if self.actions == "text" else menu
+            countable = 0 if self.actions == "text" else menu_size
+            self.single_observation_space = with_pending(observed, self._observed, countable, self.latency_frames)
+        self.single_action_space = action_space(self.actions, menu_size)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
