@@ -55,7 +55,7 @@ format-check: install
 
 type: install
 	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
-	$(BIN)/mypy --config-file pyproject.toml envs agents
+
 
 # --- a GPU machine: offline, with its own torch; bring the wheels, the repository and a recorded data set with its
 # phrases.safetensors (any training on the data set makes it); 40 shards are about 60 MB ------------------------------

@@ -1,7 +1,8 @@
 """A checkpoint of training: one file with all that going on needs, tensors and plain values only.
 
-One file is replaced in one move, so a run that is killed at any moment leaves a whole checkpoint, the older or the
-newer. Nothing in it is run when it is read: `torch.load` with ``weights_only``, and every value is checked.
+One file is replaced in one move, so a run that is killed at any moment leaves a whole checkpoint,
+the older or the newer. Nothing in it is run when it is read: `torch.load` with ``weights_only``,
+and every value is checked.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from streamdit_gym.files import atomic_write
 
 FORMAT = 1
 CHECKPOINT = "checkpoint.pt"
-COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")  # of SB3's algorithms; not each has all
+COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_n_calls",
+)  # of SB3's algorithms; not each has all
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 GAP = ["step", "imagined", "real", "over", "beyond_chance"]
@@ -83,7 +89,9 @@ class Checkpoint:
             ) from error
 
 
-def write_checkpoint(path: Path, agent: BaseAlgorithm, config: AgentTraining, progress: Progress) -> None:
+def write_checkpoint(
+    path: Path, agent: BaseAlgorithm, config: AgentTraining, progress: Progress
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
@@ -136,9 +144,16 @@ def checked_curve(values: Any) -> Curve:
     Raises:
         ArgumentError: if it is none.
     """
-    if not isinstance(values, list) or not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in values):
-        raise ArgumentError("this is no curve", given=shown(values), allowed="pairs of a step and a return")
-    return [(check_int("step", step, least=0, most=MAX_STEPS), check_real("return", value)) for step, value in values]
+    if not isinstance(values, list) or not all(
+        isinstance(point, (list, tuple)) and len(point) == 2 for point in values
+    ):
+        raise ArgumentError(
+            "this is no curve", given=shown(values), allowed="pairs of a step and a return"
+        )
+    return [
+        (check_int("step", step, least=0, most=MAX_STEPS), check_real("return", value))
+        for step, value in values
+    ]
 
 
 def _checked_progress(values: Any) -> Progress:
@@ -178,17 +193,23 @@ def _restore_agent(agent: BaseAlgorithm, saved: dict[str, Any]) -> None:
         if hasattr(agent, name):
             setattr(agent, name, check_int(name, saved["counters"][name], least=0, most=MAX_STEPS))
     if hasattr(agent, "exploration_rate"):
-        agent.exploration_rate = check_real("exploration_rate", saved["exploration_rate"], least=0, most=1)
+        agent.exploration_rate = check_real(
+            "exploration_rate", saved["exploration_rate"], least=0, most=1
+        )
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]) -> None:
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]
+) -> None:
     """Put back the moments alone; rates and other settings are those of the new optimizer."""
     state = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, moments in saved.items():
         shape = parameters[check_int("parameter", index, least=0, most=len(parameters) - 1)].shape
         if set(moments) != ADAM or any(moments[name].shape != shape for name in ADAM - {"step"}):
-            raise ArgumentError("an optimizer's moments do not fit", given=index, allowed=tuple(shape))
+            raise ArgumentError(
+                "an optimizer's moments do not fit", given=index, allowed=tuple(shape)
+            )
         _check_finite(moments)
     optimizer.load_state_dict({**state, "state": saved})
 
@@ -208,7 +229,9 @@ def _check_finite(tensors: dict[str, Tensor]) -> None:
 
 
 def _replay_state(buffer: Any) -> dict[str, Any] | None:
-    """Return what is in a replay buffer, without the part that is still empty; nothing is copied."""
+    """Return what is in a replay buffer, without the part that is still empty;
+    nothing is copied.
+    """
     if buffer is None:
         return None
     arrays = {name: torch.from_numpy(getattr(buffer, name)[: buffer.size()]) for name in REPLAY}
@@ -231,6 +254,8 @@ def _restore_replay(buffer: Any, saved: Any) -> None:
                 allowed=f"{place.dtype} {place.shape}",
             )
         if array.dtype.kind == "f" and not math.isfinite(np.abs(array).max(initial=0)):
-            raise ArgumentError(f"the replay buffer's {name} are not finite", given="NaN or infinite")
+            raise ArgumentError(
+                f"the replay buffer's {name} are not finite", given="NaN or infinite"
+            )
         place[:] = array
     buffer.pos, buffer.full = position, full

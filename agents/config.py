@@ -1,6 +1,7 @@
 """How an agent is trained: settings and hyperparameters, checked wherever they come from.
 
-A run's folder may have been downloaded, so whatever is read from it goes through the same checks as a command line.
+A run's folder may have been downloaded, so whatever is read from it goes through the same checks as
+a command line.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ class AgentTraining:
         env: id of the environment.
         algo: ``"ppo"``, ``"dqn"`` or ``"sac"``.
         world: a bundle other than the id's own.
-        observation: what the agent sees: ``"state"``, ten numbers that the world's heads read off a frame; ``"latent"``,
-            the world's latents; ``"frame"``, pixels.
+        observation: what the agent sees: ``"state"``, ten numbers that the world's heads read off a
+            frame; ``"latent"``, the world's latents; ``"frame"``, pixels.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
-        penalty: how much of the world's disagreement with itself is taken off the reward, see `StreamDiTVectorEnv`; None:
-            it is not asked.
+        penalty: how much of the world's self_consistency_error with itself is taken off the reward,
+            see `StreamDiTVectorEnv`; None: it is not asked.
         check_every: steps between checkpoints, and between comparisons with the twin; 0: neither.
         check_episodes: episodes played in world and twin at each comparison; 0: none are.
-        tolerance: how much more than the twin the world may promise before training stops, as a share of the twin's
-            return (of 1 at least).
-        patience: comparisons in a row at which it promises more, beyond what chance explains, before training stops.
+        tolerance: how much more than the twin the world may promise before training stops, as a
+            share of the twin's return (of 1 at least).
+        patience: comparisons in a row at which it promises more, beyond what chance explains,
+            before training stops.
         overrides: hyperparameters other than the file's, see `HYPERPARAMETERS`.
 
     Raises:
@@ -160,12 +162,16 @@ def _check_optimizer(name: str, value: Any) -> dict[str, float]:
 def _check_rate(name: str, value: Any) -> float | str:
     """Return a learning rate: a number, or ``lin_`` and a number that falls to 0 with the steps."""
     linear = isinstance(value, str) and value.startswith("lin_")
-    rate = check_real(name, _number(value.removeprefix("lin_")) if linear else value, above=0, most=10)
+    rate = check_real(
+        name, _number(value.removeprefix("lin_")) if linear else value, above=0, most=10
+    )
     return value if linear else rate
 
 
 def _check_entropy(name: str, value: Any) -> float | str:
-    """Return SAC's entropy coefficient: a number, or ``auto``, which may begin at a number (``auto_0.1``)."""
+    """Return SAC's entropy coefficient: a number, or ``auto``,
+    which may begin at a number (``auto_0.1``).
+    """
     if value == "auto":
         return "auto"
     learned = isinstance(value, str) and value.startswith("auto_")

@@ -1,4 +1,5 @@
-"""Frames as an agent observes them, through a world's autoencoder and readout, and a policy's network on latents.
+"""Frames as an agent observes them, through a world's autoencoder and readout, and a policy's
+network on latents.
 
 Takes: frames or latents.  Gives: observations.  Knows nothing of: tasks, algorithms.
 """
@@ -24,7 +25,9 @@ def encode(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, 
 
 @torch.no_grad()
 def see(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str) -> np.ndarray:
-    """Return latents as an agent sees them: frames, the latents themselves, or what the world's heads read off them."""
+    """Return latents as an agent sees them: frames, the latents themselves,
+    or what the world's heads read off them.
+    """
     if observation == "frame":
         return world.codec.decode(latents)[:, 0].cpu().numpy()
     if observation == "latent":
@@ -46,9 +49,14 @@ class LatentFeatures(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim)
         channels, grid, _ = observation_space.shape
         self.body = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.SiLU(), nn.Flatten(),
-            nn.Linear(64 * (-(-grid // 2)) ** 2, features_dim), nn.SiLU(),
-        )  # fmt: skip
+            nn.Conv2d(channels, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(64 * (-(-grid // 2)) ** 2, features_dim),
+            nn.SiLU(),
+        )
 
     def forward(self, observations: Float[Tensor, "n c g g"]) -> Float[Tensor, "n d"]:
         """Return features."""

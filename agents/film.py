@@ -1,6 +1,7 @@
 """Films and curves for people.
 
-Takes: frames with captions, returns of episodes.  Gives: an MP4, a PNG.  Knows nothing of: agents, worlds.
+Takes: frames with captions, returns of episodes.  Gives: an MP4, a PNG.  Knows nothing of: agents,
+    worlds.
 """
 
 from __future__ import annotations
@@ -20,17 +21,23 @@ SIDE = 320
 BAR = 56
 
 
-def panel(frame: UInt8[np.ndarray, "h w 3"], title: str, caption: str) -> UInt8[np.ndarray, "H W 3"]:
+def panel(
+    frame: UInt8[np.ndarray, "h w 3"], title: str, caption: str
+) -> UInt8[np.ndarray, "H W 3"]:
     """Return a frame enlarged, with a title above and a caption below."""
     large = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     sheet = np.full((SIDE + 2 * BAR, SIDE, 3), 28, dtype=np.uint8)
     sheet[BAR : BAR + SIDE] = large
     for text, y, scale in ((title, 36, 0.7), (caption, SIDE + BAR + 36, 0.6)):
-        cv2.putText(sheet, text, (12, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (240, 240, 240), 1, cv2.LINE_AA)
+        cv2.putText(
+            sheet, text, (12, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (240, 240, 240), 1, cv2.LINE_AA
+        )
     return sheet
 
 
-def side_by_side(panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8) -> UInt8[np.ndarray, "H W 3"]:
+def side_by_side(
+    panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8
+) -> UInt8[np.ndarray, "H W 3"]:
     """Join panels with a gap."""
     spacer = np.full((panels[0].shape[0], gap, 3), 28, dtype=np.uint8)
     parts = [part for picture in panels for part in (picture, spacer)]
@@ -44,8 +51,12 @@ def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int
         write_video(part, np.stack([frame[:height, :width] for frame in frames]), fps, PLAYABLE)
 
 
-def plot_curve(path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str) -> None:
-    """Draw a learning curve: every episode as a dot, their running mean, and the random player's mean as a line."""
+def plot_curve(
+    path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str
+) -> None:
+    """Draw a learning curve: every episode as a dot, their running mean,
+    and the random player's mean as a line.
+    """
     require("matplotlib", "demo", "a plot").use("Agg")
     from matplotlib import pyplot
 

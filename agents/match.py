@@ -30,14 +30,19 @@ Row = tuple[str, str, Score]  # player, place, score
 
 def places(env: str) -> dict[str, str]:
     """Return the environments to play in, by name: the one given, and its twin."""
-    return {"real simulator": env} if twin_of(env) == env else {"generated world": env, "real simulator": twin_of(env)}
+    return (
+        {"real simulator": env}
+        if twin_of(env) == env
+        else {"generated world": env, "real simulator": twin_of(env)}
+    )
 
 
 def find_player(name: str, *, trust_agents: bool = False) -> str | Learned:
     """Return a player by name, an agent already loaded.
 
     Args:
-        name: ``random``; ``scripted`` or ``scripted:0.3`` (the share of random moves); ``planner``; or an agent's folder or checkpoint.
+        name: ``random``; ``scripted`` or ``scripted:0.3`` (the share of random moves); ``planner``;
+            or an agent's folder or checkpoint.
         trust_agents: see `load_agent`.
 
     Raises:
@@ -50,7 +55,12 @@ def find_player(name: str, *, trust_agents: bool = False) -> str | Learned:
     if name in ("random", "planner") or kind == "scripted":
         return name
     if not Path(name).exists():
-        raise UnknownNameError("player", name, ["random", "scripted", "scripted:0.3", "planner"], "or give an agent's folder")
+        raise UnknownNameError(
+            "player",
+            name,
+            ["random", "scripted", "scripted:0.3", "planner"],
+            "or give an agent's folder",
+        )
     return load_agent(Path(name), trust_agents=trust_agents)
 
 
@@ -62,7 +72,14 @@ def _is_share(text: str) -> bool:
 
 
 def scores_of(
-    player: str | Learned, env: str, episodes: int, seed: int, *, num_envs: int = 16, world: str | None = None, partition: str = "reactive"
+    player: str | Learned,
+    env: str,
+    episodes: int,
+    seed: int,
+    *,
+    num_envs: int = 16,
+    world: str | None = None,
+    partition: str = "reactive",
 ) -> Score:
     """Play a player.
 
@@ -78,9 +95,13 @@ def scores_of(
     found = find_player(player) if isinstance(player, str) else player
     learned = found if isinstance(found, Learned) else None
     venv = make_venv(
-        env, min(num_envs, episodes), world=world, observation="frame" if learned is None else learned.config.observation,
-        scored=learned is not None and learned.config.algo == "sac", partition=partition,
-    )  # fmt: skip
+        env,
+        min(num_envs, episodes),
+        world=world,
+        observation="frame" if learned is None else learned.config.observation,
+        scored=learned is not None and learned.config.algo == "sac",
+        partition=partition,
+    )
     score = play(venv, _act(found, venv, env, seed, world), episodes, seed)
     venv.close()
     return score
@@ -93,13 +114,19 @@ def _act(found: str | Learned, venv: VecEnv, env: str, seed: int, world: str | N
         return random_player(venv, seed)
     own = gymnasium.spec(env).kwargs
     if found == "planner":
-        return planner_player(Planner(shared_world(world or own["world"], "cpu"), own["task"], seed=seed))
-    return scripted_player(world or own["world"], own["task"], float(found.partition(":")[2] or 0), seed)
+        return planner_player(
+            Planner(shared_world(world or own["world"], "cpu"), own["task"], seed=seed)
+        )
+    return scripted_player(
+        world or own["world"], own["task"], float(found.partition(":")[2] or 0), seed
+    )
 
 
 def agent_player(learned: Learned, *, deterministic: bool = False) -> Player:
     """Return a player that follows an agent's policy."""
-    return lambda observation, _starts: learned.agent.predict(observation, deterministic=deterministic)[0]
+    return lambda observation, _starts: learned.agent.predict(
+        observation, deterministic=deterministic
+    )[0]
 
 
 def random_player(venv: VecEnv, seed: int) -> Player:
@@ -110,7 +137,8 @@ def random_player(venv: VecEnv, seed: int) -> Player:
 
 
 def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
-    """Return the world's scripted player; it reads the state off the frames with the world's heads, so it plays generated ones too.
+    """Return the world's scripted player; it reads the state off the frames with the world's heads,
+    so it plays generated ones too.
 
     Args:
         world: bundle with the eyes.
@@ -134,14 +162,35 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
 
 
 def match(
-    players: Sequence[tuple[str, str | Learned]], env: str, *, episodes: int, seed: int = 1000, num_envs: int = 16,
-    world: str | None = None, partition: str = "reactive", trust_agents: bool = False,
-) -> list[Row]:  # fmt: skip
-    """Let every player play in every place; ``players`` are labels with players as `scores_of` takes them."""
+    players: Sequence[tuple[str, str | Learned]],
+    env: str,
+    *,
+    episodes: int,
+    seed: int = 1000,
+    num_envs: int = 16,
+    world: str | None = None,
+    partition: str = "reactive",
+    trust_agents: bool = False,
+) -> list[Row]:
+    """Let every player play in every place; ``players`` are labels with players as `scores_of`
+    takes them.
+    """
     # all are loaded before any plays, so that a typo costs nothing
-    loaded = [(label, find_player(player, trust_agents=trust_agents) if isinstance(player, str) else player) for label, player in players]
+    loaded = [
+        (
+            label,
+            find_player(player, trust_agents=trust_agents) if isinstance(player, str) else player,
+        )
+        for label, player in players
+    ]
     return [
-        (label, place, scores_of(player, name, episodes, seed, num_envs=num_envs, world=world, partition=partition))
+        (
+            label,
+            place,
+            scores_of(
+                player, name, episodes, seed, num_envs=num_envs, world=world, partition=partition
+            ),
+        )
         for label, player in loaded
         for place, name in places(env).items()
     ]
@@ -156,13 +205,16 @@ def played(
     partition: str = "reactive",
     trust_agents: bool = False,
 ) -> dict[str, tuple[float, float]]:
-    """Return every player's mean return in the world and in the twin, for the judge's policy correlation.
+    """Return every player's mean return in the world and in the twin, for the judge's policy
+    correlation.
 
     Raises:
         UnknownNameError: if the id is a twin's.
     """
     if twin_of(env) == env:
-        raise UnknownNameError("generated environment", env, [name for name in IDS if twin_of(name) != name])
+        raise UnknownNameError(
+            "generated environment", env, [name for name in IDS if twin_of(name) != name]
+        )
     rows = match(
         [(name, name) for name in players],
         env,
@@ -178,11 +230,15 @@ def write_scores(folder: Path, env: str, rows: Sequence[Row]) -> dict[str, Any]:
     """Write ``scores.json`` and return its content."""
     scores = [
         {
-            "player": player, "place": place, "mean": score.mean, "interval": score.interval, "success": float(score.successes.mean()),
+            "player": player,
+            "place": place,
+            "mean": score.mean,
+            "interval": score.interval,
+            "success": float(score.successes.mean()),
             "episodes": len(score.returns),
         }
         for player, place, score in rows
-    ]  # fmt: skip
+    ]
     result = {"env": env, "scores": scores}
     write_text(folder / "scores.json", json.dumps(result, indent=1))
     return result

@@ -1,8 +1,8 @@
 """Trained policies as data: one file of tensors, which says in plain JSON what they are.
 
-Stable-Baselines3's own files (``agent.zip``) are pickles, that is, programs. A policy file is none: its settings are
-checked, the networks are built from them by our own code, and the tensors must fit. So it can be played wherever it
-comes from.
+Stable-Baselines3's own files (``agent.zip``) are pickles, that is, programs. A policy file is none:
+its settings are checked, the networks are built from them by our own code, and the tensors must
+fit. So it can be played wherever it comes from.
 """
 
 from __future__ import annotations
@@ -41,7 +41,14 @@ MAX_BYTES = 2**31
 MAX_EDGE = 512  # of a picture that an agent sees
 MAX_NUMBERS = 2**16  # in one observation that is no picture
 MAX_ACTIONS = 4096
-ENTRIES = ["format", "training", "policy_kwargs", "observation_shape", "num_actions", "exploration_rate"]
+ENTRIES = [
+    "format",
+    "training",
+    "policy_kwargs",
+    "observation_shape",
+    "num_actions",
+    "exploration_rate",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +116,21 @@ def save_policy(path: Path, learned: Learned) -> None:
         "exploration_rate": getattr(learned.agent, "exploration_rate", 0.0),
     }
     # the parameters and not the state_dict, which names a shared features extractor several times
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()
+    }
     with atomic_write(path) as part:
         part.write_bytes(save(tensors, metadata={"policy": json.dumps(about)}))
 
 
 def load_agent(place: Path, *, trust_agents: bool = False) -> Learned:
-    """Load an agent to play with: a folder that `train_agent` wrote, or one of the files in its ``checkpoints/``.
+    """Load an agent to play with: a folder that `train_agent` wrote, or one of the files in its
+    ``checkpoints/``.
 
     Args:
         place: the folder or file.
-        trust_agents: also load ``agent.zip``, Stable-Baselines3's own format. It is a program: it can do whatever you can.
+        trust_agents: also load ``agent.zip``, Stable-Baselines3's own format. It is a program: it
+            can do whatever you can.
 
     Raises:
         BundleError: if there is none, it is not whole, or it is code and not trusted.
@@ -150,7 +161,8 @@ def load_policy(path: Path) -> Learned:
     """Load a policy file.
 
     Raises:
-        BundleError: if it is missing, cut, foreign or newer, or its tensors do not fit what it says of itself.
+        BundleError: if it is missing, cut, foreign or newer, or its tensors do not fit what it says
+            of itself.
     """
     about, tensors = _read(path)
     try:
@@ -183,7 +195,9 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 def _policy_from(about: Any, tensors: dict[str, Tensor]) -> Learned:
     values = check_names("entry", about, ENTRIES)
     if missing := sorted(set(ENTRIES) - set(values)):
-        raise ArgumentError("entries are missing", given=", ".join(missing), allowed=", ".join(ENTRIES))
+        raise ArgumentError(
+            "entries are missing", given=", ".join(missing), allowed=", ".join(ENTRIES)
+        )
     check_int("format", values["format"], least=1, most=FORMAT)
     config = training_from_json(values["training"])
     kwargs = check_policy_kwargs("policy_kwargs", values["policy_kwargs"])
@@ -194,26 +208,38 @@ def _policy_from(about: Any, tensors: dict[str, Tensor]) -> Learned:
     _fill(policy, tensors)
     if kwargs.get("use_sde"):
         policy.reset_noise()  # type: ignore[operator]
-    return Learned(agent=Policy(policy=policy, exploration_rate=rate, policy_kwargs=kwargs), config=config)
+    return Learned(
+        agent=Policy(policy=policy, exploration_rate=rate, policy_kwargs=kwargs), config=config
+    )
 
 
 def _observation_space(observation: str, shape: Any) -> spaces.Box:
     axes = 1 if observation == "state" else 3
     if not isinstance(shape, list) or len(shape) != axes:
-        raise ArgumentError("observation_shape cannot be used", given=shown(shape), allowed=f"{axes} numbers")
+        raise ArgumentError(
+            "observation_shape cannot be used", given=shown(shape), allowed=f"{axes} numbers"
+        )
     edges = tuple(check_int("observation_shape", edge, least=1, most=MAX_NUMBERS) for edge in shape)
     if observation == "frame":
         if edges[0] != 3 or max(edges[1:]) > MAX_EDGE:
-            raise ArgumentError("observation_shape cannot be used", given=edges, allowed=f"3, then up to {MAX_EDGE}")
+            raise ArgumentError(
+                "observation_shape cannot be used", given=edges, allowed=f"3, then up to {MAX_EDGE}"
+            )
         return spaces.Box(0, 255, edges, np.uint8)
     if np.prod(edges, dtype=object) > MAX_NUMBERS:
-        raise ArgumentError("observation_shape cannot be used", given=edges, allowed=f"up to {MAX_NUMBERS} numbers")
+        raise ArgumentError(
+            "observation_shape cannot be used", given=edges, allowed=f"up to {MAX_NUMBERS} numbers"
+        )
     return spaces.Box(-np.inf, np.inf, edges, np.float32)
 
 
-def _build(config: AgentTraining, kwargs: dict[str, Any], observed: spaces.Box, count: int) -> BasePolicy:
+def _build(
+    config: AgentTraining, kwargs: dict[str, Any], observed: spaces.Box, count: int
+) -> BasePolicy:
     """Build networks; which classes they are of, our own code alone says."""
-    kind: Any = ALGORITHMS[config.algo].policy_aliases["CnnPolicy" if config.observation == "frame" else "MlpPolicy"]
+    kind: Any = ALGORITHMS[config.algo].policy_aliases[
+        "CnnPolicy" if config.observation == "frame" else "MlpPolicy"
+    ]
     actions: spaces.Space[Any] = spaces.Discrete(count)
     if config.algo == "sac":
         actions = spaces.Box(-1.0, 1.0, (count,), np.float32)
@@ -241,11 +267,19 @@ def _fill(policy: BasePolicy, tensors: dict[str, Tensor]) -> None:
     if given != wanted:
         wrong = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
         name = wrong[0]
-        raise ArgumentError(f"{len(wrong)} tensors do not fit", given=f"{shown(name)} {given.get(name)}", allowed=wanted.get(name))
+        raise ArgumentError(
+            f"{len(wrong)} tensors do not fit",
+            given=f"{shown(name)} {given.get(name)}",
+            allowed=wanted.get(name),
+        )
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-            raise ArgumentError("a tensor cannot be used", given=f"{name} {tensor.dtype}", allowed="finite float32")
-    policy.load_state_dict(tensors, strict=False)  # a shared extractor's other names are not in the file
+            raise ArgumentError(
+                "a tensor cannot be used", given=f"{name} {tensor.dtype}", allowed="finite float32"
+            )
+    policy.load_state_dict(
+        tensors, strict=False
+    )  # a shared extractor's other names are not in the file
 
 
 def _run_zip(file: Path) -> Learned:
@@ -253,7 +287,9 @@ def _run_zip(file: Path) -> Learned:
     folder = file.parent if (file.parent / "agent.json").is_file() else file.parent.parent
     try:
         about = json.loads((folder / "agent.json").read_text())
-        values = {name: value for name, value in about.items() if name not in ("trained_steps", "stopped")}
+        values = {
+            name: value for name, value in about.items() if name not in ("trained_steps", "stopped")
+        }
         config = training_from_json(values)
         agent = ALGORITHMS[config.algo].load(file, device="cpu")
     except Exception as error:  # whatever a foreign program raises

@@ -12,7 +12,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvObs, VecEnvStepReturn, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import (
+    VecEnv,
+    VecEnvObs,
+    VecEnvStepReturn,
+    VecEnvWrapper,
+)
 
 from streamdit_gym.errors import ShapeError
 
@@ -20,12 +25,13 @@ from streamdit_gym.errors import ShapeError
 class SB3VecEnv(VecEnv):
     """Adapter for every autoreset mode; wrap it in `VecMonitor` for episode statistics.
 
-    Stable-Baselines3 wants an ended row's first observation in the step that ends the episode. In mode
-    SAME_STEP the environment gives it; in NEXT_STEP and DISABLED the adapter resets the ended rows at once.
+    Stable-Baselines3 wants an ended row's first observation in the step that ends the episode. In
+    mode SAME_STEP the environment gives it; in NEXT_STEP and DISABLED the adapter resets the ended
+    rows at once.
 
     Args:
-        env: the vector environment, with or without Gymnasium's vector wrappers; its outputs must be
-            NumPy arrays, and it must reset single rows (``options={"reset_mask": mask}``).
+        env: the vector environment, with or without Gymnasium's vector wrappers; its outputs must
+            be NumPy arrays, and it must reset single rows (``options={"reset_mask": mask}``).
 
     Raises:
         ShapeError: if the environment does not tell its autoreset mode, or its outputs are tensors.
@@ -82,7 +88,9 @@ class SB3VecEnv(VecEnv):
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step all environments; ended ones are already reset, their last observation is in the info."""
+        """Step all environments; ended ones are already reset,
+        their last observation is in the info.
+        """
         assert self._actions is not None
         observation, rewards, terminated, truncated, infos = self.env.step(self._actions)
         observation = _copied(observation)
@@ -106,7 +114,9 @@ class SB3VecEnv(VecEnv):
         return list(frames) if isinstance(frames, tuple) else [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the batch or of its outermost wrapper that has it, once per index."""
+        """Return an attribute of the batch or of its outermost wrapper that has it,
+        once per index.
+        """
         return [getattr(self._owner(attr_name), attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -124,7 +134,9 @@ class SB3VecEnv(VecEnv):
             )
         setattr(self._owner(attr_name), attr_name, value)
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
         """Call a method of the batch once and return its result for every index."""
         result = getattr(self._owner(method_name), method_name)(*args, **kwargs)
         return [result] * len(list(self._get_indices(indices)))
@@ -155,18 +167,22 @@ class SB3VecEnv(VecEnv):
     def _part_infos(self, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
         """Part an ended row's info into that of its last step and that of its new episode.
 
-        The environment puts the first into ``final_info``. A wrapper adds its keys beside it, where those of the
-        new episode are: what no reset has told is of the episode that ended.
+        The environment puts the first into ``final_info``. A wrapper adds its keys beside it, where
+        those of the new episode are: what no reset has told is of the episode that ended.
         """
         for row in map(int, np.flatnonzero(dones)):
             last_observation = rows[row].pop("final_obs")
             last_info = rows[row].pop("final_info")
-            self.reset_infos[row] = {key: value for key, value in rows[row].items() if key in self._reset_keys}
+            self.reset_infos[row] = {
+                key: value for key, value in rows[row].items() if key in self._reset_keys
+            }
             added = {key: value for key, value in rows[row].items() if key not in self._reset_keys}
             rows[row] = {**added, **last_info, "terminal_observation": last_observation}
 
     def _reset_ended(self, observation: Any, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
-        """Keep the last observations of ended rows and put their first ones in the place of these."""
+        """Keep the last observations of ended rows and put their first ones in the place of
+        these.
+        """
         fresh, infos = self.env.reset(options={"reset_mask": dones.copy()})
         first_infos = self._rows(infos)
         for row in map(int, np.flatnonzero(dones)):
@@ -180,7 +196,8 @@ class SB3VecEnv(VecEnv):
 
 
 class ScoredActions(VecEnvWrapper):
-    """A menu for algorithms that act in numbers: every entry gets one in [-1, 1], and the largest is done.
+    """A menu for algorithms that act in numbers: every entry gets one in [-1, 1], and the largest
+    is done.
 
     Args:
         venv: environments with a `Discrete` action space.
@@ -188,7 +205,9 @@ class ScoredActions(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv) -> None:
         assert isinstance(venv.action_space, spaces.Discrete)
-        super().__init__(venv, action_space=spaces.Box(-1.0, 1.0, (int(venv.action_space.n),), np.float32))
+        super().__init__(
+            venv, action_space=spaces.Box(-1.0, 1.0, (int(venv.action_space.n),), np.float32)
+        )
 
     def reset(self) -> VecEnvObs:
         """Reset all environments."""
@@ -218,8 +237,8 @@ def _at(observation: Any, row: int) -> Any:
 def _row(infos: dict[str, Any], row: int, num_envs: int) -> dict[str, Any]:
     """Return one environment's part of a batch's infos.
 
-    A key without a mask (``_key``) is set for every row. A dictionary is taken apart in the same way, and what does
-    not have one entry per environment holds for all of them.
+    A key without a mask (``_key``) is set for every row. A dictionary is taken apart in the same
+    way, and what does not have one entry per environment holds for all of them.
     """
     info = {}
     for key, value in infos.items():

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-Player = Callable[[Any, np.ndarray], np.ndarray]  # observations, and which environments begin an episode with them, to actions
+Player = Callable[
+    [Any, np.ndarray], np.ndarray
+]  # observations, and which environments begin an episode with them, to actions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,11 @@ class Score:
     @property
     def interval(self) -> float:
         """Half the width of the 95 % interval of the mean (normal approximation)."""
-        return float(1.96 * self.returns.std(ddof=1) / np.sqrt(len(self.returns))) if len(self.returns) > 1 else float("nan")
+        return (
+            float(1.96 * self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
+            if len(self.returns) > 1
+            else float("nan")
+        )
 
     def __str__(self) -> str:
         """Return the score as one cell of a table."""
@@ -45,7 +51,8 @@ class Score:
 
 
 def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
-    """Play at least `episodes` episodes, the same number in every row, so that short ones are not favoured.
+    """Play at least `episodes` episodes, the same number in every row, so that short ones are not
+    favoured.
 
     Args:
         venv: environments that reset themselves.
@@ -71,4 +78,8 @@ def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
                 successes[row].append(bool(infos[row].get("is_success", False)))
                 lengths[row].append(int(steps[row]))
             running[row], steps[row] = 0.0, 0
-    return Score(returns=np.concatenate(returns), successes=np.concatenate(successes), lengths=np.concatenate(lengths))
+    return Score(
+        returns=np.concatenate(returns),
+        successes=np.concatenate(successes),
+        lengths=np.concatenate(lengths),
+    )

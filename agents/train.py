@@ -1,6 +1,7 @@
 """Train agents: ``python -m streamdit_gym.agents.train --algo ppo --steps 12000 --seeds 3``.
 
-Takes: arguments.  Gives: a folder per seed, a table on the screen.  Knows nothing of: how frames are made.
+Takes: arguments.  Gives: a folder per seed, a table on the screen.  Knows nothing of: how frames
+    are made.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import yaml
 from streamdit_gym.agents.film import plot_curve, write_mp4
 from streamdit_gym.agents.match import match, print_table, scores_of, write_scores
 from streamdit_gym.agents.rollouts import film
-from streamdit_gym.agents.training import AgentTraining, Learned, Observation, has_agent, train_agent, twin_of
+from streamdit_gym.agents.training import (
+    AgentTraining,
+    Learned,
+    Observation,
+    has_agent,
+    train_agent,
+    twin_of,
+)
 from streamdit_gym.checks import shown
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError, exit_status
@@ -25,7 +33,9 @@ from streamdit_gym.files import folder_lock, writing_to
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train agents with Stable-Baselines3 on generated frames only, then play them and a random player in the world and in its twin."""
+    """Train agents with Stable-Baselines3 on generated frames only,
+    then play them and a random player in the world and in its twin.
+    """
 
     env: str = "StreamDiT/PushT-Reach-v0"
     """id to train in; a -Real- id trains in the simulator (the ceiling)"""
@@ -34,7 +44,9 @@ class Train:
     algo: Literal["ppo", "dqn", "sac"] = "ppo"
     """algorithm of Stable-Baselines3"""
     observation: Observation = "state"
-    """what the agent sees: what the world's heads read off a frame, the world's latents, or the frame itself"""
+    """what the agent sees: what the world's heads read off a frame, the world's latents,
+    or the frame itself
+    """
     steps: int = 12_000
     """environment steps of training"""
     seeds: int = 1
@@ -44,11 +56,15 @@ class Train:
     episodes: int = 100
     """episodes per score at the end"""
     penalty: float | None = None
-    """how much of the world's disagreement with itself to take off the reward; asking it costs a second evaluation per frame"""
+    """how much of the world's self_consistency_error with itself to take off the reward;
+    asking it costs a second evaluation per frame
+    """
     check_every: int = 4000
     """steps between checkpoints and looks at the twin; 0: none"""
     check_episodes: int = 16
-    """episodes in world and twin at each look, to see whether the world promises more than the twin gives; 0: none"""
+    """episodes in world and twin at each look, to see whether the world promises more than the twin
+    gives; 0: none
+    """
     tolerance: float = 0.15
     """share by which the world may promise more before training stops"""
     films: int = 0
@@ -65,16 +81,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Train and return the exit status: 0 done, 2 a clear error, 130 stopped by Ctrl-C."""
     command = tyro.cli(Train, prog="python -m streamdit_gym.agents.train", args=arguments)
     again = " ".join(sys.argv[1:] if arguments is None else arguments)
-    return exit_status(lambda: train(command), f"python -m streamdit_gym.agents.train {again}{'' if command.resume else ' --resume'}")
+    return exit_status(
+        lambda: train(command),
+        f"python -m streamdit_gym.agents.train {again}{'' if command.resume else ' --resume'}",
+    )
 
 
 def train(command: Train) -> None:
-    """Train every seed, print the table, write ``scores.json`` and, for each agent, its curve and film.
+    """Train every seed, print the table, write ``scores.json`` and, for each agent, its curve and
+    film.
 
     Raises:
         StreamDiTError: if an agent is in the folder already, or for what `train_agent` raises.
     """
-    with writing_to(command.out, "make room, or give another --out, and go on with --resume"), folder_lock(command.out):
+    with (
+        writing_to(command.out, "make room, or give another --out, and go on with --resume"),
+        folder_lock(command.out),
+    ):
         players: list[tuple[str, str | Learned]] = [("random", "random")]
         for seed in range(command.seeds):
             players.append((f"{command.algo} seed {seed}", _train_seed(command, seed)))
@@ -102,7 +125,9 @@ def _train_seed(command: Train, seed: int) -> Learned:
     if not command.resume and has_agent(folder):
         remedy = "add --resume to go on with it, or give another --out"
         raise StreamDiTError("an agent is already here", given=folder, remedy=remedy)
-    learned, curve = train_agent(config, folder, resume=command.resume, look=_look if _looks(config) else None)
+    learned, curve = train_agent(
+        config, folder, resume=command.resume, look=_look if _looks(config) else None
+    )
     floor = scores_of("random", command.env, 32, 1000, world=command.world).mean
     title = f"{command.algo.upper()} in {command.env}, seed {seed}"
     plot_curve(folder / "curve.png", curve, floor, title, "return of the episode")
@@ -114,14 +139,17 @@ def _train_seed(command: Train, seed: int) -> Learned:
 
 
 def overrides(given: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``name=value`` pairs, values as YAML, and numbers also where YAML sees none, as in ``3e-4``.
+    """Read ``name=value`` pairs, values as YAML, and numbers also where YAML sees none, as in
+    ``3e-4``.
 
     Raises:
         StreamDiTError: if one is no pair.
     """
     for pair in given:
         if "=" not in pair:
-            raise StreamDiTError("not a hyperparameter", given=pair, allowed="NAME=VALUE", remedy="as in n_epochs=5")
+            raise StreamDiTError(
+                "not a hyperparameter", given=pair, allowed="NAME=VALUE", remedy="as in n_epochs=5"
+            )
     return {name: _value(text) for name, text in (pair.split("=", 1) for pair in given)}
 
 
@@ -130,7 +158,9 @@ def _value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         remedy = "quote it, as in 'net_arch=[64, 64]'"
-        raise StreamDiTError("a hyperparameter cannot be read", given=shown(text), allowed="YAML", remedy=remedy) from error
+        raise StreamDiTError(
+            "a hyperparameter cannot be read", given=shown(text), allowed="YAML", remedy=remedy
+        ) from error
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -138,12 +168,17 @@ def _value(text: str) -> Any:
 
 
 def _looks(config: AgentTraining) -> bool:
-    return config.check_every > 0 and config.check_episodes > 0 and twin_of(config.env) != config.env
+    return (
+        config.check_every > 0 and config.check_episodes > 0 and twin_of(config.env) != config.env
+    )
 
 
 def _look(learned: Learned) -> tuple[float, float, float, float]:
     config = learned.config
-    imagined, real = (scores_of(learned, env, config.check_episodes, 2000, world=config.world) for env in (config.env, twin_of(config.env)))
+    imagined, real = (
+        scores_of(learned, env, config.check_episodes, 2000, world=config.world)
+        for env in (config.env, twin_of(config.env))
+    )
     return imagined.mean, imagined.interval, real.mean, real.interval
 
 

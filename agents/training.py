@@ -1,8 +1,11 @@
-"""Training an agent on a world: any of three algorithms of Stable-Baselines3, and what a generated world needs beside them.
+"""Training an agent on a world: any of three algorithms of Stable-Baselines3, and what a generated
+world needs beside them.
 
-Takes: an environment id.  Gives: a trained agent in a folder.  Knows nothing of: how frames are made.
+Takes: an environment id.  Gives: a trained agent in a folder.  Knows nothing of: how frames are
+    made.
 
-Hyperparameters are files in RL Baselines3 Zoo's format (hyperparameters/ALGO.yml), so both read the same ones.
+Hyperparameters are files in RL Baselines3 Zoo's format (hyperparameters/ALGO.yml), so both read the
+same ones.
 """
 
 from __future__ import annotations
@@ -27,7 +30,13 @@ from stable_baselines3.common.vec_env.vec_monitor import VecMonitor
 from tqdm import tqdm
 
 import streamdit_gym
-from streamdit_gym.agents.checkpoint import CHECKPOINT, Curve, Progress, read_checkpoint, write_checkpoint
+from streamdit_gym.agents.checkpoint import (
+    CHECKPOINT,
+    Curve,
+    Progress,
+    read_checkpoint,
+    write_checkpoint,
+)
 from streamdit_gym.agents.config import ALGORITHMS, AgentTraining, Observation
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.policies import POLICY, ZIP, Learned, load_agent, save_policy
@@ -50,17 +59,31 @@ __all__ = [
     "twin_of",
 ]
 NOT_THE_ALGORITHMS = ("vec_env_wrapper", "n_envs", "n_timesteps", "policy")
-MAY_CHANGE = ("steps", "check_every", "check_episodes", "tolerance", "patience")  # when training goes on
+MAY_CHANGE = (
+    "steps",
+    "check_every",
+    "check_episodes",
+    "tolerance",
+    "patience",
+)  # when training goes on
 Compare = Callable[[Learned], tuple[float, float, float, float]]
 
 
 def twin_of(env: str) -> str:
-    """Return the id of the real simulator behind the same spaces, prompts and reward (a twin is its own twin)."""
+    """Return the id of the real simulator behind the same spaces,
+    prompts and reward (a twin is its own twin).
+    """
     return env if "-Real-" in env else env.replace("-v", "-Real-v")
 
 
 def make_venv(
-    env: str, num_envs: int, *, world: str | None = None, observation: Observation = "state", scored: bool = False, **settings: Any
+    env: str,
+    num_envs: int,
+    *,
+    world: str | None = None,
+    observation: Observation = "state",
+    scored: bool = False,
+    **settings: Any,
 ) -> VecEnv:
     """Return environments as an agent sees them: adapter and episode statistics.
 
@@ -69,7 +92,8 @@ def make_venv(
         num_envs: number of environments.
         world: a bundle other than the id's own; for a real id only the eyes are taken from it.
         observation: see `AgentTraining`.
-        scored: let actions be one number per menu entry, for algorithms that act in numbers; the largest is done.
+        scored: let actions be one number per menu entry, for algorithms that act in numbers; the
+            largest is done.
         **settings: of the environment.
 
     Raises:
@@ -81,20 +105,29 @@ def make_venv(
     own = gymnasium.spec(env).kwargs
     if world is not None:
         settings["eyes" if own.get("real") else "world"] = world
-    envs = gymnasium.make_vec(env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings)
+    envs = gymnasium.make_vec(
+        env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings
+    )
     venv: VecEnv = VecMonitor(SB3VecEnv(envs))
     return ScoredActions(venv) if scored else venv
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:
-    """Return the arguments of the algorithm's class: the file's, the overrides, and what the observation asks for."""
-    text = files("streamdit_gym.agents").joinpath("hyperparameters", f"{config.algo}.yml").read_text()
+    """Return the arguments of the algorithm's class: the file's, the overrides,
+    and what the observation asks for.
+    """
+    text = (
+        files("streamdit_gym.agents").joinpath("hyperparameters", f"{config.algo}.yml").read_text()
+    )
     known = yaml.safe_load(text)[config.env]
     chosen = {key: value for key, value in known.items() if key not in NOT_THE_ALGORITHMS}
     chosen |= deepcopy(config.overrides)  # the algorithms add to what they are given
     chosen["policy"] = "CnnPolicy" if config.observation == "frame" else known["policy"]
     if config.observation == "latent":
-        chosen["policy_kwargs"] = {**chosen.get("policy_kwargs", {}), "features_extractor_class": LatentFeatures}
+        chosen["policy_kwargs"] = {
+            **chosen.get("policy_kwargs", {}),
+            "features_extractor_class": LatentFeatures,
+        }
     rate = chosen.get("learning_rate")
     if isinstance(rate, str):  # lin_1e-3
         chosen["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
@@ -107,14 +140,16 @@ def has_agent(folder: Path) -> bool:
 
 
 class TrainingCallback(BaseCallback):
-    """Keeps the return of every finished episode, shows progress, and every so often saves all and compares with the twin.
+    """Keeps the return of every finished episode, shows progress, and every so often saves all and
+    compares with the twin.
 
     Args:
         config: how the agent is trained.
         folder: where to keep everything.
         progress: how far earlier calls have come.
         show: whether to show a bar.
-        compare: compares what the world promises with what the twin gives; returns (promised, interval, real, interval).
+        compare: compares what the world promises with what the twin gives; returns (promised,
+            interval, real, interval).
     """
 
     def __init__(
@@ -150,7 +185,9 @@ class TrainingCallback(BaseCallback):
         if self.config.check_every and self.num_timesteps >= self._next:
             self._plan()
             self.save()
-            save_policy(self.folder / "checkpoints" / f"{self.num_timesteps:08d}.safetensors", self.learned)
+            save_policy(
+                self.folder / "checkpoints" / f"{self.num_timesteps:08d}.safetensors", self.learned
+            )
             return self._compare()
         return True
 
@@ -177,7 +214,9 @@ class TrainingCallback(BaseCallback):
         over = (promised - real) / max(1.0, abs(real))
         beyond_chance = promised - promised_by > real + real_by and over > self.config.tolerance
         gap = {"imagined": promised, "real": real, "over": over}
-        self.progress.gap.append({"step": self.num_timesteps, **gap, "beyond_chance": float(beyond_chance)})
+        self.progress.gap.append(
+            {"step": self.num_timesteps, **gap, "beyond_chance": float(beyond_chance)}
+        )
         for name, value in gap.items():
             self.logger.record(f"gap/{name}", value)
         self.logger.dump(self.num_timesteps)
@@ -185,7 +224,9 @@ class TrainingCallback(BaseCallback):
         recent = self.progress.gap[-patience:]
         if len(recent) == patience and all(look["beyond_chance"] for look in recent):
             percent = f"{100 * over:.0f} %"
-            self.progress.stopped = f"the world promised {percent} more than the twin gave, {patience} looks in a row"
+            self.progress.stopped = (
+                f"the world promised {percent} more than the twin gave, {patience} looks in a row"
+            )
             self.bar.write(f"stopped: {self.progress.stopped}")
         return not self.progress.stopped
 
@@ -200,15 +241,17 @@ def train_agent(
 ) -> tuple[Learned, Curve]:
     """Train an agent; at any moment the folder holds a whole checkpoint, or none.
 
-    It writes ``checkpoint.pt``, from which training goes on, ``policy.safetensors`` and ``checkpoints/``, which can be
-    played, ``agent.json``, ``curve.json``, ``gap.json``, TensorBoard's ``curves/``, and at the end ``agent.zip`` for other
-    programs with Stable-Baselines3. Ctrl-C keeps what is learned.
+    It writes ``checkpoint.pt``, from which training goes on, ``policy.safetensors`` and
+    ``checkpoints/``, which can be played, ``agent.json``, ``curve.json``, ``gap.json``,
+    TensorBoard's ``curves/``, and at the end ``agent.zip`` for other programs with
+    Stable-Baselines3. Ctrl-C keeps what is learned.
 
     Args:
         config: how to train.
         folder: where to write.
         progress: whether to show a progress bar.
-        resume: go on with the agent in the folder, if there is one (with new episodes: the environments' state is not kept).
+        resume: go on with the agent in the folder, if there is one (with new episodes: the
+            environments' state is not kept).
         look: compares world and twin at every checkpoint, see `TrainingCallback`.
 
     Returns:
@@ -220,13 +263,18 @@ def train_agent(
         StorageError: if the folder cannot be written.
         StreamDiTError: if the folder's agent was trained otherwise.
     """
-    with writing_to(folder, "make room, or give another folder, and go on with --resume"), folder_lock(folder):
+    with (
+        writing_to(folder, "make room, or give another folder, and go on with --resume"),
+        folder_lock(folder),
+    ):
         remove_parts(folder)
         remove_parts(folder / "checkpoints")
         return _train(config, folder, progress, resume, look)
 
 
-def _train(config: AgentTraining, folder: Path, show: bool, resume: bool, compare: Compare | None) -> tuple[Learned, Curve]:
+def _train(
+    config: AgentTraining, folder: Path, show: bool, resume: bool, compare: Compare | None
+) -> tuple[Learned, Curve]:
     saved = read_checkpoint(folder / CHECKPOINT) if resume and _has_checkpoint(folder) else None
     if saved is not None:
         _check_same(saved.config, config)
@@ -240,7 +288,7 @@ def _train(config: AgentTraining, folder: Path, show: bool, resume: bool, compar
         world=config.world,
         observation=config.observation,
         scored=config.algo == "sac",
-        disagreement_penalty=config.penalty,
+        self_consistency_penalty=config.penalty,
     )
     try:
         agent = _new_agent(config, venv, folder)
@@ -249,7 +297,9 @@ def _train(config: AgentTraining, folder: Path, show: bool, resume: bool, compar
         if not done:
             _learn(TrainingCallback(config, folder, state, show, compare), agent, venv)
         learned = Learned(agent=agent, config=config)
-        _write_results(folder, learned, state)  # once more, if it was killed between the checkpoint and these
+        _write_results(
+            folder, learned, state
+        )  # once more, if it was killed between the checkpoint and these
         _write_zip(folder / ZIP, agent)
     finally:
         venv.close()
@@ -263,7 +313,12 @@ def _learn(callback: TrainingCallback, agent: BaseAlgorithm, venv: VecEnv) -> No
     venv.seed(config.seed * 10_007 + done)
     try:
         with callback.bar:
-            agent.learn(config.steps - done, callback=callback, tb_log_name="run", reset_num_timesteps=not done)
+            agent.learn(
+                config.steps - done,
+                callback=callback,
+                tb_log_name="run",
+                reset_num_timesteps=not done,
+            )
     except OSError:  # the last checkpoint stays; another could not be written either
         raise
     except BaseException:
@@ -277,7 +332,9 @@ def _new_agent(config: AgentTraining, venv: VecEnv, folder: Path) -> BaseAlgorit
     log = str(folder / "curves") if find_spec("tensorboard") else None
     chosen = hyperparameters(config)
     try:
-        return ALGORITHMS[config.algo](env=venv, seed=config.seed, device="cpu", tensorboard_log=log, **chosen)
+        return ALGORITHMS[config.algo](
+            env=venv, seed=config.seed, device="cpu", tensorboard_log=log, **chosen
+        )
     except (AssertionError, TypeError, ValueError, MemoryError) as error:
         raise ArgumentError(
             f"{config.algo} does not take these hyperparameters",
@@ -318,9 +375,15 @@ def _check_same(before: AgentTraining, now: AgentTraining) -> None:
 
 
 def _write_results(folder: Path, learned: Learned, state: Progress) -> None:
-    """Write what is there to be played and read; each file whole, and made again from the checkpoint by ``--resume``."""
+    """Write what is there to be played and read; each file whole,
+    and made again from the checkpoint by ``--resume``.
+    """
     save_policy(folder / POLICY, learned)
-    about = {**asdict(learned.config), "trained_steps": state.trained_steps, "stopped": state.stopped}
+    about = {
+        **asdict(learned.config),
+        "trained_steps": state.trained_steps,
+        "stopped": state.stopped,
+    }
     for name, content in (("agent", about), ("curve", state.curve), ("gap", state.gap)):
         write_text(folder / f"{name}.json", json.dumps(content, indent=1))
 

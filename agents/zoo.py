@@ -11,8 +11,11 @@ from streamdit_gym.agents.config import Observation
 from streamdit_gym.agents.training import make_venv
 
 
-def BatchedWorld(venv: VecEnv, *, observation: Observation = "state", scored: bool = False) -> VecEnv:  # noqa: N802 (the Zoo asks for a class)
-    """Return one batch of as many environments of the same id and settings; the given ones are closed.
+def BatchedWorld(
+    venv: VecEnv, *, observation: Observation = "state", scored: bool = False
+) -> VecEnv:
+    """Return one batch of as many environments of the same id and settings; the given ones are
+    closed.
 
     Args:
         venv: what the Zoo made.
@@ -20,8 +23,14 @@ def BatchedWorld(venv: VecEnv, *, observation: Observation = "state", scored: bo
         scored: see `make_venv`.
     """
     spec = venv.get_attr("spec")[0]
-    settings = {name: value for name, value in spec.kwargs.items() if name not in ("render_mode", "real", "task", "observation")}
+    settings = {
+        name: value
+        for name, value in spec.kwargs.items()
+        if name not in ("render_mode", "real", "task", "observation")
+    }
     world = settings.pop("world")
     count = venv.num_envs
     venv.close()
-    return make_venv(spec.id, count, world=world, observation=observation, scored=scored, **settings)
+    return make_venv(
+        spec.id, count, world=world, observation=observation, scored=scored, **settings
+    )

@@ -1,6 +1,8 @@
-"""What stands behind an environment: its protocol, and the generated world; `simulator_backend` has the other one.
+"""What stands behind an environment: its protocol, and the generated world; `simulator_backend` has
+the other one.
 
-Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Knows nothing of: rewards, episodes.
+Takes: rows to reset, prompts or actions to take.  Gives: frames and scores.  Knows nothing of:
+    rewards, episodes.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
-from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import precision
+from streamdit_gym.model.readout import Readout
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import REMEDY, check_keys, check_list
 from streamdit_gym.stream.session import ENTRIES, Session
 from streamdit_gym.threads import choose_threads
-from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
 Frames = UInt8[Tensor, "n h w 3"]
@@ -35,7 +37,7 @@ NAMED = ("reference_prompts", "buffer_prompts")  # what of a session are rows of
 
 
 @torch.no_grad()
-def readout(heads: RewardHead, latents: Latents) -> Float[Tensor, "n o"]:
+def readout(heads: Readout, latents: Latents) -> Float[Tensor, "n o"]:
     """Return what a world reads off latents: its states and scores, standardised and clamped."""
     return heads.raw(latents[:, None])[:, 0].float().clamp(-MAX_ABS_READOUT, MAX_ABS_READOUT)
 
@@ -48,14 +50,20 @@ class Backend(Protocol):
     device: torch.device
     takes_init: bool
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
-        """Start some rows anew and return what is first seen of them, and scores; `init` holds the caller's own frames."""
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> tuple[Seen, Scores]:
+        """Start some rows anew and return what is first seen of them, and scores;
+        `init` holds the caller's own frames.
+        """
 
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Move every row by one frame; `actions` is None when prompts are free text."""
 
-    def disagreement(self) -> Float[Tensor, " n"]:
-        """Return how far every row's newest frame is from what it would be at a second look; 0 where there is no second look."""
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
+        """Return how far every row's newest frame is from what it would be at a second look;
+        0 where there is no second look.
+        """
 
     def picture(self, seen: Seen) -> Frames:
         """Return what was seen as frames."""
@@ -84,13 +92,15 @@ class GeneratedBackend:
 
     Args:
         world: the world.
-        engine: moves its streams, one frame per action, so c = 1; holds no stream's state, so backends may share it.
+        engine: moves its streams, one frame per action, so c = 1; holds no stream's state, so
+            backends may share it.
         rows: number of environments.
         common_noise: give every row the same noise at every reset, for paired comparisons.
         latent: hand out latents instead of frames, and decode none.
-        stock: begin a stream of every frame in the world's bank at the first reset, and take all new streams from these. On a GPU
-            beginning one stream takes as long as beginning hundreds, and in a large batch some row ends in every step. Only where
-            streams begin alike whatever their noise (N = 1, or a model without noise).
+        stock: begin a stream of every frame in the world's bank at the first reset, and take all
+            new streams from these. On a GPU beginning one stream takes as long as beginning
+            hundreds, and in a large batch some row ends in every step. Only where streams begin
+            alike whatever their noise (N = 1, or a model without noise).
         threads: of torch on a CPU; None: see `choose_threads`.
 
     Raises:
@@ -111,21 +121,35 @@ class GeneratedBackend:
         partition = engine.partition
         if partition.chunk_frames != 1:
             raise PartitionError(
-                "an environment makes one frame per action", given=str(partition), allowed="c = 1",
+                "an environment makes one frame per action",
+                given=str(partition),
+                allowed="c = 1",
                 remedy="use the Engine directly for longer chunks",
-            )  # fmt: skip
+            )
         self.takes_init = True
         self.world, self.spec, self.device = world, world.spec, world.device
         self.latency_frames = partition.latency_frames
-        self._rows, self._engine, self._common_noise, self._latent = rows, engine, common_noise, latent
+        self._rows, self._engine, self._common_noise, self._latent = (
+            rows,
+            engine,
+            common_noise,
+            latent,
+        )
         self._threads = threads
         self._session: Session | None = None
-        self._score, self._decode = engine.compiled(world.heads), engine.compiled(world.codec.decode)
+        self._score, self._decode = (
+            engine.compiled(world.heads),
+            engine.compiled(world.codec.decode),
+        )
         self._stocked = stock and engine.begins_alike
         self._stock: tuple[Session, Seen, Scores] | None = None
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
-        """Start rows from the caller's frames (n f h w 3), or from real first frames of the bank."""
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> tuple[Seen, Scores]:
+        """Start rows from the caller's frames (n f h w 3),
+        or from real first frames of the bank.
+        """
         if self._session is None and self.device.type == "cpu":
             choose_threads(self._rehearsal(), threads=self._threads)
         bank, drawn = self.world.starts.latents, []
@@ -137,7 +161,9 @@ class GeneratedBackend:
                 latents = self.world.codec.encode(init)
         noise = Noise.of([np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs)
         if drawn and self._stocked and self._stock is None:
-            begun = self._engine.begin(bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank))))
+            begun = self._engine.begin(
+                bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank)))
+            )
             self._stock = begun, *self._read(bank[:, None])
         if drawn and self._stock is not None:
             session = self._stock[0].take(drawn, noise)
@@ -159,7 +185,9 @@ class GeneratedBackend:
 
     def _rehearsal(self) -> Callable[[], object]:
         """Return a tick of as many streams, with noise of their own, that nobody sees."""
-        sessions: list[Session] = []  # begun when first needed: mostly the number of threads is settled
+        sessions: list[
+            Session
+        ] = []  # begun when first needed: mostly the number of threads is settled
 
         def tick() -> None:
             if not sessions:
@@ -176,17 +204,22 @@ class GeneratedBackend:
         assert self._session is not None
         return self._read(self._engine.tick(self._session, self.world.table.rows(prompts)))
 
-    def disagreement(self) -> Float[Tensor, " n"]:
-        """Look a second time; see `Engine.disagreement`."""
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
+        """Look a second time; see `Engine.self_consistency_error`."""
         assert self._session is not None
-        return self._engine.disagreement(self._session)
+        return self._engine.self_consistency_error(self._session)
 
     def save(self) -> Any:
-        """Return a copy of the session, and the prompts that it names by their rows in the table: another process has other rows."""
+        """Return a copy of the session, and the prompts that it names by their rows in the table:
+        another process has other rows.
+        """
         assert self._session is not None
         state = self._session.state_dict()
         rows = torch.cat([state[name].flatten() for name in NAMED]).unique().tolist()
-        return {**state, "phrases": {row: self.world.table.phrases[row] for row in rows if row >= 0}}
+        return {
+            **state,
+            "phrases": {row: self.world.table.phrases[row] for row in rows if row >= 0},
+        }
 
     def finite(self) -> Bool[Tensor, " n"]:
         """Return which rows' latents are finite."""
@@ -242,15 +275,21 @@ class GeneratedBackend:
 
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
-        steps = len(latents) == self._rows  # rows begun anew come in all numbers, for each of which something would be compiled
-        latents = latents.clone(memory_format=torch.contiguous_format)  # a single row's strides would tell a slice from a whole
+        steps = (
+            len(latents) == self._rows
+        )  # rows begun anew come in all numbers, for each of which something would be compiled
+        latents = latents.clone(
+            memory_format=torch.contiguous_format
+        )  # a single row's strides would tell a slice from a whole
         with precision(self.device, False):
             _, scores = (self._score if steps else self.world.heads)(latents)
         scores = scores[:, 0].clone()
         if self._latent:
             return latents[:, 0].float(), scores
         with precision(self.device, self._engine.autocast):
-            return (self._decode if steps else self.world.codec.decode)(latents)[:, 0].clone(), scores
+            return (self._decode if steps else self.world.codec.decode)(latents)[
+                :, 0
+            ].clone(), scores
 
 
 class RowByRow:
@@ -258,7 +297,11 @@ class RowByRow:
 
     def __init__(self, backends: list[GeneratedBackend]) -> None:
         self.backends = backends
-        self.spec, self.latency_frames, self.device = backends[0].spec, backends[0].latency_frames, backends[0].device
+        self.spec, self.latency_frames, self.device = (
+            backends[0].spec,
+            backends[0].latency_frames,
+            backends[0].device,
+        )
         self.takes_init = backends[0].takes_init
 
     def picture(self, seen: Seen) -> Frames:
@@ -269,7 +312,9 @@ class RowByRow:
         """Return what the world reads off latents, row by row."""
         return torch.cat([self.backends[0].readout(row) for row in latents.split(1)])
 
-    def reset(self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None) -> tuple[Seen, Scores]:
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> tuple[Seen, Scores]:
         """Start rows one after the other."""
         parts = [
             self.backends[row].reset([0], [rng], None if init is None else init[i : i + 1])
@@ -279,13 +324,18 @@ class RowByRow:
 
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
         """Step rows one after the other."""
-        self.backends[0].world.table.rows(prompts)  # a prompt that cannot be embedded stops every row, not some
-        parts = [backend.step([prompt], None) for backend, prompt in zip(self.backends, prompts, strict=True)]
+        self.backends[0].world.table.rows(
+            prompts
+        )  # a prompt that cannot be embedded stops every row, not some
+        parts = [
+            backend.step([prompt], None)
+            for backend, prompt in zip(self.backends, prompts, strict=True)
+        ]
         return torch.cat([f for f, _ in parts]), torch.cat([s for _, s in parts])
 
-    def disagreement(self) -> Float[Tensor, " n"]:
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Look a second time, row by row."""
-        return torch.cat([backend.disagreement() for backend in self.backends])
+        return torch.cat([backend.self_consistency_error() for backend in self.backends])
 
     def save(self) -> Any:
         """Return every row's state."""

@@ -1,8 +1,11 @@
-"""Copies of environments, by pickle or `copy.deepcopy`: the constructor's arguments and the saved state.
+"""Copies of environments, by pickle or `copy.deepcopy`: the constructor's arguments and the saved
+state.
 
-Takes: a batch of environments.  Gives: what a copy is made of, and the copy.  Knows nothing of: weights.
+Takes: a batch of environments.  Gives: what a copy is made of, and the copy.  Knows nothing of:
+    weights.
 
-A copy loads its world by name and checks that it is the same one. Windows and warm pools are not copied.
+A copy loads its world by name and checks that it is the same one. Windows and warm pools are not
+copied.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from streamdit_gym.errors import BundleError
 if TYPE_CHECKING:
     from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
-# what may have changed since it was made, beside its state; spaces draw samples from generators of their own
+# what may have changed since it was made, beside its state; spaces draw samples from generators of
+# their own
 ATTRIBUTES = (
     "_spec",
     "_np_random",
@@ -63,7 +67,9 @@ def rebuild(env: StreamDiTVectorEnv, copied: dict[str, Any]) -> None:
             remedy="put the bundle back that it was made with, or make a new environment",
         )
     if copied["state"] is not None:
-        env._begin(np.arange(env.num_envs), None)  # a session of the right kind, for the state to fill
+        env._begin(
+            np.arange(env.num_envs), None
+        )  # a session of the right kind, for the state to fill
         env._ready = True
         env.restore_state(copied["state"])
     for rng, generator in zip(env._rngs, copied["rngs"], strict=True):

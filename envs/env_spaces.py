@@ -17,14 +17,18 @@ from streamdit_gym.world import World
 
 
 def backend_space(size: int, encoder: World | None) -> spaces.Box[Any]:
-    """Return the space of what a backend hands out: uint8 frames (h, w, 3), or the encoder's latents (c, g, g)."""
+    """Return the space of what a backend hands out: uint8 frames (h, w, 3),
+    or the encoder's latents (c, g, g).
+    """
     if encoder is None:
         return spaces.Box(0, 255, (size, size, 3), np.uint8)
     codec = encoder.codec
     return spaces.Box(-np.inf, np.inf, (codec.channels, codec.grid, codec.grid), np.float32)
 
 
-def observation_space(handed_out: spaces.Box[Any], observation: str, encoder: World | None) -> spaces.Box[Any]:
+def observation_space(
+    handed_out: spaces.Box[Any], observation: str, encoder: World | None
+) -> spaces.Box[Any]:
     """Return the space of one observation, without the actions that are pending."""
     if observation != "state" or encoder is None:
         return handed_out
@@ -32,7 +36,9 @@ def observation_space(handed_out: spaces.Box[Any], observation: str, encoder: Wo
     return spaces.Box(-MAX_ABS_READOUT, MAX_ABS_READOUT, shape, np.float32)
 
 
-def with_pending(space: spaces.Box[Any], observation: str, menu_size: int, latency_frames: int) -> spaces.Dict:
+def with_pending(
+    space: spaces.Box[Any], observation: str, menu_size: int, latency_frames: int
+) -> spaces.Dict:
     """Return the space of observations that also hold the actions begun but not yet visible.
 
     Raises:

@@ -1,6 +1,7 @@
 """Rows whose numbers are no longer finite: found at every step, ended at once, and kept from view.
 
-Takes: numbers of rows.  Gives: which are not finite, and finite ones in their place.  Knows nothing of: worlds, episodes.
+Takes: numbers of rows.  Gives: which are not finite, and finite ones in their place.  Knows nothing
+    of: worlds, episodes.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """Opening what stands behind an environment.
 
-Takes: settings.  Gives: a backend, and what identifies its world.  Knows nothing of: episodes, rewards.
+Takes: settings.  Gives: a backend, and what identifies its world.  Knows nothing of: episodes,
+    rewards.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.worlds import shared_world, simulator_of
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import World
 
 
@@ -22,7 +23,8 @@ class OpenedWorld:
 
     Attributes:
         backend: makes the frames.
-        content: identifies the world by what it is, for saved states: equal worlds have equal contents.
+        content: identifies the world by what it is, for saved states: equal worlds have equal
+            contents.
         encoder: the world that encodes observations, if they are latents or states.
     """
 

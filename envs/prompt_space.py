@@ -1,6 +1,7 @@
 """The action space of environments that take free text: exactly the prompts that `step` accepts.
 
-Takes: any value.  Gives: whether it is a prompt, and random ones.  Knows nothing of: worlds, models.
+Takes: any value.  Gives: whether it is a prompt, and random ones.  Knows nothing of: worlds,
+    models.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ PRINTABLE = "".join(map(chr, range(ord(" "), ord("~") + 1)))
 
 
 class PromptSpace(spaces.Text):
-    """Prompts as `streamdit_gym.checks.check_prompt` allows them: 1 to 200 printable characters of any script.
+    """Prompts as `streamdit_gym.checks.check_prompt` allows them: 1 to 200 printable characters of
+    any script.
 
-    Samples are of printable ASCII. Where a plain `Text` space stands for this one, as in a Minari data set that was
-    read back, it knows of ASCII alone.
+    Samples are of printable ASCII. Where a plain `Text` space stands for this one, as in a Minari
+    data set that was read back, it knows of ASCII alone.
 
     Args:
         seed: of the samples.
@@ -37,7 +39,9 @@ class PromptSpace(spaces.Text):
     ) -> str:
         """Return a random prompt; see `gymnasium.spaces.Text.sample`."""
         text = super().sample(mask, probability)
-        return text if text.strip() else self.characters[-1] * len(text)  # spaces alone are no prompt
+        return (
+            text if text.strip() else self.characters[-1] * len(text)
+        )  # spaces alone are no prompt
 
     def contains(self, x: Any) -> bool:
         """Return whether `step` accepts a value."""

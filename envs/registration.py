@@ -1,6 +1,7 @@
 """The ids under which Gymnasium knows the worlds.
 
-Takes: nothing.  Gives: registered ids.  Knows nothing of: models (entry points are loaded when used).
+Takes: nothing.  Gives: registered ids.  Knows nothing of: models (entry points are loaded when
+    used).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def id_of(world: str, task: str) -> str:
 
 
 def spec_json(world: str, name: str, task: str, partition: str) -> str:
-    """Return the spec of the environment that plays a task in a world, as Gymnasium's `EnvSpec.from_json` takes it.
+    """Return the spec of the environment that plays a task in a world, as Gymnasium's
+    `EnvSpec.from_json` takes it.
 
     Args:
         world: shipped name, folder or Hub id.

@@ -1,6 +1,7 @@
 """The reference simulator behind an environment.
 
-Takes: rows to reset, actions to take.  Gives: frames (or their latents) and true scores.  Knows nothing of: rewards, episodes.
+Takes: rows to reset, actions to take.  Gives: frames (or their latents) and true scores.  Knows
+    nothing of: rewards, episodes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.checks import shown
+from streamdit_gym.definition import Simulator, WorldSpec
 from streamdit_gym.envs.backends import Frames, Latents, Scores, Seen, readout
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
-from streamdit_gym.vocabulary import Simulator, WorldSpec
 from streamdit_gym.world import World
 
 
@@ -30,7 +31,8 @@ class SimulatorBackend:
         make: makes a simulator.
         rows: number of environments.
         starts: how episodes begin, with their share.
-        encoder: the world that encodes the frames, so that latents are handed out; None: frames are.
+        encoder: the world that encodes the frames, so that latents are handed out; None: frames
+            are.
     """
 
     latency_frames = 0
@@ -50,7 +52,9 @@ class SimulatorBackend:
         self._starts = starts
         self._encoder = encoder
         self.simulators = [make() for _ in range(rows)]
-        self._spare: list[Simulator] = []  # which a state is restored into, so that an error changes nothing
+        self._spare: list[
+            Simulator
+        ] = []  # which a state is restored into, so that an error changes nothing
 
     @torch.no_grad()
     def picture(self, seen: Seen) -> Frames:
@@ -90,7 +94,7 @@ class SimulatorBackend:
             frames.append(simulator.step(int(action)))
         return self._gather(frames, self.simulators)
 
-    def disagreement(self) -> Float[Tensor, " n"]:
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Return zeros: a simulator is always of one mind."""
         return torch.zeros(len(self.simulators), dtype=torch.float32)
 
@@ -99,11 +103,15 @@ class SimulatorBackend:
         return [simulator.save() for simulator in self.simulators]
 
     def finite(self) -> Bool[Tensor, " n"]:
-        """Return True for every row: a simulator's numbers are its scores, which the environment looks at."""
+        """Return True for every row: a simulator's numbers are its scores,
+        which the environment looks at.
+        """
         return torch.ones(len(self.simulators), dtype=torch.bool)
 
     def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
-        """Refuse what is no list of one state for each row; `restore` lets the simulators judge the rest."""
+        """Refuse what is no list of one state for each row;
+        `restore` lets the simulators judge the rest.
+        """
         check_list("backend", state, len(self.simulators))
 
     def restore(self, state: Any) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 
-from streamdit_gym.envs.checks import check_seed, single_action
+from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.envs.argument_checks import check_seed, single_action
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import UnknownNameError
-from streamdit_gym.vocabulary import Task, WorldSpec
 
 
 class StreamDiTEnv(gymnasium.Env[Any, Any]):
@@ -35,8 +35,15 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         for name in ("autoreset_mode", "num_envs"):
             if name in settings:
-                raise UnknownNameError("argument of a single environment", name, ["horizon", "partition", "task"], "use make_vec")
-        self._batch = StreamDiTVectorEnv(1, render_mode=render_mode, autoreset_mode="DISABLED", **settings)
+                raise UnknownNameError(
+                    "argument of a single environment",
+                    name,
+                    ["horizon", "partition", "task"],
+                    "use make_vec",
+                )
+        self._batch = StreamDiTVectorEnv(
+            1, render_mode=render_mode, autoreset_mode="DISABLED", **settings
+        )
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}
         if self._batch.output == "torch":
@@ -68,7 +75,9 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         """The task that is rewarded."""
         return self._batch.task
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see `StreamDiTVectorEnv.reset`."""
         seed = check_seed(seed)
         observation, info = self._batch.reset(seed=seed, options=options)
@@ -80,12 +89,20 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         batch = single_action(action, self._batch.actions)
         observation, reward, terminated, truncated, info = self._batch.step(batch)
         first = reward[0] if self._batch.output == "torch" else float(reward[0])
-        return self._first(observation), first, bool(terminated[0]), bool(truncated[0]), self._row(info)
+        return (
+            self._first(observation),
+            first,
+            bool(terminated[0]),
+            bool(truncated[0]),
+            self._row(info),
+        )
 
     def render(self) -> Any:
         """Return the current frame, or show it in a window."""
         if self.render_mode is None:
-            gymnasium.logger.warn("render() without a render_mode; give render_mode='rgb_array' to make()")
+            gymnasium.logger.warn(
+                "render() without a render_mode; give render_mode='rgb_array' to make()"
+            )
             return None
         frames = self._batch.render()
         return None if frames is None else frames[0]
@@ -97,7 +114,8 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
-        A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from the state's steps.
+        A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from
+        the state's steps.
         """
         observation = self._first(self._batch.restore_state(state))
         if self._time_limits is None:
@@ -116,9 +134,16 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     @staticmethod
     def _first(observation: Any) -> Any:
-        return {k: v[0] for k, v in observation.items()} if isinstance(observation, dict) else observation[0]
+        return (
+            {k: v[0] for k, v in observation.items()}
+            if isinstance(observation, dict)
+            else observation[0]
+        )
 
     @staticmethod
     def _row(info: dict[str, Any]) -> dict[str, Any]:
         row = {key: info[key][0] for key in info if not key.startswith("_") and info[f"_{key}"][0]}
-        return {key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
+        return {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in row.items()
+        }

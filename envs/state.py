@@ -1,4 +1,5 @@
-"""The saved state of a batch of environments: what it holds, whose it is, and what is checked before it is taken.
+"""The saved state of a batch of environments: what it holds, whose it is, and what is checked
+before it is taken.
 
 Takes: what somebody hands over as a saved state.  Gives: a checked EnvState, or a clear error.
 Knows nothing of: how frames are made.
@@ -27,7 +28,8 @@ class StateOwner:
     """Which environments a state belongs to.
 
     Attributes:
-        world: digest of the world's bundle, wherever it lies; of a reference simulator its name and version.
+        world: digest of the world's bundle, wherever it lies; of a reference simulator its name and
+            version.
         partition: how the buffer is cut; ``real`` for a reference simulator.
         observation: what agents observe.
         num_envs: number of environments.
@@ -85,7 +87,9 @@ class EnvState:
     rngs: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a copy made of tensors and plain numbers and texts, which `torch.load` reads as safely as weights."""
+        """Return a copy made of tensors and plain numbers and texts,
+        which `torch.load` reads as safely as weights.
+        """
         return {
             "format": FORMAT,
             **dataclasses.asdict(self.owner),
@@ -171,7 +175,11 @@ def checked_generator(state: Any) -> dict[str, Any]:
 def _check_owner(state: dict[str, Any], owner: StateOwner) -> None:
     """Refuse the state of other environments, and name what differs."""
     expected = {"format": FORMAT, **dataclasses.asdict(owner)}
-    differing = [name for name, value in expected.items() if type(state[name]) is not type(value) or state[name] != value]
+    differing = [
+        name
+        for name, value in expected.items()
+        if type(state[name]) is not type(value) or state[name] != value
+    ]
     if differing:
         raise ShapeError(
             "a state of other environments",

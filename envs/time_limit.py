@@ -1,10 +1,12 @@
 """How long episodes are, as Gymnasium tells it and counts it.
 
-Takes: a spec, an environment.  Gives: a spec that knows the horizon; Gymnasium's own counters set to ours.
+Takes: a spec, an environment.  Gives: a spec that knows the horizon; Gymnasium's own counters set
+    to ours.
 Knows nothing of: worlds, frames.
 
-Truncation is the environments' own: their count of steps is part of their state. `gymnasium.make(max_episode_steps=...)`
-adds a wrapper with a count of its own, of which the environment inside is not told.
+Truncation is the environments' own: their count of steps is part of their state.
+`gymnasium.make(max_episode_steps=...)` adds a wrapper with a count of its own, of which the
+environment inside is not told.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ def with_horizon(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:
 
 def time_limits_around(env: gymnasium.Env[Any, Any]) -> list[TimeLimit[Any, Any]]:
     """Return the wrappers that count an environment's steps; it takes some 30 ms to find them."""
-    return [wrapper for wrapper in gc.get_objects() if issubclass(type(wrapper), TimeLimit) and wrapper.unwrapped is env]
+    return [
+        wrapper
+        for wrapper in gc.get_objects()
+        if issubclass(type(wrapper), TimeLimit) and wrapper.unwrapped is env
+    ]
 
 
 def set_elapsed(limit: TimeLimit[Any, Any], env: gymnasium.Env[Any, Any], steps: int) -> None:
-    """Let a wrapper go on counting from a number of steps; warn where it does not count the environment's own steps.
+    """Let a wrapper go on counting from a number of steps; warn where it does not count the
+    environment's own steps.
 
     Args:
         limit: the wrapper.
@@ -42,4 +49,6 @@ def set_elapsed(limit: TimeLimit[Any, Any], env: gymnasium.Env[Any, Any], steps:
     if inner is env and hasattr(limit, "_elapsed_steps"):
         limit._elapsed_steps = steps  # type: ignore[assignment]
     else:
-        gymnasium.logger.warn("a TimeLimit around this environment goes on counting over restore_state; give horizon=... to make() instead")
+        gymnasium.logger.warn(
+            "a TimeLimit around this environment goes on counting over restore_state; give horizon=... to make() instead"
+        )

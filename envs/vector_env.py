@@ -1,6 +1,8 @@
-"""The environment: many streams behind `gymnasium.vector.VectorEnv`, one batched evaluation per step.
+"""The environment: many streams behind `gymnasium.vector.VectorEnv`, one batched evaluation per
+step.
 
-Takes: actions.  Gives: frames, rewards, endings.  Knows nothing of: how frames are made (see opening.py).
+Takes: actions.  Gives: frames, rewards, endings.  Knows nothing of: how frames are made (see
+    opening.py).
 
 The same class serves a generated world and its reference simulator; only the backend differs.
 """
@@ -17,9 +19,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from streamdit_gym.checks import check_choice
-from streamdit_gym.envs.checks import check_actions, check_init, check_mask, check_options, check_seeds
+from streamdit_gym.envs.argument_checks import (
+    check_actions,
+    check_init,
+    check_mask,
+    check_options,
+    check_seeds,
+)
 from streamdit_gym.envs.copies import constructor_and_state, rebuild
-from streamdit_gym.envs.env_spaces import action_space, backend_space, observation_space, with_pending
+from streamdit_gym.envs.env_spaces import (
+    action_space,
+    backend_space,
+    observation_space,
+    with_pending,
+)
 from streamdit_gym.envs.faults import find_faults, without
 from streamdit_gym.envs.opening import open_world
 from streamdit_gym.envs.settings import RENDER_MODES, EnvSettings
@@ -35,7 +48,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of environments, 1 to 65,536.
-        **settings: the attributes of `EnvSettings`: world, task, observation, partition, autoreset_mode, device, ...
+        **settings: the attributes of `EnvSettings`: world, task, observation, partition,
+            autoreset_mode, device, ...
 
     Raises:
         ArgumentError: for an argument of the wrong type, not finite or out of range.
@@ -67,7 +81,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.actions = checked.actions
         self.autoreset_mode = AutoresetMode(checked.autoreset_mode)
         self.horizon = checked.horizon or checked.max_episode_steps or self.task.horizon
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": spec.fps}
+        self.metadata = {
+            **self.metadata,
+            "autoreset_mode": self.autoreset_mode,
+            "render_fps": spec.fps,
+        }
         self._owner = StateOwner(
             world=opened.content,
             partition="real" if checked.real else str(checked.partition),
@@ -78,7 +96,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._potential = spec.score_names.index(self.task.potential)
         self._success = spec.score_names.index(self.task.success)
         self._observed = checked.observation
-        self._penalty = checked.disagreement_penalty
+        self._penalty = checked.self_consistency_penalty
         self._make_spaces(checked.pending_actions, opened.encoder)
         self._make_rows()
         self._ready = False
@@ -95,7 +113,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._fault = np.zeros(count, dtype=bool)
         self._doubts = np.zeros(count)
         self._seen = torch.from_numpy(seen).to(device)
-        self._scores = torch.zeros(count, len(self.world_spec.score_names), dtype=torch.float32, device=device)
+        self._scores = torch.zeros(
+            count, len(self.world_spec.score_names), dtype=torch.float32, device=device
+        )
         self._prompts = np.array([""] * count, dtype=object)
         self._pending = np.zeros((count, self.latency_frames), dtype=np.int64)
 
@@ -138,13 +158,19 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """
         return self._backend.latency_frames
 
-    def reset(self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
         """Start all environments, or those of a mask.
 
         Args:
             seed: environment i is seeded with ``seed + i``; or one seed (or None) per environment.
-            options: ``init``: the caller's own first frames, uint8 (h, w, 3), (frames, h, w, 3) or (envs, frames, h, w, 3),
-                oldest first; ``reset_mask``: bool (num_envs,), which environments to reset. Others are ignored.
+            options: ``init``: the caller's own first frames, uint8 (h, w, 3), (frames, h, w, 3) or
+                (envs, frames, h, w, 3), oldest first; ``reset_mask``: bool (num_envs,), which
+                environments to reset. Others are ignored.
 
         Raises:
             NotReadyError: if the environment is closed.
@@ -158,9 +184,15 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         options = check_options(options)
         mask = check_mask(options.get("reset_mask"), self.num_envs)
         if not self._ready and not mask.all():
-            raise NotReadyError("the first reset must be of all environments", given="reset_mask", remedy="call reset() first")
+            raise NotReadyError(
+                "the first reset must be of all environments",
+                given="reset_mask",
+                remedy="call reset() first",
+            )
         rows = np.flatnonzero(mask)
-        init = check_init(options.get("init"), rows, self.num_envs, self.world_spec.size, self._backend.takes_init)
+        init = check_init(
+            options.get("init"), rows, self.num_envs, self.world_spec.size, self._backend.takes_init
+        )
         seeds = check_seeds(seed, self.num_envs)
         for row in map(int, rows):
             if seeds[row] is not None:
@@ -178,7 +210,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             actions: one menu action (or prompt) per environment.
 
         Raises:
-            NotReadyError: before the first reset, after close, or for a finished environment in mode DISABLED.
+            NotReadyError: before the first reset, after close, or for a finished environment in
+                mode DISABLED.
             ActionError: if an action is outside the action space; nothing is changed then.
         """
         self._check_may_step()
@@ -224,9 +257,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         prompts: list[str],
         menu: list[int] | None,
     ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """Move every row by one frame; return rewards, and which rows have terminated and which are truncated.
+        """Move every row by one frame; return rewards, and which rows have terminated and which are
+        truncated.
 
-        A row with a number that is not finite is truncated, without a reward, and keeps its last finite frame.
+        A row with a number that is not finite is truncated, without a reward, and keeps its last
+        finite frame.
         """
         last_scores = self._scores
         last_seen = self._seen
@@ -237,13 +272,17 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._steps += 1
         success = self._scores[:, self._success]
         gained = self._scores[:, self._potential] - last_scores[:, self._potential]
-        rewards = self.task.reward(gained, success).to(torch.float32)  # a bonus has torch's default dtype
+        rewards = self.task.reward(gained, success).to(
+            torch.float32
+        )  # a bonus has torch's default dtype
         if self._penalty is not None:
-            doubts = self._backend.disagreement()
+            doubts = self._backend.self_consistency_error()
             rewards = rewards - self._penalty * doubts
             self._doubts = doubts.cpu().numpy().astype(np.float64)
         fault = find_faults(self._backend.finite(), self._scores, rewards)
-        both = torch.stack([success > self.task.threshold, fault])  # together: a GPU is waited for once
+        both = torch.stack(
+            [success > self.task.threshold, fault]
+        )  # together: a GPU is waited for once
         terminated, self._fault = both.cpu().numpy()
         terminated = terminated & ~self._fault
         truncated = (self._steps >= self.horizon) & ~terminated | self._fault
@@ -255,7 +294,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return rewards, terminated, truncated
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Return the current frames, one (h, w, 3) uint8 array per environment, or show them in a window."""
+        """Return the current frames, one (h, w, 3) uint8 array per environment,
+        or show them in a window.
+        """
         self._check_open()
         if not self._ready:
             raise NotReadyError("render before reset", remedy="call reset() first")
@@ -267,8 +308,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
 
-        It is made of tensors and plain numbers and texts: `torch.save` it, and `torch.load` reads it as safely as weights (where there is
-        no such device as the environments', with ``map_location="cpu"``). A twin that is far in its episode begins again where it is
+        It is made of tensors and plain numbers and texts: `torch.save` it, and `torch.load` reads
+        it as safely as weights (where there is no such device as the environments', with
+        ``map_location="cpu"``). A twin that is far in its episode begins again where it is
         (`PushTSimulator.save`), so that nobody has to play it all again.
 
         Raises:
@@ -282,11 +324,12 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
 
-        The state may come from another process, another device, and another folder with the same world. Everything is checked before
-        anything changes.
+        The state may come from another process, another device, and another folder with the same
+        world. Everything is checked before anything changes.
 
         Raises:
-            ShapeError: if the state is of another world, partition or number of environments, or is cut.
+            ShapeError: if the state is of another world, partition or number of environments, or is
+                cut.
             ArgumentError: if a value is not finite, or out of range.
             NotReadyError: before the first reset or after close.
         """
@@ -337,13 +380,17 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_observation_space: Any = observed
         if pending:
             countable = 0 if self.actions == "text" else menu_size
-            self.single_observation_space = with_pending(observed, self._observed, countable, self.latency_frames)
+            self.single_observation_space = with_pending(
+                observed, self._observed, countable, self.latency_frames
+            )
         self.single_action_space = action_space(self.actions, menu_size)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def _begin(self, rows: np.ndarray, init: torch.Tensor | None) -> None:
-        frames, scores = self._backend.reset([int(r) for r in rows], [self._rngs[r] for r in rows], init)
+        frames, scores = self._backend.reset(
+            [int(r) for r in rows], [self._rngs[r] for r in rows], init
+        )
         index = torch.from_numpy(rows).to(frames.device)
         fault = find_faults(self._backend.finite()[index], scores).cpu().numpy()
         if fault.any():  # a world that is broken: nothing to show
@@ -364,7 +411,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         every = np.ones(self.num_envs, dtype=bool)
         fresh = self._info(every, ~every)  # an ended row's info is that of its new episode
         info = {key: ended.copy() if key.startswith("_") else value for key, value in info.items()}
-        return {**fresh, "final_obs": final, "_final_obs": ended, "final_info": info, "_final_info": ended.copy()}
+        return {
+            **fresh,
+            "final_obs": final,
+            "_final_obs": ended,
+            "final_info": info,
+            "_final_info": ended.copy(),
+        }
 
     def _final_observations(self, rows: np.ndarray) -> np.ndarray:
         """Return the observations of some rows, each on its own, and None for the others."""
@@ -372,7 +425,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         last = self._observation(rows)
         for i, row in enumerate(rows):
             is_dict = isinstance(last, dict)
-            final[row] = {key: value[i].copy() for key, value in last.items()} if is_dict else last[i].copy()
+            final[row] = (
+                {key: value[i].copy() for key, value in last.items()} if is_dict else last[i].copy()
+            )
         return final
 
     def _info(self, mask: np.ndarray, successes: np.ndarray) -> dict[str, Any]:
@@ -388,24 +443,33 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self.output == "torch":
             del info["prompt"]  # other libraries make tensors of all infos
         if self._penalty is not None:
-            info["disagreement"] = self._doubts.copy()
+            info["self_consistency_error"] = self._doubts.copy()
         return info | {f"_{key}": mask.copy() for key in info}
 
     def _observation(self, rows: np.ndarray | None = None) -> Any:
         """Return what is observed, a copy, of all rows or of some."""
-        seen: Any = self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
+        seen: Any = (
+            self._seen if rows is None else self._seen[torch.from_numpy(rows).to(self._seen.device)]
+        )
         if self._observed == "state":
             seen = self._backend.readout(seen)
         seen = seen.clone() if self.output == "torch" else to_host(seen)
         if not self._with_pending:
             return seen
         pending = self._pending.copy() if rows is None else self._pending[rows]
-        return {self._observed: seen, "pending": torch.from_numpy(pending).to(seen.device) if self.output == "torch" else pending}
+        return {
+            self._observed: seen,
+            "pending": torch.from_numpy(pending).to(seen.device)
+            if self.output == "torch"
+            else pending,
+        }
 
     def _show(self) -> None:
         if self._window is None:
             self._window = Window(f"streamdit_gym {self.world_spec.name}")
-        self._window.show(tile(self._backend.picture(self._seen).cpu().numpy()), fps=self.world_spec.fps)
+        self._window.show(
+            tile(self._backend.picture(self._seen).cpu().numpy()), fps=self.world_spec.fps
+        )
 
     def _check_open(self) -> None:
         if self.closed:
@@ -413,10 +477,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
 
 def to_host(seen: torch.Tensor) -> np.ndarray:
-    """Return a copy as an array; off a GPU in pinned memory, which torch keeps for the next one when nobody holds this one any more.
+    """Return a copy as an array; off a GPU in pinned memory, which torch keeps for the next one
+    when nobody holds this one any more.
 
-    The system hands a large new array out page by page, which takes longer than the copying. Pinned memory is dear: of arrays that you
-    keep for long, keep copies.
+    The system hands a large new array out page by page, which takes longer than the copying. Pinned
+    memory is dear: of arrays that you keep for long, keep copies.
     """
     host = torch.empty(seen.shape, dtype=seen.dtype, pin_memory=seen.is_cuda)
     return host.copy_(seen).numpy()

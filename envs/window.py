@@ -28,7 +28,8 @@ def tile(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
 
 
 class Window:
-    """An OpenCV window that enlarges small pictures; without a screen it says so once and shows nothing.
+    """An OpenCV window that enlarges small pictures; without a screen it says so once and shows
+    nothing.
 
     Args:
         title: its title.
@@ -38,9 +39,13 @@ class Window:
     def __init__(self, title: str, side: int = 512) -> None:
         self.title, self.side, self.shown = title, side, False
         # OpenCV ends the whole process when it finds no display, so look first
-        self.screen = not sys.platform.startswith("linux") or any(os.environ.get(v) for v in ("DISPLAY", "WAYLAND_DISPLAY"))
+        self.screen = not sys.platform.startswith("linux") or any(
+            os.environ.get(v) for v in ("DISPLAY", "WAYLAND_DISPLAY")
+        )
         if not self.screen:
-            log.warning("no display: render_mode='human' shows nothing here; 'rgb_array' returns the frames")
+            log.warning(
+                "no display: render_mode='human' shows nothing here; 'rgb_array' returns the frames"
+            )
 
     def show(self, picture: UInt8[np.ndarray, "h w 3"], fps: float) -> None:
         """Show a picture for a frame's time."""

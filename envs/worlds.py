@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.errors import UnknownNameError
-from streamdit_gym.evaluate.candidate import Twin
-from streamdit_gym.vocabulary import WorldSpec
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the simulator's class; if some of the
-# training data begin otherwise, DRILL; if the judge shall play other starts, JUDGED; if it can be told to look otherwise, LOOKS, and
-# move_prompt(); if its actions are vectors, too, ACTION_NAMES and ACTION_VECTORS, a row for each menu action
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the
+# simulator's class; if some of the training data begin otherwise, DRILL; if the judge shall play
+# other starts, JUDGED; if it can be told to look otherwise, LOOKS, and move_prompt(); if its
+# actions are vectors, too, ACTION_NAMES and ACTION_VECTORS, a row for each menu action
 TWINS = {
-    "PushT": ("streamdit_gym.envs.pusht", "PushTSimulator"),
-    "PushT-Looks": ("streamdit_gym.envs.pusht_looks", "PushTLooksSimulator"),
+    "PushT": ("streamdit_gym.envs.pusht.simulator", "PushTSimulator"),
+    "PushT-Looks": ("streamdit_gym.envs.pusht_looks.simulator", "PushTLooksSimulator"),
 }
 
 
@@ -41,7 +41,8 @@ def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
 
 
 def drill_of(world: str) -> tuple[str, float]:
-    """Return how some more episodes of a world's training data begin, and their share; no name and 0 if none do.
+    """Return how some more episodes of a world's training data begin, and their share; no name and
+    0 if none do.
 
     Raises:
         UnknownNameError: if the world has no twin.
@@ -51,7 +52,7 @@ def drill_of(world: str) -> tuple[str, float]:
     return drill
 
 
-def twin_for_judge(world: str) -> Twin:
+def reference_simulator(world: str) -> ReferenceSimulator:
     """Return a world's twin as the judge needs it.
 
     Raises:
@@ -59,10 +60,15 @@ def twin_for_judge(world: str) -> Twin:
     """
     make, starts = simulator_of(world)
     module = importlib.import_module(TWINS[world][0])
-    return Twin(
-        make=make, starts=getattr(module, "JUDGED", starts), actor=module.ACTOR, body=module.BODY, unseen=module.UNSEEN_PHRASES,
-        objects=module.objects, looks=getattr(module, "LOOKS", None),
-    )  # fmt: skip
+    return ReferenceSimulator(
+        make=make,
+        starts=getattr(module, "JUDGED", starts),
+        actor=module.ACTOR,
+        body=module.BODY,
+        unseen=module.UNSEEN_PHRASES,
+        objects=module.objects,
+        looks=getattr(module, "LOOKS", None),
+    )
 
 
 def script_of(world: str) -> Callable[[Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"]]:
@@ -72,15 +78,20 @@ def script_of(world: str) -> Callable[[Float[np.ndarray, "n s"], str], Int[np.nd
         UnknownNameError: if the world has none.
     """
     simulator_of(world)
-    script: Callable[[np.ndarray, str], np.ndarray] = importlib.import_module(TWINS[world][0]).script
+    script: Callable[[np.ndarray, str], np.ndarray] = importlib.import_module(
+        TWINS[world][0]
+    ).script
     return script
 
 
-def action_vectors_of(world: str, menu: Sequence[Sequence[str]]) -> tuple[list[str], list[list[float]]]:
+def action_vectors_of(
+    world: str, menu: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[float]]]:
     """Return each menu action as numbers, for data sets whose readers act in real numbers.
 
     Args:
-        world: its name; of a world without a twin, or whose file says nothing of vectors, actions are one-hot.
+        world: its name; of a world without a twin, or whose file says nothing of vectors, actions
+            are one-hot.
         menu: for every action its phrases.
 
     Returns:
@@ -95,7 +106,9 @@ def action_vectors_of(world: str, menu: Sequence[Sequence[str]]) -> tuple[list[s
 
 
 def move_prompt_of(world: str) -> Callable[[str], str]:
-    """Return what takes from a prompt the part that means a move; where prompts say nothing else, it changes nothing."""
+    """Return what takes from a prompt the part that means a move; where prompts say nothing else,
+    it changes nothing.
+    """
     module = importlib.import_module(TWINS[world][0]) if world in TWINS else None
     function: Callable[[str], str] = getattr(module, "move_prompt", str)
     return function

@@ -1,9 +1,11 @@
-"""Does generated data help? Behaviour cloning and a reward model from n real episodes, and from n real and 10 n generated ones.
+"""Does generated data help? Behaviour cloning and a reward model from n real episodes, and from n
+real and 10 n generated ones.
 
 Usage: python examples/more_data.py [--episodes 2 4 8 16] [--seeds 5]
 
-Demonstrations are a noisy script's, in the real simulator or in the generated world. Everything is tested in the real simulator: the
-clone by its return over 64 episodes, the reward model by its correlation with the true potential on 64 others.
+Demonstrations are a noisy script's, in the real simulator or in the generated world. Everything is
+tested in the real simulator: the clone by its return over 64 episodes, the reward model by its
+correlation with the true potential on 64 others.
 """
 
 from __future__ import annotations
@@ -43,12 +45,17 @@ class Demonstrations:
 
 
 def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
-    """Let the script play so many whole episodes; of every row the same number, since the first to end are the shortest."""
+    """Let the script play so many whole episodes; of every row the same number,
+    since the first to end are the shortest.
+    """
     world = shared_world("PushT", "cpu")
     venv = make_venv(env, ROWS, observation="frame")
     script = scripted_player("PushT", "reach", NOISE, seed)
     venv.seed(seed)
-    frames, infos = venv.reset(), list(venv.unwrapped.reset_infos)  # wrappers have empty ones of their own
+    frames, infos = (
+        venv.reset(),
+        list(venv.unwrapped.reset_infos),
+    )  # wrappers have empty ones of their own
     running: list[list[tuple[np.ndarray, int, float]]] = [[] for _ in range(ROWS)]
     ended: list[list[list[tuple[np.ndarray, int, float]]]] = [[] for _ in range(ROWS)]
     share = -(-episodes // ROWS)
@@ -64,7 +71,9 @@ def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
     venv.close()
     done = [ended[i % ROWS][i // ROWS] for i in range(episodes)]
     return Demonstrations(
-        latents=[encode(world, np.stack([frame for frame, _, _ in episode]))[:, 0] for episode in done],
+        latents=[
+            encode(world, np.stack([frame for frame, _, _ in episode]))[:, 0] for episode in done
+        ],
         actions=[torch.tensor([action for _, action, _ in episode]) for episode in done],
         potentials=[torch.tensor([potential for _, _, potential in episode]) for episode in done],
     )
@@ -74,16 +83,25 @@ def train(data: tuple[Tensor, Tensor, Tensor], seed: int, steps: int = 600) -> n
     """Train one small network for both: nine scores of actions, and the potential."""
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(8, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 32, 3, padding=1), nn.SiLU(), nn.Flatten(), nn.Dropout(0.2),
-        nn.Linear(32 * 64, 128), nn.SiLU(), nn.Linear(128, 10),
-    )  # fmt: skip
+        nn.Conv2d(8, 32, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(32 * 64, 128),
+        nn.SiLU(),
+        nn.Linear(128, 10),
+    )
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-2)
     latents, actions, potentials = data
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / steps)
         rows = torch.randint(len(latents), (128,))
         out = net(latents[rows])
-        loss = functional.cross_entropy(out[:, :9], actions[rows]) + functional.mse_loss(out[:, 9], potentials[rows] / 10)
+        loss = functional.cross_entropy(out[:, :9], actions[rows]) + functional.mse_loss(
+            out[:, 9], potentials[rows] / 10
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -92,18 +110,31 @@ def train(data: tuple[Tensor, Tensor, Tensor], seed: int, steps: int = 600) -> n
 
 @torch.no_grad()
 def test(net: nn.Module, held_out: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float]:
-    """Return the clone's mean return in the real simulator, and the reward model's correlation with the truth."""
+    """Return the clone's mean return in the real simulator,
+    and the reward model's correlation with the truth.
+    """
     venv = make_venv(REAL, ROWS, observation="latent")
-    score = play(venv, lambda seen, _starts: net(torch.from_numpy(seen))[:, :9].argmax(1).numpy(), 64, seed=1000)
+    score = play(
+        venv,
+        lambda seen, _starts: net(torch.from_numpy(seen))[:, :9].argmax(1).numpy(),
+        64,
+        seed=1000,
+    )
     venv.close()
     latents, _, potentials = held_out
     return score.mean, float(np.corrcoef(net(latents)[:, 9].numpy(), potentials.numpy())[0, 1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, nargs="+", default=[2, 4, 8, 16], help="n: real episodes")
-    parser.add_argument("--seeds", type=int, default=5, help="repetitions, each with its own data and network")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--episodes", type=int, nargs="+", default=[2, 4, 8, 16], help="n: real episodes"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="repetitions, each with its own data and network"
+    )
     given = parser.parse_args()
     streamdit_gym.register()
     most = max(given.episodes)
@@ -111,7 +142,10 @@ def main() -> None:
     found: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for seed in range(given.seeds):
         begin = 10_000 * (seed + 1)
-        real, made = demonstrate(REAL, most, begin), demonstrate(GENERATED, TIMES * most, begin + 5000)
+        real, made = (
+            demonstrate(REAL, most, begin),
+            demonstrate(GENERATED, TIMES * most, begin + 5000),
+        )
         for n in given.episodes:
             alone, more = real.first(n), made.first(TIMES * n)
             mixed = tuple(torch.cat(pair) for pair in zip(alone, more, strict=True))
@@ -120,8 +154,15 @@ def main() -> None:
     print(f"mean over {given.seeds} repetitions with its 95 % interval")
     print(f"{'n':>4s} {'trained on':20s} {'return in the simulator':26s} reward model's r")
     for (n, name), pairs in found.items():
-        means, spreads = np.mean(pairs, 0), 1.96 * np.std(pairs, 0, ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else np.full(2, np.nan)
-        print(f"{n:4d} {name:20s} {means[0]:6.2f} ± {spreads[0]:.2f}              {means[1]:6.3f} ± {spreads[1]:.3f}")
+        means, spreads = (
+            np.mean(pairs, 0),
+            1.96 * np.std(pairs, 0, ddof=1) / np.sqrt(len(pairs))
+            if len(pairs) > 1
+            else np.full(2, np.nan),
+        )
+        print(
+            f"{n:4d} {name:20s} {means[0]:6.2f} ± {spreads[0]:.2f}              {means[1]:6.3f} ± {spreads[1]:.3f}"
+        )
 
 
 if __name__ == "__main__":

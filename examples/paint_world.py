@@ -1,6 +1,8 @@
-"""Paint a world by words while it runs: a look is said once, together with a move, and stays while the pusher is driven on.
+"""Paint a world by words while it runs: a look is said once, together with a move, and stays while
+the pusher is driven on.
 
-python examples/paint_world.py [--world PushT-Looks] [--out painted.png] ["a red T, a black table" "a yellow pusher" ...]
+python examples/paint_world.py [--world PushT-Looks] [--out painted.png] ["a red T, a black table"
+"a yellow pusher" ...]
 """
 
 import argparse
@@ -28,7 +30,9 @@ arguments = parser.parse_args()
 
 # colours are no phrases of the bundle: `pip install -e ".[text]"` brings the encoder
 count = len(arguments.looks)
-envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", world=arguments.world, num_envs=count, actions="text")
+envs = gymnasium.make_vec(
+    "StreamDiT/PushT-Looks-v0", world=arguments.world, num_envs=count, actions="text"
+)
 frames, _ = envs.reset(seed=[11] * count)  # all from the same picture
 film = [frames]
 for step in range(max(SHOWN)):

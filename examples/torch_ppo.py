@@ -1,4 +1,5 @@
-"""PPO in plain PyTorch: latents, rewards and endings stay tensors, and nothing leaves the device that the world runs on.
+"""PPO in plain PyTorch: latents, rewards and endings stay tensors, and nothing leaves the device
+that the world runs on.
 
 Usage: python examples/torch_ppo.py [--steps 24000] [--device cuda]
 """
@@ -21,9 +22,14 @@ class ActorCritic(nn.Module):
     def __init__(self, channels: int, grid: int, actions: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 32, 3, padding=1), nn.SiLU(), nn.Flatten(),
-            nn.Linear(32 * grid**2, 256), nn.SiLU(),
-        )  # fmt: skip
+            nn.Conv2d(channels, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(32 * grid**2, 256),
+            nn.SiLU(),
+        )
         self.policy, self.value = nn.Linear(256, actions), nn.Linear(256, 1)
         nn.init.zeros_(self.policy.weight)  # begin as a random player
 
@@ -64,35 +70,55 @@ def main() -> None:
             action = policy.sample()
             new, reward, terminated, truncated, _ = envs.step(action)
             ended = terminated | truncated
-            kept.append((seen, action, policy.log_prob(action), value, reward.float(), ended.float()))
+            kept.append(
+                (seen, action, policy.log_prob(action), value, reward.float(), ended.float())
+            )
             running += reward
             finished += running[ended].tolist()
             running[ended] = 0
             seen = new
-        observations, actions, chances, values, rewards, ends = (torch.stack(part) for part in zip(*kept, strict=True))
+        observations, actions, chances, values, rewards, ends = (
+            torch.stack(part) for part in zip(*kept, strict=True)
+        )
         with torch.no_grad():
             following = agent(seen)[1]
         advantages, later = torch.zeros_like(rewards), torch.zeros_like(following)
-        for step in reversed(range(rollout)):  # an episode cut by the horizon counts as ended: simple, and mild at gamma 0.97
+        for step in reversed(
+            range(rollout)
+        ):  # an episode cut by the horizon counts as ended: simple, and mild at gamma 0.97
             goes_on = 1 - ends[step]
-            later = rewards[step] + gamma * following * goes_on - values[step] + gamma * trace * goes_on * later
+            later = (
+                rewards[step]
+                + gamma * following * goes_on
+                - values[step]
+                + gamma * trace * goes_on * later
+            )
             advantages[step], following = later, values[step]
-        data = [part.flatten(0, 1) for part in (observations, actions, chances, advantages, advantages + values)]
+        data = [
+            part.flatten(0, 1)
+            for part in (observations, actions, chances, advantages, advantages + values)
+        ]
         for _ in range(epochs):
             for rows in torch.randperm(len(data[0]), device=given.device).split(batch):
                 observation, action, chance, advantage, target = (part[rows] for part in data)
                 policy, value = agent(observation)
                 ratio = (policy.log_prob(action) - chance).exp()
                 advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-                gain = torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
-                loss = -gain + 0.5 * (value - target).square().mean() - 0.01 * policy.entropy().mean()
+                gain = torch.min(
+                    ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage
+                ).mean()
+                loss = (
+                    -gain + 0.5 * (value - target).square().mean() - 0.01 * policy.entropy().mean()
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
                 optimizer.step()
         recent = finished[-100:]
         mean = sum(recent) / max(1, len(recent))
-        print(f"{(update + 1) * rollout * given.envs:7d} steps, return of the last {len(recent)} episodes {mean:.2f}")
+        print(
+            f"{(update + 1) * rollout * given.envs:7d} steps, return of the last {len(recent)} episodes {mean:.2f}"
+        )
     envs.close()
 
 

@@ -15,7 +15,9 @@ parser.add_argument("--episodes", type=int, default=50)
 parser.add_argument("--out", type=Path, default=Path("runs/example"))
 arguments = parser.parse_args()
 
-agent, curve = train_agent(AgentTraining(env="StreamDiT/PushT-Reach-v0", steps=arguments.steps), arguments.out)
+agent, curve = train_agent(
+    AgentTraining(env="StreamDiT/PushT-Reach-v0", steps=arguments.steps), arguments.out
+)
 for env in ("StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"):
     print(f"{env:32s} random {scores_of('random', env, arguments.episodes, seed=1000)}")
     print(f"{env:32s} PPO    {scores_of(agent, env, arguments.episodes, seed=1000)}")

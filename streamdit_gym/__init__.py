@@ -1,16 +1,12 @@
-"""Robot worlds you can train in: a Gymnasium environment whose simulator is a streaming video diffusion transformer."""
+"""Robot worlds you can train in: a Gymnasium environment whose simulator is a streaming video
+diffusion transformer.
+"""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from streamdit_gym import forks as forks
 
 __version__ = "0.1.0"
-
-_here = Path(__file__).resolve().parent
-if not (_here / "envs").is_dir() and (_here.parent / "setup.cfg").is_file():
-    __path__.append(str(_here.parent))  # source checkout: envs/ and agents/ lie beside the package
 
 
 def register() -> None:

@@ -1,10 +1,13 @@
-"""One small set of checks for whatever comes from outside: arguments, options, command lines, messages, files.
+"""One small set of checks for whatever comes from outside: arguments, options, command lines,
+messages, files.
 
-Takes: a name and a value.  Gives: the value in its plain Python type, or a typed error that names it.
+Takes: a name and a value.  Gives: the value in its plain Python type, or a typed error that names
+    it.
 Knows nothing of: torch, Gymnasium, worlds.
 
-A check changes nothing. It refuses the wrong type (also where Python would convert it silently: True is no number,
-"3" is no number, 3.0 is no whole number), values that are not finite, and values out of range.
+A check changes nothing. It refuses the wrong type (also where Python would convert it silently:
+True is no number, "3" is no number, 3.0 is no whole number), values that are not finite, and values
+out of range.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import numpy as np
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
 MAX_PROMPT_CHARS = 200
-MAX_PROMPT_PARTS = 510  # with accents and parts of syllables counted apart, as the encoder may: it takes 512 tokens
+# with accents and parts of syllables counted apart, as the encoder may: it takes 512 tokens
+MAX_PROMPT_PARTS = 510
 MAX_SHOWN = 80  # characters of a value that an error shows
 
 
@@ -124,15 +128,23 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
 
 
 def check_prompt(text: Any) -> str:
-    """Return a prompt with single spaces, as every part of the project takes it: environments, files, the live page.
+    """Return a prompt with single spaces, as every part of the project takes it: environments,
+    files, the live page.
 
     Raises:
-        ArgumentError: if it is no text, empty, longer than `MAX_PROMPT_CHARS` characters or `MAX_PROMPT_PARTS` accents
-            and letters, or has characters that cannot be printed.
+        ArgumentError: if it is no text, empty, longer than `MAX_PROMPT_CHARS` characters or
+            `MAX_PROMPT_PARTS` accents and letters, or has characters that cannot be printed.
     """
     words = " ".join(check_str("prompt", text).split())
-    parts = len(unicodedata.normalize("NFD", words.lower())) if len(words) <= MAX_PROMPT_CHARS else 0
-    if not words or len(words) > MAX_PROMPT_CHARS or parts > MAX_PROMPT_PARTS or not words.isprintable():
+    parts = (
+        len(unicodedata.normalize("NFD", words.lower())) if len(words) <= MAX_PROMPT_CHARS else 0
+    )
+    if (
+        not words
+        or len(words) > MAX_PROMPT_CHARS
+        or parts > MAX_PROMPT_PARTS
+        or not words.isprintable()
+    ):
         raise ArgumentError(
             "this is no prompt",
             given=f"{len(words)} characters: {shown(words)}",
@@ -185,4 +197,6 @@ def _range(least: float | None, most: float | None) -> str:
 
 def _refused(name: str, value: Any, allowed: str) -> ArgumentError:
     given = f"{type(value).__name__} {shown(value)}"
-    return ArgumentError(f"{name} cannot be used", given=given, allowed=allowed, remedy=f"change {name}")
+    return ArgumentError(
+        f"{name} cannot be used", given=given, allowed=allowed, remedy=f"change {name}"
+    )

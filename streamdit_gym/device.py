@@ -1,6 +1,7 @@
 """Which device networks run on.
 
-Takes: a device's name.  Gives: the name, once it is certain that the device is there.  Knows nothing of: networks.
+Takes: a device's name.  Gives: the name, once it is certain that the device is there.  Knows
+    nothing of: networks.
 """
 
 from __future__ import annotations

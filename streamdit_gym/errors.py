@@ -1,6 +1,7 @@
 """Every error the project raises on purpose, each with its remedy.
 
-Takes: what was given, what is allowed, what to do.  Gives: exceptions that also subclass the builtin they refine.
+Takes: what was given, what is allowed, what to do.  Gives: exceptions that also subclass the
+    builtin they refine.
 Knows nothing of: torch, Gymnasium, files.
 """
 
@@ -35,7 +36,9 @@ DISK_REMEDY = "make room or give another folder, and call again; what is done is
 class StreamDiTError(Exception):
     """Base of all deliberate errors; the text reads: given / allowed / remedy."""
 
-    def __init__(self, problem: str, *, given: object = None, allowed: object = None, remedy: str = "") -> None:
+    def __init__(
+        self, problem: str, *, given: object = None, allowed: object = None, remedy: str = ""
+    ) -> None:
         parts = [problem]
         if given is not None:
             parts.append(f"  given:   {given}")
@@ -51,7 +54,9 @@ class StreamDiTError(Exception):
         return _unpickled, (type(self), self.args, self.__dict__)
 
 
-def _unpickled(kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[str, Any]) -> StreamDiTError:
+def _unpickled(
+    kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[str, Any]
+) -> StreamDiTError:
     error = kind.__new__(kind, *texts)
     error.__dict__.update(about)
     return error
@@ -60,7 +65,9 @@ def _unpickled(kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[s
 class UnknownNameError(StreamDiTError, LookupError):
     """A name that is not in a known list."""
 
-    def __init__(self, kind: str, given: str, allowed: Iterable[str], remedy: str = "", *, problem: str = "") -> None:
+    def __init__(
+        self, kind: str, given: str, allowed: Iterable[str], remedy: str = "", *, problem: str = ""
+    ) -> None:
         names = sorted(allowed)
         near = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else remedy
@@ -73,7 +80,8 @@ class UnknownNameError(StreamDiTError, LookupError):
 
 
 class UnknownArgumentError(UnknownNameError, TypeError):
-    """A keyword argument that a call does not have, in Python's words: other programs look for these.
+    """A keyword argument that a call does not have, in Python's words: other programs look for
+    these.
 
     Gymnasium makes the error anew from its text alone when an environment's constructor raises it.
     """
@@ -95,7 +103,9 @@ class ArgumentError(StreamDiTError, ValueError):
 
 
 class StorageError(StreamDiTError, RuntimeError):
-    """Something cannot be written: the disk is full, read-only, or the folder is somebody else's."""
+    """Something cannot be written: the disk is full, read-only,
+    or the folder is somebody else's.
+    """
 
 
 class BusyError(StreamDiTError, RuntimeError):
@@ -135,7 +145,9 @@ class MissingExtraError(StreamDiTError, ImportError):
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         super().__init__(
-            f"{why} needs the package {package!r}", given="not installed", remedy=f'in the repository: pip install -e ".[{extra}]"'
+            f"{why} needs the package {package!r}",
+            given="not installed",
+            remedy=f'in the repository: pip install -e ".[{extra}]"',
         )
 
 
@@ -175,6 +187,9 @@ def exit_status(run: Callable[[], None], again: str) -> int:
         print(f"error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped" + (f"; what is done is kept. Go on with: {again}" if again else ""), file=sys.stderr)
+        print(
+            "\nstopped" + (f"; what is done is kept. Go on with: {again}" if again else ""),
+            file=sys.stderr,
+        )
         return 130
     return 0

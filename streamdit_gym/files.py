@@ -19,13 +19,15 @@ PART = "part-"  # begins the names of files that are not whole yet
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; at the end it replaces `path` in one move, and after an error nothing has changed.
+    """Yield a path to write to; at the end it replaces `path` in one move, and after an error
+    nothing has changed.
 
-    The file gets the permissions that the process gives to new files. Two processes may write the same path: the last
-    one wins, and the file is whole.
+    The file gets the permissions that the process gives to new files. Two processes may write the
+    same path: the last one wins, and the file is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a folder of its own, so that libraries that look at the suffix, or that write beside a file, do no harm
+    # a folder of its own, so that libraries that look at the suffix, or that write beside a file,
+    # do no harm
     place = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
     try:
         part = place / path.name
@@ -55,8 +57,9 @@ def remove_parts(folder: Path) -> None:
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made if it is not there, so that no other process works in it.
 
-    The system releases the lock when the process ends, however it ends, and nothing is left in the folder. Where the
-    system or the file system has no such locks (Windows, some network drives), nothing is locked.
+    The system releases the lock when the process ends, however it ends, and nothing is left in the
+    folder. Where the system or the file system has no such locks (Windows, some network drives),
+    nothing is locked.
 
     Raises:
         BusyError: if another process holds the folder.
@@ -72,7 +75,11 @@ def folder_lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError("another process works here", given=folder, remedy="wait until it ends, or use another folder") from error
+            raise BusyError(
+                "another process works here",
+                given=folder,
+                remedy="wait until it ends, or use another folder",
+            ) from error
         except OSError:  # the file system has no locks
             pass
         yield
@@ -82,7 +89,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def writing_to(place: Path, remedy: str) -> Iterator[None]:
-    """Turn the system's errors (disk full, read-only, no permission, no such folder) into a clear one.
+    """Turn the system's errors (disk full, read-only, no permission, no such folder) into a clear
+    one.
 
     Args:
         place: what is written, for the error's text.

@@ -1,9 +1,11 @@
 """A process begun by `os.fork()` computes with one thread.
 
-Takes: nothing.  Gives: whether this is such a process.  Knows nothing of: torch, until somebody else has loaded it.
+Takes: nothing.  Gives: whether this is such a process.  Knows nothing of: torch, until somebody
+    else has loaded it.
 
-A child of `os.fork()` has none of its parent's threads, but OpenMP believes that it has, and would wait for them for
-ever. Imported with the package, and so before environments are made and processes begun.
+A child of `os.fork()` has none of its parent's threads, but OpenMP believes that it has, and would
+wait for them for ever. Imported with the package, and so before environments are made and processes
+begun.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ _forked = False
 
 
 def forked() -> bool:
-    """Return whether this process was forked from one that had loaded torch: more than one thread would hang it."""
+    """Return whether this process was forked from one that had loaded torch:
+    more than one thread would hang it.
+    """
     return _forked
 
 

@@ -1,17 +1,18 @@
 """Named model configurations.
 
-Takes: a name.  Gives: the configurations of codec, transformer and head.  Knows nothing of: weights, data.
+Takes: a name.  Gives: the configurations of codec, transformer and head.  Knows nothing of:
+    weights, data.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.checks import check_choice, check_str, shown
-from streamdit_gym.codec.conv_codec import ConvCodecConfig
 from streamdit_gym.errors import PartitionError, UnknownNameError
+from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.streamdit import StreamDiTConfig
+from streamdit_gym.stream.partition import Partition
 
 PARTITIONS = {
     # the next frame already obeys
@@ -23,7 +24,9 @@ PARTITIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A codec and a transformer that fit each other; codec None: only the transformer is built (benchmarks)."""
+    """A codec and a transformer that fit each other; codec None:
+    only the transformer is built (benchmarks).
+    """
 
     codec: ConvCodecConfig | None
     model: StreamDiTConfig
@@ -35,18 +38,31 @@ PRESETS = {
         codec=ConvCodecConfig(width=16, blocks=1), model=StreamDiTConfig(width=64, depth=2, heads=2)
     ),
     # worlds that run on a CPU
-    "small": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=192, depth=6, heads=6, refine=96, refine_blocks=2)),
+    "small": Preset(
+        codec=ConvCodecConfig(),
+        model=StreamDiTConfig(width=192, depth=6, heads=6, refine=96, refine_blocks=2),
+    ),
     # worlds that are trained and run on a GPU
     "base": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=384, depth=10, heads=12)),
-    # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about 4 billion weights
+    # the size of the paper's model: 512 x 512 pixels, latents 64 x 64 x 16, shifted windows, about
+    # 4 billion weights
     "paper-4b": Preset(
         codec=None,
         model=StreamDiTConfig(
-            channels=16, grid=64, patch=2, width=2560, depth=28, heads=20, text_width=4096, window=(4, 16, 16), causal=False,
-            references=0, refine=0,
+            channels=16,
+            grid=64,
+            patch=2,
+            width=2560,
+            depth=28,
+            heads=20,
+            text_width=4096,
+            window=(4, 16, 16),
+            causal=False,
+            references=0,
+            refine=0,
         ),
     ),
-}  # fmt: skip
+}
 
 
 def preset(name: str) -> Preset:

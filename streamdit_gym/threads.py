@@ -2,7 +2,8 @@
 
 Takes: work to time.  Gives: a number of threads, set in torch.  Knows nothing of: what the work is.
 
-On a machine where other programs run, two threads that wait for each other can be twenty times slower than one.
+On a machine where other programs run, two threads that wait for each other can be twenty times
+slower than one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from streamdit_gym.forks import forked
 
 log = logging.getLogger("streamdit_gym")
 
-CLEARLY_FASTER = 1.5  # one thread must be so many times as fast: small differences are noise, and would change results
+# one thread must be so many times as fast: small differences are noise, and would change results
+CLEARLY_FASTER = 1.5
 REPEATS = 3
 
 _default = torch.get_num_threads()
@@ -28,14 +30,19 @@ _single = False  # whether the last measurement chose one thread
 _given = False  # whether a caller chose, for this process
 
 
-def choose_threads(work: Callable[[], object], *, threads: int | None = None, again: bool = False) -> int:
-    """Set the number of threads that torch computes with on the CPU, once per process, and return it.
+def choose_threads(
+    work: Callable[[], object], *, threads: int | None = None, again: bool = False
+) -> int:
+    """Set the number of threads that torch computes with on the CPU, once per process, and return
+    it.
 
-    The first call times `work` with all threads and with one, and takes one where that is clearly faster. A number
-    given here, OMP_NUM_THREADS, or a `torch.set_num_threads` since this module was loaded overrules the measurement.
+    The first call times `work` with all threads and with one, and takes one where that is clearly
+    faster. A number given here, OMP_NUM_THREADS, or a `torch.set_num_threads` since this module was
+    loaded overrules the measurement.
 
     Args:
-        work: a piece of what will be done, at least a millisecond long; it must have no effect that matters.
+        work: a piece of what will be done, at least a millisecond long; it must have no effect that
+            matters.
         threads: the caller's own choice; None: measure.
         again: measure anew, as other work begins.
 
@@ -71,8 +78,10 @@ def choose_threads(work: Callable[[], object], *, threads: int | None = None, ag
     if single * CLEARLY_FASTER < several:
         log.warning(
             "computing with 1 thread: %d take %.1f times as long, since other programs run here (set "
-            "OMP_NUM_THREADS to choose)", most, several / single,
-        )  # fmt: skip
+            "OMP_NUM_THREADS to choose)",
+            most,
+            several / single,
+        )
         _single = True
         return 1
     torch.set_num_threads(most)

@@ -1,12 +1,13 @@
 """World: a trained bundle on disk, in the package or on the Hub.
 
-Takes: a name, a folder or a Hub id.  Gives: model, codec, heads, prompts and starts that belong together.
+Takes: a name, a folder or a Hub id.  Gives: model, codec, heads, prompts and starts that belong
+    together.
 Knows nothing of: Gymnasium, simulators, sessions.
 
 A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 ``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
-``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it is
-code, and nothing else in the folder is read.
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it
+is code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle.config import BundleConfig, file_names, read_config
 from streamdit_gym.bundle.fields import AGAIN, CONFIG, FORMAT
@@ -34,14 +34,15 @@ from streamdit_gym.bundle.files import (
     write_bundle,
 )
 from streamdit_gym.checks import check_str, shown
-from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
 from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
-from streamdit_gym.heads.reward_head import RewardHead
+from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.text.prompt_table import PromptTable
 
 SHIPPED = Path(__file__).resolve().parent / "worlds"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -73,14 +74,16 @@ class World:
         table: the menu's embedded prompts; other text is embedded when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
-        longer: another transformer, for buffers of several chunks (N > 1); None: `model` serves them, too.
-        digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal digests. Empty: not loaded from a bundle.
+        longer: another transformer, for buffers of several chunks (N > 1); None: `model` serves
+            them, too.
+        digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal
+            digests. Empty: not loaded from a bundle.
     """
 
     spec: WorldSpec
     model: StreamDiT
     codec: ConvCodec
-    heads: RewardHead
+    heads: Readout
     table: PromptTable
     starts: Starts
     facts: dict[str, Any]
@@ -98,16 +101,17 @@ class World:
         """Load a world by shipped name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text means
-                the shipped world, also where a folder has that name: say ``"./PushT"`` for the folder.
+            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text
+                means the shipped world, also where a folder has that name: say ``"./PushT"`` for
+                the folder.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
 
         Raises:
             ArgumentError: if an argument is of the wrong type.
             UnknownNameError: if there is no such world, or no such device.
-            BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot be;
-                the text names the file and the field or tensor.
+            BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot
+                be; the text names the file and the field or tensor.
         """
         device = check_device(device)
         folder = find_world(name, revision)
@@ -115,7 +119,7 @@ class World:
         paths = {part: find_file(folder, part, entry) for part, entry in config.files.items()}
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
-        heads = read_network(paths["heads.safetensors"], lambda: RewardHead(config.heads))
+        heads = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
         longer = None
         if config.longer is not None:
             long_config = config.longer
@@ -140,11 +144,12 @@ class World:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the bundle, weights in half precision.
 
-        A bundle that is there already becomes the new one in one move: if this is killed or the disk is
-        full, the bundle is the old one or the new one, never a mixture. Other files stay.
+        A bundle that is there already becomes the new one in one move: if this is killed or the
+        disk is full, the bundle is the old one or the new one, never a mixture. Other files stay.
 
         Raises:
-            ArgumentError, BundleError: if such a world could not be loaded; nothing has changed then.
+            ArgumentError, BundleError: if such a world could not be loaded; nothing has changed
+            then.
             StorageError: if it cannot be written; the bundle that was there is whole.
             BusyError: if another process saves to the folder.
         """

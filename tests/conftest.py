@@ -1,4 +1,6 @@
-"""Shared fixtures: a tiny world with random weights for everything that does not need a trained one, and the shipped world."""
+"""Shared fixtures: a tiny world with random weights for everything that does not need a trained
+one, and the shipped world.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,23 @@ import signal
 import pytest
 import torch
 
-from streamdit_gym.codec.conv_codec import ConvCodec
-from streamdit_gym.envs.pusht import SPEC
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
+from streamdit_gym.envs.pusht.simulator import SPEC
+from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.world import Starts, World
 
 
 @pytest.fixture(autouse=True)
 def _same_surroundings() -> None:
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # two wait for each other where other programs run
+    torch.set_num_threads(
+        int(os.environ.get("OMP_NUM_THREADS", "1"))
+    )  # two wait for each other where other programs run
     torch.manual_seed(0)
-    # a shell that starts the tests in the background has Ctrl-C ignored, and children would inherit that
+    # a shell that starts the tests in the background has Ctrl-C ignored, and children would inherit
+    # that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -38,7 +43,9 @@ def make_table(phrases: list[str]) -> PromptTable:
     tokens = torch.randn(len(phrases), 5, 384, generator=generator)
     mask = torch.ones(len(phrases), 5, dtype=torch.bool)
     mask[::2, 3:] = False
-    return PromptTable(phrases, tokens * mask[..., None], mask, torch.randn(len(phrases), 384, generator=generator))
+    return PromptTable(
+        phrases, tokens * mask[..., None], mask, torch.randn(len(phrases), 384, generator=generator)
+    )
 
 
 def make_tiny_world() -> World:
@@ -46,13 +53,23 @@ def make_tiny_world() -> World:
     sizes = preset("tiny")
     assert sizes.codec is not None
     codec, model = ConvCodec(sizes.codec), StreamDiT(sizes.model)
-    heads = RewardHead(RewardHeadConfig(state_names=SPEC.state_names, score_names=SPEC.score_names, width=8))
+    heads = Readout(
+        ReadoutConfig(state_names=SPEC.state_names, score_names=SPEC.score_names, width=8)
+    )
     for module in (codec, model, heads):
         wake(module)
         module.eval().requires_grad_(False)
     table = make_table([phrase for phrases in SPEC.menu for phrase in phrases[:2]])
     starts = Starts(latents=torch.randn(6, 8, 8, 8), states=torch.randn(6, 6))
-    return World(spec=SPEC, model=model, codec=codec, heads=heads, table=table, starts=starts, facts={"license": "Apache-2.0"})
+    return World(
+        spec=SPEC,
+        model=model,
+        codec=codec,
+        heads=heads,
+        table=table,
+        starts=starts,
+        facts={"license": "Apache-2.0"},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,11 @@ def unpack(packed: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
     header = json.loads(packed[4 : 4 + length])
     start, found = 4 + length, []
     for size in header["sizes"]:
-        found.append(cv2.imdecode(np.frombuffer(packed[start : start + size], np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+        found.append(
+            cv2.imdecode(np.frombuffer(packed[start : start + size], np.uint8), cv2.IMREAD_COLOR)[
+                ..., ::-1
+            ]
+        )
         start += size
     assert start == len(packed)
     return header, found

@@ -10,19 +10,40 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import GrayscaleObservation, ResizeObservation
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecTransposeImage, VecVideoRecorder
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
 
 from streamdit_gym.agents.evaluate import labels, way_up
 from streamdit_gym.agents.evaluate import main as evaluate_main
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
-from streamdit_gym.agents.match import agent_player, find_player, places, played, random_player, scores_of
+from streamdit_gym.agents.match import (
+    agent_player,
+    find_player,
+    places,
+    played,
+    random_player,
+    scores_of,
+)
 from streamdit_gym.agents.rollouts import film
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.agents.scores import Score, play
 from streamdit_gym.agents.train import main as train_main
 from streamdit_gym.agents.train import overrides
-from streamdit_gym.agents.training import ALGORITHMS, AgentTraining, hyperparameters, load_agent, make_venv, train_agent, twin_of
+from streamdit_gym.agents.training import (
+    ALGORITHMS,
+    AgentTraining,
+    hyperparameters,
+    load_agent,
+    make_venv,
+    train_agent,
+    twin_of,
+)
 from streamdit_gym.agents.zoo import BatchedWorld
 from streamdit_gym.data.storage.storage import read_video
 from streamdit_gym.envs.registration import IDS
@@ -33,7 +54,9 @@ REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
 
 
 def adapter(env: str = REACH, n: int = 3, **settings: object) -> SB3VecEnv:
-    return SB3VecEnv(gymnasium.make_vec(env, num_envs=n, **{"autoreset_mode": "SAME_STEP", **settings}))
+    return SB3VecEnv(
+        gymnasium.make_vec(env, num_envs=n, **{"autoreset_mode": "SAME_STEP", **settings})
+    )
 
 
 @pytest.mark.parametrize("env", [REACH, REAL])
@@ -53,7 +76,9 @@ def test_ended_episodes_are_told_as_sb3_wants_it(env: str) -> None:
         assert info["is_success"] is False
     kept = [info["terminal_observation"].copy() for info in infos]
     venv.step(np.zeros(3, dtype=int))
-    assert all((a == info["terminal_observation"]).all() for a, info in zip(kept, infos, strict=True)), "own copies"
+    assert all(
+        (a == info["terminal_observation"]).all() for a, info in zip(kept, infos, strict=True)
+    ), "own copies"
 
 
 def _reset(venv: SB3VecEnv, seed: int) -> np.ndarray:
@@ -115,7 +140,14 @@ def test_sb3_algorithms_run_on_frames() -> None:
 @pytest.mark.parametrize("env", [REACH, REAL])
 def test_sb3_learns_on_latents(env: str) -> None:
     venv = VecMonitor(adapter(env, n=2, observation="latent"))
-    agent = PPO("MlpPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"features_extractor_class": LatentFeatures})
+    agent = PPO(
+        "MlpPolicy",
+        venv,
+        n_steps=8,
+        batch_size=8,
+        n_epochs=1,
+        policy_kwargs={"features_extractor_class": LatentFeatures},
+    )
     before = agent.policy.features_extractor.body[0].weight.clone()
     agent.learn(16)
     assert not (agent.policy.features_extractor.body[0].weight == before).all()
@@ -150,7 +182,10 @@ def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
     """Can it learn? 6,000 steps lift the mean return well above the random player's."""
     learned, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
     venv = make_venv(REAL, 16)
-    trained, floor = play(venv, agent_player(load_agent(tmp_path)), 32, 7), play(venv, random_player(venv, 7), 32, 7)
+    trained, floor = (
+        play(venv, agent_player(load_agent(tmp_path)), 32, 7),
+        play(venv, random_player(venv, 7), 32, 7),
+    )
     assert trained.mean - trained.interval > floor.mean + floor.interval
     assert points
     assert learned.agent.num_timesteps >= 6000
@@ -159,49 +194,97 @@ def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
 @pytest.mark.parametrize("observation", ["state", "latent"])
 def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation: str) -> None:
-    less = {"batch_size": 8, **({"n_steps": 8} if algo == "ppo" else {"learning_starts": 8, "buffer_size": 200, "gradient_steps": 1})}
-    config = {"env": REAL, "algo": algo, "observation": observation, "num_envs": 2, "check_every": 16, "overrides": less}
+    less = {
+        "batch_size": 8,
+        **(
+            {"n_steps": 8}
+            if algo == "ppo"
+            else {"learning_starts": 8, "buffer_size": 200, "gradient_steps": 1}
+        ),
+    }
+    config = {
+        "env": REAL,
+        "algo": algo,
+        "observation": observation,
+        "num_envs": 2,
+        "check_every": 16,
+        "overrides": less,
+    }
     train_agent(AgentTraining(steps=32, **config), tmp_path, progress=False)  # type: ignore[arg-type]
     first = json.loads((tmp_path / "curve.json").read_text())
-    learned, points = train_agent(AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True)  # type: ignore[arg-type]
-    assert learned.agent.num_timesteps == json.loads((tmp_path / "agent.json").read_text())["trained_steps"] >= 200
+    learned, points = train_agent(
+        AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True
+    )  # type: ignore[arg-type]
+    assert (
+        learned.agent.num_timesteps
+        == json.loads((tmp_path / "agent.json").read_text())["trained_steps"]
+        >= 200
+    )
     assert [list(point) for point in points[: len(first)]] == first
     assert points[-1][0] > 32
     assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.safetensors")) == 16
     assert scores_of(load_agent(tmp_path), REAL, 2, 0, num_envs=2).returns.shape == (2,)
     with pytest.raises(StreamDiTError, match="another seed"):
-        train_agent(AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True)  # type: ignore[arg-type]
+        train_agent(
+            AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True
+        )  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_training_stops_when_the_world_promises_more_than_the_twin_gives(tmp_path: Path) -> None:
-    config = AgentTraining(env=REAL, steps=2000, num_envs=2, check_every=100, overrides={"n_steps": 8, "batch_size": 8, "n_epochs": 1})
-    honest, _ = train_agent(config, tmp_path / "honest", progress=False, look=lambda _: (1.0, 0.2, 0.9, 0.2))
-    dreamer, _ = train_agent(config, tmp_path / "dreamer", progress=False, look=lambda _: (2.0, 0.2, 0.9, 0.2))
+    config = AgentTraining(
+        env=REAL,
+        steps=2000,
+        num_envs=2,
+        check_every=100,
+        overrides={"n_steps": 8, "batch_size": 8, "n_epochs": 1},
+    )
+    honest, _ = train_agent(
+        config, tmp_path / "honest", progress=False, look=lambda _: (1.0, 0.2, 0.9, 0.2)
+    )
+    dreamer, _ = train_agent(
+        config, tmp_path / "dreamer", progress=False, look=lambda _: (2.0, 0.2, 0.9, 0.2)
+    )
     assert honest.agent.num_timesteps >= 2000
     assert 300 <= dreamer.agent.num_timesteps < 400
-    assert "more than the twin" in json.loads((tmp_path / "dreamer" / "agent.json").read_text())["stopped"]
+    assert (
+        "more than the twin"
+        in json.loads((tmp_path / "dreamer" / "agent.json").read_text())["stopped"]
+    )
     assert len(json.loads((tmp_path / "dreamer" / "gap.json").read_text())) == 3
 
 
 @pytest.mark.slow
-def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_that_trains_and_the_one_that_plays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = "--num-envs 2 --episodes 2 --check-every 64 --check-episodes 2 --set n_steps=16 batch_size=16"
     arguments = f"--steps 64 --seeds 1 --films 1 --out {tmp_path} {small}".split()
     assert train_main(arguments) == 0
     found = json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert [(row["player"], row["place"]) for row in found] == [
-        (player, place) for player in ("random", "ppo seed 0") for place in ("generated world", "real simulator")
+        (player, place)
+        for player in ("random", "ppo seed 0")
+        for place in ("generated world", "real simulator")
     ]
     folder = tmp_path / "seed-0"
     written = {"agent.zip", "agent.json", "curve.json", "curve.png", "gap.json", "film.mp4"}
-    assert written | {"checkpoint.pt", "policy.safetensors", "checkpoints"} <= {p.name for p in folder.iterdir()}
-    assert {"step", "imagined", "real", "over", "beyond_chance"} == set(json.loads((folder / "gap.json").read_text())[0])
+    assert written | {"checkpoint.pt", "policy.safetensors", "checkpoints"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert {"step", "imagined", "real", "over", "beyond_chance"} == set(
+        json.loads((folder / "gap.json").read_text())[0]
+    )
     assert train_main(arguments) == 2
     assert "--resume" in capsys.readouterr().err
     assert train_main([*arguments, "--resume"]) == 0, "done already: it plays"
     checkpoint = next((folder / "checkpoints").iterdir())
-    assert evaluate_main(f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --num-envs 2 --out {tmp_path / 'again'}".split()) == 0
+    assert (
+        evaluate_main(
+            f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --num-envs 2 --out {tmp_path / 'again'}".split()
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "% of the way" in said
     assert f"checkpoints/{checkpoint.name}" in said
@@ -220,7 +303,10 @@ def test_the_command_that_trains_and_the_one_that_plays(tmp_path: Path, capsys: 
         (["--set", "n_steps=[1"], "a hyperparameter cannot be read"),
         (["--set", "seed=3"], "unknown hyperparameter 'seed'"),
         (["--set", "policy_kwargs={net_arch: [1000000000]}"], "net_arch cannot be used"),
-        (["--set", "policy_kwargs={features_extractor_class: os.system}"], "unknown argument in policy_kwargs"),
+        (
+            ["--set", "policy_kwargs={features_extractor_class: os.system}"],
+            "unknown argument in policy_kwargs",
+        ),
         (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
         (["--num-envs", "1", "--set", "n_steps=1"], "ppo does not take these hyperparameters"),
         (["--num-envs", "0"], "num_envs cannot be used"),
@@ -245,7 +331,11 @@ def test_bad_players_are_refused(tmp_path: Path) -> None:
         scores_of("random", "StreamDiT/PushT-Rech-v0", 2, 0)
     with pytest.raises(UnknownNameError, match="generated environment"):
         played(["random"], REAL, episodes=2)
-    assert labels(["random", "a/0/c/4", "a/1/c/4"]) == {"random": "random", "a/0/c/4": "0/c/4", "a/1/c/4": "1/c/4"}
+    assert labels(["random", "a/0/c/4", "a/1/c/4"]) == {
+        "random": "random",
+        "a/0/c/4": "0/c/4",
+        "a/1/c/4": "1/c/4",
+    }
 
 
 def test_hyperparameters_know_every_environment() -> None:
@@ -258,7 +348,12 @@ def test_hyperparameters_know_every_environment() -> None:
     given = overrides(("learning_rate=3e-4", "ent_coef=1e-2", "n_epochs=5", "clip_range_vf=null"))
     assert given == {"learning_rate": 3e-4, "ent_coef": 0.01, "n_epochs": 5, "clip_range_vf": None}
     assert hyperparameters(AgentTraining(overrides=given))["learning_rate"] == 3e-4
-    assert hyperparameters(AgentTraining(algo="sac", overrides=overrides(("ent_coef=auto",))))["ent_coef"] == "auto"
+    assert (
+        hyperparameters(AgentTraining(algo="sac", overrides=overrides(("ent_coef=auto",))))[
+            "ent_coef"
+        ]
+        == "auto"
+    )
 
 
 def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
@@ -269,8 +364,13 @@ def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
 
 
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
-    best, floor = (scores_of(player, "StreamDiT/PushT-Real-v0", 32, 3, num_envs=8) for player in ("scripted:0.1", "random"))
-    assert best.mean > floor.mean + 0.2, "about 0.8 and -0.1; three standard errors of their difference are 0.66"
+    best, floor = (
+        scores_of(player, "StreamDiT/PushT-Real-v0", 32, 3, num_envs=8)
+        for player in ("scripted:0.1", "random")
+    )
+    assert best.mean > floor.mean + 0.2, (
+        "about 0.8 and -0.1; three standard errors of their difference are 0.66"
+    )
 
 
 def test_the_shipped_agent_plays_in_the_simulator() -> None:
@@ -284,7 +384,11 @@ def test_from_floor_to_ceiling() -> None:
     def row(player: str, mean: float) -> tuple[str, str, Score]:
         rng = np.random.default_rng(0)
         returns = mean + rng.normal(0, 0.1, 100)
-        return player, "real simulator", Score(returns=returns, successes=returns > 0, lengths=np.ones(100))
+        return (
+            player,
+            "real simulator",
+            Score(returns=returns, successes=returns > 0, lengths=np.ones(100)),
+        )
 
     rows = [row("random", 0.0), row("a", 1.5), row("b", 1.7), row("top", 2.0)]
     middle, low, high = way_up(rows, {"a", "b"}, {"top"})
@@ -319,10 +423,14 @@ def test_scored_actions_do_the_largest() -> None:
 def test_wrappers_that_people_expect(tmp_path: Path) -> None:
     single = ResizeObservation(GrayscaleObservation(gymnasium.make(REACH)), (32, 32))
     assert single.reset(seed=0)[0].shape == (32, 32)
-    venv = VecFrameStack(VecTransposeImage(VecMonitor(adapter(n=2, horizon=3, render_mode="rgb_array"))), 4)
+    venv = VecFrameStack(
+        VecTransposeImage(VecMonitor(adapter(n=2, horizon=3, render_mode="rgb_array"))), 4
+    )
     assert venv.reset().shape == (2, 12, 64, 64)
     pytest.importorskip("moviepy")
-    recorder = VecVideoRecorder(venv, str(tmp_path), record_video_trigger=lambda step: step == 0, video_length=4)
+    recorder = VecVideoRecorder(
+        venv, str(tmp_path), record_video_trigger=lambda step: step == 0, video_length=4
+    )
     recorder.reset()
     for _ in range(5):
         recorder.step(np.zeros(2, dtype=int))
@@ -331,7 +439,11 @@ def test_wrappers_that_people_expect(tmp_path: Path) -> None:
 
 
 def test_an_agent_on_film(tmp_path: Path) -> None:
-    learned, _ = train_agent(AgentTraining(env=REACH, steps=64, num_envs=2, observation="latent", algo="sac"), tmp_path, progress=False)
+    learned, _ = train_agent(
+        AgentTraining(env=REACH, steps=64, num_envs=2, observation="latent", algo="sac"),
+        tmp_path,
+        progress=False,
+    )
     frames = film(learned, REACH, episodes=1, progress=False)
     assert len(frames) > 8
     assert frames[0].shape == (432, 648, 3)
@@ -344,7 +456,10 @@ def test_twins_are_found() -> None:
 
 
 def test_films_and_curves_are_written(tmp_path: Path) -> None:
-    frames = [side_by_side([panel(np.full((64, 64, 3), 40 * i, np.uint8), "left", "move up")] * 2) for i in range(5)]
+    frames = [
+        side_by_side([panel(np.full((64, 64, 3), 40 * i, np.uint8), "left", "move up")] * 2)
+        for i in range(5)
+    ]
     write_mp4(tmp_path / "film.mp4", frames, fps=10)
     back = read_video(tmp_path / "film.mp4")
     assert back.shape == (5, 432, 648, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import configparser
 import subprocess
 import sys
@@ -11,20 +10,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"vocabulary", "errors", "arguments", "forks"},
+    {"types", "errors", "forks"},
+    {"definition"},
     {"checks", "files", "threads"},
     {"device"},
-    {"flow", "data"},
-    {"text", "buffer", "model", "codec", "heads"},
+    {"data", "text", "model"},
     {"stream"},
     {"bundle"},
     {"world", "presets"},
+    {"recipes"},
     {"train"},
     {"evaluate", "distill"},
     {"envs"},
     {"agents"},
-    {"generate", "live"},
-    {"commands"},
+    {"generate", "live", "bench"},
     {"cli"},
     {"__main__"},
 ]
@@ -77,7 +76,13 @@ def test_only_the_rooms_that_own_them_know_gymnasium_and_sb3() -> None:
 
 def test_importing_the_package_is_light() -> None:
     code = "import sys, streamdit_gym; print([m for m in ('torch', 'stable_baselines3', 'transformers', 'diffusers') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -86,7 +91,13 @@ def test_training_needs_neither_simulators_nor_sb3() -> None:
         "import sys; sys.modules.update(dict.fromkeys(['gym_pusht', 'stable_baselines3', 'cv2', 'gymnasium']));"
         "import streamdit_gym.train.train_world, streamdit_gym.data.dataset; print('fine')"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.stdout.strip() == "fine", done.stderr
 
 
@@ -94,30 +105,26 @@ def test_every_package_and_its_files_are_installed() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    found = {f"streamdit_gym.{path.parent.name}" for path in (ROOT / "envs" / "__init__.py", ROOT / "agents" / "__init__.py")}
-    for path in (ROOT / "streamdit_gym").rglob("__init__.py"):
-        found.add(".".join(path.parent.relative_to(ROOT).parts))
+    found = set()
+    for folder in ("streamdit_gym", "envs", "agents"):
+        prefix = "" if folder == "streamdit_gym" else "streamdit_gym."
+        for path in (ROOT / folder).rglob("__init__.py"):
+            found.add(prefix + ".".join(path.parent.relative_to(ROOT).parts))
     assert listed == found
     data = config["options.package_data"]
-    for package, folder in (("streamdit_gym", ROOT / "streamdit_gym"), ("streamdit_gym.agents", ROOT / "agents")):
-        carried = {path for pattern in data[package].split() for path in folder.glob(pattern) if path.is_file()}
-        wanted = {path for path in folder.rglob("*") if path.is_file() and path.suffix in {".safetensors", ".json", ".yml", ".zip", ".md"}}
+    for package, folder in (
+        ("streamdit_gym", ROOT / "streamdit_gym"),
+        ("streamdit_gym.agents", ROOT / "agents"),
+    ):
+        carried = {
+            path
+            for pattern in data[package].split()
+            for path in folder.glob(pattern)
+            if path.is_file()
+        }
+        wanted = {
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix in {".safetensors", ".json", ".yml", ".zip", ".md"}
+        }
         assert wanted <= carried
-
-
-def test_no_name_is_used_that_is_never_bound() -> None:
-    """The linter cannot say so here: it takes the shapes in annotations for names."""
-    for path in sorted({path for path, _, _ in imports()}):
-        bound, used = set(dir(builtins)) | {"__file__", "__path__"}, set()
-        for node in ast.walk(ast.parse(Path(path).read_text())):
-            if isinstance(node, ast.Name):
-                (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-            elif isinstance(node, ast.arg):
-                bound.add(node.arg)
-            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                bound.add(node.name)
-            elif isinstance(node, ast.alias):
-                bound.add((node.asname or node.name).split(".")[0])
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                bound.add(node.name)
-        assert used - bound == set(), path

@@ -17,7 +17,9 @@ from streamdit_gym.stream.engine import Engine
 ENDS = {2: [1], 3: [0, 2], 5: [1, 2]}  # after which step which rows begin anew
 
 
-def played(partition: str, stock: bool, latent: bool = False, temperature: float = 1.0) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+def played(
+    partition: str, stock: bool, latent: bool = False, temperature: float = 1.0
+) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """Return what was seen, its scores, and how often streams were begun."""
     world = make_tiny_world()
     world.model.config = replace(world.model.config, temperature=temperature)
@@ -36,9 +38,12 @@ def played(partition: str, stock: bool, latent: bool = False, temperature: float
 
 
 @pytest.mark.parametrize(
-    ("partition", "temperature", "latent"), [("reactive", 1.0, False), ("reactive", 1.0, True), ("K4N2c1s1", 0.0, True)]
+    ("partition", "temperature", "latent"),
+    [("reactive", 1.0, False), ("reactive", 1.0, True), ("K4N2c1s1", 0.0, True)],
 )
-def test_streams_from_stock_are_those_begun_when_asked_for(partition: str, temperature: float, latent: bool) -> None:
+def test_streams_from_stock_are_those_begun_when_asked_for(
+    partition: str, temperature: float, latent: bool
+) -> None:
     seen, scores, begun = played(partition, stock=False, latent=latent, temperature=temperature)
     stocked, same, once = played(partition, stock=True, latent=latent, temperature=temperature)
     assert (begun, once) == (4, 1), "the whole bank, once"
@@ -57,7 +62,10 @@ def test_streams_that_noise_begins_are_not_stocked() -> None:
 def test_the_callers_own_frames_are_not_taken_from_stock() -> None:
     world = make_tiny_world()
     engine = Engine(world.model, world.table, named_partition("reactive"))
-    backends = [GeneratedBackend(world, engine, 2, common_noise=False, latent=False, stock=stock) for stock in (False, True)]
+    backends = [
+        GeneratedBackend(world, engine, 2, common_noise=False, latent=False, stock=stock)
+        for stock in (False, True)
+    ]
     frames = torch.randint(0, 255, (1, 2, 64, 64, 3), dtype=torch.uint8)
     found = []
     for backend in backends:
@@ -71,7 +79,9 @@ def test_the_callers_own_frames_are_not_taken_from_stock() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 def test_a_compiled_backend_makes_the_same_frames_and_compiles_nothing_in_a_step() -> None:
-    """With one row and several chunks the frame that leaves is a slice, which looks like a whole tensor and is laid out otherwise."""
+    """With one row and several chunks the frame that leaves is a slice,
+    which looks like a whole tensor and is laid out otherwise.
+    """
     world = make_tiny_world()
     found = []
     for compiled in (False, True):

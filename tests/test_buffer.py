@@ -7,12 +7,11 @@ import itertools
 import pytest
 import torch
 
-from streamdit_gym.buffer.frame_times import sampling_times, slot_starts, training_times
-from streamdit_gym.buffer.moving_buffer import MovingBuffer
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
-from streamdit_gym.flow.path import point, velocity
-from streamdit_gym.flow.sampler import euler_step
+from streamdit_gym.stream.flow import euler_step, point, velocity
+from streamdit_gym.stream.moving_buffer import MovingBuffer
+from streamdit_gym.stream.noise_levels import sampling_times, slot_starts, training_times
+from streamdit_gym.stream.partition import Partition
 
 CUTS = [
     Partition(references=k, chunks=n, chunk_frames=c, micro_steps=s)
@@ -21,7 +20,11 @@ CUTS = [
 
 
 def empty(cut: Partition, rows: int = 2) -> MovingBuffer:
-    return MovingBuffer(partition=cut, latents=torch.zeros(rows, 0, 3, 2, 2), prompts=torch.zeros(rows, 0, dtype=torch.long))
+    return MovingBuffer(
+        partition=cut,
+        latents=torch.zeros(rows, 0, 3, 2, 2),
+        prompts=torch.zeros(rows, 0, dtype=torch.long),
+    )
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
@@ -52,7 +55,9 @@ def test_the_buffer_equals_a_list_of_frames_with_their_own_clocks(cut: Partition
     for move in range(moves):
         fresh = slice(born, born + c)
         buffer = buffer.push(noise[:, fresh], torch.full((2, c), move))
-        twin += [{"x": noise[:, i], "t": 0.0, "id": i, "prompt": move} for i in range(born, born + c)]
+        twin += [
+            {"x": noise[:, i], "t": 0.0, "id": i, "prompt": move} for i in range(born, born + c)
+        ]
         born += c
         behind = cut.frames - buffer.latents.shape[1]
         ids = torch.arange(popped_frames, born)
@@ -70,7 +75,9 @@ def test_the_buffer_equals_a_list_of_frames_with_their_own_clocks(cut: Partition
             chunk, prompts, buffer = buffer.pop()
             front, twin = twin[:c], twin[c:]
             assert all(abs(frame["t"] - 1) < 1e-5 for frame in front), "a popped chunk is at t = 1"
-            torch.testing.assert_close(chunk, clean[:, popped_frames : popped_frames + c], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                chunk, clean[:, popped_frames : popped_frames + c], atol=1e-4, rtol=1e-4
+            )
             assert prompts.unique().tolist() == [front[0]["prompt"]]
             popped_frames += c
     assert popped_frames == (moves - cut.chunks + 1) * c
@@ -98,7 +105,13 @@ def test_training_times_stay_in_their_segments_and_are_shared_by_a_chunk() -> No
 
 
 @pytest.mark.parametrize(
-    "bad", [{"references": -1}, {"references": 1, "chunks": 0}, {"references": 1, "micro_steps": 1.5}, {"references": True}]
+    "bad",
+    [
+        {"references": -1},
+        {"references": 1, "chunks": 0},
+        {"references": 1, "micro_steps": 1.5},
+        {"references": True},
+    ],
 )
 def test_impossible_partitions_are_refused(bad: dict) -> None:
     with pytest.raises(PartitionError, match="allowed"):

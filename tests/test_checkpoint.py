@@ -21,7 +21,14 @@ from support.agents import SMALL, new_agent, numbers, small_training, trained_ag
 from support.kills import survive
 
 from streamdit_gym.agents import training
-from streamdit_gym.agents.checkpoint import CHECKPOINT, REPLAY, Progress, checked_curve, read_checkpoint, write_checkpoint
+from streamdit_gym.agents.checkpoint import (
+    CHECKPOINT,
+    REPLAY,
+    Progress,
+    checked_curve,
+    read_checkpoint,
+    write_checkpoint,
+)
 from streamdit_gym.agents.config import ALGORITHMS, AgentTraining
 from streamdit_gym.agents.evaluate import main as evaluate_agents
 from streamdit_gym.agents.policies import load_agent
@@ -51,7 +58,9 @@ def _flat(prefix: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, (dict, list)):
         return {prefix: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    return {key: leaf for name, part in items for key, leaf in _flat(f"{prefix}.{name}", part).items()}
+    return {
+        key: leaf for name, part in items for key, leaf in _flat(f"{prefix}.{name}", part).items()
+    }
 
 
 def assert_equal(first: dict[str, Any], second: dict[str, Any]) -> None:
@@ -59,12 +68,18 @@ def assert_equal(first: dict[str, Any], second: dict[str, Any]) -> None:
     for name, value in first.items():
         if name.endswith(".lr"):  # set anew, by its schedule, before every update
             continue
-        same = torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
+        same = (
+            torch.equal(value, second[name])
+            if isinstance(value, torch.Tensor)
+            else value == second[name]
+        )
         assert same, name
 
 
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
-@pytest.mark.parametrize("steps", [40, 136])  # a replay buffer that is partly filled, and one that is full
+@pytest.mark.parametrize(
+    "steps", [40, 136]
+)  # a replay buffer that is partly filled, and one that is full
 def test_everything_comes_back(tmp_path: Path, algo: str, steps: int) -> None:
     config = small_training(algo)
     agent = trained_agent(config, steps)
@@ -117,7 +132,10 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("agent", lambda agent: agent["policy"].update({"q_net.q_net.0.bias": torch.zeros(3)})),
     ("agent", lambda agent: agent["policy"]["q_net.q_net.0.bias"].fill_(float("nan"))),
     ("agent", lambda agent: agent["optimizers"].clear()),
-    ("agent", lambda agent: agent["optimizers"]["policy.optimizer"][0].update(exp_avg=torch.zeros(3))),
+    (
+        "agent",
+        lambda agent: agent["optimizers"]["policy.optimizer"][0].update(exp_avg=torch.zeros(3)),
+    ),
     ("agent", lambda agent: agent["optimizers"]["policy.optimizer"].update({99: {}})),
     ("agent", lambda agent: agent["counters"].update(num_timesteps=-1)),
     ("agent", lambda agent: agent["counters"].update(_n_calls="many")),
@@ -132,7 +150,9 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
 
 
 @pytest.mark.parametrize(("entry", "change"), WRONG)
-def test_a_checkpoint_that_does_not_fit_is_named(tmp_path: Path, entry: str, change: Callable[[dict[str, Any]], None]) -> None:
+def test_a_checkpoint_that_does_not_fit_is_named(
+    tmp_path: Path, entry: str, change: Callable[[dict[str, Any]], None]
+) -> None:
     config, path = small_training("dqn"), tmp_path / CHECKPOINT
     write_checkpoint(path, trained_agent(config), config, Progress())
     change_entry(path, entry, change)
@@ -142,7 +162,13 @@ def test_a_checkpoint_that_does_not_fit_is_named(tmp_path: Path, entry: str, cha
 
 def test_progress_in_a_checkpoint_is_checked(tmp_path: Path) -> None:
     config, path = small_training(), tmp_path / CHECKPOINT
-    for change in ({"trained_steps": -1}, {"stopped": 3}, {"curve": [[1]]}, {"curve": [[1, float("nan")]]}, {"gap": [{}]}):
+    for change in (
+        {"trained_steps": -1},
+        {"stopped": 3},
+        {"curve": [[1]]},
+        {"curve": [[1, float("nan")]]},
+        {"gap": [{}]},
+    ):
         write_checkpoint(path, new_agent(config), config, Progress())
         change_entry(path, "progress", lambda progress, change=change: progress.update(change))
         with pytest.raises(BundleError, match="a checkpoint cannot be read"):
@@ -156,7 +182,8 @@ def test_a_curve_from_a_file_is_checked() -> None:
             checked_curve(wrong)
 
 
-# --- a run on random numbers ------------------------------------------------------------------------------------------
+# --- a run on random numbers
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -164,7 +191,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Train in a folder, on an environment of random numbers in place of a world."""
 
     def make_venv(env: str, num_envs: int, **settings: Any):
-        return numbers(AgentTraining(algo="sac" if settings["scored"] else "ppo", observation=settings["observation"]))
+        return numbers(
+            AgentTraining(
+                algo="sac" if settings["scored"] else "ppo", observation=settings["observation"]
+            )
+        )
 
     monkeypatch.setattr(training, "make_venv", make_venv)
 
@@ -179,7 +210,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def test_a_write_that_fails_anywhere_leaves_a_whole_checkpoint(
     tmp_path: Path, run: Callable[..., Any], algo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fail at the first replacement of a file, then at the second, and so on, until a run gets through."""
+    """Fail at the first replacement of a file, then at the second, and so on,
+    until a run gets through.
+    """
     replace, folder = os.replace, tmp_path / "run"
     left = 0  # replacements that may still be done
 
@@ -209,7 +242,9 @@ def test_a_write_that_fails_anywhere_leaves_a_whole_checkpoint(
     assert json.loads((folder / "agent.json").read_text())["trained_steps"] >= 48
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
     folder = tmp_path / "run"
     (folder / f"{PART}abc").mkdir(parents=True)
     (folder / f"{PART}abc" / CHECKPOINT).write_bytes(b"half")
@@ -220,7 +255,9 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tmp_path
 
 
 @pytest.mark.parametrize("kept", [["checkpoint.pt"], ["checkpoint.pt", "policy.safetensors"]])
-def test_what_is_missing_beside_the_checkpoint_is_written_again(tmp_path: Path, run: Callable[..., Any], kept: list[str]) -> None:
+def test_what_is_missing_beside_the_checkpoint_is_written_again(
+    tmp_path: Path, run: Callable[..., Any], kept: list[str]
+) -> None:
     folder = tmp_path / "run"
     first, points = run(32)
     for path in folder.iterdir():
@@ -230,7 +267,14 @@ def test_what_is_missing_beside_the_checkpoint_is_written_again(tmp_path: Path, 
     assert same == points
     assert_equal(state_of(first.agent), state_of(again.agent))
     written = {path.name for path in folder.iterdir() if path.is_file()}
-    assert written == {"agent.json", "agent.zip", "checkpoint.pt", "curve.json", "gap.json", "policy.safetensors"}
+    assert written == {
+        "agent.json",
+        "agent.zip",
+        "checkpoint.pt",
+        "curve.json",
+        "gap.json",
+        "policy.safetensors",
+    }
 
 
 def test_other_settings_are_refused_and_more_steps_are_not(run: Callable[..., Any]) -> None:
@@ -249,7 +293,9 @@ def test_fewer_steps_than_are_done_train_nothing(run: Callable[..., Any]) -> Non
     assert again.config == first.config
 
 
-def test_ctrl_c_keeps_what_is_learned(tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_what_is_learned(
+    tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = training.TrainingCallback._on_step
 
     def interrupted(callback: Any) -> bool:
@@ -263,13 +309,20 @@ def test_ctrl_c_keeps_what_is_learned(tmp_path: Path, run: Callable[..., Any], m
     assert read_checkpoint(tmp_path / "run" / CHECKPOINT).progress.trained_steps == 24
 
 
-def test_a_folder_in_which_another_process_works_is_left_alone(tmp_path: Path, run: Callable[..., Any]) -> None:
-    with folder_lock(tmp_path / "run"), pytest.raises(BusyError, match="another process works here"):
+def test_a_folder_in_which_another_process_works_is_left_alone(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    with (
+        folder_lock(tmp_path / "run"),
+        pytest.raises(BusyError, match="another process works here"),
+    ):
         run(16)
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_the_commands_name_a_busy_folder_and_one_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_name_a_busy_folder_and_one_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with folder_lock(tmp_path):
         assert train_agents(["--steps", "16", "--out", str(tmp_path)]) == 2
         assert "another process works here" in capsys.readouterr().err
@@ -282,25 +335,436 @@ def test_the_commands_name_a_busy_folder_and_one_that_cannot_be_written(tmp_path
         assert "cannot write" in capsys.readouterr().err
 
 
-# --- kills ------------------------------------------------------------------------------------------------------------
+# --- kills
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algo", "observation"), [("ppo", "state"), ("dqn", "state"), ("dqn", "frame")])
-def test_training_survives_kills(tmp_path: Path, tiny_bundle: str, algo: str, observation: str) -> None:
+@pytest.mark.parametrize(
+    ("algo", "observation"), [("ppo", "state"), ("dqn", "state"), ("dqn", "frame")]
+)
+def test_training_survives_kills(
+    tmp_path: Path, tiny_bundle: str, algo: str, observation: str
+) -> None:
     bundle = shutil.copytree(tiny_bundle, tmp_path / "tiny")
     small = {**SMALL[algo], **({} if algo == "ppo" else {"buffer_size": 2000})}
     small.pop("policy_kwargs", None)
     steps = int(os.environ.get("KILL_STEPS", "64"))
     options = {
-        "algo": algo, "observation": observation, "world": bundle, "steps": steps, "num-envs": 2, "episodes": 2,
-        "check-every": 4, "check-episodes": 0, "out": tmp_path / "run",
-    }  # fmt: skip
+        "algo": algo,
+        "observation": observation,
+        "world": bundle,
+        "steps": steps,
+        "num-envs": 2,
+        "episodes": 2,
+        "check-every": 4,
+        "check-episodes": 0,
+        "out": tmp_path / "run",
+    }
     command = [sys.executable, "-m", "streamdit_gym.agents.train", "--resume"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command += ["--set", *(f"{name}={value}" for name, value in small.items())]
     begun = time.monotonic()
-    subprocess.run([*command[: -len(small) - 1], "--help"], check=True, capture_output=True)  # imports alone
+    subprocess.run(
+        [*command[: -len(small) - 1], "--help"], check=True, capture_output=True
+    )  # imports alone
     survival = survive(command, longest_s=time.monotonic() - begun + 8)
     print(f"{algo} {observation}: survived {survival.kills} kills")
     folder = tmp_path / "run" / "seed-0"

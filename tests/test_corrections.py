@@ -15,13 +15,28 @@ from torch import Tensor
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.corrections import CorrectionsConfig, choose, record_corrections, without
-from streamdit_gym.envs.pusht import BLOCK_CENTRE_UNITS, DENT_UNITS, DRILL, MOVES, PUSHER_RADIUS_UNITS, SPEC, STARTS, PushTSimulator
-from streamdit_gym.envs.pusht_objects import objects
-from streamdit_gym.envs.worlds import twin_for_judge
-from streamdit_gym.errors import ArgumentError, BusyError, DatasetError, StorageError, StreamDiTError
+from streamdit_gym.envs.pusht.object_integrity import objects
+from streamdit_gym.envs.pusht.simulator import (
+    BLOCK_CENTRE_UNITS,
+    DENT_UNITS,
+    DRILL,
+    MOVES,
+    PUSHER_RADIUS_UNITS,
+    SPEC,
+    STARTS,
+    PushTSimulator,
+)
+from streamdit_gym.envs.worlds import reference_simulator
+from streamdit_gym.errors import (
+    ArgumentError,
+    BusyError,
+    DatasetError,
+    StorageError,
+    StreamDiTError,
+)
 from streamdit_gym.evaluate.measures import _twin_looks
 from streamdit_gym.files import folder_lock
+from streamdit_gym.generate.dagger import CorrectionsConfig, choose, record_corrections, without
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
@@ -69,7 +84,9 @@ def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
 def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(0)
     beyond = np.array([-9.0, 80.0, 70.0, -20.0, 0.0, 0.0], dtype=np.float32)
-    inside = np.array([40.0, 35.0, 40.0, 32.0, 1.0, 0.0], dtype=np.float32)  # the pusher in the middle of the T
+    inside = np.array(
+        [40.0, 35.0, 40.0, 32.0, 1.0, 0.0], dtype=np.float32
+    )  # the pusher in the middle of the T
     for state in (beyond, inside):
         simulator.put(rng, state, 0, state)
         first = simulator.state()
@@ -77,11 +94,16 @@ def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
         assert np.abs(simulator.state() - first).max() < 0.3, "nothing is thrown"
         assert (first[:2] > 0).all()
         assert (first[:2] < 64).all()
-        gap = min(shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+        gap = min(
+            shape.point_query(tuple(simulator._pusher)).distance
+            for shape in simulator._env.block.shapes
+        )
         assert gap > PUSHER_RADIUS_UNITS - DENT_UNITS - 0.1
 
 
-def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulators(folder: Path) -> None:
+def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulators(
+    folder: Path,
+) -> None:
     dataset = Dataset(folder)
     assert dataset.meta["astray"] == CONFIG.astray
     simulator, rng = PushTSimulator(), np.random.default_rng(0)
@@ -89,9 +111,16 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
         assert shard.frames.shape == (3, 13, 64, 64, 3)
         for e in range(3):
             last = CONFIG.astray - 1
-            simulator.put(rng, shard.states[e, last - 1], int(shard.actions[e, last - 1]), shard.states[e, last])
+            simulator.put(
+                rng,
+                shard.states[e, last - 1],
+                int(shard.actions[e, last - 1]),
+                shard.states[e, last],
+            )
             for f in range(last, 12):
-                assert (simulator.step(int(shard.actions[e, f])) == shard.frames[e, f + 1]).all(), "the simulator's"
+                assert (simulator.step(int(shard.actions[e, f])) == shard.frames[e, f + 1]).all(), (
+                    "the simulator's"
+                )
             jump = np.abs(shard.frames[e, last + 1].astype(int) - shard.frames[e, last]).mean()
             assert 0 < jump < 6, "no cut: the story goes on"
     said = {dataset.phrases[p] for p in dataset.shard(0).prompts[:, : CONFIG.astray - 1].ravel()}
@@ -103,7 +132,10 @@ def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -
     record_corrections("PushT", tmp_path, CONFIG)
     assert (tmp_path / "meta.json").read_bytes() == (folder / "meta.json").read_bytes()
     for position in range(2):
-        again, first = vars(Dataset(tmp_path).shard(position)), vars(Dataset(folder).shard(position))
+        again, first = (
+            vars(Dataset(tmp_path).shard(position)),
+            vars(Dataset(folder).shard(position)),
+        )
         assert all(np.array_equal(again[name], first[name]) for name in first)
     with pytest.raises(DatasetError, match="another data set"):
         record_corrections("PushT", tmp_path, replace(CONFIG, seed=5))
@@ -140,10 +172,14 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
         simulator.put(rng, read, 0, read, {"pusher": state})
         assert simulator.state()[:2] == pytest.approx([place, 12], abs=0.5)
     simulator.put(rng, state, 0, state, {"T": state})
-    assert simulator.state()[:2] == pytest.approx([2.5, 2.5], abs=0.01), "nobody has seen it: the corner that the T is not in"
+    assert simulator.state()[:2] == pytest.approx([2.5, 2.5], abs=0.01), (
+        "nobody has seen it: the corner that the T is not in"
+    )
 
 
-def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, start = [], Engine.start
 
     def watched(engine: Engine, latents: Tensor, *rest: Any) -> Session:
@@ -170,7 +206,13 @@ def test_frames_without_the_thing_that_obeys() -> None:
 def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
     rng = np.random.default_rng(0)
     whole = np.ones((5, 20), bool)
-    whole[0, 1], whole[1, 2:5], whole[2, :6], whole[3, 7:9], whole[3, 10:20] = False, False, False, False, False
+    whole[0, 1], whole[1, 2:5], whole[2, :6], whole[3, 7:9], whole[3, 10:20] = (
+        False,
+        False,
+        False,
+        False,
+        False,
+    )
     early = [{(1, 3)}, {(3, 7), (3, 8)}, {(3, 10), (3, 11)}]
     late = [{(1, 4)}, {(2, 3), (2, 4), (2, 5)}, {(3, frame) for frame in range(12, 20)}]
     for _ in range(20):
@@ -178,23 +220,51 @@ def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
         assert len(places) == len({*places}) == 8
         assert min(frame for _, frame in places) >= 3, "the frames before it are needed, too"
         assert all(len(part & {*places[:6]}) == 1 for part in early + late)
-    assert sum(any(place in part for part in early + late) for place in choose(whole, 4, 2, rng)) == 2, "their share of two, rounded"
+    assert (
+        sum(any(place in part for part in early + late) for place in choose(whole, 4, 2, rng)) == 2
+    ), "their share of two, rounded"
     assert len(choose(np.ones((5, 20), bool), 4, 8, rng)) == 8
 
 
-def test_a_world_is_trained_with_corrections(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(SPEC, PushTSimulator, STARTS, tmp_path / "data", RecordConfig(shards=2, episodes=2, steps=12))
-    config = WorldTraining(preset="tiny", starts=4, codec=CodecTraining(steps=1, batch=6), heads=HeadTraining(steps=1))
+def test_a_world_is_trained_with_corrections(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(
+        SPEC,
+        PushTSimulator,
+        STARTS,
+        tmp_path / "data",
+        RecordConfig(shards=2, episodes=2, steps=12),
+    )
+    config = WorldTraining(
+        preset="tiny", starts=4, codec=CodecTraining(steps=1, batch=6), heads=HeadTraining(steps=1)
+    )
     learned = []
-    monkeypatch.setattr("streamdit_gym.train.train_world.train_streamdit", lambda model, episodes, *_, **__: learned.append(episodes))
-    monkeypatch.setattr("streamdit_gym.train.train_world.embed_phrases", lambda _, dataset: make_table(dataset.phrases))
+    monkeypatch.setattr(
+        "streamdit_gym.train.train_world.train_streamdit",
+        lambda model, episodes, *_, **__: learned.append(episodes),
+    )
+    monkeypatch.setattr(
+        "streamdit_gym.train.train_world.embed_phrases",
+        lambda _, dataset: make_table(dataset.phrases),
+    )
 
     def train(data: Path, *corrections: Dataset) -> World | None:
-        return train_world(SPEC, Dataset(data), MiniLMEncoder, tmp_path / "run", config, "cpu", corrections=corrections)
+        return train_world(
+            SPEC,
+            Dataset(data),
+            MiniLMEncoder,
+            tmp_path / "run",
+            config,
+            "cpu",
+            corrections=corrections,
+        )
 
     world = train(tmp_path / "data", Dataset(folder))
     assert world is not None
-    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.astray] * 6, "one of two shards is held out, no correction is"
+    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.astray] * 6, (
+        "one of two shards is held out, no correction is"
+    )
     assert world.facts["corrected_episodes"] == 6
     other = Dataset(folder)
     other.meta = other.meta | {"steps": 11}
@@ -206,7 +276,9 @@ def test_a_world_is_trained_with_corrections(folder: Path, tmp_path: Path, monke
         train(folder)
 
 
-def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_is_refused_clearly_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = f"correct PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
     assert main(command) == 0
     written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
@@ -226,12 +298,20 @@ def test_the_command_is_refused_clearly_and_resumes(tmp_path: Path, capsys: pyte
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--adapt-codec" in capsys.readouterr().err
     for command in ("train", "distill"):
-        assert main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split()) == 2
+        assert (
+            main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split())
+            == 2
+        )
     assert "--minutes 60" in capsys.readouterr().err
     for alone in ("--words-only", "--keep 0.5"):
         assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
         assert "--continue-from WORLD" in capsys.readouterr().err
-    assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --continue-from PushT --keep 1.5".split()) == 2
+    assert (
+        main(
+            f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --continue-from PushT --keep 1.5".split()
+        )
+        == 2
+    )
     assert "from 0.0 to 1.0" in capsys.readouterr().err
 
 
@@ -243,7 +323,9 @@ def test_what_cannot_be_counted_is_refused() -> None:
 
 
 class Plainest(PushTSimulator):
-    """A simulator that follows the protocol and does no more: `put` takes four arguments, and only after `reset`."""
+    """A simulator that follows the protocol and does no more: `put` takes four arguments,
+    and only after `reset`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,20 +335,26 @@ class Plainest(PushTSimulator):
         self.ready = True
         return super().reset(rng, start)
 
-    def put(self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray) -> None:  # type: ignore[override]
+    def put(
+        self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
+    ) -> None:  # type: ignore[override]
         assert self.ready, "never reset"
         super().put(rng, before, action, state)
 
 
-def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twin = replace(twin_for_judge("PushT"), make=Plainest)
-    monkeypatch.setattr("streamdit_gym.envs.corrections.twin_for_judge", lambda name: twin)
+def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = replace(reference_simulator("PushT"), make=Plainest)
+    monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: twin)
     record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
     assert len(Dataset(tmp_path)) == 1
     state = PushTSimulator()
     state.reset(np.random.default_rng(0))
     looks = _twin_looks((Plainest, "uniform", 0, state.state(), [1, 2, 3]))
-    np.testing.assert_array_equal(looks, _twin_looks((PushTSimulator, "uniform", 0, state.state(), [1, 2, 3])))
+    np.testing.assert_array_equal(
+        looks, _twin_looks((PushTSimulator, "uniform", 0, state.state(), [1, 2, 3]))
+    )
 
 
 def test_two_processes_do_not_correct_into_one_folder(tmp_path: Path) -> None:
@@ -283,7 +371,15 @@ def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"shards": 10**24}, {"every": 0}, {"forsaken": float("nan")}, {"episodes": 10**6}, {"seed": 0.5}], ids=str
+    "change",
+    [
+        {"shards": 10**24},
+        {"every": 0},
+        {"forsaken": float("nan")},
+        {"episodes": 10**6},
+        {"seed": 0.5},
+    ],
+    ids=str,
 )
 def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="allowed"):

@@ -1,4 +1,4 @@
-"""Damage: frames are spoilt as it says, and only where it says."""
+"""ContextCorruption: frames are spoilt as it says, and only where it says."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from streamdit_gym.codec.latent_codec import LatentCodec
-from streamdit_gym.train.damage import Damage, _stands_out
+from streamdit_gym.model.codec import LatentCodec
+from streamdit_gym.train.context_corruption import ContextCorruption, _stands_out
 
 
 class Pixels(LatentCodec):
-    """A codec whose latents are an 8 x 8 picture's pixels, so that damage to pixels can be told by hand."""
+    """A codec whose latents are an 8 x 8 picture's pixels,
+    so that damage to pixels can be told by hand.
+    """
 
     size, channels, grid = 8, 8, 8
 
@@ -28,9 +30,9 @@ class Pixels(LatentCodec):
         return (latents[:, :1] * self.scale).expand(-1, 3, -1, -1)
 
 
-def harm(**kinds: float) -> Damage:
+def harm(**kinds: float) -> ContextCorruption:
     none = {"bend": 0.0, "piece": 0.0, "double": 0.0, "fade": 0.0}
-    return Damage(codec=Pixels(), **(none | kinds))
+    return ContextCorruption(codec=Pixels(), **(none | kinds))
 
 
 def a_square() -> torch.Tensor:
@@ -60,13 +62,22 @@ def test_a_piece_of_a_damaged_frame_comes_from_elsewhere() -> None:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
-    monkeypatch.setattr(torch, "randint", lambda high, shape, **kinds: torch.full(shape, kind, **kinds))
+    monkeypatch.setattr(
+        torch, "randint", lambda high, shape, **kinds: torch.full(shape, kind, **kinds)
+    )
 
 
-def test_a_thing_near_an_edge_is_slid_towards_it_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thing_near_an_edge_is_slid_towards_it_and_others_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(6)
     along = torch.arange(8.0)
-    for (column, row), comes_from in {(0, 4): [3, 0], (7, 4): [-3, 0], (4, 1): [0, 3], (3, 6): [0, -3]}.items():
+    for (column, row), comes_from in {
+        (0, 4): [3, 0],
+        (7, 4): [-3, 0],
+        (4, 1): [0, 3],
+        (3, 6): [0, -3],
+    }.items():
         y, x = torch.meshgrid(along - row, along - column, indexing="ij")
         found = harm(piece=1.5)._off_the_edge(x[None], y[None]).flatten().tolist()
         assert found == comes_from
@@ -80,7 +91,9 @@ def test_a_thing_near_an_edge_is_slid_towards_it_and_others_stay(monkeypatch: py
     assert 0.3 < share < 1
 
 
-def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thing_is_spread_about_a_place_by_direction_and_only_near_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(4)
     only(monkeypatch, 2)
     latents = torch.arange(64.0).reshape(8, 8).expand(40, 1, 8, 8, 8) / 32 - 1
@@ -109,9 +122,11 @@ def test_a_number_for_each_direction_is_the_same_all_along_it() -> None:
     assert found.std(0).mean() == pytest.approx(0.4 * (1 + 2**-4 + 3**-4) ** 0.5, rel=0.15)
 
 
-def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(2)
-    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips)
+    monkeypatch.setattr(ContextCorruption, "_displaced", lambda self, clips: clips)
     latents = a_square()
     made = harm(piece=3.0, fade=1.0)(latents)
     assert (made <= latents + 1e-5).all()
@@ -119,13 +134,19 @@ def test_a_disc_of_a_faded_frame_pales_and_nothing_else_changes(monkeypatch: pyt
     assert torch.allclose(made[latents == 0], latents[latents == 0], atol=1e-5)
 
 
-def test_either_of_two_keeps_what_stands_out_in_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_either_of_two_keeps_what_stands_out_in_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     latents = torch.zeros(30, 1, 8, 8, 8)
     latents[..., 3, 3] = 2.0
     steps = itertools.cycle([1, 3])
-    monkeypatch.setattr(Damage, "_displaced", lambda self, clips: clips.roll(next(steps), -1))
+    monkeypatch.setattr(
+        ContextCorruption, "_displaced", lambda self, clips: clips.roll(next(steps), -1)
+    )
     made = harm(double=1.0)(latents)[:, 0, 0, 3]
-    assert set(made[:, 4].unique().tolist()) == set(made[:, 6].unique().tolist()) == {1.0, 2.0}, "the mean of both, or both"
+    assert set(made[:, 4].unique().tolist()) == set(made[:, 6].unique().tolist()) == {1.0, 2.0}, (
+        "the mean of both, or both"
+    )
     assert (made[:, 3] == 0).all()
 
 

@@ -1,7 +1,8 @@
 """Bundles that are damaged, or made to do harm: each is refused by name, or loads as it says it is.
 
-What may load although something was changed: a ``config.json`` whose facts changed (text for people),
-and one of an author who chose another value that is allowed and signed it: the world has that value.
+What may load although something was changed: a ``config.json`` whose facts changed (text for
+people), and one of an author who chose another value that is allowed and signed it: the world has
+that value.
 """
 
 from __future__ import annotations

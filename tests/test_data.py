@@ -20,7 +20,7 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
-from streamdit_gym.envs.pusht import (
+from streamdit_gym.envs.pusht.simulator import (
     BLOCK_HULL_UNITS,
     DENT_UNITS,
     DRILL,
@@ -36,8 +36,15 @@ from streamdit_gym.envs.pusht import (
     PushTSimulator,
     nearest_move,
     objects,
-)  # fmt: skip
-from streamdit_gym.errors import ActionError, ArgumentError, DatasetError, StorageError, StreamDiTError, UnknownNameError
+)
+from streamdit_gym.errors import (
+    ActionError,
+    ArgumentError,
+    DatasetError,
+    StorageError,
+    StreamDiTError,
+    UnknownNameError,
+)
 from streamdit_gym.files import folder_lock
 
 CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
@@ -69,14 +76,20 @@ def test_rewards_are_what_the_world_file_says(folder: Path) -> None:
         task = SPEC.tasks[name]
         potential = shard.scores[..., SPEC.score_names.index(task.potential)]
         success = shard.scores[:, 1:, SPEC.score_names.index(task.success)] > task.threshold
-        np.testing.assert_allclose(shard.rewards[..., column], task.scale * np.diff(potential) + task.bonus * success, atol=1e-5)
+        np.testing.assert_allclose(
+            shard.rewards[..., column],
+            task.scale * np.diff(potential) + task.bonus * success,
+            atol=1e-5,
+        )
 
 
 def test_a_shard_depends_on_the_seed_alone(folder: Path) -> None:
     again = record_shard(SPEC, PushTSimulator, STARTS, CONFIG, 1)
     stored = Dataset(folder).shard(1)
     for name in ("frames", "actions", "prompts", "states", "scores"):
-        assert (getattr(again, name) == getattr(stored, name)).all(), f"{name}: video and arrays are lossless"
+        assert (getattr(again, name) == getattr(stored, name)).all(), (
+            f"{name}: video and arrays are lossless"
+        )
     other = record_shard(SPEC, PushTSimulator, STARTS, replace(CONFIG, seed=1), 1)
     assert not (other.states == stored.states).all()
 
@@ -84,7 +97,9 @@ def test_a_shard_depends_on_the_seed_alone(folder: Path) -> None:
 def nearest_wall(states: np.ndarray) -> np.ndarray:
     """Return how far the corners of Ts are from the wall that is nearest to one of them, in px."""
     hull = np.array(BLOCK_HULL_UNITS) / UNITS_PER_PX
-    turn = np.stack([np.stack([states[:, 4], -states[:, 5]], -1), np.stack([states[:, 5], states[:, 4]], -1)], 1)
+    turn = np.stack(
+        [np.stack([states[:, 4], -states[:, 5]], -1), np.stack([states[:, 5], states[:, 4]], -1)], 1
+    )
     corners = states[:, None, 2:4] + np.einsum("nij,kj->nki", turn, hull)
     return np.minimum(corners, TABLE / UNITS_PER_PX - corners).min((1, 2))
 
@@ -163,10 +178,17 @@ def test_a_pressed_block_stays_whole_between_the_walls_and_stops_the_pusher() ->
             corners = np.array([x, y]) * UNITS_PER_PX + hull @ np.array([[cos, sin], [-sin, cos]])
             wall.append(min(corners.min(), TABLE - corners.max()))
             inside.append(
-                max(PUSHER_RADIUS_UNITS - shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+                max(
+                    PUSHER_RADIUS_UNITS - shape.point_query(tuple(simulator._pusher)).distance
+                    for shape in simulator._env.block.shapes
+                )
             )
-    assert min(wall) > WALL_FACE_UNITS - 0.1, "gym-pusht's pusher presses the T through the wall, and what is outside never comes back"
-    assert DENT_UNITS - 0.2 < max(inside) < DENT_UNITS + 0.1, "it was pressed, and the pusher gave way"
+    assert min(wall) > WALL_FACE_UNITS - 0.1, (
+        "gym-pusht's pusher presses the T through the wall, and what is outside never comes back"
+    )
+    assert DENT_UNITS - 0.2 < max(inside) < DENT_UNITS + 0.1, (
+        "it was pressed, and the pusher gave way"
+    )
     assert objects(np.stack(frames))["T"].mean() > 0.99
 
 
@@ -176,8 +198,14 @@ def test_episodes_begin_with_the_block_clear_of_walls_and_pusher() -> None:
         for _ in range(12):
             simulator.reset(rng, start)
             boxes = [shape.cache_bb() for shape in simulator._env.block.shapes]
-            assert min(min(box.left, box.bottom, TABLE - box.right, TABLE - box.top) for box in boxes) > WALL_FACE_UNITS
-            gap = min(shape.point_query(tuple(simulator._pusher)).distance for shape in simulator._env.block.shapes)
+            assert (
+                min(min(box.left, box.bottom, TABLE - box.right, TABLE - box.top) for box in boxes)
+                > WALL_FACE_UNITS
+            )
+            gap = min(
+                shape.point_query(tuple(simulator._pusher)).distance
+                for shape in simulator._env.block.shapes
+            )
             assert gap > PUSHER_RADIUS_UNITS - 0.1
 
 
@@ -269,7 +297,9 @@ def test_bad_moves_and_starts_are_refused() -> None:
 
 
 def test_the_nearest_move_points_along_the_offset() -> None:
-    assert [nearest_move(np.array(o)) for o in ([0.0, 0.0], [0.0, -90.0], [90.0, -90.0], [90.0, 5.0])] == [0, 1, 2, 3]
+    assert [
+        nearest_move(np.array(o)) for o in ([0.0, 0.0], [0.0, -90.0], [90.0, -90.0], [90.0, 5.0])
+    ] == [0, 1, 2, 3]
 
 
 def test_no_unseen_phrase_is_in_the_menu() -> None:
@@ -280,7 +310,9 @@ def test_no_unseen_phrase_is_in_the_menu() -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut arrays", "cut video", "no video", "other arrays"])
-def test_a_shard_that_cannot_be_read_is_recorded_anew(folder: Path, tmp_path: Path, damage: str) -> None:
+def test_a_shard_that_cannot_be_read_is_recorded_anew(
+    folder: Path, tmp_path: Path, damage: str
+) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     arrays, video = tmp_path / "shard-00001.npz", tmp_path / "shard-00001.mkv"
     if damage == "cut arrays":
@@ -298,14 +330,18 @@ def test_a_shard_that_cannot_be_read_is_recorded_anew(folder: Path, tmp_path: Pa
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
-def test_two_processes_do_not_record_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_processes_do_not_record_into_one_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with folder_lock(tmp_path):
         assert main(["record", "PushT", "--out", str(tmp_path), "--shards", "1"]) == 2
     assert "another process works here" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record(SPEC, PushTSimulator, STARTS, tmp_path, replace(CONFIG, shards=1))
     with monkeypatch.context() as full:
         full.setattr(os, "replace", no_space)
@@ -314,7 +350,9 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(folder: Path, tmp_path
     assert len(Dataset(tmp_path)) == 1
     assert not list(tmp_path.glob("part-*"))
     record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in folder.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in folder.iterdir()
+    )
 
 
 def no_space(*_: object) -> None:
@@ -322,13 +360,31 @@ def no_space(*_: object) -> None:
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_more_is_a_clear_error(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_takes_nothing_more_is_a_clear_error(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with small_disk(tmp_path / "disk") as disk:
         if kind == "full":
             fill(disk)
         else:
             remount_read_only(disk)
-        assert main(["record", "PushT", "--out", str(disk / "data"), "--shards", "1", "--episodes", "1", "--steps", "2"]) == 2
+        assert (
+            main(
+                [
+                    "record",
+                    "PushT",
+                    "--out",
+                    str(disk / "data"),
+                    "--shards",
+                    "1",
+                    "--episodes",
+                    "1",
+                    "--steps",
+                    "2",
+                ]
+            )
+            == 2
+        )
     assert "whole shards are kept" in capsys.readouterr().err
 
 

@@ -12,11 +12,20 @@ import pytest
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.definition_checks import check_definition, check_first_episode
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
-from streamdit_gym.envs import pusht, pusht_looks
+from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.envs.pusht import simulator as pusht
+from streamdit_gym.envs.pusht_looks import simulator as pusht_looks
 from streamdit_gym.errors import DatasetError, DefinitionError
-from streamdit_gym.vocabulary import Task, WorldSpec
 
-PUSH = Task(potential="potential_x", success="success_x", scale=1.0, bonus=1.0, threshold=0.5, horizon=16, about="go right")
+PUSH = Task(
+    potential="potential_x",
+    success="success_x",
+    scale=1.0,
+    bonus=1.0,
+    threshold=0.5,
+    horizon=16,
+    about="go right",
+)
 SPEC = WorldSpec(
     name="Dot",
     size=16,
@@ -73,7 +82,9 @@ class Dot:
     def restore(self, saved: Any) -> None:
         self.x = saved
 
-    def put(self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray) -> None:
+    def put(
+        self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
+    ) -> None:
         self.x = round(state[0])
 
     def close(self) -> None:
@@ -126,7 +137,9 @@ def test_the_shipped_definitions_are_right() -> None:
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value)[:40],
 )
-def test_a_mistake_in_the_definition_is_named_before_anything_is_written(change: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+def test_a_mistake_in_the_definition_is_named_before_anything_is_written(
+    change: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(DefinitionError, match=complaint):
         record(dataclasses.replace(SPEC, **change), Dot, STARTS, tmp_path / "data", CONFIG)
     assert not (tmp_path / "data").exists()
@@ -143,23 +156,34 @@ def test_a_mistake_in_the_definition_is_named_before_anything_is_written(change:
     ],
     ids=str,
 )
-def test_wrong_shares_of_starts_are_named(starts: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+def test_wrong_shares_of_starts_are_named(
+    starts: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(DefinitionError, match=complaint):
         record(SPEC, Dot, starts, tmp_path / "data", CONFIG)
     assert not (tmp_path / "data").exists()
 
 
 BROKEN = {
-    "a larger frame": (broken(frame=lambda self: np.zeros((32, 32, 3), np.uint8)), r"uint8 \(32, 32, 3\)"),
+    "a larger frame": (
+        broken(frame=lambda self: np.zeros((32, 32, 3), np.uint8)),
+        r"uint8 \(32, 32, 3\)",
+    ),
     "a float frame": (broken(frame=lambda self: np.zeros((16, 16, 3))), "float64"),
-    "a frame with alpha": (broken(frame=lambda self: np.zeros((16, 16, 4), np.uint8)), r"\(16, 16, 4\)"),
+    "a frame with alpha": (
+        broken(frame=lambda self: np.zeros((16, 16, 4), np.uint8)),
+        r"\(16, 16, 4\)",
+    ),
     "a grey frame": (broken(frame=lambda self: np.zeros((16, 16), np.uint8)), r"\(16, 16\)"),
     "no frame": (broken(frame=lambda self: None), "NoneType"),
     "a state too long": (broken(state=lambda self: np.zeros(3)), "state_names"),
     "a state that is no number": (broken(state=lambda self: ["a", "b"]), "state_names"),
     "a state that is not finite": (broken(state=lambda self: np.array([0, np.nan])), "y_px = nan"),
     "scores too short": (broken(scores=lambda self: np.zeros(1)), "score_names"),
-    "scores that are not finite": (broken(scores=lambda self: np.array([-np.inf, 0])), "potential_x = -inf"),
+    "scores that are not finite": (
+        broken(scores=lambda self: np.array([-np.inf, 0])),
+        "potential_x = -inf",
+    ),
     "a success beyond 1": (broken(scores=lambda self: np.array([0, 2.0])), "success_x = 2"),
     "an action outside the menu": (broken(explore=lambda self, rng: 7), "int 7"),
     "an action that is no number": (broken(explore=lambda self, rng: "go"), "str 'go'"),
@@ -169,7 +193,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
-def test_a_mistake_of_the_simulator_is_named_before_anything_is_written(mistake: str, tmp_path: Path) -> None:
+def test_a_mistake_of_the_simulator_is_named_before_anything_is_written(
+    mistake: str, tmp_path: Path
+) -> None:
     simulator, complaint = BROKEN[mistake]
     with pytest.raises(DefinitionError, match=complaint):
         record(SPEC, simulator, STARTS, tmp_path / "data", CONFIG)
@@ -184,7 +210,11 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="x_px = nan"):
         record(
-            SPEC, broken(state=state, explore=lambda self, rng: 1), {"left": 1.0}, tmp_path, RecordConfig(shards=1, episodes=1, steps=20)
+            SPEC,
+            broken(state=state, explore=lambda self, rng: 1),
+            {"left": 1.0},
+            tmp_path,
+            RecordConfig(shards=1, episodes=1, steps=20),
         )
     assert not list(tmp_path.glob("shard-*"))
 
@@ -205,7 +235,9 @@ def test_frames_that_never_change_are_only_warned_of(caplog: pytest.LogCaptureFi
     ("key", "value"),
     [("world", "Other"), ("size", 32), ("state_names", ["x_px"]), ("score_names", ["a", "b"])],
 )
-def test_training_refuses_the_data_of_another_definition_at_once(key: str, value: Any, tmp_path: Path) -> None:
+def test_training_refuses_the_data_of_another_definition_at_once(
+    key: str, value: Any, tmp_path: Path
+) -> None:
     from streamdit_gym.train.train_world import check_dataset
 
     record(SPEC, Dot, STARTS, tmp_path, dataclasses.replace(CONFIG, shards=2))

@@ -10,25 +10,27 @@ import torch
 from conftest import make_table, make_tiny_world, wake
 from test_train import TINY, moving_square
 
-from streamdit_gym.buffer.frame_times import sampling_times
-from streamdit_gym.buffer.moving_buffer import MovingBuffer
-from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.distill.decoder import distill_decoder, shallower
 from streamdit_gym.distill.multistep import Distillation, Distiller, distill
-from streamdit_gym.envs.pusht import PushTSimulator
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import ArgumentError, DatasetError, PartitionError, StreamDiTError
+from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.precision import learns_in_bfloat16
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.noise_levels import sampling_times
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.session import Session
 from streamdit_gym.train.train_codec import CodecTraining
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
 
-REACTIVE, TWICE, PIPELINED, PAIRS = (Partition.parse(text) for text in ("K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s1"))
+REACTIVE, TWICE, PIPELINED, PAIRS = (
+    Partition.parse(text) for text in ("K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s1")
+)
 
 
 def teacher_of(guidance: float = 1.0) -> StreamDiT:
@@ -38,12 +40,18 @@ def teacher_of(guidance: float = 1.0) -> StreamDiT:
     return model.eval().requires_grad_(False)
 
 
-def distiller_of(partition: Partition = REACTIVE, guidance: float = 1.0, **more: object) -> Distiller:
+def distiller_of(
+    partition: Partition = REACTIVE, guidance: float = 1.0, **more: object
+) -> Distiller:
     teacher = teacher_of(guidance)
     config = Distillation(partitions=(partition,), **{"streams": 6, "teacher_steps": 4, **more})  # type: ignore[arg-type]
-    student = StreamDiT(TINY if config.temperature is None else replace(TINY, temperature=config.temperature))
+    student = StreamDiT(
+        TINY if config.temperature is None else replace(TINY, temperature=config.temperature)
+    )
     student.load_state_dict(teacher.state_dict())
-    return Distiller(teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu")
+    return Distiller(
+        teacher, student.train(), moving_square(), make_table(["right", "left"]), config, "cpu"
+    )
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)
@@ -64,7 +72,9 @@ def test_some_streams_are_damaged_where_teacher_and_student_look_back_to() -> No
     before = streams.references.clone()
     assert distiller._damaged(streams) is streams, "nothing to damage with"
     distiller.damage = lambda latents: latents + 1  # type: ignore[assignment]
-    changed = [(distiller._damaged(streams).references - before).mean((1, 2, 3, 4)) for _ in range(20)]
+    changed = [
+        (distiller._damaged(streams).references - before).mean((1, 2, 3, 4)) for _ in range(20)
+    ]
     assert set(torch.cat(changed).round(decimals=4).tolist()) == {0.0, 1.0}
     assert torch.equal(streams.references, before)
     assert torch.equal(distiller._damaged(streams).buffer.latents, streams.buffer.latents)
@@ -82,8 +92,12 @@ def test_compiled_distillation_is_distillation() -> None:
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, TWICE, PIPELINED, PAIRS], ids=str)
-def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdit_gym.stream.engine.FARTHEST", torch.inf)  # random weights draw what is that far
+def test_the_teacher_goes_where_a_stream_of_it_goes(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "streamdit_gym.stream.engine.MAX_ABS_LATENT", torch.inf
+    )  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7)
     distiller.move()
     streams = distiller._next(partition)
@@ -98,11 +112,20 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(partition: Partition, monkey
         buffer = buffer.with_latents(distiller._teach(streams, buffer, k))
     expected, _, _ = buffer.pop()
     narrow = learns_in_bfloat16(torch.device("cpu"))
-    engine = Engine(distiller.teacher, distiller.table, replace(partition, micro_steps=4), cached=False, autocast=narrow)
+    engine = Engine(
+        distiller.teacher,
+        distiller.table,
+        replace(partition, micro_steps=4),
+        cached=False,
+        autocast=narrow,
+    )
     session = Session(
-        references=streams.references, reference_prompts=streams.reference_prompts, buffer=begun, cache=None,
+        references=streams.references,
+        reference_prompts=streams.reference_prompts,
+        buffer=begun,
+        cache=None,
         noise=Noise.seeded(range(6)),
-    )  # fmt: skip
+    )
     engine._micro_steps(session)
     torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)
 
@@ -114,14 +137,18 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(partition: Partition
     for _ in range(3):
         # not quite nothing: a teacher's attention is fused, and rounds to bfloat16 elsewhere
         assert same.move().item() < 0.002 * guided.move().item()
-    assert distiller_of(partition, teacher_steps=partition.micro_steps).move().item() > 0.1, "a student hears with noise"
+    assert distiller_of(partition, teacher_steps=partition.micro_steps).move().item() > 0.1, (
+        "a student hears with noise"
+    )
 
 
 @pytest.mark.parametrize("partition", [REACTIVE, PIPELINED, PAIRS], ids=str)
 def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does(
     partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamdit_gym.stream.engine.FARTHEST", torch.inf)  # random weights draw what is that far
+    monkeypatch.setattr(
+        "streamdit_gym.stream.engine.MAX_ABS_LATENT", torch.inf
+    )  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7, one_by_one=True, teacher_steps=2)
     distiller.move()
     streams = distiller._next(partition)
@@ -130,13 +157,30 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
     buffer = streams.buffer.push(torch.zeros(6, c, 8, 8, 8), prompts[:, :c])
     buffer = replace(buffer, prompts=prompts)
     monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # the same noise for both
-    monkeypatch.setattr(Session, "draw", lambda session, frames: torch.ones_like(session.references[:, :frames]))
+    monkeypatch.setattr(
+        Session, "draw", lambda session, frames: torch.ones_like(session.references[:, :frames])
+    )
     drawn = distiller._draw(streams, buffer)
     narrow = learns_in_bfloat16(torch.device("cpu"))
-    engine = Engine(distiller.teacher, distiller.table, replace(partition, chunks=1, micro_steps=2), cached=False, autocast=narrow)
-    empty = replace(streams.buffer, latents=streams.buffer.latents[:, :0], prompts=prompts[:, :0], partition=engine.partition)
+    engine = Engine(
+        distiller.teacher,
+        distiller.table,
+        replace(partition, chunks=1, micro_steps=2),
+        cached=False,
+        autocast=narrow,
+    )
+    empty = replace(
+        streams.buffer,
+        latents=streams.buffer.latents[:, :0],
+        prompts=prompts[:, :0],
+        partition=engine.partition,
+    )
     session = Session(
-        references=streams.references, reference_prompts=streams.reference_prompts, buffer=empty, cache=None, noise=Noise.seeded(range(6))
+        references=streams.references,
+        reference_prompts=streams.reference_prompts,
+        buffer=empty,
+        cache=None,
+        noise=Noise.seeded(range(6)),
     )
     expected = torch.cat([engine.tick(session, prompts[:, i * c]) for i in range(n)], 1)
     torch.testing.assert_close(drawn, expected, atol=0.02, rtol=0.02)
@@ -148,8 +192,12 @@ def test_noise_of_a_scale_below_zero_is_refused() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
-def test_a_students_chunks_begin_with_noise_of_its_temperature(temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamdit_gym.distill.multistep.euler_step", lambda begun, found, way: begun)  # begun chunks stay what they are
+def test_a_students_chunks_begin_with_noise_of_its_temperature(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "streamdit_gym.distill.multistep.euler_step", lambda begun, found, way: begun
+    )  # begun chunks stay what they are
     distiller = distiller_of(PIPELINED, temperature=temperature)
     times = sampling_times(PIPELINED, 0)[:3, None, None, None]
     streams = distiller._next(PIPELINED)
@@ -157,21 +205,32 @@ def test_a_students_chunks_begin_with_noise_of_its_temperature(temperature: floa
     noise = (streams.buffer.latents - times * clean) / (1 - times)
     assert noise.std().item() == pytest.approx(temperature, rel=0.1)
     distiller.move()
-    assert distiller.streams[PIPELINED].buffer.latents[:, -1].std().item() == pytest.approx(temperature, rel=0.1)
+    assert distiller.streams[PIPELINED].buffer.latents[:, -1].std().item() == pytest.approx(
+        temperature, rel=0.1
+    )
 
 
 @pytest.mark.parametrize("partition", [TWICE, PIPELINED, PAIRS], ids=str)
-def test_a_student_that_draws_what_its_teacher_draws_has_nothing_to_learn(partition: Partition, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_student_that_draws_what_its_teacher_draws_has_nothing_to_learn(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distiller = distiller_of(partition, one_by_one=True)
     ends = torch.randn(6, partition.frames, 8, 8, 8)
     monkeypatch.setattr(distiller, "_draw", lambda streams, buffer: ends)
 
-    def straight(model: object, streams: object, buffer: MovingBuffer, cut: Partition, k: int) -> torch.Tensor:
+    def straight(
+        model: object, streams: object, buffer: MovingBuffer, cut: Partition, k: int
+    ) -> torch.Tensor:
         return (ends - buffer.latents) / (1 - sampling_times(cut, k))[:, None, None, None]
 
     monkeypatch.setattr(distiller, "_velocity", straight)
     assert distiller.move().item() < 1e-6
-    torch.testing.assert_close(distiller.streams[partition].references[:, -1], ends[:, partition.chunk_frames - 1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        distiller.streams[partition].references[:, -1],
+        ends[:, partition.chunk_frames - 1],
+        atol=1e-4,
+        rtol=1e-4,
+    )
     monkeypatch.setattr(distiller, "_draw", lambda streams, buffer: -ends)
     assert distiller.move().item() > 0.1
 
@@ -181,7 +240,10 @@ def test_partitions_are_learned_in_turn_on_streams_of_their_own() -> None:
     distiller.config = replace(distiller.config, partitions=(REACTIVE, PIPELINED))
     for _ in range(2):
         distiller.move()
-    assert {cut: streams.buffer.latents.shape[1] for cut, streams in distiller.streams.items()} == {REACTIVE: 0, PIPELINED: 3}
+    assert {cut: streams.buffer.latents.shape[1] for cut, streams in distiller.streams.items()} == {
+        REACTIVE: 0,
+        PIPELINED: 3,
+    }
     before = dict(distiller.streams)
     distiller.move()
     assert distiller.streams[PIPELINED] is before[PIPELINED]
@@ -216,13 +278,23 @@ def test_streams_follow_their_episodes_and_begin_anew_at_the_end() -> None:
 @pytest.mark.slow
 def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> None:
     teacher, episodes, table = teacher_of(), moving_square(), make_table(["right", "left"])
-    taught = StreamDiTTraining(steps=150, clips=8, clip_frames=4, partitions=(), micro_steps=2, matrix_rate=1e-2)
+    taught = StreamDiTTraining(
+        steps=150, clips=8, clip_frames=4, partitions=(), micro_steps=2, matrix_rate=1e-2
+    )
     trainer = StreamDiTTrainer(teacher.train().requires_grad_(True), episodes, table, taught, "cpu")
     for i in range(150):
         trainer.step(i / 150)
     teacher.eval().requires_grad_(False)
     teacher.config = replace(teacher.config, guidance=2.0)
-    config = Distillation(partitions=(REACTIVE,), teacher_steps=2, steps=240, streams=16, rate=1.0, decay=0.9, kernel=10.0)
+    config = Distillation(
+        partitions=(REACTIVE,),
+        teacher_steps=2,
+        steps=240,
+        streams=16,
+        rate=1.0,
+        decay=0.9,
+        kernel=10.0,
+    )
 
     def error(student: StreamDiT) -> float:
         torch.manual_seed(1)
@@ -235,9 +307,14 @@ def test_a_student_comes_closer_to_its_teacher_and_resumes(tmp_path: Path) -> No
     distill(teacher, teacher, episodes, table, config, tmp_path, "cpu", minutes=0.0)
     student = distill(teacher, teacher, episodes, table, config, tmp_path, "cpu")
     assert student.config.guidance == 1
-    assert error(student) < 0.8 * first, "what is left is the teacher's noise, which a student of one evaluation does not see"
+    assert error(student) < 0.8 * first, (
+        "what is left is the teacher's noise, which a student of one evaluation does not see"
+    )
     again = distill(teacher, teacher, episodes, table, config, tmp_path, "cpu")
-    assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(student.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_a_smaller_decoder_is_the_larger_one_without_its_last_blocks() -> None:
@@ -262,7 +339,9 @@ def test_decoders_that_cannot_be_trained(tmp_path: Path) -> None:
     world = make_tiny_world()
     settings = RecordConfig(shards=2, episodes=2, steps=1)
     record(world.spec, PushTSimulator, {"uniform": 1.0}, tmp_path / "short", settings)
-    record(world.spec, PushTSimulator, {"uniform": 1.0}, tmp_path / "data", replace(settings, steps=3))
+    record(
+        world.spec, PushTSimulator, {"uniform": 1.0}, tmp_path / "data", replace(settings, steps=3)
+    )
     recipe, dataset = CodecTraining(steps=1, batch=6), Dataset(tmp_path / "data")
     with pytest.raises(DatasetError, match="too short"):
         distill_decoder(world, Dataset(tmp_path / "short"), tmp_path / "run", 0, recipe, "cpu")
@@ -275,13 +354,17 @@ def test_decoders_that_cannot_be_trained(tmp_path: Path) -> None:
         distill_decoder(other, dataset, tmp_path / "run", 0, recipe, "cpu")
 
 
-def test_a_loss_that_is_not_finite_does_not_reach_the_student(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_does_not_reach_the_student(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     distiller = distiller_of()
     before = [p.clone() for p in distiller.student.parameters()]
     whole = Distiller.move
     monkeypatch.setattr(Distiller, "move", lambda self: whole(self) * float("nan"))
     distiller.step(0.5)
-    assert all(torch.equal(a, b) for a, b in zip(before, distiller.student.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, distiller.student.parameters(), strict=True)
+    )
 
 
 def test_recipes_that_cannot_be() -> None:

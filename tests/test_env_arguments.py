@@ -1,4 +1,6 @@
-"""What goes into an environment and what comes out of it: arguments, seeds, options, actions, infos, spaces."""
+"""What goes into an environment and what comes out of it: arguments, seeds, options, actions,
+infos, spaces.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,6 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import vector as wrappers
 
 from streamdit_gym.agents.training import make_venv
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.prompt_space import PromptSpace
 from streamdit_gym.envs.single_env import StreamDiTEnv
@@ -38,8 +39,9 @@ from streamdit_gym.errors import (
 from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import start_images
 from streamdit_gym.presets import partition
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text import embedding_cache
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.text.prompt_table import PromptTable
 
 REAL = "StreamDiT/PushT-Real-v0"
 GENERATED = "StreamDiT/PushT-v0"
@@ -69,16 +71,428 @@ def assert_nothing_changed(env: StreamDiTVectorEnv, untouched: StreamDiTVectorEn
     assert (env.reset()[0] == untouched.reset()[0]).all()
 
 
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
 # ---------------------------------------------------------------------------------------------------- the constructor
 
 
 WRONG_ARGUMENTS = [
     *[("num_envs", value) for value in (0, -1, True, 2.0, "2", None, [2], math.nan, 10**9, 10**40)],
-    *[("world", value) for value in (None, 5, "", " ", "a\0b", "\ud800", "x" * 300, ["PushT"], "Pusht")],
+    *[
+        ("world", value)
+        for value in (None, 5, "", " ", "a\0b", "\ud800", "x" * 300, ["PushT"], "Pusht")
+    ],
     *[("task", value) for value in (None, 5, ["push"], {}, "pushh", "")],
-    *[(name, value) for name in ("horizon", "max_episode_steps") for value in (0, -5, math.nan, 2.5, "9", True, 10**20)],
-    *[("partition", value) for value in ([], {}, None, 4, "reactve", "K4N1c1", "K4N99c1s1", "K4N1c1s" + "1" * 5000)],
-    *[("disagreement_penalty", value) for value in (math.nan, math.inf, -math.inf, "1", True, 10**400, 1e30, [0.5])],
+    *[
+        (name, value)
+        for name in ("horizon", "max_episode_steps")
+        for value in (0, -5, math.nan, 2.5, "9", True, 10**20)
+    ],
+    *[
+        ("partition", value)
+        for value in ([], {}, None, 4, "reactve", "K4N1c1", "K4N99c1s1", "K4N1c1s" + "1" * 5000)
+    ],
+    *[
+        ("self_consistency_penalty", value)
+        for value in (math.nan, math.inf, -math.inf, "1", True, 10**400, 1e30, [0.5])
+    ],
     *[
         (name, value)
         for name in ("real", "pending_actions", "common_noise", "deterministic", "compile")
@@ -92,14 +506,19 @@ WRONG_ARGUMENTS = [
     ("autoreset_mode", True),
     ("dtype", torch.float64),
     ("dtype", np.float32),
-    *[("device", value) for value in (None, 5, [], "gpu", "cuda:99", "meta", torch.device("meta"), "")],
+    *[
+        ("device", value)
+        for value in (None, 5, [], "gpu", "cuda:99", "meta", torch.device("meta"), "")
+    ],
     *[("render_mode", value) for value in (5, [], "rgb", "")],
     *[("eyes", value) for value in (5, "", [])],
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG_ARGUMENTS, ids=lambda value: repr(value)[:30])
-def test_a_wrong_argument_is_an_error_that_says_what_is_allowed(name: str, value: Any, tiny_bundle: str) -> None:
+def test_a_wrong_argument_is_an_error_that_says_what_is_allowed(
+    name: str, value: Any, tiny_bundle: str
+) -> None:
     with pytest.raises(StreamDiTError, match=r"(?s)given.*allowed.*remedy"):
         StreamDiTVectorEnv(**{"num_envs": 2, "world": tiny_bundle, name: value})
 
@@ -113,12 +532,14 @@ def test_a_wrong_argument_is_an_error_that_says_what_is_allowed(name: str, value
         ("dtype", torch.bfloat16),
         ("partition", Partition(references=4)),
         ("horizon", np.int32(9)),
-        ("disagreement_penalty", np.float32(0.5)),
-        ("disagreement_penalty", 1),
+        ("self_consistency_penalty", np.float32(0.5)),
+        ("self_consistency_penalty", 1),
     ],
     ids=str,
 )
-def test_other_libraries_numbers_and_objects_are_welcome(name: str, value: Any, tiny_bundle: str) -> None:
+def test_other_libraries_numbers_and_objects_are_welcome(
+    name: str, value: Any, tiny_bundle: str
+) -> None:
     env = StreamDiTVectorEnv(**{"num_envs": 2, "world": tiny_bundle, name: value})
     env.reset(seed=0)
     assert env.step(np.array([1, 2]))[0].shape == (2, 64, 64, 3)
@@ -149,10 +570,28 @@ def test_partitions_are_short_and_of_ascii_digits(given: str) -> None:
 
 @pytest.mark.parametrize(
     "seed",
-    ["a", "12", 3.0, True, -1, math.nan, {1, 2}, {0: 1}, b"12", [1.5, "7"], [1, True], [1, -1], [1], 10**50, np.array(3.0)],
+    [
+        "a",
+        "12",
+        3.0,
+        True,
+        -1,
+        math.nan,
+        {1, 2},
+        {0: 1},
+        b"12",
+        [1.5, "7"],
+        [1, True],
+        [1, -1],
+        [1],
+        10**50,
+        np.array(3.0),
+    ],
     ids=str,
 )
-def test_a_seed_that_is_none_changes_nothing(seed: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv) -> None:
+def test_a_seed_that_is_none_changes_nothing(
+    seed: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv
+) -> None:
     with pytest.raises(StreamDiTError, match="allowed"):
         envs.reset(seed=seed)
     assert_nothing_changed(envs, untouched)
@@ -173,14 +612,22 @@ def test_a_single_environment_takes_any_whole_number_as_its_seed(tiny_bundle: st
     [5, [("init", None)], "init", {"reset_masc": 1}, {"inlt": 1}, {"Reset_Mask": 1}, {"INIT": 1}],
     ids=str,
 )
-def test_options_that_are_none_or_almost_ours_change_nothing(options: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv) -> None:
+def test_options_that_are_none_or_almost_ours_change_nothing(
+    options: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv
+) -> None:
     with pytest.raises((ArgumentError, UnknownNameError), match="allowed"):
         envs.reset(seed=3, options=options)
     assert_nothing_changed(envs, untouched)
 
 
-@pytest.mark.parametrize("options", [{"minari_autoseed": False}, {"hello": 1}, {"seed": 1}, {1: 0}, {None: 0}, {}], ids=str)
-def test_options_of_other_programs_are_ignored(options: dict[Any, Any], envs: StreamDiTVectorEnv) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"minari_autoseed": False}, {"hello": 1}, {"seed": 1}, {1: 0}, {None: 0}, {}],
+    ids=str,
+)
+def test_options_of_other_programs_are_ignored(
+    options: dict[Any, Any], envs: StreamDiTVectorEnv
+) -> None:
     first, _ = envs.reset(seed=5)
     assert (envs.reset(seed=5, options=options)[0] == first).all()
 
@@ -195,16 +642,32 @@ def test_near_options_get_the_nearest_name(envs: StreamDiTVectorEnv) -> None:
 
 @pytest.mark.parametrize(
     "actions",
-    [None, "up", 5, [0, 1.0], [True, False], [0, 10**30], [[0], [0, 1]], {0: 1}, [0, 9], object(), torch.zeros(2)],
+    [
+        None,
+        "up",
+        5,
+        [0, 1.0],
+        [True, False],
+        [0, 10**30],
+        [[0], [0, 1]],
+        {0: 1},
+        [0, 9],
+        object(),
+        torch.zeros(2),
+    ],
     ids=lambda value: str(value).split(" at ")[0],
 )
-def test_an_action_that_is_none_changes_nothing(actions: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv) -> None:
+def test_an_action_that_is_none_changes_nothing(
+    actions: Any, envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv
+) -> None:
     with pytest.raises(ActionError, match="allowed"):
         envs.step(actions)
     assert_nothing_changed(envs, untouched)
 
 
-@pytest.mark.parametrize("action", [None, "up", 1.0, True, [0, 1], [[0], [0, 1]], {}, 9, -1], ids=str)
+@pytest.mark.parametrize(
+    "action", [None, "up", 1.0, True, [0, 1], [[0], [0, 1]], {}, 9, -1], ids=str
+)
 def test_a_single_action_that_is_none_is_refused(action: Any, tiny_bundle: str) -> None:
     env = StreamDiTEnv(world=tiny_bundle)
     env.reset(seed=0)
@@ -213,7 +676,15 @@ def test_a_single_action_that_is_none_is_refused(action: Any, tiny_bundle: str) 
 
 
 NO_PROMPTS = ["", "   ", "a" * 201, "\ud800", "bell\x07", HANGUL, 5, None, b"move up", ["move up"]]
-PROMPTS = ["stay", "  move\tup ", "a" * 200, "a" + " " * 300 + "b", "gehe nach Süden", "上に動かす", "왼쪽으로"]
+PROMPTS = [
+    "stay",
+    "  move\tup ",
+    "a" * 200,
+    "a" + " " * 300 + "b",
+    "gehe nach Süden",
+    "上に動かす",
+    "왼쪽으로",
+]
 
 
 @pytest.mark.parametrize("text", [*NO_PROMPTS, *PROMPTS], ids=lambda text: repr(text)[:20])
@@ -229,7 +700,18 @@ def test_the_action_space_contains_exactly_what_a_step_accepts(text: Any, tiny_b
     assert env.action_space.contains(text) == (text in PROMPTS)
 
 
-@pytest.mark.parametrize("texts", ["up", ["stay"], ["stay", 5], ["stay", "\ud800"], {"stay": 1, "up": 2}, None, [["a"], ["b", "c"]]])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        "up",
+        ["stay"],
+        ["stay", 5],
+        ["stay", "\ud800"],
+        {"stay": 1, "up": 2},
+        None,
+        [["a"], ["b", "c"]],
+    ],
+)
 def test_prompts_of_a_batch_come_in_a_list(texts: Any, tiny_bundle: str) -> None:
     env = StreamDiTVectorEnv(2, world=tiny_bundle, actions="text")
     env.reset(seed=0)
@@ -241,7 +723,9 @@ def test_prompts_of_a_batch_come_in_a_list(texts: Any, tiny_bundle: str) -> None
 def test_the_space_of_prompts_is_a_space_like_gymnasiums() -> None:
     space = PromptSpace(seed=0)
     assert all(space.contains(space.sample()) for _ in range(200))
-    assert space.contains(space.sample(mask=(3, np.array([c == " " for c in space.character_list], np.int8))))
+    assert space.contains(
+        space.sample(mask=(3, np.array([c == " " for c in space.character_list], np.int8)))
+    )
     assert space.max_length == 200
     for twin in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
         assert twin == space
@@ -289,7 +773,9 @@ class LongWords:
         return torch.ones(len(texts), longest, 4) * mask[..., None], mask, torch.ones(len(texts), 4)
 
 
-def test_a_long_prompt_makes_no_table_that_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_prompt_makes_no_table_that_fills_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(embedding_cache, "MAX_TABLE_TOKENS", 1000)
     table = PromptTable.from_encoder(LongWords(), ["stay"])  # type: ignore[arg-type]
     table.rows([f"{i:04d}" for i in range(19)])
@@ -324,7 +810,9 @@ def test_read_only_start_frames_are_copied(envs: StreamDiTVectorEnv) -> None:
         envs.reset(options={"init": np.broadcast_to(frame, (2, 1, 64, 64, 3))})
 
 
-def test_start_frames_with_alpha_are_refused(envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv) -> None:
+def test_start_frames_with_alpha_are_refused(
+    envs: StreamDiTVectorEnv, untouched: StreamDiTVectorEnv
+) -> None:
     with pytest.raises(ShapeError, match="alpha"):
         envs.reset(seed=3, options={"init": np.zeros((64, 64, 4), np.uint8)})
     assert_nothing_changed(envs, untouched)
@@ -347,7 +835,10 @@ def test_pictures_with_alpha_are_laid_on_white(tmp_path: Path, dtype: type) -> N
 
 def shape_of(info: dict[str, Any]) -> dict[str, Any]:
     """Return an info's keys and types."""
-    return {key: shape_of(value) if isinstance(value, dict) else type(value) for key, value in info.items()}
+    return {
+        key: shape_of(value) if isinstance(value, dict) else type(value)
+        for key, value in info.items()
+    }
 
 
 @pytest.mark.parametrize("output", ["numpy", "torch"])
@@ -357,10 +848,10 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
     real: bool, penalty: float | None, output: str, tiny_bundle: str
 ) -> None:
     world = {"real": True} if real else {"world": tiny_bundle}
-    env = StreamDiTEnv(disagreement_penalty=penalty, horizon=3, output=output, **world)
+    env = StreamDiTEnv(self_consistency_penalty=penalty, horizon=3, output=output, **world)
     _, info = env.reset(seed=0)
     expected = {"potential": float, "success": float, "is_success": bool, "world_fault": bool}
-    expected |= {} if penalty is None else {"disagreement": float}
+    expected |= {} if penalty is None else {"self_consistency_error": float}
     expected |= {} if output == "torch" else {"prompt": str}
     assert shape_of(info) == expected
     for _ in range(3):
@@ -372,9 +863,11 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
 def test_a_batchs_info_has_a_mask_for_every_key(mode: str, tiny_bundle: str) -> None:
-    env = StreamDiTVectorEnv(2, world=tiny_bundle, horizon=2, autoreset_mode=mode, disagreement_penalty=0.0)
+    env = StreamDiTVectorEnv(
+        2, world=tiny_bundle, horizon=2, autoreset_mode=mode, self_consistency_penalty=0.0
+    )
     _, first = env.reset(seed=0)
-    keys = {"prompt", "potential", "success", "is_success", "world_fault", "disagreement"}
+    keys = {"prompt", "potential", "success", "is_success", "world_fault", "self_consistency_error"}
     assert set(first) == keys | {f"_{key}" for key in keys}
     for _ in range(5):
         *_, info = env.step(np.array([1, 1]))
@@ -402,12 +895,18 @@ def test_is_success_is_true_at_the_success_and_nowhere_else() -> None:
 
 
 def test_torch_infos_hold_nothing_that_is_no_number(tiny_bundle: str) -> None:
-    env = StreamDiTVectorEnv(2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch")
+    env = StreamDiTVectorEnv(
+        2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch"
+    )
     infos = [env.reset(seed=0)[1], *(env.step(torch.tensor([1, 1]))[-1] for _ in range(3))]
     assert any("final_obs" in info for info in infos)
 
     def values(info: dict[str, Any]) -> list[Any]:
-        return [leaf for value in info.values() for leaf in (values(value) if isinstance(value, dict) else [value])]
+        return [
+            leaf
+            for value in info.values()
+            for leaf in (values(value) if isinstance(value, dict) else [value])
+        ]
 
     for info in infos:
         for value in values(info):
@@ -419,7 +918,9 @@ def test_torch_infos_hold_nothing_that_is_no_number(tiny_bundle: str) -> None:
 
 def test_gymnasium_makes_tensors_of_what_comes_out(tiny_bundle: str) -> None:
     pytest.importorskip("array_api_compat")
-    env = StreamDiTVectorEnv(2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch")
+    env = StreamDiTVectorEnv(
+        2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch"
+    )
     envs = wrappers.NumpyToTorch(env)
     envs.reset(seed=0)
     for _ in range(3):
@@ -438,7 +939,9 @@ def test_a_mode_is_named_as_gymnasium_names_it(mode: AutoresetMode, tiny_bundle:
 
 
 def test_the_default_mode_is_gymnasiums_own() -> None:
-    assert gymnasium.make_vec(REAL, num_envs=1).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert (
+        gymnasium.make_vec(REAL, num_envs=1).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    )
     assert StreamDiTVectorEnv.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
 
 
@@ -457,7 +960,9 @@ def told(infos: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("real", [False, True])
-def test_a_batch_does_what_gymnasiums_own_batch_does(real: bool, mode: AutoresetMode, tiny_bundle: str) -> None:
+def test_a_batch_does_what_gymnasiums_own_batch_does(
+    real: bool, mode: AutoresetMode, tiny_bundle: str
+) -> None:
     settings: dict[str, Any] = {"world": tiny_bundle, "deterministic": True}
     settings = {"real": True, "task": "reach"} if real else settings
     ours = StreamDiTVectorEnv(3, horizon=4, autoreset_mode=mode, **settings)
@@ -514,11 +1019,14 @@ def test_make_venv_wastes_no_row(tiny_bundle: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ states
 
 
-@pytest.mark.parametrize("settings", [{}, {"real": True}, {"deterministic": True}, {"output": "torch"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"real": True}, {"deterministic": True}, {"output": "torch"}], ids=str
+)
 def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any]) -> None:
     world = shared_world("PushT", "cpu")
     read, latent = (
-        StreamDiTVectorEnv(2, observation=kind, horizon=2, autoreset_mode="SAME_STEP", **settings) for kind in ("state", "latent")
+        StreamDiTVectorEnv(2, observation=kind, horizon=2, autoreset_mode="SAME_STEP", **settings)
+        for kind in ("state", "latent")
     )
 
     def expected(latents: Any) -> torch.Tensor:
@@ -534,7 +1042,12 @@ def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any
         states, _, _, _, info = read.step(np.array([1, 2]))
         latents, _, _, _, same = latent.step(np.array([1, 2]))
         if "final_obs" in info:
-            torch.testing.assert_close(torch.as_tensor(info["final_obs"][1]), expected(same["final_obs"][1][None])[0], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                torch.as_tensor(info["final_obs"][1]),
+                expected(same["final_obs"][1][None])[0],
+                rtol=1e-4,
+                atol=1e-4,
+            )
     assert read.render()[0].shape == (64, 64, 3)
 
 
@@ -543,13 +1056,19 @@ def test_states_make_an_environment_that_gymnasium_and_sb3_accept(tiny_bundle: s
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gymnasium.make(GENERATED, world=tiny_bundle, observation="state", render_mode="rgb_array")
+        env = gymnasium.make(
+            GENERATED, world=tiny_bundle, observation="state", render_mode="rgb_array"
+        )
         check_env(env.unwrapped)
         sb3_check_env(env)
 
 
-def test_states_stand_beside_pending_actions_and_come_back_with_a_saved_state(tiny_bundle: str) -> None:
-    env = StreamDiTVectorEnv(2, world=tiny_bundle, observation="state", partition="pipelined", pending_actions=True)
+def test_states_stand_beside_pending_actions_and_come_back_with_a_saved_state(
+    tiny_bundle: str,
+) -> None:
+    env = StreamDiTVectorEnv(
+        2, world=tiny_bundle, observation="state", partition="pipelined", pending_actions=True
+    )
     env.reset(seed=0)
     saved = env.save_state()
     first = env.step(np.array([1, 2]))[0]

@@ -1,4 +1,6 @@
-"""What an environment's state is: rows that are not finite, saved states, copies, time limits, threads, forks."""
+"""What an environment's state is: rows that are not finite, saved states, copies, time limits,
+threads, forks.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ GENERATED, REAL = "StreamDiT/PushT-v0", "StreamDiT/PushT-Real-v0"
 KINDS: dict[str, dict[str, Any]] = {
     "batched": {},
     "row by row": {"deterministic": True},
-    "latents": {"observation": "latent", "disagreement_penalty": 0.5},
+    "latents": {"observation": "latent", "self_consistency_penalty": 0.5},
     "pipelined": {"partition": "pipelined"},
     "torch": {"output": "torch"},
 }
@@ -43,7 +45,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny world in which no task is ever done, so that episodes end for no other reason than the tested one."""
+    """A tiny world in which no task is ever done,
+    so that episodes end for no other reason than the tested one.
+    """
     world = make_tiny_world()
     world.heads.out.bias.data[len(world.spec.state_names) :][2:] = -30
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
@@ -58,7 +62,11 @@ def plan(num_envs: int, steps: int, seed: int = 0) -> np.ndarray:
 def sessions_of(env: StreamDiTVectorEnv) -> list[Any]:
     """Return a batch's sessions: one of all rows, or one for each."""
     backend: Any = env._backend
-    return [row._session for row in backend.backends] if hasattr(backend, "backends") else [backend._session]
+    return (
+        [row._session for row in backend.backends]
+        if hasattr(backend, "backends")
+        else [backend._session]
+    )
 
 
 def spoil(env: StreamDiTVectorEnv, row: int, rng: np.random.Generator) -> None:
@@ -66,7 +74,11 @@ def spoil(env: StreamDiTVectorEnv, row: int, rng: np.random.Generator) -> None:
     sessions = sessions_of(env)
     alone = len(sessions) > 1
     session = sessions[row] if alone else sessions[0]
-    parts = [session.references[:, 1:], session.buffer.latents, *session.cache.tensors()]  # the oldest is not used again
+    parts = [
+        session.references[:, 1:],
+        session.buffer.latents,
+        *session.cache.tensors(),
+    ]  # the oldest is not used again
     parts = [part for part in parts if part.numel()]
     numbers = parts[int(rng.integers(len(parts)))][0 if alone else row]
     numbers[tuple(int(rng.integers(size)) for size in numbers.shape)] = torch.nan
@@ -81,13 +93,18 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-# ------------------------------------------------------------------------------------- numbers that are not finite
+# ------------------------------------------------------------------------------------- numbers that
+# are not finite
 
 
 @pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP", "DISABLED"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_that_is_not_finite_ends_at_once_and_leaves_the_others_alone(kind: str, mode: str, bundle: str) -> None:
-    env, plain = (StreamDiTVectorEnv(3, world=bundle, autoreset_mode=mode, **KINDS[kind]) for _ in range(2))
+def test_a_row_that_is_not_finite_ends_at_once_and_leaves_the_others_alone(
+    kind: str, mode: str, bundle: str
+) -> None:
+    env, plain = (
+        StreamDiTVectorEnv(3, world=bundle, autoreset_mode=mode, **KINDS[kind]) for _ in range(2)
+    )
     for each in (env, plain):
         each.reset(seed=0)
     others, rng = [0, 2], np.random.default_rng(1)
@@ -112,7 +129,11 @@ def test_a_row_that_is_not_finite_ends_at_once_and_leaves_the_others_alone(kind:
             assert (np.asarray(final) == np.asarray(last)).all(), "the last finite one"
         last = seen[1]
     assert all(bool(session.finite().all()) for session in sessions_of(env))
-    assert all(bool(part.isfinite().all()) for session in sessions_of(env) for part in session.cache.tensors())
+    assert all(
+        bool(part.isfinite().all())
+        for session in sessions_of(env)
+        for part in session.cache.tensors()
+    )
 
 
 def test_every_info_says_whether_a_world_failed(bundle: str) -> None:
@@ -147,15 +168,23 @@ def test_a_broken_world_shows_black_and_ends_every_episode_at_its_first_step(bun
 
 
 @pytest.mark.parametrize("source", ["penalty", "simulator"])
-def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(source: str, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(
+    source: str, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if source == "penalty":
-        env = StreamDiTVectorEnv(2, world=bundle, disagreement_penalty=1.0, autoreset_mode="SAME_STEP")
-        monkeypatch.setattr(env._backend, "disagreement", lambda: torch.tensor([0.5, torch.nan]))
+        env = StreamDiTVectorEnv(
+            2, world=bundle, self_consistency_penalty=1.0, autoreset_mode="SAME_STEP"
+        )
+        monkeypatch.setattr(
+            env._backend, "self_consistency_error", lambda: torch.tensor([0.5, torch.nan])
+        )
     else:
         env = StreamDiTVectorEnv(2, real=True)
     env.reset(seed=0)
     if source == "simulator":
-        monkeypatch.setattr(env._backend.simulators[1], "scores", lambda: np.full(4, np.inf, np.float32))
+        monkeypatch.setattr(
+            env._backend.simulators[1], "scores", lambda: np.full(4, np.inf, np.float32)
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(env, "autoreset_mode", gymnasium.vector.AutoresetMode.DISABLED)
             _, rewards, terminated, truncated, info = env.step(np.array([1, 2]))
@@ -170,13 +199,20 @@ def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(source:
 
 
 SOAK_STEPS = int(os.environ.get("SOAK_STEPS", "5000"))  # 25,000 in a campaign
-BATCHED: dict[str, Any] = {"horizon": 10_000}  # how a stream begins depends, in its last bits, on how many begin with it
+BATCHED: dict[str, Any] = {
+    "horizon": 10_000
+}  # how a stream begins depends, in its last bits, on how many begin with it
 ROW_BY_ROW: dict[str, Any] = {"horizon": 40, "deterministic": True}
 
 
 def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
-    """Disturb half of the rows at random for many steps, and return how often; see the assertions for what must hold."""
-    env, plain = (StreamDiTVectorEnv(num_envs, world=bundle, autoreset_mode="SAME_STEP", **settings) for _ in range(2))
+    """Disturb half of the rows at random for many steps, and return how often;
+    see the assertions for what must hold.
+    """
+    env, plain = (
+        StreamDiTVectorEnv(num_envs, world=bundle, autoreset_mode="SAME_STEP", **settings)
+        for _ in range(2)
+    )
     for each in (env, plain):
         each.reset(seed=0)
     half, rng, disturbed = num_envs // 2, np.random.default_rng(2), 0
@@ -190,8 +226,14 @@ def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
         assert (seen[half:] == expected[0][half:]).all()
         assert (rewards[half:] == expected[1][half:]).all()
         assert (truncated[half:] == expected[3][half:]).all()
-        fault = info["final_info"]["world_fault"] if "final_info" in info else np.zeros(num_envs, dtype=bool)
-        assert np.flatnonzero(fault).tolist() == rows.tolist(), "the row ends at once, and no other does"
+        fault = (
+            info["final_info"]["world_fault"]
+            if "final_info" in info
+            else np.zeros(num_envs, dtype=bool)
+        )
+        assert np.flatnonzero(fault).tolist() == rows.tolist(), (
+            "the row ends at once, and no other does"
+        )
         assert truncated[rows].all()
         assert (rewards[rows] == 0).all()
         assert not info["world_fault"].any(), "its successor is healthy"
@@ -199,19 +241,27 @@ def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
 
 
 @pytest.mark.parametrize("settings", [BATCHED, ROW_BY_ROW], ids=["batched", "row by row"])
-def test_disturbed_rows_end_and_the_others_are_those_of_an_undisturbed_run(settings: dict, bundle: str) -> None:
+def test_disturbed_rows_end_and_the_others_are_those_of_an_undisturbed_run(
+    settings: dict, bundle: str
+) -> None:
     assert soak(200 if "deterministic" in settings else 400, 8, bundle, **settings) > 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("settings", "env_steps"), [(BATCHED, SOAK_STEPS), (ROW_BY_ROW, SOAK_STEPS // 10)], ids=["batched", "row by row"])
+@pytest.mark.parametrize(
+    ("settings", "env_steps"),
+    [(BATCHED, SOAK_STEPS), (ROW_BY_ROW, SOAK_STEPS // 10)],
+    ids=["batched", "row by row"],
+)
 def test_disturbed_rows_end_over_many_steps(settings: dict, env_steps: int, bundle: str) -> None:
     disturbed = soak(env_steps, 25, bundle, **settings)
     assert disturbed > 0.03 * env_steps
     print(f"disturbed {disturbed} times in {env_steps} env steps")
 
 
-def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     live = Live(make_tiny_world(), seed=1)
     live.say("move left")
     assert not live.move()[0].restarted
@@ -224,7 +274,8 @@ def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(caplog: pytest
     assert not live.move()[0].restarted
 
 
-# ------------------------------------------------------------------------------------------------ saved states
+# ------------------------------------------------------------------------------------------------
+# saved states
 
 
 def begun(**settings: Any) -> StreamDiTVectorEnv:
@@ -302,11 +353,19 @@ def test_what_is_wrong_with_a_state_is_named(bundle: str) -> None:
         ({**state, "steps": torch.tensor([1, 999])}, ArgumentError, "steps"),
         ({**state, "steps": torch.tensor([1, 128])}, ArgumentError, "horizon"),
         ({**state, "done": torch.tensor([True, False])}, ArgumentError, "over"),
-        ({**state, "scores": state["scores"] * torch.nan}, ArgumentError, "scores of a saved state is not finite"),
+        (
+            {**state, "scores": state["scores"] * torch.nan},
+            ArgumentError,
+            "scores of a saved state is not finite",
+        ),
         ({**state, "prompts": ["stay", "\ud800"]}, ArgumentError, "surrogates"),
         ({**state, "rngs": state["rngs"][:1]}, ShapeError, "rngs"),
         ({**state, "backend": stream}, ShapeError, "references"),
-        ({**state, "backend": {**state["backend"], "phrases": {}}}, ShapeError, "prompts that it does not tell"),
+        (
+            {**state, "backend": {**state["backend"], "phrases": {}}},
+            ShapeError,
+            "prompts that it does not tell",
+        ),
     ]
     for attempt, kind, text in cases:
         with pytest.raises(kind, match=text):
@@ -336,7 +395,9 @@ def test_a_simulators_bad_state_stops_every_row(saved: Any) -> None:
     assert same(env.save_state(), state)
 
 
-def test_a_simulator_of_somebody_elses_may_fail_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulator_of_somebody_elses_may_fail_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     env = begun(real=True)
     state = env.save_state()
     first = env.step(np.array([3, 4]))[0]
@@ -352,7 +413,9 @@ def test_a_simulator_of_somebody_elses_may_fail_as_it_likes(monkeypatch: pytest.
     assert (env.step(np.array([3, 4]))[0] == first).all()
 
 
-def test_a_state_belongs_to_a_worlds_content_and_not_to_its_path(bundle: str, tmp_path: Path) -> None:
+def test_a_state_belongs_to_a_worlds_content_and_not_to_its_path(
+    bundle: str, tmp_path: Path
+) -> None:
     env = begun(world=bundle)
     state = env.save_state()
     shutil.copytree(bundle, tmp_path / "elsewhere")
@@ -386,7 +449,8 @@ def test_an_ended_row_comes_back_only_where_rows_wait_at_their_end(bundle: str) 
         begun(autoreset_mode="SAME_STEP", **settings).restore_state(state)
 
 
-# ----------------------------------------------------------------------------------------------- time limits
+# -----------------------------------------------------------------------------------------------
+# time limits
 
 
 @pytest.mark.parametrize("name", [GENERATED, REAL])
@@ -446,15 +510,416 @@ def test_a_time_limit_that_counts_something_else_is_warned_of(bundle: str) -> No
         env.unwrapped.restore_state(state)
 
 
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
 # --------------------------------------------------------------------------------------------------- copies
 
-COPIERS: dict[str, Callable[[Any], Any]] = {"pickle": lambda env: pickle.loads(pickle.dumps(env)), "deepcopy": copy.deepcopy}
+COPIERS: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda env: pickle.loads(pickle.dumps(env)),
+    "deepcopy": copy.deepcopy,
+}
 
 
 @pytest.mark.parametrize("way", COPIERS)
-@pytest.mark.parametrize("settings", [{}, {"deterministic": True, "observation": "latent"}, {"real": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"deterministic": True, "observation": "latent"}, {"real": True}], ids=str
+)
 def test_a_copied_batch_goes_on_as_the_original(settings: dict, way: str, bundle: str) -> None:
-    env = StreamDiTVectorEnv(2, **({"world": bundle} | settings if "real" not in settings else settings))
+    env = StreamDiTVectorEnv(
+        2, **({"world": bundle} | settings if "real" not in settings else settings)
+    )
     env.action_space.seed(4)
     early = COPIERS[way](env)
     assert (early.reset()[0] == env.reset()[0]).all(), "before the first reset: the same generators"
@@ -508,8 +973,14 @@ def test_a_copy_refuses_a_world_that_has_changed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("kind", [*KINDS, "simulator", "simulator's latents"])
-def test_frames_do_not_depend_on_torchs_default_dtype(kind: str, dtype: torch.dtype, bundle: str) -> None:
-    simulated = {"real": True} if kind == "simulator" else {"real": True, "observation": "latent", "eyes": bundle}
+def test_frames_do_not_depend_on_torchs_default_dtype(
+    kind: str, dtype: torch.dtype, bundle: str
+) -> None:
+    simulated = (
+        {"real": True}
+        if kind == "simulator"
+        else {"real": True, "observation": "latent", "eyes": bundle}
+    )
     settings = {"world": bundle, **KINDS[kind]} if kind in KINDS else simulated
 
     def played() -> list[Any]:
@@ -547,8 +1018,14 @@ def test_a_live_stream_does_not_depend_on_torchs_default_dtype(dtype: torch.dtyp
         assert one.scores == two.scores
 
 
-@pytest.mark.parametrize("around", [lambda: torch.autocast("cpu", torch.bfloat16), torch.inference_mode], ids=["autocast", "inference"])
-def test_frames_do_not_depend_on_the_callers_context(around: Callable[[], Any], bundle: str) -> None:
+@pytest.mark.parametrize(
+    "around",
+    [lambda: torch.autocast("cpu", torch.bfloat16), torch.inference_mode],
+    ids=["autocast", "inference"],
+)
+def test_frames_do_not_depend_on_the_callers_context(
+    around: Callable[[], Any], bundle: str
+) -> None:
     for settings in ({"world": bundle}, {"real": True, "observation": "latent", "eyes": bundle}):
         env = StreamDiTVectorEnv(2, **settings)
         expected = [env.reset(seed=0)[0], env.step(np.array([1, 2]))[0]]
@@ -560,8 +1037,12 @@ def test_frames_do_not_depend_on_the_callers_context(around: Callable[[], Any], 
 # --------------------------------------------------------------------------------------------- threads and forks
 
 
-@pytest.mark.parametrize("settings", [{}, {"partition": "K4N2c1s1"}, {"deterministic": True}], ids=str)
-def test_threads_are_measured_at_the_first_reset_and_change_no_frame(settings: dict, bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {"partition": "K4N2c1s1"}, {"deterministic": True}], ids=str
+)
+def test_threads_are_measured_at_the_first_reset_and_change_no_frame(
+    settings: dict, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def measure(work: Callable[[], object], *, threads: int | None = None) -> int:
@@ -574,7 +1055,13 @@ def test_threads_are_measured_at_the_first_reset_and_change_no_frame(settings: d
     for choose in (measure, lambda work, threads=None: 2):
         monkeypatch.setattr(backends, "choose_threads", choose)
         env = StreamDiTVectorEnv(2, world=bundle, **settings)
-        runs.append([env.reset(seed=0)[0], *(env.step(actions)[0] for actions in plan(2, 4)), env.reset()[0]])
+        runs.append(
+            [
+                env.reset(seed=0)[0],
+                *(env.step(actions)[0] for actions in plan(2, 4)),
+                env.reset()[0],
+            ]
+        )
     assert calls == [None] * (2 if "deterministic" in settings else 1), "once for each session"
     assert all((one == two).all() for one, two in zip(*runs, strict=True))
 
@@ -628,7 +1115,9 @@ print("fine")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("script", [FORKED, ASYNC], ids=["fork", "async"])
-def test_forked_processes_do_not_wait_for_threads_that_they_do_not_have(script: str, bundle: str) -> None:
+def test_forked_processes_do_not_wait_for_threads_that_they_do_not_have(
+    script: str, bundle: str
+) -> None:
     surroundings = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, bundle],

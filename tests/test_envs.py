@@ -20,7 +20,14 @@ import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
-from streamdit_gym.errors import ActionError, ArgumentError, NotReadyError, PartitionError, ShapeError, UnknownNameError
+from streamdit_gym.errors import (
+    ActionError,
+    ArgumentError,
+    NotReadyError,
+    PartitionError,
+    ShapeError,
+    UnknownNameError,
+)
 
 GENERATED = [name for name in IDS if "-Real-" not in name]
 
@@ -35,6 +42,406 @@ def frames_of(env: Any, steps: int, seed: int = 3, plan: np.ndarray | None = Non
     return np.stack([first, *(env.step(a)[0] for a in plan)])
 
 
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
 # ---------------------------------------------------------------------------------------------------- every id
 
 
@@ -101,7 +508,9 @@ def test_info_says_what_was_said(name: str) -> None:
 def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mode: str) -> None:
     env = gymnasium.make_vec(name, num_envs=2, horizon=3, autoreset_mode=mode)
     assert env.metadata["autoreset_mode"] is AutoresetMode[mode]
-    seed = next(s for s in range(0, 100, 2) if (env.reset(seed=s)[1]["potential"] < -8).all())  # far from done
+    seed = next(
+        s for s in range(0, 100, 2) if (env.reset(seed=s)[1]["potential"] < -8).all()
+    )  # far from done
     env.reset(seed=seed)
     stay = np.zeros(2, dtype=int)
     for _ in range(2):
@@ -113,12 +522,18 @@ def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mod
     if mode == "SAME_STEP":
         assert (info["_final_obs"] == [True, True]).all()
         final = [frame.copy() for frame in info["final_obs"]]
-        assert all(frame.base is None for frame in info["final_obs"]), "what is kept of one row does not keep the batch"
+        assert all(frame.base is None for frame in info["final_obs"]), (
+            "what is kept of one row does not keep the batch"
+        )
         env.step(stay)
-        assert all((a == b).all() for a, b in zip(final, info["final_obs"], strict=True)), "final_obs is a copy"
+        assert all((a == b).all() for a, b in zip(final, info["final_obs"], strict=True)), (
+            "final_obs is a copy"
+        )
         assert info["final_info"]["is_success"].tolist() == [False, False]
         assert info["final_info"]["_potential"].tolist() == info["_final_info"].tolist()
-        assert not (observation == np.stack(final)).all(), "the observation is already the next episode's"
+        assert not (observation == np.stack(final)).all(), (
+            "the observation is already the next episode's"
+        )
     elif mode == "NEXT_STEP":
         fresh, reward, terminated, truncated, info = env.step(np.full(2, 3))
         assert (reward == 0).all()
@@ -184,7 +599,10 @@ def test_render_gives_the_frames(name: str) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_torch_output_is_the_same_numbers(name: str) -> None:
-    env, plain = gymnasium.make_vec(name, num_envs=2, output="torch"), gymnasium.make_vec(name, num_envs=2)
+    env, plain = (
+        gymnasium.make_vec(name, num_envs=2, output="torch"),
+        gymnasium.make_vec(name, num_envs=2),
+    )
     a, _ = env.reset(seed=5)
     b, _ = plain.reset(seed=5)
     assert isinstance(a, torch.Tensor)
@@ -200,7 +618,9 @@ def test_torch_output_is_the_same_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IDS)
-@pytest.mark.parametrize("bad", [[0], [0, 9], [0, -1], [0.5, 1.0], [[0, 1]], ["up", "down"]], ids=str)
+@pytest.mark.parametrize(
+    "bad", [[0], [0, 9], [0, -1], [0.5, 1.0], [[0, 1]], ["up", "down"]], ids=str
+)
 def test_bad_actions_are_refused_and_change_nothing(name: str, bad: list) -> None:
     env, plain = gymnasium.make_vec(name, num_envs=2), gymnasium.make_vec(name, num_envs=2)
     for e in (env, plain):
@@ -229,7 +649,13 @@ def test_calls_out_of_order_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 @pytest.mark.parametrize(
-    "options", [{"reset_mask": [True, False]}, {"reset_mask": np.array([1, 0])}, {"reset_mask": np.zeros(2, dtype=bool)}], ids=str
+    "options",
+    [
+        {"reset_mask": [True, False]},
+        {"reset_mask": np.array([1, 0])},
+        {"reset_mask": np.zeros(2, dtype=bool)},
+    ],
+    ids=str,
 )
 def test_bad_masks_are_refused(name: str, options: dict) -> None:
     env = gymnasium.make_vec(name, num_envs=2)
@@ -240,9 +666,13 @@ def test_bad_masks_are_refused(name: str, options: dict) -> None:
 
 def test_names_that_do_not_exist_get_the_nearest_one() -> None:
     for settings, near in (
-        ({"world": "Pusht"}, "PushT"), ({"task": "reech"}, "reach"), ({"autoreset_mode": "SAMESTEP"}, "SAME_STEP"),
-        ({"output": "numppy"}, "numpy"), ({"render_mode": "rgb"}, "rgb_array"), ({"dtype": "float23"}, "float32"),
-    ):  # fmt: skip
+        ({"world": "Pusht"}, "PushT"),
+        ({"task": "reech"}, "reach"),
+        ({"autoreset_mode": "SAMESTEP"}, "SAME_STEP"),
+        ({"output": "numppy"}, "numpy"),
+        ({"render_mode": "rgb"}, "rgb_array"),
+        ({"dtype": "float23"}, "float32"),
+    ):
         with pytest.raises(UnknownNameError, match=f"did you mean '{near}'"):
             StreamDiTVectorEnv(2, **settings)
     env = StreamDiTVectorEnv(2)
@@ -262,7 +692,11 @@ def test_an_action_is_seen_exactly_as_late_as_declared(cut: str, late: int) -> N
     runs = []
     for second in (3, 7):
         env.reset(seed=0)
-        runs.append(np.stack([env.step(np.array([a]))[0][0] for a in (1, 1, second, 1, 1, 1, 1)]).astype(int))
+        runs.append(
+            np.stack([env.step(np.array([a]))[0][0] for a in (1, 1, second, 1, 1, 1, 1)]).astype(
+                int
+            )
+        )
     differs = abs(runs[0] - runs[1]).max((1, 2, 3)) > 0
     assert not differs[: 2 + late].any()
     assert differs[2 + late]
@@ -284,9 +718,16 @@ def test_streams_start_from_the_callers_frames() -> None:
     real = gymnasium.make_vec("StreamDiT/PushT-Real-v0", num_envs=2)
     clip = frames_of(real, 3).swapaxes(0, 1)
     env = gymnasium.make_vec(GENERATED[0], num_envs=2)
-    for init, expected in ((clip, clip[:, -1]), (clip[0, -1], clip[[0, 0], -1]), (clip[0], clip[[0, 0], -1]), (clip[:, -1:], clip[:, -1])):
+    for init, expected in (
+        (clip, clip[:, -1]),
+        (clip[0, -1], clip[[0, 0], -1]),
+        (clip[0], clip[[0, 0], -1]),
+        (clip[:, -1:], clip[:, -1]),
+    ):
         observation, _ = env.reset(seed=0, options={"init": init})
-        assert abs(observation.astype(float) - expected).mean() < 3, "the codec's picture of the given frame"
+        assert abs(observation.astype(float) - expected).mean() < 3, (
+            "the codec's picture of the given frame"
+        )
     single = gymnasium.make(GENERATED[0])
     frame, _ = single.reset(options={"init": clip[0, -1, ..., ::-1].copy()[..., ::-1]})
     assert abs(frame.astype(float) - clip[0, -1]).mean() < 3
@@ -366,7 +807,9 @@ def test_a_seed_that_cannot_be_changes_nothing() -> None:
         StreamDiTVectorEnv(1, device="cuda:99")
 
 
-def test_a_state_with_free_text_is_gone_on_from_where_the_table_has_other_rows(tiny_bundle: str) -> None:
+def test_a_state_with_free_text_is_gone_on_from_where_the_table_has_other_rows(
+    tiny_bundle: str,
+) -> None:
     pytest.importorskip("transformers")
     kinds = {"num_envs": 2, "actions": "text", "world": tiny_bundle}
     env = gymnasium.make_vec(GENERATED[0], **kinds)
@@ -448,7 +891,9 @@ def test_memory_does_not_grow() -> None:
     assert sizes_mb[-1] - sizes_mb[0] < 20, f"resident MB after each 500 steps: {sizes_mb}"
 
 
-def test_a_window_without_a_screen_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_window_without_a_screen_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
     env = gymnasium.make(GENERATED[0], render_mode="human")
@@ -475,5 +920,8 @@ def test_a_window_shows_enlarged_frames(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_world_is_loaded_once_per_process() -> None:
-    first, second = (gymnasium.make(name).unwrapped._batch._backend.world for name, _ in itertools.product(GENERATED[:1], range(2)))
+    first, second = (
+        gymnasium.make(name).unwrapped._batch._backend.world
+        for name, _ in itertools.product(GENERATED[:1], range(2))
+    )
     assert first is second

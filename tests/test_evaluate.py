@@ -1,4 +1,6 @@
-"""The judge: its arithmetic against slow twins, and worlds that are wrong in known ways, called by their names."""
+"""The judge: its arithmetic against slow twins, and worlds that are wrong in known ways,
+called by their names.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,42 @@ import pytest
 from conftest import make_tiny_world
 
 from streamdit_gym.data.recorder import RecordConfig, record_shard
-from streamdit_gym.envs.pusht import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
-from streamdit_gym.envs.worlds import twin_for_judge
+from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.envs.pusht.simulator import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
+from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate import report
-from streamdit_gym.evaluate.beside import beside
-from streamdit_gym.evaluate.candidate import Frames, Rollout, Said, Twin, WorldCandidate, said_in, teacher_of
-from streamdit_gym.evaluate.eyes_cache import SHIPPED, eyes_name, remembered_eyes
-from streamdit_gym.evaluate.judge import Evidence, JudgeConfig, gather, judge
-from streamdit_gym.evaluate.measures import _looks_of, _moved, _other_actions, _ssim, fidelity, policies, reaction
-from streamdit_gym.evaluate.statistics import correlation, estimate, mean, median, psnr, ratio, share
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.evaluate.candidate import (
+    Frames,
+    Rollout,
+    Said,
+    WorldCandidate,
+    prompts_of,
+    teacher_of,
+)
+from streamdit_gym.evaluate.comparison import beside
+from streamdit_gym.evaluate.evaluator_models import SHIPPED, evaluator_models, evaluator_models_name
+from streamdit_gym.evaluate.judge import EvaluationConfig, Evidence, gather, judge
+from streamdit_gym.evaluate.measures import (
+    _looks_of,
+    _moved,
+    _other_actions,
+    _ssim,
+    fidelity,
+    policies,
+    reaction,
+)
+from streamdit_gym.evaluate.statistics import (
+    correlation,
+    estimate,
+    mean,
+    median,
+    psnr,
+    ratio,
+    share,
+)
 
-SMALL = JudgeConfig(
+SMALL = EvaluationConfig(
     episodes=6,
     horizons=(1, 4, 16),
     training_episodes=144,
@@ -34,7 +59,9 @@ SMALL = JudgeConfig(
     drift_streams=4,
     short_episodes=24,
 )
-ACTION_OF = {phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[a], *UNSEEN_PHRASES[a])}
+ACTION_OF = {
+    phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[a], *UNSEEN_PHRASES[a])
+}
 
 
 class Remembered(PushTSimulator):
@@ -66,7 +93,10 @@ class Replayed:
         frames, scores = [], []
         for row, line in enumerate(said):
             simulator.restore(Remembered.memory[context[row, -1].tobytes()][0])
-            made = [(simulator.step(self.action(row, i, word)), simulator.scores()) for i, word in enumerate(line[known:])]
+            made = [
+                (simulator.step(self.action(row, i, word)), simulator.scores())
+                for i, word in enumerate(line[known:])
+            ]
             frames.append(self.show(np.stack([pair[0] for pair in made])))
             scores.append(np.stack([pair[1] for pair in made]))
         simulator.close()
@@ -76,7 +106,9 @@ class Replayed:
         return frames
 
     def read(self, frames: Frames) -> np.ndarray:
-        return np.stack([np.stack([Remembered.memory[frame.tobytes()][1] for frame in row]) for row in frames])
+        return np.stack(
+            [np.stack([Remembered.memory[frame.tobytes()][1] for frame in row]) for row in frames]
+        )
 
 
 class Deaf(Replayed):
@@ -93,22 +125,27 @@ class Fading(Replayed):
 class Frozen(Replayed):
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
         steps = len(said[0]) - context.shape[1] + 1
-        return Rollout(frames=context[:, -1:].repeat(steps, 1), scores=self.read(context[:, -1:]).repeat(steps, 1))
+        return Rollout(
+            frames=context[:, -1:].repeat(steps, 1),
+            scores=self.read(context[:, -1:]).repeat(steps, 1),
+        )
 
 
 @pytest.fixture(scope="module")
-def twin() -> Twin:
-    return replace(twin_for_judge("PushT"), make=Remembered)
+def twin() -> ReferenceSimulator:
+    return replace(reference_simulator("PushT"), make=Remembered)
 
 
 @pytest.fixture(scope="module")
-def evidence(twin: Twin) -> Evidence:
+def evidence(twin: ReferenceSimulator) -> Evidence:
     return gather(SPEC, twin, SMALL)
 
 
 @pytest.fixture(scope="module")
-def perfect(twin: Twin, evidence: Evidence) -> dict[str, Any]:
-    return judge(Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)})
+def perfect(twin: ReferenceSimulator, evidence: Evidence) -> dict[str, Any]:
+    return judge(
+        Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)}
+    )
 
 
 def test_a_perfect_world_has_no_faults_and_keeps_its_promises(perfect: dict[str, Any]) -> None:
@@ -120,14 +157,25 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(perfect: dict[str,
     assert scores["motion"].value == pytest.approx(1)
     assert scores["drift"]["sharpness_beside_the_twin"].value == pytest.approx(1, abs=0.02)
     assert scores["obedience"]["readback_share"].value == pytest.approx(1)
-    assert scores["obedience"]["shuffled_over_true"].value != scores["obedience"]["shuffled_over_true"].value  # the true error is zero
-    assert scores["reaction"]["generated_curve"] == pytest.approx(scores["reaction"]["real_curve"], abs=0.7)
+    assert (
+        scores["obedience"]["shuffled_over_true"].value
+        != scores["obedience"]["shuffled_over_true"].value
+    )  # the true error is zero
+    assert scores["reaction"]["generated_curve"] == pytest.approx(
+        scores["reaction"]["real_curve"], abs=0.7
+    )
     # frames that look the same to the last grey level may hide a hair's breadth of motion
     assert scores["reward"]["reach_step_r_real"].value == pytest.approx(1, abs=1e-3)
     missed = {p.about for p in scores["promises"] if p.kept is False}
-    assert not {about for about in missed if "place" not in about and "angle" not in about and "within 1 px" not in about}, missed
+    assert not {
+        about
+        for about in missed
+        if "place" not in about and "angle" not in about and "within 1 px" not in about
+    }, missed
     assert scores["policies"]["pearson_r"].value > 0.9
-    assert [p.kept for p in scores["promises"] if p.about.startswith("policy")] == [None], "three players are too few"
+    assert [p.kept for p in scores["promises"] if p.about.startswith("policy")] == [None], (
+        "three players are too few"
+    )
     text, page = report.text(scores), report.page(scores)
     assert "no fault found" in text
     assert page.count("data:image/png;base64,") == 5
@@ -135,24 +183,36 @@ def test_a_perfect_world_has_no_faults_and_keeps_its_promises(perfect: dict[str,
     assert json.loads(json.dumps(report.plain(scores)))["fidelity"][0]["horizon"] == 1
 
 
-def test_a_student_is_set_beside_its_teacher(twin: Twin, evidence: Evidence, perfect: dict[str, Any]) -> None:
+def test_a_student_is_set_beside_its_teacher(
+    twin: ReferenceSimulator, evidence: Evidence, perfect: dict[str, Any]
+) -> None:
     same = beside(perfect, perfect)
     assert {row.share.value for row in same if row.kept is not None} == {1.0}
     assert all(row.kept for row in same if row.kept is not None)
     few = {
         **perfect,
-        "fidelity": [{**row, "actor_px": estimate(np.array([[1.0], *[[np.nan]] * 5]), median)} for row in perfect["fidelity"]],
+        "fidelity": [
+            {**row, "actor_px": estimate(np.array([[1.0], *[[np.nan]] * 5]), median)}
+            for row in perfect["fidelity"]
+        ],
     }
     assert beside(few, perfect)[2].kept is None, "one episode tells nothing"
-    wild = {**perfect, "motion": estimate(np.stack([[0.5, 0.5, 0.5, 2.0, 2.0, 3.0], np.ones(6)], -1), ratio)}
+    wild = {
+        **perfect,
+        "motion": estimate(np.stack([[0.5, 0.5, 0.5, 2.0, 2.0, 3.0], np.ones(6)], -1), ratio),
+    }
     motion = next(row for row in beside(wild, perfect) if row.about.startswith("motion"))
-    assert (motion.kept, motion.clear) == (False, False), "an interval from below to above says neither"
+    assert (motion.kept, motion.clear) == (False, False), (
+        "an interval from below to above says neither"
+    )
     deaf = judge(Deaf(), twin, evidence, SMALL)
     worse = {row.about: row for row in beside(deaf, perfect)}
     assert len(worse) == len(same)
     assert (worse["action read-back"].kept, worse["action read-back"].clear) == (False, True)
     assert worse["actor's place after 16 frames"].share.low > 2
-    assert not [row.about for row in beside(perfect, deaf) if row.kept is False and row.clear], "nobody blames a student for being better"
+    assert not [row.about for row in beside(perfect, deaf) if row.kept is False and row.clear], (
+        "nobody blames a student for being better"
+    )
     scores = {**deaf, "beside": {"teacher": "the twin", "shares": list(worse.values())}}
     for shown in (report.text(scores), report.page(scores)):
         assert "beside its teacher (the twin)" in shown
@@ -166,7 +226,9 @@ def test_a_student_is_set_beside_its_teacher(twin: Twin, evidence: Evidence, per
     [(Frozen, "frozen"), (Deaf, "ignores actions"), (Fading, "drifts")],
     ids=["frozen", "deaf", "fading"],
 )
-def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, twin: Twin, evidence: Evidence) -> None:
+def test_a_wrong_world_is_called_by_its_name(
+    wrong: type[Replayed], named: str, twin: ReferenceSimulator, evidence: Evidence
+) -> None:
     scores = judge(wrong(), twin, evidence, SMALL)
     assert any(fault.startswith(named) for fault in scores["faults"]), scores["faults"]
     others = {"frozen", "drifts"} - {named}
@@ -174,47 +236,61 @@ def test_a_wrong_world_is_called_by_its_name(wrong: type[Replayed], named: str, 
     assert "FAULT" in report.text(scores)
 
 
-def test_eyes_are_trained_once_per_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twin = twin_for_judge("PushT")
-    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.SHIPPED", tmp_path / "none")
+def test_eyes_are_trained_once_per_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = reference_simulator("PushT")
+    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.SHIPPED", tmp_path / "none")
     little = replace(SMALL, horizons=(1, 4), training_episodes=2, probe_steps=2, inverse_steps=2)
-    first = remembered_eyes(SPEC, twin, little, tmp_path)
+    first = evaluator_models(SPEC, twin, little, tmp_path)
     trained: list[int] = []
 
     def train(*_: Any) -> Any:
         trained.append(1)
         return first
 
-    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.train_eyes", train)
-    again = remembered_eyes(SPEC, twin, little, tmp_path)
+    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", train)
+    again = evaluator_models(SPEC, twin, little, tmp_path)
     assert not trained
     frames = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
     assert (again.probe.read(frames)[0] == first.probe.read(frames)[0]).all()
-    assert (again.named_right(frames, np.zeros((2, 4), int)) == first.named_right(frames, np.zeros((2, 4), int))).all()
-    remembered_eyes(SPEC, twin, replace(little, episodes=99), tmp_path)
+    assert (
+        again.named_right(frames, np.zeros((2, 4), int))
+        == first.named_right(frames, np.zeros((2, 4), int))
+    ).all()
+    evaluator_models(SPEC, twin, replace(little, episodes=99), tmp_path)
     assert not trained, "how many episodes are judged is nothing to the eyes"
     for other in (replace(little, probe_steps=3), little):
         next(tmp_path.glob("eyes-PushT-*")).write_bytes(b"cut")
-        remembered_eyes(SPEC, twin, other, tmp_path)
+        evaluator_models(SPEC, twin, other, tmp_path)
     assert len(trained) == 2
-    remembered_eyes(SPEC, replace(twin, make=Remembered), little, tmp_path)
+    evaluator_models(SPEC, replace(twin, make=Remembered), little, tmp_path)
     assert len(trained) == 3, "another simulator"
 
 
-def test_this_code_finds_the_shipped_eyes_and_they_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twin = twin_for_judge("PushT")
-    assert (SHIPPED / eyes_name(SPEC, twin, JudgeConfig())).is_file(), "judge PushT without --quick, and move its eyes from runs/evaluate"
-    monkeypatch.setattr("streamdit_gym.evaluate.eyes_cache.train_eyes", None)
-    eyes = remembered_eyes(SPEC, twin, SMALL, tmp_path)
-    shard = record_shard(SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0)
-    errors = eyes.errors(shard.frames, shard.states, twin, SPEC)
-    assert {name: np.median(values) < most for (name, values), most in zip(errors.items(), (0.4, 0.4, 2), strict=True)} == dict.fromkeys(
-        errors, True
+def test_this_code_finds_the_shipped_eyes_and_they_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = reference_simulator("PushT")
+    assert (SHIPPED / evaluator_models_name(SPEC, twin, EvaluationConfig())).is_file(), (
+        "judge PushT without --quick, and move its eyes from runs/evaluate"
     )
+    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
+    eyes = evaluator_models(SPEC, twin, SMALL, tmp_path)
+    shard = record_shard(
+        SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0
+    )
+    errors = eyes.errors(shard.frames, shard.states, twin, SPEC)
+    assert {
+        name: np.median(values) < most
+        for (name, values), most in zip(errors.items(), (0.4, 0.4, 2), strict=True)
+    } == dict.fromkeys(errors, True)
     assert eyes.named_right(shard.frames, shard.actions).mean() > 0.8
 
 
-def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evidence: Evidence) -> None:
+def test_where_a_body_has_moved_copying_is_worse_than_the_truth(
+    twin: ReferenceSimulator, evidence: Evidence
+) -> None:
     frames = evidence.held_out.frames
     for made, near in ((frames, True), (frames[:, :1].repeat(frames.shape[1], 1), False)):
         row = fidelity(Replayed(), evidence.held_out, made, evidence.eyes, twin, (16,))[0]
@@ -227,32 +303,49 @@ def test_where_a_body_has_moved_copying_is_worse_than_the_truth(twin: Twin, evid
     assert _moved(states, after, twin, SPEC).tolist() == [False, True, True]
 
 
-def test_frames_begun_before_a_prompt_count_as_time_until_it_is_obeyed(twin: Twin, evidence: Evidence) -> None:
+def test_frames_begun_before_a_prompt_count_as_time_until_it_is_obeyed(
+    twin: ReferenceSimulator, evidence: Evidence
+) -> None:
     class Late(Replayed):
         latency_frames = 3
 
-    at_once, late = (reaction(candidate, evidence.held_out, evidence.eyes, twin) for candidate in (Replayed(), Late()))
+    at_once, late = (
+        reaction(candidate, evidence.held_out, evidence.eyes, twin)
+        for candidate in (Replayed(), Late())
+    )
     assert late["generated_frames_to_50"] == at_once["generated_frames_to_50"] + 3
     assert late["generated_curve"] == [0.0] * 3 + at_once["generated_curve"]
     assert late["real_curve"] == at_once["real_curve"]
 
 
-def test_a_judge_that_sees_badly_says_so(twin: Twin, evidence: Evidence) -> None:
-    blind = gather(SPEC, twin, replace(SMALL, episodes=2, training_episodes=2, probe_steps=2, inverse_steps=2))
+def test_a_judge_that_sees_badly_says_so(twin: ReferenceSimulator, evidence: Evidence) -> None:
+    blind = gather(
+        SPEC, twin, replace(SMALL, episodes=2, training_episodes=2, probe_steps=2, inverse_steps=2)
+    )
     scores = judge(Replayed(), twin, replace(evidence, eyes=blind.eyes), SMALL)
     assert any("judge itself is weak" in fault for fault in scores["faults"])
 
 
-def test_a_trained_world_is_judged_through_its_own_codec_and_heads(twin: Twin, evidence: Evidence) -> None:
+def test_a_trained_world_is_judged_through_its_own_codec_and_heads(
+    twin: ReferenceSimulator, evidence: Evidence
+) -> None:
     world = make_tiny_world()
     unseen = tuple((phrases[1],) for phrases in SPEC.menu)  # the tiny world has no encoder
-    scores = judge(WorldCandidate(world, "K4N1c1s1"), replace(twin, unseen=unseen), evidence, replace(SMALL, drift_frames=20))
+    scores = judge(
+        WorldCandidate(world, "K4N1c1s1"),
+        replace(twin, unseen=unseen),
+        evidence,
+        replace(SMALL, drift_frames=20),
+    )
     assert scores["faults"], "random weights"
     with pytest.raises(PartitionError, match="action by action"):
         WorldCandidate(world, "K4N2c2s1")
 
 
-@pytest.mark.parametrize(("partition", "late"), [("K4N1c1s1", 0), ("K4N1c1s2", 0), ("K4N4c1s1", 0), ("K4N1c1s1", 3), ("K4N2c1s1", 2)])
+@pytest.mark.parametrize(
+    ("partition", "late"),
+    [("K4N1c1s1", 0), ("K4N1c1s2", 0), ("K4N4c1s1", 0), ("K4N1c1s1", 3), ("K4N2c1s1", 2)],
+)
 def test_a_candidates_frames_match_its_sayings(partition: str, late: int) -> None:
     """With a buffer of N the frames come N - 1 later; the judge sees them where they belong."""
     candidate = WorldCandidate(make_tiny_world(), partition, late)
@@ -272,7 +365,9 @@ def test_a_late_candidate_rests_before_it_obeys() -> None:
     said = [[SPEC.menu[i][0] for i in range(1, 5)]]
     rested = [[SPEC.menu[0][0]] * 3 + said[0]]
     late, plain = WorldCandidate(world, late=3), WorldCandidate(world)
-    assert np.array_equal(late.roll_out(first, said).frames, plain.roll_out(first, rested).frames[:, 3:])
+    assert np.array_equal(
+        late.roll_out(first, said).frames, plain.roll_out(first, rested).frames[:, 3:]
+    )
     assert (late.latency_frames, late.partition_name) == (3, "K4N1c1s1, 3 frames late")
     with pytest.raises(PartitionError, match="before it is told"):
         WorldCandidate(world, late=-1)
@@ -294,7 +389,10 @@ def test_streams_are_rolled_out_in_parts_as_all_at_once(monkeypatch: pytest.Monk
 def test_a_teacher_is_as_late_as_its_student() -> None:
     world = make_tiny_world()
     student = WorldCandidate(world, "K4N4c1s1", late=1)
-    assert (teacher_of(student, world).latency_frames, teacher_of(student, world, "K4N2c1s1").late) == (4, 3)
+    assert (
+        teacher_of(student, world).latency_frames,
+        teacher_of(student, world, "K4N2c1s1").late,
+    ) == (4, 3)
     with pytest.raises(PartitionError, match=r"(?s)later than its student.*--late 3"):
         teacher_of(WorldCandidate(world), world, "K4N4c1s1")
     with pytest.raises(StreamDiTError, match="no teacher of this world"):
@@ -311,7 +409,9 @@ def test_context_frames_are_not_made_again() -> None:
 
 
 def test_objects_are_counted() -> None:
-    shard = record_shard(SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0)
+    shard = record_shard(
+        SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0
+    )
     frames = shard.frames.reshape(-1, 64, 64, 3)
     found = objects(frames)
     assert (found["pusher"] == 1).mean() > 0.98
@@ -360,7 +460,9 @@ def test_a_share_of_the_same_samples_is_known_better_than_either() -> None:
 def test_statistics_equal_their_definitions() -> None:
     rng = np.random.default_rng(1)
     pairs = rng.normal(size=(30, 4, 2))
-    assert correlation(pairs) == pytest.approx(np.corrcoef(pairs[..., 0].ravel(), pairs[..., 1].ravel())[0, 1])
+    assert correlation(pairs) == pytest.approx(
+        np.corrcoef(pairs[..., 0].ravel(), pairs[..., 1].ravel())[0, 1]
+    )
     assert np.isnan(correlation(np.zeros((5, 2))))
     assert ratio(np.array([[1, 2], [3, 2]])) == 1
     assert psnr(np.array([[10.0, 2], [30.0, 2]])) == pytest.approx(10 * np.log10(255**2 / 10))
@@ -380,7 +482,9 @@ def test_ssim_equals_its_slow_twin() -> None:
             vxy = ((p - p.mean()) * (q - q.mean())).mean()
             c1, c2 = 2.55**2, 7.65**2
             values.append(
-                (2 * p.mean() * q.mean() + c1) * (2 * vxy + c2) / ((p.mean() ** 2 + q.mean() ** 2 + c1) * (p.var() + q.var() + c2))
+                (2 * p.mean() * q.mean() + c1)
+                * (2 * vxy + c2)
+                / ((p.mean() ** 2 + q.mean() ** 2 + c1) * (p.var() + q.var() + c2))
             )
     assert _ssim(a, b)[0, 0] == pytest.approx(np.mean(values), rel=1e-3)
     assert _ssim(a, a)[0, 0] == pytest.approx(1)
@@ -402,8 +506,10 @@ def test_other_actions_are_others() -> None:
 
 
 def test_unseen_phrases_are_said_for_their_actions() -> None:
-    shard = record_shard(SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0)
-    lines = said_in(SPEC, shard, UNSEEN_PHRASES)
+    shard = record_shard(
+        SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0
+    )
+    lines = prompts_of(SPEC, shard, UNSEEN_PHRASES)
     assert [ACTION_OF[phrase] for phrase in lines[0]] == shard.actions[0].tolist()
     assert not set(lines[0]) & {phrase for phrases in SPEC.menu for phrase in phrases}
 

@@ -1,4 +1,6 @@
-"""The examples run; the command line says what is wrong and survives Ctrl-C; the README's code runs."""
+"""The examples run; the command line says what is wrong and survives Ctrl-C;
+the README's code runs.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +21,42 @@ from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
-from streamdit_gym.evaluate.judge import JudgeConfig
+from streamdit_gym.evaluate.judge import EvaluationConfig
 from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*arguments: str, cwd: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
     assert not check or done.returncode == 0, done.stderr
     return done
 
 
 def test_the_example_that_streams_frames(tmp_path: Path) -> None:
-    out = run("examples/stream_frames.py", "--steps", "2", "--out", str(tmp_path / "strip.png")).stdout
+    out = run(
+        "examples/stream_frames.py", "--steps", "2", "--out", str(tmp_path / "strip.png")
+    ).stdout
     assert "'move right'" in out
     assert (tmp_path / "strip.png").stat().st_size > 1000
 
 
 def test_the_example_that_paints(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    out = run("examples/paint_world.py", "--world", "PushT", "--out", str(tmp_path / "painted.png"), "a red T, a black table").stdout
+    out = run(
+        "examples/paint_world.py",
+        "--world",
+        "PushT",
+        "--out",
+        str(tmp_path / "painted.png"),
+        "a red T, a black table",
+    ).stdout
     assert "1 looks" in out
     assert (tmp_path / "painted.png").stat().st_size > 1000
 
@@ -49,11 +66,16 @@ def test_the_example_that_steps_16_worlds() -> None:
 
 
 def test_the_example_in_plain_pytorch() -> None:
-    assert "512 steps, return of the last" in run("examples/torch_ppo.py", "--steps", "512", "--envs", "8").stdout
+    assert (
+        "512 steps, return of the last"
+        in run("examples/torch_ppo.py", "--steps", "512", "--envs", "8").stdout
+    )
 
 
 def test_the_example_that_trains(tmp_path: Path) -> None:
-    out = run("examples/train_ppo.py", "--steps", "64", "--episodes", "2", "--out", str(tmp_path)).stdout
+    out = run(
+        "examples/train_ppo.py", "--steps", "64", "--episodes", "2", "--out", str(tmp_path)
+    ).stdout
     assert out.count("return") == 0
     assert len(re.findall(r"random|PPO", out)) == 4
     assert (tmp_path / "agent.zip").is_file()
@@ -64,8 +86,13 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
-    data, out, world, scores, strip = (tmp_path / name for name in ("data", "run", "run/world", "scores.json", "strip.png"))
-    assert main(f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1".split()) == 0
+    data, out, world, scores, strip = (
+        tmp_path / name for name in ("data", "run", "run/world", "scores.json", "strip.png")
+    )
+    assert (
+        main(f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1".split())
+        == 0
+    )
     train = f"train PushT --data {data} --out {out} --preset tiny --steps 2 --codec-steps 2 --head-steps 2 --clips 2".split()
     assert main(train) == 0
     assert main(train) == 2
@@ -76,36 +103,81 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert main(distill) == 0
     assert main(distill) == 2
     assert main([*distill, "--resume"]) == 0
-    assert f"evaluate {student / 'world'} --partition K4N1c1s1 --teacher {student / 'teacher'} --teacher-partition K4N1c1s2\n" in (
-        capsys.readouterr().out
+    assert (
+        f"evaluate {student / 'world'} --partition K4N1c1s1 --teacher {student / 'teacher'} --teacher-partition K4N1c1s2\n"
+        in (capsys.readouterr().out)
     )
-    made = [json.loads((student / name / "config.json").read_text())["model"]["guidance"] for name in ("world", "teacher")]
+    made = [
+        json.loads((student / name / "config.json").read_text())["model"]["guidance"]
+        for name in ("world", "teacher")
+    ]
     assert made == [1.0, 1.5]
-    buffers = ["--steps", "2", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "reactive"]
-    assert main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
+    buffers = [
+        "--steps",
+        "2",
+        "--teacher-steps",
+        "1",
+        "--one-by-one",
+        "--partition",
+        "pipelined",
+        "reactive",
+    ]
+    assert (
+        main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
+    )
     told = capsys.readouterr().out
     both = tmp_path / "both"
     for streamed in ("K4N4c1s1", "K4N1c1s1"):
-        assert told.count(f"{both / 'world'} --partition {streamed} --teacher {both / 'teacher'} --teacher-partition K4N1c1s1\n") == 1
-    assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), "one student for both"
-    alone = ["--steps", "1", "--teacher-steps", "1", "--one-by-one", "--partition", "pipelined", "--temperature", "0"]
-    for begun, made in ((world, tmp_path / "longer"), (tmp_path / "longer" / "world", tmp_path / "again")):
+        assert (
+            told.count(
+                f"{both / 'world'} --partition {streamed} --teacher {both / 'teacher'} --teacher-partition K4N1c1s1\n"
+            )
+            == 1
+        )
+    assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), (
+        "one student for both"
+    )
+    alone = [
+        "--steps",
+        "1",
+        "--teacher-steps",
+        "1",
+        "--one-by-one",
+        "--partition",
+        "pipelined",
+        "--temperature",
+        "0",
+    ]
+    for begun, made in (
+        (world, tmp_path / "longer"),
+        (tmp_path / "longer" / "world", tmp_path / "again"),
+    ):
         assert main([*f"distill {begun} --data {data} --out {made}".split(), *alone]) == 0
         before, after = World.from_pretrained(begun), World.from_pretrained(made / "world")
-        assert torch.equal(before.model.embed.weight, after.model.embed.weight), "the world's own transformer stays"
+        assert torch.equal(before.model.embed.weight, after.model.embed.weight), (
+            "the world's own transformer stays"
+        )
         assert after.longer is not None
         assert (after.model.config.temperature, after.longer.config.temperature) == (1.0, 0.0)
         assert after.model_for(PARTITIONS["pipelined"]) is after.longer
         assert after.model_for(PARTITIONS["reactive"]) is after.model
-        assert not torch.equal(before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight)
+        assert not torch.equal(
+            before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight
+        )
         assert World.from_pretrained(made / "teacher").longer is None
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
     assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
     less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
     assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0
-    little = JudgeConfig(
-        episodes=2, horizons=(1, 8), training_episodes=2, probe_steps=3, inverse_steps=3, drift_frames=16, short_episodes=2
+    little = EvaluationConfig(
+        episodes=2,
+        horizons=(1, 8),
+        training_episodes=2,
+        probe_steps=3,
+        inverse_steps=3,
+        drift_frames=16,
+        short_episodes=2,
     )
     monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
     page = tmp_path / "page.html"
@@ -113,7 +185,18 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     judged += ["--policies", "random", "scripted:0.5", str(agent)]
     assert main(judged) == 0
     found = json.loads(scores.read_text())
-    assert {"fidelity", "obedience", "free_text", "drift", "reaction", "reward", "policies", "speed", "promises", "faults"} <= set(found)
+    assert {
+        "fidelity",
+        "obedience",
+        "free_text",
+        "drift",
+        "reaction",
+        "reward",
+        "policies",
+        "speed",
+        "promises",
+        "faults",
+    } <= set(found)
     assert set(found["policies"]["players"]) == {"random", "scripted:0.5", str(agent)}
     assert strip.stat().st_size > 1000
     assert page.read_text().startswith("<!doctype html>")
@@ -127,16 +210,33 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert main([*smaller, "--minutes", "0"]) == 0
     assert "go on with --resume" in capsys.readouterr().out
     assert main([*smaller, "--resume"]) == 0
-    before, after = World.from_pretrained(world), World.from_pretrained(tmp_path / "smaller" / "world")
+    before, after = (
+        World.from_pretrained(world),
+        World.from_pretrained(tmp_path / "smaller" / "world"),
+    )
     frames = torch.randint(256, (1, 2, 64, 64, 3), dtype=torch.uint8)
-    assert torch.equal(before.codec.encode(frames), after.codec.encode(frames)), "what a latent means is kept"
+    assert torch.equal(before.codec.encode(frames), after.codec.encode(frames)), (
+        "what a latent means is kept"
+    )
     untaught = shallower(before.codec, 0).decoder.state_dict()
     taught = after.codec.decoder.state_dict()
-    assert {key: value.shape for key, value in untaught.items()} == {key: value.shape for key, value in taught.items()}
+    assert {key: value.shape for key, value in untaught.items()} == {
+        key: value.shape for key, value in taught.items()
+    }
     assert not torch.equal(untaught["0.weight"], taught["0.weight"]), "and has learned"
-    files = [json.loads((folder / "config.json").read_text())["files"] for folder in (world, tmp_path / "smaller" / "world")]
-    assert {name for name in files[0] if files[0][name] != files[1][name]} == {"codec.safetensors"}, "all else is as it was"
-    assert main(f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()) == 0
+    files = [
+        json.loads((folder / "config.json").read_text())["files"]
+        for folder in (world, tmp_path / "smaller" / "world")
+    ]
+    assert {name for name in files[0] if files[0][name] != files[1][name]} == {
+        "codec.safetensors"
+    }, "all else is as it was"
+    assert (
+        main(
+            f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()
+        )
+        == 0
+    )
     said = judged_text + capsys.readouterr().out
     for part in ("action read-back", "env steps/s", "weights (random)", "real simulator"):
         assert part in said
@@ -150,12 +250,29 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         (["evaluate", "PushTT"], "did you mean 'PushT'"),
         (["evaluate", "PushT", "--policies", "randm"], "did you mean 'random'"),
         (["bench", "--preset", "paper"], "did you mean"),
-        (["distill", "PushT", "--partition", "K4N1c1s2", "--teacher-steps", "3", "--out", "/tmp/none"], "a multiple of 2"),
-        (["distill", "PushT", "--decoder-blocks", "1", "--guidance", "2", "--out", "/tmp/none"], "--decoder-blocks with --guidance"),
+        (
+            [
+                "distill",
+                "PushT",
+                "--partition",
+                "K4N1c1s2",
+                "--teacher-steps",
+                "3",
+                "--out",
+                "/tmp/none",
+            ],
+            "a multiple of 2",
+        ),
+        (
+            ["distill", "PushT", "--decoder-blocks", "1", "--guidance", "2", "--out", "/tmp/none"],
+            "--decoder-blocks with --guidance",
+        ),
     ],
     ids=lambda v: v if isinstance(v, str) else v[0],
 )
-def test_bad_input_gets_one_clear_error(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_gets_one_clear_error(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = ["--envs", "1", "--steps", "1"] if arguments[0] == "bench" else []
     assert main([*arguments, *small]) == 2
     error = capsys.readouterr().err
@@ -187,6 +304,17 @@ def test_the_readmes_python_runs() -> None:
 
 def test_the_makefile_has_what_the_readme_promises() -> None:
     verbs = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert {"install", "demo", "test", "check", "format", "type", "gpu-train", "gpu-test", "gpu-bench", "wheelhouse"} <= verbs
+    assert {
+        "install",
+        "demo",
+        "test",
+        "check",
+        "format",
+        "type",
+        "gpu-train",
+        "gpu-test",
+        "gpu-bench",
+        "wheelhouse",
+    } <= verbs
     used = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert used <= verbs

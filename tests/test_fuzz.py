@@ -1,6 +1,7 @@
 """Random calls: every one is right, or ends in one of our typed errors and changes nothing.
 
-2,060 examples by default, always the same; ``make fuzz`` tries ten times as many with new random numbers (``FUZZ=10``).
+2,060 examples by default, always the same; ``make fuzz`` tries ten times as many with new random
+numbers (``FUZZ=10``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt
 from streamdit_gym.cli import main
-from streamdit_gym.envs.checks import MAX_SEED
+from streamdit_gym.envs.argument_checks import MAX_SEED
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.presets import partition
@@ -44,16 +45,24 @@ def fuzz(examples: int) -> Callable[[Any], Any]:
     )
 
 
-texts = st.text(st.characters(), max_size=300) | st.sampled_from(["", " ", "\ud800", "a\0b", "../x", "PushT", "x" * 10_000])
+texts = st.text(st.characters(), max_size=300) | st.sampled_from(
+    ["", " ", "\ud800", "a\0b", "../x", "PushT", "x" * 10_000]
+)
 numbers = (
     st.integers(-3, 5)
     | st.sampled_from([2**31, 2**63, 2**64, -(2**63), 10**24, 10**400])
     | st.floats()
-    | st.sampled_from([np.int64(2), np.uint8(1), np.float32(0.5), np.float64(math.nan), np.bool_(True), 1j])
+    | st.sampled_from(
+        [np.int64(2), np.uint8(1), np.float32(0.5), np.float64(math.nan), np.bool_(True), 1j]
+    )
 )
 junk = st.recursive(
     st.none() | st.booleans() | numbers | texts | st.binary(max_size=8) | st.builds(object),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3) | st.tuples(inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3)
+        | st.tuples(inner)
+    ),
     max_leaves=5,
 )
 
@@ -68,7 +77,9 @@ def is_bool(value: Any) -> bool:
 
 
 def is_one_of(*names: Any) -> Callable[[Any], bool]:
-    return lambda value: (value is None and None in names) or (isinstance(value, str) and value in names)
+    return lambda value: (
+        (value is None and None in names) or (isinstance(value, str) and value in names)
+    )
 
 
 def is_penalty(value: Any) -> bool:
@@ -88,7 +99,7 @@ ARGUMENTS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
     "autoreset_mode": ([*MODES, gymnasium.vector.AutoresetMode.DISABLED], is_one_of(*MODES)),
     "actions": (["menu", "text"], is_one_of("menu", "text")),
     "pending_actions": ([False], is_bool),
-    "disagreement_penalty": ([None, 0.5, 1], is_penalty),
+    "self_consistency_penalty": ([None, 0.5, 1], is_penalty),
     "prompt_scope": (["chunk", "buffer"], is_one_of("chunk", "buffer")),
     "common_noise": ([True, False], is_bool),
     "deterministic": ([True, False], is_bool),
@@ -96,7 +107,10 @@ ARGUMENTS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
     "device": (["cpu"], is_one_of("cpu")),
     "dtype": (["float32", "bfloat16"], is_one_of("float32", "bfloat16")),
     "render_mode": ([None, "rgb_array"], is_one_of(None, "rgb_array", "human")),
-    "partition": (["reactive", "pipelined", "K4N2c1s1"], is_one_of("reactive", "pipelined", "K4N2c1s1")),
+    "partition": (
+        ["reactive", "pipelined", "K4N2c1s1"],
+        is_one_of("reactive", "pipelined", "K4N2c1s1"),
+    ),
 }
 
 
@@ -113,7 +127,11 @@ def are_right(arguments: dict[str, Any]) -> bool:
         if not (mode if mode and name == "autoreset_mode" else ARGUMENTS[name][1](value)):
             return False
     if arguments.get("pending_actions"):  # some actions must be pending
-        return arguments.get("partition") in ("pipelined", "K4N2c1s1") and arguments.get("actions") != "text" and not arguments.get("real")
+        return (
+            arguments.get("partition") in ("pipelined", "K4N2c1s1")
+            and arguments.get("actions") != "text"
+            and not arguments.get("real")
+        )
     return not (arguments.get("real") and arguments.get("actions") == "text")
 
 
@@ -139,7 +157,8 @@ def test_environments_are_made_or_refused(tiny_bundle: str, arguments: dict[str,
     env.close()
 
 
-# --------------------------------------------------------------------------------- an environment under random calls
+# --------------------------------------------------------------------------------- an environment
+# under random calls
 
 
 class Pair:
@@ -151,7 +170,9 @@ class Pair:
         self.env.step(self.env.action_space.sample())
 
     def unchanged_by(self, call: Callable[[StreamDiTVectorEnv], Any]) -> bool:
-        """Make a call; return False if it worked, and True if it was refused, after checking that nothing changed."""
+        """Make a call; return False if it worked, and True if it was refused,
+        after checking that nothing changed.
+        """
         before = self.env.save_state()
         try:
             call(self.env)
@@ -164,7 +185,11 @@ class Pair:
 def same(a: Any, b: Any) -> bool:
     """Return whether two saved states are equal to the bit."""
     if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num())
+        return (
+            isinstance(b, torch.Tensor)
+            and a.dtype == b.dtype
+            and torch.equal(a.nan_to_num(), b.nan_to_num())
+        )
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, (list, tuple)):
@@ -198,7 +223,12 @@ def is_seed(value: Any) -> bool:
     return one(value)
 
 
-seeds = junk | st.integers(0, 5) | st.lists(st.integers(0, 9) | st.none(), min_size=2, max_size=2) | st.just(np.array([1, 2]))
+seeds = (
+    junk
+    | st.integers(0, 5)
+    | st.lists(st.integers(0, 9) | st.none(), min_size=2, max_size=2)
+    | st.just(np.array([1, 2]))
+)
 
 
 @fuzz(40)
@@ -238,7 +268,8 @@ pictures = st.sampled_from(
 @fuzz(80)
 @given(
     options=st.dictionaries(
-        st.sampled_from(["init", "reset_mask", "reset_masc", "inlt", "hello", "minari_autoseed"]) | st.text(max_size=5),
+        st.sampled_from(["init", "reset_mask", "reset_masc", "inlt", "hello", "minari_autoseed"])
+        | st.text(max_size=5),
         junk | masks | pictures,
         max_size=3,
     )
@@ -255,8 +286,18 @@ def test_options_are_taken_or_refused(pair: Pair, options: Any) -> None:
 actions = (
     junk
     | st.lists(st.integers(-2, 10), max_size=3)
-    | st.builds(lambda values: np.array(values), st.lists(st.integers(-2, 10), min_size=2, max_size=2))
-    | st.sampled_from([np.array([1.0, 2.0]), np.array([True, False]), np.array([[1, 2]]), np.array(["a", "b"]), torch.tensor([1, 2])])
+    | st.builds(
+        lambda values: np.array(values), st.lists(st.integers(-2, 10), min_size=2, max_size=2)
+    )
+    | st.sampled_from(
+        [
+            np.array([1.0, 2.0]),
+            np.array([True, False]),
+            np.array([[1, 2]]),
+            np.array(["a", "b"]),
+            torch.tensor([1, 2]),
+        ]
+    )
 )
 
 
@@ -307,18 +348,27 @@ def edits(draw: st.DrawFn) -> Callable[[dict[str, Any]], Any]:
 
 @fuzz(110)
 @given(edit=edits(), whole=st.booleans(), value=junk)
-def test_saved_states_are_taken_or_refused(pair: Pair, edit: Callable[[dict[str, Any]], Any], whole: bool, value: Any) -> None:
+def test_saved_states_are_taken_or_refused(
+    pair: Pair, edit: Callable[[dict[str, Any]], Any], whole: bool, value: Any
+) -> None:
     state = edit(pair.env.save_state()) if whole else value
     pair.unchanged_by(lambda env: env.restore_state(state))
     observation, *_ = pair.env.step(np.array([1, 2]))
-    assert pair.env.observation_space.contains(observation), "an accepted state broke the environment"
+    assert pair.env.observation_space.contains(observation), (
+        "an accepted state broke the environment"
+    )
 
 
-# ------------------------------------------------------------------------------------------------ names and texts
+# ------------------------------------------------------------------------------------------------
+# names and texts
 
 
 @fuzz(200)
-@given(given_partition=junk | st.from_regex(r"K\d{1,3}N\d{1,3}c\d{1,2}s\d{1,2}", fullmatch=True) | st.text("KNcs0123456789", max_size=10))
+@given(
+    given_partition=junk
+    | st.from_regex(r"K\d{1,3}N\d{1,3}c\d{1,2}s\d{1,2}", fullmatch=True)
+    | st.text("KNcs0123456789", max_size=10)
+)
 def test_partitions_are_read_or_refused(given_partition: Any) -> None:
     try:
         cut = partition(given_partition)
@@ -346,8 +396,13 @@ def by_text(tiny_bundle: str) -> Pair:
 
 
 @fuzz(80)
-@given(chosen=st.lists(texts | junk | st.sampled_from(["move up", " stay "]), min_size=1, max_size=3) | junk)
-def test_text_actions_are_taken_if_and_only_if_the_space_holds_them(by_text: Pair, chosen: Any) -> None:
+@given(
+    chosen=st.lists(texts | junk | st.sampled_from(["move up", " stay "]), min_size=1, max_size=3)
+    | junk
+)
+def test_text_actions_are_taken_if_and_only_if_the_space_holds_them(
+    by_text: Pair, chosen: Any
+) -> None:
     pytest.importorskip("transformers")
     space = by_text.env.single_action_space
     refused = by_text.unchanged_by(lambda env: env.step(chosen))
@@ -360,7 +415,9 @@ def test_text_actions_are_taken_if_and_only_if_the_space_holds_them(by_text: Pai
 
 
 @fuzz(100)
-@given(name=texts | junk | st.sampled_from(["pusht", "/", "/dev/null", "a/b/c", ".", "PushT/", "~"]))
+@given(
+    name=texts | junk | st.sampled_from(["pusht", "/", "/dev/null", "a/b/c", ".", "PushT/", "~"])
+)
 def test_worlds_are_found_or_refused(name: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     if name in ("PushT", "PushT/") or (isinstance(name, str) and name.count("/") == 1):
         return  # loads the shipped world; asks the Hub
@@ -368,12 +425,15 @@ def test_worlds_are_found_or_refused(name: Any, tmp_path_factory: pytest.TempPat
         World.from_pretrained(name)
 
 
-# --------------------------------------------------------------------------------------------- bundles and commands
+# ---------------------------------------------------------------------------------------------
+# bundles and commands
 
 
 @pytest.fixture(scope="module")
 def edited_bundle(tiny_bundle: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the tiny bundle's weights as links, and a configuration that tests replace."""
+    """A folder that holds the tiny bundle's weights as links,
+    and a configuration that tests replace.
+    """
     folder = tmp_path_factory.mktemp("edited") / "tiny"
     folder.mkdir()
     for path in Path(tiny_bundle).iterdir():
@@ -384,13 +444,19 @@ def edited_bundle(tiny_bundle: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
 @fuzz(200)
-@given(path=st.lists(st.integers(0, 40), min_size=1, max_size=4), value=json_values, delete=st.booleans())
+@given(
+    path=st.lists(st.integers(0, 40), min_size=1, max_size=4),
+    value=json_values,
+    delete=st.booleans(),
+)
 def test_edited_configurations_are_read_or_refused(
     tiny_bundle: str, edited_bundle: Path, path: list[int], value: Any, delete: bool
 ) -> None:
@@ -420,13 +486,70 @@ def test_edited_configurations_are_read_or_refused(
     assert torch.isfinite(scores).all()
 
 
-COMMANDS = ["record", "correct", "train", "distill", "evaluate", "generate", "inspect", "play", "bench", "demo"]
+COMMANDS = [
+    "record",
+    "correct",
+    "train",
+    "distill",
+    "evaluate",
+    "generate",
+    "inspect",
+    "play",
+    "bench",
+    "demo",
+]
 FLAGS = [
-    "--shards", "--steps", "--episodes", "--seed", "--workers", "--out", "--data", "--device", "--minutes", "--fps", "--port", "--rate",
-    "--clips", "--partition", "--strength", "--batch", "--task", "--keep-if", "--format", "--envs", "--preset", "--world", "--images",
-    "--script", "--guidance", "--temperature", "--corrections", "--continue-from", "--teacher", "--late", "--dtype", "--player",
-]  # fmt: skip
-values = st.sampled_from(["-1", "nan", "inf", "1e400", "10" * 20, "", "\0", "gpu", "x", "/proc/none/x", "K0N0c0s0", "{}", "-", "ä\udcff"])
+    "--shards",
+    "--steps",
+    "--episodes",
+    "--seed",
+    "--workers",
+    "--out",
+    "--data",
+    "--device",
+    "--minutes",
+    "--fps",
+    "--port",
+    "--rate",
+    "--clips",
+    "--partition",
+    "--strength",
+    "--batch",
+    "--task",
+    "--keep-if",
+    "--format",
+    "--envs",
+    "--preset",
+    "--world",
+    "--images",
+    "--script",
+    "--guidance",
+    "--temperature",
+    "--corrections",
+    "--continue-from",
+    "--teacher",
+    "--late",
+    "--dtype",
+    "--player",
+]
+values = st.sampled_from(
+    [
+        "-1",
+        "nan",
+        "inf",
+        "1e400",
+        "10" * 20,
+        "",
+        "\0",
+        "gpu",
+        "x",
+        "/proc/none/x",
+        "K0N0c0s0",
+        "{}",
+        "-",
+        "ä\udcff",
+    ]
+)
 
 
 @fuzz(60)
@@ -438,7 +561,9 @@ values = st.sampled_from(["-1", "nan", "inf", "1e400", "10" * 20, "", "\0", "gpu
 def test_command_lines_end_in_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, command: str, world: str, flags: list[tuple[str, str]]
 ) -> None:
-    """Whatever else is said, the world does not exist: no command may do anything, or end in a traceback."""
+    """Whatever else is said, the world does not exist: no command may do anything,
+    or end in a traceback.
+    """
     line = [command, *(["--world", world] if command in ("bench", "demo") else [world])]
     line += [part for flag in flags for part in flag]
     folder = tmp_path_factory.mktemp("command")

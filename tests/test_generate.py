@@ -1,4 +1,6 @@
-"""Generated data sets: every format read back by somebody else, resumed after a kill, trained on; bad input is told."""
+"""Generated data sets: every format read back by somebody else, resumed after a kill, trained on;
+bad input is told.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,19 @@ from streamdit_gym.data.storage import STORAGES
 from streamdit_gym.data.storage.lerobot import QUANTILES, _picture_stats
 from streamdit_gym.data.storage.minari import Minari
 from streamdit_gym.data.storage.storage import read_video
-from streamdit_gym.envs.pusht import ACTION_VECTORS, SPEC, PushTSimulator
-from streamdit_gym.errors import DatasetError, MissingExtraError, PartitionError, StorageError, StreamDiTError, UnknownNameError
-from streamdit_gym.generate.flags import Keep, flags
+from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, SPEC, PushTSimulator
+from streamdit_gym.errors import (
+    DatasetError,
+    MissingExtraError,
+    PartitionError,
+    StorageError,
+    StreamDiTError,
+    UnknownNameError,
+)
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
 from streamdit_gym.generate.pool import run_on_ray
+from streamdit_gym.generate.quality import Keep, flags
 from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, start_images, until_success
 from streamdit_gym.presets import partition
@@ -41,7 +50,12 @@ SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
 @pytest.fixture(scope="module")
 def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generated")
-    assert generate(SMALL, folder) == {"episodes": 5, "kept": 5, "frames": 45, "result": str(folder)}
+    assert generate(SMALL, folder) == {
+        "episodes": 5,
+        "kept": 5,
+        "frames": 45,
+        "result": str(folder),
+    }
     return folder
 
 
@@ -54,18 +68,24 @@ def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:
         shard = dataset.shard(row["shard"])
         menu = dataset.meta["menu"]
         assert len(row["prompts"]) == len(row["successes"]) == 8
-        for action, said, number in zip(shard.actions[row["row"]], row["prompts"], shard.prompts[row["row"]], strict=True):
+        for action, said, number in zip(
+            shard.actions[row["row"]], row["prompts"], shard.prompts[row["row"]], strict=True
+        ):
             assert said in menu[action]
             assert dataset.phrases[number] == said
-        assert row["flags"]["return"] == pytest.approx(shard.rewards[row["row"], :, dataset.meta["tasks"].index("push")].sum(), abs=1e-4)
-        assert 0 < row["flags"]["disagreement"] <= row["flags"]["disagreement_max"] < 1
+        assert row["flags"]["return"] == pytest.approx(
+            shard.rewards[row["row"], :, dataset.meta["tasks"].index("push")].sum(), abs=1e-4
+        )
+        assert 0 < row["flags"]["self_consistency_error"] <= row["flags"]["disagreement_max"] < 1
     changed = [np.abs(np.diff(dataset.shard(i).frames.astype(int), axis=1)).max() for i in range(3)]
     assert max(changed) > 50, "something moves"
     assert dataset.meta["generated"]["bundle"]["model.safetensors"]["sha256"]
 
 
 @pytest.mark.parametrize("kind", [name for name in STORAGES if name != "mkv"])
-def test_every_format_holds_the_same_and_can_be_trained_on(kind: str, lossless: Path, tmp_path: Path) -> None:
+def test_every_format_holds_the_same_and_can_be_trained_on(
+    kind: str, lossless: Path, tmp_path: Path
+) -> None:
     if kind == "lerobot":
         pytest.importorskip("pyarrow")
     if kind == "minari":
@@ -77,7 +97,9 @@ def test_every_format_holds_the_same_and_can_be_trained_on(kind: str, lossless: 
     for i in range(3):
         shard, other = made.shard(i), truth.shard(i)
         frames = other.frames[:, : shard.frames.shape[1]]
-        assert np.abs(shard.frames.astype(int) - frames).mean() < (1e-9 if kind == "minari" else 2.5)
+        assert np.abs(shard.frames.astype(int) - frames).mean() < (
+            1e-9 if kind == "minari" else 2.5
+        )
         steps = shard.frames.shape[1] - 1
         assert (shard.actions == other.actions[:, :steps]).all()
         assert (shard.states == other.states[:, : steps + 1]).all()
@@ -86,7 +108,7 @@ def test_every_format_holds_the_same_and_can_be_trained_on(kind: str, lossless: 
 def test_lerobots_layout_is_read_by_pyarrow_and_pyav(lossless: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     av = pytest.importorskip("av")
-    generate(SMALL, tmp_path, kind="lerobot", keep_if="disagreement>=0")
+    generate(SMALL, tmp_path, kind="lerobot", keep_if="self_consistency_error>=0")
     place = tmp_path / "lerobot"
     info = json.loads((place / "meta/info.json").read_text())
     assert info["codebase_version"] == "v3.0"
@@ -100,22 +122,37 @@ def test_lerobots_layout_is_read_by_pyarrow_and_pyav(lossless: Path, tmp_path: P
         assert tasks.loc[names["__index_level_0__"][0], "task_index"] == 0
     camera = "observation.images.top"
     for episode, row in zip(episodes, rows, strict=True):
-        numbers = {"chunk_index": episode["data/chunk_index"], "file_index": episode["data/file_index"]}
+        numbers = {
+            "chunk_index": episode["data/chunk_index"],
+            "file_index": episode["data/file_index"],
+        }
         table = parquet.read_table(place / info["data_path"].format(**numbers)).to_pylist()
         frames = [r for r in table if r["episode_index"] == episode["episode_index"]]
-        assert [r["index"] for r in frames] == list(range(episode["dataset_from_index"], episode["dataset_to_index"]))
+        assert [r["index"] for r in frames] == list(
+            range(episode["dataset_from_index"], episode["dataset_to_index"])
+        )
         assert [names["__index_level_0__"][r["task_index"]] for r in frames] == row["prompts"]
         assert [r["next.done"] for r in frames] == [False] * 7 + [True]
         shard = truth.shard(row["shard"])
         assert np.allclose([r["observation.state"] for r in frames], shard.states[row["row"], :8])
         assert [r["menu_index"] for r in frames] == shard.actions[row["row"]].tolist()
-        assert np.allclose([r["action"] for r in frames], np.array(ACTION_VECTORS)[shard.actions[row["row"]]])
+        assert np.allclose(
+            [r["action"] for r in frames], np.array(ACTION_VECTORS)[shard.actions[row["row"]]]
+        )
         video = place / info["video_path"].format(
-            video_key=camera, chunk_index=episode[f"videos/{camera}/chunk_index"], file_index=episode[f"videos/{camera}/file_index"]
+            video_key=camera,
+            chunk_index=episode[f"videos/{camera}/chunk_index"],
+            file_index=episode[f"videos/{camera}/file_index"],
         )
         with av.open(str(video)) as container:
-            shown = [(float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
-        begun, end = episode[f"videos/{camera}/from_timestamp"], episode[f"videos/{camera}/to_timestamp"]
+            shown = [
+                (float(f.pts * f.time_base), f.to_ndarray(format="rgb24"))
+                for f in container.decode(video=0)
+            ]
+        begun, end = (
+            episode[f"videos/{camera}/from_timestamp"],
+            episode[f"videos/{camera}/to_timestamp"],
+        )
         inside = [picture for at, picture in shown if begun - 1e-3 <= at < end - 1e-3]
         assert len(inside) == 8
         assert np.abs(np.stack(inside).astype(int) - shard.frames[row["row"], :8]).mean() < 2.5
@@ -125,7 +162,9 @@ def test_lerobots_layout_is_read_by_pyarrow_and_pyav(lossless: Path, tmp_path: P
     assert info["features"]["action"] == {"dtype": "float32", "shape": [2], "names": ["x", "y"]}
     for name, feature in info["features"].items():
         shape = (3, 1, 1) if feature["dtype"] == "video" else tuple(feature["shape"])
-        assert {np.shape(stats[name][kind]) for kind in stats[name] if kind != "count"} == {shape}, name
+        assert {np.shape(stats[name][kind]) for kind in stats[name] if kind != "count"} == {
+            shape
+        }, name
     actions = np.concatenate([truth.shard(i).actions.ravel() for i in range(3)])
     assert stats["menu_index"]["mean"][0] == pytest.approx(actions.mean())
     assert stats["menu_index"]["std"][0] == pytest.approx(actions.std())
@@ -140,7 +179,9 @@ def _has(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def test_minari_reads_it_and_finds_the_environment(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minari_reads_it_and_finds_the_environment(
+    lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     minari = pytest.importorskip("minari")
     generate(SMALL, tmp_path, kind="minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
@@ -157,11 +198,18 @@ def test_minari_reads_it_and_finds_the_environment(lossless: Path, tmp_path: Pat
         assert all(env.action_space.contains(action) for action in episode.actions)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves its tar open
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the library leaves its tar open
 def test_webdatasets_are_tars_of_films_and_words(lossless: Path, tmp_path: Path) -> None:
     generate(SMALL, tmp_path, kind="webdataset")
     with tarfile.open(tmp_path / "shard-00000.tar") as tar:
-        assert tar.getnames() == ["00000-000.mp4", "00000-000.json", "00000-001.mp4", "00000-001.json"]
+        assert tar.getnames() == [
+            "00000-000.mp4",
+            "00000-000.json",
+            "00000-001.mp4",
+            "00000-001.json",
+        ]
         said = json.load(tar.extractfile("00000-001.json"))  # type: ignore[arg-type]
     assert len(said["prompts"]) == 8
     shard = Dataset(lossless).shard(0)
@@ -170,8 +218,18 @@ def test_webdatasets_are_tars_of_films_and_words(lossless: Path, tmp_path: Path)
     assert said["rewards"]["push"] == pytest.approx(shard.rewards[1, :, 0])
     assert len(said["scores"]["success_push"]) == 9
     webdataset = pytest.importorskip("webdataset")
-    samples = list(webdataset.WebDataset(str(tmp_path / "webdataset" / "{00000..00002}.tar"), shardshuffle=False))
-    assert [sample["__key__"] for sample in samples] == ["00000-000", "00000-001", "00001-000", "00001-001", "00002-000"]
+    samples = list(
+        webdataset.WebDataset(
+            str(tmp_path / "webdataset" / "{00000..00002}.tar"), shardshuffle=False
+        )
+    )
+    assert [sample["__key__"] for sample in samples] == [
+        "00000-000",
+        "00000-001",
+        "00001-000",
+        "00001-001",
+        "00002-000",
+    ]
 
 
 def test_films_lie_beside_their_words(tmp_path: Path) -> None:
@@ -184,10 +242,12 @@ def test_films_lie_beside_their_words(tmp_path: Path) -> None:
         assert (place / row["file"]).with_suffix(".json").is_file()
 
 
-def test_only_good_episodes_are_kept_and_the_others_are_told_of(lossless: Path, tmp_path: Path) -> None:
+def test_only_good_episodes_are_kept_and_the_others_are_told_of(
+    lossless: Path, tmp_path: Path
+) -> None:
     rows = [json.loads(line) for line in (lossless / "manifest.jsonl").read_text().splitlines()]
-    limit = sorted(row["flags"]["disagreement"] for row in rows)[2]
-    made = generate(SMALL, tmp_path, keep_if=f"disagreement<{limit:.6f} and drift<9")
+    limit = sorted(row["flags"]["self_consistency_error"] for row in rows)[2]
+    made = generate(SMALL, tmp_path, keep_if=f"self_consistency_error<{limit:.6f} and drift<9")
     again = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     assert made["kept"] == sum(row["kept"] for row in again) == inspect(tmp_path).episodes
     assert 1 <= made["kept"] <= 3
@@ -198,7 +258,16 @@ def test_only_good_episodes_are_kept_and_the_others_are_told_of(lossless: Path, 
     assert inspect(tmp_path).dropped == 5 - made["kept"]
 
 
-@pytest.mark.parametrize("rule", ["disagreement", "disagreement<", "beauty<1", "drift<0.1 or drift>1", "drift<one"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self_consistency_error",
+        "self_consistency_error<",
+        "beauty<1",
+        "drift<0.1 or drift>1",
+        "drift<one",
+    ],
+)
 def test_rules_that_cannot_be_read_are_told(rule: str) -> None:
     with pytest.raises(StreamDiTError, match="which episodes to keep"):
         Keep(rule)
@@ -215,7 +284,11 @@ def test_rules_and_flags() -> None:
     found = [flags(frames, np.array([0.1, 0.3]), np.ones(3), False) for frames in (sharp, blurred)]
     assert found[0]["drift"] == 0
     assert found[1]["drift"] > 0.9
-    assert (found[0]["disagreement"], found[0]["disagreement_max"], found[0]["return"]) == (pytest.approx(0.2), 0.3, 3.0)
+    assert (
+        found[0]["self_consistency_error"],
+        found[0]["disagreement_max"],
+        found[0]["return"],
+    ) == (pytest.approx(0.2), 0.3, 3.0)
 
 
 def test_prompts_from_a_file_are_said_and_called_by_their_action(tmp_path: Path) -> None:
@@ -241,7 +314,9 @@ def test_agents_and_scripts_play(observation: str, tmp_path: Path) -> None:
         first = generate(made, out / "a")
         torch.manual_seed(99)
         again = generate(made, out / "b")
-        assert [first[name] for name in ("episodes", "kept", "frames")] == [again[name] for name in ("episodes", "kept", "frames")]
+        assert [first[name] for name in ("episodes", "kept", "frames")] == [
+            again[name] for name in ("episodes", "kept", "frames")
+        ]
         assert (Dataset(out / "a").shard(0).frames == Dataset(out / "b").shard(0).frames).all()
 
 
@@ -256,7 +331,9 @@ def test_streams_start_from_the_users_pictures(tmp_path: Path) -> None:
     assert np.abs(first - frame).mean() < 2
 
 
-def test_what_cannot_be_generated_is_told_and_nothing_is_lost(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_generated_is_told_and_nothing_is_lost(
+    lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copied = tmp_path / "copied"
     shutil.copytree(lossless, copied)
     before = sorted((p.name, p.stat().st_size) for p in copied.iterdir())
@@ -310,16 +387,22 @@ def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
     shutil.copytree(lossless, folder)
     for kind in ("mkv", "npz", "json"):
         content = (folder / f"shard-00000.{kind}").read_bytes()
-        (folder / f"shard-00007.{kind}").write_bytes(content.replace(b"shard-00000.", b"shard-00007.") if kind == "json" else content)
+        (folder / f"shard-00007.{kind}").write_bytes(
+            content.replace(b"shard-00000.", b"shard-00007.") if kind == "json" else content
+        )
     os.truncate(folder / "shard-00001.mkv", 200)
     assert main(["inspect", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "shard 0 row 1 and shard 7 row 1" in said
-    assert "broken     shard 1: shard-00001.mkv is not what was written; call generate again" in said
+    assert (
+        "broken     shard 1: shard-00001.mkv is not what was written; call generate again" in said
+    )
     assert "return     push" in said
     found = inspect(folder)
     assert (found.episodes, found.frames, len(found.twice)) == (5, 45, 2)
-    assert len(found.broken) == 6, "one is cut, four are missing before the seventh, and the manifest has others"
+    assert len(found.broken) == 6, (
+        "one is cut, four are missing before the seventh, and the manifest has others"
+    )
     assert sum(found.actions.values()) == 40
     sheet = cv2.imread(str(folder / "contact.png"))
     assert sheet.shape == (5 * 64, 12 * 64, 3)
@@ -346,7 +429,11 @@ def test_nothing_is_paid_after_a_success() -> None:
     scores[1, 0, SPEC.score_names.index("success_reach")] = 1  # begun so, and not done again
     paid = until_success(SPEC, rewards, scores)
     assert paid[0, :, tasks.index("push")].tolist() == [1, 1, 0, 0]
-    assert paid[0, :, tasks.index("reach")].tolist() == paid[1, :, tasks.index("reach")].tolist() == [1, 1, 1, 1]
+    assert (
+        paid[0, :, tasks.index("reach")].tolist()
+        == paid[1, :, tasks.index("reach")].tolist()
+        == [1, 1, 1, 1]
+    )
 
 
 def test_what_is_counted_of_pictures_is_what_numpy_says() -> None:
@@ -362,27 +449,53 @@ def test_what_is_counted_of_pictures_is_what_numpy_says() -> None:
 
 def test_minari_ends_an_episode_with_its_success_and_takes_any_words() -> None:
     collector = pytest.importorskip("minari.data_collector")
-    row = {"seed": 3, "task": "push", "prompts": ["für", "b", "c"], "successes": [False, True, False]}
+    row = {
+        "seed": 3,
+        "task": "push",
+        "prompts": ["für", "b", "c"],
+        "successes": [False, True, False],
+    }
     arrays = {"actions": np.arange(3), "rewards": np.ones((3, 2))}
-    made = Minari._buffer(collector, {"tasks": ["push", "reach"]}, row, np.zeros((4, 8, 8, 3), np.uint8), arrays)
+    made = Minari._buffer(
+        collector, {"tasks": ["push", "reach"]}, row, np.zeros((4, 8, 8, 3), np.uint8), arrays
+    )
     assert (len(made.observations), len(made.actions)) == (3, 2)
     assert (made.terminations, made.truncations) == ([False, True], [False, False])
     assert made.infos["prompt"][1].decode() == "für"
-    made = Minari._buffer(collector, {"tasks": ["push", "reach"]}, {**row, "successes": [False] * 3}, np.zeros((4, 8, 8, 3)), arrays)
+    made = Minari._buffer(
+        collector,
+        {"tasks": ["push", "reach"]},
+        {**row, "successes": [False] * 3},
+        np.zeros((4, 8, 8, 3)),
+        arrays,
+    )
     assert (made.terminations, made.truncations) == ([False] * 3, [False, False, True])
 
 
 def test_errors_come_back_from_other_processes_as_they_were() -> None:
-    for error in (UnknownNameError("player", "randm", ["random"]), MissingExtraError("ray", "ray", "it"), DatasetError("no", given=3)):
+    for error in (
+        UnknownNameError("player", "randm", ["random"]),
+        MissingExtraError("ray", "ray", "it"),
+        DatasetError("no", given=3),
+    ):
         again = copy.copy(error)  # goes the way that pickle goes
-        assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+        assert (type(again), str(again), again.__dict__) == (
+            type(error),
+            str(error),
+            error.__dict__,
+        )
 
 
-def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(world: World, tmp_path: Path) -> None:
+def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(
+    world: World, tmp_path: Path
+) -> None:
     said = tmp_path / "said.jsonl"
     lines = [["move up", "move left", "move down", "stay", "move right"], ["move right", "move up"]]
     said.write_text("".join(json.dumps({"prompts": line}) + "\n" for line in lines))
-    generate(GenerateConfig(episodes=2, steps=5, batch=2, player=str(said), partition="pipelined"), tmp_path / "out")
+    generate(
+        GenerateConfig(episodes=2, steps=5, batch=2, player=str(said), partition="pipelined"),
+        tmp_path / "out",
+    )
     rng = np.random.default_rng([0, 0])
     start = world.starts.latents[torch.from_numpy(rng.integers(len(world.starts.latents), size=2))]
     cut = partition("pipelined")
@@ -405,7 +518,12 @@ def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(world: W
 def test_new_phrases_depend_on_their_shard_alone(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     said = tmp_path / "said.jsonl"
-    texts = ["drift over to the left edge, please", "away", "kindly proceed in the direction of the top, and do not stop there", "east"]
+    texts = [
+        "drift over to the left edge, please",
+        "away",
+        "kindly proceed in the direction of the top, and do not stop there",
+        "east",
+    ]
     said.write_text("".join(json.dumps({"prompts": [text]}) + "\n" for text in texts))
     config = GenerateConfig(episodes=4, steps=4, batch=2, player=str(said))
     generate(config, tmp_path / "out")
@@ -418,7 +536,9 @@ def test_new_phrases_depend_on_their_shard_alone(tmp_path: Path) -> None:
         generate(config, tmp_path / "out")
 
 
-def test_the_command_generates_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_generates_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("pyarrow")
     command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --player scripted --task reach".split()
     assert main(command) == 0
@@ -434,7 +554,9 @@ def test_a_dead_actors_shards_are_made_again(tmp_path: Path) -> None:
     pytest.importorskip("ray")
 
     class Mortal:
-        """Writes a file per shard; the first to come to shard 2 dies of it, and of shard 9 everybody does."""
+        """Writes a file per shard; the first to come to shard 2 dies of it,
+        and of shard 9 everybody does.
+        """
 
         def __init__(self, folder: Path) -> None:
             self.folder = folder
@@ -474,16 +596,24 @@ def test_more_episodes_can_be_asked_for_later(lossless: Path, tmp_path: Path) ->
     folder = tmp_path / "set"
     shutil.copytree(lossless, folder)
     assert generate(GenerateConfig(episodes=8, steps=8, batch=2), folder)["episodes"] == 8
-    assert generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole")["episodes"] == 8
+    assert (
+        generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole")["episodes"] == 8
+    )
     for i in range(4):
-        assert (Dataset(folder).shard(i).frames == Dataset(tmp_path / "whole").shard(i).frames).all()
+        assert (
+            Dataset(folder).shard(i).frames == Dataset(tmp_path / "whole").shard(i).frames
+        ).all()
 
 
-def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(lossless: Path, tmp_path: Path) -> None:
+def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(
+    lossless: Path, tmp_path: Path
+) -> None:
     truth = np.concatenate([Dataset(lossless).shard(i).frames for i in range(3)]).astype(int)
     far = []
     for strength in (0.05, 0.3, 1.0):
-        config = GenerateConfig(episodes=5, steps=8, batch=2, seed=7, over=str(lossless), strength=strength)
+        config = GenerateConfig(
+            episodes=5, steps=8, batch=2, seed=7, over=str(lossless), strength=strength
+        )
         generate(config, tmp_path / str(strength))
         made = np.concatenate([Dataset(tmp_path / str(strength)).shard(i).frames for i in range(3)])
         assert np.abs(made[:, 0] - truth[:, 0]).mean() < 1
@@ -491,12 +621,25 @@ def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(lossless: Pa
     assert far[0] < 0.5 * far[2]
     assert far[0] < far[1] < far[2]
     with pytest.raises(StreamDiTError, match="too short"):
-        generate(GenerateConfig(episodes=1, steps=9, batch=1, over=str(lossless)), tmp_path / "long")
-    made = generate(GenerateConfig(episodes=7, steps=3, batch=3, over=str(lossless), strength=0.05), tmp_path / "uneven")
-    again = np.concatenate([Dataset(tmp_path / "uneven").shard(i).frames[:, 0] for i in range(3)]).astype(int)
+        generate(
+            GenerateConfig(episodes=1, steps=9, batch=1, over=str(lossless)), tmp_path / "long"
+        )
+    made = generate(
+        GenerateConfig(episodes=7, steps=3, batch=3, over=str(lossless), strength=0.05),
+        tmp_path / "uneven",
+    )
+    again = np.concatenate(
+        [Dataset(tmp_path / "uneven").shard(i).frames[:, 0] for i in range(3)]
+    ).astype(int)
     assert made["kept"] == 7
     assert np.abs(again - truth[[0, 1, 2, 3, 4, 0, 1], 0]).mean() < 1, "shards of two, two and one"
     with pytest.raises(StreamDiTError, match="strength"):
-        generate(GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), strength=0.0), tmp_path / "zero")
+        generate(
+            GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), strength=0.0),
+            tmp_path / "zero",
+        )
     with pytest.raises(StreamDiTError, match="N = 1"):
-        generate(GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), partition="pipelined"), tmp_path / "many")
+        generate(
+            GenerateConfig(episodes=1, steps=2, batch=1, over=str(lossless), partition="pipelined"),
+            tmp_path / "many",
+        )

@@ -1,4 +1,6 @@
-"""What `generate` leaves on disk: whole after kills and damage, numbered without holes, in the exported spaces; quick worlds."""
+"""What `generate` leaves on disk: whole after kills and damage, numbered without holes,
+in the exported spaces; quick worlds.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,16 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.storage import STORAGES
 from streamdit_gym.data.storage.storage import replaced_folder
-from streamdit_gym.envs.pusht import ACTION_VECTORS, MOVES
+from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, MOVES
 from streamdit_gym.envs.worlds import action_vectors_of, move_prompt_of
-from streamdit_gym.errors import ArgumentError, BusyError, DatasetError, StorageError, StreamDiTError, UnknownNameError
+from streamdit_gym.errors import (
+    ArgumentError,
+    BusyError,
+    DatasetError,
+    StorageError,
+    StreamDiTError,
+    UnknownNameError,
+)
 from streamdit_gym.files import folder_lock
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
@@ -46,7 +55,9 @@ def need(kind: str) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file of a folder by its path, HDF5 left out: its bytes tell when it was written."""
+    """Return every file of a folder by its path, HDF5 left out:
+    its bytes tell when it was written.
+    """
     paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".hdf5"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
@@ -73,12 +84,24 @@ def copy_of(made: dict[str, Path], kind: str, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("kind", "damage"),
-    [*((kind, "foreign") for kind in KINDS), ("mkv", "deleted"), ("mp4", "deleted"), ("lerobot", "cut"), ("mp4", "extra")],
+    [
+        *((kind, "foreign") for kind in KINDS),
+        ("mkv", "deleted"),
+        ("mp4", "deleted"),
+        ("lerobot", "cut"),
+        ("mp4", "extra"),
+    ],
 )
-def test_a_damaged_film_is_told_and_made_anew(kind: str, damage: str, made: dict[str, Path], tiny_bundle: str, tmp_path: Path) -> None:
+def test_a_damaged_film_is_told_and_made_anew(
+    kind: str, damage: str, made: dict[str, Path], tiny_bundle: str, tmp_path: Path
+) -> None:
     folder = copy_of(made, kind, tmp_path)
     before = contents(folder)
-    films = sorted(path for path in folder.rglob("*00001*") if path.suffix in (".mkv", ".mp4", ".tar") and path.parent.name != kind)
+    films = sorted(
+        path
+        for path in folder.rglob("*00001*")
+        if path.suffix in (".mkv", ".mp4", ".tar") and path.parent.name != kind
+    )
     film = films[0]
     whole = film.read_bytes()
     film.unlink()  # other names of the same file keep their content
@@ -100,7 +123,9 @@ def test_a_damaged_film_is_told_and_made_anew(kind: str, damage: str, made: dict
 
 
 @pytest.mark.parametrize("name", ["shard-00001.npz", "shard-00001.json", "manifest.jsonl"])
-def test_other_files_are_verified_likewise(name: str, made: dict[str, Path], tiny_bundle: str, tmp_path: Path) -> None:
+def test_other_files_are_verified_likewise(
+    name: str, made: dict[str, Path], tiny_bundle: str, tmp_path: Path
+) -> None:
     folder = copy_of(made, "mkv", tmp_path)
     before = contents(folder)
     (folder / name).write_bytes((folder / name).read_bytes()[:50])
@@ -109,12 +134,27 @@ def test_other_files_are_verified_likewise(name: str, made: dict[str, Path], tin
     assert contents(folder) == before
 
 
-def test_one_process_at_a_time_works_in_a_folder(tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_process_at_a_time_works_in_a_folder(
+    tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "set"
     with folder_lock(folder):
         with pytest.raises(BusyError, match="another process works here"):
             generate(small(tiny_bundle), folder)
-        command = ["generate", tiny_bundle, "--episodes", "1", "--steps", "2", "--format", "mkv", "--device", "cpu", "--out", str(folder)]
+        command = [
+            "generate",
+            tiny_bundle,
+            "--episodes",
+            "1",
+            "--steps",
+            "2",
+            "--format",
+            "mkv",
+            "--device",
+            "cpu",
+            "--out",
+            str(folder),
+        ]
         assert main(command) == 2
         assert "another process works here" in capsys.readouterr().err
         assert list(folder.iterdir()) == []
@@ -122,11 +162,17 @@ def test_one_process_at_a_time_works_in_a_folder(tiny_bundle: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_kept_leaves_no_holes(kind: str, tiny_bundle: str, made: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_not_kept_leaves_no_holes(
+    kind: str, tiny_bundle: str, made: dict[str, Path], tmp_path: Path
+) -> None:
     need(kind)
     rows = [json.loads(line) for line in (made["mkv"] / "manifest.jsonl").read_text().splitlines()]
-    returns = [max(row["flags"]["return"] for row in rows if row["shard"] == shard) for shard in range(3)]
-    lowest = int(np.argmin(returns))  # a shard of which nothing is kept, and others before or behind it
+    returns = [
+        max(row["flags"]["return"] for row in rows if row["shard"] == shard) for shard in range(3)
+    ]
+    lowest = int(
+        np.argmin(returns)
+    )  # a shard of which nothing is kept, and others before or behind it
     limit = sorted(returns)[0] + 1e-6
     folder = tmp_path / "set"
     result = generate(small(tiny_bundle), folder, kind=kind, keep_if=f"return>{limit:.9f}")
@@ -141,19 +187,39 @@ def test_what_is_not_kept_leaves_no_holes(kind: str, tiny_bundle: str, made: dic
         "lerobot": ["file-000.mp4", "file-001.mp4"],
         "minari": [],
     }[kind]
-    assert sorted(path.name for path in (folder / kind).rglob("*") if path.suffix in (".mp4", ".tar")) == names
+    assert (
+        sorted(path.name for path in (folder / kind).rglob("*") if path.suffix in (".mp4", ".tar"))
+        == names
+    )
     before = contents(folder)
     assert generate(small(tiny_bundle), folder, kind=kind, keep_if=f"return>{limit:.9f}") == result
     assert contents(folder) == before
 
 
-def test_the_closing_message_tells_how_many_tars(tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["generate", tiny_bundle, "--episodes", "3", "--steps", "2", "--batch", "1", "--format", "webdataset", "--device", "cpu"]
+def test_the_closing_message_tells_how_many_tars(
+    tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "generate",
+        tiny_bundle,
+        "--episodes",
+        "3",
+        "--steps",
+        "2",
+        "--batch",
+        "1",
+        "--format",
+        "webdataset",
+        "--device",
+        "cpu",
+    ]
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert f"{tmp_path}/webdataset/{{00000..00002}}.tar" in capsys.readouterr().out
 
 
-def test_more_episodes_are_behind_the_others(made: dict[str, Path], tiny_bundle: str, tmp_path: Path) -> None:
+def test_more_episodes_are_behind_the_others(
+    made: dict[str, Path], tiny_bundle: str, tmp_path: Path
+) -> None:
     folder = copy_of(made, "webdataset", tmp_path)
     generate(small(tiny_bundle, episodes=8), folder, kind="webdataset")
     generate(small(tiny_bundle, episodes=8), tmp_path / "at once", kind="webdataset")
@@ -162,11 +228,19 @@ def test_more_episodes_are_behind_the_others(made: dict[str, Path], tiny_bundle:
 
 def test_nothing_but_the_format_lies_where_others_read(made: dict[str, Path]) -> None:
     pytest.importorskip("pyarrow")
-    names = {path.relative_to(made["lerobot"] / "lerobot").parts[0] for path in (made["lerobot"] / "lerobot").rglob("*")}
+    names = {
+        path.relative_to(made["lerobot"] / "lerobot").parts[0]
+        for path in (made["lerobot"] / "lerobot").rglob("*")
+    }
     assert names == {"README.md", "data", "meta", "videos"}
     card = (made["lerobot"] / "lerobot" / "README.md").read_text()
     head = card.split("---\n")[1]
-    for line in ("license: apache-2.0", "- robotics", "- LeRobot", "  data_files: data/*/*.parquet"):
+    for line in (
+        "license: apache-2.0",
+        "- robotics",
+        "- LeRobot",
+        "  data_files: data/*/*.parquet",
+    ):
         assert line in head
 
 
@@ -219,7 +293,9 @@ def encoder(tiny_bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamdit_gym.world.MiniLMEncoder", make_encoder)
 
 
-def test_text_that_is_no_menu_entry_is_resolved(encoder: None, tiny_bundle: str, tmp_path: Path) -> None:
+def test_text_that_is_no_menu_entry_is_resolved(
+    encoder: None, tiny_bundle: str, tmp_path: Path
+) -> None:
     prompts = tmp_path / "prompts.jsonl"
     lines = [["Move left", "move  left."], ["kindly move right at once", "move up"], ["move down"]]
     prompts.write_text("".join(json.dumps({"prompts": line}) + "\n" for line in lines))
@@ -230,10 +306,14 @@ def test_text_that_is_no_menu_entry_is_resolved(encoder: None, tiny_bundle: str,
     left, right, up, down = (menu.index(f"move {way}") for way in ("left", "right", "up", "down"))
     assert dataset.shard(0).actions.tolist() == [[left] * 4, [right, up, right, up]]
     assert dataset.shard(1).actions.tolist() == [[down] * 4]
-    rows = [json.loads(line) for line in (tmp_path / "all" / "manifest.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "all" / "manifest.jsonl").read_text().splitlines()
+    ]
     assert [row["actions_resolved"] for row in rows] == [False, True, False]
     assert [row["flags"]["menu"] for row in rows] == [1.0, 0.5, 1.0]
-    assert rows[0]["prompts"][:2] == ["Move left", "move left."], "what was said stays what was said"
+    assert rows[0]["prompts"][:2] == ["Move left", "move left."], (
+        "what was said stays what was said"
+    )
     assert generate(config, tmp_path / "menu", keep_if="menu==1")["kept"] == 2
 
 
@@ -310,15 +390,26 @@ def test_a_shard_that_does_not_fit_in_memory_is_refused(tiny_bundle: str, tmp_pa
 
 @pytest.mark.parametrize(
     "line",
-    ['{"prompts": ["' + "x" * 201 + '"]}', '{"prompts": [5]}', '{"prompts": "stay"}', '{"prompts": ["\\ud800"]}', "[" * 9999, "[1]"],
+    [
+        '{"prompts": ["' + "x" * 201 + '"]}',
+        '{"prompts": [5]}',
+        '{"prompts": "stay"}',
+        '{"prompts": ["\\ud800"]}',
+        "[" * 9999,
+        "[1]",
+    ],
 )
-def test_prompts_that_make_no_sense_are_told_with_their_line(line: str, tiny_bundle: str, tmp_path: Path) -> None:
+def test_prompts_that_make_no_sense_are_told_with_their_line(
+    line: str, tiny_bundle: str, tmp_path: Path
+) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompts": ["stay"]}\n' + line + "\n")
     with pytest.raises(StreamDiTError, match=r"prompts\.jsonl, line 2"):
         generate(small(tiny_bundle, player=str(tmp_path / "prompts.jsonl")), tmp_path / "set")
 
 
-def test_a_data_set_of_an_older_version_is_read_and_left_alone(made: dict[str, Path], tiny_bundle: str, tmp_path: Path) -> None:
+def test_a_data_set_of_an_older_version_is_read_and_left_alone(
+    made: dict[str, Path], tiny_bundle: str, tmp_path: Path
+) -> None:
     pytest.importorskip("pyarrow")
     folder = copy_of(made, "lerobot", tmp_path)
     meta = json.loads((folder / "meta.json").read_text())
@@ -339,7 +430,10 @@ def test_a_data_set_of_an_older_version_is_read_and_left_alone(made: dict[str, P
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize(("kind", "error"), [("lerobot", OSError(28, "No space left")), ("mkv", OSError(30, "Read-only file system"))])
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("lerobot", OSError(28, "No space left")), ("mkv", OSError(30, "Read-only file system"))],
+)
 def test_a_disk_that_takes_nothing_more_is_told(
     kind: str, error: OSError, tiny_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,10 +455,34 @@ def test_a_disk_that_takes_nothing_more_is_told(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_after_kills_the_data_are_those_of_an_undisturbed_run(kind: str, tiny_bundle: str, tmp_path: Path) -> None:
+def test_after_kills_the_data_are_those_of_an_undisturbed_run(
+    kind: str, tiny_bundle: str, tmp_path: Path
+) -> None:
     need(kind)
-    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", "generate", tiny_bundle, "--episodes", "12", "--steps", "6"]
-    command += ["--batch", "2", "--format", kind, "--keep-if", "disagreement_max>0", "--device", "cpu", "--out"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "streamdit_gym",
+        "generate",
+        tiny_bundle,
+        "--episodes",
+        "12",
+        "--steps",
+        "6",
+    ]
+    command += [
+        "--batch",
+        "2",
+        "--format",
+        kind,
+        "--keep-if",
+        "disagreement_max>0",
+        "--device",
+        "cpu",
+        "--out",
+    ]
     survival = survive([*command, str(tmp_path / "killed")], longest_s=8, kills=KILLS)
     assert "12 of 12 episodes kept" in survival.output
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
@@ -373,10 +491,14 @@ def test_after_kills_the_data_are_those_of_an_undisturbed_run(kind: str, tiny_bu
     for position in range(6):
         pair = [Dataset(tmp_path / name).shard(position) for name in ("killed", "whole")]
         first, second = (dataclasses.asdict(shard) for shard in pair)
-        assert all(np.array_equal(first[name], second[name]) for name in first if first[name] is not None)
+        assert all(
+            np.array_equal(first[name], second[name]) for name in first if first[name] is not None
+        )
 
 
-def test_an_episode_that_is_not_finite_is_told_and_not_kept(tiny_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_episode_that_is_not_finite_is_told_and_not_kept(
+    tiny_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = small(tiny_bundle, episodes=3, batch=3)
     generate(config, tmp_path / "whole")
     tick = Engine.tick

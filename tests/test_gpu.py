@@ -13,10 +13,20 @@ from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 
 
-def rollout(device: str, dtype: str = "float32", envs: int = 8, seed: int = 0, staggered: bool = False, **settings: object) -> np.ndarray:
+def rollout(
+    device: str,
+    dtype: str = "float32",
+    envs: int = 8,
+    seed: int = 0,
+    staggered: bool = False,
+    **settings: object,
+) -> np.ndarray:
     env = StreamDiTVectorEnv(envs, device=device, dtype=dtype, **settings)  # type: ignore[arg-type]
     frames = [env.reset(seed=0)[0]]
     if staggered:
@@ -27,7 +37,9 @@ def rollout(device: str, dtype: str = "float32", envs: int = 8, seed: int = 0, s
 
 
 def apart(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the mean difference, in grey levels, of the pixels that change: most of a frame never does."""
+    """Return the mean difference, in grey levels, of the pixels that change:
+    most of a frame never does.
+    """
     changing = np.abs(expected - expected[:1]).max((0, -1)) > 8
     return float(np.abs(found - expected)[:, changing].mean())
 
@@ -76,13 +88,17 @@ def test_a_state_saved_on_the_gpu_is_gone_on_from_on_the_cpu() -> None:
 
 def test_noise_is_the_same_on_the_gpu() -> None:
     noise = Noise.seeded(range(5))
-    torch.testing.assert_close(noise.to("cuda").draw((4, 8)).cpu(), noise.draw((4, 8)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        noise.to("cuda").draw((4, 8)).cpu(), noise.draw((4, 8)), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_torch_output_stays_on_the_gpu() -> None:
     env = StreamDiTVectorEnv(4, device="cuda", output="torch")
     env.reset(seed=0)
-    observation, reward, terminated, truncated, _ = env.step(torch.zeros(4, dtype=torch.long, device="cuda"))
+    observation, reward, terminated, truncated, _ = env.step(
+        torch.zeros(4, dtype=torch.long, device="cuda")
+    )
     assert all(part.device.type == "cuda" for part in (observation, reward, terminated, truncated))
 
 
@@ -94,10 +110,16 @@ def test_rows_of_a_batch_equal_single_streams_on_the_gpu(partition: str) -> None
 
     def frames(rows: list[int]) -> torch.Tensor:
         engine = Engine(model, table, PARTITIONS[partition])
-        session = engine.start(torch.ones(len(rows), 1, 8, 8, 8), torch.zeros(len(rows), 1, dtype=torch.long), Noise.seeded(rows))
+        session = engine.start(
+            torch.ones(len(rows), 1, 8, 8, 8),
+            torch.zeros(len(rows), 1, dtype=torch.long),
+            Noise.seeded(rows),
+        )
         return torch.cat([engine.tick(session, torch.tensor([1, 2])[rows]) for _ in range(4)], 1)
 
-    torch.testing.assert_close(frames([0, 1]), torch.cat([frames([0]), frames([1])]), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        frames([0, 1]), torch.cat([frames([0]), frames([1])]), atol=1e-3, rtol=1e-3
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
@@ -110,7 +132,9 @@ def test_training_steps_run_in_bfloat16_and_compiled() -> None:
     for compiled in (False, True):
         config = StreamDiTTraining(clips=8, clip_frames=4, compile=compiled)
         model = StreamDiT(TINY).cuda()
-        trainer = StreamDiTTrainer(model, moving_square(), make_table(["right", "left"]), config, "cuda")
+        trainer = StreamDiTTrainer(
+            model, moving_square(), make_table(["right", "left"]), config, "cuda"
+        )
         losses = [trainer.step(i / 40) for i in range(40)]
         assert np.isfinite(losses).all()
         assert np.mean(losses[-10:]) < np.mean(losses[:10])

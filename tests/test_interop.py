@@ -20,7 +20,13 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.errors import ShapeError
@@ -41,7 +47,9 @@ SINGLE: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "DelayObservation": ({}, lambda env: wrappers.DelayObservation(env, 2)),
     "DiscretizeObservation": (
         {"observation": "latent"},
-        lambda env: wrappers.DiscretizeObservation(wrappers.TransformObservation(env, np.tanh, spaces.Box(-1, 1, (8, 8, 8))), 4, True),
+        lambda env: wrappers.DiscretizeObservation(
+            wrappers.TransformObservation(env, np.tanh, spaces.Box(-1, 1, (8, 8, 8))), 4, True
+        ),
     ),
     "DtypeObservation": ({}, lambda env: wrappers.DtypeObservation(env, np.float32)),
     "FilterObservation": (PIPELINED, lambda env: wrappers.FilterObservation(env, ["frame"])),
@@ -101,11 +109,17 @@ VECTOR_OBSERVATION: dict[str, Callable[[Any], Any]] = {
     "DtypeObservation": lambda envs: vector_wrappers.DtypeObservation(envs, np.float32),
     "FlattenObservation": vector_wrappers.FlattenObservation,
     "GrayscaleObservation": vector_wrappers.GrayscaleObservation,
-    "RescaleObservation": lambda envs: vector_wrappers.RescaleObservation(envs, np.float32(0), np.float32(1)),
+    "RescaleObservation": lambda envs: vector_wrappers.RescaleObservation(
+        envs, np.float32(0), np.float32(1)
+    ),
     "ReshapeObservation": lambda envs: vector_wrappers.ReshapeObservation(envs, (32, 128, 3)),
     "ResizeObservation": lambda envs: vector_wrappers.ResizeObservation(envs, (32, 32)),
-    "TransformObservation": lambda envs: vector_wrappers.TransformObservation(envs, lambda frames: frames[:, ::2], HALVES, HALF),
-    "VectorizeTransformObservation": lambda envs: vector_wrappers.VectorizeTransformObservation(envs, wrappers.GrayscaleObservation),
+    "TransformObservation": lambda envs: vector_wrappers.TransformObservation(
+        envs, lambda frames: frames[:, ::2], HALVES, HALF
+    ),
+    "VectorizeTransformObservation": lambda envs: vector_wrappers.VectorizeTransformObservation(
+        envs, wrappers.GrayscaleObservation
+    ),
 }
 
 # tested elsewhere: FilterObservation (a dictionary), NormalizeObservation (NEXT_STEP only) below,
@@ -148,7 +162,9 @@ def test_every_wrapper_of_gymnasium_is_accounted_for() -> None:
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_single_wrappers_work_over_the_end_of_an_episode(name: str, make: Callable[..., Any]) -> None:
+def test_single_wrappers_work_over_the_end_of_an_episode(
+    name: str, make: Callable[..., Any]
+) -> None:
     settings, wrap = SINGLE[name]
     env = wrap(make(**settings))
     observation, _ = env.reset(seed=0)
@@ -182,13 +198,17 @@ def play_over_the_end(envs: VectorEnv, mode: str) -> int:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", VECTOR)
-def test_vector_wrappers_work_in_every_mode(name: str, mode: str, make_vec: Callable[..., Any]) -> None:
+def test_vector_wrappers_work_in_every_mode(
+    name: str, mode: str, make_vec: Callable[..., Any]
+) -> None:
     assert play_over_the_end(VECTOR[name](make_vec(mode, **RENDERED)), mode) >= 4
 
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "DISABLED"])
 @pytest.mark.parametrize("name", VECTOR_OBSERVATION)
-def test_vector_observation_wrappers_work_where_they_may(name: str, mode: str, make_vec: Callable[..., Any]) -> None:
+def test_vector_observation_wrappers_work_where_they_may(
+    name: str, mode: str, make_vec: Callable[..., Any]
+) -> None:
     assert play_over_the_end(VECTOR_OBSERVATION[name](make_vec(mode)), mode) >= 4
     with pytest.raises(ValueError, match="Expected autoreset_mode to be NEXT_STEP or DISABLED"):
         VECTOR_OBSERVATION[name](make_vec("SAME_STEP"))
@@ -211,7 +231,9 @@ def test_an_argument_that_we_do_not_have_is_pythons_type_error(make: Callable[..
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_adapter_resets_ended_rows_at_once_in_every_mode(mode: str, make_vec: Callable[..., Any]) -> None:
+def test_the_adapter_resets_ended_rows_at_once_in_every_mode(
+    mode: str, make_vec: Callable[..., Any]
+) -> None:
     venv = SB3VecEnv(make_vec(mode, num_envs=3))
     venv.seed(5)
     venv.reset()
@@ -246,7 +268,9 @@ def test_all_modes_give_sb3_the_same(make_vec: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "DISABLED"])
-def test_rows_that_go_on_are_left_alone_when_others_are_reset(mode: str, make_vec: Callable[..., Any]) -> None:
+def test_rows_that_go_on_are_left_alone_when_others_are_reset(
+    mode: str, make_vec: Callable[..., Any]
+) -> None:
     venv = SB3VecEnv(make_vec(mode, num_envs=3, horizon=2, **PIPELINED))
     venv.seed(0)
     venv.reset()
@@ -264,7 +288,9 @@ def test_rows_that_go_on_are_left_alone_when_others_are_reset(mode: str, make_ve
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_episode_statistics_of_a_wrapper_become_plain_numbers(mode: str, make_vec: Callable[..., Any]) -> None:
+def test_episode_statistics_of_a_wrapper_become_plain_numbers(
+    mode: str, make_vec: Callable[..., Any]
+) -> None:
     statistics = vector_wrappers.RecordEpisodeStatistics
     venv = SB3VecEnv(vector_wrappers.TransformReward(statistics(make_vec(mode)), np.negative))
     venv.reset()
@@ -291,7 +317,11 @@ class TellsEverything(VectorWrapper):
 
     def step(self, actions: Any) -> Any:
         *results, infos = self.env.step(actions)
-        infos["nested"] = {"deep": {"x": np.arange(2)}, "_deep": np.array([True, False]), "y": [5, 6]}
+        infos["nested"] = {
+            "deep": {"x": np.arange(2)},
+            "_deep": np.array([True, False]),
+            "y": [5, 6],
+        }
         infos["whole"] = 0.25
         infos["name"] = "same for all"
         infos["scalar"] = np.array(3)
@@ -391,7 +421,9 @@ def test_sb3s_off_policy_algorithms_learn(make_vec: Callable[..., Any]) -> None:
     SAC("MlpPolicy", latents, policy_kwargs={"net_arch": [8]}, **few).learn(12)
 
 
-def test_sb3_evaluates_and_counts_successes(make: Callable[..., Any], make_vec: Callable[..., Any], tmp_path: Path) -> None:
+def test_sb3_evaluates_and_counts_successes(
+    make: Callable[..., Any], make_vec: Callable[..., Any], tmp_path: Path
+) -> None:
     venv = VecMonitor(SB3VecEnv(make_vec()))
     quick = {"policy_kwargs": {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}}
     agent = PPO("CnnPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, **quick)

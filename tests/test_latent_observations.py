@@ -13,18 +13,27 @@ from streamdit_gym.errors import ShapeError, UnknownNameError
 ACTIONS = np.random.default_rng(0).integers(9, size=(8, 3))
 
 
-@pytest.mark.parametrize("settings", [{}, {"deterministic": True}, {"real": True}], ids=lambda s: next(iter(s), "generated"))
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"deterministic": True}, {"real": True}],
+    ids=lambda s: next(iter(s), "generated"),
+)
 def test_latents_are_the_frames_of_the_same_episode(settings: dict) -> None:
     codec = shared_world("PushT", "cpu").codec
     settings = {"task": "reach", "horizon": 5, "autoreset_mode": "SAME_STEP", **settings}
-    seen, shown = (StreamDiTVectorEnv(3, observation=kind, **settings) for kind in ("latent", "frame"))
+    seen, shown = (
+        StreamDiTVectorEnv(3, observation=kind, **settings) for kind in ("latent", "frame")
+    )
     latents, frames = seen.reset(seed=0)[0], shown.reset(seed=0)[0]
     for actions in (*ACTIONS, None):
         assert latents.dtype == np.float32
         assert seen.observation_space.contains(latents)
         with torch.no_grad():
             if "real" in settings:
-                torch.testing.assert_close(torch.from_numpy(latents), codec.encode(torch.from_numpy(frames)[:, None])[:, 0].float())
+                torch.testing.assert_close(
+                    torch.from_numpy(latents),
+                    codec.encode(torch.from_numpy(frames)[:, None])[:, 0].float(),
+                )
             else:
                 decoded = codec.decode(torch.from_numpy(latents)[:, None])[:, 0].numpy()
                 assert np.abs(decoded.astype(int) - frames).max() <= 1

@@ -34,7 +34,9 @@ def send(channel: Channel, seat: Seat, do: str, **given: Any) -> None:
     channel.post(Command(do=do, given=given, viewer=seat))
 
 
-def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(channel: tuple[Channel, Seat]) -> None:
+def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(
+    channel: tuple[Channel, Seat],
+) -> None:
     made, seat = channel
     send(made, seat, "set", fps=4.0)
     seat.wait(lambda s: s.messages)
@@ -44,9 +46,20 @@ def test_a_channel_keeps_its_pace_and_a_new_prompt_does_not_wait(channel: tuple[
         time.sleep(0.08)
         send(made, seat, "say", text=text, id=i)
         told = seat.wait(lambda s, i=i: next((m for m in s.messages if m.get("id") == i), None))
-        assert told["ms"] < 220, "the frame that obeys comes before its time, a quarter of a second later"
-        assert seat.wait(lambda s, n=told["number"]: next((h for _, h, _ in s.frames if h["number"] == n), None))["prompt"] == text
-    assert [header["number"] for _, header, _ in seat.frames] == list(range(1, len(seat.frames) + 1))
+        assert told["ms"] < 220, (
+            "the frame that obeys comes before its time, a quarter of a second later"
+        )
+        assert (
+            seat.wait(
+                lambda s, n=told["number"]: next(
+                    (h for _, h, _ in s.frames if h["number"] == n), None
+                )
+            )["prompt"]
+            == text
+        )
+    assert [header["number"] for _, header, _ in seat.frames] == list(
+        range(1, len(seat.frames) + 1)
+    )
 
 
 def test_pause_step_save_and_go_back(channel: tuple[Channel, Seat]) -> None:
@@ -76,7 +89,9 @@ def test_pause_step_save_and_go_back(channel: tuple[Channel, Seat]) -> None:
     seat.wait(lambda s: s.messages[-1].get("problem") == "streams cannot branch here")
 
 
-def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(channel: tuple[Channel, Seat], tmp_path: Path) -> None:
+def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(
+    channel: tuple[Channel, Seat], tmp_path: Path
+) -> None:
     made, seat = channel
     send(made, seat, "record", on=True)
     seat.wait(lambda s: s.frames and s.frames[-1][1]["number"] >= 35)
@@ -86,7 +101,9 @@ def test_rewinding_goes_back_in_time_and_a_film_is_what_was_shown(channel: tuple
     before = seat.frames[-1][1]["number"]
     send(made, seat, "rewind", seconds=2.0)
     seat.wait(lambda s: s.frames[-1][1]["number"] < before)
-    assert before - seat.frames[-1][1]["number"] in range(10, 32), "ten frames are a second of the stream"
+    assert before - seat.frames[-1][1]["number"] in range(10, 32), (
+        "ten frames are a second of the stream"
+    )
 
 
 def test_a_command_that_fails_does_not_end_the_stream(
@@ -95,7 +112,10 @@ def test_a_command_that_fails_does_not_end_the_stream(
     made, seat = channel
     monkeypatch.setattr(Live, "say", lambda self, text: 1 / 0)
     send(made, seat, "say", text="move up")
-    assert seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["problem"] == "that failed"
+    assert (
+        seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["problem"]
+        == "that failed"
+    )
     count = len(seat.frames)
     seat.wait(lambda s: len(s.frames) > count + 2)
     assert "a command failed: say" in caplog.text
@@ -121,7 +141,9 @@ def test_what_has_been_said_already_hurries_nobody(channel: tuple[Channel, Seat]
     for i in range(40):
         send(made, seat, "say", text="stay", id=i)
         time.sleep(0.025)
-    assert len(seat.frames) - count <= 4 * (time.monotonic() - begun) + 2, "four frames a second, however often it is said"
+    assert len(seat.frames) - count <= 4 * (time.monotonic() - begun) + 2, (
+        "four frames a second, however often it is said"
+    )
     made.paused = True
     for i in range(40):
         send(made, seat, "say", text="move up", id=100 + i)
@@ -158,7 +180,12 @@ def test_a_film_that_fails_or_is_forgotten_ends_and_the_stream_goes_on(
     assert told["frames"] == 5 == len(read_video(tmp_path / told["name"]))
     monkeypatch.setattr("streamdit_gym.live.recording.VideoWriter.add", lambda *_: 1 / 0)
     send(made, seat, "record", on=True)
-    assert "disk" in seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))["remedy"]
+    assert (
+        "disk"
+        in seat.wait(lambda s: next((m for m in s.messages if m["kind"] == "error"), None))[
+            "remedy"
+        ]
+    )
     count = len(seat.frames)
     seat.wait(lambda s: len(s.frames) > count + 3)
     assert not made.recording
@@ -166,7 +193,9 @@ def test_a_film_that_fails_or_is_forgotten_ends_and_the_stream_goes_on(
     assert not seat.messages[-1]["recording"]
 
 
-def test_a_stream_that_has_ended_says_so(channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_has_ended_says_so(
+    channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, seat = channel
     monkeypatch.setattr(Live, "move", lambda self: 1 / 0)
     seat.wait(lambda s: any(m.get("ended") for m in s.messages))
@@ -184,7 +213,11 @@ def test_messages_of_standard_input_are_prompts(
     channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, seat = channel
-    lines = b"move up\n\n" + b"a" * 201 + b'\n\xff{"say": 1}\n{"say": null}\n{"say": "move left"}\n{"tell": 3}\n'
+    lines = (
+        b"move up\n\n"
+        + b"a" * 201
+        + b'\n\xff{"say": 1}\n{"say": null}\n{"say": "move left"}\n{"tell": 3}\n'
+    )
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
     hear_lines(made).join()
     seat.wait(lambda s: s.frames and s.frames[-1][1]["prompt"] == "move left")
@@ -223,13 +256,22 @@ def test_of_every_kind_one_command_waits(channel: tuple[Channel, Seat]) -> None:
         time.sleep(0.2)  # the stream waits for its turn
         for i in range(300):
             for do in kinds:
-                send(made, seat, do, **given.get(do, {"on": i % 2 == 1} if do in ("pause", "record") else {}))
+                send(
+                    made,
+                    seat,
+                    do,
+                    **given.get(do, {"on": i % 2 == 1} if do in ("pause", "record") else {}),
+                )
         assert len(made._commands) <= 2 * len(kinds)
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_FILMS", 1), ("MAX_BYTES", 100)])
 def test_where_there_are_enough_films_no_other_is_begun(
-    limit: str, value: int, channel: tuple[Channel, Seat], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    limit: str,
+    value: int,
+    channel: tuple[Channel, Seat],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     made, seat = channel
     monkeypatch.setattr(f"streamdit_gym.live.recording.{limit}", value)

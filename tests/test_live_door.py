@@ -1,4 +1,6 @@
-"""The page's server against visitors who hold connections, and behind a proxy: a real server on the loopback."""
+"""The page's server against visitors who hold connections, and behind a proxy:
+a real server on the loopback.
+"""
 
 from __future__ import annotations
 
@@ -89,11 +91,18 @@ def held() -> Iterator[list[socket.socket]]:
 
 
 def test_a_viewer_gets_in_beside_400_silent_connections(
-    served: tuple[Any, int], held: list[socket.socket], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    served: tuple[Any, int],
+    held: list[socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(door, "REQUEST_S", 1.5)
     _, port = served
-    halves = ((), (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",), (b"GET /talk HTTP/1.1\r\nUpgrade: websocket\r\n",))
+    halves = (
+        (),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",),
+        (b"GET /talk HTTP/1.1\r\nUpgrade: websocket\r\n",),
+    )
     for i in range(HELD):
         held.append(dial(port, *halves[i % 3]))
     assert watch(f"ws://127.0.0.1:{port}/talk") < 2.0
@@ -150,7 +159,15 @@ def test_one_machine_may_not_hold_every_connection(
 
 def test_what_counts_as_this_machine() -> None:
     addresses = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "::ffff:10.0.0.1", None, "x")
-    assert [door.is_local(each) for each in addresses] == [True, True, True, False, False, False, False]
+    assert [door.is_local(each) for each in addresses] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_nonsense_ends_its_own_connection_and_leaves_no_traceback(
@@ -171,13 +188,19 @@ def test_nonsense_ends_its_own_connection_and_leaves_no_traceback(
         (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\n\r\n",),
         (b"POST /talk HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
         (b"POST /talk HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 5\r\n\r\nhello",),
-        (b"GET /talk HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",),
+        (
+            b"GET /talk HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ),
         (b"GET /talk HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",),
         (b"GET /page/app.js HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
         (b"GET /nowhere HTTP/1.1\r\n" + UPGRADE + b"\r\n",),
         (SHAKE, b"\xff" * 50),
         (SHAKE, b"\x81\x82\x00\x00\x00\x00\xff\xff"),  # text that is no UTF-8
-        (SHAKE, b"\x01\x80\x00\x00\x00\x00", b"\x00\x80\x00\x00\x00\x00" * 500),  # a message in endless pieces
+        (
+            SHAKE,
+            b"\x01\x80\x00\x00\x00\x00",
+            b"\x00\x80\x00\x00\x00\x00" * 500,
+        ),  # a message in endless pieces
         (SHAKE, b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff"),  # announces more bytes than there are
         (SHAKE, b"\x88\x80\x00\x00\x00\x00" * 3),
     ]
@@ -191,20 +214,50 @@ def test_nonsense_ends_its_own_connection_and_leaves_no_traceback(
     assert len(caplog.text) < 3000
 
 
-def test_bad_messages_are_answered_to_their_sender_and_change_nothing(served: tuple[Any, int], caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_messages_are_answered_to_their_sender_and_change_nothing(
+    served: tuple[Any, int], caplog: pytest.LogCaptureFixture
+) -> None:
     house, port = served
     channel = house.channels["1"]
     before = channel.settings(), channel.live.prompt
     messages: list[str | bytes] = [
-        b'{"do": "step"}', b"", "", "null", "[]", "NaN", "[" * 4000, '{"do": NaN}', '{"do": ["say"]}', '{"do": "say", "text": ["x"]}',
-        '{"do": "say", "text": "\\ud800"}', '{"do": "say", "text": "a\\u0000b"}', '{"do": "say", "text": "' + "a" * 201 + '"}',
-        '{"do": "say", "text": "  "}', '{"do": "say", "text": "move up", "id": 1.5}', '{"do": "say", "text": "move up", "id": true}',
-        '{"do": "set", "fps": NaN}', '{"do": "set", "fps": Infinity}', '{"do": "set", "fps": 1e400}', '{"do": "set", "fps": "30"}',
-        '{"do": "set", "chunks": ' + "9" * 3000 + "}", '{"do": "set", "chunks": 2.0}', '{"do": "set", "scope": {"a": 1}}',
-        '{"do": "pause", "on": 1}', '{"do": "rewind", "seconds": -1}', '{"do": "restore", "name": ""}', '{"do": "restore", "name": 3}',
-        '{"do": "begin", "seed": -1}', '{"do": "step", "count": 99}', '{"do": "__class__"}', '{"\\ud800": 1, "do": "step"}', "x" * 5000,
-    ]  # fmt: skip
-    with connect(f"ws://127.0.0.1:{port}/talk") as calm, connect(f"ws://127.0.0.1:{port}/talk") as wild:
+        b'{"do": "step"}',
+        b"",
+        "",
+        "null",
+        "[]",
+        "NaN",
+        "[" * 4000,
+        '{"do": NaN}',
+        '{"do": ["say"]}',
+        '{"do": "say", "text": ["x"]}',
+        '{"do": "say", "text": "\\ud800"}',
+        '{"do": "say", "text": "a\\u0000b"}',
+        '{"do": "say", "text": "' + "a" * 201 + '"}',
+        '{"do": "say", "text": "  "}',
+        '{"do": "say", "text": "move up", "id": 1.5}',
+        '{"do": "say", "text": "move up", "id": true}',
+        '{"do": "set", "fps": NaN}',
+        '{"do": "set", "fps": Infinity}',
+        '{"do": "set", "fps": 1e400}',
+        '{"do": "set", "fps": "30"}',
+        '{"do": "set", "chunks": ' + "9" * 3000 + "}",
+        '{"do": "set", "chunks": 2.0}',
+        '{"do": "set", "scope": {"a": 1}}',
+        '{"do": "pause", "on": 1}',
+        '{"do": "rewind", "seconds": -1}',
+        '{"do": "restore", "name": ""}',
+        '{"do": "restore", "name": 3}',
+        '{"do": "begin", "seed": -1}',
+        '{"do": "step", "count": 99}',
+        '{"do": "__class__"}',
+        '{"\\ud800": 1, "do": "step"}',
+        "x" * 5000,
+    ]
+    with (
+        connect(f"ws://127.0.0.1:{port}/talk") as calm,
+        connect(f"ws://127.0.0.1:{port}/talk") as wild,
+    ):
         for message in messages:
             wild.send(message)
             assert _next(wild, "error")["problem"], message
@@ -230,10 +283,21 @@ def _waiting(viewer: Any) -> Iterator[str | bytes]:
         yield viewer.recv(timeout=5)
 
 
-@pytest.mark.parametrize(("strip", "host"), [(True, None), (True, "127.0.0.1:8000"), (False, "lab.example")])
-def test_behind_a_proxys_path(tiny_world: World, tmp_path: Path, strip: bool, host: str | None) -> None:
-    settings: dict[str, Any] = {"token": "secret", "root_path": "/lab", "allow_hosts": ("lab.example",)}
-    with serving(tiny_world, tmp_path, **settings) as (_, port), proxying(port, "/lab", strip, host) as outer:
+@pytest.mark.parametrize(
+    ("strip", "host"), [(True, None), (True, "127.0.0.1:8000"), (False, "lab.example")]
+)
+def test_behind_a_proxys_path(
+    tiny_world: World, tmp_path: Path, strip: bool, host: str | None
+) -> None:
+    settings: dict[str, Any] = {
+        "token": "secret",
+        "root_path": "/lab",
+        "allow_hosts": ("lab.example",),
+    }
+    with (
+        serving(tiny_world, tmp_path, **settings) as (_, port),
+        proxying(port, "/lab", strip, host) as outer,
+    ):
         assert 'src="page/app.js"' in get(f"http://127.0.0.1:{outer}/lab/?token=secret")[1]
         assert "document.baseURI" in get(f"http://127.0.0.1:{outer}/lab/page/app.js")[1]
         origin = f"http://127.0.0.1:{outer}" if host is None else "https://lab.example"
@@ -243,7 +307,9 @@ def test_behind_a_proxys_path(tiny_world: World, tmp_path: Path, strip: bool, ho
         assert get(f"http://127.0.0.1:{outer}/lab/")[0] == 403
 
 
-def test_a_proxys_path_without_its_last_slash_leads_to_the_page(tiny_world: World, tmp_path: Path) -> None:
+def test_a_proxys_path_without_its_last_slash_leads_to_the_page(
+    tiny_world: World, tmp_path: Path
+) -> None:
     with serving(tiny_world, tmp_path, root_path="/lab/") as (_, port):
         answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?stream=1", timeout=5)
         with answer:
@@ -252,5 +318,9 @@ def test_a_proxys_path_without_its_last_slash_leads_to_the_page(tiny_world: Worl
 
 def test_the_log_repeats_nothing() -> None:
     rare = door.RareLog()
-    records = [logging.LogRecord("asyncio", logging.ERROR, "", 0, f"{text}\nsocket: {i}", (), None) for i in range(5) for text in "ab"]
+    records = [
+        logging.LogRecord("asyncio", logging.ERROR, "", 0, f"{text}\nsocket: {i}", (), None)
+        for i in range(5)
+        for text in "ab"
+    ]
     assert sum(map(rare.filter, records)) == 2

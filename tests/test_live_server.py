@@ -27,10 +27,14 @@ from streamdit_gym.live.server import House, Patience, Watcher, make_app  # noqa
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
-NAMES = st.sampled_from(sorted({name for fields in FIELDS.values() for name in fields})) | st.text(max_size=5)
+NAMES = st.sampled_from(sorted({name for fields in FIELDS.values() for name in fields})) | st.text(
+    max_size=5
+)
 MESSAGES = st.builds(
     lambda do, fields: {**fields, "do": do},
     st.sampled_from(sorted(FIELDS)) | VALUES,
@@ -55,7 +59,9 @@ def hear(socket: Any, kind: str) -> dict[str, Any]:
     raise AssertionError(f"no {kind}")
 
 
-def see(socket: Any, right: Callable[[dict[str, Any]], bool] = lambda h: True) -> tuple[dict[str, Any], list[np.ndarray]]:
+def see(
+    socket: Any, right: Callable[[dict[str, Any]], bool] = lambda h: True
+) -> tuple[dict[str, Any], list[np.ndarray]]:
     for _ in range(400):
         received = socket.receive()
         if received.get("bytes"):
@@ -162,7 +168,9 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
         ):
             with client.websocket_connect(address, headers=headers) as socket:
                 assert said in refusal(socket)
-        with client.websocket_connect("ws://127.0.0.1/talk", headers={"origin": "http://127.0.0.1"}) as socket:
+        with client.websocket_connect(
+            "ws://127.0.0.1/talk", headers={"origin": "http://127.0.0.1"}
+        ) as socket:
             hear(socket, "hello")
             for message, problem in (
                 ("{", "no command"),
@@ -196,13 +204,20 @@ def test_what_the_server_refuses(house: House, world: World) -> None:
 
 def test_a_flood_is_refused_and_slows_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamdit_gym.live.server.PATIENCE", 50)
-    with TestClient(make_app(house), **LOCAL) as client, client.websocket_connect("ws://127.0.0.1/talk") as calm:
+    with (
+        TestClient(make_app(house), **LOCAL) as client,
+        client.websocket_connect("ws://127.0.0.1/talk") as calm,
+    ):
         see(calm)
         with client.websocket_connect("ws://127.0.0.1/talk") as wild:
             for _ in range(600):
                 wild.send_text('{"do": "pause", "on": false}')
             assert "too many" in hear(wild, "error")["problem"]
-            ends = (message for message in (wild.receive() for _ in range(2000)) if message["type"] == "websocket.close")
+            ends = (
+                message
+                for message in (wild.receive() for _ in range(2000))
+                if message["type"] == "websocket.close"
+            )
             assert next(ends)["code"] == 1008
         first = see(calm)[0]["number"]
         begun = time.monotonic()
@@ -224,7 +239,10 @@ def test_a_message_is_a_command_or_a_clear_error(message: str | bytes) -> None:
 
 def test_the_longest_prompt_fits_in_a_message() -> None:
     text = "\N{GRINNING FACE}" * MAX_PROMPT_CHARS
-    assert read_command(json.dumps({"do": "say", "text": text, "id": 2**53}), Seat()).given["text"] == text
+    assert (
+        read_command(json.dumps({"do": "say", "text": text, "id": 2**53}), Seat()).given["text"]
+        == text
+    )
 
 
 def test_commands_are_read() -> None:

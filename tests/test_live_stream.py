@@ -34,7 +34,12 @@ def test_a_stream_is_the_engine_with_text(world: World) -> None:
     cut = partition("K4N2c1s1")
     engine = Engine(world.model_for(cut), world.table, cut, idle=int(world.table.rows(["stay"])[0]))
     session = engine.start(start, torch.full((1, 1), -1), Noise.of([rng]))
-    slow = np.concatenate([world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy() for text in said])
+    slow = np.concatenate(
+        [
+            world.codec.decode(engine.tick(session, world.table.rows([text])))[0].numpy()
+            for text in said
+        ]
+    )
     assert np.array_equal(pictures(live, *said), slow)
     assert live.number == 4
 
@@ -66,7 +71,9 @@ def test_a_soft_transition_goes_from_one_prompt_to_the_other(world: World) -> No
     a, b = table.rows(["stay", "move up"]).tolist()
     assert torch.allclose(table.pooled[row], 0.75 * table.pooled[a] + 0.25 * table.pooled[b])
     assert table.between("stay", "move up", 0.25) == row
-    assert len(world.table.phrases) < len(table.phrases), "what is said in a stream is not kept in the world"
+    assert len(world.table.phrases) < len(table.phrases), (
+        "what is said in a stream is not kept in the world"
+    )
 
 
 def test_saving_and_restoring_brings_the_same_frames_back_with_the_twin(world: World) -> None:
@@ -96,7 +103,9 @@ def test_saving_and_restoring_brings_the_same_frames_back_with_the_twin(world: W
     branch.close()
 
 
-def test_the_twin_begins_where_the_stream_begins_and_takes_free_text_for_the_nearest_phrase(world: World) -> None:
+def test_the_twin_begins_where_the_stream_begins_and_takes_free_text_for_the_nearest_phrase(
+    world: World,
+) -> None:
     pytest.importorskip("transformers")
     live = Live(world, twin=True, seed=5)
     shown = live.move()[0]
@@ -105,7 +114,12 @@ def test_the_twin_begins_where_the_stream_begins_and_takes_free_text_for_the_nea
     live.say("scoot over to the right")
     assert live.move()[0].understood == "move right"
     means = ["up and to the left", "toward the bottom", "don't go anywhere", "scoot left"]
-    assert [live.menu[live.understood(text)] for text in means] == ["move up left", "move down", "stay", "move left"]
+    assert [live.menu[live.understood(text)] for text in means] == [
+        "move up left",
+        "move down",
+        "stay",
+        "move left",
+    ]
     live.begin(5, np.full((64, 64, 3), 255, np.uint8))
     assert live.move()[0].twin is None, "a simulator cannot begin from a picture"
 
@@ -133,8 +147,10 @@ def test_a_moment_before_the_table_was_cleared_comes_back(world: World) -> None:
     assert np.array_equal(pictures(other, "move up", "stay"), pictures(live, "move up", "stay"))
 
 
-def test_the_twin_of_a_long_stream_comes_back_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from streamdit_gym.envs import pusht
+def test_the_twin_of_a_long_stream_comes_back_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamdit_gym.envs.pusht import simulator as pusht
 
     monkeypatch.setattr(pusht, "LONGEST_REPLAY", 6)
     live = Live(world, twin=True)
@@ -177,7 +193,10 @@ def test_the_generator_asks_for_the_newest_prompt_before_each_chunk(world: World
     newest = "move down"
     assert next(frames).prompt == "move down"
     frames.close()
-    assert [shown.prompt for shown in stream(world, ["move up", "move left"])] == ["move up", "move left"]
+    assert [shown.prompt for shown in stream(world, ["move up", "move left"])] == [
+        "move up",
+        "move left",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -193,15 +212,23 @@ def test_the_generator_asks_for_the_newest_prompt_before_each_chunk(world: World
         (lambda live: live.set(transition=1.5), ArgumentError, "whole number"),
         (lambda live: live.begin("3"), ArgumentError, "seed"),
         (lambda live: live.begin(start=[[0]]), ShapeError, "resize"),
-        (lambda live: live.begin(start=np.zeros((64, 64, 4), np.uint8)), ShapeError, "without transparency"),
+        (
+            lambda live: live.begin(start=np.zeros((64, 64, 4), np.uint8)),
+            ShapeError,
+            "without transparency",
+        ),
         (lambda live: live.begin(start=np.zeros((32, 32, 3), np.uint8)), ShapeError, "resize"),
     ],
 )
-def test_bad_settings_change_nothing(wrong: Callable[[Live], None], kind: type[Exception], said: str, world: World) -> None:
+def test_bad_settings_change_nothing(
+    wrong: Callable[[Live], None], kind: type[Exception], said: str, world: World
+) -> None:
     live, other = Live(world), Live(world)
     with pytest.raises(kind, match=said):
         wrong(live)
-    assert np.array_equal(pictures(live, "move up", "move up"), pictures(other, "move up", "move up"))
+    assert np.array_equal(
+        pictures(live, "move up", "move up"), pictures(other, "move up", "move up")
+    )
 
 
 def test_a_start_frame_may_be_read_only_and_is_not_kept(world: World) -> None:
@@ -217,7 +244,12 @@ def test_a_full_table_ends_a_blend_and_not_the_stream(world: World) -> None:
     live = Live(world, transition=8)
     live.say("move up")
     live.table._most = len(live.table.phrases) + 2
-    assert [shown.prompt.split(" of ")[0] for _ in range(4) for shown in live.move()] == ["0.111", "0.222", "move up", "move up"]
+    assert [shown.prompt.split(" of ")[0] for _ in range(4) for shown in live.move()] == [
+        "0.111",
+        "0.222",
+        "move up",
+        "move up",
+    ]
 
 
 def test_a_new_start_keeps_the_prompt_in_all_of_the_buffer(world: World) -> None:

@@ -1,4 +1,6 @@
-"""PushT in many colours: what is said and what is seen agree, and what is held back stays unseen."""
+"""PushT in many colours: what is said and what is seen agree,
+and what is held back stays unseen.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import pytest
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
-from streamdit_gym.envs import pusht
-from streamdit_gym.envs.pusht_looks import (
+from streamdit_gym.envs.pusht import simulator as pusht
+from streamdit_gym.envs.pusht_looks.simulator import (
     _SAYINGS,
     LOOKS,
     PAINTS,
@@ -28,7 +30,7 @@ from streamdit_gym.envs.pusht_looks import (
     saying,
     wears,
 )
-from streamdit_gym.envs.worlds import twin_for_judge
+from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import DatasetError, UnknownNameError
 from streamdit_gym.evaluate import measures
 
@@ -43,7 +45,10 @@ def test_colours_in_words() -> None:
 def test_in_its_own_colours_it_is_pusht_pixel_by_pixel() -> None:
     painted, plain = PushTLooksSimulator(), pusht.PushTSimulator()
     for simulator_start in ("uniform", "near_goal", "anywhere"):
-        a, b = (simulator.reset(np.random.default_rng(3), simulator_start) for simulator in (painted, plain))
+        a, b = (
+            simulator.reset(np.random.default_rng(3), simulator_start)
+            for simulator in (painted, plain)
+        )
         assert (a == b).all()
         for action in (1, 2, 5, 7):
             assert (painted.step(action) == plain.step(action)).all()
@@ -65,7 +70,10 @@ def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back()
     spoken = all_phrases(SPEC)
     shard = record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=6, steps=40), 3)
     held_back = UNSEEN_LOOKS
-    colours_of = {text: thing_colours(text) for text in {spoken[i].split("; ")[0] for i in shard.prompts.ravel() if ";" in spoken[i]}}
+    colours_of = {
+        text: thing_colours(text)
+        for text in {spoken[i].split("; ")[0] for i in shard.prompts.ravel() if ";" in spoken[i]}
+    }
     assert len(colours_of) > 10
     for episode, prompts in zip(shard.frames, shard.prompts, strict=True):
         for after, number in zip(episode[1:], prompts, strict=True):
@@ -73,15 +81,24 @@ def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back()
             if ";" in text:
                 for thing, colour in colours_of[text.split("; ")[0]].items():
                     others = dict.fromkeys(THINGS, colour)
-                    if thing in ("table", "pusher"):  # the T may hide the goal, and be cut off by the edge
+                    if thing in (
+                        "table",
+                        "pusher",
+                    ):  # the T may hide the goal, and be cut off by the edge
                         assert wears(after[None], others)[thing][0], text
-        looks = [look for look in held_back if all(found[0] == 1 for found in wears(episode[:1], look).values())]
+        looks = [
+            look
+            for look in held_back
+            if all(found[0] == 1 for found in wears(episode[:1], look).values())
+        ]
         assert not looks
 
 
 def thing_colours(text: str) -> dict[str, str]:
     return {
-        next(thing for thing in THINGS if any(word in part.split() for word in words(thing))): next(c for c in PAINTS if c in part.split())
+        next(thing for thing in THINGS if any(word in part.split() for word in words(thing))): next(
+            c for c in PAINTS if c in part.split()
+        )
         for part in text.split(", ")
     }
 
@@ -91,7 +108,10 @@ def words(thing: str) -> tuple[str, ...]:
 
 
 def test_the_same_seed_makes_the_same_data() -> None:
-    a, b = (record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=2, steps=12), 1) for _ in range(2))
+    a, b = (
+        record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=2, steps=12), 1)
+        for _ in range(2)
+    )
     assert (a.frames == b.frames).all()
     assert (a.prompts == b.prompts).all()
 
@@ -151,15 +171,23 @@ class Painter:
             for step, text in enumerate(line):
                 if step == self.kept:
                     simulator.wear(PLAIN)
-                frames.append(simulator.step(next(a for a, menu in enumerate(SPEC.menu) if text.split("; ")[-1] == menu[0])))
+                frames.append(
+                    simulator.step(
+                        next(
+                            a for a, menu in enumerate(SPEC.menu) if text.split("; ")[-1] == menu[0]
+                        )
+                    )
+                )
             rows.append(np.stack(frames))
         return SimpleNamespace(frames=np.stack(rows))
 
 
 def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
-    twin = twin_for_judge("PushT-Looks")
+    twin = reference_simulator("PushT-Looks")
     assert twin.looks is LOOKS
-    held_out = record_shard(SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0)
+    held_out = record_shard(
+        SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0
+    )
     assert all(np.nanmin(found) == 1 for found in wears(held_out.frames[:, 0], PLAIN).values())
     faithful, forgetful = (measures.looks(Painter(kept), held_out, LOOKS) for kept in (99, 4))  # type: ignore[arg-type]
     assert faithful["all_after_1"].value == 1
@@ -172,7 +200,11 @@ def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
 @pytest.mark.parametrize(
     ("text", "worn", "rest"),
     [
-        ("a red T, a black table; the pusher moves left", {"T": "red", "table": "black"}, "the pusher moves left"),
+        (
+            "a red T, a black table; the pusher moves left",
+            {"T": "red", "table": "black"},
+            "the pusher moves left",
+        ),
         ("the block turns pink; stay", {"T": "pink"}, "stay"),
         ("on a yellow table", {"table": "yellow"}, SPEC.menu[0][0]),
         ("Its goal in WHITE; go up", {"goal": "white"}, "go up"),
@@ -181,7 +213,9 @@ def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
         ("a mauve T; move right", {}, "a mauve T; move right"),
     ],
 )
-def test_the_simulator_hears_colours_and_leaves_the_move(text: str, worn: dict[str, str], rest: str) -> None:
+def test_the_simulator_hears_colours_and_leaves_the_move(
+    text: str, worn: dict[str, str], rest: str
+) -> None:
     simulator = PushTLooksSimulator()
     assert simulator.hear(text) == rest
     assert simulator.worn == PLAIN | worn
@@ -197,12 +231,20 @@ def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
 
 
 def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> None:
-    record(SPEC, PushTLooksSimulator, {"painted": 1.0}, tmp_path, RecordConfig(shards=1, episodes=2, steps=12))
+    record(
+        SPEC,
+        PushTLooksSimulator,
+        {"painted": 1.0},
+        tmp_path,
+        RecordConfig(shards=1, episodes=2, steps=12),
+    )
     dataset = Dataset(tmp_path)
     plain, frames = dataset.plain(0), dataset.shard(0).frames
     assert plain.shape == frames.shape
     assert (plain != frames).any()
-    assert all(np.nanmin(found) == 1 for found in wears(plain.reshape(-1, 64, 64, 3), PLAIN).values())
+    assert all(
+        np.nanmin(found) == 1 for found in wears(plain.reshape(-1, 64, 64, 3), PLAIN).values()
+    )
     simulator = pusht.PushTSimulator()
     simulator.reset(np.random.default_rng(0))
     assert simulator.plain() is None
@@ -217,9 +259,16 @@ def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> N
     envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=16, actions="text")
     envs.reset(seed=3)
     frames = [envs.step(tuple(f"{saying(look)}; move left" for look in looks))[0]]
-    frames += [envs.step((move,) * 16)[0] for move in ("move up", "move right", "stay") for _ in range(8)]
+    frames += [
+        envs.step((move,) * 16)[0] for move in ("move up", "move right", "stay") for _ in range(8)
+    ]
     for shown in (frames[0], frames[-1]):
-        worn = {thing: [wears(frame[None], look)[thing][0] for frame, look in zip(shown, looks, strict=True)] for thing in THINGS}
+        worn = {
+            thing: [
+                wears(frame[None], look)[thing][0] for frame, look in zip(shown, looks, strict=True)
+            ]
+            for thing in THINGS
+        }
         for thing, found in worn.items():
             assert np.nanmean(found) > 0.7, (thing, found)
     envs.close()
@@ -233,7 +282,9 @@ def test_the_shipped_world_moves_what_it_paints() -> None:
     envs.reset(seed=0, options={"init": frame})
     names = [menu[0] for menu in SPEC.menu[1:9]]
     black = [envs.step(tuple(f"a black pusher; {name}" for name in names))[0] for _ in range(6)][-1]
-    places = [np.argwhere(np.abs(one.astype(int) - PAINTS["black"]).max(-1) < 60).mean(0) for one in black]
+    places = [
+        np.argwhere(np.abs(one.astype(int) - PAINTS["black"]).max(-1) < 60).mean(0) for one in black
+    ]
     way = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
     middle = np.mean(places, 0)
     for name, place in zip(names, places, strict=True):

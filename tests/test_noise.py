@@ -57,7 +57,9 @@ def test_a_streams_noise_depends_on_neither_the_batch_nor_how_it_is_cut() -> Non
     assert torch.equal(whole, torch.cat([cut.draw((2, 3)), cut.draw((2, 3))], 1))
     together, alone = Noise.seeded([3, 4, 5]), Noise.seeded([4])
     for shape in ((1, 2, 2), (3,), (1, 2, 2)):
-        torch.testing.assert_close(together.draw(shape)[1:2], alone.draw(shape), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(
+            together.draw(shape)[1:2], alone.draw(shape), atol=1e-6, rtol=1e-6
+        )
     assert not torch.equal(alone.draw((4,)), alone.draw((4,)))
 
 

@@ -22,7 +22,14 @@ from support.serving import proxying
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
 CHROMIUM = next(
-    (path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")) if path.is_file()), None
+    (
+        path
+        for path in map(
+            Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+        )
+        if path.is_file()
+    ),
+    None,
 )
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
@@ -31,9 +38,23 @@ class Server:
     """`streamdit-gym play` as people start it."""
 
     def __init__(self, folder: Path, port: int = 0, *more: str) -> None:
-        told = ["play", "PushT", "--port", str(port), "--no-browser", "--fps", "30", "--out", str(folder), *more]
+        told = [
+            "play",
+            "PushT",
+            "--port",
+            str(port),
+            "--no-browser",
+            "--fps",
+            "30",
+            "--out",
+            str(folder),
+            *more,
+        ]
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *told], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *told],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self.process.stdout is not None
         self.address = re.findall(r"http://\S+", self.process.stdout.readline())[0]
@@ -61,7 +82,9 @@ def server(folder: Path) -> Iterator[list[Server]]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        made = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
         yield made
         made.close()
 
@@ -79,7 +102,9 @@ def page(server: list[Server], browser: Any) -> Iterator[Any]:
 
 
 def until(page: Any, what: str, seconds: float = 10.0) -> None:
-    """Wait until an expression is true; the page's own policy forbids Playwright's way of evaluating text in it again and again."""
+    """Wait until an expression is true; the page's own policy forbids Playwright's way of
+    evaluating text in it again and again.
+    """
     deadline = time.monotonic() + seconds
     while not page.evaluate(what):
         assert time.monotonic() < deadline, what
@@ -126,7 +151,11 @@ def test_a_typed_prompt_and_held_keys_move_the_pusher(page: Any) -> None:
     page.keyboard.up("ArrowUp")
     settle(page, "stay")
     assert pusher(page)[1] < begun[1] - 8
-    page.mouse.click(*page.evaluate("(() => { const b = picture.getBoundingClientRect(); return [b.right - 5, b.top + b.height / 2]; })()"))
+    page.mouse.click(
+        *page.evaluate(
+            "(() => { const b = picture.getBoundingClientRect(); return [b.right - 5, b.top + b.height / 2]; })()"
+        )
+    )
     settle(page, "move right")
     found = re.match(r"(\d+) ms", page.inner_text("#reaction"))
     assert found
@@ -140,7 +169,12 @@ def test_sliders_cut_the_buffer_and_the_strip_shows_it(page: Any) -> None:
     page.locator("#chunks").fill("4")
     until(page, "document.querySelectorAll('#strip li').length === 4")
     assert "K4N4c1s1, 3 frames late" in page.inner_text("#partition")
-    assert [text.split(" %")[0] for text in page.locator("#strip li").all_inner_texts()] == ["25", "50", "75", "100"]
+    assert [text.split(" %")[0] for text in page.locator("#strip li").all_inner_texts()] == [
+        "25",
+        "50",
+        "75",
+        "100",
+    ]
     page.locator("#micro_steps").fill("2")
     until(page, "document.querySelector('#partition').textContent.includes('K4N4c1s2')")
     page.locator("#scope").select_option("buffer")
@@ -196,11 +230,15 @@ def test_a_phone_and_the_keyboard_alone(page: Any) -> None:
     reached = set()
     for _ in range(40):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+        reached.add(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
     assert {"text", "move up", "pause", "record", "saved", "chunks", "fps", "scope"} <= reached
 
 
-def test_the_page_says_that_the_server_is_gone_and_comes_back_by_itself(page: Any, server: list[Server], folder: Path) -> None:
+def test_the_page_says_that_the_server_is_gone_and_comes_back_by_itself(
+    page: Any, server: list[Server], folder: Path
+) -> None:
     server[0].stop()
     until(page, "!document.querySelector('#problem').hidden")
     assert "gone away" in page.inner_text("#problem")
@@ -213,10 +251,14 @@ def test_the_page_says_that_the_server_is_gone_and_comes_back_by_itself(page: An
     assert page.evaluate("document.querySelector('#picture').dataset.number") != before
 
 
-def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not_lost_in_silence(page: Any, server: list[Server]) -> None:
+def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not_lost_in_silence(
+    page: Any, server: list[Server]
+) -> None:
     server[0].process.send_signal(signal.SIGSTOP)
     try:
-        until(page, "document.querySelector('#problem').textContent.includes('fallen silent')", 12.0)
+        until(
+            page, "document.querySelector('#problem').textContent.includes('fallen silent')", 12.0
+        )
         page.keyboard.press("2")
         assert "was not sent" in page.inner_text("#problem")
     finally:
@@ -225,7 +267,9 @@ def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not
 
 
 def test_the_page_lives_below_a_proxys_path(browser: Any, folder: Path) -> None:
-    server = Server(folder, 0, "--allow-host", "127.0.0.1")  # the proxy sends another name on than the visitor's
+    server = Server(
+        folder, 0, "--allow-host", "127.0.0.1"
+    )  # the proxy sends another name on than the visitor's
     token = server.address.split("?")[1]
     try:
         with proxying(server.port, "/lab", host="localhost:8000") as outer:

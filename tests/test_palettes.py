@@ -12,39 +12,55 @@ import torch
 from conftest import make_table, wake
 from test_train import FAST, TINY
 
-from streamdit_gym.buffer.partition import Partition
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.distill.multistep import Distillation, Distiller
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
-from streamdit_gym.model.looks import Looks
+from streamdit_gym.model.appearance import Looks
+from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.session import Session
-from streamdit_gym.train.damage import Damage
+from streamdit_gym.train.context_corruption import ContextCorruption
 from streamdit_gym.train.latents import LatentEpisodes
 from streamdit_gym.train.train_looks import LooksTraining, Palettes, train_looks
 from streamdit_gym.train.train_streamdit import StreamDiTTrainer
-from streamdit_gym.vocabulary import Conditioning
+from streamdit_gym.types import Conditioning
 
 SAID = 0.1
 PAINTED = replace(TINY, channels=TINY.channels + 6, looks=6)
 
 
 def painted(episodes: int = 70, length: int = 20) -> LatentEpisodes:
-    """A world of two things: prompt 0 stays, 1 and 2 paint the first, 3 the second; all but the first are rarely said."""
+    """A world of two things: prompt 0 stays, 1 and 2 paint the first, 3 the second;
+    all but the first are rarely said.
+    """
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(1, 4, (episodes, length), generator=generator)
     prompts[torch.rand(episodes, length, generator=generator) > 3 * SAID] = 0
     colours = torch.zeros(episodes, length, 2, 3)
     for frame in range(1, length):
         colours[:, frame] = colours[:, frame - 1]
-        for said, thing, colour in ((1, 0, [1.0, 0.0, -1.0]), (2, 0, [-1.0, 1.0, 0.0]), (3, 1, [0.5, 0.5, 0.5])):
+        for said, thing, colour in (
+            (1, 0, [1.0, 0.0, -1.0]),
+            (2, 0, [-1.0, 1.0, 0.0]),
+            (3, 1, [0.5, 0.5, 0.5]),
+        ):
             colours[prompts[:, frame] == said, frame, thing] = torch.tensor(colour)
-    places = torch.randn(episodes, 1, TINY.channels, 8, 8, generator=generator).expand(-1, length, -1, -1, -1)
-    latents = torch.cat([places, colours.flatten(2)[..., None, None].expand(-1, -1, -1, 8, 8)], 2).half()
+    places = torch.randn(episodes, 1, TINY.channels, 8, 8, generator=generator).expand(
+        -1, length, -1, -1, -1
+    )
+    latents = torch.cat(
+        [places, colours.flatten(2)[..., None, None].expand(-1, -1, -1, 8, 8)], 2
+    ).half()
     states = torch.zeros(episodes, length, 1)
-    return LatentEpisodes(latents=latents, prompts=prompts, states=states, scores=states, astray=torch.zeros(episodes, dtype=torch.long))
+    return LatentEpisodes(
+        latents=latents,
+        prompts=prompts,
+        states=states,
+        scores=states,
+        astray=torch.zeros(episodes, dtype=torch.long),
+    )
 
 
 def test_repaints_are_those_that_a_search_finds() -> None:
@@ -56,7 +72,8 @@ def test_repaints_are_those_that_a_search_finds() -> None:
         [episode, frame]
         for episode in range(70)
         for frame in range(1, 20)
-        if (latents[episode, frame] - latents[episode, frame - 1]).abs().max() > 0 and frame > episodes.astray[episode]
+        if (latents[episode, frame] - latents[episode, frame - 1]).abs().max() > 0
+        and frame > episodes.astray[episode]
     ]
     assert len(searched) > 40
     assert found.repaints.tolist() == searched
@@ -73,17 +90,25 @@ def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     looks, table = Looks(2, 384, width=64), make_table(["stay", "red", "green", "grey"])
     config = LooksTraining(steps=400, batch=64, learning_rate=3e-3, prompt_noise=0.0)
     begun = Looks(2, 384, width=64)
-    assert not train_looks(begun, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu", minutes=0.005), "it goes on below"
+    assert not train_looks(
+        begun, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu", minutes=0.005
+    ), "it goes on below"
     assert train_looks(looks, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu")
     again = Looks(2, 384, width=64)
-    assert train_looks(again, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu"), "it is done already"
-    assert all(torch.equal(a, b) for a, b in zip(looks.parameters(), again.parameters(), strict=True))
+    assert train_looks(again, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu"), (
+        "it is done already"
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(looks.parameters(), again.parameters(), strict=True)
+    )
     said = looks.prepare(table.tokens, table.mask)
     worn = torch.randn(5, 2, 3).clamp(-1, 1)
     made = looks.paint(worn, said)
     for row, named in ((0, []), (1, []), (2, [0]), (3, [0]), (4, [1])):
         for thing in range(2):
-            assert torch.equal(made[row, thing], worn[row, thing]) == (thing not in named), "copied, unless it is named"
+            assert torch.equal(made[row, thing], worn[row, thing]) == (thing not in named), (
+                "copied, unless it is named"
+            )
     assert torch.allclose(made[2, 0], torch.tensor([1.0, 0.0, -1.0]), atol=0.15)
     assert torch.allclose(made[4, 1], torch.tensor([0.5, 0.5, 0.5]), atol=0.15)
 
@@ -97,17 +122,23 @@ def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
         ([0.95, 0.95, 0.2], [1.0, 0.95, 0.95]),  # with chunks of two
     ],
 )
-def test_palettes_follow_each_other_as_in_a_slow_loop(times: list[float], before_times: list[float]) -> None:
+def test_palettes_follow_each_other_as_in_a_slow_loop(
+    times: list[float], before_times: list[float]
+) -> None:
     torch.manual_seed(0)
     looks = Looks(2, 16).eval()
     before, said = torch.randn(2, 3, 6, 4, 4), torch.randn(2, 3, 2, 4)
-    made = looks(torch.tensor(times).expand(2, 3), before, torch.tensor(before_times).expand(2, 3), said)
+    made = looks(
+        torch.tensor(times).expand(2, 3), before, torch.tensor(before_times).expand(2, 3), said
+    )
     for clip in range(2):
         for y, x in ((0, 0), (3, 1)):
             worn = [torch.zeros(3), torch.zeros(3)]
             for frame in range(3):
                 for k in range(2):
-                    if before_times[frame] > 0.9 and (frame == 0 or before_times[frame] != times[frame - 1]):
+                    if before_times[frame] > 0.9 and (
+                        frame == 0 or before_times[frame] != times[frame - 1]
+                    ):
                         worn[k] = before[clip, frame, 3 * k : 3 * k + 3, y, x]
                     if said[clip, frame, k, 3] > 0:
                         worn[k] = said[clip, frame, k, :3]
@@ -164,10 +195,10 @@ def test_how_sure_a_world_is_is_no_matter_of_colours() -> None:
     engine = painter("K4N1c1s1")
     session = begin(engine)
     engine.tick(session, torch.tensor([0, 1, 3]))
-    before = engine.disagreement(session)
+    before = engine.self_consistency_error(session)
     session.references = session.references.clone()
     session.references[:, -1, PAINTED.local :] += 1
-    assert torch.equal(engine.disagreement(session), before)
+    assert torch.equal(engine.self_consistency_error(session), before)
 
 
 def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None:
@@ -176,24 +207,39 @@ def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None
     wake(model)
     nothing = torch.zeros(0, 0, dtype=torch.long)
     rows = [
-        Conditioning(tokens=table.tokens[r], mask=table.mask[r], pooled=table.pooled[r], index=nothing) for r in (slice(2), slice(2, 4))
+        Conditioning(
+            tokens=table.tokens[r], mask=table.mask[r], pooled=table.pooled[r], index=nothing
+        )
+        for r in (slice(2), slice(2, 4))
     ]
     joined = model.prepare(rows[0]).join(model.prepare(rows[1]))
     assert torch.allclose(joined.looks, model.prepare(table.conditioning(nothing)).looks, atol=1e-5)
     assert joined.looks.shape == (5, 2, 4)
 
 
-def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # in bfloat16 a teacher, whose attention is fused, rounds elsewhere than a student
-    monkeypatch.setattr("streamdit_gym.distill.multistep.torch.autocast", lambda *kind, **more: nullcontext())
+    monkeypatch.setattr(
+        "streamdit_gym.distill.multistep.torch.autocast", lambda *kind, **more: nullcontext()
+    )
     torch.manual_seed(0)
     teacher = StreamDiT(PAINTED)
     wake(teacher)
     student = StreamDiT(PAINTED)
     student.load_state_dict(teacher.state_dict())
-    config = Distillation(partitions=(Partition.parse("K4N1c1s1"),), streams=6, teacher_steps=1, prompt_noise=0.0, prompt_hidden=0.0)
+    config = Distillation(
+        partitions=(Partition.parse("K4N1c1s1"),),
+        streams=6,
+        teacher_steps=1,
+        prompt_noise=0.0,
+        prompt_hidden=0.0,
+    )
     table = make_table(["a", "b", "c", "d"])
-    same = Distiller(teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu")
+    same = Distiller(
+        teacher.eval().requires_grad_(False), student.train(), painted(), table, config, "cpu"
+    )
     assert same.move().item() < 1e-4
     with torch.no_grad():
         student.looks.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
@@ -206,10 +252,12 @@ def test_damage_and_rewards_know_nothing_of_colours() -> None:
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, looks=6)).eval()
     wake(codec)
     latents = torch.randn(2, 3, 14, 8, 8)
-    damaged = Damage(codec=codec)(latents)
+    damaged = ContextCorruption(codec=codec)(latents)
     assert torch.equal(damaged[:, :, 8:], latents[:, :, 8:])
     assert not torch.equal(damaged[:, :, :8], latents[:, :, :8])
-    heads = RewardHead(RewardHeadConfig(state_names=("x",), score_names=("success_reach",), width=8)).eval()
+    heads = Readout(
+        ReadoutConfig(state_names=("x",), score_names=("success_reach",), width=8)
+    ).eval()
     wake(heads)
     assert torch.equal(heads.raw(latents), heads.raw(latents[:, :, :8]))
 
@@ -218,11 +266,19 @@ def test_new_words_leave_what_draws_alone() -> None:
     torch.manual_seed(0)
     model = StreamDiT(PAINTED)
     wake(model)
-    trainer = StreamDiTTrainer(model, painted(), make_table(["a", "b", "c", "d"]), replace(FAST, words_only=True), "cpu")
+    trainer = StreamDiTTrainer(
+        model, painted(), make_table(["a", "b", "c", "d"]), replace(FAST, words_only=True), "cpu"
+    )
     before = {name: value.clone() for name, value in model.named_parameters()}
     for i in range(4):
         trainer.step(i / 8)
-    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    changed = {
+        name for name, value in model.named_parameters() if not torch.equal(value, before[name])
+    }
     parts = ("text", "pooled", "no_prompt")
-    assert changed <= {name for name in before if name.split(".")[0] in parts or (name.startswith("blocks") and ".cross.key_value" in name)}
+    assert changed <= {
+        name
+        for name in before
+        if name.split(".")[0] in parts or (name.startswith("blocks") and ".cross.key_value" in name)
+    }
     assert {name.split(".")[0] for name in changed} == {*parts, "blocks"}

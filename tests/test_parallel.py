@@ -25,8 +25,23 @@ from streamdit_gym.train.train_streamdit import learn
 
 def torchrun(script: str, folder: Path) -> None:
     (folder / "script.py").write_text(PLAIN + script)
-    told = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(folder / "script.py")]
-    done = subprocess.run(told, capture_output=True, text=True, cwd=folder, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    told = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(folder / "script.py"),
+    ]
+    done = subprocess.run(
+        told,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -79,9 +94,14 @@ with parallel.join("cpu") as device:
     whole = lesson(slice(0, 8)).state_dict()
     untaught = lesson(slice(0, 8), bad=True).state_dict()
     for rank in range(2):
-        learned, refused = (torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for name in ("learned", "refused"))
+        learned, refused = (
+            torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
+            for name in ("learned", "refused")
+        )
         assert all(torch.allclose(learned[key], whole[key], atol=1e-6) for key in whole)
-        assert all(torch.equal(refused[key], untaught[key]) for key in whole), "one bad loss is a step that nobody takes"
+        assert all(torch.equal(refused[key], untaught[key]) for key in whole), (
+            "one bad loss is a step that nobody takes"
+        )
 
 
 def test_two_processes_train_one_transformer_and_resume(tmp_path: Path) -> None:
@@ -98,10 +118,14 @@ with parallel.join("cpu") as device:
 """,
         tmp_path,
     )
-    first, second = (torch.load(tmp_path / f"model-{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = (
+        torch.load(tmp_path / f"model-{rank}.pt", weights_only=True) for rank in range(2)
+    )
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.load(tmp_path / "run" / "streamdit.checkpoint.pt", weights_only=True)["step"] == 5
-    assert len(list((tmp_path / "run" / "curves" / "streamdit").iterdir())) == 2, "one process's curves, of two calls"
+    assert len(list((tmp_path / "run" / "curves" / "streamdit").iterdir())) == 2, (
+        "one process's curves, of two calls"
+    )
 
 
 def test_alone_nothing_is_parallel(monkeypatch: pytest.MonkeyPatch) -> None:

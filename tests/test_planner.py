@@ -47,7 +47,9 @@ def test_the_best_plan_of_all_rounds_is_begun(monkeypatch: pytest.MonkeyPatch) -
     planner, tried = planner_of(), []
     returns = Planner.returns
 
-    def listen(self: Planner, latents: torch.Tensor, actions: np.ndarray, plans: np.ndarray) -> np.ndarray:
+    def listen(
+        self: Planner, latents: torch.Tensor, actions: np.ndarray, plans: np.ndarray
+    ) -> np.ndarray:
         found = returns(self, latents, actions, plans)
         tried.append((plans, found))
         return found

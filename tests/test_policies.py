@@ -1,4 +1,6 @@
-"""Policy files: they play as what they were written from, and whatever is wrong with one is named."""
+"""Policy files: they play as what they were written from,
+and whatever is wrong with one is named.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def contents(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def write(path: Path, about: Any, tensors: dict[str, torch.Tensor]) -> None:
-    save_file(tensors, path, metadata={"policy": about if isinstance(about, str) else json.dumps(about)})
+    save_file(
+        tensors, path, metadata={"policy": about if isinstance(about, str) else json.dumps(about)}
+    )
 
 
 WRONG_ENTRIES = [
@@ -138,7 +142,9 @@ WRONG_ENTRIES = [
 
 
 @pytest.mark.parametrize("change", WRONG_ENTRIES, ids=str)
-def test_settings_that_do_not_hold_are_refused(tmp_path: Path, honest: Path, change: dict[str, Any]) -> None:
+def test_settings_that_do_not_hold_are_refused(
+    tmp_path: Path, honest: Path, change: dict[str, Any]
+) -> None:
     about, tensors = contents(honest)
     write(tmp_path / "policy.safetensors", {**about, **change}, tensors)
     with pytest.raises(BundleError, match="a policy file cannot be used"):
@@ -173,7 +179,15 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, honest: Path) -> No
 def test_a_file_that_is_cut_or_foreign_is_refused(tmp_path: Path, honest: Path) -> None:
     whole = honest.read_bytes()
     path = tmp_path / "policy.safetensors"
-    for content in (b"", b"{}", whole[:4], whole[:100], whole[: len(whole) // 2], whole[:-1], b"\xff" * 100):
+    for content in (
+        b"",
+        b"{}",
+        whole[:4],
+        whole[:100],
+        whole[: len(whole) // 2],
+        whole[:-1],
+        b"\xff" * 100,
+    ):
         path.write_bytes(content)
         with pytest.raises(BundleError, match="a policy file cannot be read"):
             load_agent(tmp_path)
@@ -183,6 +197,13 @@ def test_a_file_that_is_cut_or_foreign_is_refused(tmp_path: Path, honest: Path) 
 
 
 def test_training_settings_from_a_file_are_checked() -> None:
-    for values in (None, [], {1: 2}, {"seed": -1}, {"overrides": {"gamma": "x"}}, {"overrides": {"policy": "x"}}):
+    for values in (
+        None,
+        [],
+        {1: 2},
+        {"seed": -1},
+        {"overrides": {"gamma": "x"}},
+        {"overrides": {"policy": "x"}},
+    ):
         with pytest.raises(StreamDiTError):
             training_from_json(values)

@@ -1,7 +1,8 @@
 """The shipped worlds draw the frames that they drew when the references were recorded.
 
-On a machine whose torch computes the same last bits as the one that recorded them, every frame must be bit-equal. On any
-other, frames may differ by what rounding does. ``REFERENCE=record pytest tests/test_reference_frames.py`` records anew.
+On a machine whose torch computes the same last bits as the one that recorded them, every frame must
+be bit-equal. On any other, frames may differ by what rounding does. ``REFERENCE=record pytest
+tests/test_reference_frames.py`` records anew.
 """
 
 from __future__ import annotations
@@ -26,12 +27,22 @@ DIGESTS = FOLDER / "digests.json"
 SEEDS = range(4)
 STEPS = 32
 SHOWN = (0, 8, 32)  # frames that are kept as pictures
-TOLERANCE = {0: 1.0, 8: 2.0, 32: 6.0}  # mean absolute difference on other machines, in levels of 256
-CASES = [(name, partition) for name in IDS for partition in (("reactive",) if "-Real-" in name else ("reactive", "pipelined"))]
+TOLERANCE = {
+    0: 1.0,
+    8: 2.0,
+    32: 6.0,
+}  # mean absolute difference on other machines, in levels of 256
+CASES = [
+    (name, partition)
+    for name in IDS
+    for partition in (("reactive",) if "-Real-" in name else ("reactive", "pipelined"))
+]
 
 
 def machine_digest() -> str:
-    """Return a digest of what torch computes here, over the operations and sizes that the worlds use."""
+    """Return a digest of what torch computes here,
+    over the operations and sizes that the worlds use.
+    """
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(16, 80, 256, generator=generator)
     weight = torch.randn(768, 256, generator=generator)
@@ -55,13 +66,17 @@ def machine_digest() -> str:
 
 
 def roll_out(name: str, partition: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first frame and those of 32 random actions, and the rewards; a finished episode is followed by another."""
+    """Return the first frame and those of 32 random actions, and the rewards;
+    a finished episode is followed by another.
+    """
     settings = {} if "-Real-" in name else {"partition": partition}
     env = gym.make(name, **settings)
     frames = [env.reset(seed=seed)[0]]
     rewards = np.zeros(STEPS)
     is_over = False
-    for step, action in enumerate(np.random.default_rng(seed).integers(env.action_space.n, size=STEPS)):
+    for step, action in enumerate(
+        np.random.default_rng(seed).integers(env.action_space.n, size=STEPS)
+    ):
         if is_over:
             frames.append(env.reset()[0])
             is_over = False

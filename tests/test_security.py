@@ -1,4 +1,6 @@
-"""Nothing that arrives as data is run: hostile agents stay shut, and no code of ours opens a pickle."""
+"""Nothing that arrives as data is run: hostile agents stay shut,
+and no code of ours opens a pickle.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,19 @@ def test_no_command_runs_an_agent_unasked(
 ) -> None:
     out = ["--out", str(tmp_path / "out")]
     commands = (
-        lambda: main(["generate", tiny_bundle, "--player", str(hostile), "--episodes", "1", "--steps", "2", *out]),
+        lambda: main(
+            [
+                "generate",
+                tiny_bundle,
+                "--player",
+                str(hostile),
+                "--episodes",
+                "1",
+                "--steps",
+                "2",
+                *out,
+            ]
+        ),
         lambda: main(["demo", "--world", tiny_bundle, "--steps", "0", "--out", str(hostile)]),
         lambda: evaluate_agents([str(hostile), "--world", tiny_bundle, "--episodes", "1"]),
     )
@@ -77,7 +91,9 @@ def test_no_command_runs_an_agent_unasked(
 
 
 @pytest.mark.slow
-def test_evaluate_runs_no_agent_unasked(hostile: Path, trap: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_runs_no_agent_unasked(
+    hostile: Path, trap: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", "PushT", "--quick", "--policies", str(hostile)]) == 2
     assert "--trust-agents" in capsys.readouterr().err
     assert not trap.exists()
@@ -100,7 +116,17 @@ def test_training_goes_on_from_no_pickle(
     tmp_path: Path, hostile: Path, trap: Path, tiny_bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile.rename(tmp_path / "seed-0")
-    again = ["--world", tiny_bundle, "--steps", "16", "--num-envs", "2", "--out", str(tmp_path), "--resume"]
+    again = [
+        "--world",
+        tiny_bundle,
+        "--steps",
+        "16",
+        "--num-envs",
+        "2",
+        "--out",
+        str(tmp_path),
+        "--resume",
+    ]
     assert train_agents(again) == 2
     assert "no checkpoint to go on from" in capsys.readouterr().err
     (tmp_path / "seed-0" / CHECKPOINT).write_bytes(hostile_pickle(trap))
@@ -120,16 +146,426 @@ def test_a_checkpoint_that_is_code_is_refused(tmp_path: Path, trap: Path) -> Non
     assert not trap.exists()
 
 
-# --- the source -------------------------------------------------------------------------------------------------------
+# --- the source
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+# -------------------------------------------------------------------------------------------------------
 
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle"}
 SAFE_LOADERS = {"json", "np", "numpy"}
 UNSAFE_CALLS = {
-    "unsafe_load", "full_load", "load_all", "load_replay_buffer", "load_from_zip_file", "load_from_pkl", "read_pickle",
-    "system", "popen", "getoutput",
-}  # fmt: skip
-TRUSTED = ("agents/policies.py", "_run_zip")  # the one function that may load Stable-Baselines3's own format
+    "unsafe_load",
+    "full_load",
+    "load_all",
+    "load_replay_buffer",
+    "load_from_zip_file",
+    "load_from_pkl",
+    "read_pickle",
+    "system",
+    "popen",
+    "getoutput",
+}
+TRUSTED = (
+    "agents/policies.py",
+    "_run_zip",
+)  # the one function that may load Stable-Baselines3's own format
 
 
 def complaints(source: str) -> list[tuple[str, str]]:
@@ -140,8 +576,14 @@ def complaints(source: str) -> list[tuple[str, str]]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             function = node.name
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            named = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            found.extend((function, f"import {name}") for name in named if name.split(".")[0] in PICKLES)
+            named = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+            )
+            found.extend(
+                (function, f"import {name}") for name in named if name.split(".")[0] in PICKLES
+            )
         if isinstance(node, ast.Call) and (problem := call_problem(node)):
             found.append((function, problem))
         for child in ast.iter_child_nodes(node):
@@ -158,7 +600,9 @@ def call_problem(node: ast.Call) -> str:
     if not isinstance(node.func, ast.Attribute):
         return ""
     name, owner = node.func.attr, ast.unparse(node.func.value)
-    if name in UNSAFE_CALLS or any(is_true(options.get(key)) for key in ("allow_pickle", "trust_remote_code", "shell")):
+    if name in UNSAFE_CALLS or any(
+        is_true(options.get(key)) for key in ("allow_pickle", "trust_remote_code", "shell")
+    ):
         return f"{owner}.{name}"
     if name != "load" or owner in SAFE_LOADERS:
         return ""
@@ -170,12 +614,18 @@ def is_true(node: ast.expr | None) -> bool:
 
 
 def sources() -> list[Path]:
-    return [path for folder in ("streamdit_gym", "envs", "agents", "examples") for path in (ROOT / folder).rglob("*.py")]
+    return [
+        path
+        for folder in ("streamdit_gym", "envs", "agents", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
 
 
 def test_no_source_runs_what_it_reads() -> None:
     found = [
-        (path.relative_to(ROOT).as_posix(), function, problem) for path in sources() for function, problem in complaints(path.read_text())
+        (path.relative_to(ROOT).as_posix(), function, problem)
+        for path in sources()
+        for function, problem in complaints(path.read_text())
     ]
     assert [(path, function) for path, function, _ in found] == [TRUSTED], found
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.codec.conv_codec import ConvCodecConfig
 from streamdit_gym.envs import speed
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import PartitionError, UnknownNameError
+from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.presets import PRESETS, Preset
 
 
@@ -31,17 +31,27 @@ def test_matrix_products_are_counted_as_they_are_written_down() -> None:
     config, count = world.model.config, 3
     found = speed.parts_of("PushT", count, 1, "cpu", "float32", "reactive", {"matmul_gflops": 1.0})
     tokens, width = config.rows**2, config.width
-    seen = tokens * (config.references - 1 + 2)  # keys: the cached references, the newest one and the frame being made
+    seen = tokens * (
+        config.references - 1 + 2
+    )  # keys: the cached references, the newest one and the frame being made
 
     def block(frames: int) -> int:
-        linear = 2 * tokens * count * width**2 * (2 * 3 + frames * (1 + 1 + 1 + 4 + 4))  # qkv of both frames; out, query, out, MLP
+        linear = (
+            2 * tokens * count * width**2 * (2 * 3 + frames * (1 + 1 + 1 + 4 + 4))
+        )  # qkv of both frames; out, query, out, MLP
         attention = 2 * 2 * count * (frames * tokens) * seen * width
         cross = 2 * 2 * count * frames * tokens * world.table.tokens.shape[1] * width
         return linear + attention + cross + 2 * count * 2 * 6 * width**2  # the last: modulation
 
-    blocks = (config.depth - 1) * block(2) + block(1)  # nobody reads what the last block would make of the reference
-    assert 1e-9 * blocks < found["denoise_gflop"] < 1.6e-9 * blocks, "the rest is embedding and head"
-    assert found["share_of_matmul_ceiling"] == pytest.approx(found["denoise_gflop"] / found["parts_ms"]["denoise"] * 1e3, rel=1e-6)
+    blocks = (config.depth - 1) * block(2) + block(
+        1
+    )  # nobody reads what the last block would make of the reference
+    assert 1e-9 * blocks < found["denoise_gflop"] < 1.6e-9 * blocks, (
+        "the rest is embedding and head"
+    )
+    assert found["share_of_matmul_ceiling"] == pytest.approx(
+        found["denoise_gflop"] / found["parts_ms"]["denoise"] * 1e3, rel=1e-6
+    )
 
 
 def test_fused_attention_counts_as_its_two_products() -> None:
@@ -55,7 +65,9 @@ def test_fused_attention_counts_as_its_two_products() -> None:
 
 
 def test_the_parts_make_up_the_step() -> None:
-    parts = speed.parts_of("PushT", 8, 12, "cpu", "float32", "reactive", speed.ceilings("cpu", "float32"))
+    parts = speed.parts_of(
+        "PushT", 8, 12, "cpu", "float32", "reactive", speed.ceilings("cpu", "float32")
+    )
     assert set(parts["parts_ms"]) == set(speed.PARTS)
     step = speed.steps_of("PushT", 8, 12, "cpu", "float32", "reactive")
     assert 0.4 < sum(parts["parts_ms"].values()) / step["p50_ms"] < 1.6
@@ -63,7 +75,10 @@ def test_the_parts_make_up_the_step() -> None:
 
 
 def test_the_state_of_an_environment_has_the_size_of_its_tensors() -> None:
-    small, large = (speed.steps_of("PushT", count, 1, "cpu", "float32", "reactive")["state_kib_per_env"] for count in (2, 8))
+    small, large = (
+        speed.steps_of("PushT", count, 1, "cpu", "float32", "reactive")["state_kib_per_env"]
+        for count in (2, 8)
+    )
     assert small == pytest.approx(large, rel=0.01)
     config = shared_world("PushT", "cpu").model.config
     cache = 4 * (config.references - 1) * config.depth * 2 * config.rows**2 * config.width
@@ -77,7 +92,9 @@ def test_a_long_stream_that_slows_down_or_leaks_shows(monkeypatch: pytest.Monkey
     step = StreamDiTVectorEnv.step
 
     def leaky(self: StreamDiTVectorEnv, actions: object) -> object:
-        kept.append(mmap.mmap(-1, 2**22))  # bytes could come from memory that the process holds already
+        kept.append(
+            mmap.mmap(-1, 2**22)
+        )  # bytes could come from memory that the process holds already
         kept[-1].write(b"x" * 2**22)
         taken[self] = taken.get(self, 0) + 1
         time.sleep(0.3 * (taken[self] > 24))
@@ -91,7 +108,16 @@ def test_a_long_stream_that_slows_down_or_leaks_shows(monkeypatch: pytest.Monkey
 
 
 def test_the_bench_draws_what_it_measured(tmp_path: Path) -> None:
-    figures = speed.bench("PushT", (1, 2), 2, "cpu", ("float32", "bfloat16"), ("reactive", "pipelined"), preset="tiny", long=3)
+    figures = speed.bench(
+        "PushT",
+        (1, 2),
+        2,
+        "cpu",
+        ("float32", "bfloat16"),
+        ("reactive", "pipelined"),
+        preset="tiny",
+        long=3,
+    )
     assert len(figures["steps"]) == 8
     assert len(figures["parts"]) == 4
     assert figures["preset"]["frames_per_s"] > 0
@@ -99,7 +125,9 @@ def test_the_bench_draws_what_it_measured(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000
 
 
-def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(speed, "DECODER", ConvCodecConfig(size=64, channels=16, width=16, blocks=1))
     decoder = speed.PaperDecoder()
     latents = torch.randn(2, 3, 16, 8, 8)
@@ -109,14 +137,24 @@ def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(monkeypatch: pyt
     changed[:, 1] += 1
     other = (decoder.decode(changed) != frames).flatten(2).any(-1)
     assert other.any(0).tolist() == [False] * 4 + [True] * 4 + [False] * 4
-    model = replace(PRESETS["paper-4b"].model, width=32, depth=2, heads=2, grid=8, text_width=8, window=(4, 4, 4))
+    model = replace(
+        PRESETS["paper-4b"].model,
+        width=32,
+        depth=2,
+        heads=2,
+        grid=8,
+        text_width=8,
+        window=(4, 4, 4),
+    )
     monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=model))
     found = speed.bench_preset("paper-4b", "cpu", "float32", moves=2)
     assert found["frames_per_move"] == 8, "two latent frames a move"
     assert found["frames_per_s"] == pytest.approx(8e3 / (found["move_ms"] + found["decode_ms"]))
 
 
-def test_unknown_names_are_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_names_are_told_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         speed.bench("PushT", (1,), 1, "cpu", preset="paper")
     with pytest.raises(PartitionError):

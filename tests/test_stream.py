@@ -1,4 +1,6 @@
-"""The engine and its sessions: rows are independent, prompts act when they should, states come back."""
+"""The engine and its sessions: rows are independent, prompts act when they should,
+states come back.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ import pytest
 import torch
 from conftest import make_table, wake
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model import precision as numbers
 from streamdit_gym.model.precision import cpu_prefers_bfloat16, precision, training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
-from streamdit_gym.stream.engine import FARTHEST, Engine
+from streamdit_gym.stream.engine import MAX_ABS_LATENT, Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
 from streamdit_gym.world import World
@@ -28,7 +30,12 @@ def engine_of(cut: str, config: StreamDiTConfig = CONFIG, **settings: object) ->
     torch.manual_seed(0)
     model = StreamDiT(config)
     wake(model)
-    return Engine(model.eval(), make_table([f"phrase {i}" for i in range(6)]), Partition.parse(cut), **settings)  # type: ignore[arg-type]
+    return Engine(
+        model.eval(),
+        make_table([f"phrase {i}" for i in range(6)]),
+        Partition.parse(cut),
+        **settings,
+    )  # type: ignore[arg-type]
 
 
 def begin(engine: Engine, rows: int = 3, seed: int = 0, frames: int = 2) -> Session:
@@ -52,12 +59,16 @@ def test_the_same_noise_and_prompts_give_the_same_frames(cut: str) -> None:
 
 @pytest.mark.parametrize("cut", ["K4N4c1s1", "K4N2c2s2", "K4N1c1s2"])
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
-def test_chunks_begin_with_noise_of_the_models_temperature(cut: str, temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_begin_with_noise_of_the_models_temperature(
+    cut: str, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts, draw = [[1, 2, 3], [4, 5, 0]] * 3, Session.draw
     cool, plain = engine_of(cut, replace(CONFIG, temperature=temperature)), engine_of(cut)
     frames = run(cool, begin(cool), prompts)
     other = begin(cool)
-    monkeypatch.setattr(Session, "draw", lambda session, frames: temperature * draw(session, frames))
+    monkeypatch.setattr(
+        Session, "draw", lambda session, frames: temperature * draw(session, frames)
+    )
     assert torch.equal(frames, run(plain, begin(plain), prompts))
     monkeypatch.setattr(Session, "draw", draw)
     other.noise = Noise.seeded([7, 8, 9])
@@ -81,7 +92,12 @@ def test_a_prompt_acts_exactly_when_its_latency_says(cut: str) -> None:
     c, late = engine.partition.chunk_frames, engine.partition.latency_frames
     prompts = [[1, 1, 1]] * 8
     other = [*prompts[:2], [3, 3, 3], *prompts[3:]]
-    same = (run(engine, begin(engine), prompts) == run(engine, begin(engine), other)).flatten(2).all(-1).all(0)
+    same = (
+        (run(engine, begin(engine), prompts) == run(engine, begin(engine), other))
+        .flatten(2)
+        .all(-1)
+        .all(0)
+    )
     first = 2 * c + late
     assert same[:first].all()
     assert not same[first : first + c].any()
@@ -91,7 +107,12 @@ def test_with_the_papers_prompt_scope_a_prompt_acts_on_everything_begun() -> Non
     engine = engine_of("K4N4c1s1", prompt_scope="buffer")
     prompts = [[1, 1, 1]] * 6
     other = [*prompts[:2], [3, 3, 3], *prompts[3:]]
-    same = (run(engine, begin(engine), prompts) == run(engine, begin(engine), other)).flatten(2).all(-1).all(0)
+    same = (
+        (run(engine, begin(engine), prompts) == run(engine, begin(engine), other))
+        .flatten(2)
+        .all(-1)
+        .all(0)
+    )
     assert same[:2].all()
     assert not same[2]
 
@@ -113,7 +134,10 @@ def test_resetting_a_row_leaves_the_others_bit_equal(cut: str) -> None:
 def test_a_new_buffer_holds_the_last_frame_still_at_each_slots_time(cut: str) -> None:
     engine = engine_of(cut)
     session, twin = begin(engine), begin(engine)
-    waiting, c = engine.partition.frames - engine.partition.chunk_frames, engine.partition.chunk_frames
+    waiting, c = (
+        engine.partition.frames - engine.partition.chunk_frames,
+        engine.partition.chunk_frames,
+    )
     twin.noise = Noise.seeded(range(3))
     noise = twin.draw(waiting)
     for place in range(waiting):
@@ -129,13 +153,17 @@ def test_a_stream_that_was_thrown_far_off_feeds_on_no_number_without_bounds(cut:
     with torch.no_grad():
         engine.model.final.weight *= 1e4
     frames = run(engine, begin(engine), [[1, 2, 3]] * 8)
-    assert frames.abs().max() == FARTHEST
+    assert frames.abs().max() == MAX_ABS_LATENT
 
 
 def test_a_trained_stream_that_was_thrown_far_off_comes_back() -> None:
     world = World.from_pretrained("PushT")
-    engine = Engine(world.model_for(Partition.parse("K4N4c1s1")), world.table, Partition.parse("K4N4c1s1"))
-    session = engine.start(world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded(range(2)))
+    engine = Engine(
+        world.model_for(Partition.parse("K4N4c1s1")), world.table, Partition.parse("K4N4c1s1")
+    )
+    session = engine.start(
+        world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded(range(2))
+    )
     session.buffer = session.buffer.with_latents(30 * session.buffer.latents)
     frames = run(engine, session, [[0, 0]] * 8)
     assert frames.abs().max() < 7
@@ -157,11 +185,18 @@ def test_a_saved_session_goes_on_bit_equal(cut: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cut", "guidance"), [("K4N1c1s1", 1.0), ("K4N1c1s2", 1.0), ("K4N1c2s1", 1.0), ("K2N1c1s1", 1.0), ("K4N1c1s2", 1.5)]
+    ("cut", "guidance"),
+    [("K4N1c1s1", 1.0), ("K4N1c1s2", 1.0), ("K4N1c2s1", 1.0), ("K2N1c1s1", 1.0), ("K4N1c1s2", 1.5)],
 )
-def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str, guidance: float) -> None:
-    """The slow twin of a stream with chunks of N = 1: all clean frames so far in one call, nothing kept."""
-    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references, guidance=guidance))
+def test_streaming_with_the_cache_equals_recomputing_the_whole_history(
+    cut: str, guidance: float
+) -> None:
+    """The slow twin of a stream with chunks of N = 1: all clean frames so far in one call,
+    nothing kept.
+    """
+    engine = engine_of(
+        cut, replace(CONFIG, references=Partition.parse(cut).references, guidance=guidance)
+    )
     partition = engine.partition
     c, s = partition.chunk_frames, partition.micro_steps
     session = begin(engine, frames=6)
@@ -175,17 +210,29 @@ def test_streaming_with_the_cache_equals_recomputing_the_whole_history(cut: str,
         for k in range(s):
             clean = history[:, 1:]
             view = cached_view(
-                clean, torch.ones(clean.shape[:2]), x, torch.full((3, c), k / s), history[:, :1], torch.ones(3, 1),
-                cached=0, chunk_frames=c, limit=partition.references,
-            )  # fmt: skip
+                clean,
+                torch.ones(clean.shape[:2]),
+                x,
+                torch.full((3, c), k / s),
+                history[:, :1],
+                torch.ones(3, 1),
+                cached=0,
+                chunk_frames=c,
+                limit=partition.references,
+            )
             with torch.no_grad():
                 found, _ = engine.model(view, engine.table.conditioning(index))
-            x = (x + found[:, -c:] / s).clamp(-FARTHEST, FARTHEST)
+            x = (x + found[:, -c:] / s).clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
         torch.testing.assert_close(fast, x, atol=1e-4, rtol=1e-3)
-        history, born = torch.cat([history, fast], 1), torch.cat([born, prompts[:, None].expand(-1, c)], 1)
+        history, born = (
+            torch.cat([history, fast], 1),
+            torch.cat([born, prompts[:, None].expand(-1, c)], 1),
+        )
 
 
-@pytest.mark.parametrize("config", [replace(CONFIG, causal=False), replace(CONFIG, window=(2, 2, 2), causal=False)])
+@pytest.mark.parametrize(
+    "config", [replace(CONFIG, causal=False), replace(CONFIG, window=(2, 2, 2), causal=False)]
+)
 def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig) -> None:
     engine = engine_of("K4N2c1s1", config)
     assert not engine.cached
@@ -223,7 +270,9 @@ def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_tick
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 @pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K2N2c1s2", "K1N1c1s1"])
 def test_a_compiled_streams_cache_is_laid_out_alike_before_and_after_ticks(cut: str) -> None:
-    engine = engine_of(cut, replace(CONFIG, references=Partition.parse(cut).references), compile=True)
+    engine = engine_of(
+        cut, replace(CONFIG, references=Partition.parse(cut).references), compile=True
+    )
     engine._evaluate = engine.model.forward
     rows = torch.randn(3, 2, 8, 8, 8)
     session = engine.begin(rows, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
@@ -232,7 +281,12 @@ def test_a_compiled_streams_cache_is_laid_out_alike_before_and_after_ticks(cut: 
         assert session.cache is not None
         parts = session.cache.tensors()
         assert not any(part._is_view() for part in parts)
-        laid.append([(part.shape, part.stride(), part.storage_offset(), part.requires_grad) for part in parts])
+        laid.append(
+            [
+                (part.shape, part.stride(), part.storage_offset(), part.requires_grad)
+                for part in parts
+            ]
+        )
         engine.tick(session, torch.tensor([0, 1, 2]))
     assert laid[0] == laid[1] == laid[2]
 
@@ -242,11 +296,20 @@ def test_noisy_references_are_drawn_from_the_rows_own_noise() -> None:
     prompts = [[1, 2, 3], [4, 5, 0]]
     together = run(engine, begin(engine), prompts)
     assert (together == run(engine, begin(engine), prompts)).all()
-    assert not (together == run(engine_of("K4N1c1s1"), begin(engine_of("K4N1c1s1")), prompts)).all(), "the noise is seen"
+    assert not (
+        together == run(engine_of("K4N1c1s1"), begin(engine_of("K4N1c1s1")), prompts)
+    ).all(), "the noise is seen"
     for row in range(3):
-        latents = torch.randn(3, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))[row : row + 1]
+        latents = torch.randn(3, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))[
+            row : row + 1
+        ]
         alone = engine.start(latents, torch.zeros(1, 2, dtype=torch.long), Noise.seeded([row]))
-        torch.testing.assert_close(run(engine, alone, [[said[row]] for said in prompts]), together[row : row + 1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            run(engine, alone, [[said[row]] for said in prompts]),
+            together[row : row + 1],
+            atol=1e-4,
+            rtol=1e-4,
+        )
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -294,7 +357,9 @@ def test_a_gpus_convolutions_are_true_float32_while_streams_move_and_as_before_a
 
 
 @pytest.mark.parametrize(("bfloat16", "float32"), [(1.0, 2.0), (2.0, 1.0)])
-def test_training_is_in_bfloat16_where_that_is_faster(bfloat16: float, float32: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_in_bfloat16_where_that_is_faster(
+    bfloat16: float, float32: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter(itertools.accumulate([0.0, *[bfloat16] * 15, *[float32] * 16]))
     with monkeypatch.context() as patched:
         patched.setattr(numbers.time, "perf_counter", lambda: next(clock))
@@ -302,7 +367,9 @@ def test_training_is_in_bfloat16_where_that_is_faster(bfloat16: float, float32: 
     assert faster == (bfloat16 < float32)
     monkeypatch.setattr(numbers, "cpu_prefers_bfloat16", lambda: faster)
     with training_precision("cpu"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if faster else torch.float32)
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (
+            torch.bfloat16 if faster else torch.float32
+        )
 
 
 def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,12 +385,17 @@ def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.M
 def test_start_latents_of_another_shape_are_refused() -> None:
     engine = engine_of("K4N1c1s1")
     with pytest.raises(ShapeError, match="start latents"):
-        engine.start(torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), Noise.seeded((0, 1)))
+        engine.start(
+            torch.zeros(2, 1, 4, 8, 8), torch.zeros(2, 1, dtype=torch.long), Noise.seeded((0, 1))
+        )
 
 
 def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
     engine, latents = engine_of("K4N1c1s1"), torch.zeros(2, 1, 8, 8, 8)
-    for prompts, sequences in ((torch.zeros(1, 1, dtype=torch.long), 2), (torch.zeros(2, 1, dtype=torch.long), 1)):
+    for prompts, sequences in (
+        (torch.zeros(1, 1, dtype=torch.long), 2),
+        (torch.zeros(2, 1, dtype=torch.long), 1),
+    ):
         with pytest.raises(ShapeError, match="one for each stream"):
             engine.start(latents, prompts, Noise.seeded(range(sequences)))
     session, same = begin(engine), begin(engine)
@@ -331,4 +403,6 @@ def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
         engine.tick(session, torch.tensor([1]))
     with pytest.raises(ShapeError, match="draw over"):
         engine.tick(session, torch.tensor([1, 2, 3]), over=latents, strength=0.5)
-    assert (run(engine, session, [[1, 2, 3]]) == run(engine, same, [[1, 2, 3]])).all(), "nothing has happened"
+    assert (run(engine, session, [[1, 2, 3]]) == run(engine, same, [[1, 2, 3]])).all(), (
+        "nothing has happened"
+    )

@@ -14,10 +14,10 @@ import torch
 from conftest import make_table, wake
 from test_damage import harm
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train import run
 from streamdit_gym.train.latents import LatentEpisodes
@@ -30,7 +30,9 @@ FAST = StreamDiTTraining(steps=30, clips=4, clip_frames=4, own_ramp=1e-6)
 
 
 def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
-    """A world so simple that it must be learned: a bright cell that goes right with prompt 0 and left with prompt 1."""
+    """A world so simple that it must be learned: a bright cell that goes right with prompt 0 and
+    left with prompt 1.
+    """
     rng = np.random.default_rng(0)
     latents = torch.zeros(episodes, length, 8, 8, 8)
     prompts = torch.from_numpy(rng.integers(2, size=(episodes, length)))
@@ -43,7 +45,11 @@ def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
     prompts[:, 0] = -1
     states = torch.zeros(episodes, length, 1)
     return LatentEpisodes(
-        latents=latents.half(), prompts=prompts, states=states, scores=states, astray=torch.zeros(episodes, dtype=torch.long)
+        latents=latents.half(),
+        prompts=prompts,
+        states=states,
+        scores=states,
+        astray=torch.zeros(episodes, dtype=torch.long),
     )
 
 
@@ -55,7 +61,11 @@ def trainer_of(config: StreamDiTTraining = FAST, seed: int = 0) -> StreamDiTTrai
 
 
 def test_the_transformer_can_learn_a_world() -> None:
-    trainer = trainer_of(replace(FAST, clips=8, partitions=(), prompt_dropout=0.0, own_references=0.0, matrix_rate=1e-2))
+    trainer = trainer_of(
+        replace(
+            FAST, clips=8, partitions=(), prompt_dropout=0.0, own_references=0.0, matrix_rate=1e-2
+        )
+    )
     first = np.mean([trainer.step(i / 150) for i in range(5)])
     last = np.mean([trainer.step(i / 150) for i in range(5, 150)][-10:])
     assert last < 0.25 * first
@@ -68,13 +78,26 @@ def test_every_partition_has_a_loss_with_gradients(cut: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trainer.model.parameters())
 
 
-QUIET = replace(FAST, prompt_dropout=0.0, prompt_noise=0.0, prompt_hidden=0.0, reference_noise=0.0, start_share=1.0)
+QUIET = replace(
+    FAST,
+    prompt_dropout=0.0,
+    prompt_noise=0.0,
+    prompt_hidden=0.0,
+    reference_noise=0.0,
+    start_share=1.0,
+)
 
 
 @pytest.mark.parametrize("micro_steps", [1, 2])
 def test_own_references_are_a_rollout_told_frame_by_frame(micro_steps: int) -> None:
-    """A window's own frames are what the sampler makes of its references, and the next window's references."""
-    trainer = trainer_of(replace(QUIET, own_references=1.0, own_depth=3, own_lost=1e9, clips=16, micro_steps=micro_steps))
+    """A window's own frames are what the sampler makes of its references,
+    and the next window's references.
+    """
+    trainer = trainer_of(
+        replace(
+            QUIET, own_references=1.0, own_depth=3, own_lost=1e9, clips=16, micro_steps=micro_steps
+        )
+    )
     f, given, deepest = trainer.config.clip_frames, None, torch.zeros(16, dtype=torch.bool)
     for depth in (0, 1, 2, 0):
         for k in range(micro_steps):
@@ -92,7 +115,13 @@ def test_own_references_are_a_rollout_told_frame_by_frame(micro_steps: int) -> N
         if micro_steps == 2:
             _, index = trainer._cut(own.episode, own.start, f + 1)
             prompts = trainer._prompts(torch.cat([index[:, :-1], index[:, 1:]], 1))
-            view = teacher_view(own.references, own.reference_times, begun, torch.full(begun.shape[:2], 0.5), limit=4)
+            view = teacher_view(
+                own.references,
+                own.reference_times,
+                begun,
+                torch.full(begun.shape[:2], 0.5),
+                limit=4,
+            )
             with torch.no_grad(), training_precision("cpu"):
                 clean, _ = trainer.model.predict_clean(view, prompts)
             assert (own.frames - clean).abs().mean() < 0.01
@@ -101,16 +130,31 @@ def test_own_references_are_a_rollout_told_frame_by_frame(micro_steps: int) -> N
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_the_truth_tells_own_references_nothing(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_truth_tells_own_references_nothing(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
     for truth in (0.0, 1.0):
         torch.manual_seed(0)
-        trainer = trainer_of(replace(QUIET, own_references=1.0, own_lost=1e9, clips=16, start_share=share))
+        trainer = trainer_of(
+            replace(QUIET, own_references=1.0, own_lost=1e9, clips=16, start_share=share)
+        )
         f, cut = trainer.config.clip_frames, trainer._cut
 
-        def other(episode: torch.Tensor, start: torch.Tensor, frames: int, cut: Any = cut, f: int = f, truth: float = truth) -> Any:
+        def other(
+            episode: torch.Tensor,
+            start: torch.Tensor,
+            frames: int,
+            cut: Any = cut,
+            f: int = f,
+            truth: float = truth,
+        ) -> Any:
             clips, prompts = cut(episode, start, frames)
-            return (torch.cat([clips[:, :f], clips[:, f:] + truth], 1), prompts) if frames == f + 1 else (clips, prompts)
+            return (
+                (torch.cat([clips[:, :f], clips[:, f:] + truth], 1), prompts)
+                if frames == f + 1
+                else (clips, prompts)
+            )
 
         monkeypatch.setattr(trainer, "_cut", other)
         for _ in range(4):
@@ -124,7 +168,11 @@ def test_the_truth_tells_own_references_nothing(share: float, monkeypatch: pytes
 
 
 def test_own_references_end_with_the_episode_and_begin_in_their_time() -> None:
-    trainer = trainer_of(replace(QUIET, own_references=1.0, own_depth=1000, own_lost=1e9, own_ramp=1e9, micro_steps=1))
+    trainer = trainer_of(
+        replace(
+            QUIET, own_references=1.0, own_depth=1000, own_lost=1e9, own_ramp=1e9, micro_steps=1
+        )
+    )
     for _ in range(3):
         trainer.next_frame_loss(progress=0.4)
         assert trainer.own is not None
@@ -166,7 +214,9 @@ def test_nothing_is_learned_from_a_truth_that_tells_another_story() -> None:
     for clip in (own.depth > 0).nonzero()[:, 0]:
         for frame in range(trainer.config.clip_frames):
             error = (own.references[clip, frame] - truth[clip, frame]).square().mean().item()
-            assert own.trusted[clip, frame].item() == (error < middling), "each frame is trusted by its own error"
+            assert own.trusted[clip, frame].item() == (error < middling), (
+                "each frame is trusted by its own error"
+            )
     trainer.own = replace(own, trusted=torch.zeros_like(own.trusted), micro_step=0)
     loss = trainer.next_frame_loss()
     loss.backward()
@@ -179,7 +229,9 @@ def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> 
         torch.manual_seed(0)
         config = replace(QUIET, clips=40, damaged=chance)
         damage = harm(bend=3.0, piece=8.0)
-        trainer = StreamDiTTrainer(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", damage)
+        trainer = StreamDiTTrainer(
+            StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, "cpu", damage
+        )
         trainer.next_frame_loss()
         assert trainer.own is not None
         return trainer.own.references, trainer._cut(trainer.own.episode, trainer.own.start, 4)[0]
@@ -195,11 +247,17 @@ def test_references_are_damaged_as_often_as_asked_for_and_the_truth_is_not() -> 
 def test_clips_are_drawn_from_everywhere() -> None:
     empty = torch.zeros(2, 12, 1)
     episodes = LatentEpisodes(
-        latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty, astray=torch.tensor([0, 0])
+        latents=torch.zeros(2, 12, 8, 8, 8),
+        prompts=torch.zeros(2, 12),
+        states=empty,
+        scores=empty,
+        astray=torch.tensor([0, 0]),
     )
     episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert 150 < episode.sum() < 250
-    assert start.unique().tolist() == list(range(9)), "a clip of four frames can begin with the first to the ninth"
+    assert start.unique().tolist() == list(range(9)), (
+        "a clip of four frames can begin with the first to the ninth"
+    )
     with pytest.raises(DatasetError, match="shorter than a clip"):
         episodes.draw(4, 13, torch.Generator())
 
@@ -207,7 +265,11 @@ def test_clips_are_drawn_from_everywhere() -> None:
 def test_where_a_world_went_astray_clips_begin_with_its_frames() -> None:
     empty = torch.zeros(2, 12, 1)
     episodes = LatentEpisodes(
-        latents=torch.zeros(2, 12, 8, 8, 8), prompts=torch.zeros(2, 12), states=empty, scores=empty, astray=torch.tensor([0, 3])
+        latents=torch.zeros(2, 12, 8, 8, 8),
+        prompts=torch.zeros(2, 12),
+        states=empty,
+        scores=empty,
+        astray=torch.tensor([0, 3]),
     )
     episode, start = episodes.draw(400, 4, torch.Generator().manual_seed(0))
     assert start[episode == 0].unique().tolist() == list(range(9))
@@ -225,16 +287,29 @@ def test_joined_episodes_are_as_long_as_the_shorter_ones() -> None:
 
 
 @pytest.mark.parametrize("cut", ["", "K2N2c1s1", "K4N4c1s1"])
-def test_a_worlds_own_frames_are_looked_at_and_nobodys_target(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every clip targets of its own: only where they are the simulator's may another target change the loss."""
+def test_a_worlds_own_frames_are_looked_at_and_nobodys_target(
+    cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give every clip targets of its own: only where they are the simulator's may another target
+    change the loss.
+    """
     trainer, astray = trainer_of(replace(QUIET, micro_steps=1, clips=8)), 10
-    trainer.episodes = replace(trainer.episodes, astray=torch.full((len(trainer.episodes),), astray))
+    trainer.episodes = replace(
+        trainer.episodes, astray=torch.full((len(trainer.episodes),), astray)
+    )
     real_loss, starts, checked = trainer._loss, [], set()
     draw = trainer.episodes.draw
-    monkeypatch.setattr(LatentEpisodes, "draw", lambda self, *rest: starts.append(draw(*rest)) or starts[-1])
+    monkeypatch.setattr(
+        LatentEpisodes, "draw", lambda self, *rest: starts.append(draw(*rest)) or starts[-1]
+    )
 
     def loss(
-        view: object, prompts: object, target: torch.Tensor, noise: torch.Tensor, before: torch.Tensor, trusted: torch.Tensor
+        view: object,
+        prompts: object,
+        target: torch.Tensor,
+        noise: torch.Tensor,
+        before: torch.Tensor,
+        trusted: torch.Tensor,
     ) -> object:
         first = starts[-1][1] + (Partition.parse(cut).references if cut else 1)
         for clip in range(len(target)):
@@ -242,14 +317,24 @@ def test_a_worlds_own_frames_are_looked_at_and_nobodys_target(cut: str, monkeypa
                 assert trusted[clip, frame].item() == (first[clip] + frame >= astray)
         value = real_loss(view, prompts, target, noise, before, trusted)
         torch.testing.assert_close(
-            value[0], real_loss(view, prompts, target + 5.0 * ~trusted[:, :, None, None, None], noise, before, trusted)[0]
+            value[0],
+            real_loss(
+                view,
+                prompts,
+                target + 5.0 * ~trusted[:, :, None, None, None],
+                noise,
+                before,
+                trusted,
+            )[0],
         )
         checked.update(trusted.flatten().tolist())
         return value
 
     monkeypatch.setattr(trainer, "_loss", loss)
     for _ in range(4):
-        (trainer.buffer_loss(Partition.parse(cut)) if cut else trainer.next_frame_loss(0.0)).backward()
+        (
+            trainer.buffer_loss(Partition.parse(cut)) if cut else trainer.next_frame_loss(0.0)
+        ).backward()
     assert checked == {True, False}
 
 
@@ -301,7 +386,9 @@ def test_the_loss_prefers_one_of_two_places_to_their_mean() -> None:
 
     def loss(place: float) -> float:
         trainer._velocity = lambda *_: torch.full_like(target, place)  # type: ignore[method-assign]
-        return trainer._loss(None, None, target, noise, target, torch.ones(2, 1, dtype=torch.bool))[0].item()  # type: ignore[arg-type]
+        return trainer._loss(None, None, target, noise, target, torch.ones(2, 1, dtype=torch.bool))[
+            0
+        ].item()  # type: ignore[arg-type]
 
     assert loss(0.0) == pytest.approx(0.09 * np.log1p(1 / 0.09) + 0.02)
     assert loss(1.0) == pytest.approx((0.09 * np.log1p(4 / 0.09) + 0.02 * 4) / 2)
@@ -315,7 +402,9 @@ def test_muon_is_torchs_muon_on_all_matrices_of_a_shape_at_once() -> None:
         lambda p: torch.optim.Muon(p, lr=1e-2, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     ):
         torch.manual_seed(0)
-        matrices = [torch.nn.Parameter(torch.randn(*shape)) for shape in ((8, 16), (16, 8), (8, 16), (4, 4))]
+        matrices = [
+            torch.nn.Parameter(torch.randn(*shape)) for shape in ((8, 16), (16, 8), (8, 16), (4, 4))
+        ]
         optimizer = make(matrices[:3])
         for _ in range(4):
             for matrix in matrices[:3]:
@@ -335,7 +424,10 @@ def test_orthogonal_matrices_have_singular_values_near_one() -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 def test_compiled_training_is_training() -> None:
     """Blocks are compiled for the common layout alone; everything else runs as it is written."""
-    steps = [trainer_of(replace(QUIET, compile=compiled, own_references=0.0)) for compiled in (False, True)]
+    steps = [
+        trainer_of(replace(QUIET, compile=compiled, own_references=0.0))
+        for compiled in (False, True)
+    ]
     for trainer in steps:
         trainer.generator.manual_seed(5)
         torch.manual_seed(5)
@@ -347,11 +439,14 @@ def test_compiled_training_is_training() -> None:
 def test_a_resumed_training_takes_the_rate_it_is_given(tmp_path: Path) -> None:
     for steps, rate in ((2, 1.0), (3, 0.1)):
         config = replace(FAST, steps=steps, rate=rate)
-        train_streamdit(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, tmp_path, "cpu")
+        train_streamdit(
+            StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, tmp_path, "cpu"
+        )
         saved = torch.load(tmp_path / "streamdit.checkpoint.pt", weights_only=True)
         assert [saved[name]["param_groups"][0]["peak"] for name in ("matrices", "others")] == [
-            pytest.approx(rate * FAST.matrix_rate), pytest.approx(rate * FAST.other_rate),
-        ]  # fmt: skip
+            pytest.approx(rate * FAST.matrix_rate),
+            pytest.approx(rate * FAST.other_rate),
+        ]
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
@@ -391,7 +486,9 @@ def test_minutes_end_a_call_and_leave_the_stage_unfinished(tmp_path: Path) -> No
     assert not stage.finished
 
 
-def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_follows_the_steps_or_the_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [0.0]
     monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
 
@@ -402,28 +499,49 @@ def test_progress_follows_the_steps_or_the_minutes(tmp_path: Path, monkeypatch: 
             clock[0] += 6.0  # a tenth of a minute
         return found
 
-    assert progress(Stage(tmp_path / "steps", "stage", {}), Budget(steps=4, minutes=9.0)) == [0.0, 0.25, 0.5, 0.75]
+    assert progress(Stage(tmp_path / "steps", "stage", {}), Budget(steps=4, minutes=9.0)) == [
+        0.0,
+        0.25,
+        0.5,
+        0.75,
+    ]
     hurried = Stage(tmp_path / "minutes", "stage", {})
     found = progress(hurried, Budget(steps=10**6, minutes=1.0, by_minutes=True))
     assert found == pytest.approx([0.0, *(i / 9 for i in range(10))], abs=1e-5), (
         "it ends with the minutes, and the first step, which compiles, takes no part"
     )
     again = progress(hurried, Budget(steps=22, minutes=2.0, by_minutes=True))
-    assert again == pytest.approx([(11 + i) / 22 for i in range(11)], abs=1e-5), "what was done counts, and the nearer end rules"
+    assert again == pytest.approx([(11 + i) / 22 for i in range(11)], abs=1e-5), (
+        "what was done counts, and the nearer end rules"
+    )
 
 
-def test_the_learning_rate_ends_with_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_ends_with_the_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [0.0]
-    monkeypatch.setattr(run.time, "monotonic", lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0])
+    monkeypatch.setattr(
+        run.time, "monotonic", lambda: clock.__setitem__(0, clock[0] + 1.0) or clock[0]
+    )
     for by_minutes in (True, False):
         folder = tmp_path / str(by_minutes)
         config = replace(FAST, steps=10_000, by_minutes=by_minutes)
-        train_streamdit(StreamDiT(TINY), moving_square(), make_table(["right", "left"]), config, folder, "cpu", minutes=0.5)
+        train_streamdit(
+            StreamDiT(TINY),
+            moving_square(),
+            make_table(["right", "left"]),
+            config,
+            folder,
+            "cpu",
+            minutes=0.5,
+        )
         saved = torch.load(folder / "streamdit.checkpoint.pt", weights_only=True)
         group = saved["matrices"]["param_groups"][0]
         assert 10 < saved["step"] < 40
         warm_up = 100 * ((saved["step"] - 1) / 10_000 + 1e-4)
-        assert group["lr"] / group["peak"] == pytest.approx(0.0 if by_minutes else warm_up, abs=0.2 if by_minutes else 1e-6)
+        assert group["lr"] / group["peak"] == pytest.approx(
+            0.0 if by_minutes else warm_up, abs=0.2 if by_minutes else 1e-6
+        )
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -23,15 +23,15 @@ from test_train import FAST, TINY, moving_square
 
 from streamdit_gym import threads
 from streamdit_gym.cli import main
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.distill.multistep import Distillation, distill
-from streamdit_gym.envs.pusht import SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.pusht.simulator import SPEC, STARTS, PushTSimulator
 from streamdit_gym.errors import ArgumentError, DatasetError, StorageError, StreamDiTError
 from streamdit_gym.files import folder_lock
-from streamdit_gym.heads.reward_head import RewardHead, RewardHeadConfig
-from streamdit_gym.model.looks import Looks
+from streamdit_gym.model.appearance import Looks
+from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.threads import choose_threads
 from streamdit_gym.train import run
@@ -53,8 +53,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=3, steps=16))
     count = len(Dataset(folder).phrases)
-    embedded = {"tokens": torch.randn(count, 2, 384).half(), "mask": torch.ones(count, 2, dtype=torch.bool)}
-    save_file({**embedded, "pooled": torch.randn(count, 384).half()}, folder / "phrases.safetensors")
+    embedded = {
+        "tokens": torch.randn(count, 2, 384).half(),
+        "mask": torch.ones(count, 2, dtype=torch.bool),
+    }
+    save_file(
+        {**embedded, "pooled": torch.randn(count, 384).half()}, folder / "phrases.safetensors"
+    )
     return folder
 
 
@@ -79,17 +84,30 @@ def codec_run(folder: Path) -> torch.nn.Module:
 
 
 def heads_run(folder: Path) -> torch.nn.Module:
-    heads = RewardHead(RewardHeadConfig(width=8, state_names=("x",), score_names=("success_x",)))
+    heads = Readout(ReadoutConfig(width=8, state_names=("x",), score_names=("success_x",)))
     episodes = moving_square()
     scores = torch.zeros(*episodes.latents.shape[:2], 1)
-    train_heads(heads, replace(episodes, states=scores, scores=scores), HeadTraining(steps=2, batch=8), folder, "cpu")
+    train_heads(
+        heads,
+        replace(episodes, states=scores, scores=scores),
+        HeadTraining(steps=2, batch=8),
+        folder,
+        "cpu",
+    )
     return heads
 
 
 def looks_run(folder: Path) -> torch.nn.Module:
     looks = Looks(2, 384, width=16)
     table = make_table(["stay", "red", "green", "grey"])
-    train_looks(looks, Palettes(painted(), PAINTED.local), table, LooksTraining(steps=2, batch=8), folder, "cpu")
+    train_looks(
+        looks,
+        Palettes(painted(), PAINTED.local),
+        table,
+        LooksTraining(steps=2, batch=8),
+        folder,
+        "cpu",
+    )
     return looks
 
 
@@ -127,12 +145,16 @@ def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
     assert all(torch.equal(value, plain[name]) for name, value in trained.items())
 
 
-def test_every_stage_measures_anew_unless_the_caller_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_measures_anew_unless_the_caller_has_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name, value in {"_default": 2, "_chosen": False, "_single": False, "_given": False}.items():
         monkeypatch.setattr(threads, name, value)
     busy = [True]
-    monkeypatch.setattr(threads, "_seconds", lambda work: 9.0 if busy[0] and torch.get_num_threads() == 2 else 1.0)
+    monkeypatch.setattr(
+        threads, "_seconds", lambda work: 9.0 if busy[0] and torch.get_num_threads() == 2 else 1.0
+    )
     torch.set_num_threads(2)
     assert choose_threads(int, again=True) == 1
     assert choose_threads(int) == 1, "once per process, if not asked for again"
@@ -143,7 +165,9 @@ def test_every_stage_measures_anew_unless_the_caller_has_chosen(monkeypatch: pyt
     assert choose_threads(int, again=True) == 2, "the caller rules"
 
 
-def test_the_command_line_says_how_many_threads(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_says_how_many_threads(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("streamdit_gym.threads._given", False)
     measured = []
     monkeypatch.setattr("streamdit_gym.threads._seconds", lambda work: measured.append(work) or 1.0)
@@ -182,12 +206,16 @@ def distillation(**change: Any) -> Distillation:
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_numbers_that_cannot_be_trained_with_are_refused_at_once(config: Callable[..., object], change: dict[str, Any]) -> None:
+def test_numbers_that_cannot_be_trained_with_are_refused_at_once(
+    config: Callable[..., object], change: dict[str, Any]
+) -> None:
     with pytest.raises(StreamDiTError, match="allowed"):
         config(**change)
 
 
-def test_minutes_that_are_no_number_are_refused_before_the_run_begins(data: Path, tmp_path: Path) -> None:
+def test_minutes_that_are_no_number_are_refused_before_the_run_begins(
+    data: Path, tmp_path: Path
+) -> None:
     assert main([*train_command(data, tmp_path / "run"), "--minutes", "nan"]) == 2
     assert not (tmp_path / "run").exists()
 
@@ -196,7 +224,11 @@ def test_minutes_that_are_no_number_are_refused_before_the_run_begins(data: Path
 def test_two_processes_do_not_work_in_one_run_folder(
     command: str, data: Path, tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = train_command(data, tmp_path) if command == "train" else distill_command(tiny_bundle, data, tmp_path)
+    told = (
+        train_command(data, tmp_path)
+        if command == "train"
+        else distill_command(tiny_bundle, data, tmp_path)
+    )
     if "decoder" in command:
         told = f"{command} {tiny_bundle} --data {data} --out {tmp_path} --device cpu".split()
     with folder_lock(tmp_path):
@@ -222,8 +254,12 @@ def test_latents_that_are_cut_are_made_anew(data: Path, tmp_path: Path) -> None:
     assert torch.equal(first.latents, again.latents)
 
 
-@pytest.mark.parametrize("name", ["codec.safetensors", "codec.checkpoint.pt", "phrases.safetensors"])
-def test_a_cut_file_of_a_run_is_a_clear_error(name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "name", ["codec.safetensors", "codec.checkpoint.pt", "phrases.safetensors"]
+)
+def test_a_cut_file_of_a_run_is_a_clear_error(
+    name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     if name == "phrases.safetensors":
         folder = tmp_path / "data"
@@ -235,7 +271,9 @@ def test_a_cut_file_of_a_run_is_a_clear_error(name: str, data: Path, tmp_path: P
     assert name in capsys.readouterr().err
 
 
-def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -258,10 +296,19 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tmp_path: Path, mon
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 @pytest.mark.parametrize("what", ["train", "distill"])
 def test_a_disk_that_takes_nothing_more_is_a_clear_error(
-    what: str, kind: str, data: Path, tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    what: str,
+    kind: str,
+    data: Path,
+    tiny_bundle: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with small_disk(tmp_path / "disk") as disk:
-        told = train_command(data, disk / "run") if what == "train" else distill_command(tiny_bundle, data, disk / "run")
+        told = (
+            train_command(data, disk / "run")
+            if what == "train"
+            else distill_command(tiny_bundle, data, disk / "run")
+        )
         if kind == "full":
             fill(disk, leave=200_000)
         else:
@@ -272,9 +319,13 @@ def test_a_disk_that_takes_nothing_more_is_a_clear_error(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["train", "distill"])
-def test_a_run_survives_being_killed(what: str, data: Path, tiny_bundle: str, tmp_path: Path) -> None:
+def test_a_run_survives_being_killed(
+    what: str, data: Path, tiny_bundle: str, tmp_path: Path
+) -> None:
     def command(out: Path) -> list[str]:
-        told = train_command(data, out) if what == "train" else distill_command(tiny_bundle, data, out)
+        told = (
+            train_command(data, out) if what == "train" else distill_command(tiny_bundle, data, out)
+        )
         return [sys.executable, "-m", "streamdit_gym", *told]
 
     for folder in survive_often(command, tmp_path):

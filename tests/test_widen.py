@@ -1,4 +1,6 @@
-"""More latent channels, for looks: the old ones go on doing what they did, and the new ones can be learned."""
+"""More latent channels, for looks: the old ones go on doing what they did,
+and the new ones can be learned.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ import pytest
 import torch
 from conftest import wake
 
-from streamdit_gym.codec.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.errors import ShapeError
+from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.train.train_codec import CodecTraining, Pairs, cleared, to_pixels, train_codec
 from streamdit_gym.train.widen import widened_codec, widened_model
-from streamdit_gym.vocabulary import Conditioning
+from streamdit_gym.types import Conditioning
 
 CONFIG = StreamDiTConfig(width=64, depth=2, heads=2, refine=16)
 
@@ -36,7 +38,9 @@ def test_a_wider_codec_encodes_places_as_before_and_learns_to_paint() -> None:
     latents = made.encode_pixels(pixels)
     assert latents.shape == (2, 14, 8, 8)
     assert torch.allclose(latents[:, :8], codec.encode_pixels(pixels), atol=1e-5)
-    assert torch.allclose(latents[:, 8:], latents[:, 8:, :1, :1].expand(-1, -1, 8, 8)), "the same all over a frame"
+    assert torch.allclose(latents[:, 8:], latents[:, 8:, :1, :1].expand(-1, -1, 8, 8)), (
+        "the same all over a frame"
+    )
     made.decode_latents(latents).square().mean().backward()
     for weight in (made.encoder[-1].weight.grad[8:], made.decoder[-2].weight.grad):
         assert weight.abs().amax((1, 2, 3)).min() > 0, "all of it can be learned"
@@ -53,7 +57,9 @@ def test_pixels_are_mixed_of_the_palette() -> None:
     found, other = ((codec.decode_latents(given)[0] + 1) / 2 for given in (latents, swapped))
     for y, x in ((0, 0), (13, 40), (63, 63)):
         share = drawn[:2, y, x].softmax(0)
-        assert torch.allclose(found[:, y, x], (1 + drawn[2, y, x]) * (share[0] * red + share[1] * blue), atol=1e-5)
+        assert torch.allclose(
+            found[:, y, x], (1 + drawn[2, y, x]) * (share[0] * red + share[1] * blue), atol=1e-5
+        )
         moved = (1 + drawn[2, y, x]) * (share[0] * blue + share[1] * red)
         assert torch.allclose(other[:, y, x], moved, atol=1e-5), "and the palette moves nothing"
 
@@ -69,9 +75,13 @@ def test_a_look_can_be_what_one_cell_alone_tells() -> None:
     features = torch.zeros(1, 14, 8, 8)
     features[0, 8, 2, 5], features[0, 11, 2, 5] = 4.0, 20.0
     codec.encoder = torch.nn.Identity()
-    assert codec.encode_pixels(features)[0, 8].min() == pytest.approx(4.0, abs=1e-3), "not a 64th of it"
+    assert codec.encode_pixels(features)[0, 8].min() == pytest.approx(4.0, abs=1e-3), (
+        "not a 64th of it"
+    )
     features[0, 11] = 0.0
-    assert codec.encode_pixels(features)[0, 8].max() == pytest.approx(4.0 / 64, abs=1e-3), "looked for nowhere, it is the mean"
+    assert codec.encode_pixels(features)[0, 8].max() == pytest.approx(4.0 / 64, abs=1e-3), (
+        "looked for nowhere, it is the mean"
+    )
 
 
 @pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, refine=0)])
@@ -82,18 +92,30 @@ def test_a_wider_transformer_moves_as_before_and_copies_looks(config: StreamDiTC
     latents = torch.randn(2, 5, 11, 8, 8)
     times = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]]).expand(2, -1)
     prompts = Conditioning(
-        tokens=torch.randn(1, 3, 384), mask=torch.ones(1, 3, dtype=torch.bool), pooled=torch.randn(1, 384),
+        tokens=torch.randn(1, 3, 384),
+        mask=torch.ones(1, 3, dtype=torch.bool),
+        pooled=torch.randn(1, 384),
         index=torch.zeros(2, 5, dtype=torch.long),
-    )  # fmt: skip
+    )
     wide, narrow = (
-        stream_view(part[:, :4], times[:, :4], part[:, 4:], times[:, 4:], causal=True, chunk_frames=1, limit=4)
+        stream_view(
+            part[:, :4],
+            times[:, :4],
+            part[:, 4:],
+            times[:, 4:],
+            causal=True,
+            chunk_frames=1,
+            limit=4,
+        )
         for part in (latents, latents[:, :, :8])
     )
     new, old = made.predict_clean(wide, prompts)[0], model.predict_clean(narrow, prompts)[0]
     assert torch.allclose(new[:, :, :8], old, atol=1e-4)
     with torch.no_grad():
         made.looks.out[1].bias[3] = -100.0  # nothing is named
-    assert torch.equal(made.predict_clean(wide, prompts)[0][:, :, 8:], latents[:, 3:4, 8:]), "as the frame before"
+    assert torch.equal(made.predict_clean(wide, prompts)[0][:, :, 8:], latents[:, 3:4, 8:]), (
+        "as the frame before"
+    )
     made.train()
     new.square().mean().backward()
     assert made.looks.out[1].weight.grad.abs().sum() > 0, "until words are learned"
@@ -116,10 +138,16 @@ def test_the_old_channels_learn_to_say_in_every_look_what_they_said_before(tmp_p
         codec = widened_codec(known, 6).requires_grad_(True)
         latents = codec.eval().encode_pixels(pixels)
         made, _ = cleared(latents, before, known)
-        assert torch.equal(made[:, :8], known.encode_pixels(before)), "no colour can hide among the places"
+        assert torch.equal(made[:, :8], known.encode_pixels(before)), (
+            "no colour can hide among the places"
+        )
         assert torch.equal(made[:, 8:], latents[:, 8:])
         assert cleared(codec.encode_pixels(before), before, known)[1] < 1e-9
-        config = CodecTraining(steps=150, batch=15, noise=0.0, between=0.0, straight=0.0, aligned=aligned)
-        assert train_codec(codec, painted, painted[0], config, tmp_path / str(aligned), "cpu", pairs=pairs)
+        config = CodecTraining(
+            steps=150, batch=15, noise=0.0, between=0.0, straight=0.0, aligned=aligned
+        )
+        assert train_codec(
+            codec, painted, painted[0], config, tmp_path / str(aligned), "cpu", pairs=pairs
+        )
         away.append(cleared(codec.encode_pixels(pixels), before, known)[1].item())
     assert away[1] < 0.25 * away[0]

@@ -16,13 +16,13 @@ import torch
 from conftest import make_tiny_world
 from support.bundles import write_content
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.bundle.config import file_names
-from streamdit_gym.envs.pusht import SPEC
+from streamdit_gym.envs.pusht.simulator import SPEC
 from streamdit_gym.errors import ArgumentError, BundleError, PartitionError, UnknownNameError
 from streamdit_gym.presets import PRESETS, partition, preset
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import SHIPPED, WEIGHTS, World, find_world, shipped_worlds
 
 
@@ -39,7 +39,9 @@ def test_a_world_comes_back_in_half_precision(bundle: Path) -> None:
     for part in ("model", "codec", "heads"):
         for key, value in getattr(again, part).state_dict().items():
             given = getattr(world, part).state_dict()[key]
-            assert (value == (given.half().float() if given.is_floating_point() else given)).all(), key
+            assert (
+                value == (given.half().float() if given.is_floating_point() else given)
+            ).all(), key
     assert again.facts == world.facts
 
 
@@ -67,7 +69,12 @@ def test_a_world_may_hold_another_transformer_for_longer_buffers(tmp_path: Path)
     assert again.longer is not None
     assert torch.equal(again.longer.embed.weight, other.model.embed.weight.half().float())
     assert torch.equal(again.model.embed.weight, plain.model.embed.weight.half().float())
-    for cut, streamed in (("K4N1c1s1", again.model), ("K4N1c4s2", again.model), ("K4N2c1s1", again.longer), ("K2N4c2s1", again.longer)):
+    for cut, streamed in (
+        ("K4N1c1s1", again.model),
+        ("K4N1c4s2", again.model),
+        ("K4N2c1s1", again.longer),
+        ("K2N4c2s1", again.longer),
+    ):
         assert again.model_for(Partition.parse(cut)) is streamed
         assert plain.model_for(Partition.parse(cut)) is plain.model
     path = tmp_path / "longer.safetensors"
@@ -102,14 +109,22 @@ def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
         World.from_pretrained(bundle)
 
 
-@pytest.mark.parametrize("name", [None, 5, b"PushT", "", "  ", "Push\0T", "\ud800", "x" * 5000, ["PushT"], True], ids=repr)
+@pytest.mark.parametrize(
+    "name",
+    [None, 5, b"PushT", "", "  ", "Push\0T", "\ud800", "x" * 5000, ["PushT"], True],
+    ids=repr,
+)
 def test_what_is_no_name_of_a_world_is_refused(name: Any) -> None:
     with pytest.raises(ArgumentError, match=r"allowed:(.|\n)*remedy:"):
         World.from_pretrained(name)
 
 
-@pytest.mark.parametrize("name", ["no such folder", "../no", "a/b/c", "/no/such", "x" * 300, "a/../b", "user/"])
-def test_a_name_that_is_nowhere_is_refused_without_asking_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["no such folder", "../no", "a/b/c", "/no/such", "x" * 300, "a/../b", "user/"]
+)
+def test_a_name_that_is_nowhere_is_refused_without_asking_the_hub(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises((UnknownNameError, BundleError)):
         World.from_pretrained(name)
@@ -120,7 +135,9 @@ def test_a_file_is_no_world(bundle: Path) -> None:
         World.from_pretrained(bundle / "config.json")
 
 
-def test_a_shipped_name_means_the_shipped_world_and_a_path_the_folder(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_name_means_the_shipped_world_and_a_path_the_folder(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(bundle.parent)
     bundle.rename(bundle.parent / "PushT")
     assert find_world("PushT") == SHIPPED / "PushT"
@@ -143,12 +160,21 @@ def test_only_the_hub_has_revisions(bundle: Path, revision: Any) -> None:
         World.from_pretrained(bundle, revision=revision)
 
 
-def test_of_a_hub_repository_only_the_bundle_s_files_come(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_hub_repository_only_the_bundle_s_files_come(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The repository holds code and pickles, too: they are never asked for."""
     repository = bundle.parent / "hub"
     shutil.copytree(bundle, repository)
     (repository / "agents" / "reach").mkdir(parents=True)
-    for name in ("agents/reach/agent.zip", "code.py", "config.json.py", "other.safetensors", "README.md", "sub/config.json"):
+    for name in (
+        "agents/reach/agent.zip",
+        "code.py",
+        "config.json.py",
+        "other.safetensors",
+        "README.md",
+        "sub/config.json",
+    ):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text("x")
     asked = {}
@@ -169,7 +195,10 @@ def test_of_a_hub_repository_only_the_bundle_s_files_come(bundle: Path, monkeypa
     world = World.from_pretrained("user/world", revision="v1")
     assert world.digest == World.from_pretrained(bundle).digest
     assert asked == {"name": "user/world", "revision": "v1"}
-    come = {str(path.relative_to(bundle.parent / "snapshot")) for path in (bundle.parent / "snapshot").rglob("*")}
+    come = {
+        str(path.relative_to(bundle.parent / "snapshot"))
+        for path in (bundle.parent / "snapshot").rglob("*")
+    }
     assert come == {"README.md", "config.json", *file_names(longer=False)}
 
 
@@ -187,7 +216,9 @@ def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype
     finally:
         torch.set_default_dtype(torch.float32)
     for name in file_names(longer=False):
-        assert (tmp_path / "float32" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+        assert (tmp_path / "float32" / name).read_bytes() == (
+            tmp_path / "other" / name
+        ).read_bytes()
     usual = World.from_pretrained(tmp_path / "float32")
     assert again.digest == usual.digest
     assert torch.equal(frames, usual.codec.decode(latents))
@@ -197,7 +228,9 @@ def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype
 
 def one_tick(world: World) -> torch.Tensor:
     engine = Engine(world.model, world.table, partition("reactive"))
-    session = engine.start(world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded([0, 1]))
+    session = engine.start(
+        world.starts.latents[:2, None], torch.zeros(2, 1, dtype=torch.long), Noise.seeded([0, 1])
+    )
     return engine.tick(session, world.table.rows(["move up", "move left"]))
 
 

@@ -30,11 +30,11 @@ from streamdit_gym.bundle.fields import (
     refused,
 )
 from streamdit_gym.checks import shown
-from streamdit_gym.codec.conv_codec import ConvCodecConfig
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, BundleError
-from streamdit_gym.heads.reward_head import RewardHeadConfig
+from streamdit_gym.model.conv_codec import ConvCodecConfig
+from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiTConfig
-from streamdit_gym.vocabulary import WorldSpec
 
 WEIGHTS = (
     "model",
@@ -66,7 +66,7 @@ class BundleConfig:
     spec: WorldSpec
     model: StreamDiTConfig
     codec: ConvCodecConfig
-    heads: RewardHeadConfig
+    heads: ReadoutConfig
     phrases: list[str]
     facts: dict[str, Any]
     files: dict[str, FileEntry]

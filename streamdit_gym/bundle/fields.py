@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any
 
 from streamdit_gym.checks import check_bool, check_int, check_prompt, check_real, check_str, shown
-from streamdit_gym.codec.conv_codec import ConvCodecConfig
+from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.errors import ArgumentError, BundleError
-from streamdit_gym.heads.reward_head import RewardHeadConfig
+from streamdit_gym.model.conv_codec import ConvCodecConfig
+from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiTConfig
-from streamdit_gym.vocabulary import Task, WorldSpec
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -292,7 +292,7 @@ CONFIG_FIELDS = {
     "spec": Field(_made(WorldSpec, SPEC)),
     "model": Field(_made(StreamDiTConfig, MODEL)),
     "codec": Field(_made(ConvCodecConfig, CODEC)),
-    "heads": Field(_made(RewardHeadConfig, HEADS)),
+    "heads": Field(_made(ReadoutConfig, HEADS)),
     "phrases": Field(_distinct(_each(_text, least=1, most=4096))),
     "facts": Field(check_facts),
     "files": Field(_named(_made(FileEntry, FILE), _label, most=64)),

@@ -4,12 +4,13 @@ Takes: a folder and what ``config.json`` says of it.  Gives: tensors and network
 Knows nothing of: what a world is.
 
 ``config.json`` names the other files by their hashes, so the bundle is what it says. A save first
-writes the new files beside the old ones (``model.safetensors.new``), then replaces ``config.json`` in
-one move, then moves the new files into place. Wherever it is stopped, ``config.json`` and the files
-with its hashes are the old bundle or the new one, and a reader takes the file that has the hash.
-This holds when the process is killed or the disk is full. It does not hold for a power failure, since
-the disk may write in another order, and a reader that reads while a save goes on may find the old
-``config.json`` and a new file: then it is told that a file is foreign, and reads again.
+writes the new files beside the old ones (``model.safetensors.new``), then replaces ``config.json``
+in one move, then moves the new files into place. Wherever it is stopped, ``config.json`` and the
+files with its hashes are the old bundle or the new one, and a reader takes the file that has the
+hash. This holds when the process is killed or the disk is full. It does not hold for a power
+failure, since the disk may write in another order, and a reader that reads while a save goes on may
+find the old ``config.json`` and a new file: then it is told that a file is foreign, and reads
+again.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 """A recorded data set on disk: lossless video beside arrays.
 
-Takes: a folder.  Gives: frames, prompts, actions, rewards, true states and scores, episode by episode.
+Takes: a folder.  Gives: frames, prompts, actions, rewards, true states and scores, episode by
+    episode.
 Knows nothing of: simulators, models.
 
-Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases' embeddings, once a training
-has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv`` (H.264 in RGB, lossless,
-every frame of every episode in order; where a world looks otherwise than the one that it goes on from, ``plain/`` holds the same frames
-in that one's looks; generated data sets may keep frames in another format, see `streamdit_gym.data.storage`)
-with ``shard-00000.npz``:
+Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases'
+    embeddings, once a training
+has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv``
+(H.264 in RGB, lossless, every frame of every episode in order; where a world looks otherwise than
+the one that it goes on from, ``plain/`` holds the same frames in that one's looks; generated data
+sets may keep frames in another format, see `streamdit_gym.data.storage`) with ``shard-00000.npz``:
 
     actions   (episodes, steps)       int16   menu action taken after frame f
-    prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the action
-    rewards   (episodes, steps, task) float32 one column per task, sorted by name
+    prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the
+    action rewards   (episodes, steps, task) float32 one column per task, sorted by name
     states    (episodes, steps+1, n)  float32
     scores    (episodes, steps+1, m)  float32
 """
@@ -36,14 +38,25 @@ from streamdit_gym.files import atomic_write
 FORMAT = 1
 PLAIN = "plain"
 ARRAYS = ("actions", "prompts", "rewards", "states", "scores")
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w, 3) uint8.
+    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w,
+    3) uint8.
 
-    ``plain``, only where it has just been recorded (`Dataset.plain` reads it), are the same frames in the looks of another world.
+    ``plain``, only where it has just been recorded (`Dataset.plain` reads it), are the same frames
+    in the looks of another world.
     """
 
     frames: UInt8[np.ndarray, "e g h w 3"]
@@ -78,9 +91,13 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise DatasetError("meta.json cannot be read", given=path, remedy="delete it and record again") from error
+        raise DatasetError(
+            "meta.json cannot be read", given=path, remedy="delete it and record again"
+        ) from error
     if not isinstance(meta, dict):
-        raise DatasetError("meta.json is of something else", given=path, remedy="delete it and record again")
+        raise DatasetError(
+            "meta.json is of something else", given=path, remedy="delete it and record again"
+        )
     return meta
 
 
@@ -98,13 +115,24 @@ class Dataset:
         self.folder = Path(folder)
         meta = self.folder / "meta.json"
         if not meta.is_file():
-            raise DatasetError("no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT")
+            raise DatasetError(
+                "no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT"
+            )
         self.meta = read_meta(meta)
         if self.meta.get("format") != FORMAT:
-            raise DatasetError("data set of another format", given=self.meta.get("format"), allowed=FORMAT, remedy="record it anew")
+            raise DatasetError(
+                "data set of another format",
+                given=self.meta.get("format"),
+                allowed=FORMAT,
+                remedy="record it anew",
+            )
         self.shards = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-?????.npz"))
         if not self.shards:
-            raise DatasetError("data set without a whole shard", given=self.folder, remedy="run record again; it resumes")
+            raise DatasetError(
+                "data set without a whole shard",
+                given=self.folder,
+                remedy="run record again; it resumes",
+            )
 
     @property
     def phrases(self) -> list[str]:
@@ -116,7 +144,8 @@ class Dataset:
         return len(self.shards)
 
     def episodes(self, position: int) -> int:
-        """Return how many episodes a shard has, without reading its frames; positions as for `shard`.
+        """Return how many episodes a shard has, without reading its frames; positions as for
+        `shard`.
 
         Raises:
             DatasetError: if the file is cut.
@@ -129,7 +158,11 @@ class Dataset:
             with path.open("rb") as opened, np.load(opened) as file:
                 return {name: file[name] for name in ARRAYS}
         except UNREADABLE as error:
-            raise DatasetError("a shard cannot be read", given=f"{path}: {error}", remedy="delete it and record again") from error
+            raise DatasetError(
+                "a shard cannot be read",
+                given=f"{path}: {error}",
+                remedy="delete it and record again",
+            ) from error
 
     def shard(self, position: int) -> Shard:
         """Read one shard; positions count whole shards, 0 first.
@@ -139,13 +172,21 @@ class Dataset:
         """
         stem, arrays = self.folder / f"shard-{self.shards[position]:05d}", self._arrays(position)
         try:
-            frames = storage(self.meta.get("storage", "mkv")).read(self.folder, self.shards[position], len(arrays["states"]))
-            if frames.shape[1] == arrays["states"].shape[1] - 1:  # a format without the last frame, which no action follows
+            frames = storage(self.meta.get("storage", "mkv")).read(
+                self.folder, self.shards[position], len(arrays["states"])
+            )
+            if (
+                frames.shape[1] == arrays["states"].shape[1] - 1
+            ):  # a format without the last frame, which no action follows
                 arrays = {name: array[:, :-1] for name, array in arrays.items()}
             if frames.shape[:2] != arrays["states"].shape[:2]:
                 raise ValueError(f"{frames.shape[1]} frames for {arrays['states'].shape[1]} states")
         except UNREADABLE as error:
-            raise DatasetError("a shard cannot be read", given=f"{stem}.*: {error}", remedy="delete it and record again") from error
+            raise DatasetError(
+                "a shard cannot be read",
+                given=f"{stem}.*: {error}",
+                remedy="delete it and record again",
+            ) from error
         return Shard(frames=frames, **arrays)
 
     def check_shard(self, position: int) -> None:
@@ -193,6 +234,8 @@ class Dataset:
             return Mkv().read(self.folder / PLAIN, index, episodes)
         except UNREADABLE as error:
             raise DatasetError(
-                "the plain frames are not there, or cut", given=f"{self.folder / PLAIN}, shard {index}", allowed="a world that is painted",
+                "the plain frames are not there, or cut",
+                given=f"{self.folder / PLAIN}, shard {index}",
+                allowed="a world that is painted",
                 remedy="record it anew, or leave --looks and --adapt-codec out",
-            ) from error  # fmt: skip
+            ) from error

@@ -1,6 +1,8 @@
-"""Is a world's definition one that can be recorded, trained and judged, and does its simulator keep to it?
+"""Is a world's definition one that can be recorded, trained and judged, and does its simulator keep
+to it?
 
-Takes: a world's spec, how its episodes start, its simulator.  Gives: nothing, or an error that names the mistake.
+Takes: a world's spec, how its episodes start, its simulator.  Gives: nothing, or an error that
+    names the mistake.
 Knows nothing of: which simulator it is, models, files.
 """
 
@@ -17,8 +19,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from streamdit_gym.checks import check_int, check_prompt, check_real, check_str, shown
+from streamdit_gym.definition import Simulator, Task, WorldSpec
 from streamdit_gym.errors import ArgumentError, DefinitionError
-from streamdit_gym.vocabulary import Simulator, Task, WorldSpec
 
 log = logging.getLogger("streamdit_gym")
 
@@ -50,7 +52,12 @@ def check_definition(spec: WorldSpec, starts: Mapping[str, float] | None = None)
         for kind, names in (("state_names", spec.state_names), ("score_names", spec.score_names)):
             _check_names(kind, names)
         if not isinstance(spec.tasks, Mapping):
-            raise DefinitionError("tasks are none", given=shown(spec.tasks), allowed="tasks by name", remedy="change tasks")
+            raise DefinitionError(
+                "tasks are none",
+                given=shown(spec.tasks),
+                allowed="tasks by name",
+                remedy="change tasks",
+            )
         for name, task in spec.tasks.items():
             _check_task(name, task, spec.score_names)
         if starts is not None:
@@ -89,19 +96,27 @@ def check_first_episode(
             _check_observation(spec, simulator)
     simulator.close()
     if frozen:
-        log.warning("%s: no frame differs from the first one of its episode; does the simulator draw what it does?", spec.name)
+        log.warning(
+            "%s: no frame differs from the first one of its episode; does the simulator draw what it does?",
+            spec.name,
+        )
 
 
 def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
     """Return a simulator's frame.
 
     Raises:
-        DefinitionError: if it has another size, type or number of channels than the definition says.
+        DefinitionError: if it has another size, type or number of channels than the definition
+            says.
     """
     expected = (spec.size, spec.size, 3)
     if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape == expected:
         return frame
-    given = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else f"{type(frame).__name__} {shown(frame)}"
+    given = (
+        f"{frame.dtype} {frame.shape}"
+        if isinstance(frame, np.ndarray)
+        else f"{type(frame).__name__} {shown(frame)}"
+    )
     raise DefinitionError(
         "a frame is not what the definition says",
         given=given,
@@ -171,7 +186,9 @@ def _check_observation(spec: WorldSpec, simulator: Simulator) -> None:
         check_frame(spec, plain)
 
 
-def _check_numbers(kind: str, field: str, names: tuple[str, ...], values: Any) -> Float[np.ndarray, " n"]:
+def _check_numbers(
+    kind: str, field: str, names: tuple[str, ...], values: Any
+) -> Float[np.ndarray, " n"]:
     try:
         numbers = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -218,7 +235,10 @@ def _check_name(name: Any) -> None:
 def _check_menu(spec: WorldSpec) -> None:
     if not isinstance(spec.menu, (tuple, list)) or not spec.menu:
         raise DefinitionError(
-            "a menu needs actions", given=shown(spec.menu), allowed="a tuple with the phrases of every action", remedy="change menu"
+            "a menu needs actions",
+            given=shown(spec.menu),
+            allowed="a tuple with the phrases of every action",
+            remedy="change menu",
         )
     action_of: dict[str, int] = {}
     for action, phrases in enumerate(spec.menu):
@@ -239,7 +259,12 @@ def _check_menu(spec: WorldSpec) -> None:
                     remedy="change menu",
                 )
     if not isinstance(spec.also, (tuple, list)):
-        raise DefinitionError("`also` is no list of phrases", given=shown(spec.also), allowed="a tuple of texts", remedy='also=("wave",)')
+        raise DefinitionError(
+            "`also` is no list of phrases",
+            given=shown(spec.also),
+            allowed="a tuple of texts",
+            remedy='also=("wave",)',
+        )
     for phrase in spec.also:
         _check_spoken(phrase)
 
@@ -255,17 +280,31 @@ def _check_spoken(phrase: Any) -> None:
 
 
 def _check_names(kind: str, names: Any) -> None:
-    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) and name for name in names):
-        raise DefinitionError(f"{kind} are no names", given=shown(names), allowed="a tuple of texts", remedy=f'{kind}=("x_px", "y_px")')
+    if not isinstance(names, (tuple, list)) or not all(
+        isinstance(name, str) and name for name in names
+    ):
+        raise DefinitionError(
+            f"{kind} are no names",
+            given=shown(names),
+            allowed="a tuple of texts",
+            remedy=f'{kind}=("x_px", "y_px")',
+        )
     for name, count in Counter(names).items():
         if count > 1:
-            raise DefinitionError(f"one name twice in {kind}", given=name, allowed="different names", remedy=f"change {kind}")
+            raise DefinitionError(
+                f"one name twice in {kind}",
+                given=name,
+                allowed="different names",
+                remedy=f"change {kind}",
+            )
 
 
 def _check_task(name: Any, task: Any, score_names: tuple[str, ...]) -> None:
     check_str("a task's name", name)
     if not isinstance(task, Task):
-        raise DefinitionError(f"task {name} is none", given=shown(task), allowed="a Task", remedy="change tasks")
+        raise DefinitionError(
+            f"task {name} is none", given=shown(task), allowed="a Task", remedy="change tasks"
+        )
     for field in ("potential", "success"):
         score = getattr(task, field)
         if score not in score_names:
@@ -282,7 +321,12 @@ def _check_task(name: Any, task: Any, score_names: tuple[str, ...]) -> None:
 
 def _check_starts(starts: Any) -> None:
     if not isinstance(starts, Mapping) or not starts:
-        raise DefinitionError("no kind of start", given=shown(starts), allowed="their shares by name", remedy='say {"anywhere": 1.0}')
+        raise DefinitionError(
+            "no kind of start",
+            given=shown(starts),
+            allowed="their shares by name",
+            remedy='say {"anywhere": 1.0}',
+        )
     for name, share in starts.items():
         check_str("the name of a start", name)
         check_real(f"share of start {name}", share, least=0.0, most=1.0)
@@ -302,4 +346,6 @@ def _of_definition() -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise DefinitionError(error.problem, given=error.given, allowed=error.allowed, remedy=error.remedy) from error
+        raise DefinitionError(
+            error.problem, given=error.given, allowed=error.allowed, remedy=error.remedy
+        ) from error

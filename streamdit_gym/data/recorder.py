@@ -1,6 +1,7 @@
 """Recording a data set with a world's simulator.
 
-Takes: a world's spec and its simulator's factory.  Gives: a data set on disk, shard by shard, seeded and resumable.
+Takes: a world's spec and its simulator's factory.  Gives: a data set on disk, shard by shard,
+    seeded and resumable.
 Knows nothing of: which simulator it is, models.
 """
 
@@ -28,9 +29,9 @@ from streamdit_gym.data.definition_checks import (
     check_state,
 )
 from streamdit_gym.data.processes import mapped
+from streamdit_gym.definition import Simulator, WorldSpec
 from streamdit_gym.errors import ArgumentError, DatasetError
 from streamdit_gym.files import folder_lock, remove_parts, write_text, writing_to
-from streamdit_gym.vocabulary import Simulator, WorldSpec
 
 log = logging.getLogger("streamdit_gym")
 
@@ -69,7 +70,8 @@ class RecordConfig:
         """Check the numbers.
 
         Raises:
-            ArgumentError: if one is out of range, there are too many frames in a shard, or more is drilled than there is.
+            ArgumentError: if one is out of range, there are too many frames in a shard, or more is
+                drilled than there is.
         """
         check_fields(
             self,
@@ -85,7 +87,12 @@ class RecordConfig:
         check_shard_size(self.episodes, self.steps)
         most = self.episodes if self.drill else 0
         if self.drilled > most:
-            raise ArgumentError("no such episodes to drill", given=self.drilled, allowed=f"0 to {most}", remedy="change --drilled")
+            raise ArgumentError(
+                "no such episodes to drill",
+                given=self.drilled,
+                allowed=f"0 to {most}",
+                remedy="change --drilled",
+            )
 
 
 def check_shard_size(episodes: int, steps: int) -> None:
@@ -115,13 +122,22 @@ def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray
     columns = [np.zeros((*after.shape[:-1], 0))]
     for name in sorted(spec.tasks):
         task = spec.tasks[name]
-        potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
+        potential, success = (
+            spec.score_names.index(task.potential),
+            spec.score_names.index(task.success),
+        )
         column = task.reward(after[..., potential] - before[..., potential], after[..., success])
         columns.append(column[..., None])
     return np.concatenate(columns, axis=-1).astype(np.float32)
 
 
-def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], config: RecordConfig, index: int) -> Shard:
+def record_shard(
+    spec: WorldSpec,
+    make: Callable[[], Simulator],
+    starts: dict[str, float],
+    config: RecordConfig,
+    index: int,
+) -> Shard:
     """Play one shard's episodes; depends only on the seed and the shard's number.
 
     Raises:
@@ -132,7 +148,9 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
     episodes = []
     for number in range(config.episodes):
         start = str(rng.choice(list(starts), p=list(starts.values())))
-        first = simulator.reset(rng, config.drill if number >= config.episodes - config.drilled else start)
+        first = simulator.reset(
+            rng, config.drill if number >= config.episodes - config.drilled else start
+        )
         begun = Episode(frames=[], actions=[], prompts=[], states=[], scores=[])
         _add_frame(spec, begun, simulator, first)
         episodes.append(play(spec, simulator, rng, begun, config.steps))
@@ -142,7 +160,9 @@ def record_shard(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[st
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """An episode as far as it has come: one frame, state and row of scores more than actions and prompts; plain frames if there are any."""
+    """An episode as far as it has come: one frame,
+    state and row of scores more than actions and prompts; plain frames if there are any.
+    """
 
     frames: list[np.ndarray]
     actions: list[int]
@@ -152,7 +172,9 @@ class Episode:
     plain: list[np.ndarray] = field(default_factory=list)
 
 
-def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episode: Episode, steps: int) -> Episode:
+def play(
+    spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episode: Episode, steps: int
+) -> Episode:
     """Add so many steps of the mixed player to an episode, and return it.
 
     Raises:
@@ -163,7 +185,9 @@ def play(spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episod
         action = check_action(spec, simulator.explore(rng))
         menu = spec.menu[action]
         # half of the time the phrase the environment says, else any paraphrase
-        phrase = simulator.said(action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))])
+        phrase = simulator.said(
+            action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))]
+        )
         episode.actions.append(action)
         episode.prompts.append(table[check_phrase(table, phrase)])
         _add_frame(spec, episode, simulator, simulator.step(action))
@@ -176,7 +200,9 @@ def _add_frame(spec: WorldSpec, episode: Episode, simulator: Simulator, frame: A
     episode.states.append(check_state(spec, simulator.state()))
     episode.scores.append(check_scores(spec, simulator.scores()))
     plain = simulator.plain()
-    if plain is not None and len(episode.plain) == len(episode.frames) - 1:  # a corrected episode begins without
+    if (
+        plain is not None and len(episode.plain) == len(episode.frames) - 1
+    ):  # a corrected episode begins without
         episode.plain.append(check_frame(spec, plain))
 
 
@@ -190,22 +216,34 @@ def shard_of(spec: WorldSpec, episodes: list[Episode]) -> Shard:
         rewards=reward(spec, scores[:, :-1], scores[:, 1:]),
         states=np.stack([np.stack(episode.states) for episode in episodes]),
         scores=scores,
-        plain=np.stack([np.stack(episode.plain) for episode in episodes]) if episodes[0].plain else None,
+        plain=np.stack([np.stack(episode.plain) for episode in episodes])
+        if episodes[0].plain
+        else None,
     )
 
 
 def all_phrases(spec: WorldSpec) -> list[str]:
     """Return every phrase of the menu and all else that is said, in order, each once."""
-    return list(dict.fromkeys([*(phrase for phrases in spec.menu for phrase in phrases), *spec.also]))
+    return list(
+        dict.fromkeys([*(phrase for phrases in spec.menu for phrase in phrases), *spec.also])
+    )
 
 
-def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, float], folder: str | Path, config: RecordConfig) -> None:
+def record(
+    spec: WorldSpec,
+    make: Callable[[], Simulator],
+    starts: dict[str, float],
+    folder: str | Path,
+    config: RecordConfig,
+) -> None:
     """Record until `config.shards` shards are there, showing a progress bar.
 
-    Safe to stop at any moment and to call again: whole shards are kept, those that cannot be read are recorded anew.
+    Safe to stop at any moment and to call again: whole shards are kept, those that cannot be read
+    are recorded anew.
 
     Raises:
-        DefinitionError: if the definition, or what the simulator gives in a first episode, is wrong; nothing is written then.
+        DefinitionError: if the definition, or what the simulator gives in a first episode, is
+            wrong; nothing is written then.
         DatasetError: if the folder holds a data set made with other settings.
         BusyError: if another process works in the folder.
         StorageError: if the folder cannot be written to.
@@ -213,14 +251,24 @@ def record(spec: WorldSpec, make: Callable[[], Simulator], starts: dict[str, flo
     folder = Path(folder)
     check_definition(spec, starts)
     check_first_episode(spec, make, (*starts, config.drill) if config.drilled else starts)
-    plan = {"seed": config.seed, "episodes": config.episodes, "drilled": config.drilled, "steps": config.steps}
+    plan = {
+        "seed": config.seed,
+        "episodes": config.episodes,
+        "drilled": config.drilled,
+        "steps": config.steps,
+    }
     with writing_to(folder, AGAIN), folder_lock(folder):
         for place in (folder, folder / PLAIN):
             remove_parts(place)
         begin(folder, spec, plan)
         missing = missing_shards(folder, config.shards)
         jobs = [(spec, make, starts, config, folder, index) for index in missing]
-        bar = tqdm(total=config.shards, initial=config.shards - len(missing), unit="shard", desc=f"record {spec.name}")
+        bar = tqdm(
+            total=config.shards,
+            initial=config.shards - len(missing),
+            unit="shard",
+            desc=f"record {spec.name}",
+        )
         mapped(_save_shard, jobs, config.workers, bar)
 
 
@@ -251,11 +299,17 @@ def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
     old, new = ({**defaults, **content} for content in (read_meta(path), meta))
     if old != new:
         changed = sorted(key for key in {**old, **new} if old.get(key) != new.get(key))
-        raise DatasetError("another data set is here", given=f"{folder}, differing in {', '.join(changed)}", remedy="use an empty folder")
+        raise DatasetError(
+            "another data set is here",
+            given=f"{folder}, differing in {', '.join(changed)}",
+            remedy="use an empty folder",
+        )
 
 
 def missing_shards(folder: Path, count: int) -> list[int]:
-    """Return which of the first so many shards of a data set are still to be recorded: not there, or not readable."""
+    """Return which of the first so many shards of a data set are still to be recorded: not there,
+    or not readable.
+    """
     if not any(folder.glob("shard-?????.npz")):
         return list(range(count))
     dataset = Dataset(folder)

@@ -1,10 +1,11 @@
 """A world whose decoder is smaller.
 
-Takes: a world and its data set.  Gives: the same world around a codec with fewer blocks in its decoder.
+Takes: a world and its data set.  Gives: the same world around a codec with fewer blocks in its
+    decoder.
 Knows nothing of: streams, prompts, simulators.
 
-What a latent means is the encoder's, which stays; so do transformer, heads and starts. The decoder's last blocks on either grid are left
-out, and the others learn to do without them.
+What a latent means is the encoder's, which stays; so do transformer, heads and starts. The
+decoder's last blocks on either grid are left out, and the others learn to do without them.
 """
 
 from __future__ import annotations
@@ -17,21 +18,34 @@ from pathlib import Path
 from torch import nn
 
 from streamdit_gym.checks import check_real
-from streamdit_gym.codec.conv_codec import ConvCodec, Residual
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.model.conv_codec import ConvCodec, Residual
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import encoder_hash
 from streamdit_gym.train.run import MAX_MINUTES, write_config
 from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_world import check_dataset, check_shards, codec_frames, codec_shards, save_world
+from streamdit_gym.train.train_world import (
+    check_dataset,
+    check_shards,
+    codec_frames,
+    codec_shards,
+    save_world,
+)
 from streamdit_gym.world import World
 
 
 def distill_decoder(
-    world: World, dataset: Dataset, folder: Path, blocks: int, config: CodecTraining, device: str, minutes: float | None = None
+    world: World,
+    dataset: Dataset,
+    folder: Path,
+    blocks: int,
+    config: CodecTraining,
+    device: str,
+    minutes: float | None = None,
 ) -> World | None:
-    """Train a world's decoder on, with so many of its blocks on each grid, and write the world into ``folder/world``.
+    """Train a world's decoder on, with so many of its blocks on each grid, and write the world into
+    ``folder/world``.
 
     Resumes: calling again with the same folder goes on where the last call stopped.
 
@@ -49,7 +63,8 @@ def distill_decoder(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints with a palette, or the run folder is another run's.
+        StreamDiTError: if the decoder has not so many blocks or paints with a palette, or the run
+            folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
@@ -58,12 +73,19 @@ def distill_decoder(
         minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
     check_dataset(dataset, world.spec)
     if dataset.meta["steps"] < 2:  # a codec is trained on threes of frames
-        raise DatasetError("too short episodes", given=f"{dataset.meta['steps']} steps", allowed="2 or more", remedy="record longer ones")
+        raise DatasetError(
+            "too short episodes",
+            given=f"{dataset.meta['steps']} steps",
+            allowed="2 or more",
+            remedy="record longer ones",
+        )
     if world.codec.looks:
         raise StreamDiTError(
-            "a decoder that paints learns with its encoder", given=f"{world.codec.looks} channels of a palette", allowed="none",
+            "a decoder that paints learns with its encoder",
+            given=f"{world.codec.looks} channels of a palette",
+            allowed="none",
             remedy="train --continue-from that world, with --adapt-codec",
-        )  # fmt: skip
+        )
     codec, recipe = shallower(world.codec, blocks), replace(config, decoder_only=True)
     with parallel.run_folder(folder):
         check_shards(dataset)
@@ -71,25 +93,50 @@ def distill_decoder(
 
 
 def _train_decoder(
-    world: World, codec: ConvCodec, dataset: Dataset, folder: Path, blocks: int, recipe: CodecTraining, device: str,
+    world: World,
+    codec: ConvCodec,
+    dataset: Dataset,
+    folder: Path,
+    blocks: int,
+    recipe: CodecTraining,
+    device: str,
     minutes: float | None,
-) -> World | None:  # fmt: skip
+) -> World | None:
     """Train a decoder in a checked run; see `distill_decoder`."""
     made_of, before = encoder_hash(codec), folder / "config.json"
     if before.is_file() and _encoder_of(before) != made_of:
-        raise StreamDiTError("the run here is another one", given=folder, allowed="this world's decoder", remedy="give another folder")
-    write_config(folder, {"world": world.spec.name, "encoder": made_of, "decoder_blocks": blocks, **dataclasses.asdict(recipe)})
+        raise StreamDiTError(
+            "the run here is another one",
+            given=folder,
+            allowed="this world's decoder",
+            remedy="give another folder",
+        )
+    write_config(
+        folder,
+        {
+            "world": world.spec.name,
+            "encoder": made_of,
+            "decoder_blocks": blocks,
+            **dataclasses.asdict(recipe),
+        },
+    )
     frames, held_out = codec_frames(dataset, codec_shards(dataset))
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
         return None
     codec.requires_grad_(False).to(world.device)
-    made = replace(world, codec=codec, facts={key: value for key, value in world.facts.items() if key != "scores"})
+    made = replace(
+        world,
+        codec=codec,
+        facts={key: value for key, value in world.facts.items() if key != "scores"},
+    )
     save_world(made, folder / "world")
     return made
 
 
 def _encoder_of(config: Path) -> str | None:
-    """Return what a run's config says of its encoder; None if it says nothing, or cannot be read."""
+    """Return what a run's config says of its encoder; None if it says nothing,
+    or cannot be read.
+    """
     try:
         settings = json.loads(config.read_text())
     except ValueError:
@@ -106,7 +153,12 @@ def shallower(codec: ConvCodec, blocks: int) -> ConvCodec:
     config = codec.config
     now = config.blocks if config.decoder_blocks is None else config.decoder_blocks
     if not 0 <= blocks <= now:
-        raise StreamDiTError("the decoder has not so many blocks", given=blocks, allowed=f"0 to {now}", remedy="give one of these")
+        raise StreamDiTError(
+            "the decoder has not so many blocks",
+            given=blocks,
+            allowed=f"0 to {now}",
+            remedy="give one of these",
+        )
     made = ConvCodec(replace(config, decoder_blocks=blocks))
     made.encoder.load_state_dict(codec.encoder.state_dict())
     made.normalise.load_state_dict(codec.normalise.state_dict())

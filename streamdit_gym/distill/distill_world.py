@@ -1,6 +1,7 @@
 """A whole world made faster: the same codec, heads and prompts around a distilled transformer.
 
-Takes: a world and its data set.  Gives: the student's World in the run folder.  Knows nothing of: simulators, Gymnasium.
+Takes: a world and its data set.  Gives: the student's World in the run folder.  Knows nothing of:
+    simulators, Gymnasium.
 """
 
 from __future__ import annotations
@@ -17,22 +18,36 @@ from streamdit_gym.distill.multistep import Distillation, distill
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
-from streamdit_gym.train.damage import Damage
+from streamdit_gym.train.context_corruption import ContextCorruption
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import MAX_MINUTES, write_config
-from streamdit_gym.train.train_world import check_dataset, check_shards, embed_phrases, held_out_shards, save_world
+from streamdit_gym.train.train_world import (
+    check_dataset,
+    check_shards,
+    embed_phrases,
+    held_out_shards,
+    save_world,
+)
 from streamdit_gym.world import World
 
 MAX_GUIDANCE = 1000.0
 
 
 def distill_world(
-    world: World, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: Distillation, device: str,
-    guidance: float = 1.0, minutes: float | None = None,
-) -> World:  # fmt: skip
-    """Make a student of a world and write it into ``folder/world``, its guided teacher into ``folder/teacher``.
+    world: World,
+    dataset: Dataset,
+    make_encoder: Callable[[], PromptEncoder],
+    folder: Path,
+    config: Distillation,
+    device: str,
+    guidance: float = 1.0,
+    minutes: float | None = None,
+) -> World:
+    """Make a student of a world and write it into ``folder/world``, its guided teacher into
+    ``folder/teacher``.
 
-    A student for buffers of several chunks alone stands beside the world's transformer (`World.longer`); else it takes its place.
+    A student for buffers of several chunks alone stands beside the world's transformer
+    (`World.longer`); else it takes its place.
 
     Resumes: calling again with the same folder goes on where the last call stopped.
 
@@ -59,19 +74,35 @@ def distill_world(
         minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
     check_dataset(dataset, world.spec)
     for partition in config.partitions:
-        Engine(world.model_for(partition), world.table, partition)  # refuses what could never be streamed
+        Engine(
+            world.model_for(partition), world.table, partition
+        )  # refuses what could never be streamed
     with parallel.run_folder(folder):
         check_shards(dataset, folder / "latents")
         return _distill(world, dataset, make_encoder, folder, config, device, guidance, minutes)
 
 
 def _distill(
-    world: World, dataset: Dataset, make_encoder: Callable[[], PromptEncoder], folder: Path, config: Distillation, device: str,
-    guidance: float, minutes: float | None,
-) -> World:  # fmt: skip
+    world: World,
+    dataset: Dataset,
+    make_encoder: Callable[[], PromptEncoder],
+    folder: Path,
+    config: Distillation,
+    device: str,
+    guidance: float,
+    minutes: float | None,
+) -> World:
     """Distill in a checked run; see `distill_world`."""
     cuts = [str(partition) for partition in config.partitions]
-    write_config(folder, {"world": world.spec.name, "guidance": guidance, **dataclasses.asdict(config), "partitions": cuts})
+    write_config(
+        folder,
+        {
+            "world": world.spec.name,
+            "guidance": guidance,
+            **dataclasses.asdict(config),
+            "partitions": cuts,
+        },
+    )
     with parallel.in_turn():
         codec = copy.deepcopy(world.codec).to(device)
         episodes = encode_dataset(dataset, codec, folder / "latents", device)
@@ -83,12 +114,29 @@ def _distill(
     teacher = copy.deepcopy(world.model if config.one_by_one else begun)
     teacher.config = replace(teacher.config, guidance=guidance)
     save_world(replace(world, model=teacher, longer=None, facts=facts), folder / "teacher")
-    student = distill(teacher, begun, train, table, config, folder, device, minutes, Damage(codec=codec)).to(world.device)
+    student = distill(
+        teacher,
+        begun,
+        train,
+        table,
+        config,
+        folder,
+        device,
+        minutes,
+        ContextCorruption(codec=codec),
+    ).to(world.device)
     told = {
-        "partitions": cuts, "teacher_steps": config.teacher_steps, "one_by_one": config.one_by_one, "guidance": guidance,
+        "partitions": cuts,
+        "teacher_steps": config.teacher_steps,
+        "one_by_one": config.one_by_one,
+        "guidance": guidance,
         "temperature": student.config.temperature,
-    }  # fmt: skip
+    }
     facts = {**facts, "distilled": told}
-    made = replace(world, longer=student, facts=facts) if longer else replace(world, model=student, longer=None, facts=facts)
+    made = (
+        replace(world, longer=student, facts=facts)
+        if longer
+        else replace(world, model=student, longer=None, facts=facts)
+    )
     save_world(made, folder / "world")
     return made

@@ -2,12 +2,13 @@
 
 Takes: real frames and what was said.  Gives: frames.  Knows nothing of: scores.
 
-The judge sees a world only as frames and rewards, so that anything that makes frames can be judged, the twin included.
+The judge sees a world only as frames and rewards, so that anything that makes frames can be judged,
+the twin included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +17,13 @@ import torch
 from jaxtyping import Float, UInt8
 from tqdm import trange
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.data.dataset import Shard
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.vocabulary import Simulator, WorldSpec
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import World
 
 Frames = UInt8[np.ndarray, "e f h w 3"]
@@ -58,8 +59,8 @@ class Candidate(Protocol):
 
         Args:
             context: real frames.
-            said: what was said before every frame but the first: first what led to the context's frames, then what to
-                do; there are as many new frames as sayings left.
+            said: what was said before every frame but the first: first what led to the context's
+                frames, then what to do; there are as many new frames as sayings left.
             seed: row i draws its noise from seed + i.
         """
 
@@ -70,67 +71,43 @@ class Candidate(Protocol):
         """Return the scores that the world's head gives to real frames."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Looks:
-    """What a world can be told to look like.
-
-    Attributes:
-        unseen: looks that no training has shown: each thing's colour.
-        saying: says a look in words.
-        wears: whether frames (n, h, w, 3) show each thing as a look says: 1 or 0, nan: cannot be told.
-    """
-
-    unseen: tuple[dict[str, str], ...]
-    saying: Callable[[dict[str, str]], str]
-    wears: Callable[[UInt8[np.ndarray, "n h w 3"], dict[str, str]], dict[str, Float[np.ndarray, " n"]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twin:
-    """The real simulator, and what only the world's author knows.
-
-    Attributes:
-        make: makes the simulator.
-        starts: shares of the kinds of starts.
-        actor: state numbers with the place (px) of the thing that obeys the prompts.
-        body: state numbers with the place (px) and the angle (cosine, sine) of the thing that is moved.
-        unseen: for every action, phrases that no training has heard.
-        objects: which things are whole in frames (n, h, w, 3): one array per thing, 1 whole, 0 not, nan: cannot be told.
-        looks: what the world can be told to look like; None: nothing.
-    """
-
-    make: Callable[[], Simulator]
-    starts: dict[str, float]
-    actor: tuple[str, str]
-    body: tuple[str, str, str, str]
-    unseen: tuple[tuple[str, ...], ...]
-    objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]]
-    looks: Looks | None = None
-
-
 class WorldCandidate:
     """A trained world as the judge sees it.
 
     Args:
         world: the world.
         partition: how to stream; one frame a chunk.
-        late: idle frames between the real ones and what is said, besides the partition's own N - 1: with as many, the
-            teacher of a longer buffer is as late as its student, and their scores can be compared.
+        late: idle frames between the real ones and what is said, besides the partition's own N - 1:
+            with as many, the teacher of a longer buffer is as late as its student, and their scores
+            can be compared.
 
     Raises:
-        PartitionError: if a chunk has more than one frame, the partition does not fit the model, or `late` is negative.
+        PartitionError: if a chunk has more than one frame, the partition does not fit the model, or
+            `late` is negative.
     """
 
-    def __init__(self, world: World, partition: str | Partition = "reactive", late: int = 0) -> None:
+    def __init__(
+        self, world: World, partition: str | Partition = "reactive", late: int = 0
+    ) -> None:
         if late < 0:
-            raise PartitionError("a stream cannot obey before it is told", given=late, allowed="late of 0 or more", remedy="late=0")
+            raise PartitionError(
+                "a stream cannot obey before it is told",
+                given=late,
+                allowed="late of 0 or more",
+                remedy="late=0",
+            )
         self.world, self.partition, self.late = world, named_partition(partition), late
         if self.partition.chunk_frames != 1:
             raise PartitionError(
-                "the judge compares action by action", given=str(self.partition), allowed="c = 1", remedy="choose a partition with c1"
+                "the judge compares action by action",
+                given=str(self.partition),
+                allowed="c = 1",
+                remedy="choose a partition with c1",
             )
         self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
-        self.engine = Engine(world.model_for(self.partition), world.table, self.partition, idle=self.idle)
+        self.engine = Engine(
+            world.model_for(self.partition), world.table, self.partition, idle=self.idle
+        )
 
     @property
     def spec(self) -> WorldSpec:
@@ -149,21 +126,38 @@ class WorldCandidate:
 
     @torch.no_grad()
     def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
-        """See `Candidate.roll_out`; late frames are shifted back, so that they match the sayings."""
+        """See `Candidate.roll_out`; late frames are shifted back,
+        so that they match the sayings.
+        """
         rows = ROWS if self.world.device.type == "cpu" else len(said)
-        parts = [self._roll_out(context[i : i + rows], said[i : i + rows], seed + i) for i in range(0, len(said), rows)]
-        return Rollout(frames=np.concatenate([part.frames for part in parts]), scores=np.concatenate([part.scores for part in parts]))
+        parts = [
+            self._roll_out(context[i : i + rows], said[i : i + rows], seed + i)
+            for i in range(0, len(said), rows)
+        ]
+        return Rollout(
+            frames=np.concatenate([part.frames for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+        )
 
     def _roll_out(self, context: Frames, said: Said, seed: int) -> Rollout:
         world, engine, latency = self.world, self.engine, self.latency_frames
         rows = torch.stack([world.table.rows(list(line)) for line in said])
         known = context.shape[1] - 1
         born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
-        session = engine.start(_encode(world, context), born, Noise.seeded(range(seed, seed + len(rows))))
+        session = engine.start(
+            _encode(world, context), born, Noise.seeded(range(seed, seed + len(rows)))
+        )
         idle = torch.full((len(rows), latency), self.idle)
         fresh = torch.cat([idle[:, : self.late], rows[:, known:], idle[:, self.late :]], 1)
         frames, scores = [], []
-        for i in trange(fresh.shape[1], desc="roll out", unit="frame", leave=False, mininterval=1.0, disable=fresh.shape[1] < 32):
+        for i in trange(
+            fresh.shape[1],
+            desc="roll out",
+            unit="frame",
+            leave=False,
+            mininterval=1.0,
+            disable=fresh.shape[1] < 32,
+        ):
             clean = engine.tick(session, fresh[:, i])
             if i >= latency:
                 frames.append(world.codec.decode(clean).cpu().numpy())
@@ -173,16 +167,26 @@ class WorldCandidate:
     @torch.no_grad()
     def reconstruct(self, frames: Frames) -> Frames:
         """See `Candidate.reconstruct`."""
-        return np.concatenate([self.world.codec.decode(_encode(self.world, row[None])).cpu().numpy() for row in frames])
+        return np.concatenate(
+            [
+                self.world.codec.decode(_encode(self.world, row[None])).cpu().numpy()
+                for row in frames
+            ]
+        )
 
     @torch.no_grad()
     def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
         """See `Candidate.read`."""
-        return np.concatenate([self.world.heads(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames])
+        return np.concatenate(
+            [self.world.heads(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames]
+        )
 
 
-def teacher_of(student: WorldCandidate, world: World, partition: str | Partition = "reactive") -> WorldCandidate:
-    """Return a student's teacher as a candidate that is as late as the student, so that their scores can be compared.
+def teacher_of(
+    student: WorldCandidate, world: World, partition: str | Partition = "reactive"
+) -> WorldCandidate:
+    """Return a student's teacher as a candidate that is as late as the student, so that their
+    scores can be compared.
 
     Args:
         student: what is compared with it.
@@ -195,15 +199,19 @@ def teacher_of(student: WorldCandidate, world: World, partition: str | Partition
     """
     if world.spec != student.spec:
         raise StreamDiTError(
-            "no teacher of this world", given=f"{world.spec.name} for {student.spec.name}",
-            allowed="a world with the same menu, state and tasks", remedy="name the world that the student was distilled from",
-        )  # fmt: skip
+            "no teacher of this world",
+            given=f"{world.spec.name} for {student.spec.name}",
+            allowed="a world with the same menu, state and tasks",
+            remedy="name the world that the student was distilled from",
+        )
     late = student.latency_frames - named_partition(partition).latency_frames
     if late < 0:
         raise PartitionError(
-            "a teacher later than its student", given=f"{-late} frames later", allowed="as late or sooner",
+            "a teacher later than its student",
+            given=f"{-late} frames later",
+            allowed="as late or sooner",
             remedy=f"judge the student with --late {student.late - late}",
-        )  # fmt: skip
+        )
     return WorldCandidate(world, partition, late)
 
 
@@ -211,8 +219,12 @@ def _encode(world: World, frames: Frames) -> torch.Tensor:
     return world.codec.encode(torch.from_numpy(np.ascontiguousarray(frames)).to(world.device))
 
 
-def said_in(spec: WorldSpec, shard: Shard, phrases: Sequence[Sequence[str]] | None = None, seed: int = 0) -> list[list[str]]:
-    """Return what was said in recorded episodes: the environment's own phrase for every action, or one drawn from `phrases`."""
+def prompts_of(
+    spec: WorldSpec, shard: Shard, phrases: Sequence[Sequence[str]] | None = None, seed: int = 0
+) -> list[list[str]]:
+    """Return what was said in recorded episodes: the environment's own phrase for every action,
+    or one drawn from `phrases`.
+    """
     rng = np.random.default_rng(seed)
     if phrases is None:
         return [[spec.menu[a][0] for a in row] for row in shard.actions]

@@ -15,7 +15,8 @@ from streamdit_gym.world import World
 
 
 def write_card(folder: Path, world: World, scores: dict[str, Any]) -> Path:
-    """Write scores into a bundle's ``config.json`` and its model card, each whole or not at all, and return the card's path.
+    """Write scores into a bundle's ``config.json`` and its model card, each whole or not at all,
+    and return the card's path.
 
     Raises:
         StorageError: if they cannot be written; the bundle is whole.
@@ -23,7 +24,9 @@ def write_card(folder: Path, world: World, scores: dict[str, Any]) -> Path:
     text = card(world, scores)
     own = {name: score for name, score in scores.items() if name != "beside"}
     path = folder / "README.md"
-    with writing_to(folder, "make room; the bundle is whole, and --json and --html have the scores"):
+    with writing_to(
+        folder, "make room; the bundle is whole, and --json and --html have the scores"
+    ):
         update_facts(folder, {**world.facts, "scores": plain(own)})
         write_text(path, text)
     return path
@@ -33,15 +36,32 @@ def card(world: World, scores: dict[str, Any]) -> str:
     """Return the model card as Markdown."""
     facts, spec, config = world.facts, world.spec, world.model.config
     count = sum(p.numel() for p in world.model.parameters()) / 1e6
-    longer = "" if world.longer is None else " Another transformer of that kind serves buffers of several chunks."
+    longer = (
+        ""
+        if world.longer is None
+        else " Another transformer of that kind serves buffers of several chunks."
+    )
     frames = f"{facts['training_frames']:,}" if "training_frames" in facts else "some"
     errors = facts.get("heads_on_held_out_real_frames", {})
-    heads = "\n".join(f"| {name} | {'-' if value is None else f'{value:.3f}'} |" for name, value in errors.items())
-    tasks = "\n".join(f"* `{name}`: {task.about}; horizon {task.horizon} steps" for name, task in spec.tasks.items())
+    heads = "\n".join(
+        f"| {name} | {'-' if value is None else f'{value:.3f}'} |" for name, value in errors.items()
+    )
+    tasks = "\n".join(
+        f"* `{name}`: {task.about}; horizon {task.horizon} steps"
+        for name, task in spec.tasks.items()
+    )
     others = "\n".join(f"| {what} | {much} |" for what, much in lines(scores))
     wrong = [f"* **{fault}**" for fault in scores["faults"]]
-    wrong += [f"* {p.about}: {p.found:.3g}; asked: {p.asked}" for p in scores["promises"] if p.kept is False]
-    missed = "\n".join(["What a world to trust would do better:", "", *wrong] if wrong else ["The judge found none."])
+    wrong += [
+        f"* {p.about}: {p.found:.3g}; asked: {p.asked}"
+        for p in scores["promises"]
+        if p.kept is False
+    ]
+    missed = "\n".join(
+        ["What a world to trust would do better:", "", *wrong]
+        if wrong
+        else ["The judge found none."]
+    )
     return f"""---
 license: apache-2.0
 library_name: streamdit_gym

@@ -1,8 +1,10 @@
 """The measures: how close, how obedient, how lasting, how quick, how well rewarded.
 
-Takes: a candidate, real episodes, the judge's eyes.  Gives: estimates.  Knows nothing of: what the candidate is made of.
+Takes: a candidate, real episodes, the judge's eyes.  Gives: estimates.  Knows nothing of: what the
+    candidate is made of.
 
-Every measure has its floor or ceiling beside it: copying the last real frame, the codec alone, the real frames themselves.
+Every measure has its floor or ceiling beside it: copying the last real frame, the codec alone, the
+real frames themselves.
 """
 
 from __future__ import annotations
@@ -19,35 +21,54 @@ from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Shard
 from streamdit_gym.data.processes import mapped
-from streamdit_gym.evaluate.candidate import Candidate, Frames, Looks, Twin, said_in
+from streamdit_gym.definition import AppearanceEvaluation, ReferenceSimulator, Simulator, WorldSpec
+from streamdit_gym.evaluate.candidate import Candidate, Frames, prompts_of
 from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
 from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, median, psnr, ratio
-from streamdit_gym.vocabulary import Simulator, WorldSpec
 
 CONTEXT = 5  # real frames a one-step test goes on from
-MOVING_LEVEL = 8  # grey levels by which a pixel differs between the first and the present real frame to count as moving
+# grey levels by which a pixel differs between the first and the present real frame to count as
+# moving
+MOVING_LEVEL = 8
 ACTOR_RADIUS_PX = 4.0
 MOVED_PX, MOVED_DEGREES = 1.0, 5.0  # from where on a body has been moved
 Scores = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eyes:
+class EvaluatorModels:
     """The judge's models, trained on real frames."""
 
     probe: Probe
     inverse: InverseDynamics
 
-    def named_right(self, frames: Frames, actions: Int[np.ndarray, "e s"]) -> Bool[np.ndarray, "e s-1"]:
-        """Return whether the action read off the frames is the one taken, for all actions but each episode's first."""
+    def named_right(
+        self, frames: Frames, actions: Int[np.ndarray, "e s"]
+    ) -> Bool[np.ndarray, "e s-1"]:
+        """Return whether the action read off the frames is the one taken,
+        for all actions but each episode's first.
+        """
         return self.inverse.names(features_of(self.probe, frames)) == actions[:, 1:]
 
-    def errors(self, frames: Frames, states: Float[np.ndarray, "e f s"], twin: Twin, spec: WorldSpec) -> dict[str, np.ndarray]:
-        """Return the errors of the actor's place, the body's place (px) and the body's angle (degrees), per frame."""
+    def errors(
+        self,
+        frames: Frames,
+        states: Float[np.ndarray, "e f s"],
+        twin: ReferenceSimulator,
+        spec: WorldSpec,
+    ) -> dict[str, np.ndarray]:
+        """Return the errors of the actor's place,
+        the body's place (px) and the body's angle (degrees), per frame.
+        """
         found = self.probe.read(frames)[0]
         names = spec.state_names
-        actor, body = [names.index(name) for name in twin.actor], [names.index(name) for name in twin.body]
-        turn = np.arctan2(found[..., body[3]], found[..., body[2]]) - np.arctan2(states[..., body[3]], states[..., body[2]])
+        actor, body = (
+            [names.index(name) for name in twin.actor],
+            [names.index(name) for name in twin.body],
+        )
+        turn = np.arctan2(found[..., body[3]], found[..., body[2]]) - np.arctan2(
+            states[..., body[3]], states[..., body[2]]
+        )
         return {
             "actor_px": np.linalg.norm(found[..., actor] - states[..., actor], axis=-1),
             "body_px": np.linalg.norm(found[..., body[:2]] - states[..., body[:2]], axis=-1),
@@ -55,7 +76,9 @@ class Eyes:
         }
 
 
-def judge_of_judges(eyes: Eyes, held_out: Shard, twin: Twin, spec: WorldSpec) -> Scores:
+def evaluator_accuracy(
+    eyes: EvaluatorModels, held_out: Shard, twin: ReferenceSimulator, spec: WorldSpec
+) -> Scores:
     """Measure the judge itself on held-out real frames."""
     errors = eyes.errors(held_out.frames, held_out.states, twin, spec)
     whole = twin.objects(held_out.frames.reshape(-1, *held_out.frames.shape[2:]))
@@ -63,11 +86,16 @@ def judge_of_judges(eyes: Eyes, held_out: Shard, twin: Twin, spec: WorldSpec) ->
         **{name: estimate(values, median) for name, values in errors.items()},
         "actor_within_1px": estimate(errors["actor_px"] < 1),
         "readback": estimate(eyes.named_right(held_out.frames, held_out.actions)),
-        **{f"whole_{name}": estimate(values.reshape(len(held_out.frames), -1)) for name, values in whole.items()},
+        **{
+            f"whole_{name}": estimate(values.reshape(len(held_out.frames), -1))
+            for name, values in whole.items()
+        },
     }
 
 
-def codec(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin) -> Scores:
+def codec(
+    candidate: Candidate, held_out: Shard, eyes: EvaluatorModels, twin: ReferenceSimulator
+) -> Scores:
     """Measure what the codec alone loses."""
     frames = held_out.frames[:, ::4]
     rebuilt = candidate.reconstruct(frames)
@@ -80,8 +108,17 @@ def codec(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin) -> Scor
     }
 
 
-def fidelity(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, twin: Twin, horizons: Sequence[int]) -> list[Scores]:
-    """Compare a rollout with the twin at several horizons; `made` begins with the real first frame."""
+def fidelity(
+    candidate: Candidate,
+    held_out: Shard,
+    made: Frames,
+    eyes: EvaluatorModels,
+    twin: ReferenceSimulator,
+    horizons: Sequence[int],
+) -> list[Scores]:
+    """Compare a rollout with the twin at several horizons;
+    `made` begins with the real first frame.
+    """
     first = held_out.frames[:, :1]
     rows = []
     for horizon in horizons:
@@ -91,26 +128,37 @@ def fidelity(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, tw
         errors = eyes.errors(shown, held_out.states[:, at], twin, candidate.spec)
         copied = eyes.errors(first, held_out.states[:, at], twin, candidate.spec)
         whole = twin.objects(shown[:, 0])
-        moved = _moved(held_out.states[:, 0], held_out.states[:, horizon], twin, candidate.spec)[:, None]
+        moved = _moved(held_out.states[:, 0], held_out.states[:, horizon], twin, candidate.spec)[
+            :, None
+        ]
         where_moved = {
             f"{of}{name}": np.where(moved, values[name], np.nan)
-            for of, values in (("moved_", errors), ("moved_copy_", copied)) for name in ("body_px", "body_degrees")
-        }  # fmt: skip
-        rows.append({
-            "horizon": horizon,
-            "generated_db": estimate(_squares(shown, real, moving), psnr),
-            "copy_db": estimate(_squares(first, real, moving), psnr),
-            "codec_db": estimate(_squares(candidate.reconstruct(real), real, moving), psnr),
-            "generated_ssim": estimate(_ssim(shown, real)), "copy_ssim": estimate(_ssim(first, real)),
-            **{name: estimate(values, median) for name, values in errors.items()},
-            **{f"copy_{name}": estimate(values, median) for name, values in copied.items()},
-            **{name: estimate(values, median) for name, values in where_moved.items()},
-            **{f"whole_{name}": estimate(values) for name, values in whole.items()},
-        })  # fmt: skip
+            for of, values in (("moved_", errors), ("moved_copy_", copied))
+            for name in ("body_px", "body_degrees")
+        }
+        rows.append(
+            {
+                "horizon": horizon,
+                "generated_db": estimate(_squares(shown, real, moving), psnr),
+                "copy_db": estimate(_squares(first, real, moving), psnr),
+                "codec_db": estimate(_squares(candidate.reconstruct(real), real, moving), psnr),
+                "generated_ssim": estimate(_ssim(shown, real)),
+                "copy_ssim": estimate(_ssim(first, real)),
+                **{name: estimate(values, median) for name, values in errors.items()},
+                **{f"copy_{name}": estimate(values, median) for name, values in copied.items()},
+                **{name: estimate(values, median) for name, values in where_moved.items()},
+                **{f"whole_{name}": estimate(values) for name, values in whole.items()},
+            }
+        )
     return rows
 
 
-def _moved(before: Float[np.ndarray, "e s"], after: Float[np.ndarray, "e s"], twin: Twin, spec: WorldSpec) -> Bool[np.ndarray, " e"]:
+def _moved(
+    before: Float[np.ndarray, "e s"],
+    after: Float[np.ndarray, "e s"],
+    twin: ReferenceSimulator,
+    spec: WorldSpec,
+) -> Bool[np.ndarray, " e"]:
     """Return whether the body is elsewhere, or turned."""
     x, y, c, s = (spec.state_names.index(name) for name in twin.body)
     far = np.linalg.norm(after[:, [x, y]] - before[:, [x, y]], axis=-1) > MOVED_PX
@@ -118,8 +166,17 @@ def _moved(before: Float[np.ndarray, "e s"], after: Float[np.ndarray, "e s"], tw
     return far | turned
 
 
-def obedience(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, twin: Twin, steps: int) -> Scores:
-    """Measure whether frames do what was said: actions read back off a rollout, and one-step errors under other actions."""
+def obedience(
+    candidate: Candidate,
+    held_out: Shard,
+    made: Frames,
+    eyes: EvaluatorModels,
+    twin: ReferenceSimulator,
+    steps: int,
+) -> Scores:
+    """Measure whether frames do what was said: actions read back off a rollout,
+    and one-step errors under other actions.
+    """
     steps = min(steps, held_out.actions.shape[1])
     right = eyes.named_right(made[:, : steps + 1], held_out.actions[:, :steps])
     real = eyes.named_right(held_out.frames[:, : steps + 1], held_out.actions[:, :steps])
@@ -135,11 +192,15 @@ def obedience(candidate: Candidate, held_out: Shard, made: Frames, eyes: Eyes, t
     }
 
 
-def _one_step_errors(candidate: Candidate, held_out: Shard, twin: Twin) -> dict[str, Float[np.ndarray, " e"]]:
-    """Return the squared error of the next frame where the actor was or is, per episode: true, no ("zero") and other actions."""
+def _one_step_errors(
+    candidate: Candidate, held_out: Shard, twin: ReferenceSimulator
+) -> dict[str, Float[np.ndarray, " e"]]:
+    """Return the squared error of the next frame where the actor was or is, per episode: true,
+    no ("zero") and other actions.
+    """
     spec = candidate.spec
     actor = [spec.state_names.index(name) for name in twin.actor]
-    said = said_in(spec, held_out)
+    said = prompts_of(spec, held_out)
     starts = range(0, held_out.actions.shape[1] - CONTEXT, 8)
     rng = np.random.default_rng(0)
     totals: dict[str, list[np.ndarray]] = {"true": [], "zero": [], "shuffled": []}
@@ -150,30 +211,49 @@ def _one_step_errors(candidate: Candidate, held_out: Shard, twin: Twin) -> dict[
             here |= _disc(place, spec.size)
         others = _other_actions(held_out.actions[:, after - 1], len(spec.menu), rng)
         last = {
-            "true": [line[after - 1] for line in said], "zero": [spec.menu[0][0]] * len(said),
+            "true": [line[after - 1] for line in said],
+            "zero": [spec.menu[0][0]] * len(said),
             "shuffled": [spec.menu[a][0] for a in others],
-        }  # fmt: skip
-        lines = [[*line[start : after - 1], word] for words in last.values() for line, word in zip(said, words, strict=True)]
-        shown = candidate.roll_out(np.concatenate([context] * len(last)), lines).frames[:, 0].astype(float)
+        }
+        lines = [
+            [*line[start : after - 1], word]
+            for words in last.values()
+            for line, word in zip(said, words, strict=True)
+        ]
+        shown = (
+            candidate.roll_out(np.concatenate([context] * len(last)), lines)
+            .frames[:, 0]
+            .astype(float)
+        )
         for kind, part in zip(last, np.split(shown, len(last)), strict=True):
             square = ((part - held_out.frames[:, after].astype(float)) ** 2).mean(-1)
             totals[kind].append((square * here).sum((1, 2)) / here.sum((1, 2)).clip(1))
     return {kind: np.mean(values, axis=0) for kind, values in totals.items()}
 
 
-def _other_actions(actions: Int[np.ndarray, " e"], count: int, rng: np.random.Generator) -> Int[np.ndarray, " e"]:
+def _other_actions(
+    actions: Int[np.ndarray, " e"], count: int, rng: np.random.Generator
+) -> Int[np.ndarray, " e"]:
     """Return, for every action, one of the others."""
     return (actions + rng.integers(1, count, size=len(actions))) % count
 
 
-def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, steps: int = 16) -> Scores:
-    """Measure how phrases that no training has heard are followed, as a share of how the menu's are."""
+def free_text(
+    candidate: Candidate,
+    held_out: Shard,
+    eyes: EvaluatorModels,
+    twin: ReferenceSimulator,
+    steps: int = 16,
+) -> Scores:
+    """Measure how phrases that no training has heard are followed,
+    as a share of how the menu's are.
+    """
     actions = held_out.actions[:, :steps]
     short = replace(held_out, actions=actions)
     first = held_out.frames[:, :1]
     found = {}
     for name, phrases in (("menu", None), ("unseen", twin.unseen)):
-        frames = candidate.roll_out(first, said_in(candidate.spec, short, phrases)).frames
+        frames = candidate.roll_out(first, prompts_of(candidate.spec, short, phrases)).frames
         found[name] = eyes.named_right(np.concatenate([first, frames], 1), actions).mean(1)
     return {
         "readback_menu": estimate(found["menu"]),
@@ -182,14 +262,24 @@ def free_text(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, ste
     }
 
 
-def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequence[int] = (1, 4, 16, 64)) -> Scores:
-    """Measure whether the world puts on a look that no training has shown: it is said once, with the first move, and then moves alone."""
+def looks(
+    candidate: Candidate,
+    held_out: Shard,
+    wanted: AppearanceEvaluation,
+    horizons: Sequence[int] = (1, 4, 16, 64),
+) -> Scores:
+    """Measure whether the world puts on a look that no training has shown: it is said once,
+    with the first move, and then moves alone.
+    """
     steps = min(max(horizons), held_out.actions.shape[1])
     horizons = [horizon for horizon in horizons if horizon <= steps]
     first = held_out.frames[:, :1]
     asked = [wanted.unseen[i % len(wanted.unseen)] for i in range(len(first))]
-    said = said_in(candidate.spec, replace(held_out, actions=held_out.actions[:, :steps]))
-    said = [[f"{wanted.saying(look)}; {line[0]}", *line[1:]] for look, line in zip(asked, said, strict=True)]
+    said = prompts_of(candidate.spec, replace(held_out, actions=held_out.actions[:, :steps]))
+    said = [
+        [f"{wanted.saying(look)}; {line[0]}", *line[1:]]
+        for look, line in zip(asked, said, strict=True)
+    ]
     shown = candidate.roll_out(first, said).frames
     worn = [wanted.wears(frames, look) for frames, look in zip(shown, asked, strict=True)]
     scores: Scores = {}
@@ -198,17 +288,30 @@ def looks(candidate: Candidate, held_out: Shard, wanted: Looks, horizons: Sequen
         scores[f"all_after_{horizon}"] = estimate(np.nanmin(list(found.values()), axis=0))
         scores |= {f"{thing}_after_{horizon}": estimate(values) for thing, values in found.items()}
     scores["asked"] = [wanted.saying(look) for look in asked[:6]]
-    scores["strip"] = np.concatenate([first[:6], shown[:6, [horizon - 1 for horizon in horizons]]], 1)
+    scores["strip"] = np.concatenate(
+        [first[:6], shown[:6, [horizon - 1 for horizon in horizons]]], 1
+    )
     return scores
 
 
-def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, streams: int, seed: int = 0, workers: int = 1) -> Scores:
-    """Measure long streams: the first against the last 15 % of them, and whether every thing stays whole.
+def drift(
+    candidate: Candidate,
+    held_out: Shard,
+    twin: ReferenceSimulator,
+    frames: int,
+    streams: int,
+    seed: int = 0,
+    workers: int = 1,
+) -> Scores:
+    """Measure long streams: the first against the last 15 % of them, and whether every thing stays
+    whole.
 
-    A simulator, too, may look otherwise after a while: a T that is pushed off its goal has more edges. So the twin plays the same, from the
-    same states, and what is asked is how much more a stream has drifted.
+    A simulator, too, may look otherwise after a while: a T that is pushed off its goal has more
+    edges. So the twin plays the same, from the same states, and what is asked is how much more a
+    stream has drifted.
 
-    A thing lost is often lost for good, so the frames of a stream say the same again and again: the intervals are over streams.
+    A thing lost is often lost for good, so the frames of a stream say the same again and again: the
+    intervals are over streams.
     """
     rng = np.random.default_rng(seed)
     menu, streams = candidate.spec.menu, min(streams, len(held_out.frames))
@@ -221,39 +324,75 @@ def drift(candidate: Candidate, held_out: Shard, twin: Twin, frames: int, stream
     said = [[menu[action][0] for action in line] for line in played]
     shown = candidate.roll_out(held_out.frames[:streams, :1], said, seed).frames
     start = next(iter(twin.starts))
-    jobs = [(twin.make, start, seed, state, line) for state, line in zip(held_out.states[:, 0], played, strict=False)]
-    twins = mapped(_twin_looks, jobs, workers, tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False))
+    jobs = [
+        (twin.make, start, seed, state, line)
+        for state, line in zip(held_out.states[:, 0], played, strict=False)
+    ]
+    twins = mapped(
+        _twin_looks,
+        jobs,
+        workers,
+        tqdm(total=streams, desc="the same in the twin", unit="stream", leave=False),
+    )
     own, real = np.stack([_looks_of(row) for row in shown]), np.stack(twins)
     part = max(1, int(0.15 * frames))
     scores: Scores = {"frames": frames, "streams": streams}
     for i, name in enumerate(("sharpness", "level")):
-        ends = np.stack([found[:, place, i].mean(1) for found in (own, real) for place in (slice(-part, None), slice(part))], -1)
-        scores[f"{name}_last_over_first"], scores[f"{name}_of_the_twin"] = estimate(ends[:, :2], ratio), estimate(ends[:, 2:], ratio)
-        scores[f"{name}_beside_the_twin"] = estimate(ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:]))
+        ends = np.stack(
+            [
+                found[:, place, i].mean(1)
+                for found in (own, real)
+                for place in (slice(-part, None), slice(part))
+            ],
+            -1,
+        )
+        scores[f"{name}_last_over_first"], scores[f"{name}_of_the_twin"] = (
+            estimate(ends[:, :2], ratio),
+            estimate(ends[:, 2:], ratio),
+        )
+        scores[f"{name}_beside_the_twin"] = estimate(
+            ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:])
+        )
     whole = twin.objects(shown.reshape(-1, *shown.shape[2:]))
     for name, values in whole.items():
         rows = values.reshape(streams, frames)
-        scores[f"whole_{name}"], scores[f"whole_{name}_at_the_end"] = estimate(rows), estimate(rows[:, -part:])
+        scores[f"whole_{name}"], scores[f"whole_{name}_at_the_end"] = (
+            estimate(rows),
+            estimate(rows[:, -part:]),
+        )
     scores["strip"] = shown[0, np.linspace(0, frames - 1, 16).astype(int)]
     return scores
 
 
-def _twin_looks(job: tuple[Callable[[], Simulator], str, int, Float[np.ndarray, " s"], list[int]]) -> Float[np.ndarray, "f 2"]:
+def _twin_looks(
+    job: tuple[Callable[[], Simulator], str, int, Float[np.ndarray, " s"], list[int]],
+) -> Float[np.ndarray, "f 2"]:
     """Play actions in the twin from a state, and return what its frames look like."""
     make, start, seed, state, line = job
     simulator = make()
     simulator.reset(np.random.default_rng(seed), start)
     simulator.put(np.random.default_rng(seed), state, 0, state)
-    looks = np.concatenate([_looks_of(simulator.step(action)[None]) for action in line])  # one by one: a long stream is large
+    looks = np.concatenate(
+        [_looks_of(simulator.step(action)[None]) for action in line]
+    )  # one by one: a long stream is large
     simulator.close()
     return looks
 
 
-def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, before: int = 6, after: int = 10) -> Scores:
-    """Measure how soon a new prompt is obeyed: paired rollouts with the same noise, A throughout against A, then B.
+def reaction(
+    candidate: Candidate,
+    held_out: Shard,
+    eyes: EvaluatorModels,
+    twin: ReferenceSimulator,
+    before: int = 6,
+    after: int = 10,
+) -> Scores:
+    """Measure how soon a new prompt is obeyed: paired rollouts with the same noise, A throughout
+    against A, then B.
 
-    The effect is the difference of the actor's speed between the two, along its final direction; `curve` is its share of the
-    final effect, frame by frame after the change, first in the candidate (where frames begun before it come first) and then in the twin.
+    The effect is the difference of the actor's speed between the two, along its final direction;
+    `curve` is its share of the final effect, frame by frame after the change, first in the
+    candidate (where frames begun before it come first) and then in the twin.
     """
     menu, episodes = candidate.spec.menu, len(held_out.frames)
     moves = len(menu) - 1
@@ -261,14 +400,22 @@ def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, befo
     second = (first - 1 + moves // 2) % moves + 1  # the opposite direction, if the menu goes around
     lines = {
         "A": [[menu[a][0]] * (before + after) for a in first],
-        "AB": [[menu[a][0]] * before + [menu[b][0]] * after for a, b in zip(first, second, strict=True)],
+        "AB": [
+            [menu[a][0]] * before + [menu[b][0]] * after for a, b in zip(first, second, strict=True)
+        ],
     }
     start = held_out.frames[:, :1]
     actor = [candidate.spec.state_names.index(name) for name in twin.actor]
     made = {
-        k: eyes.probe.read(np.concatenate([start, candidate.roll_out(start, said).frames], 1))[0][..., actor] for k, said in lines.items()
+        k: eyes.probe.read(np.concatenate([start, candidate.roll_out(start, said).frames], 1))[0][
+            ..., actor
+        ]
+        for k, said in lines.items()
     }
-    real = {k: _simulate(twin, held_out, [[_action_of(menu, s) for s in line] for line in said], actor) for k, said in lines.items()}
+    real = {
+        k: _simulate(twin, held_out, [[_action_of(menu, s) for s in line] for line in said], actor)
+        for k, said in lines.items()
+    }
     scores: Scores = {"asked_after": before}
     for name, places in (("generated", made), ("real", real)):
         speed = {k: np.diff(v, axis=1)[:, before:] for k, v in places.items()}
@@ -277,7 +424,11 @@ def reaction(candidate: Candidate, held_out: Shard, eyes: Eyes, twin: Twin, befo
         length = np.linalg.norm(final, axis=-1).clip(1e-3)
         share = (effect * final).sum(-1) / length**2
         ok = length[:, 0] > 1.0  # px a frame; walls and the block can hide the effect
-        curve = np.nanmedian(np.where(ok[:, None], share, np.nan), axis=0) if ok.any() else np.full(after, np.nan)
+        curve = (
+            np.nanmedian(np.where(ok[:, None], share, np.nan), axis=0)
+            if ok.any()
+            else np.full(after, np.nan)
+        )
         if name == "generated":
             curve = np.concatenate([np.zeros(candidate.latency_frames), curve])
         scores[f"{name}_curve"] = [float(value) for value in curve]
@@ -292,7 +443,9 @@ def _action_of(menu: Sequence[Sequence[str]], said: str) -> int:
     return next(action for action, phrases in enumerate(menu) if said == phrases[0])
 
 
-def _simulate(twin: Twin, held_out: Shard, actions: list[list[int]], columns: list[int]) -> Float[np.ndarray, "e f 2"]:
+def _simulate(
+    twin: ReferenceSimulator, held_out: Shard, actions: list[list[int]], columns: list[int]
+) -> Float[np.ndarray, "e f 2"]:
     """Play actions in the twin from fresh starts, and return where the actor was."""
     simulator, places = twin.make(), []
     for episode, line in enumerate(actions):
@@ -307,7 +460,8 @@ def _simulate(twin: Twin, held_out: Shard, actions: list[list[int]], columns: li
 
 
 def reward(candidate: Candidate, held_out: Shard, short: Shard) -> Scores:
-    """Compare the head's rewards with the true ones: step by step on real frames, summed up to the end of short rollouts on generated ones.
+    """Compare the head's rewards with the true ones: step by step on real frames, summed up to the
+    end of short rollouts on generated ones.
 
     Args:
         candidate: what is judged.
@@ -316,17 +470,28 @@ def reward(candidate: Candidate, held_out: Shard, short: Shard) -> Scores:
     """
     spec, horizon = candidate.spec, short.actions.shape[1]
     read, first = candidate.read(held_out.frames), short.frames[:, :1]
-    scores = np.concatenate([candidate.read(first), candidate.roll_out(first, said_in(spec, short)).scores], 1)
+    scores = np.concatenate(
+        [candidate.read(first), candidate.roll_out(first, prompts_of(spec, short)).scores], 1
+    )
     result: Scores = {"horizon": horizon}
     for name, task in sorted(spec.tasks.items()):
-        potential, success = spec.score_names.index(task.potential), spec.score_names.index(task.success)
+        potential, success = (
+            spec.score_names.index(task.potential),
+            spec.score_names.index(task.success),
+        )
         truth, meant = held_out.scores, short.scores
         pairs = np.stack([np.diff(x[..., potential], axis=1) for x in (read, truth)], -1)
         result[f"{name}_step_r_real"] = estimate(pairs, correlation)
-        result[f"{name}_potential_r_real"] = estimate(np.stack([x[..., potential] for x in (read, truth)], -1), correlation)
-        gained = np.stack([x[:, horizon, potential] - x[:, 0, potential] for x in (scores, meant)], -1)
+        result[f"{name}_potential_r_real"] = estimate(
+            np.stack([x[..., potential] for x in (read, truth)], -1), correlation
+        )
+        gained = np.stack(
+            [x[:, horizon, potential] - x[:, 0, potential] for x in (scores, meant)], -1
+        )
         result[f"{name}_gain_r_generated"] = estimate(gained, correlation)
-        result[f"{name}_potential_r_generated"] = estimate(np.stack([x[:, horizon, potential] for x in (scores, meant)], -1), correlation)
+        result[f"{name}_potential_r_generated"] = estimate(
+            np.stack([x[:, horizon, potential] for x in (scores, meant)], -1), correlation
+        )
         said, true = read[..., success] > task.threshold, truth[..., success] > 0.5
         result[f"{name}_false_success_real"] = estimate(_false(said, true))
         result[f"{name}_success_seen_real"] = estimate(np.where(true, said, np.nan))
@@ -335,21 +500,36 @@ def reward(candidate: Candidate, held_out: Shard, short: Shard) -> Scores:
     return result
 
 
-def _false(said: Bool[np.ndarray, "e f"], true: Bool[np.ndarray, "e f"]) -> Float[np.ndarray, "e f"]:
-    """Return 1 where a success is claimed that is none, 0 where rightly not, nan where there is one."""
+def _false(
+    said: Bool[np.ndarray, "e f"], true: Bool[np.ndarray, "e f"]
+) -> Float[np.ndarray, "e f"]:
+    """Return 1 where a success is claimed that is none, 0 where rightly not,
+    nan where there is one.
+    """
     return np.where(true, np.nan, said.astype(float))
 
 
 def policies(played: dict[str, tuple[float, float]]) -> Scores:
-    """Return how well the world ranks players: `played` gives each player's (return in the world, return in the twin)."""
+    """Return how well the world ranks players: `played` gives each player's (return in the world,
+    return in the twin).
+    """
     pairs = np.array(list(played.values()))
     ranks = pairs.argsort(0).argsort(0).astype(float)
-    return {"players": played, "pearson_r": estimate(pairs, correlation), "rank_r": estimate(ranks, correlation)}
+    return {
+        "players": played,
+        "pearson_r": estimate(pairs, correlation),
+        "rank_r": estimate(ranks, correlation),
+    }
 
 
 def motion(made: Frames, real: Frames) -> Estimate:
-    """Return how much generated frames change from one to the next, as a share of how much real ones do."""
-    changes = [np.abs(np.diff(x.astype(np.int16), axis=1)).reshape(len(x), -1).mean(1) for x in (made, real)]
+    """Return how much generated frames change from one to the next,
+    as a share of how much real ones do.
+    """
+    changes = [
+        np.abs(np.diff(x.astype(np.int16), axis=1)).reshape(len(x), -1).mean(1)
+        for x in (made, real)
+    ]
     return estimate(np.stack(changes, -1), ratio)
 
 
@@ -357,14 +537,18 @@ def _moving(frames: Frames, first: Frames) -> Bool[np.ndarray, "e f h w"]:
     return np.abs(frames.astype(np.int16) - first).max(-1) > MOVING_LEVEL
 
 
-def _squares(found: Frames, truth: Frames, where: Bool[np.ndarray, "e f h w"]) -> Float[np.ndarray, "e 2"]:
+def _squares(
+    found: Frames, truth: Frames, where: Bool[np.ndarray, "e f h w"]
+) -> Float[np.ndarray, "e 2"]:
     """Return every episode's squared error and count of pixels."""
     square = ((found.astype(float) - truth) ** 2).mean(-1) * where
     return np.stack([square.sum((1, 2, 3)), where.sum((1, 2, 3))], -1)
 
 
 def _ssim(a: Frames, b: Frames) -> Float[np.ndarray, "e f"]:
-    """Return the structural similarity of grey frames, uniform windows of 7 pixels (Wang et al., 2004)."""
+    """Return the structural similarity of grey frames, uniform windows of 7 pixels (Wang et al.,
+    2004).
+    """
     grey = [torch.from_numpy(x.astype(np.float32).mean(-1)) for x in (a, b)]
 
     def local(x: torch.Tensor) -> torch.Tensor:
@@ -379,14 +563,21 @@ def _ssim(a: Frames, b: Frames) -> Float[np.ndarray, "e f"]:
 
 
 def _looks_of(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, "f 2"]:
-    """Return each frame's sharpness, the root mean square of the differences between neighbouring pixels, and its mean level."""
+    """Return each frame's sharpness, the root mean square of the differences between neighbouring
+    pixels, and its mean level.
+    """
     grey = frames.astype(np.float32).mean(-1)
     across, down = np.diff(grey, axis=2), np.diff(grey, axis=1)
-    return np.stack([np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2))), grey.mean((1, 2))], -1)
+    return np.stack(
+        [np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2))), grey.mean((1, 2))], -1
+    )
 
 
 def _disc(places: Float[np.ndarray, "e 2"], size: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels around some places (x, y in px)."""
     line = np.arange(size) + 0.5
-    across, down = line[None, None, :] - places[:, 0, None, None], line[None, :, None] - places[:, 1, None, None]
+    across, down = (
+        line[None, None, :] - places[:, 0, None, None],
+        line[None, :, None] - places[:, 1, None, None],
+    )
     return across**2 + down**2 < ACTOR_RADIUS_PX**2

@@ -1,10 +1,12 @@
 """The judge's own eyes: what is where in a frame, and which action lay between frames.
 
-Takes: real frames with true states and actions.  Gives: a state probe and an inverse-dynamics model.
+Takes: real frames with true states and actions.  Gives: a state probe and an inverse-dynamics
+    model.
 Knows nothing of: the world that is judged.
 
-Both look at pixels alone and are trained on real frames alone, so no world can learn to please them. Where things are is
-read by spatial soft-argmax (Levine et al., arXiv 1504.00702), which finds sub-pixel places from few examples.
+Both look at pixels alone and are trained on real frames alone, so no world can learn to please
+them. Where things are is read by spatial soft-argmax (Levine et al., arXiv 1504.00702), which finds
+sub-pixel places from few examples.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import trange
 
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.definition import WorldSpec
 
 
 class Probe(nn.Module):
@@ -31,13 +33,23 @@ class Probe(nn.Module):
     def __init__(self, spec: WorldSpec, points: int = 32) -> None:
         super().__init__()
         self.points = points
-        self.scale = torch.tensor([spec.size / 2 if name.endswith("_px") else 1.0 for name in spec.state_names])
-        self.offset = torch.tensor([spec.size / 2 if name.endswith("_px") else 0.0 for name in spec.state_names])
+        self.scale = torch.tensor(
+            [spec.size / 2 if name.endswith("_px") else 1.0 for name in spec.state_names]
+        )
+        self.offset = torch.tensor(
+            [spec.size / 2 if name.endswith("_px") else 0.0 for name in spec.state_names]
+        )
         self.trunk = nn.Sequential(
-            *_layer(3, 32, 5, 2), *_layer(32, 32, 3, 1), *_layer(32, 64, 3, 2), *_layer(64, 64, 3, 1), nn.Conv2d(64, points, 1)
+            *_layer(3, 32, 5, 2),
+            *_layer(32, 32, 3, 1),
+            *_layer(32, 64, 3, 2),
+            *_layer(64, 64, 3, 1),
+            nn.Conv2d(64, points, 1),
         )
         self.sharpness = nn.Parameter(torch.tensor(3.0))
-        self.head = nn.Sequential(nn.Linear(2 * points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names)))
+        self.head = nn.Sequential(
+            nn.Linear(2 * points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
+        )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
 
     def key_points(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
@@ -48,23 +60,37 @@ class Probe(nn.Module):
         x, y = line.repeat(maps.shape[-2]), line.repeat_interleave(maps.shape[-1])
         return torch.cat([weight @ x, weight @ y], -1)
 
-    def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n k"]]:
+    def forward(
+        self, pixels: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n k"]]:
         """Return states in units of half a frame around its middle, and the key points."""
         points = self.key_points(pixels)
         return self.head(points), points
 
     @torch.no_grad()
-    def read(self, frames: UInt8[np.ndarray, "*n h w 3"]) -> tuple[Float[np.ndarray, "*n s"], Float[np.ndarray, "*n k"]]:
+    def read(
+        self, frames: UInt8[np.ndarray, "*n h w 3"]
+    ) -> tuple[Float[np.ndarray, "*n s"], Float[np.ndarray, "*n k"]]:
         """Return the states (in the world's units) and the key points of frames."""
         flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, *frames.shape[-3:])
         parts = [self(_pixels(part)) for part in flat.split(512)]
         states = torch.cat([part[0] for part in parts]) * self.scale + self.offset
         points = torch.cat([part[1] for part in parts])
-        return states.numpy().reshape(*frames.shape[:-3], -1), points.numpy().reshape(*frames.shape[:-3], -1)
+        return states.numpy().reshape(*frames.shape[:-3], -1), points.numpy().reshape(
+            *frames.shape[:-3], -1
+        )
 
 
 def _layer(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, padding_mode="replicate", bias=False)
+    convolution = nn.Conv2d(
+        inputs,
+        outputs,
+        size,
+        stride=stride,
+        padding=size // 2,
+        padding_mode="replicate",
+        bias=False,
+    )
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
@@ -73,9 +99,16 @@ def _pixels(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
 
 
 def train_probe(
-    spec: WorldSpec, frames: UInt8[np.ndarray, "n h w 3"], states: Float[np.ndarray, "n s"], steps: int, batch: int = 64, seed: int = 0
+    spec: WorldSpec,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    states: Float[np.ndarray, "n s"],
+    steps: int,
+    batch: int = 64,
+    seed: int = 0,
 ) -> Probe:
-    """Train a probe on real frames, under a little noise, so that small flaws of generated frames do not matter."""
+    """Train a probe on real frames, under a little noise,
+    so that small flaws of generated frames do not matter.
+    """
     torch.manual_seed(seed)
     probe, rng = Probe(spec), np.random.default_rng(seed)
     truth = (torch.from_numpy(states) - probe.offset) / probe.scale
@@ -94,7 +127,8 @@ def train_probe(
 
 
 class InverseDynamics(nn.Module):
-    """Names the action that led to the last of three frames, from the probe's states and key points in them.
+    """Names the action that led to the last of three frames, from the probe's states and key points
+    in them.
 
     Args:
         features: numbers per frame.
@@ -103,7 +137,13 @@ class InverseDynamics(nn.Module):
 
     def __init__(self, features: int, actions: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(3 * features, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, actions))
+        self.net = nn.Sequential(
+            nn.Linear(3 * features, 256),
+            nn.ReLU(),
+            nn.Linear(256, 256),
+            nn.ReLU(),
+            nn.Linear(256, actions),
+        )
 
     def forward(self, triples: Float[Tensor, "n 3 k"]) -> Float[Tensor, "n a"]:
         """Return logits over the menu."""
@@ -125,7 +165,12 @@ def features_of(probe: Probe, frames: UInt8[np.ndarray, "e f h w 3"]) -> Float[n
 
 
 def train_inverse(
-    features: Float[np.ndarray, "e f k"], actions: Int[np.ndarray, "e s"], count: int, steps: int, batch: int = 512, seed: int = 0
+    features: Float[np.ndarray, "e f k"],
+    actions: Int[np.ndarray, "e s"],
+    count: int,
+    steps: int,
+    batch: int = 512,
+    seed: int = 0,
 ) -> InverseDynamics:
     """Train on real frames; action f leads from frame f to frame f + 1."""
     torch.manual_seed(seed)
@@ -133,10 +178,15 @@ def train_inverse(
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for _ in trange(steps, desc="inverse dynamics", unit="step", leave=False, mininterval=1.0):
-        episode, frame = rng.integers(len(features), size=batch), rng.integers(actions.shape[1] - 1, size=batch)
+        episode, frame = (
+            rng.integers(len(features), size=batch),
+            rng.integers(actions.shape[1] - 1, size=batch),
+        )
         triples = torch.from_numpy(features[episode[:, None], frame[:, None] + np.arange(3)])
         triples = triples + 0.003 * torch.randn_like(triples)
-        loss = functional.cross_entropy(model(triples), torch.from_numpy(actions[episode, frame + 1].astype(np.int64)))
+        loss = functional.cross_entropy(
+            model(triples), torch.from_numpy(actions[episode, frame + 1].astype(np.int64))
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

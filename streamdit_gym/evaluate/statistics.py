@@ -1,6 +1,7 @@
 """Numbers with their intervals.
 
-Takes: one row of samples per episode.  Gives: an estimate with a 95 % interval, and shares of one in another.  Knows nothing of: worlds.
+Takes: one row of samples per episode.  Gives: an estimate with a 95 % interval, and shares of one
+    in another.  Knows nothing of: worlds.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def median(samples: np.ndarray) -> float:
 
 
 def correlation(samples: np.ndarray) -> float:
-    """Return Pearson's r between the two numbers on the last axis; nan if one of them never changes."""
+    """Return Pearson's r between the two numbers on the last axis;
+    nan if one of them never changes.
+    """
     pairs = samples.reshape(-1, 2).astype(np.float64)
     if (pairs.std(0) <= 1e-6 * np.abs(pairs).max(0)).any():
         return float("nan")
@@ -68,12 +71,16 @@ def ratio(samples: np.ndarray) -> float:
 
 
 def psnr(samples: np.ndarray) -> float:
-    """Return the PSNR in dB of columns (squared error in grey levels, pixels), summed over the rows."""
+    """Return the PSNR in dB of columns (squared error in grey levels, pixels),
+    summed over the rows.
+    """
     square = ratio(samples)
     return float(10 * np.log10(255**2 / max(square, 1e-2)))
 
 
-def estimate(samples: np.ndarray, statistic: Statistic = mean, draws: int = 500, seed: int = 0) -> Estimate:
+def estimate(
+    samples: np.ndarray, statistic: Statistic = mean, draws: int = 500, seed: int = 0
+) -> Estimate:
     """Return a statistic with its interval, by the bootstrap over the first axis.
 
     Args:
@@ -83,16 +90,27 @@ def estimate(samples: np.ndarray, statistic: Statistic = mean, draws: int = 500,
         seed: of the bootstrap.
     """
     rng = np.random.default_rng(seed)
-    drawn = [statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(draws)]
+    drawn = [
+        statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(draws)
+    ]
     finite = np.array([value for value in drawn if np.isfinite(value)])
     low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (float("nan"), float("nan"))
-    return Estimate(value=statistic(samples), low=float(low), high=float(high), count=len(samples), samples=samples, statistic=statistic)
+    return Estimate(
+        value=statistic(samples),
+        low=float(low),
+        high=float(high),
+        count=len(samples),
+        samples=samples,
+        statistic=statistic,
+    )
 
 
 def share(part: Estimate, whole: Estimate) -> Estimate:
-    """Return one number as a share of another, with its interval by the bootstrap over the samples of both at once.
+    """Return one number as a share of another, with its interval by the bootstrap over the samples
+    of both at once.
 
-    What is hard for one is hard for the other, so the share of two numbers of the same episodes is known far better than either.
+    What is hard for one is hard for the other, so the share of two numbers of the same episodes is
+    known far better than either.
 
     Args:
         part: the one, of the same samples in the same order.

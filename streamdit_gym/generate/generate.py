@@ -1,10 +1,12 @@
 """A data set made by a world: planned, made shard by shard, resumed, finished.
 
-Takes: what to generate, a folder.  Gives: a data set that `train` reads and other tools do, with a manifest.
+Takes: what to generate, a folder.  Gives: a data set that `train` reads and other tools do, with a
+    manifest.
 Knows nothing of: how an episode is made.
 
-On disk: ``meta.json`` and ``shard-00000.npz`` as `record` writes them, the format's own files (`streamdit_gym.data.storage`), beside each
-shard ``shard-00000.json`` (`streamdit_gym.generate.shards`), at the end what other programs read, in a folder of its own, and
+On disk: ``meta.json`` and ``shard-00000.npz`` as `record` writes them, the format's own files
+(`streamdit_gym.data.storage`), beside each shard ``shard-00000.json``
+(`streamdit_gym.generate.shards`), at the end what other programs read, in a folder of its own, and
 ``manifest.jsonl``, a line for every episode.
 """
 
@@ -28,19 +30,36 @@ from streamdit_gym.data.storage.storage import Storage
 from streamdit_gym.envs.registration import id_of, spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError, UnknownNameError, require
-from streamdit_gym.files import PART, atomic_write, folder_lock, remove_parts, write_text, writing_to
-from streamdit_gym.generate.flags import Keep
+from streamdit_gym.files import (
+    PART,
+    atomic_write,
+    folder_lock,
+    remove_parts,
+    write_text,
+    writing_to,
+)
 from streamdit_gym.generate.pool import run_on_ray
+from streamdit_gym.generate.quality import Keep
 from streamdit_gym.generate.shards import ShardRecord, recorded_shards, remove_shard
 from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import GenerateConfig, Made, Worker
 from streamdit_gym.world import World, find_world
 
-LAYOUT = 2  # 1: what other programs read lay between our own files, and nothing vouched for a shard's files
+# 1: what other programs read lay between our own files, and nothing vouched for a shard's files
+LAYOUT = 2
 ROOM = 50 * 2**20  # bytes that must be free before a shard is begun
 AGAIN = "call again when it can; whole shards are kept"
-NOT_OF_THE_DATA = ("episodes", "device", "trust_agents")  # settings that change nothing in an episode
-MAY_CHANGE = ("generated", "promises", "license", "env_spec")  # what is said of a world, without the world
+NOT_OF_THE_DATA = (
+    "episodes",
+    "device",
+    "trust_agents",
+)  # settings that change nothing in an episode
+MAY_CHANGE = (
+    "generated",
+    "promises",
+    "license",
+    "env_spec",
+)  # what is said of a world, without the world
 
 
 def generate(
@@ -52,21 +71,25 @@ def generate(
     ray: str | None = None,
     cores: int = 2,
 ) -> dict[str, Any]:
-    """Make what is missing of a data set, and finish it; safe to stop at any moment and to call again.
+    """Make what is missing of a data set, and finish it; safe to stop at any moment and to call
+    again.
 
     Args:
         config: what to generate.
         folder: where to; one process at a time works there.
         kind: format, see `streamdit_gym.data.storage`.
         keep_if: which episodes to keep, see `Keep`; the others stand in the manifest alone.
-        ray: make shards with Ray: the address of a cluster, or empty to start it on this machine; None: without Ray.
+        ray: make shards with Ray: the address of a cluster, or empty to start it on this machine;
+            None: without Ray.
         cores: cores of each of Ray's actors, where there are no GPUs.
 
     Returns:
-        ``episodes`` made and ``kept``, ``frames`` in the kept ones, and ``result``: what to give to other programs.
+        ``episodes`` made and ``kept``, ``frames`` in the kept ones, and ``result``: what to give to
+        other programs.
 
     Raises:
-        StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit what is in the folder.
+        StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit
+            what is in the folder.
     """
     check_int("cores", cores, least=1)
     store = storage(check_choice("format", kind, STORAGES))
@@ -77,8 +100,11 @@ def generate(
     if config.task not in world.spec.tasks:
         raise UnknownNameError("task", config.task, world.spec.tasks)
     meta = _meta(config, world, kind, keep_if)
-    # whatever cannot be made is told before anything is written; with Ray the actors have workers of their own
-    worker = Worker(config if ray is None else dataclasses.replace(config, device="cpu"), meta["phrases"])
+    # whatever cannot be made is told before anything is written; with Ray the actors have workers
+    # of their own
+    worker = Worker(
+        config if ray is None else dataclasses.replace(config, device="cpu"), meta["phrases"]
+    )
     with writing_to(folder, AGAIN), folder_lock(folder):
         for place in store.working:
             remove_parts(folder / place)
@@ -88,7 +114,12 @@ def generate(
         rows = _finish(config, folder, meta)
     kept = [row for row in rows if row["kept"]]
     frames = len(kept) * (config.steps + 1)
-    return {"episodes": len(rows), "kept": len(kept), "frames": frames, "result": store.result(folder, kept)}
+    return {
+        "episodes": len(rows),
+        "kept": len(kept),
+        "frames": frames,
+        "result": store.result(folder, kept),
+    }
 
 
 def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict[str, Any]:
@@ -96,9 +127,16 @@ def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict
     spec = world.spec
     phrases = all_phrases(spec)
     if config.player.endswith(".jsonl"):
-        phrases += sorted({prompt for prompts in read_prompts(Path(config.player)) for prompt in prompts} - set(phrases))
+        phrases += sorted(
+            {prompt for prompts in read_prompts(Path(config.player)) for prompt in prompts}
+            - set(phrases)
+        )
     names, vectors = action_vectors_of(spec.name, spec.menu)
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_OF_THE_DATA}
+    settings = {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in NOT_OF_THE_DATA
+    }
     return {
         "format": FORMAT,
         "world": spec.name,
@@ -120,11 +158,17 @@ def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict
             "layout": LAYOUT,
             "keep_if": keep_if,
             "bundle": json.loads((find_world(config.world) / "config.json").read_text())["files"],
-            "inputs": {name: _digest(given) for name in ("player", "images", "over") if (given := getattr(config, name))},
+            "inputs": {
+                name: _digest(given)
+                for name in ("player", "images", "over")
+                if (given := getattr(config, name))
+            },
         },
         "promises": world.facts.get("scores", {}).get("promises", []),
         "license": str(world.facts.get("license", "")),
-        "env_spec": spec_json(_with_whole_paths(config).world, spec.name, config.task, config.partition),
+        "env_spec": spec_json(
+            _with_whole_paths(config).world, spec.name, config.task, config.partition
+        ),
     }
 
 
@@ -133,7 +177,11 @@ def _begin(folder: Path, meta: dict[str, Any]) -> None:
     path = folder / "meta.json"
     if not path.is_file():
         if any(not there.name.startswith(PART) for there in folder.iterdir()):
-            raise DatasetError("the folder is not empty and holds no data set", given=folder, remedy="use an empty folder")
+            raise DatasetError(
+                "the folder is not empty and holds no data set",
+                given=folder,
+                remedy="use an empty folder",
+            )
         write_text(path, json.dumps(meta, indent=1))
         return
     try:
@@ -141,7 +189,9 @@ def _begin(folder: Path, meta: dict[str, Any]) -> None:
         if not isinstance(old, dict):
             raise ValueError("no object")
     except (ValueError, RecursionError) as error:
-        raise DatasetError("meta.json cannot be read", given=path, remedy="use an empty folder") from error
+        raise DatasetError(
+            "meta.json cannot be read", given=path, remedy="use an empty folder"
+        ) from error
     there, asked = ({**content, **content.get("generated", {})} for content in (old, meta))
     if "generated" in old and "layout" not in there:
         raise DatasetError(
@@ -169,7 +219,10 @@ def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
     there = last * config.batch + (len(record.rows) if record else 0)
     if there > config.episodes:
         raise DatasetError(
-            "more episodes are here", given=config.episodes, allowed=f"{there} or more", remedy="ask for them, or use an empty folder"
+            "more episodes are here",
+            given=config.episodes,
+            allowed=f"{there} or more",
+            remedy="ask for them, or use an empty folder",
         )
 
 
@@ -184,21 +237,37 @@ def _make_missing(
 ) -> None:
     """Make every shard that is not there as it was written."""
     store = storage(meta["storage"])
-    missing = [index for index in range(config.shards) if not _is_whole(folder, index, config, store)]
+    missing = [
+        index for index in range(config.shards) if not _is_whole(folder, index, config, store)
+    ]
     done = config.episodes - sum(config.rows(index) for index in missing)
-    with tqdm(total=config.episodes, initial=done, unit="episode", desc=f"generate {meta['world']}") as bar:
+    with tqdm(
+        total=config.episodes, initial=done, unit="episode", desc=f"generate {meta['world']}"
+    ) as bar:
         if ray is None:
             maker = ShardMaker(config, folder, meta, worker)
             for index in missing:
                 bar.update(maker.run(index))
         elif missing:
             arguments = (_with_whole_paths(config), folder.resolve(), meta)
-            run_on_ray(ShardMaker, arguments, missing, address=ray or None, gpus=config.device == "cuda", cores=cores, done=bar.update)
+            run_on_ray(
+                ShardMaker,
+                arguments,
+                missing,
+                address=ray or None,
+                gpus=config.device == "cuda",
+                cores=cores,
+                done=bar.update,
+            )
 
 
 def _is_whole(folder: Path, index: int, config: GenerateConfig, store: Storage) -> bool:
     record = ShardRecord.read(folder, index)
-    return record is not None and len(record.rows) == config.rows(index) and not record.damage(folder, index, store)
+    return (
+        record is not None
+        and len(record.rows) == config.rows(index)
+        and not record.damage(folder, index, store)
+    )
 
 
 def _finish(config: GenerateConfig, folder: Path, meta: dict[str, Any]) -> list[dict[str, Any]]:
@@ -218,14 +287,26 @@ def _finish(config: GenerateConfig, folder: Path, meta: dict[str, Any]) -> list[
     write_text(folder / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if not kept:
         rule = meta["generated"]["keep_if"]
-        raise DatasetError("no episode was kept", given=rule, remedy="ask for less; the flags of all are in manifest.jsonl")
+        raise DatasetError(
+            "no episode was kept",
+            given=rule,
+            remedy="ask for less; the flags of all are in manifest.jsonl",
+        )
     return rows
 
 
 def _digest(given: str) -> str:
-    """Return what tells whether an input has changed: of files their content, of a data set that of its arrays, of a name nothing."""
+    """Return what tells whether an input has changed: of files their content,
+    of a data set that of its arrays, of a name nothing.
+    """
     place, made = Path(given), hashlib.sha256()
-    files = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place] if place.is_file() else []
+    files = (
+        sorted(path for path in place.iterdir() if path.is_file())
+        if place.is_dir()
+        else [place]
+        if place.is_file()
+        else []
+    )
     for path in files:
         if path.suffix not in (".mkv", ".mp4", ".tar"):  # large, and told by the arrays beside them
             made.update(path.name.encode() + path.read_bytes())
@@ -235,7 +316,11 @@ def _digest(given: str) -> str:
 def _with_whole_paths(config: GenerateConfig) -> GenerateConfig:
     """Return the same with paths that other processes find."""
     given = {name: getattr(config, name) for name in ("world", "player", "images", "over")}
-    whole: dict[str, Any] = {name: str(Path(path).resolve()) for name, path in given.items() if path and Path(path).exists()}
+    whole: dict[str, Any] = {
+        name: str(Path(path).resolve())
+        for name, path in given.items()
+        if path and Path(path).exists()
+    }
     return dataclasses.replace(config, **whole)
 
 
@@ -249,7 +334,13 @@ class ShardMaker:
         worker: who makes them; None: a new one.
     """
 
-    def __init__(self, config: GenerateConfig, folder: Path, meta: dict[str, Any], worker: Worker | None = None) -> None:
+    def __init__(
+        self,
+        config: GenerateConfig,
+        folder: Path,
+        meta: dict[str, Any],
+        worker: Worker | None = None,
+    ) -> None:
         self.folder, self.meta = folder, meta
         self.keep, self.store = Keep(meta["generated"]["keep_if"]), storage(meta["storage"])
         self.worker = worker or Worker(config, meta["phrases"])
@@ -273,9 +364,15 @@ class ShardMaker:
         return len(made.rows)
 
     def _save(self, index: int, made: Made) -> None:
-        """Write a shard: frames and arrays of the kept episodes, then what is to be said about all of them."""
+        """Write a shard: frames and arrays of the kept episodes,
+        then what is to be said about all of them.
+        """
         remove_shard(self.folder, index, self.store)  # it may hold fewer episodes, or damage
-        kept = [i for i, row in enumerate(made.rows) if self.keep(row["flags"]) and not row["world_fault"]]
+        kept = [
+            i
+            for i, row in enumerate(made.rows)
+            if self.keep(row["flags"]) and not row["world_fault"]
+        ]
         for i, row in enumerate(made.rows):
             row["kept"] = i in kept
             row["row"] = kept.index(i) if i in kept else -1
@@ -283,7 +380,10 @@ class ShardMaker:
         if kept:
             names = ("actions", "prompts", "rewards", "states", "scores")
             arrays = {name: getattr(made.shard, name)[kept] for name in names}
-            rows = [{**made.rows[i], **_of_episode(self.meta, arrays, place)} for place, i in enumerate(kept)]
+            rows = [
+                {**made.rows[i], **_of_episode(self.meta, arrays, place)}
+                for place, i in enumerate(kept)
+            ]
             self.store.write(self.folder, index, made.shard.frames[kept], self.meta["fps"], rows)
             with atomic_write(self.folder / f"shard-{index:05d}.npz") as part:
                 np.savez_compressed(part, **arrays)
@@ -291,10 +391,18 @@ class ShardMaker:
 
 
 def _of_episode(meta: dict[str, Any], arrays: dict[str, np.ndarray], row: int) -> dict[str, Any]:
-    """Return an episode's arrays by name, for formats whose readers know only what stands beside a film."""
+    """Return an episode's arrays by name, for formats whose readers know only what stands beside a
+    film.
+    """
     return {
         "actions": arrays["actions"][row].tolist(),
-        "rewards": {task: arrays["rewards"][row, :, i].tolist() for i, task in enumerate(meta["tasks"])},
-        "states": {name: arrays["states"][row, :, i].tolist() for i, name in enumerate(meta["state_names"])},
-        "scores": {name: arrays["scores"][row, :, i].tolist() for i, name in enumerate(meta["score_names"])},
+        "rewards": {
+            task: arrays["rewards"][row, :, i].tolist() for i, task in enumerate(meta["tasks"])
+        },
+        "states": {
+            name: arrays["states"][row, :, i].tolist() for i, name in enumerate(meta["state_names"])
+        },
+        "scores": {
+            name: arrays["scores"][row, :, i].tolist() for i, name in enumerate(meta["score_names"])
+        },
     }

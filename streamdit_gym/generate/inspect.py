@@ -34,10 +34,12 @@ class Found:
         storage: the format of its frames.
         episodes: whole ones.
         frames: in them.
-        actions: how often each menu action was taken; -1, in data sets of older versions: what was said is no menu entry.
+        actions: how often each menu action was taken; -1, in data sets of older versions: what was
+            said is no menu entry.
         phrases: how many different ones were said.
         returns: per task, mean and deviation over episodes.
-        flags: per quality flag, its median and 95th percentile over all episodes made; empty for recorded data.
+        flags: per quality flag, its median and 95th percentile over all episodes made; empty for
+            recorded data.
         dropped: episodes made and not kept.
         twice: pairs of (shard, row) whose frames are equal.
         broken: shards that cannot be read, with the reason.
@@ -62,14 +64,31 @@ class Found:
         total = max(1, sum(self.actions.values()))
         made = [
             f"world      {self.world}, frames as {self.storage}",
-            f"episodes   {self.episodes}, {self.frames} frames" + (f"; {self.dropped} more were made and not kept" if self.dropped else ""),
+            f"episodes   {self.episodes}, {self.frames} frames"
+            + (f"; {self.dropped} more were made and not kept" if self.dropped else ""),
             f"phrases    {self.phrases} different ones",
-            "actions    " + "  ".join(f"{action}: {100 * count / total:.1f} %" for action, count in sorted(self.actions.items())),
+            "actions    "
+            + "  ".join(
+                f"{action}: {100 * count / total:.1f} %"
+                for action, count in sorted(self.actions.items())
+            ),
         ]
-        made += [f"return     {task}: {mean:.2f}, deviation {deviation:.2f}" for task, (mean, deviation) in self.returns.items()]
-        made += [f"flag       {name}: median {middle:.3g}, 95 % below {high:.3g}" for name, (middle, high) in self.flags.items()]
-        made += [f"twice      shard {a[0]} row {a[1]} and shard {b[0]} row {b[1]}" for a, b in self.twice]
-        return made + [f"broken     {text}" for text in self.broken] if self.broken else [*made, "broken     nothing"]
+        made += [
+            f"return     {task}: {mean:.2f}, deviation {deviation:.2f}"
+            for task, (mean, deviation) in self.returns.items()
+        ]
+        made += [
+            f"flag       {name}: median {middle:.3g}, 95 % below {high:.3g}"
+            for name, (middle, high) in self.flags.items()
+        ]
+        made += [
+            f"twice      shard {a[0]} row {a[1]} and shard {b[0]} row {b[1]}" for a, b in self.twice
+        ]
+        return (
+            made + [f"broken     {text}" for text in self.broken]
+            if self.broken
+            else [*made, "broken     nothing"]
+        )
 
 
 def inspect(folder: Path) -> Found:
@@ -113,7 +132,8 @@ def inspect(folder: Path) -> Found:
     if returns:
         every_return = np.concatenate(returns)
         found.returns = {
-            task: (float(every_return[:, i].mean()), float(every_return[:, i].std())) for i, task in enumerate(dataset.meta["tasks"])
+            task: (float(every_return[:, i].mean()), float(every_return[:, i].std()))
+            for i, task in enumerate(dataset.meta["tasks"])
         }
     if strips:
         found.sheet = np.concatenate(strips[:DOWN])
@@ -125,14 +145,18 @@ def inspect(folder: Path) -> Found:
 
 
 def _recorded_rows(folder: Path, found: Found) -> tuple[list[dict[str, Any]], set[int]]:
-    """Return what is said of all episodes made, and which shards are damaged; note what is missing or damaged."""
+    """Return what is said of all episodes made, and which shards are damaged;
+    note what is missing or damaged.
+    """
     rows: list[dict[str, Any]] = []
     damaged = set()
     store = storage(found.storage)
     for index in range(1 + max(recorded_shards(folder), default=-1)):
         record = ShardRecord.read(folder, index)
         if record is None:
-            found.broken.append(f"shard {index}: {record_path(folder, index).name} is missing or cut; {AGAIN}")
+            found.broken.append(
+                f"shard {index}: {record_path(folder, index).name} is missing or cut; {AGAIN}"
+            )
             continue
         rows += record.rows
         if damage := record.damage(folder, index, store):
@@ -145,7 +169,9 @@ def _recorded_rows(folder: Path, found: Found) -> tuple[list[dict[str, Any]], se
 
 def _is_finished(folder: Path, rows: list[dict[str, Any]]) -> bool:
     try:
-        return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()] == rows
+        return [
+            json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()
+        ] == rows
     except (OSError, ValueError):
         return False
 

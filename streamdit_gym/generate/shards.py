@@ -1,6 +1,7 @@
 """What is on disk of a generated shard, and whether it is still what was written.
 
-Takes: a folder, a shard's number.  Gives: what is said of its episodes, and its damage.  Knows nothing of: models.
+Takes: a folder, a shard's number.  Gives: what is said of its episodes, and its damage.  Knows
+    nothing of: models.
 
 ``shard-00000.json`` is written last and names every other file of its shard with size and SHA-256.
 """
@@ -24,7 +25,8 @@ class ShardRecord:
 
     Attributes:
         rows: one for each episode made, kept or not.
-        files: by path inside the data set, size and SHA-256; None: an older version wrote it, which did not say.
+        files: by path inside the data set, size and SHA-256; None: an older version wrote it, which
+            did not say.
     """
 
     rows: list[dict[str, Any]]
@@ -47,12 +49,17 @@ class ShardRecord:
     @classmethod
     def write(cls, folder: Path, index: int, rows: list[dict[str, Any]], store: Storage) -> None:
         """Say what a shard holds, once all of its files are there."""
-        files = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in shard_files(folder, index, store)}
+        files = {
+            path.relative_to(folder).as_posix(): _fingerprint(path)
+            for path in shard_files(folder, index, store)
+        }
         write_text(record_path(folder, index), json.dumps({"rows": rows, "files": files}))
 
     def damage(self, folder: Path, index: int, store: Storage) -> str:
         """Return which file of a shard is missing or not what was written; empty if none is."""
-        there = {path.relative_to(folder).as_posix(): path for path in shard_files(folder, index, store)}
+        there = {
+            path.relative_to(folder).as_posix(): path for path in shard_files(folder, index, store)
+        }
         if self.files is None:
             lost = any(row["kept"] for row in self.rows) and f"shard-{index:05d}.npz" not in there
             return f"shard-{index:05d}.npz is missing" if lost else ""

@@ -1,6 +1,8 @@
-"""Who decides what is said next in a stream: a random player, a script, an agent, or a file of prompts.
+"""Who decides what is said next in a stream: a random player, a script, an agent, or a file of
+prompts.
 
-Takes: the newest latents of some streams.  Gives: a phrase and a menu action for each.  Knows nothing of: files that are written.
+Takes: the newest latents of some streams.  Gives: a phrase and a menu action for each.  Knows
+    nothing of: files that are written.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from streamdit_gym.checks import check_prompt, shown
 from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import World
 
-Act = Callable[[Float[Tensor, "n 1 c g g"]], Int[np.ndarray, " n"]]  # newest latents to menu actions
+Act = Callable[
+    [Float[Tensor, "n 1 c g g"]], Int[np.ndarray, " n"]
+]  # newest latents to menu actions
 
 
 def read_prompts(path: Path) -> list[list[str]]:
-    """Read a file of prompts: each line is one episode, ``{"prompts": ["move left", "move up", ...]}``; it begins anew when it ends.
+    """Read a file of prompts: each line is one episode, ``{"prompts": ["move left", "move up",
+    ...]}``; it begins anew when it ends.
 
     Raises:
         StreamDiTError: if it cannot be read, with the line that is wrong.
@@ -31,11 +36,20 @@ def read_prompts(path: Path) -> list[list[str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise StreamDiTError("the prompts cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
-    episodes = [_prompts_of(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        raise StreamDiTError(
+            "the prompts cannot be read",
+            given=f"{path}: {error}",
+            remedy="a text file of JSON lines",
+        ) from error
+    episodes = [
+        _prompts_of(path, number, line) for number, line in enumerate(lines, 1) if line.strip()
+    ]
     if not episodes:
         raise StreamDiTError(
-            "no prompts in the file", given=path, allowed='lines of {"prompts": [...]}', remedy="write one line an episode"
+            "no prompts in the file",
+            given=path,
+            allowed='lines of {"prompts": [...]}',
+            remedy="write one line an episode",
         )
     return episodes
 
@@ -48,7 +62,9 @@ def _prompts_of(path: Path, number: int, line: str) -> list[str]:
         return [check_prompt(prompt) for prompt in prompts]
     except ArgumentError as error:
         place = f"{path}, line {number}: {error.given}"
-        raise ArgumentError(error.problem, given=place, allowed=error.allowed, remedy="mend that line") from error
+        raise ArgumentError(
+            error.problem, given=place, allowed=error.allowed, remedy="mend that line"
+        ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StreamDiTError(
             "a line of the prompts cannot be read",
@@ -65,7 +81,10 @@ def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:
     def act(_latents: Tensor) -> np.ndarray:
         nonlocal left
         over = left == 0
-        held[over], left[over] = rng.integers(count, size=over.sum()), rng.integers(1, 9, size=over.sum())
+        held[over], left[over] = (
+            rng.integers(count, size=over.sum()),
+            rng.integers(1, 9, size=over.sum()),
+        )
         left -= 1
         return held.copy()
 
@@ -73,7 +92,8 @@ def hold_random(rng: np.random.Generator, rows: int, count: int) -> Act:
 
 
 def player_of(name: str, *, trust_agents: bool = False) -> Any:
-    """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent from its folder or checkpoint.
+    """Return a player by name: ``random``, ``scripted``, ``scripted:NOISE``, or an agent from its
+    folder or checkpoint.
 
     Args:
         name: the name or path.
@@ -86,7 +106,12 @@ def player_of(name: str, *, trust_agents: bool = False) -> Any:
     from streamdit_gym.agents.match import find_player
 
     if name == "planner":
-        raise UnknownNameError("player", name, ["random", "scripted"], "the planner plays frames, not streams; use another player")
+        raise UnknownNameError(
+            "player",
+            name,
+            ["random", "scripted"],
+            "the planner plays frames, not streams; use another player",
+        )
     return find_player(name, trust_agents=trust_agents)
 
 

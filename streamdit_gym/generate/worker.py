@@ -16,16 +16,16 @@ from jaxtyping import Float, UInt8
 from streamdit_gym.checks import check_choice, check_int, check_real, check_str
 from streamdit_gym.data.dataset import Dataset, Shard
 from streamdit_gym.data.recorder import reward
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.envs.worlds import move_prompt_of
 from streamdit_gym.errors import ArgumentError, DatasetError, PartitionError, StreamDiTError
-from streamdit_gym.generate.flags import flags
+from streamdit_gym.generate.quality import flags
 from streamdit_gym.generate.speakers import act_of, player_of, read_prompts
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.text.embedding_cache import PromptTable
-from streamdit_gym.vocabulary import WorldSpec
+from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.world import World
 
 LOOK_EVERY = 8  # frames between second looks
@@ -51,11 +51,13 @@ class GenerateConfig:
         task: whose reward is kept as *the* reward, and what a script plays.
         partition: how to stream.
         images: folder of start frames; None: the world's own bank.
-        over: data set of clips to draw over (video to video); episode i is drawn over its clip i, from the clip's first frame.
+        over: data set of clips to draw over (video to video); episode i is drawn over its clip i,
+            from the clip's first frame.
         strength: how much of those clips is replaced by noise, above 0 to 1.
         device: where the world runs.
         dtype: ``"float32"`` or ``"bfloat16"``.
-        trust_agents: also let an agent play that is only there as ``agent.zip``, which is code; it changes no data.
+        trust_agents: also let an agent play that is only there as ``agent.zip``, which is code; it
+            changes no data.
     """
 
     world: str = "PushT"
@@ -127,19 +129,44 @@ class Worker:
         self._check_memory()
         self.cut = partition(config.partition)
         if self.cut.chunk_frames != 1:
-            raise PartitionError("an action is for one frame", given=str(self.cut), allowed="c = 1", remedy="choose a partition with c1")
-        self.prompts = read_prompts(Path(config.player)) if config.player.endswith(".jsonl") else None
-        self.player = None if self.prompts else player_of(config.player, trust_agents=config.trust_agents)
+            raise PartitionError(
+                "an action is for one frame",
+                given=str(self.cut),
+                allowed="c = 1",
+                remedy="choose a partition with c1",
+            )
+        self.prompts = (
+            read_prompts(Path(config.player)) if config.player.endswith(".jsonl") else None
+        )
+        self.player = (
+            None if self.prompts else player_of(config.player, trust_agents=config.trust_agents)
+        )
         carried = set(self.world.table.phrases)
-        self.ways = [[phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu]
-        if unknown := [phrase for said in self.prompts or () for phrase in said if phrase not in carried]:
-            self.world.table.rows(unknown[:1])  # loads the prompt encoder, or says that it is missing
+        self.ways = [
+            [phrase for phrase in menu if phrase in carried] for menu in self.world.spec.menu
+        ]
+        if unknown := [
+            phrase for said in self.prompts or () for phrase in said if phrase not in carried
+        ]:
+            self.world.table.rows(
+                unknown[:1]
+            )  # loads the prompt encoder, or says that it is missing
         self.engine = self._engine(self.world.table)
-        self.meanings = Meanings(self.world.model, self.world.starts.latents, self.world.spec.menu, partition("reactive"))
+        self.meanings = Meanings(
+            self.world.model, self.world.starts.latents, self.world.spec.menu, partition("reactive")
+        )
         self.move_prompt = move_prompt_of(self.world.spec.name)
         self._actions: dict[str, tuple[int, bool]] = {}
-        self.clips = None if config.over is None else Clips(Dataset(config.over), config.steps, self.world.spec.size)
-        self.images = None if config.images is None else start_images(Path(config.images), self.world.spec.size)
+        self.clips = (
+            None
+            if config.over is None
+            else Clips(Dataset(config.over), config.steps, self.world.spec.size)
+        )
+        self.images = (
+            None
+            if config.images is None
+            else start_images(Path(config.images), self.world.spec.size)
+        )
 
     def _check_memory(self) -> None:
         config = self.config
@@ -155,12 +182,28 @@ class Worker:
 
     def _engine(self, table: PromptTable) -> Engine:
         idle = int(table.rows([self.world.spec.menu[0][0]])[0])
-        return Engine(self.world.model_for(self.cut), table, self.cut, idle=idle, autocast=self.config.dtype == "bfloat16")
+        return Engine(
+            self.world.model_for(self.cut),
+            table,
+            self.cut,
+            idle=idle,
+            autocast=self.config.dtype == "bfloat16",
+        )
 
     def _engine_for(self, index: int) -> Engine:
-        """Return a shard's engine: prompts of a file have a table for each shard, so that nothing depends on what was made before."""
+        """Return a shard's engine: prompts of a file have a table for each shard,
+        so that nothing depends on what was made before.
+        """
         known = self.world.table.phrases
-        said = {phrase for row in range(self.config.rows(index)) for phrase in self._episode(index, row)} if self.prompts else set()
+        said = (
+            {
+                phrase
+                for row in range(self.config.rows(index))
+                for phrase in self._episode(index, row)
+            }
+            if self.prompts
+            else set()
+        )
         if said <= set(known):
             return self.engine
         table = self.world.table.only(known, most=len(known) + len(said))
@@ -177,7 +220,9 @@ class Worker:
         config, spec, engine = self.config, self.world.spec, self._engine_for(index)
         rows, latency, idle = config.rows(index), self.cut.chunks - 1, spec.menu[0][0]
         rng = np.random.default_rng([config.seed, index])
-        over = None if self.clips is None else self._clips(index, rows)  # the session refuses them where N > 1
+        over = (
+            None if self.clips is None else self._clips(index, rows)
+        )  # the session refuses them where N > 1
         latents = self._starts(rng, rows) if over is None else over[:, 0]
         noise = Noise.seeded(rng.integers(2**63, size=rows).tolist())
         session = engine.start(latents[:, None], torch.full((rows, 1), engine.idle), noise)
@@ -193,22 +238,38 @@ class Worker:
             drawn = None if over is None else over[:, step + 1 : step + 2]
             made = engine.tick(session, engine.table.rows(phrases), drawn, config.strength)
             fault |= ~made.flatten(1).isfinite().all(1)
-            made = made.nan_to_num(0, 0, 0)  # players and heads see numbers; such an episode is not kept
+            made = made.nan_to_num(
+                0, 0, 0
+            )  # players and heads see numbers; such an episode is not kept
             if step < latency:  # born before anything was said
                 continue
             clean.append(made)
             if (len(clean) - 1) % LOOK_EVERY == 0 or len(clean) == config.steps + 1:
-                doubts.append(engine.disagreement(session).cpu().numpy())
+                doubts.append(engine.self_consistency_error(session).cpu().numpy())
         seen = torch.cat(clean, 1)
         states, scores = (part.float().cpu().numpy() for part in self.world.heads(seen))
         rewards = until_success(spec, reward(spec, scores[:, :-1], scores[:, 1:]), scores)
-        frames = np.concatenate([self._decoded(part) for part in seen.split(max(1, DECODED // seen.shape[1]))])
-        done = scores[:, 1:, spec.score_names.index(spec.tasks[config.task].success)] > spec.tasks[config.task].threshold
+        frames = np.concatenate(
+            [self._decoded(part) for part in seen.split(max(1, DECODED // seen.shape[1]))]
+        )
+        done = (
+            scores[:, 1:, spec.score_names.index(spec.tasks[config.task].success)]
+            > spec.tasks[config.task].threshold
+        )
         shard = Shard(
-            frames=frames, actions=np.stack(actions, 1).astype(np.int16), states=states, scores=scores, rewards=rewards,
-            prompts=np.array([[self.number[phrase] for phrase in phrases] for phrases in said], dtype=np.int32).T,
-        )  # fmt: skip
-        column, looks = sorted(spec.tasks).index(config.task), np.nan_to_num(np.stack(doubts, 1), posinf=0.0, neginf=0.0)
+            frames=frames,
+            actions=np.stack(actions, 1).astype(np.int16),
+            states=states,
+            scores=scores,
+            rewards=rewards,
+            prompts=np.array(
+                [[self.number[phrase] for phrase in phrases] for phrases in said], dtype=np.int32
+            ).T,
+        )
+        column, looks = (
+            sorted(spec.tasks).index(config.task),
+            np.nan_to_num(np.stack(doubts, 1), posinf=0.0, neginf=0.0),
+        )
         about = []
         for row in range(rows):
             prompts = [phrases[row] for phrases in said]
@@ -224,15 +285,29 @@ class Worker:
                     "actions_resolved": menu < 1,
                     "world_fault": bool(fault[row]),
                     "successes": done[row].tolist(),
-                    "flags": flags(frames[row], looks[row], rewards[row, :, column], bool(done[row].any()), menu),
+                    "flags": flags(
+                        frames[row],
+                        looks[row],
+                        rewards[row, :, column],
+                        bool(done[row].any()),
+                        menu,
+                    ),
                 }
             )
         return Made(shard=shard, rows=about)
 
     def _say(
-        self, act: Any, newest: torch.Tensor, index: int, step: int, rng: np.random.Generator, rows: int
+        self,
+        act: Any,
+        newest: torch.Tensor,
+        index: int,
+        step: int,
+        rng: np.random.Generator,
+        rows: int,
     ) -> tuple[np.ndarray, list[str]]:
-        """Return what every row does, and how it says so: half of the time in the environment's words, else in others."""
+        """Return what every row does, and how it says so:
+        half of the time in the environment's words, else in others.
+        """
         if self.prompts is not None:
             episodes = [self._episode(index, row) for row in range(rows)]
             phrases = [said[step % len(said)] for said in episodes]
@@ -240,16 +315,23 @@ class Worker:
         chosen = act(newest)
         plain, which = rng.random(rows) < 0.5, rng.random(rows)
         ways = [self.ways[action] for action in chosen]
-        return chosen, [way[0] if plain[row] else way[int(which[row] * len(way))] for row, way in enumerate(ways)]
+        return chosen, [
+            way[0] if plain[row] else way[int(which[row] * len(way))]
+            for row, way in enumerate(ways)
+        ]
 
     def _action(self, prompt: str) -> tuple[int, bool]:
-        """Return the menu action that a prompt means, and whether the menu says so; else the world's frames tell it."""
+        """Return the menu action that a prompt means, and whether the menu says so;
+        else the world's frames tell it.
+        """
         if prompt not in self._actions:
             move = self.move_prompt(prompt)
             entry = self.meanings.entry(move)
             if entry is None:
                 plain = [phrases[0] for phrases in self.world.spec.menu]
-                table = self.world.table.only(plain, most=len(plain) + 1)  # each text is embedded alone: batches differ in bits
+                table = self.world.table.only(
+                    plain, most=len(plain) + 1
+                )  # each text is embedded alone: batches differ in bits
                 self._actions[prompt] = self.meanings.action_of(move, table), False
             else:
                 self._actions[prompt] = entry, True
@@ -262,10 +344,17 @@ class Worker:
         return sum(self._action(prompt)[1] for prompt in prompts) / len(prompts)
 
     def _clips(self, index: int, rows: int) -> torch.Tensor:
-        """Return the latents of the clips that a shard is drawn over; they begin anew where there are too few."""
+        """Return the latents of the clips that a shard is drawn over;
+        they begin anew where there are too few.
+        """
         assert self.clips is not None
         clips = [self.clips.clip(index * self.config.batch + row) for row in range(rows)]
-        return torch.cat([self.world.codec.encode(torch.from_numpy(clip)[None].to(self.world.device)) for clip in clips]).float()
+        return torch.cat(
+            [
+                self.world.codec.encode(torch.from_numpy(clip)[None].to(self.world.device))
+                for clip in clips
+            ]
+        ).float()
 
     def _starts(self, rng: np.random.Generator, rows: int) -> torch.Tensor:
         if self.images is None:
@@ -295,12 +384,26 @@ class Clips:
     def __init__(self, dataset: Dataset, steps: int, size: int) -> None:
         self.dataset, self.steps = dataset, steps
         if dataset.meta["size"] != size:
-            raise DatasetError("clips of another size", given=dataset.meta["size"], allowed=size, remedy="clips of the same world")
-        self.places = [(position, row) for position in range(len(dataset)) for row in range(dataset.episodes(position))]
+            raise DatasetError(
+                "clips of another size",
+                given=dataset.meta["size"],
+                allowed=size,
+                remedy="clips of the same world",
+            )
+        self.places = [
+            (position, row)
+            for position in range(len(dataset))
+            for row in range(dataset.episodes(position))
+        ]
         self._read: tuple[int, UInt8[np.ndarray, "e f h w 3"]] = (0, dataset.shard(0).frames)
         longest = self._read[1].shape[1] - 1
         if steps > longest:
-            raise StreamDiTError("the clips are too short", given=f"{steps} steps", allowed=f"{longest} or fewer", remedy="lower --steps")
+            raise StreamDiTError(
+                "the clips are too short",
+                given=f"{steps} steps",
+                allowed=f"{longest} or fewer",
+                remedy="lower --steps",
+            )
 
     def clip(self, number: int) -> UInt8[np.ndarray, "f h w 3"]:
         """Return a clip."""
@@ -310,8 +413,12 @@ class Clips:
         return self._read[1][row, : self.steps + 1]
 
 
-def until_success(spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: Float[np.ndarray, "e g m"]) -> Float[np.ndarray, "e s k"]:
-    """Return every task's rewards up to its first success, and zeros after it: there an environment's episode would have ended."""
+def until_success(
+    spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: Float[np.ndarray, "e g m"]
+) -> Float[np.ndarray, "e s k"]:
+    """Return every task's rewards up to its first success, and zeros after it:
+    there an environment's episode would have ended.
+    """
     paid = rewards.copy()
     for column, name in enumerate(sorted(spec.tasks)):
         task = spec.tasks[name]
@@ -321,7 +428,8 @@ def until_success(spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: 
 
 
 def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """Read every picture of a folder, cut to its middle square and brought to the world's size; what is clear is white.
+    """Read every picture of a folder, cut to its middle square and brought to the world's size;
+    what is clear is white.
 
     Raises:
         StreamDiTError: if there is none, or one cannot be read.
@@ -329,25 +437,42 @@ def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
     import cv2
 
     kinds = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in kinds) if folder.is_dir() else []
+    paths = (
+        sorted(path for path in folder.glob("*") if path.suffix.lower() in kinds)
+        if folder.is_dir()
+        else []
+    )
     if not paths:
         raise StreamDiTError(
-            "no pictures to start from", given=folder, allowed="a folder of PNG or JPEG files", remedy="leave --images out"
+            "no pictures to start from",
+            given=folder,
+            allowed="a folder of PNG or JPEG files",
+            remedy="leave --images out",
         )
     pictures = []
     for path in paths:
         read = _on_white(path)
         if read is None:
-            raise StreamDiTError("a picture cannot be read", given=path, remedy="delete or replace it")
+            raise StreamDiTError(
+                "a picture cannot be read", given=path, remedy="delete or replace it"
+            )
         side = min(read.shape[:2])
         top, left = (read.shape[0] - side) // 2, (read.shape[1] - side) // 2
         square = read[top : top + side, left : left + side, ::-1]
-        pictures.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC))
+        pictures.append(
+            cv2.resize(
+                square,
+                (size, size),
+                interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC,
+            )
+        )
     return np.stack(pictures)
 
 
 def _on_white(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
-    """Read a picture in OpenCV's order of colours, laid on white where it has alpha; None if it cannot be read."""
+    """Read a picture in OpenCV's order of colours, laid on white where it has alpha;
+    None if it cannot be read.
+    """
     import cv2
 
     opaque = cv2.imread(str(path))

@@ -2,8 +2,8 @@
 
 Takes: an address.  Gives: an open page.  Knows nothing of: servers.
 
-A command line can be read by every local user, so the browser is given a file that only this user can read, and that
-leads to the address.
+A command line can be read by every local user, so the browser is given a file that only this user
+can read, and that leads to the address.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A stream that runs by itself: in a thread, at its frame rate, steered by commands, watched by any number of viewers.
+"""A stream that runs by itself: in a thread, at its frame rate, steered by commands, watched by any
+number of viewers.
 
 Takes: commands.  Gives: every frame to every viewer, packed once.  Knows nothing of: networks.
 """
@@ -19,28 +20,39 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.files import writing_to
 from streamdit_gym.live.recording import MAX_FILM_BYTES, Recording, check_room
 from streamdit_gym.live.story import Narrator
 from streamdit_gym.live.stream import Live, Shown
+from streamdit_gym.stream.partition import Partition
 
 log = logging.getLogger("streamdit_gym")
 
 FASTEST = 240.0  # frames per second that may be asked for
-EARLY_S = 0.05  # a new prompt's frame does not wait for its time, but comes no sooner after the last one
+EARLY_S = (
+    0.05  # a new prompt's frame does not wait for its time, but comes no sooner after the last one
+)
 MOST_SAVED = 32
-LONGEST_FILM = 36_000  # frames, an hour of PushT's: a film that was forgotten does not fill the disk
+LONGEST_FILM = (
+    36_000  # frames, an hour of PushT's: a film that was forgotten does not fill the disk
+)
 LATE_S = 0.25  # a frame later than this is not made up for
 SNAPSHOT_S = 1.0  # between the moments that can be rewound to
 SNAPSHOTS = 60
 MAX_STEPS = 8  # moves that wait though the stream is paused
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+JPEG = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
 
 
 class Viewer(Protocol):
-    """Somebody who watches. Both methods are called from the channel's thread and must return at once."""
+    """Somebody who watches. Both methods are called from the channel's thread and must return at
+    once.
+    """
 
     def show(self, packed: bytes) -> None:
         """Take a frame; one that has not been sent yet is replaced."""
@@ -60,7 +72,8 @@ class Command:
 
 
 def pack(header: dict[str, Any], pictures: list[np.ndarray]) -> bytes:
-    """Return a frame for viewers: length of the header (4 bytes, big endian), header (JSON), JPEGs one after the other.
+    """Return a frame for viewers: length of the header (4 bytes, big endian), header (JSON), JPEGs
+    one after the other.
 
     ``header["sizes"]`` has the JPEGs' lengths.
     """
@@ -71,8 +84,16 @@ def pack(header: dict[str, Any], pictures: list[np.ndarray]) -> bytes:
 
 def told(error: StreamDiTError) -> dict[str, Any]:
     """Return an error as a message."""
-    given, allowed = (None if value is None else str(value) for value in (error.given, error.allowed))
-    return {"kind": "error", "problem": error.problem, "given": given, "allowed": allowed, "remedy": error.remedy}
+    given, allowed = (
+        None if value is None else str(value) for value in (error.given, error.allowed)
+    )
+    return {
+        "kind": "error",
+        "problem": error.problem,
+        "given": given,
+        "allowed": allowed,
+        "remedy": error.remedy,
+    }
 
 
 def _together(older: Command, newer: Command) -> dict[str, Any]:
@@ -92,7 +113,8 @@ class Channel:
     Args:
         live: the stream.
         fps: frames per second to keep to.
-        turn: held while the model works, so that several channels share the machine instead of fighting for it.
+        turn: held while the model works, so that several channels share the machine instead of
+            fighting for it.
         folder: where films go.
         name: of the channel; films are called after it.
         narrator: says a story.
@@ -101,9 +123,16 @@ class Channel:
     """
 
     def __init__(
-        self, live: Live, fps: float, turn: threading.Lock, folder: Path, name: str = "1", narrator: Narrator | None = None,
-        rests: bool = False, branch: Callable[[Live], str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        live: Live,
+        fps: float,
+        turn: threading.Lock,
+        folder: Path,
+        name: str = "1",
+        narrator: Narrator | None = None,
+        rests: bool = False,
+        branch: Callable[[Live], str] | None = None,
+    ) -> None:
         self.live, self.fps, self.name = live, fps, name
         self._turn, self._folder, self._narrator, self._branch = turn, folder, narrator, branch
         self._commands: collections.deque[Command] = collections.deque()
@@ -118,7 +147,9 @@ class Channel:
         self._moves = 0
         self._said: list[tuple[Command, int]] = []  # prompts on their way, and the move that obeys
         self._saved: dict[str, dict[str, Any]] = {}
-        self._snapshots: collections.deque[tuple[int, dict[str, Any]]] = collections.deque(maxlen=SNAPSHOTS)
+        self._snapshots: collections.deque[tuple[int, dict[str, Any]]] = collections.deque(
+            maxlen=SNAPSHOTS
+        )
         self._times: collections.deque[float] = collections.deque()
         self._recording: Recording | None = None
         self._last: bytes | None = None
@@ -164,7 +195,9 @@ class Channel:
             viewer.show(self._last)
 
     def leave(self, viewer: Viewer) -> None:
-        """Somebody watches no more; the steps that they asked for are not made, and without viewers none is."""
+        """Somebody watches no more; the steps that they asked for are not made,
+        and without viewers none is.
+        """
         with self._wake:
             self._viewers = self._viewers - {viewer}
             left = [c for c in self._commands if not (c.do == "step" and c.viewer is viewer)]
@@ -180,7 +213,15 @@ class Channel:
         with self._wake:
             if self._ended:
                 if command.viewer is not None:
-                    command.viewer.tell(told(StreamDiTError("the stream has ended", given=self._failed, remedy="start the server anew")))
+                    command.viewer.tell(
+                        told(
+                            StreamDiTError(
+                                "the stream has ended",
+                                given=self._failed,
+                                remedy="start the server anew",
+                            )
+                        )
+                    )
                 return
             same = [c for c in self._commands if c.do == command.do and c.viewer is command.viewer]
             if same and command.do in ("save", "branch"):
@@ -195,11 +236,19 @@ class Channel:
         """Return what a page shows as settings."""
         partition = self.live.partition
         return {
-            "kind": "settings", "partition": str(partition), "chunks": partition.chunks, "micro_steps": partition.micro_steps,
-            "scope": self.live.scope, "transition": self.live.transition, "fps": self.fps, "paused": self.paused,
-            "ended": self._ended, "saved": list(self._saved), "recording": self.recording,
+            "kind": "settings",
+            "partition": str(partition),
+            "chunks": partition.chunks,
+            "micro_steps": partition.micro_steps,
+            "scope": self.live.scope,
+            "transition": self.live.transition,
+            "fps": self.fps,
+            "paused": self.paused,
+            "ended": self._ended,
+            "saved": list(self._saved),
+            "recording": self.recording,
             "latency_frames": 0 if self.live.scope == "buffer" else partition.latency_frames,
-        }  # fmt: skip
+        }
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -207,7 +256,9 @@ class Channel:
             while True:
                 with self._wake:
                     while not (self._ended or self._commands or self._may_move(self._when(due))):
-                        self._wake.wait(None if self._still() else max(0.0, self._when(due) - time.monotonic()))
+                        self._wake.wait(
+                            None if self._still() else max(0.0, self._when(due) - time.monotonic())
+                        )
                     if self._ended:
                         return
                     commands = list(self._commands)
@@ -224,7 +275,13 @@ class Channel:
         except Exception as error:
             log.exception("the stream has ended")
             self._failed = str(error)
-            self._tell_all(told(StreamDiTError("the stream has ended", given=error, remedy="look at the server's log")))
+            self._tell_all(
+                told(
+                    StreamDiTError(
+                        "the stream has ended", given=error, remedy="look at the server's log"
+                    )
+                )
+            )
         finally:
             self._ended = True
             self._tell_all(self.settings())
@@ -265,11 +322,17 @@ class Channel:
         for command in obeyed:
             if command.viewer is not None and "id" in command.given:
                 ms, number = round(1000 * (now - command.came), 1), frames[0].number
-                command.viewer.tell({"kind": "obeyed", "id": command.given["id"], "number": number, "ms": ms})
+                command.viewer.tell(
+                    {"kind": "obeyed", "id": command.given["id"], "number": number, "ms": ms}
+                )
         self._times.extend([now] * len(frames))
         while self._times and now - self._times[0] > 2:
             self._times.popleft()
-        rate = (len(self._times) - 1) / max(1e-6, now - self._times[0]) if len(self._times) > 1 else 0.0
+        rate = (
+            (len(self._times) - 1) / max(1e-6, now - self._times[0])
+            if len(self._times) > 1
+            else 0.0
+        )
         buffer = [{"prompt": slot.prompt, "done": slot.done} for slot in self.live.buffer()]
         for shown in frames:
             self._publish(shown, buffer, rate)
@@ -279,8 +342,12 @@ class Channel:
 
     def _publish(self, shown: Shown, buffer: list[dict[str, Any]], rate: float) -> None:
         header = {
-            "number": shown.number, "prompt": shown.prompt, "understood": shown.understood, "buffer": buffer, "fps": round(rate, 1),
-        }  # fmt: skip
+            "number": shown.number,
+            "prompt": shown.prompt,
+            "understood": shown.understood,
+            "buffer": buffer,
+            "fps": round(rate, 1),
+        }
         self.newest = shown
         self._last = pack(header, [shown.picture] + ([] if shown.twin is None else [shown.twin]))
         for viewer in self._viewers:
@@ -304,7 +371,13 @@ class Channel:
                 log.error("the film has ended: %s", error)
             else:
                 log.exception("the film has ended")
-            self._tell_all(told(StreamDiTError("the film has ended", given=error, remedy="is there room on the disk?")))
+            self._tell_all(
+                told(
+                    StreamDiTError(
+                        "the film has ended", given=error, remedy="is there room on the disk?"
+                    )
+                )
+            )
         self._settled()
 
     def _obey(self, command: Command) -> None:
@@ -314,7 +387,11 @@ class Channel:
         except Exception as error:  # one command must not end a stream that others watch
             if not isinstance(error, StreamDiTError):
                 log.exception("a command failed: %s", command.do)
-                error = StreamDiTError("that failed", given=f"{command.do}: {error}", remedy="the server's log says more")
+                error = StreamDiTError(
+                    "that failed",
+                    given=f"{command.do}: {error}",
+                    remedy="the server's log says more",
+                )
             elif command.viewer is None:
                 log.warning("%s", error)
             if command.viewer is not None:
@@ -340,15 +417,19 @@ class Channel:
         before, move = self.live.prompt, self._moves + 1 + self.live.delay
         self.live.say(command.given["text"])
         self._hurry = self._hurry or self.live.prompt != before
-        self._said = [(c, m) for c, m in self._said if c.viewer is not command.viewer or m != move] + [(command, move)]
+        self._said = [
+            (c, m) for c, m in self._said if c.viewer is not command.viewer or m != move
+        ] + [(command, move)]
 
     def _do_set(self, command: Command) -> None:
         given, cut = command.given, self.live.partition
         if "chunks" in given or "micro_steps" in given:
             cut = Partition(
-                references=cut.references, chunks=given.get("chunks", cut.chunks), chunk_frames=cut.chunk_frames,
+                references=cut.references,
+                chunks=given.get("chunks", cut.chunks),
+                chunk_frames=cut.chunk_frames,
                 micro_steps=given.get("micro_steps", cut.micro_steps),
-            )  # fmt: skip
+            )
         self.live.set(partition=cut, scope=given.get("scope"), transition=given.get("transition"))
         self.fps = given.get("fps", self.fps)
         self._times.clear()
@@ -363,13 +444,23 @@ class Channel:
 
     def _do_save(self, _command: Command) -> None:
         if len(self._saved) >= MOST_SAVED:
-            raise StreamDiTError("too many saved states", given=len(self._saved), allowed=MOST_SAVED, remedy="start the server anew")
+            raise StreamDiTError(
+                "too many saved states",
+                given=len(self._saved),
+                allowed=MOST_SAVED,
+                remedy="start the server anew",
+            )
         self._saved[f"{len(self._saved) + 1}: frame {self.live.number}"] = self.live.state()
 
     def _do_restore(self, command: Command) -> None:
         name = command.given["name"]
         if name not in self._saved:
-            raise StreamDiTError("no such saved state", given=name, allowed=", ".join(self._saved) or "none yet", remedy="save one first")
+            raise StreamDiTError(
+                "no such saved state",
+                given=name,
+                allowed=", ".join(self._saved) or "none yet",
+                remedy="save one first",
+            )
         self._go_back(self._saved[name])
 
     def _do_rewind(self, command: Command) -> None:
@@ -389,8 +480,13 @@ class Channel:
                 with writing_to(self._folder, "choose another folder with --out"):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     check_room(self._folder)
-                path = self._folder / f"stream-{self.name}-{time.strftime('%Y%m%d-%H%M%S')}-{self.live.number}.mp4"
-                self._recording = Recording(path, max(1.0, min(60.0, self.fps)), self.live.simulator is not None)
+                path = (
+                    self._folder
+                    / f"stream-{self.name}-{time.strftime('%Y%m%d-%H%M%S')}-{self.live.number}.mp4"
+                )
+                self._recording = Recording(
+                    path, max(1.0, min(60.0, self.fps)), self.live.simulator is not None
+                )
             return None
         film, frames = self._end_recording()
         return None if film is None else {"kind": "recorded", "name": film.name, "frames": frames}

@@ -1,6 +1,7 @@
 """What viewers may send.
 
-Takes: a message.  Gives: a checked command, or an error that says what is allowed.  Knows nothing of: streams, networks.
+Takes: a message.  Gives: a checked command, or an error that says what is allowed.  Knows nothing
+    of: streams, networks.
 """
 
 from __future__ import annotations
@@ -64,7 +65,13 @@ FIELDS: dict[str, dict[str, Check]] = {
     "record": {"on": check_bool},
     "branch": {},
 }
-REQUIRED = {"say": ("text",), "pause": ("on",), "restore": ("name",), "rewind": ("seconds",), "record": ("on",)}
+REQUIRED = {
+    "say": ("text",),
+    "pause": ("on",),
+    "restore": ("name",),
+    "rewind": ("seconds",),
+    "record": ("on",),
+}
 
 
 def read_command(message: str | bytes, viewer: Viewer) -> Command:
@@ -75,7 +82,8 @@ def read_command(message: str | bytes, viewer: Viewer) -> Command:
         viewer: who sent it.
 
     Raises:
-        StreamDiTError: if it is too long, no command, or a field is missing, unknown or out of range.
+        StreamDiTError: if it is too long, no command, or a field is missing, unknown or out of
+            range.
     """
     fields = _read_object(message)
     do = fields.pop("do")
@@ -84,7 +92,9 @@ def read_command(message: str | bytes, viewer: Viewer) -> Command:
     given = {}
     for name, value in fields.items():
         if name not in FIELDS[do]:
-            raise UnknownNameError(f"field of {do!r}", _printable(name), FIELDS[do], remedy=f"{do!r} alone")
+            raise UnknownNameError(
+                f"field of {do!r}", _printable(name), FIELDS[do], remedy=f"{do!r} alone"
+            )
         given[name] = FIELDS[do][name](name, value)
     for name in REQUIRED.get(do, ()):
         if name not in given:
@@ -103,7 +113,12 @@ def _read_object(message: str | bytes) -> dict[str, Any]:
         raise _no_command(f"{len(message)} bytes, binary")
     length = len(message.encode("utf-8", "surrogatepass"))
     if length > MAX_MESSAGE_BYTES:
-        raise StreamDiTError("too long a message", given=f"{length} bytes", allowed=MAX_MESSAGE_BYTES, remedy="say it briefly")
+        raise StreamDiTError(
+            "too long a message",
+            given=f"{length} bytes",
+            allowed=MAX_MESSAGE_BYTES,
+            remedy="say it briefly",
+        )
     try:
         found = json.loads(message)
     except (ValueError, RecursionError) as error:

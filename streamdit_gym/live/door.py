@@ -1,8 +1,11 @@
-"""Limits on the connections of the page's server: how many, how slow, and how much they may write into the log.
+"""Limits on the connections of the page's server: how many, how slow, and how much they may write
+into the log.
 
-Takes: uvicorn's protocols.  Gives: the same protocols with limits.  Knows nothing of: streams, worlds, pages.
+Takes: uvicorn's protocols.  Gives: the same protocols with limits.  Knows nothing of: streams,
+    worlds, pages.
 
-uvicorn itself waits for ever for a request that never comes whole, and for a visitor who never reads.
+uvicorn itself waits for ever for a request that never comes whole, and for a visitor who never
+reads.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ LOG_PERIOD_S = 60.0  # a message of the same kind is logged once in so long
 
 
 def max_connections() -> int:
-    """Return how many connections are served: half of the files that this process may open, at most `MAX_CONNECTIONS`."""
+    """Return how many connections are served: half of the files that this process may open,
+    at most `MAX_CONNECTIONS`.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -41,7 +46,9 @@ def max_connections() -> int:
 
 
 def is_local(address: str | None) -> bool:
-    """Return whether an address is this machine's loopback; a proxy that runs here is, for example."""
+    """Return whether an address is this machine's loopback; a proxy that runs here is,
+    for example.
+    """
     try:
         found = ipaddress.ip_address(address or "")
     except ValueError:
@@ -80,7 +87,9 @@ class _Unread:
 
 
 class HTTPVisitor(_Unread, H11Protocol):
-    """HTTP with limits on the number of connections and on the time until a whole request has come."""
+    """HTTP with limits on the number of connections and on the time until a whole request has
+    come.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,7 +104,9 @@ class HTTPVisitor(_Unread, H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, if there is room or room can be made."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # the system's own buffer is enough: of frames only the newest counts
+        transport.set_write_buffer_limits(
+            high=0
+        )  # the system's own buffer is enough: of frames only the newest counts
         self._deadline = self.loop.call_later(REQUEST_S, transport.abort)
         self._make_room()
 
@@ -128,7 +139,9 @@ class HTTPVisitor(_Unread, H11Protocol):
         if len(idle) > min(MAX_IDLE, most // 4):
             min(idle, key=lambda each: each.idle_since)._leave()
         address = self.client[0] if self.client else None
-        if len(self.connections) > most or (not is_local(address) and self._of_address(address) > MAX_PER_ADDRESS):
+        if len(self.connections) > most or (
+            not is_local(address) and self._of_address(address) > MAX_PER_ADDRESS
+        ):
             self._leave()
 
     def _of_address(self, address: str | None) -> int:
@@ -184,7 +197,10 @@ class RareLog(logging.Filter):
         """Return whether to log a record."""
         kind = str(record.msg).splitlines()[0][:80] if record.msg else ""
         now = time.monotonic()
-        if record.levelno < logging.WARNING or now - self._last.get(kind, -LOG_PERIOD_S) >= LOG_PERIOD_S:
+        if (
+            record.levelno < logging.WARNING
+            or now - self._last.get(kind, -LOG_PERIOD_S) >= LOG_PERIOD_S
+        ):
             self._last[kind] = now
             if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
                 record.exc_info = None  # a visitor's fault, not ours

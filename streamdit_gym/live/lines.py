@@ -19,7 +19,9 @@ log = logging.getLogger("streamdit_gym")
 
 
 def hear_lines(channel: Channel) -> threading.Thread:
-    """Say what is on standard input from now on: a prompt a line, plain or as ``{"say": "..."}``; return the thread that does."""
+    """Say what is on standard input from now on: a prompt a line, plain or as ``{"say": "..."}``;
+    return the thread that does.
+    """
     thread = threading.Thread(target=_listen, args=(channel,), daemon=True)
     thread.start()
     return thread
@@ -34,7 +36,11 @@ def _listen(channel: Channel) -> None:
         try:
             channel.post(Command(do="say", given={"text": _prompt_of(line.strip())}))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            reason = error if isinstance(error, ArgumentError) else 'allowed: a prompt, or {"say": "..."}'
+            reason = (
+                error
+                if isinstance(error, ArgumentError)
+                else 'allowed: a prompt, or {"say": "..."}'
+            )
             log.warning("cannot read a line: %s\n  %s", ascii(line.strip()[:80]), reason)
 
 

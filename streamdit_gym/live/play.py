@@ -30,16 +30,32 @@ LONGEST_FILM_S = 24 * 3600.0
 
 
 def play(
-    world: World, *, twin: bool, fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, host: str,
-    port: int, browser: bool, out: Path, root_path: str = "", allow_hosts: Sequence[str] = (), **settings: Any,
-) -> None:  # fmt: skip
+    world: World,
+    *,
+    twin: bool,
+    fps: float | None,
+    window: bool,
+    script: str | None,
+    film: Path | None,
+    seconds: float | None,
+    host: str,
+    port: int,
+    browser: bool,
+    out: Path,
+    root_path: str = "",
+    allow_hosts: Sequence[str] = (),
+    **settings: Any,
+) -> None:
     """Show a stream until somebody ends it; see the command's help for the arguments.
 
     Raises:
-        StreamDiTError: if the settings do not go together, the story cannot be read, or the port is taken.
+        StreamDiTError: if the settings do not go together, the story cannot be read, or the port is
+            taken.
     """
     _check(fps, window, script, film, seconds, port)
-    place = Place(host=host, port=port, root_path=root_path, allow_hosts=allow_hosts, browser=browser)
+    place = Place(
+        host=host, port=port, root_path=root_path, allow_hosts=allow_hosts, browser=browser
+    )
     story = [] if script in (None, "-") else read_story(Path(str(script)))
     live = Live(world, twin=twin and has_twin(world), **settings)
     try:  # loads the encoder now, that the first free text does not wait for it
@@ -57,23 +73,52 @@ def play(
         serve(live, Narrator(story), place, pace, out, listen=script == "-")
 
 
-def _check(fps: float | None, window: bool, script: str | None, film: Path | None, seconds: float | None, port: int) -> None:
+def _check(
+    fps: float | None,
+    window: bool,
+    script: str | None,
+    film: Path | None,
+    seconds: float | None,
+    port: int,
+) -> None:
     """Refuse settings that do not go together or are out of range."""
     if film is not None and window:
-        raise StreamDiTError("a film or a window, not both", given="--film --window", allowed="one of them", remedy="leave --window out")
+        raise StreamDiTError(
+            "a film or a window, not both",
+            given="--film --window",
+            allowed="one of them",
+            remedy="leave --window out",
+        )
     if film is not None and script in (None, "-"):
-        raise StreamDiTError("a film needs a script", given=script, allowed="--script FILE --film FILM", remedy="write a story first")
+        raise StreamDiTError(
+            "a film needs a script",
+            given=script,
+            allowed="--script FILE --film FILM",
+            remedy="write a story first",
+        )
     if film is None and seconds is not None:
         raise StreamDiTError(
-            "only a film has a length", given=f"--seconds {seconds:g}", allowed="--film FILM", remedy="end a stream by Ctrl-C"
+            "only a film has a length",
+            given=f"--seconds {seconds:g}",
+            allowed="--film FILM",
+            remedy="end a stream by Ctrl-C",
         )
     if fps is not None and not 1 <= fps <= FASTEST:
-        raise StreamDiTError("frames per second out of range", given=fps, allowed=f"1 to {FASTEST:g}", remedy="leave --fps out")
+        raise StreamDiTError(
+            "frames per second out of range",
+            given=fps,
+            allowed=f"1 to {FASTEST:g}",
+            remedy="leave --fps out",
+        )
     if not 0 <= port < 1 << 16:
-        raise StreamDiTError("no such port", given=port, allowed="0 to 65535", remedy="0 takes any free one")
+        raise StreamDiTError(
+            "no such port", given=port, allowed="0 to 65535", remedy="0 takes any free one"
+        )
 
 
-def write_film(live: Live, story: list[Line], path: Path, seconds: float | None, fps: float) -> None:
+def write_film(
+    live: Live, story: list[Line], path: Path, seconds: float | None, fps: float
+) -> None:
     """Write a story's film, as fast as it can be made.
 
     Raises:
@@ -82,7 +127,12 @@ def write_film(live: Live, story: list[Line], path: Path, seconds: float | None,
     length = seconds if seconds is not None else story[-1].at + AFTERWARDS_S
     if not 0 < length <= LONGEST_FILM_S:
         live.close()
-        raise StreamDiTError("length out of range", given=length, allowed=f"above 0, to {LONGEST_FILM_S:g} seconds", remedy="about 30")
+        raise StreamDiTError(
+            "length out of range",
+            given=length,
+            allowed=f"above 0, to {LONGEST_FILM_S:g} seconds",
+            remedy="about 30",
+        )
     native = live.world.spec.fps
     narrator, recording = Narrator(story), Recording(path, fps, live.simulator is not None)
     with tqdm(total=round(length * native), desc="film", unit="frame") as bar:
@@ -100,7 +150,9 @@ def write_film(live: Live, story: list[Line], path: Path, seconds: float | None,
     print(f"the film is {path}")
 
 
-def serve(live: Live, narrator: Narrator, place: Place, fps: float, out: Path, listen: bool = False) -> None:
+def serve(
+    live: Live, narrator: Narrator, place: Place, fps: float, out: Path, listen: bool = False
+) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
@@ -133,7 +185,9 @@ def serve(live: Live, narrator: Narrator, place: Place, fps: float, out: Path, l
     print(f"the stream is at {address}", flush=True)
     if place.allow_hosts or place.root_path:
         name = place.allow_hosts[0] if place.allow_hosts else "HOST"
-        print(f"behind a proxy: https://{name}{place.root_path}/{f'?token={token}' if token else ''}")
+        print(
+            f"behind a proxy: https://{name}{place.root_path}/{f'?token={token}' if token else ''}"
+        )
     print("Ctrl-C ends it", flush=True)
     if listen:
         hear_lines(house.channels[FIRST])

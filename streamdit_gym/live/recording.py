@@ -77,7 +77,9 @@ class Recording:
         picture = drawn(shown, self.twin)
         if self._writer is None:
             self._part = self._place.enter_context(atomic_write(self.path))
-            self._writer = VideoWriter(self._part, (picture.shape[0], picture.shape[1]), self.fps, PLAYABLE)
+            self._writer = VideoWriter(
+                self._part, (picture.shape[0], picture.shape[1]), self.fps, PLAYABLE
+            )
         self._writer.add(picture)
         self.frames += 1
 

@@ -42,8 +42,14 @@ FIRST = "1"  # the stream that never rests
 MOST_STREAMS = 4
 MOST_VIEWERS = 64
 MORE_SUGGESTIONS = 32  # of what the training data say beside the menu
-PER_SECOND, AT_ONCE = 40, 100  # messages of one viewer, in the long run and after a while of silence
-COSTS = {"set": 4, **dict.fromkeys(("save", "restore", "rewind", "begin", "record", "branch"), 20)}  # messages that they count as
+PER_SECOND, AT_ONCE = (
+    40,
+    100,
+)  # messages of one viewer, in the long run and after a while of silence
+COSTS = {
+    "set": 4,
+    **dict.fromkeys(("save", "restore", "rewind", "begin", "record", "branch"), 20),
+}  # messages that they count as
 PATIENCE = 400  # messages beyond that, until the viewer is sent away
 ALIVE_S = 2.0  # a page that has not heard anything for longer knows that the line is dead
 LONGEST_REASON = 120  # bytes, of why a socket is closed
@@ -72,21 +78,39 @@ class House:
         self._turn = threading.Lock()
 
     def open(self, live: Live, narrator: Narrator | None = None) -> str:
-        """Start a channel and return its name; all but the first rest while nobody watches, and make room for others.
+        """Start a channel and return its name; all but the first rest while nobody watches, and
+        make room for others.
 
         Raises:
             StreamDiTError: if there are too many that somebody watches.
         """
         others = dict(self.channels)
         if len(others) >= MOST_STREAMS:
-            left = next((name for name, channel in others.items() if name != FIRST and not channel.watched), None)
+            left = next(
+                (name for name, channel in others.items() if name != FIRST and not channel.watched),
+                None,
+            )
             if left is None:
                 live.close()
-                raise StreamDiTError("too many streams", given=len(others), allowed=MOST_STREAMS, remedy="use one that is there")
+                raise StreamDiTError(
+                    "too many streams",
+                    given=len(others),
+                    allowed=MOST_STREAMS,
+                    remedy="use one that is there",
+                )
             others.pop(left).end()  # nobody watches it
         self._opened += 1
         name = str(self._opened)
-        made = Channel(live, self.fps, self._turn, self.folder, name, narrator, rests=bool(others), branch=self.open)
+        made = Channel(
+            live,
+            self.fps,
+            self._turn,
+            self.folder,
+            name,
+            narrator,
+            rests=bool(others),
+            branch=self.open,
+        )
         self.channels = {**others, name: made}
         made.start()
         return name
@@ -169,9 +193,13 @@ class _Prefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and path == self.root_path:  # the page's addresses are relative to what ends in a slash
+        if (
+            scope["type"] == "http" and path == self.root_path
+        ):  # the page's addresses are relative to what ends in a slash
             query = scope["query_string"].decode("latin-1")
-            await RedirectResponse(f"{path}/?{query}" if query else f"{path}/")(scope, receive, send)
+            await RedirectResponse(f"{path}/?{query}" if query else f"{path}/")(
+                scope, receive, send
+            )
             return
         if path.startswith(f"{self.root_path}/"):
             scope = {**scope, "path": path.removeprefix(self.root_path)}
@@ -179,7 +207,9 @@ class _Prefix:
 
 
 class Visitors:
-    """Who may come in: pages of this server alone, by a name that it knows, with the token if there is one."""
+    """Who may come in: pages of this server alone, by a name that it knows,
+    with the token if there is one.
+    """
 
     def __init__(self, token: str | None, hosts: Sequence[str]) -> None:
         self._token, self._hosts = token, hosts
@@ -190,8 +220,12 @@ class Visitors:
         if origin is not None and not self._is_own(origin, visitor.headers.get("host", "")):
             return f"foreign origin {origin[:40]}: this server answers only its own page; behind a proxy: --allow-host"
         given = visitor.query_params.get("token", "")
-        if self._token is not None and not secrets.compare_digest(given.encode(), self._token.encode()):
-            return "wrong or missing token: use the address that the server printed, with ?token=..."
+        if self._token is not None and not secrets.compare_digest(
+            given.encode(), self._token.encode()
+        ):
+            return (
+                "wrong or missing token: use the address that the server printed, with ?token=..."
+            )
         return None
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -200,7 +234,9 @@ class Visitors:
             name = parts.hostname or ""
         except ValueError:
             return False
-        return bool(name) and (parts.netloc == host or name in self._hosts or f"[{name}]" in self._hosts)
+        return bool(name) and (
+            parts.netloc == host or name in self._hosts or f"[{name}]" in self._hosts
+        )
 
 
 def make_app(
@@ -225,8 +261,15 @@ def make_app(
     allowed = [check_host_name(name) for name in allow_hosts]
     prefix = check_root_path(root_path)
     if (host not in LOCAL or allowed) and not token:
-        raise StreamDiTError("an open server without a token", given=[host, *allowed], allowed="127.0.0.1", remedy="give a token")
-    hosts = [*LOCAL, *allowed] if host in LOCAL else ["*"]  # with a token, no other page can guess what to ask for
+        raise StreamDiTError(
+            "an open server without a token",
+            given=[host, *allowed],
+            allowed="127.0.0.1",
+            remedy="give a token",
+        )
+    hosts = (
+        [*LOCAL, *allowed] if host in LOCAL else ["*"]
+    )  # with a token, no other page can guess what to ask for
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
     if prefix:
         middleware.append(Middleware(_Prefix, root_path=prefix))
@@ -236,7 +279,9 @@ def make_app(
         yield
         await asyncio.to_thread(house.close)
 
-    return Starlette(routes=_routes(house, Visitors(token, allowed)), middleware=middleware, lifespan=lifespan)
+    return Starlette(
+        routes=_routes(house, Visitors(token, allowed)), middleware=middleware, lifespan=lifespan
+    )
 
 
 def _routes(house: House, visitors: Visitors) -> list[BaseRoute]:
@@ -256,7 +301,9 @@ def _routes(house: House, visitors: Visitors) -> list[BaseRoute]:
 
     async def talk(socket: WebSocket) -> None:
         await socket.accept()  # a browser shows its page the reason of a close, not of a refusal
-        refused = visitors.refusal(socket) or house.refusal(socket.query_params.get("stream", FIRST))
+        refused = visitors.refusal(socket) or house.refusal(
+            socket.query_params.get("stream", FIRST)
+        )
         if refused:
             await socket.close(1008, refused.encode()[:LONGEST_REASON].decode(errors="ignore"))
         else:
@@ -271,7 +318,9 @@ def _routes(house: House, visitors: Visitors) -> list[BaseRoute]:
 
 
 def _refused(why: str) -> Response:
-    return PlainTextResponse(why, 403, headers={"Connection": "close"})  # who is refused does not hold a connection
+    return PlainTextResponse(
+        why, 403, headers={"Connection": "close"}
+    )  # who is refused does not hold a connection
 
 
 async def _watch(socket: WebSocket, house: House, channel: Channel) -> None:
@@ -294,10 +343,16 @@ def _hello(house: House, channel: Channel) -> dict[str, Any]:
     spec = house.world.spec
     more = spec.also[:: len(spec.also) // MORE_SUGGESTIONS + 1]
     return {
-        "world": spec.name, "size": spec.size, "stream": channel.name, "twin": channel.live.simulator is not None,
-        "menu": channel.live.menu, "suggestions": [*(phrase for phrases in spec.menu for phrase in phrases[:12]), *more],
-        "prompt_chars": MAX_PROMPT_CHARS, "films": MAX_FILMS, "film_mib": MAX_BYTES >> 20,
-    }  # fmt: skip
+        "world": spec.name,
+        "size": spec.size,
+        "stream": channel.name,
+        "twin": channel.live.simulator is not None,
+        "menu": channel.live.menu,
+        "suggestions": [*(phrase for phrases in spec.menu for phrase in phrases[:12]), *more],
+        "prompt_chars": MAX_PROMPT_CHARS,
+        "films": MAX_FILMS,
+        "film_mib": MAX_BYTES >> 20,
+    }
 
 
 async def _listen(socket: WebSocket, channel: Channel, watcher: Watcher) -> None:
@@ -310,12 +365,18 @@ async def _listen(socket: WebSocket, channel: Channel, watcher: Watcher) -> None
         problem: StreamDiTError | None = None
         try:
             text = received.get("text")
-            command: Command = read_command(received.get("bytes") or b"" if text is None else text, watcher)
+            command: Command = read_command(
+                received.get("bytes") or b"" if text is None else text, watcher
+            )
         except StreamDiTError as error:
             problem = error
         if not patience.take(1 if problem is not None else COSTS.get(command.do, 1)):
             if patience.refused == 1:
-                error = StreamDiTError("too many messages", allowed=f"{PER_SECOND} a second", remedy="the others are dropped: send fewer")
+                error = StreamDiTError(
+                    "too many messages",
+                    allowed=f"{PER_SECOND} a second",
+                    remedy="the others are dropped: send fewer",
+                )
                 watcher.tell(told(error))
             if patience.refused > PATIENCE:
                 await socket.close(1008, "too many messages")

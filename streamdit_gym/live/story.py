@@ -1,6 +1,7 @@
 """Prompts on a timeline: a narrator.
 
-Takes: a file of JSON lines, or lines as they come.  Gives: the prompts that are due.  Knows nothing of: streams.
+Takes: a file of JSON lines, or lines as they come.  Gives: the prompts that are due.  Knows nothing
+    of: streams.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def read_story(path: Path) -> list[Line]:
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise StreamDiTError("the story cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines") from error
+        raise StreamDiTError(
+            "the story cannot be read", given=f"{path}: {error}", remedy="a text file of JSON lines"
+        ) from error
     lines = []
     for number, text in enumerate(texts, 1):
         if not text.strip():
@@ -40,7 +43,9 @@ def read_story(path: Path) -> list[Line]:
         try:
             lines.append(_read_line(text))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            reason = f" ({error.problem}: {error.given})" if isinstance(error, ArgumentError) else ""
+            reason = (
+                f" ({error.problem}: {error.given})" if isinstance(error, ArgumentError) else ""
+            )
             raise StreamDiTError(
                 "a line of the story cannot be read",
                 given=f"{path}, line {number}: {text[:60]!a}{reason}",
@@ -48,13 +53,20 @@ def read_story(path: Path) -> list[Line]:
                 remedy="mend that line",
             ) from error
     if not lines:
-        raise StreamDiTError("nothing is said in the story", given=path, allowed='{"at": SECONDS, "say": "..."}', remedy="write a line")
+        raise StreamDiTError(
+            "nothing is said in the story",
+            given=path,
+            allowed='{"at": SECONDS, "say": "..."}',
+            remedy="write a line",
+        )
     return sorted(lines, key=lambda line: line.at)
 
 
 def _read_line(text: str) -> Line:
     found = json.loads(text)
-    return Line(at=check_real("at", found["at"], least=0, most=MAX_SECONDS), say=check_prompt(found["say"]))
+    return Line(
+        at=check_real("at", found["at"], least=0, most=MAX_SECONDS), say=check_prompt(found["say"])
+    )
 
 
 class Narrator:

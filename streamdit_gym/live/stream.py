@@ -1,6 +1,7 @@
 """One stream that is steered while it runs.
 
-Takes: a world, text.  Gives: frames, and what is in the buffer.  Knows nothing of: time, screens, networks.
+Takes: a world, text.  Gives: frames, and what is in the buffer.  Knows nothing of: time, screens,
+    networks.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from streamdit_gym.buffer.frame_times import slot_starts
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_prompt, shown
 from streamdit_gym.envs.worlds import TWINS, simulator_of
 from streamdit_gym.errors import ShapeError
@@ -24,6 +23,8 @@ from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.noise_levels import slot_starts
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import World
 
 log = logging.getLogger("streamdit_gym")
@@ -31,7 +32,9 @@ log = logging.getLogger("streamdit_gym")
 Picture = UInt8[np.ndarray, "h w 3"]
 Scope = Literal["chunk", "buffer"]
 LONGEST_TRANSITION = 32  # chunks
-ROOM = 96  # texts and transitions that a stream remembers beyond the world's own phrases: each new one copies all prepared ones
+# texts and transitions that a stream remembers beyond the world's own phrases: each new one copies
+# all prepared ones
+ROOM = 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +46,12 @@ class Shown:
         picture: its pixels.
         prompt: the text it was born with.
         scores: what the world's heads read off it, by name.
-        twin: the real simulator's picture at the same moment; None without a twin, or where it could not be taken along.
-        understood: the menu's phrase that means the newest prompt; None without a twin, whose action it is.
-        restarted: whether the stream began anew before it, because its numbers were no longer finite.
+        twin: the real simulator's picture at the same moment; None without a twin, or where it
+            could not be taken along.
+        understood: the menu's phrase that means the newest prompt; None without a twin, whose
+            action it is.
+        restarted: whether the stream began anew before it, because its numbers were no longer
+            finite.
     """
 
     number: int
@@ -59,7 +65,9 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A chunk in the buffer: the prompt it was born with, and how finished it is, 0 (noise) to 1 (clean)."""
+    """A chunk in the buffer: the prompt it was born with, and how finished it is,
+    0 (noise) to 1 (clean).
+    """
 
     prompt: str
     done: float
@@ -71,7 +79,8 @@ class Live:
     Args:
         world: the world.
         partition: how the buffer is cut: a name, a short form or a `Partition`.
-        scope: whether a new prompt steers new chunks only, or, as in the paper, all that is in the buffer.
+        scope: whether a new prompt steers new chunks only, or, as in the paper, all that is in the
+            buffer.
         transition: chunks over which a new prompt replaces the old one.
         seed: of the start frame and the noise.
         start: a frame to start from; default: one of the world's own, or the twin's.
@@ -85,16 +94,28 @@ class Live:
     """
 
     def __init__(
-        self, world: World, *, partition: str | Partition = "reactive", scope: Scope = "chunk", transition: int = 0, seed: int = 0,
-        start: Picture | None = None, twin: bool = False, autocast: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        world: World,
+        *,
+        partition: str | Partition = "reactive",
+        scope: Scope = "chunk",
+        transition: int = 0,
+        seed: int = 0,
+        start: Picture | None = None,
+        twin: bool = False,
+        autocast: bool = False,
+    ) -> None:
         check_choice("scope", scope, ("chunk", "buffer"))
         self.world, self.autocast = world, check_bool("autocast", autocast)
         self.menu = [phrases[0] for phrases in world.spec.menu]
         own = list(world.table.phrases)
-        self.table = world.table.only(own, len(own) + ROOM)  # what is said here is nobody else's matter
+        self.table = world.table.only(
+            own, len(own) + ROOM
+        )  # what is said here is nobody else's matter
         starts = world.starts.latents
-        self._meanings = Meanings(world.model, starts, world.spec.menu, find_partition("reactive"), autocast=autocast)
+        self._meanings = Meanings(
+            world.model, starts, world.spec.menu, find_partition("reactive"), autocast=autocast
+        )
         self.prompt = self._before = self.menu[0]
         self._blended = 0  # chunks born since the prompt changed
         self.number = 0
@@ -116,7 +137,9 @@ class Live:
 
     @property
     def delay(self) -> int:
-        """Moves after which a chunk that a prompt said now steers comes out, beyond the very next one."""
+        """Moves after which a chunk that a prompt said now steers comes out,
+        beyond the very next one.
+        """
         return 0 if self.scope == "buffer" else self.partition.chunks - 1
 
     def begin(self, seed: int = 0, start: Picture | None = None) -> None:
@@ -157,8 +180,12 @@ class Live:
             self._before, self.prompt, self._blended = self.prompt, text, 0
 
     def set(
-        self, *, partition: str | Partition | None = None, scope: Scope | None = None, transition: int | None = None
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        partition: str | Partition | None = None,
+        scope: Scope | None = None,
+        transition: int | None = None,
+    ) -> None:
         """Change settings; a new partition begins its buffer anew from the last clean frames.
 
         Raises:
@@ -179,11 +206,16 @@ class Live:
     def move(self) -> list[Shown]:
         """Move by one chunk and return the frames that have become clean, oldest first.
 
-        A stream whose numbers are no longer finite would never show anything again: it begins anew, with the same prompt.
+        A stream whose numbers are no longer finite would never show anything again: it begins anew,
+        with the same prompt.
         """
         self._blended += 1
-        if self._blended <= self.transition and self.table.room:  # branches share a table: where it is full, the blend is over
-            row = self.table.between(self._before, self.prompt, self._blended / (self.transition + 1))
+        if (
+            self._blended <= self.transition and self.table.room
+        ):  # branches share a table: where it is full, the blend is over
+            row = self.table.between(
+                self._before, self.prompt, self._blended / (self.transition + 1)
+            )
         else:
             row = int(self.table.rows([self.prompt])[0])
         clean = self._engine.tick(self._session, torch.tensor([row]))
@@ -218,36 +250,62 @@ class Live:
         return shown
 
     def buffer(self) -> list[Slot]:
-        """Return what is in the buffer now, oldest first; the next move pushes one more chunk behind it."""
+        """Return what is in the buffer now, oldest first;
+        the next move pushes one more chunk behind it.
+        """
         c = self.partition.chunk_frames
         prompts = self._session.buffer.prompts[0, ::c].tolist()
         done = slot_starts(self.partition).tolist()
-        return [Slot(prompt=self.table.phrases[p], done=d) for p, d in zip(prompts, done, strict=False)]
+        return [
+            Slot(prompt=self.table.phrases[p], done=d) for p, d in zip(prompts, done, strict=False)
+        ]
 
     def state(self) -> dict[str, Any]:
-        """Return all that :meth:`restore` needs to come back to this moment, in this stream or in another of the same world."""
+        """Return all that :meth:`restore` needs to come back to this moment,
+        in this stream or in another of the same world.
+        """
         return {
-            "session": self._session.state_dict(), "partition": self.partition, "scope": self.scope, "transition": self.transition,
-            "prompt": self.prompt, "before": self._before, "blended": self._blended, "number": self.number,
-            "table": self.table, "simulator": self.simulator.save() if self.simulator is not None and self._in_step else None,
-        }  # fmt: skip
+            "session": self._session.state_dict(),
+            "partition": self.partition,
+            "scope": self.scope,
+            "transition": self.transition,
+            "prompt": self.prompt,
+            "before": self._before,
+            "blended": self._blended,
+            "number": self.number,
+            "table": self.table,
+            "simulator": self.simulator.save()
+            if self.simulator is not None and self._in_step
+            else None,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a moment of this stream, or to another's."""
-        if state["table"] is not self.table:  # another stream's, or one from before the last forgetting
+        if (
+            state["table"] is not self.table
+        ):  # another stream's, or one from before the last forgetting
             self.table, self.prompt = state["table"], state["prompt"]
-            self._session.reference_prompts = torch.full_like(self._session.reference_prompts, -1)  # rows of the other table
+            self._session.reference_prompts = torch.full_like(
+                self._session.reference_prompts, -1
+            )  # rows of the other table
             self._restart(self._make_engine(state["partition"], state["scope"]))
         self.set(partition=state["partition"], scope=state["scope"], transition=state["transition"])
         self._session.load_state_dict(state["session"])
-        self.prompt, self._before, self._blended, self.number = (state[key] for key in ("prompt", "before", "blended", "number"))
+        self.prompt, self._before, self._blended, self.number = (
+            state[key] for key in ("prompt", "before", "blended", "number")
+        )
         self._in_step = state["simulator"] is not None
         if self.simulator is not None and self._in_step:
             self.simulator.restore(state["simulator"])
 
     def branch(self) -> Live:
         """Return another stream that is at the same moment, and from there on goes its own way."""
-        other = Live(self.world, partition=self.partition, twin=self.simulator is not None, autocast=self.autocast)
+        other = Live(
+            self.world,
+            partition=self.partition,
+            twin=self.simulator is not None,
+            autocast=self.autocast,
+        )
         other.restore(self.state())
         other._meanings = self._meanings
         return other
@@ -260,13 +318,28 @@ class Live:
 
     def _make_engine(self, cut: Partition, scope: Scope) -> Engine:
         idle = int(self.table.rows([self.prompt])[0])
-        return Engine(self.world.model_for(cut), self.table, cut, idle=idle, prompt_scope=scope, autocast=self.autocast)
+        return Engine(
+            self.world.model_for(cut),
+            self.table,
+            cut,
+            idle=idle,
+            prompt_scope=scope,
+            autocast=self.autocast,
+        )
 
     def _fitting(self, start: Picture) -> Picture:
-        """Return a copy of a start frame that fits: the given one may be read-only, and is never changed."""
+        """Return a copy of a start frame that fits: the given one may be read-only,
+        and is never changed.
+        """
         size = self.world.spec.size
-        if not isinstance(start, np.ndarray) or start.shape != (size, size, 3) or start.dtype != np.uint8:
-            given = f"{start.shape} {start.dtype}" if isinstance(start, np.ndarray) else shown(start)
+        if (
+            not isinstance(start, np.ndarray)
+            or start.shape != (size, size, 3)
+            or start.dtype != np.uint8
+        ):
+            given = (
+                f"{start.shape} {start.dtype}" if isinstance(start, np.ndarray) else shown(start)
+            )
             raise ShapeError(
                 "the start frame does not fit",
                 given=given,
@@ -283,9 +356,14 @@ class Live:
 
     def _forget(self) -> None:
         """Make room in the table: keep the world's own phrases and what is in use."""
-        texts = [self.table.phrases[p] for p in self._session.reference_prompts[0].tolist() if p >= 0]
+        texts = [
+            self.table.phrases[p] for p in self._session.reference_prompts[0].tolist() if p >= 0
+        ]
         keep = list(dict.fromkeys([*self.world.table.phrases, self._before, self.prompt, *texts]))
-        places = [p if p < 0 else keep.index(self.table.phrases[p]) for p in self._session.reference_prompts[0].tolist()]
+        places = [
+            p if p < 0 else keep.index(self.table.phrases[p])
+            for p in self._session.reference_prompts[0].tolist()
+        ]
         self._session.reference_prompts = torch.tensor([places]).to(self._session.reference_prompts)
         self.table = self.table.only(keep)
         self._restart(self._make_engine(self.partition, self.scope))
@@ -312,15 +390,18 @@ def has_twin(world: World) -> bool:
     return True
 
 
-def stream(world: World, prompts: Iterable[str] | Callable[[], str], **settings: Any) -> Iterator[Shown]:
+def stream(
+    world: World, prompts: Iterable[str] | Callable[[], str], **settings: Any
+) -> Iterator[Shown]:
     """Yield the frames of a stream.
 
-    A frame is made when it is asked for, so nothing piles up behind a slow reader: at most the rest of a chunk waits, and each chunk is
-    born with the prompt that is newest when it is begun.
+    A frame is made when it is asked for, so nothing piles up behind a slow reader: at most the rest
+    of a chunk waits, and each chunk is born with the prompt that is newest when it is begun.
 
     Args:
         world: the world.
-        prompts: one per chunk, until there are no more; or a function that is asked for the newest before each chunk, for ever.
+        prompts: one per chunk, until there are no more; or a function that is asked for the newest
+            before each chunk, for ever.
         settings: of :class:`Live`.
     """
     live = Live(world, **settings)

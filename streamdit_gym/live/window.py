@@ -23,13 +23,24 @@ from streamdit_gym.live.stream import Live
 
 TITLE = "streamdit_gym: 1-9 or Q W E A S D Z X C steer, space pauses, . steps, b goes back, r records, Esc ends"
 PLACES = {
-    "q": "up left", "w": "up", "e": "up right", "a": "left", "s": "", "d": "right", "z": "down left", "x": "down", "c": "down right",
-}  # fmt: skip
+    "q": "up left",
+    "w": "up",
+    "e": "up right",
+    "a": "left",
+    "s": "",
+    "d": "right",
+    "z": "down left",
+    "x": "down",
+    "c": "down right",
+}
 
 
 def meaning(key: str, menu: list[str], channel: Channel) -> Command | None:
     """Return what a key asks for; None for keys that mean nothing."""
-    directions = {" ".join(w for w in ("up", "down", "left", "right") if w in phrase.split()): phrase for phrase in menu}
+    directions = {
+        " ".join(w for w in ("up", "down", "left", "right") if w in phrase.split()): phrase
+        for phrase in menu
+    }
     if key in PLACES and PLACES[key] in directions:
         return Command(do="say", given={"text": directions[PLACES[key]]})
     if key.isdigit() and 0 < int(key) <= len(menu):
@@ -46,14 +57,19 @@ def meaning(key: str, menu: list[str], channel: Channel) -> Command | None:
 
 
 def show(live: Live, fps: float, folder: Path, narrator: Narrator, listen: bool = False) -> None:
-    """Show a stream until Esc or the window is closed; if it listens, lines of standard input are prompts.
+    """Show a stream until Esc or the window is closed; if it listens, lines of standard input are
+    prompts.
 
     Raises:
         StreamDiTError: if there is no display.
     """
-    if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+    if sys.platform.startswith("linux") and not any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    ):
         live.close()
-        raise StreamDiTError("no display for a window", remedy="leave --window out and use the page")
+        raise StreamDiTError(
+            "no display for a window", remedy="leave --window out and use the page"
+        )
     twin = live.simulator is not None
     channel = Channel(live, fps, threading.Lock(), folder, narrator=narrator)
     channel.start()

@@ -3,8 +3,9 @@
 Takes: tokens, each frame's condition, prompts.  Gives: tokens, and keys and values for a cache.
 Knows nothing of: noise, streams.
 
-Scale, shift and gate come from each frame's own condition (its noise level and its prompt) and are applied along the
-frame axis.  Source: StreamDiT (arXiv 2507.03745), section 3.3; adaLN-zero after DiT (arXiv 2212.09748).
+Scale, shift and gate come from each frame's own condition (its noise level and its prompt) and are
+applied along the frame axis.  Source: StreamDiT (arXiv 2507.03745), section 3.3; adaLN-zero after
+DiT (arXiv 2212.09748).
 """
 
 from __future__ import annotations
@@ -32,12 +33,20 @@ class CrossAttention(nn.Module):
 
     def prepare(self, tokens: Float[Tensor, "u l d"]) -> Float[Tensor, "2 u g l e"]:
         """Return keys and values of a prompt table."""
-        return rearrange(self.key_value(tokens), "u l (two g d) -> two u g l d", two=2, g=self.heads)
+        return rearrange(
+            self.key_value(tokens), "u l (two g d) -> two u g l d", two=2, g=self.heads
+        )
 
-    def forward(self, x: Float[Tensor, "b f n d"], keys: Tensor, values: Tensor, bias: Tensor) -> Float[Tensor, "b f n d"]:
-        """Attend; keys, values and the bias of padding are already those of each frame's prompt, (b f) g l d."""
+    def forward(
+        self, x: Float[Tensor, "b f n d"], keys: Tensor, values: Tensor, bias: Tensor
+    ) -> Float[Tensor, "b f n d"]:
+        """Attend; keys, values and the bias of padding are already those of each frame's prompt,
+        (b f) g l d.
+        """
         q = rearrange(self.query(x), "b f n (g d) -> (b f) g n d", g=self.heads)
-        if q.requires_grad:  # written out: for a handful of keys the fused kernel's backward is ten times slower on a CPU
+        # written out: for a handful of keys the fused kernel's backward is ten times slower on a
+        # CPU
+        if q.requires_grad:
             y = ((q * q.shape[-1] ** -0.5) @ keys.mT + bias).softmax(-1).to(values.dtype) @ values
         else:
             y = functional.scaled_dot_product_attention(q, keys, values, attn_mask=bias.to(q.dtype))
@@ -59,7 +68,9 @@ class Block(nn.Module):
         shifted: whether it is shifted.
     """
 
-    def __init__(self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.attention = WindowAttention(width, heads, rows, window, shifted)
@@ -73,18 +84,33 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x: Float[Tensor, "b f n d"], condition: Float[Tensor, "b f d"], prompt: tuple[Tensor, Tensor, Tensor],
-        rotations: Pair, mask: Tensor | None, cached: Pair | None, context: int = 0,
-    ) -> tuple[Float[Tensor, "b k n d"], Pair]:  # fmt: skip
-        """Return the tokens after the block, of the frames behind the context, and the keys and values of all frames, cached ones first.
+        self,
+        x: Float[Tensor, "b f n d"],
+        condition: Float[Tensor, "b f d"],
+        prompt: tuple[Tensor, Tensor, Tensor],
+        rotations: Pair,
+        mask: Tensor | None,
+        cached: Pair | None,
+        context: int = 0,
+    ) -> tuple[Float[Tensor, "b k n d"], Pair]:
+        """Return the tokens after the block, of the frames behind the context, and the keys and
+        values of all frames, cached ones first.
 
         `prompt` is (keys, values, bias) of every frame behind the context.
         """
-        shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(6, dim=-1)
-        y, pair = self.attention(_modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, context)
-        x, gate, shift2, scale2, gate2 = (part[:, context:] for part in (x, gate, shift2, scale2, gate2))
+        shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(
+            6, dim=-1
+        )
+        y, pair = self.attention(
+            _modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, context
+        )
+        x, gate, shift2, scale2, gate2 = (
+            part[:, context:] for part in (x, gate, shift2, scale2, gate2)
+        )
         x = torch.addcmul(x, gate, y)
         x = x + self.cross(self.cross_norm(x), *prompt)
         hidden = self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu_()
-        hidden = hidden.square() if hidden.requires_grad else hidden.square_()  # in place: fresh memory costs more than the squares
+        hidden = (
+            hidden.square() if hidden.requires_grad else hidden.square_()
+        )  # in place: fresh memory costs more than the squares
         return torch.addcmul(x, gate2, self.narrow(hidden)), pair

@@ -1,7 +1,9 @@
 """Keys and values of clean reference frames, so that they are computed once.
 
-Takes: keys and values of frames.  Gives: the same, cut along frames or changed row by row.  Knows nothing of: how they
-were made. Keys are kept before rotation, so that positions stay relative however long a stream runs.
+Takes: keys and values of frames.  Gives: the same, cut along frames or changed row by row.  Knows
+    nothing of: how they
+were made. Keys are kept before rotation, so that positions stay relative however long a stream
+runs.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-Pair = tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]  # keys and values, g attention heads
+Pair = tuple[
+    Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]
+]  # keys and values, g attention heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,9 @@ class KeyValueCache:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> KeyValueCache:
         """Return what a change makes of every tensor."""
-        return KeyValueCache(layers=tuple((change(keys), change(values)) for keys, values in self.layers))
+        return KeyValueCache(
+            layers=tuple((change(keys), change(values)) for keys, values in self.layers)
+        )
 
     def tensors(self) -> list[Tensor]:
         """Return its tensors, layer after layer, keys before values."""

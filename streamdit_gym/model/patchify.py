@@ -15,6 +15,8 @@ def patchify(latents: Float[Tensor, "b f c h w"], patch: int) -> Float[Tensor, "
     return rearrange(latents, "b f c (h p) (w q) -> b f (h w) (p q c)", p=patch, q=patch)
 
 
-def unpatchify(tokens: Float[Tensor, "b f n p"], patch: int, rows: int) -> Float[Tensor, "b f c h w"]:
+def unpatchify(
+    tokens: Float[Tensor, "b f n p"], patch: int, rows: int
+) -> Float[Tensor, "b f c h w"]:
     """Undo `patchify`; `rows` is the number of token rows in a frame."""
     return rearrange(tokens, "b f (h w) (p q c) -> b f c (h p) (w q)", p=patch, q=patch, h=rows)

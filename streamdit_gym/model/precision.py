@@ -17,7 +17,8 @@ import torch
 def precision(device: torch.device, bfloat16: bool) -> Iterator[None]:
     """Evaluate in bfloat16, or in float32 all through.
 
-    A GPU's convolutions round float32 to TF32 unless told otherwise, and then what a row becomes hangs on the batch it is in.
+    A GPU's convolutions round float32 to TF32 unless told otherwise, and then what a row becomes
+    hangs on the batch it is in.
     """
     if bfloat16 or device.type != "cuda":
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
@@ -38,13 +39,17 @@ def training_precision(device: str) -> torch.autocast:
 
 
 def learns_in_bfloat16(device: torch.device) -> bool:
-    """Return whether what learns multiplies in bfloat16: on every GPU, and on the CPUs that it is made for."""
+    """Return whether what learns multiplies in bfloat16: on every GPU,
+    and on the CPUs that it is made for.
+    """
     return device.type != "cpu" or cpu_prefers_bfloat16()
 
 
 @cache
 def cpu_prefers_bfloat16() -> bool:
-    """Return whether this machine multiplies matrices faster in bfloat16: with units for it by far, without slower than in float32."""
+    """Return whether this machine multiplies matrices faster in bfloat16: with units for it by far,
+    without slower than in float32.
+    """
 
     def seconds(dtype: torch.dtype) -> float:
         a = torch.ones(768, 768, dtype=dtype)

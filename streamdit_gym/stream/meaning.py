@@ -1,6 +1,7 @@
 """Which menu action a text means to a world.
 
-Takes: a model, some start frames, the menu.  Gives: an action for any text.  Knows nothing of: simulators, screens, files.
+Takes: a model, some start frames, the menu.  Gives: an action for any text.  Knows nothing of:
+    simulators, screens, files.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.buffer.partition import Partition
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.stream.partition import Partition
+from streamdit_gym.text.prompt_table import PromptTable
 
 NUM_STARTS, NUM_FRAMES = 4, 2  # what is looked at to find out what a text means
 MAX_REMEMBERED = 4096  # texts, beside the menu
@@ -60,7 +61,8 @@ class Meanings:
         return self._entries.get(normalized(text))
 
     def action_of(self, text: str, table: PromptTable) -> int:
-        """Return the action that a text means: the menu's own, or the one whose frames are most like the text's.
+        """Return the action that a text means: the menu's own, or the one whose frames are most
+        like the text's.
 
         Args:
             text: any prompt.

@@ -1,6 +1,7 @@
 """Checks of saved numbers before anything is taken from them.
 
-Takes: what somebody hands over as a saved state.  Gives: the same, or a clear error; nothing is changed.
+Takes: what somebody hands over as a saved state.  Gives: the same, or a clear error; nothing is
+    changed.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def check_tensor(
     usable = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
     if not usable or value.dtype != like.dtype or value.shape != like.shape:
         given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
-        raise ShapeError(f"{name} of a saved state does not fit", given=given, allowed=allowed, remedy=REMEDY)
+        raise ShapeError(
+            f"{name} of a saved state does not fit", given=given, allowed=allowed, remedy=REMEDY
+        )
     value = value.detach()
     if value.is_floating_point():
         _check_finite(name, value, finite)

@@ -2,7 +2,8 @@
 
 Takes: rows.  Gives: the same rows cut, replaced, saved, restored.  Knows nothing of: weights.
 
-A row's noise comes from its own sequence, so it depends on neither the batch nor the row's place in it.
+A row's noise comes from its own sequence, so it depends on neither the batch nor the row's place in
+it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from streamdit_gym.buffer.moving_buffer import MovingBuffer
 from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
 
@@ -30,10 +31,12 @@ class Session:
     """State of b streams; the engine replaces the tensors at every tick.
 
     Attributes:
-        references: the last K + c clean latents of every stream, oldest first, as the model is fed them.
+        references: the last K + c clean latents of every stream, oldest first, as the model is fed
+            them.
         reference_prompts: the prompts they were born with.
         buffer: the frames being denoised.
-        cache: keys and values of the references before the newest chunk; None for models without cache.
+        cache: keys and values of the references before the newest chunk; None for models without
+            cache.
         noise: where the streams' noise comes from.
     """
 
@@ -52,20 +55,32 @@ class Session:
         return self.noise.draw((frames, *self.references.shape[2:])).to(self.references)
 
     def take(self, rows: Sequence[int], noise: Noise) -> Session:
-        """Return a session of copies of some rows, any of them any number of times, with noise of their own."""
+        """Return a session of copies of some rows, any of them any number of times,
+        with noise of their own.
+        """
         index = torch.as_tensor(list(rows), device=self.references.device)
         buffer = self.buffer
         return Session(
-            references=self.references[index], reference_prompts=self.reference_prompts[index],
-            buffer=MovingBuffer(partition=buffer.partition, latents=buffer.latents[index], prompts=buffer.prompts[index]),
-            cache=None if self.cache is None else self.cache.each(lambda part: part[index]), noise=noise.to(index.device),
-        )  # fmt: skip
+            references=self.references[index],
+            reference_prompts=self.reference_prompts[index],
+            buffer=MovingBuffer(
+                partition=buffer.partition,
+                latents=buffer.latents[index],
+                prompts=buffer.prompts[index],
+            ),
+            cache=None if self.cache is None else self.cache.each(lambda part: part[index]),
+            noise=noise.to(index.device),
+        )
 
     def write(self, rows: Sequence[int], other: Session) -> None:
-        """Replace some rows by the rows of another session; the other rows' numbers are not touched."""
+        """Replace some rows by the rows of another session;
+        the other rows' numbers are not touched.
+        """
         index = torch.as_tensor(list(rows), device=self.references.device)
         self.references = self.references.index_copy(0, index, other.references)
-        self.reference_prompts = self.reference_prompts.index_copy(0, index, other.reference_prompts)
+        self.reference_prompts = self.reference_prompts.index_copy(
+            0, index, other.reference_prompts
+        )
         self.buffer = MovingBuffer(
             partition=self.buffer.partition,
             latents=self.buffer.latents.index_copy(0, index, other.buffer.latents),
@@ -106,10 +121,15 @@ class Session:
             check_tensor(name, given[name], like, finite=finite, least=least, most=most)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state, of any device; see `check_state_dict` for its errors, which change nothing."""
+        """Go back to a state, of any device; see `check_state_dict` for its errors,
+        which change nothing.
+        """
         self.check_state_dict(state, np.zeros(len(self), dtype=bool))
         layers = 0 if self.cache is None else len(self.cache.layers)
-        own = {name: saved.detach().to(self.references.device, copy=True) for name, saved in _tensors_of(state, layers).items()}
+        own = {
+            name: saved.detach().to(self.references.device, copy=True)
+            for name, saved in _tensors_of(state, layers).items()
+        }
         cached = [(own[f"keys {layer}"], own[f"values {layer}"]) for layer in range(layers)]
         self.cache = None if self.cache is None else KeyValueCache(layers=tuple(cached))
         self.buffer = replace(self.buffer, latents=own["buffer"], prompts=own["buffer_prompts"])
@@ -143,7 +163,8 @@ def _tensors_of(state: Any, layers: int) -> dict[str, Any]:
     """Return the entries of a state by name, those of the cache and of the noise one by one.
 
     Raises:
-        ShapeError: if the state has other entries, or keeps keys and values of another number of layers.
+        ShapeError: if the state has other entries, or keeps keys and values of another number of
+            layers.
     """
     check_keys("a stream", state, ENTRIES)
     flat = {name: state[name] for name in ENTRIES if name not in ("cache", "noise")}

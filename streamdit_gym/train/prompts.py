@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import torch
 
-from streamdit_gym.text.embedding_cache import PromptTable
-from streamdit_gym.vocabulary import Conditioning
+from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.types import Conditioning
 
 
 def spread_of(table: PromptTable) -> tuple[float, float]:
@@ -18,14 +18,18 @@ def spread_of(table: PromptTable) -> tuple[float, float]:
     return table.pooled.std().item(), table.tokens[table.mask].std().item()
 
 
-def disturbed(said: Conditioning, spread: tuple[float, float], noise: float, hidden: float) -> Conditioning:
-    """Return prompts with noise on their embeddings and tokens hidden, so that no phrase is learned by heart.
+def disturbed(
+    said: Conditioning, spread: tuple[float, float], noise: float, hidden: float
+) -> Conditioning:
+    """Return prompts with noise on their embeddings and tokens hidden, so that no phrase is learned
+    by heart.
 
     Args:
         said: the prompts.
         spread: see `spread_of`.
         noise: in standard deviations.
-        hidden: largest share of tokens that is hidden, in half of the prompts (no word is learned by heart); never the pooled embedding.
+        hidden: largest share of tokens that is hidden, in half of the prompts (no word is learned
+            by heart); never the pooled embedding.
     """
     share = hidden * (2 * torch.rand(len(said.mask), 1, device=said.mask.device) - 1).clamp(min=0)
     seen = torch.rand(said.mask.shape, device=said.mask.device) >= share

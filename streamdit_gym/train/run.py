@@ -1,6 +1,8 @@
-"""A training run on disk: curves, pictures, resumable checkpoints, a budget, and a clean stop on Ctrl-C.
+"""A training run on disk: curves, pictures, resumable checkpoints, a budget, and a clean stop on
+Ctrl-C.
 
-Takes: a folder and a budget.  Gives: what every training stage shares.  Knows nothing of: what is trained.
+Takes: a folder and a budget.  Gives: what every training stage shares.  Knows nothing of: what is
+    trained.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ AGAIN = "make room, or choose another folder, and go on with --resume; what is d
 
 @contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """Yield where to write a file of a run; at the end it replaces `path`, and after an error nothing has changed.
+    """Yield where to write a file of a run; at the end it replaces `path`, and after an error
+    nothing has changed.
 
     Raises:
         StorageError: if it cannot be written.
@@ -52,18 +55,23 @@ def saving(path: Path) -> Iterator[Path]:
         try:
             with atomic_write(path) as part:
                 yield part
-        except (RuntimeError, SafetensorError) as error:  # so torch and safetensors say that a disk is full
+        except (
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # so torch and safetensors say that a disk is full
             raise OSError(f"{error}; is the disk full?") from error
 
 
 def choose_threads_for_stage(device: str, work: Callable[[], object]) -> None:
-    """Measure, at the start of a stage on a CPU, with how many threads it computes faster, and take so many.
+    """Measure, at the start of a stage on a CPU, with how many threads it computes faster, and take
+    so many.
 
     Of several processes each has the threads that `torchrun` gave it.
 
     Args:
         device: where the stage computes.
-        work: a piece of the stage's work on copies of what is trained; random states are as before afterwards.
+        work: a piece of the stage's work on copies of what is trained; random states are as before
+            afterwards.
     """
     if torch.device(device).type != "cpu" or torch.distributed.is_initialized():
         return
@@ -77,7 +85,8 @@ def choose_threads_for_stage(device: str, work: Callable[[], object]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When a stage ends: after `steps` in all (resumed ones counted in), or after `minutes` of this call.
+    """When a stage ends: after `steps` in all (resumed ones counted in), or after `minutes` of this
+    call.
 
     With ``by_minutes`` the stage's progress follows whichever of the two is nearer to its end.
     """
@@ -87,7 +96,12 @@ class Budget:
     by_minutes: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self, ints={"steps": (0, MAX_STEPS)}, reals={"minutes": (0, MAX_MINUTES)}, bools=("by_minutes",))
+        check_fields(
+            self,
+            ints={"steps": (0, MAX_STEPS)},
+            reals={"minutes": (0, MAX_MINUTES)},
+            bools=("by_minutes",),
+        )
 
 
 class Stage:
@@ -99,10 +113,13 @@ class Stage:
         state: what to save and restore: anything with ``state_dict`` and ``load_state_dict``.
         checkpoint_s: seconds between checkpoints.
 
-    A stage continues from its own checkpoint if there is one. Of several processes the first one writes, and all end together.
+    A stage continues from its own checkpoint if there is one. Of several processes the first one
+    writes, and all end together.
     """
 
-    def __init__(self, folder: Path, name: str, state: Mapping[str, Any], checkpoint_s: float = 120.0) -> None:
+    def __init__(
+        self, folder: Path, name: str, state: Mapping[str, Any], checkpoint_s: float = 120.0
+    ) -> None:
         self.folder, self.name, self.state, self.checkpoint_s = folder, name, state, checkpoint_s
         self.path = folder / f"{name}.checkpoint.pt"
         self.step = 0
@@ -111,25 +128,43 @@ class Stage:
         self.stopped = False
         board = require("torch.utils.tensorboard", "train", "training")
         with writing_to(folder, AGAIN):
-            self.writer = None if parallel.rank() else board.SummaryWriter(str(_with_room(folder) / "curves" / name))
+            self.writer = (
+                None
+                if parallel.rank()
+                else board.SummaryWriter(str(_with_room(folder) / "curves" / name))
+            )
         if self.path.is_file():
             self._restore()
 
     def steps(self, budget: Budget) -> Iterator[int]:
-        """Yield step numbers until the budget is spent or Ctrl-C; checkpoint on the way and at the end."""
+        """Yield step numbers until the budget is spent or Ctrl-C;
+        checkpoint on the way and at the end.
+        """
         start = saved = time.monotonic()
         first, lost = self.step, 0.0
         previous = signal.signal(signal.SIGINT, self._stop)
         bar = tqdm(
-            total=budget.steps, initial=self.step, desc=self.name, unit="step", mininterval=2.0, smoothing=0.05, disable=parallel.rank() > 0
+            total=budget.steps,
+            initial=self.step,
+            desc=self.name,
+            unit="step",
+            mininterval=2.0,
+            smoothing=0.05,
+            disable=parallel.rank() > 0,
         )
         try:
             while self.step < budget.steps:
-                spent = 0.0 if budget.minutes is None else (time.monotonic() - start) / max(1e-9, 60 * budget.minutes)
+                spent = (
+                    0.0
+                    if budget.minutes is None
+                    else (time.monotonic() - start) / max(1e-9, 60 * budget.minutes)
+                )
                 late = spent > 1 and self.step > first
                 # the first step compiles: its time counts as none
                 lost = min(0.99, spent) if self.step == first + 1 else lost
-                self.progress = self._progress(budget, first / budget.steps, min(1.0, max(0.0, spent - lost) / (1 - lost)))
+                self.progress = self._progress(
+                    budget, first / budget.steps, min(1.0, max(0.0, spent - lost) / (1 - lost))
+                )
                 verdict = parallel.highest(STOP if self.stopped else TIME_IS_UP if late else GO_ON)
                 self.stopped = verdict == STOP
                 if verdict != GO_ON:
@@ -172,7 +207,11 @@ class Stage:
         """Write the checkpoint; an interrupted write never harms the last one."""
         if self.writer is None:
             return
-        content = {"step": self.step, "finished": self.finished, **{k: v.state_dict() for k, v in self.state.items()}}
+        content = {
+            "step": self.step,
+            "finished": self.finished,
+            **{k: v.state_dict() for k, v in self.state.items()},
+        }
         with saving(self.path) as part:
             torch.save(content, part)
         with writing_to(self.folder / "curves", AGAIN):
@@ -185,9 +224,10 @@ class Stage:
                 value.load_state_dict(saved[key])
         except Exception as error:
             raise StreamDiTError(
-                "a checkpoint does not fit this run", given=f"{self.path}: {error}",
+                "a checkpoint does not fit this run",
+                given=f"{self.path}: {error}",
                 remedy="use the settings it was made with, or another run folder",
-            ) from error  # fmt: skip
+            ) from error
         self.step, self.finished = saved["step"], saved["finished"]
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
@@ -195,7 +235,9 @@ class Stage:
 
 
 def _with_room(folder: Path) -> Path:
-    """Return the folder; TensorBoard's thread would say on its own, in a traceback, that the disk is full."""
+    """Return the folder; TensorBoard's thread would say on its own, in a traceback,
+    that the disk is full.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -207,7 +249,8 @@ class Average:
 
     Args:
         module: whose weights to follow.
-        decay: share of the old average kept at each update; it starts lower, so that the random start is forgotten.
+        decay: share of the old average kept at each update; it starts lower, so that the random
+            start is forgotten.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -222,7 +265,9 @@ class Average:
         state = module.state_dict()
         moving = [key for key, value in state.items() if value.is_floating_point()]
         # all at once: one by one, they are hundreds of kernels on a GPU
-        torch._foreach_lerp_([self.shadow[key] for key in moving], [state[key] for key in moving], 1 - decay)
+        torch._foreach_lerp_(
+            [self.shadow[key] for key in moving], [state[key] for key in moving], 1 - decay
+        )
         for key in state.keys() - moving:
             self.shadow[key].copy_(state[key])
 

@@ -1,6 +1,7 @@
 """Training the reward head and state probe on real frames.
 
-Takes: latent episodes with true states and scores.  Gives: a trained head, and its error on held-out frames.
+Takes: latent episodes with true states and scores.  Gives: a trained head, and its error on
+    held-out frames.
 Knows nothing of: the transformer.
 """
 
@@ -17,11 +18,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.heads.reward_head import RewardHead
 from streamdit_gym.model.precision import training_precision
+from streamdit_gym.model.readout import Readout
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
-from streamdit_gym.train.run import MAX_BATCH, MAX_STEPS, MAX_WEIGHT, Average, Budget, Stage, choose_threads_for_stage
+from streamdit_gym.train.run import (
+    MAX_BATCH,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    Average,
+    Budget,
+    Stage,
+    choose_threads_for_stage,
+)
 from streamdit_gym.train.train_codec import one_cycle
 
 
@@ -33,7 +42,8 @@ class HeadTraining:
         steps: optimizer steps.
         batch: frames per step.
         learning_rate: peak of AdamW's.
-        noise: largest deviation of the noise on the latents, so that generated ones are read as well.
+        noise: largest deviation of the noise on the latents, so that generated ones are read as
+            well.
     """
 
     steps: int = 6000
@@ -50,9 +60,15 @@ class HeadTraining:
 
 
 def train_heads(
-    heads: RewardHead, episodes: LatentEpisodes, config: HeadTraining, folder: Path, device: str, minutes: float | None = None
+    heads: Readout,
+    episodes: LatentEpisodes,
+    config: HeadTraining,
+    folder: Path,
+    device: str,
+    minutes: float | None = None,
 ) -> bool:
-    """Train the head in place, resuming from the run folder; with no steps at all it stays as it is.
+    """Train the head in place, resuming from the run folder; with no steps at all it stays as it
+    is.
 
     Args:
         heads: the head.
@@ -80,7 +96,10 @@ def train_heads(
     optimizer = torch.optim.AdamW(heads.parameters(), lr=config.learning_rate, weight_decay=1e-2)
     parallel.share(heads)
     average = Average(heads, 0.998)
-    choose_threads_for_stage(device, partial(_practise, heads, latents[: config.batch, None].to(device, torch.float32), device))
+    choose_threads_for_stage(
+        device,
+        partial(_practise, heads, latents[: config.batch, None].to(device, torch.float32), device),
+    )
     stage = Stage(folder, "heads", {"heads": heads, "optimizer": optimizer, "average": average})
     generator = torch.Generator().manual_seed(parallel.seed(2 + stage.step))
     torch.manual_seed(parallel.seed(2 + stage.step))
@@ -105,7 +124,7 @@ def train_heads(
     return stage.finished
 
 
-def _practise(heads: RewardHead, latents: Float[Tensor, "n 1 c h w"], device: str) -> None:
+def _practise(heads: Readout, latents: Float[Tensor, "n 1 c h w"], device: str) -> None:
     """Do what a step does, on a copy of the heads."""
     scratch = copy.deepcopy(heads)
     with training_precision(device):
@@ -113,24 +132,30 @@ def _practise(heads: RewardHead, latents: Float[Tensor, "n 1 c h w"], device: st
     raw.float().square().mean().backward()
 
 
-def head_loss(heads: RewardHead, raw: Float[Tensor, "n o"], truth: Float[Tensor, "n o"]) -> Tensor:
+def head_loss(heads: Readout, raw: Float[Tensor, "n o"], truth: Float[Tensor, "n o"]) -> Tensor:
     """Return smooth L1 of the standardised numbers plus cross-entropy of the successes."""
     success = heads.is_success
-    numbers = functional.smooth_l1_loss(raw[:, ~success], ((truth - heads.centre) / heads.spread)[:, ~success], beta=0.1)
+    numbers = functional.smooth_l1_loss(
+        raw[:, ~success], ((truth - heads.centre) / heads.spread)[:, ~success], beta=0.1
+    )
     return numbers + functional.binary_cross_entropy_with_logits(raw[:, success], truth[:, success])
 
 
 @torch.no_grad()
-def head_errors(heads: RewardHead, held_out: LatentEpisodes, device: str) -> dict[str, float]:
+def head_errors(heads: Readout, held_out: LatentEpisodes, device: str) -> dict[str, float]:
     """Return the mean absolute error per number and the accuracy per success on real frames."""
-    states, scores = zip(*(heads(part.to(device, torch.float32)) for part in held_out.latents.split(8)), strict=True)
+    states, scores = zip(
+        *(heads(part.to(device, torch.float32)) for part in held_out.latents.split(8)), strict=True
+    )
     found = torch.cat([torch.cat(states), torch.cat(scores)], -1).cpu()
     truth = torch.cat([held_out.states, held_out.scores], -1)
     names = (*heads.config.state_names, *heads.config.score_names)
     errors = {}
     for i, name in enumerate(names):
         if name.startswith("success_"):
-            errors[f"{name}_accuracy"] = ((found[..., i] > 0.5) == (truth[..., i] > 0.5)).float().mean().item()
+            errors[f"{name}_accuracy"] = (
+                ((found[..., i] > 0.5) == (truth[..., i] > 0.5)).float().mean().item()
+            )
         else:
             errors[f"{name}_error"] = (found[..., i] - truth[..., i]).abs().mean().item()
     return errors

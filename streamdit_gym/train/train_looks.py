@@ -1,6 +1,7 @@
 """Training what prompts say about looks, on palettes of recorded frames.
 
-Takes: latent episodes and the phrase table.  Gives: trained `Looks`.  Knows nothing of: pixels, places, the transformer.
+Takes: latent episodes and the phrase table.  Gives: trained `Looks`.  Knows nothing of: pixels,
+    places, the transformer.
 """
 
 from __future__ import annotations
@@ -16,15 +17,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.model.looks import Looks
-from streamdit_gym.text.embedding_cache import PromptTable
+from streamdit_gym.model.appearance import Looks
+from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
-from streamdit_gym.train.run import MAX_BATCH, MAX_STEPS, MAX_WEIGHT, Average, Budget, Stage, choose_threads_for_stage
+from streamdit_gym.train.run import (
+    MAX_BATCH,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    Average,
+    Budget,
+    Stage,
+    choose_threads_for_stage,
+)
 from streamdit_gym.train.train_codec import one_cycle
-from streamdit_gym.vocabulary import Conditioning
+from streamdit_gym.types import Conditioning
 
-REPAINTED = 0.3  # change of a palette's number, in thirds of a colour's range, from which something is painted anew
+# change of a palette's number, in thirds of a colour's range, from which something is painted anew
+REPAINTED = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +70,44 @@ class Palettes:
     """
 
     def __init__(self, episodes: LatentEpisodes, local: int) -> None:
-        self.colours = rearrange(episodes.latents[:, :, local:, 0, 0].float(), "e g (k rgb) -> e g k rgb", rgb=3)
+        self.colours = rearrange(
+            episodes.latents[:, :, local:, 0, 0].float(), "e g (k rgb) -> e g k rgb", rgb=3
+        )
         self.prompts = episodes.prompts
-        every = torch.cartesian_prod(torch.arange(len(episodes)), torch.arange(1, self.prompts.shape[1]))
+        every = torch.cartesian_prod(
+            torch.arange(len(episodes)), torch.arange(1, self.prompts.shape[1])
+        )
         self.every = every[episodes.real(every[:, 0], every[:, 1] - 1, 1)[:, 0]]
         now, before = (self.colours[self.every[:, 0], self.every[:, 1] - back] for back in (0, 1))
         self.repaints = self.every[(now - before).abs().amax((1, 2)) > REPAINTED]
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 3"], Int[Tensor, " n"]]:
-        """Return the palettes before some frames, and of them, and what was said; half of the frames are painted anew, if any is."""
+    def draw(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 3"], Int[Tensor, " n"]]:
+        """Return the palettes before some frames, and of them, and what was said;
+        half of the frames are painted anew, if any is.
+        """
         places = [frames for frames in (self.every, self.repaints) if len(frames)]
-        drawn = [frames[torch.randint(len(frames), (count // len(places),), generator=generator)] for frames in places]
+        drawn = [
+            frames[torch.randint(len(frames), (count // len(places),), generator=generator)]
+            for frames in places
+        ]
         episode, frame = torch.cat(drawn).unbind(1)
-        return self.colours[episode, frame - 1], self.colours[episode, frame], self.prompts[episode, frame]
+        return (
+            self.colours[episode, frame - 1],
+            self.colours[episode, frame],
+            self.prompts[episode, frame],
+        )
 
 
 def train_looks(
-    looks: Looks, palettes: Palettes, table: PromptTable, config: LooksTraining, folder: Path, device: str, minutes: float | None = None
+    looks: Looks,
+    palettes: Palettes,
+    table: PromptTable,
+    config: LooksTraining,
+    folder: Path,
+    device: str,
+    minutes: float | None = None,
 ) -> bool:
     """Train in place, resuming from the run folder; it ends up holding the averaged weights.
 
@@ -133,11 +164,17 @@ def looks_loss(
     """Return the mean squared error of palettes painted by prompts."""
     tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
     named = looks.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
-    painted = torch.lerp(before, named[..., :3], named[..., 3:].sigmoid())  # while it learns, all are named a little
+    painted = torch.lerp(
+        before, named[..., :3], named[..., 3:].sigmoid()
+    )  # while it learns, all are named a little
     return (painted - target).square().mean()
 
 
-def _practise(looks: Looks, palettes: Palettes, table: PromptTable, noise: Tensor, config: LooksTraining) -> None:
+def _practise(
+    looks: Looks, palettes: Palettes, table: PromptTable, noise: Tensor, config: LooksTraining
+) -> None:
     """Do what a step does, on a copy of what is trained."""
     before, target, index = palettes.draw(config.batch, torch.Generator().manual_seed(0))
-    looks_loss(copy.deepcopy(looks), before, target, table.distinct(index[:, None]), noise).backward()
+    looks_loss(
+        copy.deepcopy(looks), before, target, table.distinct(index[:, None]), noise
+    ).backward()

@@ -1,6 +1,8 @@
-"""A palette for a trained world, to tell what its frames look like, without forgetting where things go.
+"""A palette for a trained world, to tell what its frames look like, without forgetting where things
+go.
 
-Takes: a codec or a transformer.  Gives: one with more channels, for looks, which does on the old ones what it did before.
+Takes: a codec or a transformer.  Gives: one with more channels, for looks, which does on the old
+    ones what it did before.
 Knows nothing of: data, training.
 """
 
@@ -11,19 +13,25 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from streamdit_gym.codec.conv_codec import ConvCodec
+from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.streamdit import StreamDiT
 
 
 def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
-    """Return a codec with so many channels more, for a palette: it encodes places as before, and has to learn to paint; 0: a copy."""
-    made = ConvCodec(replace(codec.config, channels=codec.channels + looks, looks=codec.looks + looks))
+    """Return a codec with so many channels more, for a palette: it encodes places as before,
+    and has to learn to paint; 0: a copy.
+    """
+    made = ConvCodec(
+        replace(codec.config, channels=codec.channels + looks, looks=codec.looks + looks)
+    )
     _fill(made, codec)
     return made.train(codec.training)
 
 
 def widened_model(model: StreamDiT, looks: int) -> StreamDiT:
-    """Return a transformer with so many channels more, for looks that no prompt changes until it has learned more words; 0: a copy."""
+    """Return a transformer with so many channels more,
+    for looks that no prompt changes until it has learned more words; 0: a copy.
+    """
     config = model.config
     made = StreamDiT(replace(config, channels=config.channels + looks, looks=config.looks + looks))
     _fill(made, model)
@@ -32,7 +40,9 @@ def widened_model(model: StreamDiT, looks: int) -> StreamDiT:
 
 @torch.no_grad()
 def _fill(made: nn.Module, given: nn.Module) -> None:
-    """Copy weights; the encoder's last layer has more outputs now, behind the old ones, and the decoder's last paints otherwise."""
+    """Copy weights; the encoder's last layer has more outputs now, behind the old ones,
+    and the decoder's last paints otherwise.
+    """
     target = made.state_dict()
     for name, value in given.state_dict().items():
         old = value.shape

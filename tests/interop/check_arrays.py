@@ -1,7 +1,8 @@
 """Gymnasium's wrappers that hand arrays from one library to another: NumPy, torch, jax.
 
-A batch gives torch's arrays by itself (output="torch"), and then no texts in its infos, of which no array can be made.
-They need array-api-compat, some of them jax. They run where these are installed, see run.py.
+A batch gives torch's arrays by itself (output="torch"), and then no texts in its infos, of which no
+array can be made. They need array-api-compat, some of them jax. They run where these are installed,
+see run.py.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> None:
     envs = gymnasium.make_vec(ID, num_envs=2, output="torch", **settings)
     check(VectorArrayConversion(envs, torch, jnp), jax.Array, 2)
     wrappers = "NumpyToTorch, ArrayConversion"
-    print(f"Gymnasium {gymnasium.__version__} | make; make_vec with output='torch'; {wrappers}, with jax {jax.__version__}")
+    print(
+        f"Gymnasium {gymnasium.__version__} | make; make_vec with output='torch'; {wrappers}, with jax {jax.__version__}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """LeRobot trains ACT and a diffusion policy on a data set that `streamdit-gym generate` wrote.
 
-Its own training program runs as it is; only the policies are smaller than its defaults. It runs where LeRobot is
-installed, see run.py.
+Its own training program runs as it is; only the policies are smaller than its defaults. It runs
+where LeRobot is installed, see run.py.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ CAMERA = "observation.images.top"
 def declare_torchvision_ops() -> None:
     """Let torchvision be imported beside a torch that it was not built for.
 
-    PyPI's torchvision is built for CUDA and for one version of torch. Beside another its compiled part does not load,
-    and its Python code then looks for an operator that this part would have declared. None of these policies calls it.
+    PyPI's torchvision is built for CUDA and for one version of torch. Beside another its compiled
+    part does not load, and its Python code then looks for an operator that this part would have
+    declared. None of these policies calls it.
     """
     try:
         import torchvision  # noqa: F401
@@ -37,7 +38,16 @@ def declare_torchvision_ops() -> None:
 def generate(folder: Path) -> Path:
     """Write four episodes and return the folder that LeRobot reads."""
     options = ["--episodes", "4", "--batch", "4", "--steps", "24", "--format", "lerobot"]
-    command = [sys.executable, "-m", "streamdit_gym", "generate", "PushT", *options, "--out", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "streamdit_gym",
+        "generate",
+        "PushT",
+        *options,
+        "--out",
+        str(folder),
+    ]
     subprocess.run(command, check=True)
     return folder / "lerobot"
 
@@ -100,7 +110,9 @@ def main() -> None:
         check_frame(data)
         for policy in ("act", "diffusion"):
             train(policy, data, Path(folder) / "runs")
-    print(f"lerobot {version('lerobot')} | generate --format lerobot; ACT and Diffusion, {STEPS} steps each")
+    print(
+        f"lerobot {version('lerobot')} | generate --format lerobot; ACT and Diffusion, {STEPS} steps each"
+    )
 
 
 if __name__ == "__main__":

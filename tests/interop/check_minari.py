@@ -44,7 +44,9 @@ def main() -> None:
             assert len(episode.infos["potential"]) == steps + 1
             assert len(episode.infos["is_success"]) == steps + 1
         dataset.recover_environment().reset(seed=0)
-    print(f"Minari {version('minari')} | make; DataCollector(record_infos=True), {EPISODES} episodes")
+    print(
+        f"Minari {version('minari')} | make; DataCollector(record_infos=True), {EPISODES} episodes"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""RL Baselines3 Zoo trains PPO with this project's hyperparameters and plays the agent that it saved.
+"""RL Baselines3 Zoo trains PPO with this project's hyperparameters and plays the agent that it
+saved.
 
 It runs where rl_zoo3 is installed, see run.py.
 """

@@ -1,7 +1,8 @@
-"""RLlib trains PPO on one batch of worlds; every truncated episode has as many steps as the horizon.
+"""RLlib trains PPO on one batch of worlds; every truncated episode has as many steps as the
+horizon.
 
-With VECTOR_ENTRY_POINT it takes Gymnasium's default autoreset mode, NEXT_STEP, for granted. Its networks take
-pictures of floats only. It runs where RLlib is installed, see run.py.
+With VECTOR_ENTRY_POINT it takes Gymnasium's default autoreset mode, NEXT_STEP, for granted. Its
+networks take pictures of floats only. It runs where RLlib is installed, see run.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""TorchRL's own check of an environment, its collector, and a batch of worlds in mode DISABLED, which it resets itself.
+"""TorchRL's own check of an environment, its collector, and a batch of worlds in mode DISABLED,
+which it resets itself.
 
 It runs where TorchRL is installed, see run.py.
 """
@@ -23,7 +24,12 @@ def check_single() -> None:
     collector = Collector(env, None, frames_per_batch=16, total_frames=32)
     batches = list(collector)
     assert [batch.shape for batch in batches] == [torch.Size([16])] * 2
-    assert batches[0]["pixels" if "pixels" in batches[0] else "observation"].shape == (16, 64, 64, 3)
+    assert batches[0]["pixels" if "pixels" in batches[0] else "observation"].shape == (
+        16,
+        64,
+        64,
+        3,
+    )
     collector.shutdown()
 
 
@@ -47,7 +53,9 @@ def main() -> None:
     """Check both."""
     check_single()
     check_batch()
-    print(f"TorchRL {version('torchrl')} | make; make_vec with autoreset_mode='DISABLED'; rollouts, collector")
+    print(
+        f"TorchRL {version('torchrl')} | make; make_vec with autoreset_mode='DISABLED'; rollouts, collector"
+    )
 
 
 if __name__ == "__main__":

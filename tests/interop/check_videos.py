@@ -1,4 +1,5 @@
-"""Films of Gymnasium's RecordVideo and Stable-Baselines3's VecVideoRecorder have the world's 10 frames a second.
+"""Films of Gymnasium's RecordVideo and Stable-Baselines3's VecVideoRecorder have the world's 10
+frames a second.
 
 They need moviepy and run where it is installed, see run.py.
 """

@@ -4,8 +4,9 @@
     python tests/interop/run.py lerobot tianshou          some of them
     python tests/interop/run.py --folder DIR --only-installed
 
-It prints one line each and ends with status 1 if one failed. An environment is made once, about 1 to 3 GB each, and
-used again until its list of packages changes. docs/interop.md has what came out and when.
+It prints one line each and ends with status 1 if one failed. An environment is made once, about 1
+to 3 GB each, and used again until its list of packages changes. docs/interop.md has what came out
+and when.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Outcome:
 
 PROGRAMS = {
     "rllib": Program("check_rllib.py", ("ray[rllib]==2.60.0",), unpinned=("gymnasium",)),
-    # LeRobot's newest for Python 3.11 asks for an older torch, for robots' drivers and for a viewer of 700 MB;
-    # its policies, data sets and training program run without them
+    # LeRobot's newest for Python 3.11 asks for an older torch, for robots' drivers and for a viewer
+    # of 700 MB; its policies, data sets and training program run without them
     "lerobot": Program(
         "check_lerobot.py",
         (

@@ -1,4 +1,6 @@
-"""Agents that need no world: algorithms of Stable-Baselines3 on an environment of random numbers."""
+"""Agents that need no world: algorithms of Stable-Baselines3 on an environment of random
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,20 @@ SPACES = {
     "frame": spaces.Box(0, 255, (64, 64, 3), np.uint8),
 }
 NETWORK = {"net_arch": [16, 16]}
-REPLAY = {"learning_starts": 4, "batch_size": 8, "buffer_size": 60, "train_freq": 2, "gradient_steps": 1}
+REPLAY = {
+    "learning_starts": 4,
+    "batch_size": 8,
+    "buffer_size": 60,
+    "train_freq": 2,
+    "gradient_steps": 1,
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "ppo": {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "policy_kwargs": {**NETWORK, "ortho_init": False}},
+    "ppo": {
+        "n_steps": 8,
+        "batch_size": 8,
+        "n_epochs": 1,
+        "policy_kwargs": {**NETWORK, "ortho_init": False},
+    },
     "dqn": {**REPLAY, "policy_kwargs": NETWORK},
     "sac": {**REPLAY, "policy_kwargs": NETWORK},
 }
@@ -48,7 +61,13 @@ class Numbers(gymnasium.Env):
 
     def step(self, action):
         self.steps += 1
-        return self.observation_space.sample(), float(np.random.normal()), False, self.steps == 5, {}
+        return (
+            self.observation_space.sample(),
+            float(np.random.normal()),
+            False,
+            self.steps == 5,
+            {},
+        )
 
 
 def numbers(config: AgentTraining) -> VecEnv:
@@ -57,11 +76,15 @@ def numbers(config: AgentTraining) -> VecEnv:
 
 
 def small_training(algo: str = "ppo", observation: str = "state", **settings: Any) -> AgentTraining:
-    return AgentTraining(algo=algo, observation=observation, num_envs=2, overrides=SMALL[algo], **settings)
+    return AgentTraining(
+        algo=algo, observation=observation, num_envs=2, overrides=SMALL[algo], **settings
+    )
 
 
 def new_agent(config: AgentTraining) -> BaseAlgorithm:
-    return ALGORITHMS[config.algo](env=numbers(config), seed=config.seed, device="cpu", **hyperparameters(config))
+    return ALGORITHMS[config.algo](
+        env=numbers(config), seed=config.seed, device="cpu", **hyperparameters(config)
+    )
 
 
 def trained_agent(config: AgentTraining, steps: int = 48) -> BaseAlgorithm:
@@ -84,16 +107,23 @@ def hostile_pickle(trap: Path) -> bytes:
 
 
 def write_hostile_agent(folder: Path, trap: Path) -> None:
-    """Write an ``agent.zip`` that plays like any other and makes the folder `trap` when it is loaded."""
+    """Write an ``agent.zip`` that plays like any other and makes the folder `trap` when it is
+    loaded.
+    """
     config = small_training()
     folder.mkdir(parents=True, exist_ok=True)
     new_agent(config).save(folder / "honest.zip")
-    with zipfile.ZipFile(folder / "honest.zip") as honest, zipfile.ZipFile(folder / "agent.zip", "w") as hostile:
+    with (
+        zipfile.ZipFile(folder / "honest.zip") as honest,
+        zipfile.ZipFile(folder / "agent.zip", "w") as hostile,
+    ):
         for name in honest.namelist():
             content = honest.read(name)
             if name == "data":
                 code = base64.b64encode(hostile_pickle(trap)).decode()
-                content = json.dumps({**json.loads(content), "start_time": {":type:": "int", ":serialized:": code}}).encode()
+                content = json.dumps(
+                    {**json.loads(content), "start_time": {":type:": "int", ":serialized:": code}}
+                ).encode()
             hostile.writestr(name, content)
     (folder / "honest.zip").unlink()
     about = {**config.__dict__, "trained_steps": 0, "stopped": ""}

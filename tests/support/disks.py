@@ -1,4 +1,6 @@
-"""A small disk of its own, to be filled or made read-only; only where this process may mount one."""
+"""A small disk of its own, to be filled or made read-only;
+only where this process may mount one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ import pytest
 def small_disk(place: Path, megabytes: int = 3) -> Iterator[Path]:
     """Mount a disk in memory; skip the test where that is not allowed."""
     place.mkdir(parents=True)
-    if shutil.which("mount") is None or _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)):
+    if shutil.which("mount") is None or _run(
+        "mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)
+    ):
         pytest.skip("no disk can be mounted here")
     try:
         yield place

@@ -9,7 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-WRONG = (None, "", "x", -1, 10**40, 1.5, float("nan"), [], {}, (), b"bytes", "\ud800", True, [[]], {1: 2})
+WRONG = (
+    None,
+    "",
+    "x",
+    -1,
+    10**40,
+    1.5,
+    float("nan"),
+    [],
+    {},
+    (),
+    b"bytes",
+    "\ud800",
+    True,
+    [[]],
+    {1: 2},
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -36,8 +52,14 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     if not path:
         return new
     if isinstance(value, dict):
-        return {key: put(inner, path[1:], new) if key == path[0] else inner for key, inner in value.items()}
-    items = [put(inner, path[1:], new) if index == path[0] else inner for index, inner in enumerate(value)]
+        return {
+            key: put(inner, path[1:], new) if key == path[0] else inner
+            for key, inner in value.items()
+        }
+    items = [
+        put(inner, path[1:], new) if index == path[0] else inner
+        for index, inner in enumerate(value)
+    ]
     return type(value)(items)
 
 
@@ -121,7 +143,11 @@ def same(one: Any, two: Any) -> bool:
         alike = isinstance(two, torch.Tensor) and one.dtype == two.dtype and one.shape == two.shape
         return alike and bool(torch.isclose(one, two, rtol=0, atol=0, equal_nan=True).all())
     if isinstance(one, dict):
-        return isinstance(two, dict) and set(one) == set(two) and all(same(one[key], two[key]) for key in one)
+        return (
+            isinstance(two, dict)
+            and set(one) == set(two)
+            and all(same(one[key], two[key]) for key in one)
+        )
     if isinstance(one, (list, tuple)):
         return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
     return bool(one == two)

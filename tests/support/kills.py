@@ -28,8 +28,16 @@ class Survival:
     output: str
 
 
-def survive(command: list[str], *, longest_s: float, kills: int = KILLS, seed: int = 0, cwd: Path | None = None) -> Survival:
-    """Start a command, kill it (SIGKILL, with its children) after a random time, and so on; at last let it end.
+def survive(
+    command: list[str],
+    *,
+    longest_s: float,
+    kills: int = KILLS,
+    seed: int = 0,
+    cwd: Path | None = None,
+) -> Survival:
+    """Start a command, kill it (SIGKILL, with its children) after a random time, and so on; at last
+    let it end.
 
     Args:
         command: must do what is missing when it is started again.
@@ -44,7 +52,14 @@ def survive(command: list[str], *, longest_s: float, kills: int = KILLS, seed: i
     rng = random.Random(seed)
     killed = 0
     while killed < kills:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            start_new_session=True,
+        )
         time.sleep(rng.uniform(0, longest_s))
         if process.poll() is not None:
             output, _ = process.communicate()
@@ -53,15 +68,21 @@ def survive(command: list[str], *, longest_s: float, kills: int = KILLS, seed: i
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         killed += 1
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, check=False
+    )
     assert done.returncode == 0, f"after {killed} kills: {done.stdout[-3000:]}"
     return Survival(kills=killed, output=done.stdout)
 
 
-def survive_often(command: Callable[[Path], list[str]], folder: Path, *, kills: int = KILLS) -> Iterator[Path]:
-    """Kill a command so many times in all, in as many folders as that takes, and yield each folder once it is finished.
+def survive_often(
+    command: Callable[[Path], list[str]], folder: Path, *, kills: int = KILLS
+) -> Iterator[Path]:
+    """Kill a command so many times in all, in as many folders as that takes, and yield each folder
+    once it is finished.
 
-    How long it takes on this machine is measured first, in an undisturbed run whose folder is yielded first.
+    How long it takes on this machine is measured first, in an undisturbed run whose folder is
+    yielded first.
 
     Args:
         command: the command that works in a folder, and resumes.
@@ -69,7 +90,9 @@ def survive_often(command: Callable[[Path], list[str]], folder: Path, *, kills: 
         kills: how often it is killed.
     """
     begin = time.monotonic()
-    undisturbed = subprocess.run(command(folder / "undisturbed"), capture_output=True, text=True, check=False)
+    undisturbed = subprocess.run(
+        command(folder / "undisturbed"), capture_output=True, text=True, check=False
+    )
     whole_s = time.monotonic() - begin
     assert undisturbed.returncode == 0, undisturbed.stderr[-3000:]
     yield folder / "undisturbed"
@@ -79,6 +102,8 @@ def survive_often(command: Callable[[Path], list[str]], folder: Path, *, kills: 
             print(f"{killed} kills in {number} folders, {whole_s:.0f} s undisturbed")
             return
         place = folder / f"killed-{number}"
-        killed += survive(command(place), longest_s=SHARE * whole_s, kills=kills - killed, seed=number).kills
+        killed += survive(
+            command(place), longest_s=SHARE * whole_s, kills=kills - killed, seed=number
+        ).kills
         yield place
     raise AssertionError(f"only {killed} kills: the command is too quick")

@@ -58,7 +58,9 @@ def proxying(port: int, prefix: str, strip: bool = True, host: str | None = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-            inner_writer.write(_forwarded(head.decode("latin-1"), prefix, strip, host).encode("latin-1"))
+            inner_writer.write(
+                _forwarded(head.decode("latin-1"), prefix, strip, host).encode("latin-1")
+            )
             await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
 
     async def serve() -> None:
@@ -78,7 +80,9 @@ def proxying(port: int, prefix: str, strip: bool = True, host: str | None = None
 
 
 def _forwarded(head: str, prefix: str, strip: bool, host: str | None) -> str:
-    """Return the head of a request as a proxy sends it on; one request a connection, so that no other needs changing."""
+    """Return the head of a request as a proxy sends it on; one request a connection,
+    so that no other needs changing.
+    """
     method, path, rest = head.split(" ", 2)
     assert path.startswith(prefix), f"the page asks for {path}, beside {prefix}"
     if strip:

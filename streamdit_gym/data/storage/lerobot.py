@@ -1,10 +1,12 @@
 """LeRobot data sets, version 3.0.
 
-Takes: frames of whole episodes, arrays.  Gives: the layout that LeRobot reads, and the frames again.
+Takes: frames of whole episodes, arrays.  Gives: the layout that LeRobot reads, and the frames
+    again.
 Knows nothing of: the package lerobot.
 
-Videos are written shard by shard; tables when all shards are there, since an episode's number depends on how many were kept before it.
-The last frame of an episode has no action, and LeRobot has no place for a frame without one, so it is left out.
+Videos are written shard by shard; tables when all shards are there, since an episode's number
+depends on how many were kept before it. The last frame of an episode has no action, and LeRobot has
+no place for a frame without one, so it is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from streamdit_gym.data.storage.storage import PLAYABLE, Frames, Storage, link, read_video, write_video
+from streamdit_gym.data.storage.storage import (
+    PLAYABLE,
+    Frames,
+    Storage,
+    link,
+    read_video,
+    write_video,
+)
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write, write_text
 
@@ -46,30 +55,51 @@ class _Place:
 
 
 class LeRobot(Storage):
-    """``lerobot/`` holds ``meta/``, ``data/``, ``videos/`` as LeRobot asks for, and a card; shards are ``shard-00000.mp4``."""
+    """``lerobot/`` holds ``meta/``, ``data/``, ``videos/`` as LeRobot asks for, and a card;
+    shards are ``shard-00000.mp4``.
+    """
 
     needs = ("pyarrow",)
     export_name = "lerobot"
 
-    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
-        """Write a shard's episodes one behind the other into one film, and keep its pictures' statistics."""
+    def write(
+        self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]
+    ) -> None:
+        """Write a shard's episodes one behind the other into one film,
+        and keep its pictures' statistics.
+        """
         with atomic_write(self._film(folder, index)) as part:
             write_video(part, frames[:, :-1].reshape(-1, *frames.shape[2:]), fps, PLAYABLE)
-        write_text(self._pictures(folder, index), json.dumps([_picture_stats(episode[:-1]) for episode in frames]))
+        write_text(
+            self._pictures(folder, index),
+            json.dumps([_picture_stats(episode[:-1]) for episode in frames]),
+        )
 
     def read(self, folder: Path, index: int, episodes: int) -> Frames:
         """Read a shard's film."""
         path = self._film(folder, index)
         if not path.is_file():  # where older versions kept it
-            path = folder / "videos" / CAMERA / f"chunk-{index // CHUNK:03d}" / f"file-{index % CHUNK:03d}.mp4"
+            path = (
+                folder
+                / "videos"
+                / CAMERA
+                / f"chunk-{index // CHUNK:03d}"
+                / f"file-{index % CHUNK:03d}.mp4"
+            )
         frames = read_video(path)
         return frames.reshape(episodes, -1, *frames.shape[1:])
 
     def files(self, folder: Path, index: int) -> list[Path]:
         """Return the film and the statistics."""
-        return [path for path in (self._film(folder, index), self._pictures(folder, index)) if path.exists()]
+        return [
+            path
+            for path in (self._film(folder, index), self._pictures(folder, index))
+            if path.exists()
+        ]
 
-    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def export(
+        self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         """Number the films and write the tables."""
         pa = require("pyarrow", "generate", "a LeRobot data set")
         parquet = require("pyarrow.parquet", "generate", "a LeRobot data set")
@@ -88,21 +118,30 @@ class LeRobot(Storage):
             for row in group:
                 columns = _columns(meta, numbers, arrays, row, at)
                 length = len(columns["index"])
-                stats.append({name: _stats(values, length) for name, values in columns.items()} | {CAMERA: pictures[row["row"]]})
+                stats.append(
+                    {name: _stats(values, length) for name, values in columns.items()}
+                    | {CAMERA: pictures[row["row"]]}
+                )
                 end = at.second + length / meta["fps"]
                 episodes.append(_episode(row, at, length, end, stats[-1]))
                 tables.append(_table(pa, columns))
-                at = _Place(file=at.file, episode=at.episode + 1, frame=at.frame + length, second=end)
+                at = _Place(
+                    file=at.file, episode=at.episode + 1, frame=at.frame + length, second=end
+                )
             _write_groups(parquet, place / "data" / _numbered(at.file, "parquet"), tables)
             table = pa.Table.from_pylist(episodes)
-            writer = writer or parquet.ParquetWriter(place / EPISODES, table.schema, compression="snappy")
+            writer = writer or parquet.ParquetWriter(
+                place / EPISODES, table.schema, compression="snappy"
+            )
             writer.write_table(table)
             totals.append(_joined(stats))
             at = _Place(file=at.file + 1, episode=at.episode, frame=at.frame, second=0.0)
         writer.close()
         _write_tasks(pa, parquet, place / "meta/tasks.parquet", tasks)
         (place / "meta/stats.json").write_text(json.dumps(_joined(totals), indent=1))
-        (place / "meta/info.json").write_text(json.dumps(_info(meta, at.episode, tasks, at.frame), indent=1))
+        (place / "meta/info.json").write_text(
+            json.dumps(_info(meta, at.episode, tasks, at.frame), indent=1)
+        )
         (place / "README.md").write_text(_card(meta, at.episode, at.frame))
 
     @staticmethod
@@ -141,7 +180,9 @@ def _columns(
         "observation.state": arrays["states"][row["row"], :steps].astype(np.float32),
         "action": np.array(meta["action_vectors"], dtype=np.float32)[actions],
         "menu_index": actions,
-        "next.reward": arrays["rewards"][row["row"], :, meta["tasks"].index(row["task"])].astype(np.float32),
+        "next.reward": arrays["rewards"][row["row"], :, meta["tasks"].index(row["task"])].astype(
+            np.float32
+        ),
         "next.done": frame == steps - 1,
         "next.success": np.array(row["successes"], dtype=bool),
         "timestamp": (frame / meta["fps"]).astype(np.float32),
@@ -152,7 +193,9 @@ def _columns(
     }
 
 
-def _episode(row: dict[str, Any], at: _Place, length: int, end_second: float, stats: dict[str, Any]) -> dict[str, Any]:
+def _episode(
+    row: dict[str, Any], at: _Place, length: int, end_second: float, stats: dict[str, Any]
+) -> dict[str, Any]:
     """Return an episode's row of ``meta/episodes``."""
     chunk, file = divmod(at.file, CHUNK)
     return {
@@ -169,7 +212,11 @@ def _episode(row: dict[str, Any], at: _Place, length: int, end_second: float, st
         f"videos/{CAMERA}/to_timestamp": end_second,
         "meta/episodes/chunk_index": 0,
         "meta/episodes/file_index": 0,
-        **{f"stats/{name}/{kind}": value for name, parts in stats.items() for kind, value in parts.items()},
+        **{
+            f"stats/{name}/{kind}": value
+            for name, parts in stats.items()
+            for kind, value in parts.items()
+        },
     }
 
 
@@ -207,27 +254,42 @@ def _stats(values: np.ndarray, count: int) -> dict[str, Any]:
 
 
 def _picture_stats(frames: UInt8[np.ndarray, "f h w 3"]) -> dict[str, Any]:
-    """Return the same of an episode's pictures, per colour and from 0 to 1; there are 256 levels, so counting them says all."""
-    counts = np.stack([np.bincount(frames[..., colour].ravel(), minlength=256) for colour in range(3)])
+    """Return the same of an episode's pictures, per colour and from 0 to 1; there are 256 levels,
+    so counting them says all.
+    """
+    counts = np.stack(
+        [np.bincount(frames[..., colour].ravel(), minlength=256) for colour in range(3)]
+    )
     level, there = np.arange(256) / 255, counts > 0
     total, up_to = counts.sum(1, keepdims=True), counts.cumsum(1)
     mean = (counts * level).sum(1, keepdims=True) / total
     found = {
-        "min": level[there.argmax(1)], "max": level[255 - there[:, ::-1].argmax(1)], "mean": mean[:, 0],
+        "min": level[there.argmax(1)],
+        "max": level[255 - there[:, ::-1].argmax(1)],
+        "mean": mean[:, 0],
         "std": np.sqrt((counts * (level - mean) ** 2).sum(1) / total[:, 0]),
-    }  # fmt: skip
+    }
     for name, share in QUANTILES.items():
         rank = share * (total[:, 0] - 1)  # between two of the sorted values, as numpy has it
         low, high = (
-            np.array([np.searchsorted(row, place, "right") for row, place in zip(up_to, whole, strict=True)])
+            np.array(
+                [
+                    np.searchsorted(row, place, "right")
+                    for row, place in zip(up_to, whole, strict=True)
+                ]
+            )
             for whole in (np.floor(rank), np.ceil(rank))
         )
         found[name] = level[low] + (rank - np.floor(rank)) * (level[high] - level[low])
-    return {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()} | {"count": [len(frames)]}
+    return {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()} | {
+        "count": [len(frames)]
+    }
 
 
 def _joined(totals: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join the statistics of parts; quantiles are the means of the parts', weighted by their length."""
+    """Join the statistics of parts; quantiles are the means of the parts',
+    weighted by their length.
+    """
     made = {}
     for name in totals[0]:
         parts = [{kind: np.array(value) for kind, value in total[name].items()} for total in totals]
@@ -240,21 +302,35 @@ def _joined(totals: list[dict[str, Any]]) -> dict[str, Any]:
         middle = mean([part["mean"] for part in parts])
         spread = np.sqrt(mean([part["std"] ** 2 + (part["mean"] - middle) ** 2 for part in parts]))
         joined = {
-            "min": np.min([part["min"] for part in parts], axis=0), "max": np.max([part["max"] for part in parts], axis=0),
-            "mean": middle, "std": spread, **{kind: mean([part[kind] for part in parts]) for kind in QUANTILES},
-        }  # fmt: skip
-        made[name] = {kind: value.tolist() for kind, value in joined.items()} | {"count": [int(sum(part["count"][0] for part in parts))]}
+            "min": np.min([part["min"] for part in parts], axis=0),
+            "max": np.max([part["max"] for part in parts], axis=0),
+            "mean": middle,
+            "std": spread,
+            **{kind: mean([part[kind] for part in parts]) for kind in QUANTILES},
+        }
+        made[name] = {kind: value.tolist() for kind, value in joined.items()} | {
+            "count": [int(sum(part["count"][0] for part in parts))]
+        }
     return made
 
 
 def _pandas() -> dict[str, Any]:
     """Return the note by which pandas finds the tasks' names as its index."""
     text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
-    number = {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64", "metadata": None}
+    number = {
+        "name": "task_index",
+        "field_name": "task_index",
+        "pandas_type": "int64",
+        "numpy_type": "int64",
+        "metadata": None,
+    }
     return {
-        "index_columns": ["__index_level_0__"], "column_indexes": [], "pandas_version": "2.2.0",
-        "columns": [number, {"name": None, "field_name": "__index_level_0__", **text}], "creator": {"library": "pyarrow", "version": "1"},
-    }  # fmt: skip
+        "index_columns": ["__index_level_0__"],
+        "column_indexes": [],
+        "pandas_version": "2.2.0",
+        "columns": [number, {"name": None, "field_name": "__index_level_0__", **text}],
+        "creator": {"library": "pyarrow", "version": "1"},
+    }
 
 
 def _info(meta: dict[str, Any], episodes: int, tasks: list[str], frames: int) -> dict[str, Any]:
@@ -299,7 +375,12 @@ def _features(meta: dict[str, Any]) -> dict[str, Any]:
         "task_index": "int64",
     }
     return {
-        CAMERA: {"dtype": "video", "shape": [size, size, 3], "names": ["height", "width", "channels"], "info": video},
+        CAMERA: {
+            "dtype": "video",
+            "shape": [size, size, 3],
+            "names": ["height", "width", "channels"],
+            "info": video,
+        },
         "observation.state": _vector(meta["state_names"]),
         "action": _vector(meta["action_names"]),
         **{name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in singles.items()},
@@ -311,11 +392,15 @@ def _vector(names: list[str]) -> dict[str, Any]:
 
 
 def _card(meta: dict[str, Any], episodes: int, frames: int) -> str:
-    """Return the card of the data set, by which the Hub and `datasets.load_dataset` know what is data."""
+    """Return the card of the data set, by which the Hub and `datasets.load_dataset` know what is
+    data.
+    """
     licence = f"license: {meta['license'].lower()}\n" if meta["license"] else ""
     menu = "\n".join(
         f"| {number} | {phrases[0]} | {', '.join(f'{value:.3g}' for value in vector)} |"
-        for number, (phrases, vector) in enumerate(zip(meta["menu"], meta["action_vectors"], strict=True))
+        for number, (phrases, vector) in enumerate(
+            zip(meta["menu"], meta["action_vectors"], strict=True)
+        )
     )
     return f"""---
 {licence}task_categories:

@@ -1,8 +1,10 @@
 """Minari data sets.
 
-Takes: frames of whole episodes, arrays.  Gives: a data set of Minari's in ``minari/``, and the frames again.
+Takes: frames of whole episodes, arrays.  Gives: a data set of Minari's in ``minari/``, and the
+    frames again.
 
-Shards are kept as lossless video, and Minari's own writer makes its files of them when all are there.
+Shards are kept as lossless video, and Minari's own writer makes its files of them when all are
+there.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from streamdit_gym.errors import DatasetError, require
 
 
 class Minari(Mkv):
-    """``minari/streamdit/NAME-v0``: read it with ``MINARI_DATASETS_PATH=DIR/minari``; an episode ends with its first success."""
+    """``minari/streamdit/NAME-v0``: read it with ``MINARI_DATASETS_PATH=DIR/minari``;
+    an episode ends with its first success.
+    """
 
     needs = ("minari",)
     export_name = "minari"
 
-    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def export(
+        self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         """Let Minari write everything, shard by shard.
 
         Raises:
@@ -44,7 +50,9 @@ class Minari(Mkv):
                 remedy=f"make room, or delete {folder / self.export_name}, and call again; what is generated is kept",
             )
         with _datasets_path(place), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it asks for an author and a link to code, which the owner may add
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # it asks for an author and a link to code, which the owner may add
             self._write(folder, meta, rows)
 
     def _write(self, folder: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -54,7 +62,10 @@ class Minari(Mkv):
         dataset = None
         for index, group in groupby(rows, lambda row: row["shard"]):
             episodes = self._episodes(folder, index, list(group))
-            buffers = [self._buffer(collector, meta, row, frames, arrays) for row, frames, arrays in episodes]
+            buffers = [
+                self._buffer(collector, meta, row, frames, arrays)
+                for row, frames, arrays in episodes
+            ]
             if dataset is None:
                 dataset = minari.create_dataset_from_buffers(
                     f"streamdit/{meta['world'].lower()}-v0",
@@ -73,10 +84,19 @@ class Minari(Mkv):
         with np.load(folder / f"shard-{index:05d}.npz") as file:
             arrays = {name: file[name] for name in ("actions", "rewards")}
         frames = self.read(folder, index, len(arrays["actions"]))
-        return [(row, frames[row["row"]], {name: array[row["row"]] for name, array in arrays.items()}) for row in kept]
+        return [
+            (row, frames[row["row"]], {name: array[row["row"]] for name, array in arrays.items()})
+            for row in kept
+        ]
 
     @staticmethod
-    def _buffer(collector: Any, meta: dict[str, Any], row: dict[str, Any], frames: np.ndarray, arrays: dict[str, np.ndarray]) -> Any:
+    def _buffer(
+        collector: Any,
+        meta: dict[str, Any],
+        row: dict[str, Any],
+        frames: np.ndarray,
+        arrays: dict[str, np.ndarray],
+    ) -> Any:
         done = np.array(row["successes"], dtype=bool)
         steps = 1 + int(done.argmax()) if done.any() else len(done)
         is_last = np.arange(steps) == steps - 1
@@ -89,7 +109,10 @@ class Minari(Mkv):
             rewards=list(rewards.astype(float)),
             terminations=list(is_last & done[:steps]),
             truncations=list(is_last & ~done[:steps]),
-            infos={"prompt": np.array(prompts, dtype="S"), "success": np.array([False, *done[:steps]])},
+            infos={
+                "prompt": np.array(prompts, dtype="S"),
+                "success": np.array([False, *done[:steps]]),
+            },
         )
 
 

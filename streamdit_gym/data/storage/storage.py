@@ -1,6 +1,7 @@
 """Frames on disk: one lossless video per shard (what `record` writes), or one film per episode.
 
-Takes: frames of whole episodes.  Gives: files, and the frames again.  Knows nothing of: where they came from.
+Takes: frames of whole episodes.  Gives: files, and the frames again.  Knows nothing of: where they
+    came from.
 """
 
 from __future__ import annotations
@@ -23,15 +24,26 @@ from streamdit_gym.files import PART, atomic_write, write_text
 
 Frames = UInt8[np.ndarray, "e g h w 3"]
 LOSSLESS = {
-    "codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "preset": "veryfast", "g": "97"},
+    "codec": "libx264rgb",
+    "pix_fmt": "rgb24",
+    "options": {"qp": "0", "preset": "veryfast", "g": "97"},
     "container": {"fflags": "+bitexact"},
-}  # fmt: skip
-# Played by browsers, and read at random by loaders: small groups of pictures. One thread and no "mbtree", with which x264 makes other
-# bytes of the same frames now and then (measured: 3 outcomes in 25 runs), and a resumed run would not equal an undisturbed one.
+}
+# Played by browsers, and read at random by loaders: small groups of pictures. One thread and no
+# "mbtree", with which x264 makes other bytes of the same frames now and then (measured: 3 outcomes
+# in 25 runs), and a resumed run would not equal an undisturbed one.
 PLAYABLE = {
-    "codec": "libx264", "pix_fmt": "yuv420p", "container": {"movflags": "+faststart"},
-    "options": {"crf": "14", "preset": "veryfast", "g": "8", "threads": "1", "x264-params": "mbtree=0"},
-}  # fmt: skip
+    "codec": "libx264",
+    "pix_fmt": "yuv420p",
+    "container": {"movflags": "+faststart"},
+    "options": {
+        "crf": "14",
+        "preset": "veryfast",
+        "g": "8",
+        "threads": "1",
+        "x264-params": "mbtree=0",
+    },
+}
 
 
 class VideoWriter:
@@ -47,7 +59,9 @@ class VideoWriter:
     def __init__(self, path: Path, size: tuple[int, int], fps: float, how: dict[str, Any]) -> None:
         self._av = require("av", "data", "a video")
         self._container = self._av.open(str(path), "w", options=how["container"])
-        self._stream = self._container.add_stream(how["codec"], rate=round(fps), options=how["options"])
+        self._stream = self._container.add_stream(
+            how["codec"], rate=round(fps), options=how["options"]
+        )
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = how["pix_fmt"]
 
@@ -64,7 +78,9 @@ class VideoWriter:
         self._container.close()
 
 
-def write_video(path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float, how: dict[str, Any]) -> None:
+def write_video(
+    path: Path, frames: UInt8[np.ndarray, "f h w 3"], fps: float, how: dict[str, Any]
+) -> None:
     """Write frames as H.264; see `VideoWriter`."""
     height, width = frames.shape[1:3]
     writer = VideoWriter(path, (height, width), fps, how)
@@ -99,7 +115,9 @@ def replaced(path: Path) -> Path:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; at the end it takes the place of `path`, and after an error nothing has changed."""
+    """Yield an empty folder; at the end it takes the place of `path`,
+    and after an error nothing has changed.
+    """
     room = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
     try:
         fresh = room / path.name
@@ -122,10 +140,12 @@ def link(source: Path, target: Path) -> None:
 
 
 class Storage(ABC):
-    """Writes and reads the frames of shards, and makes of all shards what the format's readers expect.
+    """Writes and reads the frames of shards, and makes of all shards what the format's readers
+    expect.
 
-    A shard has its number in its files' names, and its arrays beside them in ``shard-00000.npz``, whatever the storage. What other
-    programs shall see is numbered without holes and lies alone in a folder, so that nothing else goes where that folder goes.
+    A shard has its number in its files' names, and its arrays beside them in ``shard-00000.npz``,
+    whatever the storage. What other programs shall see is numbered without holes and lies alone in
+    a folder, so that nothing else goes where that folder goes.
     """
 
     needs: tuple[str, ...] = ()  # optional modules
@@ -133,7 +153,9 @@ class Storage(ABC):
     working: tuple[str, ...] = ("",)  # folders in which shards are written
 
     @abstractmethod
-    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+    def write(
+        self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]
+    ) -> None:
         """Write a shard's frames.
 
         Args:
@@ -162,13 +184,16 @@ class Storage(ABC):
         Args:
             folder: the data set.
             meta: ``meta.json``.
-            rows: what is to be said about each kept episode, in order; ``rows[i]["shard"]`` and ``["row"]`` say where it lies.
+            rows: what is to be said about each kept episode, in order; ``rows[i]["shard"]`` and
+                ``["row"]`` say where it lies.
         """
         if self.export_name:
             with replaced_folder(folder / self.export_name) as place:
                 self.export(folder, place, meta, rows)
 
-    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:  # noqa: B027 (some need none)
+    def export(
+        self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         """Fill an empty folder with what other programs read; arguments as for `finish`."""
 
     def result(self, folder: Path, rows: list[dict[str, Any]]) -> str:
@@ -179,7 +204,9 @@ class Storage(ABC):
 class Mkv(Storage):
     """``shard-00000.mkv``: H.264 in RGB, lossless, every frame of every episode in order."""
 
-    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+    def write(
+        self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]
+    ) -> None:
         """Write one video."""
         with atomic_write(folder / f"shard-{index:05d}.mkv") as part:
             write_video(part, frames.reshape(-1, *frames.shape[2:]), fps, LOSSLESS)
@@ -195,12 +222,16 @@ class Mkv(Storage):
 
 
 class Mp4(Storage):
-    """``mp4/00000.mp4`` with ``00000.json`` beside it, and ``mp4/episodes.jsonl`` for all; shards are ``episodes/00000-000.mp4``."""
+    """``mp4/00000.mp4`` with ``00000.json`` beside it, and ``mp4/episodes.jsonl`` for all;
+    shards are ``episodes/00000-000.mp4``.
+    """
 
     export_name = "mp4"
     working = ("", "episodes")
 
-    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+    def write(
+        self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]
+    ) -> None:
         """Write a film per episode."""
         for i, (episode, row) in enumerate(zip(frames, rows, strict=True)):
             path = self._film(folder, index, i)
@@ -216,7 +247,9 @@ class Mp4(Storage):
         """Return the films, and what is said about each."""
         return list((folder / "episodes").glob(f"{index:05d}-*"))
 
-    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def export(
+        self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         """Number the films, and write one line per episode."""
         lines = []
         for number, row in enumerate(rows):

@@ -1,6 +1,7 @@
 """WebDataset: tars in which an episode is ``00000-000.mp4`` with ``00000-000.json``.
 
-Takes: frames of whole episodes.  Gives: tars, and the frames again.  Knows nothing of: the package webdataset (a tar is a tar).
+Takes: frames of whole episodes.  Gives: tars, and the frames again.  Knows nothing of: the package
+    webdataset (a tar is a tar).
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from streamdit_gym.data.storage.storage import PLAYABLE, Frames, Storage, link, read_video, write_video
+from streamdit_gym.data.storage.storage import (
+    PLAYABLE,
+    Frames,
+    Storage,
+    link,
+    read_video,
+    write_video,
+)
 from streamdit_gym.files import atomic_write
 
 
@@ -23,7 +31,9 @@ class WebDataset(Storage):
 
     export_name = "webdataset"
 
-    def write(self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]) -> None:
+    def write(
+        self, folder: Path, index: int, frames: Frames, fps: float, rows: list[dict[str, Any]]
+    ) -> None:
         """Write a tar; equal episodes give equal bytes."""
         with (
             atomic_write(self._tar(folder, index)) as part,
@@ -33,7 +43,10 @@ class WebDataset(Storage):
             film = Path(place) / "film.mp4"
             for i, (episode, row) in enumerate(zip(frames, rows, strict=True)):
                 write_video(film, episode, fps, PLAYABLE)
-                for kind, content in (("mp4", film.read_bytes()), ("json", json.dumps(row).encode())):
+                for kind, content in (
+                    ("mp4", film.read_bytes()),
+                    ("json", json.dumps(row).encode()),
+                ):
                     member = tarfile.TarInfo(f"{index:05d}-{i:03d}.{kind}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
@@ -41,7 +54,10 @@ class WebDataset(Storage):
     def read(self, folder: Path, index: int, episodes: int) -> Frames:
         """Read every film of a tar."""
         try:
-            with tempfile.TemporaryDirectory() as place, tarfile.open(self._tar(folder, index)) as tar:
+            with (
+                tempfile.TemporaryDirectory() as place,
+                tarfile.open(self._tar(folder, index)) as tar,
+            ):
                 film = Path(place) / "film.mp4"
                 films = []
                 for i in range(episodes):
@@ -56,7 +72,9 @@ class WebDataset(Storage):
         """Return the tar."""
         return list(folder.glob(self._tar(folder, index).name))
 
-    def export(self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def export(
+        self, folder: Path, place: Path, meta: dict[str, Any], rows: list[dict[str, Any]]
+    ) -> None:
         """Number the tars in which an episode was kept."""
         for number, index in enumerate(_shards(rows)):
             link(self._tar(folder, index), place / f"{number:05d}.tar")

@@ -1,0 +1,1 @@
+"""PushT in many colours, which prompts name."""

@@ -1,0 +1,3 @@
+"""The command line: ``streamdit-gym COMMAND``."""
+
+from streamdit_gym.cli.main import main as main

@@ -1,1 +1,0 @@
-"""Codecs: pixels to latents and back."""

@@ -1,1 +1,0 @@
-"""Flow matching: the path between noise and data, and the Euler step along it."""

@@ -1,1 +1,0 @@
-"""Heads: what can be read off a latent frame."""

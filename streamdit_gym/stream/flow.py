@@ -1,0 +1,42 @@
+"""The straight path between noise and data.
+
+Takes: clean latents, noise, times.  Gives: points on the path and their velocity.  Knows nothing
+    of: models, buffers.
+
+Time: t = 0 is noise, t = 1 is clean.  Source: StreamDiT (arXiv 2507.03745), section 3.1.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from streamdit_gym.model.preconditioning import S_MIN
+
+
+def _wide(times: Float[Tensor, "b f"]) -> Float[Tensor, "b f 1 1 1"]:
+    return times[..., None, None, None]
+
+
+def point(
+    clean: Float[Tensor, "b f c h w"],
+    noise: Float[Tensor, "b f c h w"],
+    times: Float[Tensor, "b f"],
+) -> Float[Tensor, "b f c h w"]:
+    """Return X_t = t X1 + (1 - (1 - s_min) t) X0, every frame at its own time."""
+    t = _wide(times)
+    return t * clean + (1 - (1 - S_MIN) * t) * noise
+
+
+def velocity(
+    clean: Float[Tensor, "b f c h w"], noise: Float[Tensor, "b f c h w"]
+) -> Float[Tensor, "b f c h w"]:
+    """Return V = X1 - (1 - s_min) X0, the same at every time."""
+    return clean - (1 - S_MIN) * noise
+
+
+def euler_step(
+    latents: Float[Tensor, "b f c h w"], velocity: Float[Tensor, "b f c h w"], dt: float
+) -> Float[Tensor, "b f c h w"]:
+    """Return X_{t+dt} = X_t + u dt.  Source: StreamDiT (arXiv 2507.03745), section 3.1."""
+    return latents + dt * velocity

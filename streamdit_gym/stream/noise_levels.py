@@ -1,0 +1,47 @@
+"""Noise levels along the buffer, for sampling and for training.
+
+Takes: a partition.  Gives: one time per frame.  Knows nothing of: latents, models.
+
+Slot 0 is the oldest chunk and the cleanest; slot N-1 is pure noise when a move begins.
+Source: StreamDiT (arXiv 2507.03745), sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from streamdit_gym.stream.partition import Partition
+
+
+def slot_starts(partition: Partition) -> Float[Tensor, " n"]:
+    """Return the time of every slot when a move begins: t_j = (N - 1 - j) / N."""
+    n = partition.chunks
+    return torch.arange(n - 1, -1, -1, dtype=torch.float32) / n
+
+
+def sampling_times(partition: Partition, micro_step: int) -> Float[Tensor, " f"]:
+    """Return the time of every frame in the buffer at one micro step of a move."""
+    n, s = partition.chunks, partition.micro_steps
+    return (slot_starts(partition) + micro_step / (s * n)).repeat_interleave(partition.chunk_frames)
+
+
+def training_times(
+    partition: Partition, batch: int, start_share: float = 0.0, device: str = "cpu"
+) -> Float[Tensor, "b f"]:
+    """Draw training times: one uniform time per chunk, inside the chunk's own segment of [0, 1].
+
+    Args:
+        partition: how the buffer is cut.
+        batch: number of rows.
+        start_share: share of rows whose chunks sit exactly at their segments' starts, where a
+            sampler with one micro step evaluates the model (our addition; 0 is the paper).
+        device: where to put the times.
+    """
+    n = partition.chunks
+    inside = torch.rand(batch, n, device=device)
+    inside = inside * (torch.rand(batch, 1, device=device) >= start_share)
+    return (slot_starts(partition).to(device) + inside / n).repeat_interleave(
+        partition.chunk_frames, dim=1
+    )
