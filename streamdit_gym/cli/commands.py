@@ -300,7 +300,7 @@ def run_evaluate(command: Evaluate) -> None:
             trust_agents=command.trust_agents,
         )
     page = command.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
-    eyes = evaluator_models(world.spec, twin, config, Path("runs") / "evaluate")
+    eyes = evaluator_models(world.spec, twin, config.evaluator_training, Path("runs") / "evaluate")
     print(
         f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others"
     )
