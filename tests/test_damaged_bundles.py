@@ -136,7 +136,9 @@ def says(world: World) -> dict[str, Any]:
             {
                 "spec": dataclasses.asdict(world.spec),
                 "model": dataclasses.asdict(world.model.config),
-                "longer": dataclasses.asdict(world.pipelined_model.config) if world.pipelined_model else None,
+                "longer": dataclasses.asdict(world.pipelined_model.config)
+                if world.pipelined_model
+                else None,
                 "codec": dataclasses.asdict(world.codec.config),
                 "heads": dataclasses.asdict(world.readout.config),
                 "phrases": world.table.phrases,

@@ -158,11 +158,15 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
             "the world's own transformer stays"
         )
         assert after.pipelined_model is not None
-        assert (after.model.config.temperature, after.pipelined_model.config.temperature) == (1.0, 0.0)
+        assert (after.model.config.temperature, after.pipelined_model.config.temperature) == (
+            1.0,
+            0.0,
+        )
         assert after.model_for(PARTITIONS["pipelined"]) is after.pipelined_model
         assert after.model_for(PARTITIONS["reactive"]) is after.model
         assert not torch.equal(
-            before.model_for(PARTITIONS["pipelined"]).embed.weight, after.pipelined_model.embed.weight
+            before.model_for(PARTITIONS["pipelined"]).embed.weight,
+            after.pipelined_model.embed.weight,
         )
         assert World.from_pretrained(made / "teacher").pipelined_model is None
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
