@@ -158,14 +158,18 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         assert torch.equal(before.model.embed.weight, after.model.embed.weight), (
             "the world's own transformer stays"
         )
-        assert after.longer is not None
-        assert (after.model.config.temperature, after.longer.config.temperature) == (1.0, 0.0)
-        assert after.model_for(PARTITIONS["pipelined"]) is after.longer
+        assert after.pipelined_model is not None
+        assert (after.model.config.temperature, after.pipelined_model.config.temperature) == (
+            1.0,
+            0.0,
+        )
+        assert after.model_for(PARTITIONS["pipelined"]) is after.pipelined_model
         assert after.model_for(PARTITIONS["reactive"]) is after.model
         assert not torch.equal(
-            before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight
+            before.model_for(PARTITIONS["pipelined"]).embed.weight,
+            after.pipelined_model.embed.weight,
         )
-        assert World.from_pretrained(made / "teacher").longer is None
+        assert World.from_pretrained(made / "teacher").pipelined_model is None
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
     assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
