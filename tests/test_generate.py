@@ -24,7 +24,8 @@ from streamdit_gym.data.storage import STORAGES
 from streamdit_gym.data.storage.lerobot import QUANTILES, _picture_stats
 from streamdit_gym.data.storage.minari import Minari
 from streamdit_gym.data.storage.storage import read_video
-from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, SPEC, PushTSimulator
+from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, SPEC
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import (
     DatasetError,
     MissingExtraError,

@@ -33,10 +33,10 @@ from streamdit_gym.files import atomic_write, write_text
 def run_record(command: Record) -> None:
     """Record a data set."""
     from streamdit_gym.data.recorder import RecordConfig, record
-    from streamdit_gym.envs.worlds import drill_of, simulator_of
+    from streamdit_gym.envs.worlds import hard_start_of, simulator_of
 
     make, starts = simulator_of(command.world)
-    drill, share = drill_of(command.world)
+    drill, share = hard_start_of(command.world)
     config = RecordConfig(
         shards=command.shards,
         episodes=command.episodes,
