@@ -49,7 +49,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     so that episodes end for no other reason than the tested one.
     """
     world = make_tiny_world()
-    world.heads.out.bias.data[len(world.spec.state_names) :][2:] = -30
+    world.readout.out.bias.data[len(world.spec.state_names) :][2:] = -30
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     world.save_pretrained(folder)
     return str(folder)
@@ -150,7 +150,7 @@ def test_a_broken_world_shows_black_and_ends_every_episode_at_its_first_step(bun
     shared_world.cache_clear()
     try:
         env = StreamDiTVectorEnv(2, world=bundle, autoreset_mode="NEXT_STEP")
-        env._backend.world.heads.out.bias.data.fill_(torch.nan)
+        env._backend.world.readout.out.bias.data.fill_(torch.nan)
         seen, info = env.reset(seed=0)
         assert not seen.any()
         assert info["world_fault"].all()
@@ -423,7 +423,7 @@ def test_a_state_belongs_to_a_worlds_content_and_not_to_its_path(
     moved.restore_state(state)
     assert (moved.step(np.array([1, 2]))[0] == env.step(np.array([1, 2]))[0]).all()
     other = make_tiny_world()
-    other.heads.out.bias.data += 1
+    other.readout.out.bias.data += 1
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(ShapeError, match="world="):
         begun(world=str(tmp_path / "other")).restore_state(state)
@@ -960,7 +960,7 @@ def test_a_copy_refuses_a_world_that_has_changed(tmp_path: Path) -> None:
     world.save_pretrained(tmp_path / "world")
     env = begun(world=str(tmp_path / "world"))
     pickled = pickle.dumps(env)
-    world.heads.out.bias.data += 1
+    world.readout.out.bias.data += 1
     world.save_pretrained(tmp_path / "world")
     shared_world.cache_clear()
     with pytest.raises(BundleError, match="other weights"):

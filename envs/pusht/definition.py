@@ -80,6 +80,7 @@ SPEC = WorldSpec(
 # What the evaluation looks at: the thing that obeys prompts, and the thing that it moves.
 ACTOR = ("pusher_x_px", "pusher_y_px")
 BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
+EVALUATOR_VERSION = 1  # raise it whenever real frames look or move otherwise
 
 # How episodes start, with their shares; see `start_states.draw_start_state`.
 STARTS = {"uniform": 0.45, "near_goal": 0.25, "anywhere": 0.3}

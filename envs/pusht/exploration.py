@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamdit_gym.data.random_actions import HeldRandomActions
+from streamdit_gym.data.random_actions import draw_held_action
 from streamdit_gym.envs.pusht.definition import MOVES
 from streamdit_gym.envs.pusht.geometry import TABLE_UNITS, Point, block_middle
 from streamdit_gym.envs.pusht.scripted_policy import nearest_move
@@ -34,7 +34,8 @@ class ExplorationPolicy:
         self._mode = "random"
         self._outwards = False
         self._plan: list[Waypoint] = []
-        self._random_actions = HeldRandomActions(1, len(MOVES))
+        self._held_action = 0
+        self._held_frames_left = 0
 
     def start_episode(self, rng: np.random.Generator, *, outwards: bool) -> None:
         """Draw the mode of an episode.
@@ -46,7 +47,8 @@ class ExplorationPolicy:
         self._mode = str(rng.choice(list(MODES), p=list(MODES.values())))
         self._outwards = outwards
         self._plan = []
-        self._random_actions = HeldRandomActions(1, len(MOVES))
+        self._held_action = 0
+        self._held_frames_left = 0
 
     def action(self, rng: np.random.Generator, pusher: Point, block: Point, angle: float) -> int:
         """Return the next action.
@@ -58,7 +60,7 @@ class ExplorationPolicy:
             angle: the T's angle.
         """
         if self._mode == "random":
-            return int(self._random_actions.next(rng)[0])
+            return self._next_held_action(rng)
         if rng.random() < RANDOM_ACTION_SHARE:
             return int(rng.integers(len(MOVES)))
         self._drop_finished_waypoints(pusher)
@@ -67,6 +69,12 @@ class ExplorationPolicy:
         waypoint = self._plan[0]
         waypoint.steps_left -= 1
         return nearest_move(waypoint.place - pusher)
+
+    def _next_held_action(self, rng: np.random.Generator) -> int:
+        if self._held_frames_left == 0:
+            self._held_action, self._held_frames_left = draw_held_action(rng, len(MOVES))
+        self._held_frames_left -= 1
+        return self._held_action
 
     def _drop_finished_waypoints(self, pusher: Point) -> None:
         while self._plan:

@@ -226,7 +226,7 @@ class Live:
             clean = self._engine.tick(self._session, torch.tensor([row]))
         with precision(self._engine.device, False):
             pictures = self.world.codec.decode(clean)[0].cpu().numpy()
-            states, scores = self.world.heads(clean)
+            states, scores = self.world.readout(clean)
         names = (*self.world.spec.state_names, *self.world.spec.score_names)
         read = torch.cat([states, scores], -1)[0].tolist()
         prompts = self._session.reference_prompts[0, -len(pictures) :].tolist()
