@@ -152,7 +152,7 @@ def test_moves_move_the_pusher_as_they_say() -> None:
     rng = np.random.default_rng(3)
     for action, (x, y) in enumerate(MOVES):
         simulator.reset(rng, "uniform")
-        simulator._begin([256.0, 256.0, 100.0, 420.0, 0.0])
+        simulator._start_from_poses([256.0, 256.0, 100.0, 420.0, 0.0])
         before = simulator.state()
         for _ in range(3):
             frame = simulator.step(action)
@@ -222,7 +222,7 @@ def test_a_saved_pushing_is_replayed_to_the_last_digit() -> None:
 
 def test_touching_is_reaching() -> None:
     simulator = PushTSimulator()
-    simulator._begin([256.0, 100.0, 256.0, 300.0, 0.0])
+    simulator._start_from_poses([256.0, 100.0, 256.0, 300.0, 0.0])
     assert simulator.scores()[2] == 0
     for _ in range(20):
         simulator.step(5)
@@ -232,7 +232,7 @@ def test_touching_is_reaching() -> None:
 
 def test_the_goal_pose_is_success_and_perfect_potential() -> None:
     simulator = PushTSimulator()
-    simulator._begin([50.0, 50.0, 256.0, 256.0, np.pi / 4])
+    simulator._start_from_poses([50.0, 50.0, 256.0, 256.0, np.pi / 4])
     _, push, _, pushed = simulator.scores()
     assert pushed == 1
     assert abs(push) < 0.1

@@ -65,7 +65,7 @@ class BlockMotion:
         self._env = env
 
     def __call__(self, block: Any, dt: float) -> None:
-        """Move the T by one step of the physics; pymunk calls it as the body's position function."""
+        """Move the T by one step of the physics; pymunk calls this for its body."""
         import pymunk
 
         pymunk.Body.update_position(block, dt)

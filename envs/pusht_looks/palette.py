@@ -27,7 +27,7 @@ NUM_UNSEEN = 200
 
 
 def _all_appearances() -> list[Appearance]:
-    """Return every appearance of four different colours, in a shuffled order that stays the same."""
+    """Return every appearance of four different colours, always in the same shuffled order."""
     appearances = []
     for colours in itertools.permutations(COLOURS, len(THINGS)):
         appearances.append(dict(zip(THINGS, colours, strict=True)))
