@@ -111,7 +111,9 @@ class Evaluate(Command):
                 trust_agents=self.trust_agents,
             )
         page = self.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
-        eyes = evaluator_models(world.spec, twin, config, Path("runs") / "evaluate")
+        eyes = evaluator_models(
+            world.spec, twin, config.evaluator_training, Path("runs") / "evaluate"
+        )
         print(
             f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others"
         )
