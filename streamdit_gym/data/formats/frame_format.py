@@ -72,6 +72,7 @@ class FrameFormat(ABC):
         self, folder: Path, target: Path, meta: dict[str, Any], records: list[EpisodeRecord]
     ) -> None:
         """Fill the empty folder `target`; the other arguments are those of `finish`."""
+        raise NotImplementedError(f"{type(self).__name__} exports nothing")
 
     def export_path(self, folder: Path, records: list[EpisodeRecord]) -> str:
         """Return what other programs open: a path, or a pattern of paths."""

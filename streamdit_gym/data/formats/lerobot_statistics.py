@@ -1,4 +1,4 @@
-"""The statistics that LeRobot keeps of every feature of an episode, and of all episodes together."""
+"""The statistics that LeRobot keeps of every feature, per episode and of all episodes."""
 
 from __future__ import annotations
 

@@ -93,11 +93,11 @@ class Minari(Mkv):
         for record in records:
             row = record["row"]
             task_rewards = rewards[row, :, meta["tasks"].index(record["task"])]
-            buffers.append(_episode_buffer(record, frames[row], actions[row], task_rewards))
+            buffers.append(episode_buffer(record, frames[row], actions[row], task_rewards))
         return buffers
 
 
-def _episode_buffer(
+def episode_buffer(
     record: EpisodeRecord, frames: np.ndarray, actions: np.ndarray, rewards: np.ndarray
 ) -> Any:
     """Return Minari's buffer of one episode, up to its first success."""
