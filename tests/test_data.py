@@ -19,7 +19,7 @@ from support.kills import survive_often
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
-from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
+from streamdit_gym.data.video import LOSSLESS, read_video, write_video
 from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC, STARTS
 from streamdit_gym.envs.pusht.geometry import (
     BLOCK_HULL_UNITS,
