@@ -545,7 +545,7 @@ def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
     Raises:
         DatasetError: if they are none, or of another world, other phrases or another length.
     """
-    remedy = "make them with streamdit-gym correct, with the data set's --steps and today's menu"
+    remedy = "make them with streamdit-gym relabel, with the data set's --steps and today's menu"
     if not corrections.meta.get("astray"):
         raise DatasetError("these are no corrections", given=corrections.folder, remedy=remedy)
     for key in ("world", "steps", "phrases"):
