@@ -13,7 +13,7 @@ import pytest
 from seats import Seat
 
 from streamdit_gym import World
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 from streamdit_gym.live import Live
 from streamdit_gym.live.channel import MAX_STEPS, Channel, Command
 from streamdit_gym.live.commands import FIELDS

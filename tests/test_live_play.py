@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from streamdit_gym import World
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.channel import Channel
