@@ -1,8 +1,8 @@
 """What an evaluation measures: one dataclass for each family of metrics, and `Scores` for all.
 
 A number with an interval is an `Estimate`. PSNR is in dB over the pixels that differ from an
-episode's first frame; positions are in pixels (px) of the frame; angles are in degrees. "Real" means
-the reference simulator, "generated" means the world that is evaluated.
+episode's first frame; positions are in pixels (px) of the frame; angles are in degrees. "Real"
+means the reference simulator, "generated" means the world that is evaluated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from streamdit_gym.evaluate.outcomes import Comparison, CriterionResult
 from streamdit_gym.evaluate.schema_v1 import upgrade
 from streamdit_gym.evaluate.serialization import from_plain, to_plain
 from streamdit_gym.evaluate.statistics import Estimate
@@ -129,6 +130,11 @@ class ActionMetrics:
     next_frame_error: Estimate
     other_actions_error_ratio: Estimate
     idle_error_ratio: Estimate
+
+    @property
+    def twice_chance(self) -> float:
+        """Accuracy below which actions count as unreadable."""
+        return 2 * self.chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,56 +314,6 @@ class SpeedMetrics:
 
     hardware: str
     steps: tuple[StepSpeed, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriterionResult:
-    """An acceptance criterion, applied.
-
-    Attributes:
-        metric: path of the metric in `Scores`.
-        label: what is measured.
-        bound: what is asked for.
-        estimate: the measurement; None if it was not made.
-        passed: whether it is within the bound; None if it was not measured.
-    """
-
-    metric: str
-    label: str
-    bound: str
-    estimate: Estimate | None
-    passed: bool | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricComparison:
-    """A student's metric beside its teacher's.
-
-    Attributes:
-        metric: path of the metric in `Scores`.
-        label: what is measured.
-        student: the student's.
-        teacher: the teacher's, of the same episodes.
-        ratio: the first over the second.
-        passed: whether the student is better, or worse within tolerance; None: too little evidence.
-        clearly_worse: whether the whole interval is worse than the tolerance.
-    """
-
-    metric: str
-    label: str
-    student: Estimate
-    teacher: Estimate
-    ratio: Estimate
-    passed: bool | None
-    clearly_worse: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A student beside its teacher."""
-
-    teacher: str
-    rows: tuple[MetricComparison, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

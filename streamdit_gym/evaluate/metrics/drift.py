@@ -4,8 +4,8 @@ A simulator, too, may look different after a while: a T that is pushed off its g
 So the reference simulator takes the same actions from the same states, and what counts is how much
 more a stream has drifted.
 
-A lost object is often lost for good, so the frames of a stream repeat each other: intervals are over
-streams.
+A lost object is often lost for good, so the frames of a stream repeat each other: intervals are
+over streams.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def drift_metrics(
         sharpness=_drift_ratio(generated_looks[..., 0], real_looks[..., 0], end),
         level=_drift_ratio(generated_looks[..., 1], real_looks[..., 1], end),
         object_integrity={name: estimate(rates) for name, rates in per_stream.items()},
-        end_object_integrity={name: estimate(rates[:, -end:]) for name, rates in per_stream.items()},
+        end_object_integrity={
+            name: estimate(rates[:, -end:]) for name, rates in per_stream.items()
+        },
         film_strip=_evenly_spaced(shown),
     )
 
@@ -110,9 +112,7 @@ def _replayed_looks(
 ) -> Float[np.ndarray, "n f 2"]:
     start = next(iter(context.reference.starts))
     jobs = [
-        ReplayJob(
-            make=context.reference.make, start=start, state=state, actions=stream, seed=seed
-        )
+        ReplayJob(make=context.reference.make, start=start, state=state, actions=stream, seed=seed)
         for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
     ]
     bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)
@@ -123,17 +123,13 @@ def _drift_ratio(
     generated: Float[np.ndarray, "n f"], real: Float[np.ndarray, "n f"], end: int
 ) -> DriftRatio:
     columns = [
-        part.mean(1)
-        for looks in (generated, real)
-        for part in (looks[:, -end:], looks[:, :end])
+        part.mean(1) for looks in (generated, real) for part in (looks[:, -end:], looks[:, :end])
     ]
     ends = np.stack(columns, -1)
     return DriftRatio(
         generated=estimate(ends[:, :2], ratio),
         real=estimate(ends[:, 2:], ratio),
-        generated_over_real=estimate(
-            ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:])
-        ),
+        generated_over_real=estimate(ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:])),
     )
 
 

@@ -68,9 +68,7 @@ def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarra
     return np.stack([sharpness, grey.mean((1, 2))], -1)
 
 
-def disc(
-    centres: Float[np.ndarray, "e 2"], radius: float, size: int
-) -> Bool[np.ndarray, "e h w"]:
+def disc(centres: Float[np.ndarray, "e 2"], radius: float, size: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels of a square frame around some centres (x, y in px)."""
     pixel_centres = np.arange(size) + 0.5
     across = pixel_centres[None, None, :] - centres[:, 0, None, None]

@@ -1,7 +1,7 @@
 """How soon a new prompt shows.
 
-Pairs of rollouts have the same noise: one is prompted A throughout, the other A and then B. The effect
-is the difference of the actor's velocities between the two, along its final direction.
+Pairs of rollouts have the same noise: one is prompted A throughout, the other A and then B. The
+effect is the difference of the actor's velocities between the two, along its final direction.
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ def reaction_metrics(context: EvaluationContext) -> ReactionMetrics:
     return ReactionMetrics(change_after=STEPS_BEFORE, generated=generated, real=real)
 
 
-def reaction_curve(
-    steady: Positions, changed: Positions, latency_frames: int = 0
-) -> ReactionCurve:
+def reaction_curve(steady: Positions, changed: Positions, latency_frames: int = 0) -> ReactionCurve:
     """Return how soon two sets of rollouts part.
 
     Args:

@@ -87,7 +87,7 @@ def _task_metrics(
     )
 
 
-def _correlation(values: Float[np.ndarray, "e *f"], truth: Float[np.ndarray, "e *f"]) -> Estimate:
+def _correlation(values: np.ndarray, truth: np.ndarray) -> Estimate:
     return estimate(np.stack([values, truth], -1), correlation)
 
 
