@@ -32,7 +32,7 @@ def see(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str) -> 
         return world.codec.decode(latents)[:, 0].cpu().numpy()
     if observation == "latent":
         return latents[:, 0].float().cpu().numpy()
-    return readout(world.heads, latents[:, 0]).cpu().numpy()
+    return readout(world.readout, latents[:, 0]).cpu().numpy()
 
 
 class LatentFeatures(BaseFeaturesExtractor):

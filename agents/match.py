@@ -154,7 +154,7 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
 
     def act(frames: np.ndarray, _starts: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            states = bundle.heads(encode(bundle, frames))[0][:, 0].cpu().numpy()
+            states = bundle.readout(encode(bundle, frames))[0][:, 0].cpu().numpy()
         moves = script(states, task)
         return np.where(rng.random(len(moves)) < noise, rng.integers(count, size=len(moves)), moves)
 

@@ -217,7 +217,7 @@ class Planner:
             self.world.spec.score_names.index(name)
             for name in (self.task.potential, self.task.success)
         )
-        before = self.world.heads(latents[:, -1:])[1][copies, 0]
+        before = self.world.readout(latents[:, -1:])[1][copies, 0]
         total, running = (
             torch.zeros(n * m, device=before.device),
             torch.ones(n * m, device=before.device),
@@ -226,7 +226,7 @@ class Planner:
             clean = self.engine.tick(
                 session, self.rows[torch.from_numpy(plans[..., step].reshape(-1))]
             )
-            after = self.world.heads(clean)[1][:, 0]
+            after = self.world.readout(clean)[1][:, 0]
             total += running * self.task.reward(
                 after[:, potential] - before[:, potential], after[:, success]
             )

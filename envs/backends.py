@@ -138,7 +138,7 @@ class GeneratedBackend:
         self._threads = threads
         self._session: Session | None = None
         self._score, self._decode = (
-            engine.compiled(world.heads),
+            engine.compiled(world.readout),
             engine.compiled(world.codec.decode),
         )
         self._stocked = stock and engine.begins_alike
@@ -271,7 +271,7 @@ class GeneratedBackend:
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
         """Return what the world reads off latents, in full precision."""
         with precision(self.device, False):
-            return readout(self.world.heads, latents)
+            return readout(self.world.readout, latents)
 
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c h w"]) -> tuple[Seen, Scores]:
@@ -282,7 +282,7 @@ class GeneratedBackend:
             memory_format=torch.contiguous_format
         )  # a single row's strides would tell a slice from a whole
         with precision(self.device, False):
-            _, scores = (self._score if steps else self.world.heads)(latents)
+            _, scores = (self._score if steps else self.world.readout)(latents)
         scores = scores[:, 0].clone()
         if self._latent:
             return latents[:, 0].float(), scores

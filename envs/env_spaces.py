@@ -32,7 +32,7 @@ def observation_space(
     """Return the space of one observation, without the actions that are pending."""
     if observation != "state" or encoder is None:
         return handed_out
-    shape = (encoder.heads.out.out_features,)
+    shape = (encoder.readout.out.out_features,)
     return spaces.Box(-MAX_ABS_READOUT, MAX_ABS_READOUT, shape, np.float32)
 
 

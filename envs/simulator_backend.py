@@ -68,7 +68,7 @@ class SimulatorBackend:
         """Return what the encoder's world reads off latents."""
         assert self._encoder is not None
         with precision(self.device, False):
-            return readout(self._encoder.heads, latents)
+            return readout(self._encoder.readout, latents)
 
     def reset(
         self,

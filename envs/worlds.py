@@ -17,8 +17,8 @@ from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.world import World
 
-# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, objects(), script() and the
-# simulator's class; if some of the training data begin otherwise, DRILL; if the judge shall play
+# world -> module with SPEC, STARTS, ACTOR, BODY, UNSEEN_PHRASES, EVALUATOR_VERSION, objects(),
+# script() and the simulator's class; if some of the training data begin otherwise, DRILL; if the judge shall play
 # other starts, JUDGED; if it can be told to look otherwise, LOOKS, and move_prompt(); if its
 # actions are vectors, too, ACTION_NAMES and ACTION_VECTORS, a row for each menu action
 TWINS = {
@@ -68,6 +68,7 @@ def reference_simulator(world: str) -> ReferenceSimulator:
         unseen=module.UNSEEN_PHRASES,
         objects=module.objects,
         looks=getattr(module, "LOOKS", None),
+        evaluator_version=module.EVALUATOR_VERSION,
     )
 
 

@@ -27,7 +27,7 @@ from streamdit_gym import World
 @torch.no_grad()
 def scene(world: World, latent: np.ndarray) -> str:
     """Say in words what the world's heads read off a latent frame."""
-    x, y, block_x, block_y, cosine, sine = world.heads(torch.from_numpy(latent)[None, None])[0][
+    x, y, block_x, block_y, cosine, sine = world.readout(torch.from_numpy(latent)[None, None])[0][
         0, 0
     ].tolist()
     right, down = block_x - 5.6 * sine - x, block_y + 5.6 * cosine - y  # to the T's middle

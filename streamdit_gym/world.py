@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,12 @@ class World:
         spec: what the world is.
         model: the transformer.
         codec: the codec.
-        heads: the reward and success head, with the state probe.
+        readout: reads states, rewards and success off latents.
         table: the menu's embedded prompts; other text is embedded when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
-        longer: another transformer, for buffers of several chunks (N > 1); None: `model` serves
-            them, too.
+        pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
+            serves them, too.
         digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal
             digests. Empty: not loaded from a bundle.
     """
@@ -83,11 +84,11 @@ class World:
     spec: WorldSpec
     model: StreamDiT
     codec: ConvCodec
-    heads: Readout
+    readout: Readout
     table: PromptTable
     starts: Starts
     facts: dict[str, Any]
-    longer: StreamDiT | None = None
+    pipelined_model: StreamDiT | None = None
     digest: str = ""
 
     @classmethod
@@ -119,25 +120,24 @@ class World:
         paths = {part: find_file(folder, part, entry) for part, entry in config.files.items()}
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
-        heads = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
-        longer = None
-        if config.longer is not None:
-            long_config = config.longer
-            longer = read_network(paths["longer.safetensors"], lambda: StreamDiT(long_config)).to(
-                device,
-            )
-        for convolutions in (codec, heads):
+        readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
+        pipelined_model = None
+        pipelined_config = config.longer
+        if pipelined_config is not None:
+            path = paths["longer.safetensors"]
+            pipelined_model = read_network(path, lambda: StreamDiT(pipelined_config)).to(device)
+        for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
         starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
             model=model.to(device),
             codec=codec.to(device),
-            heads=heads.to(device),
+            readout=readout.to(device),
             table=_read_prompts(paths["prompts.safetensors"], config).to(device, torch.float32),
             starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
             facts=config.facts,
-            longer=longer,
+            pipelined_model=pipelined_model,
             digest=config.digest,
         )
 
@@ -157,7 +157,7 @@ class World:
         tensors = {
             "model": self.model.state_dict(),
             "codec": self.codec.state_dict(),
-            "heads": self.heads.state_dict(),
+            "heads": self.readout.state_dict(),
             "prompts": {key: value[:count] for key, value in self.table.state_dict().items()},
             "starts": {"latents": self.starts.latents, "states": self.starts.states},
         }
@@ -166,13 +166,13 @@ class World:
             "spec": dataclasses.asdict(self.spec),
             "model": dataclasses.asdict(self.model.config),
             "codec": dataclasses.asdict(self.codec.config),
-            "heads": dataclasses.asdict(self.heads.config),
+            "heads": dataclasses.asdict(self.readout.config),
             "phrases": self.table.phrases,
             "facts": self.facts,
         }
-        if self.longer is not None:
-            tensors["longer"] = self.longer.state_dict()
-            content["longer"] = dataclasses.asdict(self.longer.config)
+        if self.pipelined_model is not None:
+            tensors["longer"] = self.pipelined_model.state_dict()
+            content["longer"] = dataclasses.asdict(self.pipelined_model.config)
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
@@ -191,13 +191,32 @@ class World:
         return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
 
     def model_for(self, partition: Partition) -> StreamDiT:
-        """Return the transformer that a buffer cut so is streamed with."""
-        return self.longer if self.longer is not None and partition.chunks > 1 else self.model
+        """Return the transformer for a buffer of this partition."""
+        if self.pipelined_model is not None and partition.chunks > 1:
+            return self.pipelined_model
+        return self.model
+
+    @property
+    def heads(self) -> Readout:
+        """The old name of `readout`, for one release."""
+        _warn_of_old_name("heads", "readout")
+        return self.readout
+
+    @property
+    def longer(self) -> StreamDiT | None:
+        """The old name of `pipelined_model`, for one release."""
+        _warn_of_old_name("longer", "pipelined_model")
+        return self.pipelined_model
 
     @property
     def device(self) -> torch.device:
         """Where the world's weights are."""
         return self.starts.latents.device
+
+
+def _warn_of_old_name(old: str, new: str) -> None:
+    text = f"World.{old} is now World.{new}; the old name goes with the next release"
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 def shipped_worlds() -> list[str]:

@@ -65,7 +65,7 @@ def make_tiny_world() -> World:
         spec=SPEC,
         model=model,
         codec=codec,
-        heads=heads,
+        readout=heads,
         table=table,
         starts=starts,
         facts={"license": "Apache-2.0"},

@@ -6,6 +6,7 @@ import ast
 import configparser
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,3 +129,18 @@ def test_every_package_and_its_files_are_installed() -> None:
             if path.is_file() and path.suffix in {".safetensors", ".json", ".yml", ".zip", ".md"}
         }
         assert wanted <= carried
+
+
+# modules that still share a name; this list may only become shorter
+SHARED_NAMES = {"config", "files", "saved", "simulator", "window"}
+
+
+def test_two_modules_never_share_a_name() -> None:
+    names = Counter(
+        path.stem
+        for folder in ("streamdit_gym", "envs", "agents")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.stem not in {"__init__", "__main__"}
+    )
+    shared = {name for name, count in names.items() if count > 1}
+    assert shared <= SHARED_NAMES, "give one of the two a name of its own"

@@ -40,13 +40,13 @@ def _one_thread() -> None:
 
 def old_world() -> World:
     world = make_short_world()
-    return replace(world, longer=world.model)
+    return replace(world, pipelined_model=world.model)
 
 
 def new_world() -> World:
     world = make_short_world()
     with torch.no_grad():
-        for network in (world.model, world.codec, world.heads):
+        for network in (world.model, world.codec, world.readout):
             for weight in network.parameters():
                 weight += 1
     starts = replace(world.starts, latents=world.starts.latents + 1)
@@ -233,7 +233,7 @@ def test_weights_that_are_not_finite_are_not_saved(bundle: Path) -> None:
     before = World.from_pretrained(bundle).digest
     world = new_world()
     with torch.no_grad():
-        world.heads.out.bias[0] = torch.nan
+        world.readout.out.bias[0] = torch.nan
     with pytest.raises(ArgumentError, match=r"heads: out\.bias"):
         world.save_pretrained(bundle)
     assert World.from_pretrained(bundle).digest == before

@@ -279,14 +279,14 @@ def test_a_world_is_trained_with_corrections(
 def test_the_command_is_refused_clearly_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = f"correct PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
+    command = f"relabel PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
     assert main(command) == 0
     written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     assert main(command) == 0
     assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == written
     assert main([*command, "--seed", "4"]) == 2
     assert "differing in seed" in capsys.readouterr().err
-    assert main(["correct", "Pusht"]) == 2
+    assert main(["relabel", "Pusht"]) == 2
     assert "PushT" in capsys.readouterr().err
     for alone in (
         "--adapt-codec",

@@ -90,7 +90,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "tiny"
     world = make_short_world()
     facts = {"license": "Apache-2.0", "training_frames": 5, "notes": ["any", {"text": 1.5}]}
-    dataclasses.replace(world, longer=world.model, facts=facts).save_pretrained(folder)
+    dataclasses.replace(world, pipelined_model=world.model, facts=facts).save_pretrained(folder)
     return folder
 
 
@@ -118,7 +118,7 @@ def load(folder: Path) -> World | None:
 def check_works(world: World) -> None:
     """Stream a frame and read it."""
     world.codec.decode(world.starts.latents[:1, None])
-    world.heads(world.starts.latents[:1, None])
+    world.readout(world.starts.latents[:1, None])
     references = world.model.config.references
     if not 1 <= references <= 8:  # none: a world that does not stream
         return
@@ -136,9 +136,11 @@ def says(world: World) -> dict[str, Any]:
             {
                 "spec": dataclasses.asdict(world.spec),
                 "model": dataclasses.asdict(world.model.config),
-                "longer": dataclasses.asdict(world.longer.config) if world.longer else None,
+                "longer": dataclasses.asdict(world.pipelined_model.config)
+                if world.pipelined_model
+                else None,
                 "codec": dataclasses.asdict(world.codec.config),
-                "heads": dataclasses.asdict(world.heads.config),
+                "heads": dataclasses.asdict(world.readout.config),
                 "phrases": world.table.phrases,
             }
         )

@@ -1031,7 +1031,7 @@ def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any
 
     def expected(latents: Any) -> torch.Tensor:
         with torch.no_grad():
-            raw = world.heads.raw(torch.as_tensor(latents)[:, None])[:, 0]
+            raw = world.readout.raw(torch.as_tensor(latents)[:, None])[:, 0]
         return raw.clamp(-10, 10)
 
     assert read.single_observation_space == gymnasium.spaces.Box(-10, 10, (10,), np.float32)

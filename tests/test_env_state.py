@@ -31,7 +31,7 @@ from streamdit_gym.envs import backends
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ArgumentError, BundleError, ShapeError, StreamDiTError
-from streamdit_gym.live import Live
+from streamdit_gym.live import LiveStream
 
 GENERATED, REAL = "StreamDiT/PushT-v0", "StreamDiT/PushT-Real-v0"
 KINDS: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     so that episodes end for no other reason than the tested one.
     """
     world = make_tiny_world()
-    world.heads.out.bias.data[len(world.spec.state_names) :][2:] = -30
+    world.readout.out.bias.data[len(world.spec.state_names) :][2:] = -30
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     world.save_pretrained(folder)
     return str(folder)
@@ -150,7 +150,7 @@ def test_a_broken_world_shows_black_and_ends_every_episode_at_its_first_step(bun
     shared_world.cache_clear()
     try:
         env = StreamDiTVectorEnv(2, world=bundle, autoreset_mode="NEXT_STEP")
-        env._backend.world.heads.out.bias.data.fill_(torch.nan)
+        env._backend.world.readout.out.bias.data.fill_(torch.nan)
         seen, info = env.reset(seed=0)
         assert not seen.any()
         assert info["world_fault"].all()
@@ -262,16 +262,16 @@ def test_disturbed_rows_end_over_many_steps(settings: dict, env_steps: int, bund
 def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    live = Live(make_tiny_world(), seed=1)
-    live.say("move left")
-    assert not live.move()[0].restarted
+    live = LiveStream(make_tiny_world(), seed=1)
+    live.set_prompt("move left")
+    assert not live.step()[0].restarted
     live._session.references[0, -1] = torch.nan
-    shown = live.move()[0]
-    assert shown.restarted
-    assert shown.prompt == "move left"
-    assert all(np.isfinite(value) for value in shown.scores.values())
-    assert "begins anew" in caplog.text
-    assert not live.move()[0].restarted
+    frame = live.step()[0]
+    assert frame.restarted
+    assert frame.prompt == "move left"
+    assert all(np.isfinite(value) for value in frame.readout.values())
+    assert "it restarts" in caplog.text
+    assert not live.step()[0].restarted
 
 
 # ------------------------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_a_state_belongs_to_a_worlds_content_and_not_to_its_path(
     moved.restore_state(state)
     assert (moved.step(np.array([1, 2]))[0] == env.step(np.array([1, 2]))[0]).all()
     other = make_tiny_world()
-    other.heads.out.bias.data += 1
+    other.readout.out.bias.data += 1
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(ShapeError, match="world="):
         begun(world=str(tmp_path / "other")).restore_state(state)
@@ -960,7 +960,7 @@ def test_a_copy_refuses_a_world_that_has_changed(tmp_path: Path) -> None:
     world.save_pretrained(tmp_path / "world")
     env = begun(world=str(tmp_path / "world"))
     pickled = pickle.dumps(env)
-    world.heads.out.bias.data += 1
+    world.readout.out.bias.data += 1
     world.save_pretrained(tmp_path / "world")
     shared_world.cache_clear()
     with pytest.raises(BundleError, match="other weights"):
@@ -1003,19 +1003,21 @@ def test_a_live_stream_does_not_depend_on_torchs_default_dtype(dtype: torch.dtyp
     world = make_tiny_world()
 
     def played() -> list[Any]:
-        live = Live(world, partition="K4N2c1s2", transition=2, twin=True, seed=1)
-        live.say("move left")
-        shown = [shown for _ in range(4) for shown in live.move()]
+        live = LiveStream(
+            world, partition="K4N2c1s2", transition=2, reference_simulator=True, seed=1
+        )
+        live.set_prompt("move left")
+        frames = [frame for _ in range(4) for frame in live.step()]
         live.close()
-        return shown
+        return frames
 
     expected = played()
     with default_dtype(dtype):
         found = played()
     for one, two in zip(expected, found, strict=True):
-        assert np.array_equal(one.picture, two.picture)
-        assert np.array_equal(one.twin, two.twin)
-        assert one.scores == two.scores
+        assert np.array_equal(one.image, two.image)
+        assert np.array_equal(one.simulator_image, two.simulator_image)
+        assert one.readout == two.readout
 
 
 @pytest.mark.parametrize(

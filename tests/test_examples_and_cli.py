@@ -21,6 +21,7 @@ from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
+from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.judge import EvaluationConfig
 from streamdit_gym.presets import PARTITIONS
 
@@ -157,14 +158,18 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         assert torch.equal(before.model.embed.weight, after.model.embed.weight), (
             "the world's own transformer stays"
         )
-        assert after.longer is not None
-        assert (after.model.config.temperature, after.longer.config.temperature) == (1.0, 0.0)
-        assert after.model_for(PARTITIONS["pipelined"]) is after.longer
+        assert after.pipelined_model is not None
+        assert (after.model.config.temperature, after.pipelined_model.config.temperature) == (
+            1.0,
+            0.0,
+        )
+        assert after.model_for(PARTITIONS["pipelined"]) is after.pipelined_model
         assert after.model_for(PARTITIONS["reactive"]) is after.model
         assert not torch.equal(
-            before.model_for(PARTITIONS["pipelined"]).embed.weight, after.longer.embed.weight
+            before.model_for(PARTITIONS["pipelined"]).embed.weight,
+            after.pipelined_model.embed.weight,
         )
-        assert World.from_pretrained(made / "teacher").longer is None
+        assert World.from_pretrained(made / "teacher").pipelined_model is None
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
     assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
@@ -173,9 +178,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     little = EvaluationConfig(
         episodes=2,
         horizons=(1, 8),
-        training_episodes=2,
-        probe_steps=3,
-        inverse_steps=3,
+        evaluator_training=EvaluatorTraining(episodes=2, probe_steps=3, inverse_steps=3),
         drift_frames=16,
         short_episodes=2,
     )

@@ -481,14 +481,14 @@ def test_edited_configurations_are_read_or_refused(
         return
     frames = world.codec.decode(world.starts.latents[:1, None])
     assert frames.shape == (1, 1, world.spec.size, world.spec.size, 3)
-    states, scores = world.heads(world.starts.latents[:1, None])
+    states, scores = world.readout(world.starts.latents[:1, None])
     assert torch.isfinite(states).all()
     assert torch.isfinite(scores).all()
 
 
 COMMANDS = [
     "record",
-    "correct",
+    "relabel",
     "train",
     "distill",
     "evaluate",
@@ -530,7 +530,7 @@ FLAGS = [
     "--teacher",
     "--late",
     "--dtype",
-    "--player",
+    "--policy",
 ]
 values = st.sampled_from(
     [

@@ -540,12 +540,12 @@ def test_the_command_generates_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
-    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --player scripted --task reach".split()
+    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --policy scripted --task reach".split()
     assert main(command) == 0
     assert "2 of 2 episodes kept" in capsys.readouterr().out
     assert main([*command, "--episodes", "4"]) == 0
     assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
-    assert main([*command, "--player", "random"]) == 2
+    assert main([*command, "--policy", "random"]) == 2
     assert "differing in player" in capsys.readouterr().err
 
 

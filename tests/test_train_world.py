@@ -230,8 +230,8 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
     )
     assert read is not None
     assert all(
-        torch.equal(value, read.heads.state_dict()[key])
-        for key, value in again.heads.state_dict().items()
+        torch.equal(value, read.readout.state_dict()[key])
+        for key, value in again.readout.state_dict().items()
     ), "heads are kept"
     for nothing in ({}, {"continue_from": again}):
         with pytest.raises(StreamDiTError, match="no heads to keep"):
@@ -308,7 +308,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
         11,
     )
     assert again.starts.latents.shape[1:] == (11, 8, 8)
-    assert again.heads.config.channels == 8, "rewards are no matter of colours"
+    assert again.readout.config.channels == 8, "rewards are no matter of colours"
     latents = torch.from_numpy(
         np.load(tmp_path / "run" / "latents" / "latents-00000.npz")["latents"]
     ).float()
@@ -329,8 +329,8 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     )
     assert unread is not None
     assert all(
-        torch.equal(value, unread.heads.state_dict()[key])
-        for key, value in plain.heads.state_dict().items()
+        torch.equal(value, unread.readout.state_dict()[key])
+        for key, value in plain.readout.state_dict().items()
     )
     longer = replace(config, words=LooksTraining(steps=4, batch=8))
     taught = train_world(

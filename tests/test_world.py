@@ -36,7 +36,7 @@ def test_a_world_comes_back_in_half_precision(bundle: Path) -> None:
     world, again = make_tiny_world(), World.from_pretrained(bundle)
     assert again.spec == world.spec
     assert again.table.phrases == world.table.phrases
-    for part in ("model", "codec", "heads"):
+    for part in ("model", "codec", "readout"):
         for key, value in getattr(again, part).state_dict().items():
             given = getattr(world, part).state_dict()[key]
             assert (
@@ -64,16 +64,16 @@ def test_a_world_may_hold_another_transformer_for_longer_buffers(tmp_path: Path)
     plain, other = make_tiny_world(), make_tiny_world()
     with torch.no_grad():
         other.model.embed.weight += 1
-    replace(plain, longer=other.model).save_pretrained(tmp_path)
+    replace(plain, pipelined_model=other.model).save_pretrained(tmp_path)
     again = World.from_pretrained(tmp_path)
-    assert again.longer is not None
-    assert torch.equal(again.longer.embed.weight, other.model.embed.weight.half().float())
+    assert again.pipelined_model is not None
+    assert torch.equal(again.pipelined_model.embed.weight, other.model.embed.weight.half().float())
     assert torch.equal(again.model.embed.weight, plain.model.embed.weight.half().float())
     for cut, streamed in (
         ("K4N1c1s1", again.model),
         ("K4N1c4s2", again.model),
-        ("K4N2c1s1", again.longer),
-        ("K2N4c2s1", again.longer),
+        ("K4N2c1s1", again.pipelined_model),
+        ("K2N4c2s1", again.pipelined_model),
     ):
         assert again.model_for(Partition.parse(cut)) is streamed
         assert plain.model_for(Partition.parse(cut)) is plain.model
@@ -82,7 +82,7 @@ def test_a_world_may_hold_another_transformer_for_longer_buffers(tmp_path: Path)
     with pytest.raises(BundleError, match=f"cut(.|\n)*{path.name}"):
         World.from_pretrained(tmp_path)
     plain.save_pretrained(tmp_path)
-    assert World.from_pretrained(tmp_path).longer is None
+    assert World.from_pretrained(tmp_path).pipelined_model is None
 
 
 def test_a_broken_or_newer_config_is_refused(bundle: Path) -> None:
@@ -212,7 +212,7 @@ def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype
     try:
         world.save_pretrained(tmp_path / "other")
         again = World.from_pretrained(tmp_path / "other")
-        frames, scores = again.codec.decode(latents), again.heads(latents)
+        frames, scores = again.codec.decode(latents), again.readout(latents)
     finally:
         torch.set_default_dtype(torch.float32)
     for name in file_names(longer=False):
@@ -222,7 +222,7 @@ def test_torch_s_default_type_changes_nothing(tmp_path: Path, dtype: torch.dtype
     usual = World.from_pretrained(tmp_path / "float32")
     assert again.digest == usual.digest
     assert torch.equal(frames, usual.codec.decode(latents))
-    assert all(map(torch.equal, scores, usual.heads(latents)))
+    assert all(map(torch.equal, scores, usual.readout(latents)))
     assert torch.equal(one_tick(again), one_tick(usual))
 
 
@@ -274,3 +274,14 @@ def test_the_large_preset_is_about_four_billion_weights() -> None:
     with torch.device("meta"):
         count = sum(p.numel() for p in StreamDiT(PRESETS["paper-4b"].model).parameters())
     assert 3.5e9 < count < 4.8e9
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("heads", "readout"), ("longer", "pipelined_model")], ids=["readout", "model"]
+)
+def test_an_old_name_of_a_world_s_part_still_works_and_warns(
+    tiny_world: World, old: str, new: str
+) -> None:
+    with pytest.warns(DeprecationWarning, match=f"World.{old} is now World.{new}"):
+        part = getattr(tiny_world, old)
+    assert part is getattr(tiny_world, new)

@@ -116,6 +116,7 @@ SPEC = WorldSpec(
 # what the judge looks at: what obeys, and what is moved by it
 ACTOR = ("pusher_x_px", "pusher_y_px")
 BODY = ("block_x_px", "block_y_px", "block_cos", "block_sin")
+EVALUATOR_VERSION = 1  # raise it whenever real frames look or move otherwise
 
 # how episodes begin, with their share; see PushTSimulator.reset
 STARTS = {"uniform": 0.45, "near_goal": 0.25, "anywhere": 0.3}

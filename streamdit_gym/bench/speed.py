@@ -198,7 +198,7 @@ def parts_of(
     session = engine.start(
         first, torch.zeros(count, 1, dtype=torch.long), Noise.seeded(range(count))
     )
-    decoder, heads = engine.compiled(loaded.codec.decode), engine.compiled(loaded.heads)
+    decoder, heads = engine.compiled(loaded.codec.decode), engine.compiled(loaded.readout)
 
     def decode() -> Any:
         with precision(loaded.device, narrow):

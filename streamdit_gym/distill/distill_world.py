@@ -47,7 +47,7 @@ def distill_world(
     ``folder/teacher``.
 
     A student for buffers of several chunks alone stands beside the world's transformer
-    (`World.longer`); else it takes its place.
+    (`World.pipelined_model`); else it takes its place.
 
     Resumes: calling again with the same folder goes on where the last call stopped.
 
@@ -113,7 +113,7 @@ def _distill(
     begun = world.model_for(config.partitions[0]) if longer else world.model
     teacher = copy.deepcopy(world.model if config.one_by_one else begun)
     teacher.config = replace(teacher.config, guidance=guidance)
-    save_world(replace(world, model=teacher, longer=None, facts=facts), folder / "teacher")
+    save_world(replace(world, model=teacher, pipelined_model=None, facts=facts), folder / "teacher")
     student = distill(
         teacher,
         begun,
@@ -134,9 +134,9 @@ def _distill(
     }
     facts = {**facts, "distilled": told}
     made = (
-        replace(world, longer=student, facts=facts)
+        replace(world, pipelined_model=student, facts=facts)
         if longer
-        else replace(world, model=student, longer=None, facts=facts)
+        else replace(world, model=student, pipelined_model=None, facts=facts)
     )
     save_world(made, folder / "world")
     return made

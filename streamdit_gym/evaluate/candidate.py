@@ -161,7 +161,7 @@ class WorldCandidate:
             clean = engine.tick(session, fresh[:, i])
             if i >= latency:
                 frames.append(world.codec.decode(clean).cpu().numpy())
-                scores.append(world.heads(clean)[1].cpu().numpy())
+                scores.append(world.readout(clean)[1].cpu().numpy())
         return Rollout(frames=np.concatenate(frames, 1), scores=np.concatenate(scores, 1))
 
     @torch.no_grad()
@@ -178,7 +178,7 @@ class WorldCandidate:
     def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
         """See `Candidate.read`."""
         return np.concatenate(
-            [self.world.heads(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames]
+            [self.world.readout(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames]
         )
 
 

@@ -38,7 +38,7 @@ def card(world: World, scores: dict[str, Any]) -> str:
     count = sum(p.numel() for p in world.model.parameters()) / 1e6
     longer = (
         ""
-        if world.longer is None
+        if world.pipelined_model is None
         else " Another transformer of that kind serves buffers of several chunks."
     )
     frames = f"{facts['training_frames']:,}" if "training_frames" in facts else "some"

@@ -246,7 +246,7 @@ def _streams(world: World, twin: ReferenceSimulator, config: CorrectionsConfig) 
     noise = Noise.seeded(rng.integers(2**63, size=config.episodes).tolist())
     starts = world.starts.latents[bank, None]
     if forsaken := round(config.forsaken * config.episodes):
-        places = world.heads(starts[:forsaken])[0][
+        places = world.readout(starts[:forsaken])[0][
             :, 0, [world.spec.state_names.index(name) for name in twin.actor]
         ]
         emptied = without(
@@ -267,7 +267,7 @@ def _streams(world: World, twin: ReferenceSimulator, config: CorrectionsConfig) 
             kept.append(engine.tick(session, rows[torch.as_tensor(held)]))
             taken.append(held)
         shown = [world.codec.decode(row[None]) for row in torch.cat(kept, 1)]
-        states, scores = world.heads(
+        states, scores = world.readout(
             torch.cat([world.codec.encode(row) for row in shown])
         )  # of what a training will see
         frames = torch.cat(shown).cpu().numpy()

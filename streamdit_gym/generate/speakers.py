@@ -140,7 +140,7 @@ def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows:
     noise, script = float(player.partition(":")[2] or 0), script_of(world.spec.name)
 
     def scripted(latents: Tensor) -> np.ndarray:
-        moves = script(world.heads(latents)[0][:, 0].cpu().numpy(), task)
+        moves = script(world.readout(latents)[0][:, 0].cpu().numpy(), task)
         return np.where(rng.random(rows) < noise, rng.integers(count, size=rows), moves)
 
     return scripted

@@ -247,7 +247,7 @@ class Worker:
             if (len(clean) - 1) % LOOK_EVERY == 0 or len(clean) == config.steps + 1:
                 doubts.append(engine.self_consistency_error(session).cpu().numpy())
         seen = torch.cat(clean, 1)
-        states, scores = (part.float().cpu().numpy() for part in self.world.heads(seen))
+        states, scores = (part.float().cpu().numpy() for part in self.world.readout(seen))
         rewards = until_success(spec, reward(spec, scores[:, :-1], scores[:, 1:]), scores)
         frames = np.concatenate(
             [self._decoded(part) for part in seen.split(max(1, DECODED // seen.shape[1]))]

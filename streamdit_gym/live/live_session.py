@@ -215,10 +215,11 @@ class LiveSession:
 
     def _execute(self, command: Command) -> None:
         viewer = command.viewer
-        if command.name == "step" and viewer is not None and viewer not in self._viewers:
-            return  # the viewer has left
         try:
             with self._options.model_lock:
+                # the viewer may have left while the command waited for the lock
+                if command.name == "step" and viewer is not None and viewer not in self._viewers:
+                    return
                 answer = self._controller.execute(command)
         except Exception as error:  # one command must not end a stream that others watch
             self._report_failure(command, error)

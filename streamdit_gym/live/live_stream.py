@@ -307,7 +307,7 @@ class LiveStream(RenamedAttributes):
         """Return the frames of clean latents with their prompts, readout and simulator frames."""
         with precision(self._engine.device, False):
             images = self.world.codec.decode(latents)[0].cpu().numpy()
-            states, scores = self.world.heads(latents)
+            states, scores = self.world.readout(latents)
         spec = self.world.spec
         names = (*spec.state_names, *spec.score_names)
         readouts = torch.cat([states, scores], -1)[0].tolist()

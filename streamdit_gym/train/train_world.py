@@ -297,7 +297,7 @@ def _train_stages(
         spec=spec,
         model=model.requires_grad_(False),
         codec=codec.requires_grad_(False),
-        heads=heads.requires_grad_(False),
+        readout=heads.requires_grad_(False),
         table=PromptTable(carried, table.tokens[rows], table.mask[rows], table.pooled[rows]).to(
             device, torch.float32
         ),
@@ -340,11 +340,11 @@ def _given_heads(
     if places will be told and things be scored as there; else None.
     """
     kept = not config.adapt_codec or ((given.codec.looks or config.looks) and dataset.painted)
-    told = (given.heads.config.state_names, given.heads.config.score_names) == (
+    told = (given.readout.config.state_names, given.readout.config.score_names) == (
         spec.state_names,
         spec.score_names,
     )
-    return copy.deepcopy(given.heads).requires_grad_(True) if kept and told else None
+    return copy.deepcopy(given.readout).requires_grad_(True) if kept and told else None
 
 
 def beginnings(meta: dict[str, Any], episodes: int) -> list[int]:
@@ -542,7 +542,7 @@ def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
     Raises:
         DatasetError: if they are none, or of another world, other phrases or another length.
     """
-    remedy = "make them with streamdit-gym correct, with the data set's --steps and today's menu"
+    remedy = "make them with streamdit-gym relabel, with the data set's --steps and today's menu"
     if not corrections.meta.get("astray"):
         raise DatasetError("these are no corrections", given=corrections.folder, remedy=remedy)
     for key in ("world", "steps", "phrases"):
