@@ -24,7 +24,8 @@ from streamdit_gym.data.formats import FORMATS
 from streamdit_gym.data.formats.lerobot_statistics import QUANTILES, picture_statistics
 from streamdit_gym.data.formats.minari import episode_buffer
 from streamdit_gym.data.video import read_video
-from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, SPEC, PushTSimulator
+from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, SPEC
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import (
     DatasetError,
     MissingExtraError,

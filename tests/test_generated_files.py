@@ -21,7 +21,7 @@ from support.kills import KILLS, survive
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.formats import FORMATS
-from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, MOVES
+from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, MOVES
 from streamdit_gym.envs.worlds import action_vectors_of, move_prompt_of
 from streamdit_gym.errors import (
     ArgumentError,

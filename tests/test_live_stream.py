@@ -152,7 +152,7 @@ def test_the_twin_of_a_long_stream_comes_back_at_once(
 ) -> None:
     from streamdit_gym.envs.pusht import simulator as pusht
 
-    monkeypatch.setattr(pusht, "LONGEST_REPLAY", 6)
+    monkeypatch.setattr(pusht, "MAX_REPLAYED_ACTIONS", 6)
     live = Live(world, twin=True)
     pictures(live, *["move left"] * 9, *["move up"] * 9)
     state = live.state()

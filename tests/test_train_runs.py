@@ -26,7 +26,8 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.distill.multistep import Distillation, distill
-from streamdit_gym.envs.pusht.simulator import SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.pusht.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import ArgumentError, DatasetError, StorageError, StreamDiTError
 from streamdit_gym.files import folder_lock
 from streamdit_gym.model.appearance import Looks

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_prompt, shown
-from streamdit_gym.envs.worlds import TWINS, simulator_of
+from streamdit_gym.envs.worlds import has_simulator, simulator_of
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.presets import partition as find_partition
@@ -381,7 +381,7 @@ class Live:
 
 def has_twin(world: World) -> bool:
     """Return whether a world has a real simulator that can play along here."""
-    if world.spec.name not in TWINS:
+    if not has_simulator(world.spec.name):
         return False
     try:
         simulator_of(world.spec.name)[0]().close()
