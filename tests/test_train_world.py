@@ -304,7 +304,11 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     )
     assert world is not None
     again = World.from_pretrained(tmp_path / "run" / "world")
-    assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (
+    assert (
+        again.codec.channels,
+        again.codec.config.palette_channels,
+        again.model.config.channels,
+    ) == (
         11,
         3,
         11,
@@ -339,7 +343,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
         spec, dataset, NoEncoder, tmp_path / "run", longer, "cpu", continue_from=plain
     )
     assert taught is not None
-    assert not torch.equal(taught.model.looks.queries, world.model.looks.queries), (
+    assert not torch.equal(taught.model.appearance.queries, world.model.appearance.queries), (
         "learned longer, and not undone"
     )
     kept = train_world(
