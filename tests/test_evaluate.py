@@ -15,7 +15,10 @@ from conftest import make_tiny_world
 
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
-from streamdit_gym.envs.pusht.simulator import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
+from streamdit_gym.envs.pusht.definition import SPEC
+from streamdit_gym.envs.pusht.object_integrity import object_integrity
+from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate import report
@@ -472,21 +475,21 @@ def test_objects_are_counted() -> None:
         SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0
     )
     frames = shard.frames.reshape(-1, 64, 64, 3)
-    found = objects(frames)
+    found = object_integrity(frames)
     assert (found["pusher"] == 1).mean() > 0.98
     assert (found["T"] == 1).mean() > 0.98
     lump = np.full((1, 64, 64, 3), 255, np.uint8)
     lump[0, -5:, -6:] = (119, 136, 153)
-    assert objects(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
+    assert object_integrity(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
     gone = frames.copy()
     gone[(np.abs(frames.astype(int) - [65, 105, 225]).max(-1) < 90)] = 255
-    assert (objects(gone)["pusher"] == 0).all()
+    assert (object_integrity(gone)["pusher"] == 0).all()
     twice = np.minimum(frames, frames[:, ::-1])
-    assert objects(twice)["pusher"].mean() < 0.2
+    assert object_integrity(twice)["pusher"].mean() < 0.2
     import cv2
 
     melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
-    assert objects(melted)["T"].mean() < 0.2
+    assert object_integrity(melted)["T"].mean() < 0.2
 
 
 def test_the_bootstrap_interval_is_that_of_a_mean() -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.viewers import RecordingViewer
 
 from streamdit_gym import World
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 from streamdit_gym.live import LiveStream
 from streamdit_gym.live.command_parser import FIELDS
 from streamdit_gym.live.command_queue import MAX_PENDING_STEPS, Command, CommandQueue

@@ -156,7 +156,7 @@ def test_the_simulator_of_a_long_stream_comes_back_at_once(
 ) -> None:
     from streamdit_gym.envs.pusht import simulator as pusht
 
-    monkeypatch.setattr(pusht, "LONGEST_REPLAY", 6)
+    monkeypatch.setattr(pusht, "MAX_REPLAYED_ACTIONS", 6)
     live = LiveStream(world, reference_simulator=True)
     generate(live, *["move left"] * 9, *["move up"] * 9)
     state = live.save_state()

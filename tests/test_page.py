@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 
 pytest.importorskip("uvicorn")
 from support.serving import proxying

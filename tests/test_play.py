@@ -16,7 +16,7 @@ import pytest
 
 from streamdit_gym import World
 from streamdit_gym.cli.main import main
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.command_queue import Command

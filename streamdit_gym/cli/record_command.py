@@ -43,10 +43,10 @@ class Record(Command):
     def run(self) -> None:
         """Record a data set."""
         from streamdit_gym.data.recorder import RecordConfig, record
-        from streamdit_gym.envs.worlds import drill_of, simulator_of
+        from streamdit_gym.envs.worlds import hard_start_of, simulator_of
 
         make, starts = simulator_of(self.world)
-        drill, share = drill_of(self.world)
+        drill, share = hard_start_of(self.world)
         config = RecordConfig(
             shards=self.shards,
             episodes=self.episodes,

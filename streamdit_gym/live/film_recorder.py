@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.agents.film import panel, side_by_side
-from streamdit_gym.data.storage.storage import PLAYABLE, VideoWriter
+from streamdit_gym.data.video import PLAYABLE, VideoWriter
 from streamdit_gym.errors import StorageError
 from streamdit_gym.files import atomic_write
 from streamdit_gym.live.stream_frame import StreamFrame

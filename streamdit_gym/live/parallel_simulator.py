@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdit_gym.envs.worlds import TWINS, simulator_of
+from streamdit_gym.envs.worlds import has_simulator, simulator_of
 from streamdit_gym.live.stream_frame import Image
 from streamdit_gym.world import World
 
@@ -57,7 +57,7 @@ class ParallelSimulator:
 
 def has_reference_simulator(world: World) -> bool:
     """Return whether a world has a reference simulator and its packages are installed."""
-    if world.spec.name not in TWINS:
+    if not has_simulator(world.spec.name):
         return False
     try:
         ParallelSimulator(world.spec.name).close()
