@@ -172,10 +172,10 @@ class Evaluate(Command):
         return SpeedMetrics(hardware=hardware(device), steps=tuple(steps))
 
     def _write(self, world: World, scores: Scores) -> None:
+        from streamdit_gym.data.film_strips import pairs_of_rows
         from streamdit_gym.evaluate.card import write_card
         from streamdit_gym.evaluate.html_report import html_report
         from streamdit_gym.evaluate.report import text_report
-        from streamdit_gym.pictures import paired_film_strips
         from streamdit_gym.world import find_world
 
         if self.json is not None:
@@ -186,7 +186,7 @@ class Evaluate(Command):
         print(f"\nthe page is {page}")
         if self.picture is not None and scores.film_strips is not None:
             strips = scores.film_strips
-            save_picture(self.picture, paired_film_strips(strips.real, strips.generated))
+            save_picture(self.picture, pairs_of_rows(strips.real, strips.generated))
         if self.card:
             print(f"wrote {write_card(find_world(self.world), world, scores)}")
 

@@ -9,6 +9,7 @@ import io
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.data.film_strips import pairs_of_rows, rows_of_frames
 from streamdit_gym.errors import require
 from streamdit_gym.evaluate.outcomes import Comparison
 from streamdit_gym.evaluate.plots import plot_policies, plot_positions, plot_reaction
@@ -22,7 +23,6 @@ from streamdit_gym.evaluate.report import (
     metric_table,
 )
 from streamdit_gym.evaluate.schema import AppearanceMetrics, Scores
-from streamdit_gym.pictures import film_strips, paired_film_strips
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto;
@@ -77,7 +77,7 @@ def _rollouts(scores: Scores) -> str:
     note = (
         "Every fourth frame. Upper row of each pair: the reference simulator; lower row: generated."
     )
-    picture = _picture(paired_film_strips(strips.real, strips.generated))
+    picture = _picture(pairs_of_rows(strips.real, strips.generated))
     return _section("Rollouts", _note(note), picture)
 
 
@@ -86,7 +86,7 @@ def _long_stream(scores: Scores) -> str:
     if strip is None:
         return ""
     note = f"{len(strip)} of {scores.drift.frames} frames, evenly spaced."
-    return _section("A long stream", _note(note), _picture(film_strips(strip[None])))
+    return _section("A long stream", _note(note), _picture(rows_of_frames(strip[None])))
 
 
 def _appearance(appearance: AppearanceMetrics | None) -> str:
@@ -97,7 +97,7 @@ def _appearance(appearance: AppearanceMetrics | None) -> str:
         " The appearance is prompted once, with the first move."
     )
     prompts = "".join(f"<li>{html.escape(prompt)}</li>" for prompt in appearance.prompts)
-    picture = _picture(film_strips(appearance.film_strip))
+    picture = _picture(rows_of_frames(appearance.film_strip))
     return _section("Unseen appearances", _note(note), f"<ol>{prompts}</ol>", picture)
 
 

@@ -137,6 +137,7 @@ def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict
         for name, value in dataclasses.asdict(config).items()
         if name not in NOT_OF_THE_DATA
     }
+    scores = world.facts.get("scores", {})
     return {
         "format": FORMAT,
         "world": spec.name,
@@ -164,7 +165,7 @@ def _meta(config: GenerateConfig, world: World, kind: str, keep_if: str) -> dict
                 if (given := getattr(config, name))
             },
         },
-        "promises": world.facts.get("scores", {}).get("promises", []),
+        "promises": scores.get("criteria", scores.get("promises", [])),
         "license": str(world.facts.get("license", "")),
         "env_spec": spec_json(
             _with_whole_paths(config).world, spec.name, config.task, config.partition
