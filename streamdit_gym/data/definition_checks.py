@@ -90,7 +90,7 @@ def check_first_episode(
         _check_observation(spec, simulator)
         for _ in range(steps):
             action = check_action(spec, simulator.explore(rng))
-            check_phrase(phrases, simulator.said(action, spec.menu[action][0]))
+            check_phrase(phrases, simulator.prompt_for(action, spec.menu[action][0]))
             frame = check_frame(spec, simulator.step(action))
             frozen = frozen and np.array_equal(frame, first)
             _check_observation(spec, simulator)
@@ -121,7 +121,7 @@ def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
         "a frame is not what the definition says",
         given=given,
         allowed=f"a numpy array, uint8 {expected}, red green blue",
-        remedy="draw it so in `reset`, `step` and `plain`, or change the definition's size",
+        remedy="draw it so in `reset`, `step` and `plain_frame`, or change the definition's size",
     )
 
 
@@ -173,7 +173,7 @@ def check_phrase(phrases: Iterable[str], phrase: Any) -> str:
             "a phrase that the definition does not list",
             given=shown(phrase),
             allowed="a phrase of `menu`, or one of `also`",
-            remedy="return such a phrase from `said`, or add it to `also`",
+            remedy="return such a phrase from `prompt_for`, or add it to `also`",
         )
     return phrase
 
@@ -181,7 +181,7 @@ def check_phrase(phrases: Iterable[str], phrase: Any) -> str:
 def _check_observation(spec: WorldSpec, simulator: Simulator) -> None:
     check_state(spec, simulator.state())
     check_scores(spec, simulator.scores())
-    plain = simulator.plain()
+    plain = simulator.plain_frame()
     if plain is not None:
         check_frame(spec, plain)
 

@@ -185,7 +185,7 @@ def play(
         action = check_action(spec, simulator.explore(rng))
         menu = spec.menu[action]
         # half of the time the phrase the environment says, else any paraphrase
-        phrase = simulator.said(
+        phrase = simulator.prompt_for(
             action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))]
         )
         episode.actions.append(action)
@@ -199,7 +199,7 @@ def _add_frame(spec: WorldSpec, episode: Episode, simulator: Simulator, frame: A
     episode.frames.append(check_frame(spec, frame))
     episode.states.append(check_state(spec, simulator.state()))
     episode.scores.append(check_scores(spec, simulator.scores()))
-    plain = simulator.plain()
+    plain = simulator.plain_frame()
     if (
         plain is not None and len(episode.plain) == len(episode.frames) - 1
     ):  # a corrected episode begins without
