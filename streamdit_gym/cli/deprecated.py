@@ -12,7 +12,10 @@ from streamdit_gym.errors import ArgumentError
 RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
-RENAMED_OPTIONS = {("generate", "--player"): "--policy"}
+RENAMED_OPTIONS = {
+    ("record", "--drilled"): "--hard-starts",
+    ("generate", "--player"): "--policy",
+}
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
 REMOVED_OPTIONS: dict[tuple[str, str], str] = {

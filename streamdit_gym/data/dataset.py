@@ -55,9 +55,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            "meta.json cannot be read", given=path, remedy=RECORD_AGAIN
-        ) from error
+        raise DatasetError("meta.json cannot be read", given=path, remedy=RECORD_AGAIN) from error
     if not isinstance(meta, dict):
         raise DatasetError("meta.json is of something else", given=path, remedy=RECORD_AGAIN)
     return meta

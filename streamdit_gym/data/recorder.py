@@ -264,8 +264,6 @@ def missing_shards(folder: Path, count: int) -> list[int]:
 
 def _record_and_save(job: tuple[Recording, Path, int]) -> None:
     recording, folder, index = job
-    shard = record_shard(
-        recording.spec, recording.make, recording.starts, recording.config, index
-    )
+    shard = record_shard(recording.spec, recording.make, recording.starts, recording.config, index)
     with writing_to(folder, AGAIN):  # not all system errors survive the way out of a worker
         shard.save(folder, index)

@@ -236,7 +236,7 @@ def _train_stages(
         return None
     known = (
         copy.deepcopy(continue_from.codec).to(device)
-        if continue_from is not None and codec.config.palette_channels and dataset.painted
+        if continue_from is not None and codec.config.palette_channels and dataset.has_base_frames
         else None
     )
     with parallel.in_turn():
@@ -341,7 +341,7 @@ def _given_heads(
     if places will be told and things be scored as there; else None.
     """
     kept = not config.adapt_codec or (
-        (given.codec.config.palette_channels or config.looks) and dataset.painted
+        (given.codec.config.palette_channels or config.looks) and dataset.has_base_frames
     )
     told = (given.readout.config.state_names, given.readout.config.score_names) == (
         spec.state_names,
@@ -407,7 +407,7 @@ def _codec(
     pairs = None
     if codec.config.palette_channels and given is not None and config.adapt_codec:
         pairs = Pairs(
-            plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
+            plain=np.concatenate([dataset.base_frames(i) for i in range(shards)]),
             codec=copy.deepcopy(given.codec).to(device),
         )
     if not train_codec(codec, frames, held_out, recipe, folder, device, minutes, pairs):
