@@ -150,26 +150,31 @@ def record(
     if config.num_hard_starts:
         kinds.append(config.hard_start)
     check_first_episodes(spec, make, kinds)
-    settings = {
-        "seed": config.seed,
-        "episodes": config.episodes,
-        "drilled": config.num_hard_starts,
-        "steps": config.steps,
-    }
+    recording = Recording(spec=spec, make=make, starts=starts, config=config)
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
         remove_parts(folder / BASE_FOLDER)
+        settings = {
+            "seed": config.seed,
+            "episodes": config.episodes,
+            "drilled": config.num_hard_starts,
+            "steps": config.steps,
+        }
         write_meta(folder, spec, settings)
-        missing = missing_shards(folder, config.shards)
-        recording = Recording(spec=spec, make=make, starts=starts, config=config)
-        bar = tqdm(
-            total=config.shards,
-            initial=config.shards - len(missing),
-            unit="shard",
-            desc=f"record {spec.name}",
-        )
-        jobs = [(recording, folder, index) for index in missing]
-        map_in_processes(_record_and_save, jobs, config.workers, bar)
+        _record_missing(recording, folder)
+
+
+def _record_missing(recording: Recording, folder: Path) -> None:
+    config = recording.config
+    missing = missing_shards(folder, config.shards)
+    bar = tqdm(
+        total=config.shards,
+        initial=config.shards - len(missing),
+        unit="shard",
+        desc=f"record {recording.spec.name}",
+    )
+    jobs = [(recording, folder, index) for index in missing]
+    map_in_processes(_record_and_save, jobs, config.workers, bar)
 
 
 def record_shard(
