@@ -21,7 +21,7 @@ from streamdit_gym.agents.policies import Learned, load_agent
 from streamdit_gym.agents.scores import Player, Score, play
 from streamdit_gym.agents.training import make_venv, twin_of
 from streamdit_gym.envs.registration import IDS
-from streamdit_gym.envs.worlds import script_of, shared_world
+from streamdit_gym.envs.worlds import scripted_policy_of, shared_world
 from streamdit_gym.errors import UnknownNameError
 from streamdit_gym.files import write_text
 
@@ -150,7 +150,7 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Player:
         UnknownNameError: if there is no script for the world.
     """
     bundle, rng = shared_world(world, "cpu"), np.random.default_rng(seed)
-    script, count = script_of(bundle.spec.name), len(bundle.spec.menu)
+    script, count = scripted_policy_of(bundle.spec.name), len(bundle.spec.menu)
 
     def act(frames: np.ndarray, _starts: np.ndarray) -> np.ndarray:
         with torch.no_grad():

@@ -45,7 +45,7 @@ from streamdit_gym.agents.training import (
     twin_of,
 )
 from streamdit_gym.agents.zoo import BatchedWorld
-from streamdit_gym.data.storage.storage import read_video
+from streamdit_gym.data.video import read_video
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import find_world

@@ -15,17 +15,10 @@ from torch import Tensor
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht.object_integrity import objects
-from streamdit_gym.envs.pusht.simulator import (
-    BLOCK_CENTRE_UNITS,
-    DENT_UNITS,
-    DRILL,
-    MOVES,
-    PUSHER_RADIUS_UNITS,
-    SPEC,
-    STARTS,
-    PushTSimulator,
-)
+from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC, STARTS
+from streamdit_gym.envs.pusht.geometry import BLOCK_CENTRE_UNITS, DENT_UNITS, PUSHER_RADIUS_UNITS
+from streamdit_gym.envs.pusht.object_integrity import object_integrity
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import (
     ArgumentError,
@@ -58,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
     there, put, rng = PushTSimulator(), PushTSimulator(), np.random.default_rng(3)
     off, off_at_rest = [], []
-    for start in (*STARTS, DRILL[0]):
+    for start in (*STARTS, HARD_START):
         there.reset(rng, start)
         before = there.state()
         for number in range(36):
@@ -189,7 +182,7 @@ def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(
     monkeypatch.setattr(Engine, "start", watched)
     record_corrections("PushT", tmp_path, replace(CONFIG, shards=1, forsaken=2 / 3))
     shown = World.from_pretrained("PushT").codec.decode(begun[0])[:, 0].numpy()
-    assert objects(shown)["pusher"].tolist() == [0, 0, 1]
+    assert object_integrity(shown)["pusher"].tolist() == [0, 0, 1]
     with pytest.raises(StreamDiTError, match="forsaken"):
         replace(CONFIG, forsaken=1.5)
 
@@ -198,8 +191,8 @@ def test_frames_without_the_thing_that_obeys() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(1)
     frames = simulator.reset(rng, next(iter(STARTS)))[None]
     emptied = without(frames, simulator.state()[None, :2])
-    assert [found[0] for found in objects(frames).values()] == [1, 1]
-    assert [found[0] for found in objects(emptied).values()] == [0, 1]
+    assert [found[0] for found in object_integrity(frames).values()] == [1, 1]
+    assert [found[0] for found in object_integrity(emptied).values()] == [0, 1]
     assert ((emptied != frames).any(-1).sum((1, 2)) < 50).all()
 
 
@@ -279,14 +272,14 @@ def test_a_world_is_trained_with_corrections(
 def test_the_command_is_refused_clearly_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = f"correct PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
+    command = f"relabel PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
     assert main(command) == 0
     written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     assert main(command) == 0
     assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == written
     assert main([*command, "--seed", "4"]) == 2
     assert "differing in seed" in capsys.readouterr().err
-    assert main(["correct", "Pusht"]) == 2
+    assert main(["relabel", "Pusht"]) == 2
     assert "PushT" in capsys.readouterr().err
     for alone in (
         "--adapt-codec",

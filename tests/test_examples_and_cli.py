@@ -21,6 +21,7 @@ from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
+from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.judge import EvaluationConfig
 from streamdit_gym.presets import PARTITIONS
 
@@ -177,9 +178,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     little = EvaluationConfig(
         episodes=2,
         horizons=(1, 8),
-        training_episodes=2,
-        probe_steps=3,
-        inverse_steps=3,
+        evaluator_training=EvaluatorTraining(episodes=2, probe_steps=3, inverse_steps=3),
         drift_frames=16,
         short_episodes=2,
     )

@@ -20,11 +20,12 @@ from streamdit_gym import World
 from streamdit_gym.agents.training import AgentTraining, load_agent, train_agent
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.storage import STORAGES
-from streamdit_gym.data.storage.lerobot import QUANTILES, _picture_stats
-from streamdit_gym.data.storage.minari import Minari
-from streamdit_gym.data.storage.storage import read_video
-from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, SPEC, PushTSimulator
+from streamdit_gym.data.formats import FORMATS
+from streamdit_gym.data.formats.lerobot_statistics import QUANTILES, picture_statistics
+from streamdit_gym.data.formats.minari import episode_buffer
+from streamdit_gym.data.video import read_video
+from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, SPEC
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import (
     DatasetError,
     MissingExtraError,
@@ -82,7 +83,7 @@ def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:
     assert dataset.meta["generated"]["bundle"]["model.safetensors"]["sha256"]
 
 
-@pytest.mark.parametrize("kind", [name for name in STORAGES if name != "mkv"])
+@pytest.mark.parametrize("kind", [name for name in FORMATS if name != "mkv"])
 def test_every_format_holds_the_same_and_can_be_trained_on(
     kind: str, lossless: Path, tmp_path: Path
 ) -> None:
@@ -439,7 +440,7 @@ def test_nothing_is_paid_after_a_success() -> None:
 def test_what_is_counted_of_pictures_is_what_numpy_says() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
     frames[:, :3, :, 1] = 7
-    found, flat = _picture_stats(frames), (frames / 255.0).reshape(-1, 3)
+    found, flat = picture_statistics(frames), (frames / 255.0).reshape(-1, 3)
     told = {"min": flat.min(0), "max": flat.max(0), "mean": flat.mean(0), "std": flat.std(0)}
     told |= {name: np.quantile(flat, share, axis=0) for name, share in QUANTILES.items()}
     assert set(found) == {*told, "count"}
@@ -448,28 +449,20 @@ def test_what_is_counted_of_pictures_is_what_numpy_says() -> None:
 
 
 def test_minari_ends_an_episode_with_its_success_and_takes_any_words() -> None:
-    collector = pytest.importorskip("minari.data_collector")
+    pytest.importorskip("minari.data_collector")
     row = {
         "seed": 3,
         "task": "push",
         "prompts": ["für", "b", "c"],
         "successes": [False, True, False],
     }
-    arrays = {"actions": np.arange(3), "rewards": np.ones((3, 2))}
-    made = Minari._buffer(
-        collector, {"tasks": ["push", "reach"]}, row, np.zeros((4, 8, 8, 3), np.uint8), arrays
-    )
-    assert (len(made.observations), len(made.actions)) == (3, 2)
-    assert (made.terminations, made.truncations) == ([False, True], [False, False])
-    assert made.infos["prompt"][1].decode() == "für"
-    made = Minari._buffer(
-        collector,
-        {"tasks": ["push", "reach"]},
-        {**row, "successes": [False] * 3},
-        np.zeros((4, 8, 8, 3)),
-        arrays,
-    )
-    assert (made.terminations, made.truncations) == ([False] * 3, [False, False, True])
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    buffer = episode_buffer(row, frames, np.arange(3), np.ones(3))
+    assert (len(buffer.observations), len(buffer.actions)) == (3, 2)
+    assert (buffer.terminations, buffer.truncations) == ([False, True], [False, False])
+    assert buffer.infos["prompt"][1].decode() == "für"
+    failed = episode_buffer({**row, "successes": [False] * 3}, frames, np.arange(3), np.ones(3))
+    assert (failed.terminations, failed.truncations) == ([False] * 3, [False, False, True])
 
 
 def test_errors_come_back_from_other_processes_as_they_were() -> None:
@@ -540,12 +533,12 @@ def test_the_command_generates_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
-    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --player scripted --task reach".split()
+    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --policy scripted --task reach".split()
     assert main(command) == 0
     assert "2 of 2 episodes kept" in capsys.readouterr().out
     assert main([*command, "--episodes", "4"]) == 0
     assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
-    assert main([*command, "--player", "random"]) == 2
+    assert main([*command, "--policy", "random"]) == 2
     assert "differing in player" in capsys.readouterr().err
 
 

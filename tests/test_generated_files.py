@@ -20,9 +20,8 @@ from support.kills import KILLS, survive
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.storage import STORAGES
-from streamdit_gym.data.storage.storage import replaced_folder
-from streamdit_gym.envs.pusht.simulator import ACTION_VECTORS, MOVES
+from streamdit_gym.data.formats import FORMATS
+from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, MOVES
 from streamdit_gym.envs.worlds import action_vectors_of, move_prompt_of
 from streamdit_gym.errors import (
     ArgumentError,
@@ -32,7 +31,7 @@ from streamdit_gym.errors import (
     StreamDiTError,
     UnknownNameError,
 )
-from streamdit_gym.files import folder_lock
+from streamdit_gym.files import folder_lock, replace_folder
 from streamdit_gym.generate.generate import generate
 from streamdit_gym.generate.inspect import inspect
 from streamdit_gym.generate.worker import GenerateConfig
@@ -41,7 +40,7 @@ from streamdit_gym.stream.meaning import Meanings, normalized
 from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
 
-KINDS = sorted(STORAGES)
+KINDS = sorted(FORMATS)
 NEEDS = {"lerobot": "pyarrow", "minari": "minari"}
 
 
@@ -246,13 +245,13 @@ def test_nothing_but_the_format_lies_where_others_read(made: dict[str, Path]) ->
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "export"
-    with replaced_folder(target) as place:
+    with replace_folder(target) as place:
         (place / "a").write_text("old")
-    with pytest.raises(RuntimeError), replaced_folder(target) as place:
+    with pytest.raises(RuntimeError), replace_folder(target) as place:
         (place / "a").write_text("new")
         raise RuntimeError
     assert contents(tmp_path) == {"export/a": b"old"}
-    with replaced_folder(target) as place:
+    with replace_folder(target) as place:
         (place / "b").write_text("new")
     assert contents(tmp_path) == {"export/b": b"new"}
 

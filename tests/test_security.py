@@ -72,7 +72,7 @@ def test_no_command_runs_an_agent_unasked(
             [
                 "generate",
                 tiny_bundle,
-                "--player",
+                "--policy",
                 str(hostile),
                 "--episodes",
                 "1",

@@ -16,18 +16,18 @@ from torch import nn
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec, Residual
-from streamdit_gym.recipes.distillation import DecoderDistillation
+from streamdit_gym.recipes.distillation_settings import DecoderDistillation
 from streamdit_gym.train import parallel
-from streamdit_gym.train.context import RunOptions
 from streamdit_gym.train.dataset_checks import check_dataset, check_length, check_shards
 from streamdit_gym.train.run_files import save_world, write_config
-from streamdit_gym.train.stages.autoencoder import (
+from streamdit_gym.train.stage_context import RunOptions, has_global_channels
+from streamdit_gym.train.stages.autoencoder_stage import (
     TRIPLET,
     load_frames,
     num_training_shards,
     train_autoencoder,
 )
-from streamdit_gym.train.stages.latents import encoder_hash
+from streamdit_gym.train.stages.latents_stage import encoder_hash
 from streamdit_gym.world import World
 
 
@@ -49,7 +49,7 @@ def distill_decoder(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints in appearance channels, or
+        StreamDiTError: if the decoder has not so many blocks or paints with channels for colors, or
             the run folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
@@ -57,10 +57,10 @@ def distill_decoder(
     """
     check_dataset(dataset, world.spec)
     check_length(dataset, TRIPLET - 1)
-    if world.codec.looks:
+    if has_global_channels(world.codec):
         raise StreamDiTError(
             "a decoder that paints learns with its encoder",
-            given=f"{world.codec.looks} appearance channels",
+            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colors",
             allowed="none",
             remedy="train with a recipe that continues from that world, with adapt_autoencoder",
         )

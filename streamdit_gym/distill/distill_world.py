@@ -11,12 +11,11 @@ from typing import Any
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.distiller import DistillationData, Distiller
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.recipes.distillation import Distillation
-from streamdit_gym.recipes.training import DynamicsTraining
+from streamdit_gym.recipes.distillation_settings import Distillation
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
-from streamdit_gym.train.context import RunOptions
 from streamdit_gym.train.context_corruption import ContextCorruption
 from streamdit_gym.train.dataset_checks import check_dataset, check_shards
 from streamdit_gym.train.dynamics_trainer import dynamics_optimizers
@@ -24,8 +23,9 @@ from streamdit_gym.train.loop import LOG_EVERY, TrainingLoop
 from streamdit_gym.train.optimization import Optimizers, linear_cooldown
 from streamdit_gym.train.phrases import embed_phrases
 from streamdit_gym.train.run_files import save_world, write_config
-from streamdit_gym.train.stages.dynamics import compile_blocks
-from streamdit_gym.train.stages.latents import ShardEncoder, encode_dataset, split
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stages.dynamics_stage import compile_blocks
+from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset, split
 from streamdit_gym.world import World
 
 SEED = 1

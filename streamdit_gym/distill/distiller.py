@@ -23,7 +23,7 @@ from torch import Tensor
 from streamdit_gym.distill.student_streams import StreamSampler, StudentStreams
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.recipes.distillation import Distillation
+from streamdit_gym.recipes.distillation_settings import Distillation
 from streamdit_gym.stream.engine import MAX_ABS_LATENT
 from streamdit_gym.stream.flow import euler_step
 from streamdit_gym.stream.moving_buffer import MovingBuffer
@@ -35,8 +35,7 @@ from streamdit_gym.train.dynamics_trainer import eager
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
 from streamdit_gym.train.prompt_corruption import PromptCorruption
-from streamdit_gym.train.rollouts import Corruption
-from streamdit_gym.train.stages.appearance import freeze
+from streamdit_gym.train.rollout_windows import Corruption
 from streamdit_gym.types import Conditioning
 
 MAX_REHEARSAL_STREAMS = 8
@@ -88,11 +87,12 @@ class Distiller:
         self.sampler = StreamSampler(
             data.episodes, settings, device, student.config.temperature, data.corruption
         )
-        self.spatial_channels = student.config.local
+        self.spatial_channels = student.config.spatial_channels
         self.streams: dict[Partition, StudentStreams] = {}
         self.moves = 0
-        student.requires_grad_(True)
-        freeze(student)
+        student.requires_grad_(False)
+        for _, weight in student.dynamics_parameters():
+            weight.requires_grad_(True)
 
     def loss(self, _step: int, _progress: float) -> Tensor:
         """Move every stream of the next partition by one chunk and return the student's loss."""

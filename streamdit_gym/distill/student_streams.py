@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from streamdit_gym.recipes.distillation import Distillation
+from streamdit_gym.recipes.distillation_settings import Distillation
 from streamdit_gym.stream.flow import point
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.train.latent_episodes import LatentEpisodes
-from streamdit_gym.train.rollouts import Corruption
+from streamdit_gym.train.rollout_windows import Corruption
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Takes: what to generate, a folder.  Gives: a data set that `train` reads and oth
 Knows nothing of: how an episode is made.
 
 On disk: ``meta.json`` and ``shard-00000.npz`` as `record` writes them, the format's own files
-(`streamdit_gym.data.storage`), beside each shard ``shard-00000.json``
+(`streamdit_gym.data.formats`), beside each shard ``shard-00000.json``
 (`streamdit_gym.generate.shards`), at the end what other programs read, in a folder of its own, and
 ``manifest.jsonl``, a line for every episode.
 """
@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from streamdit_gym.checks import check_choice, check_int, check_str
 from streamdit_gym.data.dataset import FORMAT
+from streamdit_gym.data.formats import FORMATS, frame_format
+from streamdit_gym.data.formats.frame_format import FrameFormat
 from streamdit_gym.data.recorder import all_phrases
-from streamdit_gym.data.storage import STORAGES, storage
-from streamdit_gym.data.storage.storage import Storage
 from streamdit_gym.envs.registration import id_of, spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError, UnknownNameError, require
@@ -77,7 +77,7 @@ def generate(
     Args:
         config: what to generate.
         folder: where to; one process at a time works there.
-        kind: format, see `streamdit_gym.data.storage`.
+        kind: format, see `streamdit_gym.data.formats`.
         keep_if: which episodes to keep, see `Keep`; the others stand in the manifest alone.
         ray: make shards with Ray: the address of a cluster, or empty to start it on this machine;
             None: without Ray.
@@ -92,9 +92,9 @@ def generate(
             what is in the folder.
     """
     check_int("cores", cores, least=1)
-    store = storage(check_choice("format", kind, STORAGES))
+    store = frame_format(check_choice("format", kind, FORMATS))
     Keep(check_str("keep_if", keep_if))
-    for module in store.needs:
+    for module in store.required_modules:
         require(module, "generate", f"the format {kind}")
     world = World.from_pretrained(config.world)
     if config.task not in world.spec.tasks:
@@ -106,7 +106,7 @@ def generate(
         config if ray is None else dataclasses.replace(config, device="cpu"), meta["phrases"]
     )
     with writing_to(folder, AGAIN), folder_lock(folder):
-        for place in store.working:
+        for place in store.shard_folders:
             remove_parts(folder / place)
         _begin(folder, meta)
         _check_not_fewer(folder, config)
@@ -118,7 +118,7 @@ def generate(
         "episodes": len(rows),
         "kept": len(kept),
         "frames": frames,
-        "result": store.result(folder, kept),
+        "result": store.export_path(folder, kept),
     }
 
 
@@ -236,7 +236,7 @@ def _make_missing(
     cores: int,
 ) -> None:
     """Make every shard that is not there as it was written."""
-    store = storage(meta["storage"])
+    store = frame_format(meta["storage"])
     missing = [
         index for index in range(config.shards) if not _is_whole(folder, index, config, store)
     ]
@@ -261,7 +261,7 @@ def _make_missing(
             )
 
 
-def _is_whole(folder: Path, index: int, config: GenerateConfig, store: Storage) -> bool:
+def _is_whole(folder: Path, index: int, config: GenerateConfig, store: FrameFormat) -> bool:
     record = ShardRecord.read(folder, index)
     return (
         record is not None
@@ -283,7 +283,7 @@ def _finish(config: GenerateConfig, folder: Path, meta: dict[str, Any]) -> list[
         rows += record.rows
     kept = [row for row in rows if row["kept"]]
     if kept:
-        storage(meta["storage"]).finish(folder, meta, kept)
+        frame_format(meta["storage"]).finish(folder, meta, kept)
     write_text(folder / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if not kept:
         rule = meta["generated"]["keep_if"]
@@ -342,7 +342,7 @@ class ShardMaker:
         worker: Worker | None = None,
     ) -> None:
         self.folder, self.meta = folder, meta
-        self.keep, self.store = Keep(meta["generated"]["keep_if"]), storage(meta["storage"])
+        self.keep, self.store = Keep(meta["generated"]["keep_if"]), frame_format(meta["storage"])
         self.worker = worker or Worker(config, meta["phrases"])
 
     def run(self, index: int) -> int:

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.storage import storage
+from streamdit_gym.data.formats import frame_format
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.generate.shards import ShardRecord, record_path, recorded_shards
 
@@ -150,7 +150,7 @@ def _recorded_rows(folder: Path, found: Found) -> tuple[list[dict[str, Any]], se
     """
     rows: list[dict[str, Any]] = []
     damaged = set()
-    store = storage(found.storage)
+    store = frame_format(found.storage)
     for index in range(1 + max(recorded_shards(folder), default=-1)):
         record = ShardRecord.read(folder, index)
         if record is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.data.storage.storage import Storage
+from streamdit_gym.data.formats.frame_format import FrameFormat
 from streamdit_gym.files import write_text
 
 
@@ -47,7 +47,9 @@ class ShardRecord:
             return None
 
     @classmethod
-    def write(cls, folder: Path, index: int, rows: list[dict[str, Any]], store: Storage) -> None:
+    def write(
+        cls, folder: Path, index: int, rows: list[dict[str, Any]], store: FrameFormat
+    ) -> None:
         """Say what a shard holds, once all of its files are there."""
         files = {
             path.relative_to(folder).as_posix(): _fingerprint(path)
@@ -55,7 +57,7 @@ class ShardRecord:
         }
         write_text(record_path(folder, index), json.dumps({"rows": rows, "files": files}))
 
-    def damage(self, folder: Path, index: int, store: Storage) -> str:
+    def damage(self, folder: Path, index: int, store: FrameFormat) -> str:
         """Return which file of a shard is missing or not what was written; empty if none is."""
         there = {
             path.relative_to(folder).as_posix(): path for path in shard_files(folder, index, store)
@@ -82,13 +84,13 @@ def recorded_shards(folder: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
-def shard_files(folder: Path, index: int, store: Storage) -> list[Path]:
+def shard_files(folder: Path, index: int, store: FrameFormat) -> list[Path]:
     """Return the files of a shard that are there, its record left out."""
     arrays = folder / f"shard-{index:05d}.npz"
     return sorted([*store.files(folder, index), *([arrays] if arrays.exists() else [])])
 
 
-def remove_shard(folder: Path, index: int, store: Storage) -> None:
+def remove_shard(folder: Path, index: int, store: FrameFormat) -> None:
     """Remove a shard, its record first."""
     record_path(folder, index).unlink(missing_ok=True)
     for path in shard_files(folder, index, store):

@@ -119,7 +119,7 @@ def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows:
     """Return how a player of `player_of` acts in some streams of a world."""
     from streamdit_gym.agents.features import see
     from streamdit_gym.agents.policies import Learned
-    from streamdit_gym.envs.worlds import script_of
+    from streamdit_gym.envs.worlds import scripted_policy_of
 
     count = len(world.spec.menu)
     if isinstance(player, Learned):
@@ -137,7 +137,7 @@ def act_of(player: Any, world: World, task: str, rng: np.random.Generator, rows:
         return agent
     if player == "random":
         return hold_random(rng, rows, count)
-    noise, script = float(player.partition(":")[2] or 0), script_of(world.spec.name)
+    noise, script = float(player.partition(":")[2] or 0), scripted_policy_of(world.spec.name)
 
     def scripted(latents: Tensor) -> np.ndarray:
         moves = script(world.readout(latents)[0][:, 0].cpu().numpy(), task)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from streamdit_gym.recipes.distillation import Distillation
+from streamdit_gym.recipes.distillation_settings import Distillation
 from streamdit_gym.recipes.recipe import Recipe
-from streamdit_gym.recipes.training import (
+from streamdit_gym.recipes.stage_settings import (
     AppearanceTraining,
     AutoencoderTraining,
     DynamicsTraining,

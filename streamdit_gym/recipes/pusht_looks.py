@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamdit_gym.recipes.recipe import Recipe
-from streamdit_gym.recipes.training import (
+from streamdit_gym.recipes.stage_settings import (
     AppearanceTraining,
     AutoencoderTraining,
     Continuation,

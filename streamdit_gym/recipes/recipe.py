@@ -8,8 +8,8 @@ from streamdit_gym.checks import check_choice, check_fields
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.presets import PRESETS
 from streamdit_gym.recipes import limits
-from streamdit_gym.recipes.distillation import DecoderDistillation, Distillation
-from streamdit_gym.recipes.training import (
+from streamdit_gym.recipes.distillation_settings import DecoderDistillation, Distillation
+from streamdit_gym.recipes.stage_settings import (
     AppearanceTraining,
     AutoencoderTraining,
     Continuation,
@@ -55,6 +55,11 @@ class Recipe:
         check_fields(self, ints={"max_start_frames": (1, limits.MAX_START_FRAMES)})
         self._check_text_only()
         self._check_appearance()
+
+    @property
+    def added_channels(self) -> int:
+        """Latent channels that the continued world gets."""
+        return self.appearance.channels
 
     def _check_text_only(self) -> None:
         if self.dynamics.text_only and self.continue_from is None:

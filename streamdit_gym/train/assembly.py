@@ -11,11 +11,11 @@ from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.text.prompt_table import PromptTable
-from streamdit_gym.train.context import StageContext
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.phrases import bundled_phrases
-from streamdit_gym.train.stages.latents import EncodedData
-from streamdit_gym.train.stages.readout import readout_errors
+from streamdit_gym.train.stage_context import StageContext
+from streamdit_gym.train.stages.latents_stage import EncodedData
+from streamdit_gym.train.stages.readout_stage import readout_errors
 from streamdit_gym.world import Starts, World
 
 

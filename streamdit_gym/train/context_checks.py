@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.train.context import StageContext
 from streamdit_gym.train.dataset_checks import (
     check_dataset,
     check_length,
@@ -12,7 +11,8 @@ from streamdit_gym.train.dataset_checks import (
     check_relabelled,
     check_shards,
 )
-from streamdit_gym.train.stages import latents, readout
+from streamdit_gym.train.stage_context import StageContext, has_global_channels
+from streamdit_gym.train.stages import latents_stage, readout_stage
 
 
 def check_context(context: StageContext) -> None:
@@ -24,7 +24,7 @@ def check_context(context: StageContext) -> None:
     check_frame_size(context)
     check_length(inputs.dataset, context.recipe.dynamics.clip_frames)
     check_continuation(context)
-    readout.check(context)
+    readout_stage.check(context)
     for relabelled in inputs.relabelled:
         check_relabelled(relabelled, inputs.dataset)
 
@@ -39,13 +39,13 @@ def check_continuation(context: StageContext) -> None:
             allowed="both or none",
             remedy="load the world that the recipe names",
         )
-    channels = context.recipe.appearance.channels
-    if channels and world is not None and world.codec.looks:
+    added = context.recipe.added_channels
+    if added and world is not None and has_global_channels(world.codec):
         raise StreamDiTError(
-            "the continued world has appearance channels already",
-            given=f"appearance.channels {channels}",
+            "the continued world has channels for colors already",
+            given=f"{added} more channels",
             allowed="0",
-            remedy="leave appearance.channels out of the recipe",
+            remedy="leave them out of the recipe",
         )
 
 
@@ -73,4 +73,4 @@ def check_files(context: StageContext) -> None:
     """Read every shard that is not encoded yet, before hours are spent."""
     check_shards(context.inputs.dataset, context.folder / "latents")
     for relabelled in context.inputs.relabelled:
-        check_shards(relabelled, latents.relabelled_folder(context.folder, relabelled))
+        check_shards(relabelled, latents_stage.relabelled_folder(context.folder, relabelled))

@@ -178,13 +178,13 @@ class ContextCorruption:
 
     @torch.no_grad()
     def __call__(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
-        """Return corrupted latents; their appearance channels stay."""
+        """Return corrupted latents; only their spatial channels change."""
         clips = self._decode(latents)
         corrupted = self.superimposing(clips)
         fading = Fade(probability=self.fade, radius=self.radius)
         corrupted = fading(corrupted, fading.region(clips))
         encoded = self._encode(corrupted).to(latents.dtype)
-        spatial = self.codec.channels - self.codec.looks
+        spatial = self.codec.spatial_channels
         return torch.cat([encoded[:, :, :spatial], latents[:, :, spatial:]], 2)
 
     @property

@@ -46,7 +46,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
             "generated frames cannot be all that is learned",
             given=dataset.folder,
             allowed="recorded data",
-            remedy="give it as --corrections, beside --data",
+            remedy="give it as --relabelled, beside --data",
         )
     if len(dataset) < 2:
         raise DatasetError(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.preconditioning import clean_of_velocity
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.recipes.training import DynamicsTraining
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.flow import euler_step, point, velocity
 from streamdit_gym.stream.noise_levels import training_times
 from streamdit_gym.stream.partition import Partition
@@ -27,8 +27,7 @@ from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
 from streamdit_gym.train.optimization import OptimizerPart, muon_and_adamw
 from streamdit_gym.train.prompt_corruption import PromptCorruption
-from streamdit_gym.train.rollouts import Corruption, Rollouts, RolloutSampler
-from streamdit_gym.train.stages.appearance import freeze
+from streamdit_gym.train.rollout_windows import Corruption, Rollouts, RolloutSampler
 from streamdit_gym.types import BufferView, Conditioning
 
 # what a prompt goes through, beside the blocks' keys and values of it
@@ -87,7 +86,7 @@ class DynamicsTrainer:
             self.table, settings.prompt_noise, settings.token_dropout
         )
         self.generator = torch.Generator().manual_seed(0)
-        self.spatial_channels = model.config.local
+        self.spatial_channels = model.config.spatial_channels
         self.max_references = model.config.references
         self.sampler = RolloutSampler(
             episodes, settings, device, self.spatial_channels, corruption, self.generator
@@ -286,10 +285,10 @@ def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 def _choose_trained_weights(model: StreamDiT, text_only: bool) -> None:
-    for name, weight in model.named_parameters():
+    model.requires_grad_(False)
+    for name, weight in model.dynamics_parameters():
         reads_text = name.split(".")[0] in TEXT_MODULES or TEXT_KEYS in name
         weight.requires_grad_(reads_text or not text_only)
-    freeze(model)
 
 
 def _previous_frames(

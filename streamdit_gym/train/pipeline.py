@@ -11,11 +11,18 @@ from typing import Any
 from streamdit_gym.recipes import Recipe
 from streamdit_gym.train import parallel
 from streamdit_gym.train.assembly import TrainedParts, assemble_world
-from streamdit_gym.train.context import RunOptions, StageContext, TimeUpError, TrainingInputs
 from streamdit_gym.train.context_checks import check_context, check_files
 from streamdit_gym.train.phrases import embed_phrases
 from streamdit_gym.train.run_files import save_world, write_config
-from streamdit_gym.train.stages import appearance, autoencoder, dynamics, latents, readout
+from streamdit_gym.train.stage_context import RunOptions, StageContext, TimeUpError, TrainingInputs
+from streamdit_gym.train.stages import (
+    appearance_stage,
+    autoencoder_stage,
+    dynamics_stage,
+    latents_stage,
+    readout_stage,
+)
+from streamdit_gym.train.stages.dynamics_stage import DynamicsData
 from streamdit_gym.world import World
 
 
@@ -58,19 +65,17 @@ def train_stages(context: StageContext) -> World:
     with parallel.in_turn():
         # first of all, since a missing encoder should not be found out hours later
         table = embed_phrases(context.inputs.make_encoder, context.inputs.dataset)
-    codec = autoencoder.run(context)
-    encoded = latents.run(context, codec)
-    trained_readout = readout.run(context, codec, encoded.train)
-    episodes = latents.run_relabelled(context, codec, encoded.train)
-    model = dynamics.initial_model(context)
-    appearance_module = appearance.run(context, model, encoded.train, table)
-    data = dynamics.DynamicsData(
-        codec=codec, episodes=episodes, held_out=encoded.held_out, table=table
-    )
-    dynamics.run(context, model, data)
-    appearance.restore(model, appearance_module)
-    dynamics.interpolate_weights(context, model)
-    parts = TrainedParts(model=model, codec=codec, readout=trained_readout, table=table)
+    codec = autoencoder_stage.run(context)
+    encoded = latents_stage.run(context, codec)
+    readout = readout_stage.run(context, codec, encoded.train)
+    episodes = latents_stage.run_relabelled(context, codec, encoded.train)
+    model = dynamics_stage.initial_model(context)
+    appearance = appearance_stage.run(context, model, encoded.train, table)
+    data = DynamicsData(codec=codec, episodes=episodes, held_out=encoded.held_out, table=table)
+    dynamics_stage.run(context, model, data)
+    appearance_stage.restore(model, appearance)
+    dynamics_stage.interpolate_weights(context, model)
+    parts = TrainedParts(model=model, codec=codec, readout=readout, table=table)
     world = assemble_world(context, parts, encoded, episodes)
     save_world(world, context.folder / "world")
     return world

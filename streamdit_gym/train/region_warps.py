@@ -128,10 +128,10 @@ def random_by_direction(region: Region, deviation: float) -> Float[Tensor, "b h 
     return total
 
 
-def _turned(region: Region, angle: Float[Tensor, (b #h #w
-)]) -> Offsets:
+def _turned(region: Region, angle: Tensor) -> Offsets:
     """Return the offsets turned by an angle in radians: one per clip, or per pixel."""
-    cos, sin = angle.cos(), angle.sin()
+    cos = angle.cos()
+    sin = angle.sin()
     x = region.x * cos - region.y * sin
     y = region.x * sin + region.y * cos
     return torch.stack([x, y], 1)

@@ -1,0 +1,92 @@
+"""The command ``distill``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
+from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+
+if TYPE_CHECKING:
+    from streamdit_gym.recipes import Recipe
+    from streamdit_gym.recipes.distillation_settings import Distillation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(Command):
+    """Make a world faster: a student does in one evaluation what its teacher does in several."""
+
+    resume_options: ClassVar[str] = "--resume"
+
+    world: WorldName
+    """the teacher: shipped name, folder or Hub id"""
+    recipe: str = "default"
+    """how the student learns (its part `distillation`): a name, or a Python file of your own"""
+    data: Path | None = None
+    """a data set of the same world, see record; default: recorded/WORLD"""
+    out: Path = Path("runs/student")
+    """run folder: config, curves, checkpoints, and at the end the student in world/,
+    the guided teacher in teacher/
+    """
+    steps: Count | None = None
+    """optimizer steps, of all partitions together; default: those of the recipe"""
+    minutes: Minutes | None = None
+    """stop this call after so many minutes"""
+    resume: bool = False
+    """go on with what is in the run folder"""
+    device: DeviceName | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    compile: bool = False
+    """compile the transformers"""
+
+    def run(self) -> None:
+        """Make a student of a world."""
+        from streamdit_gym.data.dataset import Dataset
+        from streamdit_gym.distill.distill_world import DistillationInputs, distill_world
+        from streamdit_gym.recipes import recipe as find_recipe
+        from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+        from streamdit_gym.train import parallel
+        from streamdit_gym.train.stage_context import RunOptions
+        from streamdit_gym.world import World
+
+        check_new_run(self.out, self.resume)
+        recipe = find_recipe(self.recipe)
+        settings = self._settings(recipe)
+        check_minutes(settings.end_with_minutes, self.minutes)
+        world = World.from_pretrained(self.world)
+        inputs = DistillationInputs(
+            world=world,
+            dataset=Dataset(self.data or Path("recorded") / world.spec.name),
+            make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
+        )
+        with parallel.join(choose_device(self.device)) as device:
+            options = RunOptions(
+                folder=self.out, device=device, minutes=self.minutes, compile=self.compile
+            )
+            distill_world(inputs, settings, options)
+            if parallel.rank():
+                return
+        print("compare the student with its teacher:")
+        print("\n".join(self._comparisons(settings)))
+
+    def _settings(self, recipe: Recipe) -> Distillation:
+        if self.steps is None:
+            return recipe.distillation
+        return replace(recipe.distillation, steps=self.steps)
+
+    def _comparisons(self, settings: Distillation) -> list[str]:
+        """Return the command lines that compare student and teacher, one for each partition."""
+        student = self.out / "world"
+        teacher = self.out / "teacher"
+        lines: dict[str, None] = {}  # in order, each once
+        for partition in settings.student_partitions:
+            taught = settings.teacher_partition(partition)
+            line = (
+                f"  streamdit-gym evaluate {student} --partition {partition}"
+                f" --teacher {teacher} --teacher-partition {taught}"
+            )
+            lines[line] = None
+        return list(lines)

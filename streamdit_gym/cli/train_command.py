@@ -1,0 +1,96 @@
+"""The command ``train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
+from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+
+if TYPE_CHECKING:
+    from streamdit_gym.recipes import Recipe
+    from streamdit_gym.train.stage_context import TrainingInputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a world on a recorded data set, by a recipe; run again with --resume to go on."""
+
+    resume_options: ClassVar[str] = "--resume"
+
+    world: WorldName
+    """name of the world, e.g. PushT"""
+    recipe: str = "default"
+    """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own
+    """
+    data: Path | None = None
+    """the data set, see record; default: recorded/WORLD"""
+    relabelled: tuple[Path, ...] = ()
+    """data sets of generated frames, see relabel; default: those of the recipe"""
+    out: Path | None = None
+    """run folder (default: runs/WORLD): config, curves, pictures, checkpoints,
+    and at the end the bundle in world/
+    """
+    steps: Count | None = None
+    """optimizer steps of the transformer; default: those of the recipe"""
+    minutes: Minutes | None = None
+    """stop this call after so many minutes; every stage resumes"""
+    resume: bool = False
+    """go on with what is in the run folder"""
+    device: DeviceName | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    compile: bool = False
+    """compile the transformer"""
+
+    def run(self) -> None:
+        """Train a world."""
+        from streamdit_gym.train import parallel
+        from streamdit_gym.train.pipeline import train_world
+        from streamdit_gym.train.stage_context import RunOptions
+
+        out = self.out or Path("runs") / self.world
+        check_new_run(out, self.resume)
+        recipe = self._recipe()
+        check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
+        inputs = self._inputs(recipe)
+        with parallel.join(choose_device(self.device)) as device:
+            options = RunOptions(
+                folder=out, device=device, minutes=self.minutes, compile=self.compile
+            )
+            world = train_world(inputs, recipe, options)
+            if parallel.rank():
+                return
+        if world is None:
+            print("the time is up; go on with --resume")
+        else:
+            print(f"the world is in {out / 'world'}")
+
+    def _recipe(self) -> Recipe:
+        from streamdit_gym.recipes import recipe as find_recipe
+
+        recipe = find_recipe(self.recipe)
+        if self.steps is None:
+            return recipe
+        return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
+
+    def _inputs(self, recipe: Recipe) -> TrainingInputs:
+        from streamdit_gym.data.dataset import Dataset
+        from streamdit_gym.envs.worlds import spec_of
+        from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+        from streamdit_gym.train.stage_context import TrainingInputs
+        from streamdit_gym.world import World
+
+        base_world = None
+        if recipe.continue_from is not None:
+            base_world = World.from_pretrained(recipe.continue_from.world)
+        relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
+        return TrainingInputs(
+            spec=spec_of(self.world),
+            dataset=Dataset(self.data or Path("recorded") / self.world),
+            make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
+            base_world=base_world,
+            relabelled=tuple(Dataset(folder) for folder in relabelled),
+        )

@@ -1,0 +1,61 @@
+"""Random actions that are held for some frames, so that things move far enough to be seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+
+MIN_HOLD_FRAMES = 1
+MAX_HOLD_FRAMES = 8
+
+
+def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:
+    """Return a uniformly random action and the number of frames (1 to 8) to hold it."""
+    action = rng.integers(num_actions)
+    num_frames = rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1)
+    return int(action), int(num_frames)
+
+
+class HeldRandomActions:
+    """Random actions for a batch of rows; each row holds its action for 1 to 8 frames.
+
+    Args:
+        rng: draws the actions first, then the numbers of frames.
+        num_rows: rows of the batch.
+        num_actions: actions to choose from.
+        draw_every_row: draw for all rows at every frame and use what is needed. The generator then
+            advances by the same amount at each frame, whatever the actions are.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        num_rows: int,
+        num_actions: int,
+        *,
+        draw_every_row: bool = False,
+    ) -> None:
+        self.rng = rng
+        self.num_actions = num_actions
+        self.draw_every_row = draw_every_row
+        self._actions = np.zeros(num_rows, dtype=np.int64)
+        self._frames_left = np.zeros(num_rows, dtype=np.int64)
+
+    def next(self) -> Int[np.ndarray, " rows"]:
+        """Return every row's action for the next frame."""
+        is_over = self._frames_left == 0
+        if self.draw_every_row:
+            actions, num_frames = self._draw(len(is_over))
+            actions = actions[is_over]
+            num_frames = num_frames[is_over]
+        else:
+            actions, num_frames = self._draw(int(is_over.sum()))
+        self._actions[is_over] = actions
+        self._frames_left[is_over] = num_frames
+        self._frames_left -= 1
+        return self._actions.copy()
+
+    def _draw(self, count: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        actions = self.rng.integers(self.num_actions, size=count)
+        num_frames = self.rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1, size=count)
+        return actions, num_frames
