@@ -24,11 +24,11 @@ from streamdit_gym.distill.student_streams import StreamSampler, StudentStreams
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.recipes.distillation_settings import Distillation
-from streamdit_gym.stream.engine import MAX_ABS_LATENT
 from streamdit_gym.stream.flow import euler_step
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.sampler import MAX_ABS_LATENT
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train.dynamics_trainer import eager
