@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
+from streamdit_gym.data.episode import all_phrases
+from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION, shows_appearance
 from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
@@ -188,7 +189,7 @@ class Painter:
 
 def test_the_evaluation_tells_whether_an_unseen_appearance_shows_and_stays() -> None:
     reference = reference_simulator("PushT-Looks")
-    assert reference.looks is APPEARANCE_EVALUATION
+    assert reference.appearance is APPEARANCE_EVALUATION
     plan = RecordConfig(episodes=8, steps=16, seed=4)
     held_out = record_shard(SPEC, reference.make, reference.starts, plan, 0)
     plain = shows_appearance(held_out.frames[:, 0], PUSHT_APPEARANCE)
@@ -234,16 +235,16 @@ def test_the_simulator_hears_colours_and_leaves_the_move(
     text: str, worn: dict[str, str], rest: str
 ) -> None:
     simulator = PushTLooksSimulator()
-    assert simulator.hear(text) == rest
+    assert simulator.parse_prompt(text) == rest
     assert simulator.appearance == PUSHT_APPEARANCE | worn
-    assert PushTSimulator().hear(text) == text
+    assert PushTSimulator().parse_prompt(text) == text
 
 
 def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
     for number in range(0, NUM_COLOUR_PHRASES, 7):
         simulator = PushTLooksSimulator()
         phrase = COLOUR_PHRASES[number]
-        assert simulator.hear(f"{phrase.text}; move left") == "move left"
+        assert simulator.parse_prompt(f"{phrase.text}; move left") == "move left"
         assert simulator.appearance == PUSHT_APPEARANCE | phrase.appearance
 
 
@@ -256,7 +257,7 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
         RecordConfig(shards=1, episodes=2, steps=12),
     )
     dataset = Dataset(tmp_path)
-    plain, frames = dataset.plain(0), dataset.shard(0).frames
+    plain, frames = dataset.base_frames(0), dataset.shard(0).frames
     assert plain.shape == frames.shape
     assert (plain != frames).any()
     assert all(
@@ -265,10 +266,10 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     )
     simulator = PushTSimulator()
     simulator.reset(np.random.default_rng(0))
-    assert simulator.plain() is None
+    assert simulator.plain_frame() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
-    with pytest.raises(DatasetError, match="leave --looks and --adapt-codec out"):
-        dataset.plain(0)
+    with pytest.raises(DatasetError, match="without palette channels"):
+        dataset.base_frames(0)
 
 
 def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:

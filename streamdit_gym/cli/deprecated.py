@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from streamdit_gym.cli.recipe_options import removed_options
 from streamdit_gym.errors import ArgumentError
 
 RENAMED_COMMANDS = {"correct": "relabel"}
@@ -14,7 +15,9 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 # (command, old option): new option
 RENAMED_OPTIONS = {
     ("evaluate", "--late"): "--extra-latency",
+    ("record", "--drilled"): "--hard-starts",
     ("generate", "--player"): "--policy",
+    ("train", "--corrections"): "--relabelled",
 }
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
@@ -25,6 +28,7 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("play", "--no-twin"): "LiveStream(world) in Python runs without the simulator",
     ("play", "--seconds"): "leave it out: a film ends five seconds after the script's last prompt",
     ("play", "--dtype"): "LiveStream(world, autocast=True) in Python runs in bfloat16",
+    **removed_options(),
 }
 
 

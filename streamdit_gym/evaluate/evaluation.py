@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import Shard
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate.acceptance import check_criteria
 from streamdit_gym.evaluate.candidate import Candidate, Frames, menu_prompts
@@ -130,7 +130,7 @@ def collect_evidence(
         for shard_plan, shard in ((plan, HELD_OUT_SHARD), (short_plan, SHORT_SHARD))
     ]
     bar = tqdm(total=len(jobs), desc="held-out episodes", leave=False)
-    held_out, short = mapped(_record, jobs, config.workers, bar)
+    held_out, short = map_in_processes(_record, jobs, config.workers, bar)
     return Evidence(held_out=held_out, short=short, models=models)
 
 

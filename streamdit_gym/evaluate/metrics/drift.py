@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.definition import Simulator
 from streamdit_gym.evaluate.candidate import Frames
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
@@ -87,7 +87,7 @@ def replay_looks(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
     simulator = job.make()
     simulator.reset(np.random.default_rng(job.seed), job.start)
-    simulator.put(np.random.default_rng(job.seed), job.state, 0, job.state)
+    simulator.start_from(np.random.default_rng(job.seed), job.state, 0, job.state)
     looks = []
     for action in job.actions:  # frame by frame: a long stream is large
         looks.append(sharpness_and_level(simulator.step(action)[None]))
@@ -116,7 +116,7 @@ def _replayed_looks(
         for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
     ]
     bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)
-    return np.stack(mapped(replay_looks, jobs, workers, bar))
+    return np.stack(map_in_processes(replay_looks, jobs, workers, bar))
 
 
 def _drift_ratio(

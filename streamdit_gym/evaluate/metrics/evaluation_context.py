@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels, StateErrors

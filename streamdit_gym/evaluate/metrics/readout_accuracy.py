@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import Task
 from streamdit_gym.evaluate.candidate import menu_prompts
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext

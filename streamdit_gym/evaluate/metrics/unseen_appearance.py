@@ -21,14 +21,14 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
     Returns:
         None for a world that has only one appearance.
     """
-    appearances = context.reference.looks
+    appearances = context.reference.appearance
     if appearances is None:
         return None
     steps = min(max(HORIZONS), context.held_out.actions.shape[1])
     horizons = [horizon for horizon in HORIZONS if horizon <= steps]
     first = context.first_frames
     asked = [appearances.unseen[i % len(appearances.unseen)] for i in range(len(first))]
-    descriptions = [appearances.saying(appearance) for appearance in asked]
+    descriptions = [appearances.describe(appearance) for appearance in asked]
     short = replace(context.held_out, actions=context.held_out.actions[:, :steps])
     moves = menu_prompts(context.spec, short)
     prompts = [
@@ -37,7 +37,7 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
     ]
     shown = context.candidate.roll_out(first, prompts).frames
     shows = [
-        appearances.wears(frames, appearance)
+        appearances.shows(frames, appearance)
         for frames, appearance in zip(shown, asked, strict=True)
     ]
     rates = {}
