@@ -21,8 +21,8 @@ from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
-from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.evaluation import EvaluationConfig
+from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
