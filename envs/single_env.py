@@ -1,7 +1,4 @@
-"""The single environment: a batch with one row.
-
-Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how frames are made.
-"""
+"""The single environment: a batch with one row."""
 
 from __future__ import annotations
 
@@ -12,9 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
+from jaxtyping import Int
 
 from streamdit_gym.definition import Task, WorldSpec
-from streamdit_gym.envs.argument_checks import check_seed, single_action
+from streamdit_gym.envs.action_checks import single_action
+from streamdit_gym.envs.reset_checks import check_seed
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import UnknownNameError
@@ -66,6 +65,11 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         return self._batch.latency_frames
 
     @property
+    def pending_actions(self) -> Int[np.ndarray, " late"]:
+        """Menu actions in flight: taken and not yet visible, oldest first; a copy."""
+        return self._batch.pending_actions[0]
+
+    @property
     def world_spec(self) -> WorldSpec:
         """What the world is."""
         return self._batch.world_spec
@@ -75,27 +79,36 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         """The task that is rewarded."""
         return self._batch.task
 
+    @property
+    def observation(self) -> str:
+        """What is observed: ``frame``, ``latent`` or ``state``."""
+        return self._batch.observation
+
+    @property
+    def batch(self) -> StreamDiTVectorEnv:
+        """The batch of which this is the only row."""
+        return self._batch
+
+    def measure_self_consistency(self) -> None:
+        """Denoise every frame once more from now on, and tell in infos how far the two differ."""
+        self._batch.measure_self_consistency()
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see `StreamDiTVectorEnv.reset`."""
         seed = check_seed(seed)
-        observation, info = self._batch.reset(seed=seed, options=options)
+        observations, infos = self._batch.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return self._first(observation), self._row(info)
+        return observations[0], _first_row(infos)
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action; see `StreamDiTVectorEnv.step`."""
-        batch = single_action(action, self._batch.actions)
-        observation, reward, terminated, truncated, info = self._batch.step(batch)
-        first = reward[0] if self._batch.output == "torch" else float(reward[0])
-        return (
-            self._first(observation),
-            first,
-            bool(terminated[0]),
-            bool(truncated[0]),
-            self._row(info),
-        )
+        actions = single_action(action, self._batch.actions)
+        observations, rewards, terminated, truncated, infos = self._batch.step(actions)
+        reward = rewards[0] if self._batch.output == "torch" else float(rewards[0])
+        info = _first_row(infos)
+        return observations[0], reward, bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """Return the current frame, or show it in a window."""
@@ -117,7 +130,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from
         the state's steps.
         """
-        observation = self._first(self._batch.restore_state(state))
+        observation = self._batch.restore_state(state)[0]
         if self._time_limits is None:
             self._time_limits = weakref.WeakSet(time_limits_around(self))
         for limit in self._time_limits:
@@ -132,18 +145,13 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         """Close the environment; closing twice is allowed."""
         self._batch.close()
 
-    @staticmethod
-    def _first(observation: Any) -> Any:
-        return (
-            {k: v[0] for k, v in observation.items()}
-            if isinstance(observation, dict)
-            else observation[0]
-        )
 
-    @staticmethod
-    def _row(info: dict[str, Any]) -> dict[str, Any]:
-        row = {key: info[key][0] for key in info if not key.startswith("_") and info[f"_{key}"][0]}
-        return {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in row.items()
-        }
+def _first_row(infos: dict[str, Any]) -> dict[str, Any]:
+    """Return the first row's info; numbers become Python's own."""
+    info = {}
+    for key, values in infos.items():
+        if key.startswith("_") or not infos[f"_{key}"][0]:
+            continue
+        value = values[0]
+        info[key] = value.item() if isinstance(value, np.generic) else value
+    return info
