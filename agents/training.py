@@ -43,6 +43,7 @@ from streamdit_gym.agents.policies import POLICY, ZIP, Learned, load_agent, save
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.checks import shown
 from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.wrappers import VectorSelfConsistencyPenalty
 from streamdit_gym.errors import ArgumentError, StreamDiTError, UnknownNameError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to
 
@@ -83,6 +84,7 @@ def make_venv(
     world: str | None = None,
     observation: Observation = "state",
     scored: bool = False,
+    penalty: float | None = None,
     **settings: Any,
 ) -> VecEnv:
     """Return environments as an agent sees them: adapter and episode statistics.
@@ -94,6 +96,8 @@ def make_venv(
         observation: see `AgentTraining`.
         scored: let actions be one number per menu entry, for algorithms that act in numbers; the
             largest is done.
+        penalty: how many times the self-consistency error is taken off the reward; None: it is not
+            measured.
         **settings: of the environment.
 
     Raises:
@@ -103,11 +107,15 @@ def make_venv(
     if env not in gymnasium.registry:
         raise UnknownNameError("environment", env, IDS)
     own = gymnasium.spec(env).kwargs
-    if world is not None:
-        settings["eyes" if own.get("real") else "world"] = world
+    if world is not None and own.get("real"):
+        settings["backend"] = {"encoder": world}
+    elif world is not None:
+        settings["world"] = world
     envs = gymnasium.make_vec(
         env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings
     )
+    if penalty is not None:
+        envs = VectorSelfConsistencyPenalty(envs, penalty)
     venv: VecEnv = VecMonitor(SB3VecEnv(envs))
     return ScoredActions(venv) if scored else venv
 
@@ -288,7 +296,7 @@ def _train(
         world=config.world,
         observation=config.observation,
         scored=config.algo == "sac",
-        self_consistency_penalty=config.penalty,
+        penalty=config.penalty,
     )
     try:
         agent = _new_agent(config, venv, folder)

@@ -93,7 +93,7 @@ class GeneratedBackend:
         self._session: Session | None = None
         self._compiled_readout = engine.compiled(world.readout)
         self._compiled_decode = engine.compiled(world.codec.decode)
-        self._use_warm_pool = use_warm_pool and engine.begins_alike
+        self._use_warm_pool = use_warm_pool and engine.starts_without_noise
         self._warm_pool: NewStreams | None = None
 
     def reset(
@@ -142,7 +142,7 @@ class GeneratedBackend:
         return self._start(latents, self._noise(rngs))
 
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
-        session = self._engine.begin(latents, self._idle_prompts(latents), noise)
+        session = self._engine.new_session(latents, self._idle_prompts(latents), noise)
         return NewStreams(session=session, latents=latents[:, -1:])
 
     def _noise(self, rngs: Sequence[np.random.Generator]) -> Noise:

@@ -40,15 +40,15 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
                     ["horizon", "partition", "task"],
                     "use make_vec",
                 )
-        self._batch = StreamDiTVectorEnv(
+        self.batch = StreamDiTVectorEnv(
             1, render_mode=render_mode, autoreset_mode="DISABLED", **settings
         )
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}
-        if self._batch.output == "torch":
+        self.metadata = {**self.metadata, "render_fps": self.batch.metadata["render_fps"]}
+        if self.batch.output == "torch":
             self.metadata["torch"] = True
-        self.observation_space = self._batch.single_observation_space
-        self.action_space = self._batch.single_action_space
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
 
     @property
     def spec(self) -> EnvSpec | None:
@@ -57,56 +57,51 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = with_horizon(spec, self._batch.horizon)
+        self._spec = with_horizon(spec, self.batch.horizon)
 
     @property
     def latency_frames(self) -> int:
         """Frames between an action and the first frame it can change, beyond the very next one."""
-        return self._batch.latency_frames
+        return self.batch.latency_frames
 
     @property
     def pending_actions(self) -> Int[np.ndarray, " late"]:
         """Menu actions in flight: taken and not yet visible, oldest first; a copy."""
-        return self._batch.pending_actions[0]
+        return self.batch.pending_actions[0]
 
     @property
     def world_spec(self) -> WorldSpec:
         """What the world is."""
-        return self._batch.world_spec
+        return self.batch.world_spec
 
     @property
     def task(self) -> Task:
         """The task that is rewarded."""
-        return self._batch.task
+        return self.batch.task
 
     @property
     def observation(self) -> str:
         """What is observed: ``frame``, ``latent`` or ``state``."""
-        return self._batch.observation
-
-    @property
-    def batch(self) -> StreamDiTVectorEnv:
-        """The batch of which this is the only row."""
-        return self._batch
+        return self.batch.observation
 
     def measure_self_consistency(self) -> None:
         """Denoise every frame once more from now on, and tell in infos how far the two differ."""
-        self._batch.measure_self_consistency()
+        self.batch.measure_self_consistency()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see `StreamDiTVectorEnv.reset`."""
         seed = check_seed(seed)
-        observations, infos = self._batch.reset(seed=seed, options=options)
+        observations, infos = self.batch.reset(seed=seed, options=options)
         super().reset(seed=seed)
         return observations[0], _first_row(infos)
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action; see `StreamDiTVectorEnv.step`."""
-        actions = single_action(action, self._batch.actions)
-        observations, rewards, terminated, truncated, infos = self._batch.step(actions)
-        reward = rewards[0] if self._batch.output == "torch" else float(rewards[0])
+        actions = single_action(action, self.batch.actions)
+        observations, rewards, terminated, truncated, infos = self.batch.step(actions)
+        reward = rewards[0] if self.batch.output == "torch" else float(rewards[0])
         info = _first_row(infos)
         return observations[0], reward, bool(terminated[0]), bool(truncated[0]), info
 
@@ -117,12 +112,12 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
                 "render() without a render_mode; give render_mode='rgb_array' to make()"
             )
             return None
-        frames = self._batch.render()
+        frames = self.batch.render()
         return None if frames is None else frames[0]
 
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on."""
-        return self._batch.save_state()
+        return self.batch.save_state()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
@@ -130,11 +125,11 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from
         the state's steps.
         """
-        observation = self._batch.restore_state(state)[0]
+        observation = self.batch.restore_state(state)[0]
         if self._time_limits is None:
             self._time_limits = weakref.WeakSet(time_limits_around(self))
         for limit in self._time_limits:
-            set_elapsed(limit, self, self._batch.elapsed_steps(0))
+            set_elapsed(limit, self, self.batch.elapsed_steps(0))
         return observation
 
     def __getstate__(self) -> dict[str, Any]:
@@ -143,7 +138,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Close the environment; closing twice is allowed."""
-        self._batch.close()
+        self.batch.close()
 
 
 def _first_row(infos: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,9 @@ class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
         pending_before = self._base.pending_actions
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         if "final_obs" in info:
-            pending_at_end = shifted(pending_before, as_array(actions))
+            menu = as_array(actions)
+            assert menu is not None  # the environment has taken them
+            pending_at_end = shifted(pending_before, menu)
             info["final_obs"] = self._final(info["final_obs"], info["_final_obs"], pending_at_end)
         observations = self._with_pending(observations, self._base.pending_actions)
         return observations, rewards, terminated, truncated, info

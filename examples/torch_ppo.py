@@ -50,8 +50,8 @@ def main() -> None:
         "StreamDiT/PushT-Reach-v0",
         num_envs=given.envs,
         observation="latent",
-        output="torch",
         device=given.device,
+        backend={"output": "torch"},
         autoreset_mode="SAME_STEP",
     )
     torch.manual_seed(0)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import trange
 
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv, to_host
+from streamdit_gym.envs.outputs import to_host
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write
@@ -129,10 +130,9 @@ def steps_of(
         count,
         world=world,
         device=device,
-        dtype=dtype,
         partition=partition,
         task="reach",
-        compile=compile,
+        backend={"dtype": dtype, "compile": compile},
         autoreset_mode="SAME_STEP",
     )
     env.reset(seed=0)
@@ -243,9 +243,9 @@ def flatness(world: str, steps: int, device: str, dtype: Any, partition: str) ->
     """
     settings: dict[str, Any] = {
         "device": device,
-        "dtype": dtype,
         "partition": partition,
         "task": "reach",
+        "backend": {"dtype": dtype},
     }
     old, young = (
         StreamDiTVectorEnv(1, world=world, autoreset_mode="SAME_STEP", **settings) for _ in range(2)

@@ -15,7 +15,14 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 RENAMED_OPTIONS = {("generate", "--player"): "--policy"}
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
-REMOVED_OPTIONS: dict[tuple[str, str], str] = {}
+REMOVED_OPTIONS: dict[tuple[str, str], str] = {
+    ("play", "--scope"): "choose it on the page, or LiveStream(prompt_scope=...) in Python",
+    ("play", "--transition"): "choose it on the page, or LiveStream(transition=...) in Python",
+    ("play", "--twin"): "leave it out: the simulator is shown where there is one",
+    ("play", "--no-twin"): "LiveStream(world) in Python runs without the simulator",
+    ("play", "--seconds"): "leave it out: a film ends five seconds after the script's last prompt",
+    ("play", "--dtype"): "LiveStream(world, autocast=True) in Python runs in bfloat16",
+}
 
 
 def current_arguments(arguments: list[str]) -> list[str]:

@@ -67,6 +67,7 @@ class Evaluate(Command):
     def run(self) -> None:
         """Judge a world, print the scores and write the page."""
         from streamdit_gym.bench.speed import hardware, steps_of
+        from streamdit_gym.data.film_strips import pairs_of_rows
         from streamdit_gym.envs.worlds import reference_simulator
         from streamdit_gym.evaluate import report
         from streamdit_gym.evaluate.candidate import WorldCandidate, teacher_of
@@ -74,7 +75,6 @@ class Evaluate(Command):
         from streamdit_gym.evaluate.comparison import beside
         from streamdit_gym.evaluate.evaluator_models import evaluator_models
         from streamdit_gym.evaluate.judge import QUICK, EvaluationConfig, gather, judge
-        from streamdit_gym.train.train_world import pairs_of_rows
         from streamdit_gym.world import World, find_world
 
         require("matplotlib", "train", "the page's plots")

@@ -30,11 +30,11 @@ from streamdit_gym.checks import check_fields
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.stream.engine import MAX_ABS_LATENT
 from streamdit_gym.stream.flow import euler_step, point
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.sampler import MAX_ABS_LATENT
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train import parallel
@@ -224,10 +224,9 @@ class Distiller:
         self.table = table.to(device, torch.float32)
         self.spread = spread_of(self.table)
         self.generator = torch.Generator().manual_seed(0)
-        self.local = student.config.local
+        self.local = student.config.spatial_channels
         student.requires_grad_(True)
-        if student.looks is not None:
-            student.looks.requires_grad_(False)  # there are no steps in it
+        student.appearance.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
         if config.compile:
             for block in (*teacher.blocks, *student.blocks):

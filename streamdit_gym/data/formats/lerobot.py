@@ -102,7 +102,7 @@ class _Export:
         (target / EPISODES).parent.mkdir(parents=True)
 
     def add_shard(self, shard: int, records: list[EpisodeRecord]) -> None:
-        """Add the kept episodes of a shard: a video, a data file, and rows of the episodes' table."""
+        """Add the kept episodes of a shard: a video, a data file, and rows about episodes."""
         file = self._position.file
         video = self.target / "videos" / CAMERA / numbered_path(file, "mp4")
         link_or_copy(_video_path(self.folder, shard), video)
