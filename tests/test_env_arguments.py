@@ -43,7 +43,7 @@ from streamdit_gym.generate.speakers import read_prompts
 from streamdit_gym.generate.worker import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text import embedding_cache
+from streamdit_gym.text import prompt_table
 from streamdit_gym.text.prompt_table import PromptTable
 
 REAL = "StreamDiT/PushT-Real-v0"
@@ -782,7 +782,7 @@ class LongWords:
 def test_a_long_prompt_makes_no_table_that_fills_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(embedding_cache, "MAX_TABLE_TOKENS", 1000)
+    monkeypatch.setattr(prompt_table, "MAX_TABLE_TOKENS", 1000)
     table = PromptTable.from_encoder(LongWords(), ["stay"])  # type: ignore[arg-type]
     table.rows([f"{i:04d}" for i in range(19)])
     with pytest.raises(ShapeError, match="too many distinct prompts"):
