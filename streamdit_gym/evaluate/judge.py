@@ -160,8 +160,8 @@ def judge(
             "generated": made[:6, : long + 1 : 4],
         },
     }
-    if twin.looks is not None:
-        scores["looks"] = measures.looks(candidate, held_out, twin.looks)
+    if twin.appearance is not None:
+        scores["looks"] = measures.looks(candidate, held_out, twin.appearance)
     if played:
         scores["policies"] = measures.policies(played)
     scores["promises"], scores["faults"] = promises(scores), faults(scores)

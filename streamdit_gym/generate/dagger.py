@@ -139,7 +139,7 @@ def record_corrections(
     """
     folder, world = Path(folder), World.from_pretrained(name, device=device)
     spec, twin = spec_of(world.spec.name), reference_simulator(world.spec.name)
-    if twin.looks is not None:
+    if twin.appearance is not None:
         raise StreamDiTError(
             "a state does not say the colours",
             given=spec.name,
@@ -328,11 +328,11 @@ def _correct(make: Callable[[], Any], spec: WorldSpec, start: str, steps: int, j
     simulator.reset(np.random.default_rng(seed), start)
     rng = np.random.default_rng(seed)
     if (
-        "sure" in inspect.signature(simulator.put).parameters
+        "sure" in inspect.signature(simulator.start_from).parameters
     ):  # a simulator need not know what to do with it
-        simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1], sure=sure)
+        simulator.start_from(rng, own.states[-2], own.actions[-1], own.states[-1], sure=sure)
     else:
-        simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1])
+        simulator.start_from(rng, own.states[-2], own.actions[-1], own.states[-1])
     made = explore(spec, simulator, rng, own, steps - len(own.actions))
     simulator.close()
     return made
