@@ -146,15 +146,12 @@ LONG_MODULES = {
     "judge",
     "measures",
     "phrases",
-    "speed",
     "stream",
     "vector_env",
     "worker",
 }
 LONG_FUNCTIONS = {
     "begin",
-    "bench",
-    "bench_preset",
     "card",
     "choose_threads",
     "drift",
@@ -163,7 +160,6 @@ LONG_FUNCTIONS = {
     "judge",
     "lines",
     "make",
-    "parts_of",
     "predict_clean",
     "promises",
     "reaction",
