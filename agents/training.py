@@ -96,8 +96,7 @@ def make_venv(
         observation: see `AgentTraining`.
         scored: let actions be one number per menu entry, for algorithms that act in numbers; the
             largest is done.
-        penalty: how many times the self-consistency error is taken off the reward; None: it is not
-            measured.
+        penalty: of `VectorSelfConsistencyPenalty`; None: no such wrapper.
         **settings: of the environment.
 
     Raises:
@@ -107,10 +106,8 @@ def make_venv(
     if env not in gymnasium.registry:
         raise UnknownNameError("environment", env, IDS)
     own = gymnasium.spec(env).kwargs
-    if world is not None and own.get("real"):
-        settings["backend"] = {"encoder": world}
-    elif world is not None:
-        settings["world"] = world
+    if world is not None:
+        settings |= {"backend": {"encoder": world}} if own.get("real") else {"world": world}
     envs = gymnasium.make_vec(
         env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings
     )
