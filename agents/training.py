@@ -94,8 +94,7 @@ def make_venv(
         num_envs: number of environments.
         world: a bundle other than the id's own; for a real id only the eyes are taken from it.
         observation: see `AgentTraining`.
-        scored: let actions be one number per menu entry, for algorithms that act in numbers; the
-            largest is done.
+        scored: whether actions are one number per menu entry, of which the largest counts.
         penalty: of `VectorSelfConsistencyPenalty`; None: no such wrapper.
         **settings: of the environment.
 
