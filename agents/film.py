@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from streamdit_gym.data.storage.storage import PLAYABLE, write_video
+from streamdit_gym.data.video import PLAYABLE, write_video
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write
 

@@ -171,8 +171,8 @@ class SB3VecEnv(VecEnv):
         for row in map(int, np.flatnonzero(dones)):
             last_observation = rows[row].pop("final_obs")
             last_info = rows[row].pop("final_info")
-            reset_info = {}
-            step_info = {}
+            reset_info: dict[str, Any] = {}
+            step_info: dict[str, Any] = {}
             for key, value in rows[row].items():
                 target = reset_info if key in self._reset_keys else step_info
                 target[key] = value

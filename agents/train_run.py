@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from streamdit_gym.agents.agent_checkpoint import Curve
 from streamdit_gym.agents.agent_config import AgentTraining
@@ -23,22 +20,12 @@ from streamdit_gym.agents.policy_scores import (
 from streamdit_gym.agents.rollouts import film_agent
 from streamdit_gym.agents.train_agent import has_agent, train_agent
 from streamdit_gym.agents.training_callback import Comparison
-from streamdit_gym.checks import shown
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.files import folder_lock, writing_to
 
 FLOOR_EPISODES = 32  # of the random policy, for the line in the curve's picture
 COMPARISON_SEED = 2000
-# settings of `AgentTraining` that `parse_settings` takes beside hyperparameters
-RUN_SETTINGS = (
-    "num_envs",
-    "penalty",
-    "check_every",
-    "check_episodes",
-    "tolerance",
-    "patience",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,39 +107,3 @@ def compare_with_simulator(trained: TrainedAgent) -> Comparison:
         real=real.mean,
         real_interval=real.interval,
     )
-
-
-def parse_settings(pairs: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read ``name=value`` pairs: settings of the run, see `RUN_SETTINGS`, and hyperparameters.
-
-    Values are YAML, and numbers also where YAML sees none, as in ``3e-4``.
-
-    Raises:
-        StreamDiTError: if one is no pair.
-    """
-    settings: dict[str, Any] = {}
-    hyperparameters: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            remedy = "as in n_epochs=5"
-            raise StreamDiTError("not a setting", given=pair, allowed="NAME=VALUE", remedy=remedy)
-        target = settings if name in RUN_SETTINGS else hyperparameters
-        target[name] = _value(text)
-    return settings, hyperparameters
-
-
-def _value(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        remedy = "quote it, as in 'net_arch=[64, 64]'"
-        raise StreamDiTError(
-            "a setting cannot be read", given=shown(text), allowed="YAML", remedy=remedy
-        ) from error
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value

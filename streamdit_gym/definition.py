@@ -164,6 +164,8 @@ class ReferenceSimulator:
         objects: which things are whole in frames (n, h, w, 3): one array per thing, 1 whole, 0 not,
             nan: cannot be told.
         looks: what the world can be told to look like; None: nothing.
+        evaluator_version: number of the evaluator models that read real frames; raise it whenever
+            real frames look or move otherwise.
     """
 
     make: Callable[[], Simulator]
@@ -173,3 +175,4 @@ class ReferenceSimulator:
     unseen: tuple[tuple[str, ...], ...]
     objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]]
     looks: AppearanceEvaluation | None = None
+    evaluator_version: int = 1

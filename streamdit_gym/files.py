@@ -1,16 +1,15 @@
-"""Writing files so that nothing is ever half written, and one process at a time works in a folder.
-
-Takes: paths.  Gives: context managers.  Knows nothing of: what is written.
-"""
+"""Whole files or none, and one process at a time in a folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from streamdit_gym.errors import BusyError, StorageError
 
@@ -19,23 +18,22 @@ PART = "part-"  # begins the names of files that are not whole yet
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; at the end it replaces `path` in one move, and after an error
-    nothing has changed.
+    """Yield a path to write to, which replaces `path` in one move at the end.
 
-    The file gets the permissions that the process gives to new files. Two processes may write the
-    same path: the last one wins, and the file is whole.
+    After an error nothing has changed. The file gets the permissions that the process gives to new
+    files. Two processes may write the same path: the last one wins, and the file is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # a folder of its own, so that libraries that look at the suffix, or that write beside a file,
     # do no harm
-    place = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
     try:
-        part = place / path.name
+        part = scratch / path.name
         yield part
         part.chmod(0o666 & ~_umask())
         os.replace(part, path)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,18 +42,41 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write a readable JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1))
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder, which takes the place of `path` at the end.
+
+    After an error nothing has changed.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
+    try:
+        fresh = scratch / path.name
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            os.replace(path, scratch / "old")
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what killed processes left; call it only while holding `folder_lock`."""
-    for left in folder.glob(f"{PART}*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+    for part in folder.glob(f"{PART}*"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is made if it is not there, so that no other process works in it.
+    """Hold a folder, which is made if missing, so that no other process works in it.
 
     The system releases the lock when the process ends, however it ends, and nothing is left in the
     folder. Where the system or the file system has no such locks (Windows, some network drives),
@@ -88,12 +109,11 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing_to(place: Path, remedy: str) -> Iterator[None]:
-    """Turn the system's errors (disk full, read-only, no permission, no such folder) into a clear
-    one.
+def writing_to(path: Path, remedy: str) -> Iterator[None]:
+    """Turn the system's errors (disk full, read-only, no permission) into a clear one.
 
     Args:
-        place: what is written, for the error's text.
+        path: what is written, for the error's text.
         remedy: what to do once there is room.
 
     Raises:
@@ -102,7 +122,7 @@ def writing_to(place: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError("cannot write", given=f"{place}: {error}", remedy=remedy) from error
+        raise StorageError("cannot write", given=f"{path}: {error}", remedy=remedy) from error
 
 
 def _umask() -> int:

@@ -40,7 +40,7 @@ PRESETS = {
     # worlds that run on a CPU
     "small": Preset(
         codec=ConvCodecConfig(),
-        model=StreamDiTConfig(width=192, depth=6, heads=6, refine=96, refine_blocks=2),
+        model=StreamDiTConfig(width=192, depth=6, heads=6, refiner_channels=96, refiner_blocks=2),
     ),
     # worlds that are trained and run on a GPU
     "base": Preset(codec=ConvCodecConfig(), model=StreamDiTConfig(width=384, depth=10, heads=12)),
@@ -59,7 +59,7 @@ PRESETS = {
             window=(4, 16, 16),
             causal=False,
             references=0,
-            refine=0,
+            refiner_channels=0,
         ),
     ),
 }

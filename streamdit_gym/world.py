@@ -25,7 +25,8 @@ from torch import Tensor
 
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle.config import BundleConfig, file_names, read_config
-from streamdit_gym.bundle.fields import AGAIN, CONFIG, FORMAT
+from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
+from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
     FLAGS,
     Layout,
@@ -34,6 +35,7 @@ from streamdit_gym.bundle.files import (
     read_tensors,
     write_bundle,
 )
+from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
@@ -164,15 +166,15 @@ class World:
         content = {
             "format": FORMAT,
             "spec": dataclasses.asdict(self.spec),
-            "model": dataclasses.asdict(self.model.config),
-            "codec": dataclasses.asdict(self.codec.config),
-            "heads": dataclasses.asdict(self.readout.config),
+            "model": stored_config(self.model.config),
+            "codec": stored_config(self.codec.config),
+            "heads": stored_config(self.readout.config),
             "phrases": self.table.phrases,
             "facts": self.facts,
         }
         if self.pipelined_model is not None:
             tensors["longer"] = self.pipelined_model.state_dict()
-            content["longer"] = dataclasses.asdict(self.pipelined_model.config)
+            content["longer"] = stored_config(self.pipelined_model.config)
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:

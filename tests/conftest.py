@@ -10,7 +10,7 @@ import signal
 import pytest
 import torch
 
-from streamdit_gym.envs.pusht.simulator import SPEC
+from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,3 +130,117 @@ def test_every_package_and_its_files_are_installed() -> None:
             if path.is_file() and path.suffix in {".safetensors", ".json", ".yml", ".zip", ".md"}
         }
         assert wanted <= carried
+
+
+def library_files() -> list[Path]:
+    folders = ("streamdit_gym", "envs", "agents")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+# Exceptions. These lists may only become shorter.
+SHARED_NAMES = {"config", "files", "saved", "window"}
+LONG_MODULES = {
+    "channel",
+    "engine",
+    "generate",
+    "judge",
+    "measures",
+    "multistep",
+    "phrases",
+    "speed",
+    "stream",
+    "train_streamdit",
+    "train_world",
+    "vector_env",
+    "worker",
+}
+LONG_FUNCTIONS = {
+    "_codec",
+    "_distill",
+    "_train_stages",
+    "begin",
+    "bench",
+    "bench_preset",
+    "card",
+    "choose_threads",
+    "distill",
+    "distill_decoder",
+    "drift",
+    "encode_dataset",
+    "generate",
+    "inspect",
+    "judge",
+    "lines",
+    "make",
+    "parts_of",
+    "predict_clean",
+    "promises",
+    "reaction",
+    "run",
+    "run_on_ray",
+    "tick",
+    "train_codec",
+    "train_heads",
+    "train_looks",
+    "train_streamdit",
+    "train_world",
+}
+FILES_THAT_NAME_THE_PALETTE = 22  # the goal is 5
+
+
+def test_two_modules_never_share_a_name() -> None:
+    """Every world's folder in envs is made alike, and its modules count as one world's."""
+    modules = [path for path in library_files() if path.parent.parent != ROOT / "envs"]
+    names = Counter(path.stem for path in modules)
+    shared = {name for name, count in names.items() if count > 1}
+    shared -= {"__init__", "__main__"}
+    assert shared <= SHARED_NAMES, "give one of the two a name of its own"
+
+
+def test_modules_are_short() -> None:
+    long = {path.stem for path in library_files() if len(path.read_text().splitlines()) > 400}
+    assert long <= LONG_MODULES, "split what has more than 400 lines by subject"
+
+
+def test_functions_are_short() -> None:
+    long = set()
+    for path in library_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno + 1 > 50:
+                    long.add(node.name)
+    assert long <= LONG_FUNCTIONS, "a function has at most 50 lines"
+
+
+def test_the_formatter_is_never_switched_off() -> None:
+    folders = ("streamdit_gym", "envs", "agents", "tests", "examples")
+    switch = re.compile(r"#\s*fmt:\s*(skip|off)")
+    switched_off = [
+        str(path)
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if switch.search(path.read_text())
+    ]
+    assert switched_off == []
+
+
+def test_few_engine_files_know_the_palette() -> None:
+    rooms = ("bundle", "data", "distill", "model", "stream", "text", "train")
+    word = re.compile(r"palette|appearance|\.looks\b|\blooks\s*[=:]", re.IGNORECASE)
+    paths = [path for room in rooms for path in (ROOT / "streamdit_gym" / room).rglob("*.py")]
+    paths += (ROOT / "streamdit_gym").glob("*.py")
+    knowing = [str(path) for path in paths if word.search(path.read_text())]
+    assert len(knowing) <= FILES_THAT_NAME_THE_PALETTE, knowing
+
+
+def test_environments_do_not_import_the_evaluation() -> None:
+    for path, importer, imported in imports():
+        if room_of(importer) == "envs":
+            assert not imported.startswith("streamdit_gym.evaluate"), path
+
+
+def test_a_report_does_not_import_the_trainer() -> None:
+    for path, importer, imported in imports():
+        if importer.startswith("streamdit_gym.evaluate.report"):
+            assert not imported.startswith("streamdit_gym.train"), path

@@ -33,8 +33,9 @@ from support.bundles import (
     write_content,
 )
 
-from streamdit_gym.bundle.config import MODEL_RULES, check_rules, file_names
+from streamdit_gym.bundle.config import file_names
 from streamdit_gym.bundle.fields import CONFIG_FIELDS
+from streamdit_gym.bundle.networks import MODEL_RULES, check_rules, stored_config
 from streamdit_gym.errors import BundleError
 from streamdit_gym.presets import PRESETS, partition
 from streamdit_gym.stream.engine import Engine
@@ -135,12 +136,12 @@ def says(world: World) -> dict[str, Any]:
         json.dumps(
             {
                 "spec": dataclasses.asdict(world.spec),
-                "model": dataclasses.asdict(world.model.config),
-                "longer": dataclasses.asdict(world.pipelined_model.config)
+                "model": stored_config(world.model.config),
+                "longer": stored_config(world.pipelined_model.config)
                 if world.pipelined_model
                 else None,
-                "codec": dataclasses.asdict(world.codec.config),
-                "heads": dataclasses.asdict(world.readout.config),
+                "codec": stored_config(world.codec.config),
+                "heads": stored_config(world.readout.config),
                 "phrases": world.table.phrases,
             }
         )
@@ -363,14 +364,14 @@ def test_a_config_changed_by_hand_loads_without_its_digest(bundle: Path) -> None
 
 def test_every_preset_is_within_the_bounds() -> None:
     for name, sizes in PRESETS.items():
-        values = json.loads(json.dumps(dataclasses.asdict(sizes.model)))
+        values = json.loads(json.dumps(stored_config(sizes.model)))
         model = CONFIG_FIELDS["model"].check("model", values)
         assert model == sizes.model, name
         check_rules(model, MODEL_RULES, "model.")
         if sizes.codec is not None:
             CONFIG_FIELDS["codec"].check(
                 "codec",
-                json.loads(json.dumps(dataclasses.asdict(sizes.codec))),
+                json.loads(json.dumps(stored_config(sizes.codec))),
             )
 
 

@@ -19,24 +19,21 @@ from support.kills import survive_often
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
-from streamdit_gym.data.storage.storage import LOSSLESS, read_video, write_video
-from streamdit_gym.envs.pusht.simulator import (
+from streamdit_gym.data.video import LOSSLESS, read_video, write_video
+from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC, STARTS
+from streamdit_gym.envs.pusht.geometry import (
     BLOCK_HULL_UNITS,
     DENT_UNITS,
-    DRILL,
-    LONGEST_REPLAY,
-    MOVES,
     PUSHER_RADIUS_UNITS,
-    SPEC,
-    STARTS,
-    TABLE,
+    TABLE_UNITS,
     UNITS_PER_PX,
-    UNSEEN_PHRASES,
     WALL_FACE_UNITS,
-    PushTSimulator,
-    nearest_move,
-    objects,
 )
+from streamdit_gym.envs.pusht.object_integrity import object_integrity
+from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
+from streamdit_gym.envs.pusht.saved_state import MAX_REPLAYED_ACTIONS
+from streamdit_gym.envs.pusht.scripted_policy import nearest_move
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import (
     ActionError,
     ArgumentError,
@@ -101,11 +98,11 @@ def nearest_wall(states: np.ndarray) -> np.ndarray:
         [np.stack([states[:, 4], -states[:, 5]], -1), np.stack([states[:, 5], states[:, 4]], -1)], 1
     )
     corners = states[:, None, 2:4] + np.einsum("nij,kj->nki", turn, hull)
-    return np.minimum(corners, TABLE / UNITS_PER_PX - corners).min((1, 2))
+    return np.minimum(corners, TABLE_UNITS / UNITS_PER_PX - corners).min((1, 2))
 
 
 def test_the_last_episodes_of_a_shard_are_drilled() -> None:
-    config = RecordConfig(episodes=40, steps=60, drill=DRILL[0], drilled=20)
+    config = RecordConfig(episodes=40, steps=60, drill=HARD_START, drilled=20)
     shard = record_shard(SPEC, PushTSimulator, STARTS, config, 0)
     begun, ended = nearest_wall(shard.states[:, 0]), nearest_wall(shard.states[:, -1])
     assert np.median(begun[20:]) < 4 < 8 < np.median(begun[:20])
@@ -155,7 +152,7 @@ def test_moves_move_the_pusher_as_they_say() -> None:
     rng = np.random.default_rng(3)
     for action, (x, y) in enumerate(MOVES):
         simulator.reset(rng, "uniform")
-        simulator._begin([256.0, 256.0, 100.0, 420.0, 0.0])
+        simulator._start_from_poses([256.0, 256.0, 100.0, 420.0, 0.0])
         before = simulator.state()
         for _ in range(3):
             frame = simulator.step(action)
@@ -176,7 +173,7 @@ def test_a_pressed_block_stays_whole_between_the_walls_and_stops_the_pusher() ->
             frames.append(simulator.step(simulator.explore(rng)))
             x, y, cos, sin = simulator.state()[2:]
             corners = np.array([x, y]) * UNITS_PER_PX + hull @ np.array([[cos, sin], [-sin, cos]])
-            wall.append(min(corners.min(), TABLE - corners.max()))
+            wall.append(min(corners.min(), TABLE_UNITS - corners.max()))
             inside.append(
                 max(
                     PUSHER_RADIUS_UNITS - shape.point_query(tuple(simulator._pusher)).distance
@@ -189,17 +186,20 @@ def test_a_pressed_block_stays_whole_between_the_walls_and_stops_the_pusher() ->
     assert DENT_UNITS - 0.2 < max(inside) < DENT_UNITS + 0.1, (
         "it was pressed, and the pusher gave way"
     )
-    assert objects(np.stack(frames))["T"].mean() > 0.99
+    assert object_integrity(np.stack(frames))["T"].mean() > 0.99
 
 
 def test_episodes_begin_with_the_block_clear_of_walls_and_pusher() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(2)
-    for start in (*STARTS, DRILL[0]):
+    for start in (*STARTS, HARD_START):
         for _ in range(12):
             simulator.reset(rng, start)
             boxes = [shape.cache_bb() for shape in simulator._env.block.shapes]
             assert (
-                min(min(box.left, box.bottom, TABLE - box.right, TABLE - box.top) for box in boxes)
+                min(
+                    min(box.left, box.bottom, TABLE_UNITS - box.right, TABLE_UNITS - box.top)
+                    for box in boxes
+                )
                 > WALL_FACE_UNITS
             )
             gap = min(
@@ -212,7 +212,7 @@ def test_episodes_begin_with_the_block_clear_of_walls_and_pusher() -> None:
 def test_a_saved_pushing_is_replayed_to_the_last_digit() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(4)
     for _ in range(8):  # in the corner of bar and stem the pusher touches two shapes
-        simulator.reset(rng, DRILL[0])
+        simulator.reset(rng, HARD_START)
         for _ in range(60):
             simulator.step(simulator.explore(rng))
         other = PushTSimulator()
@@ -222,7 +222,7 @@ def test_a_saved_pushing_is_replayed_to_the_last_digit() -> None:
 
 def test_touching_is_reaching() -> None:
     simulator = PushTSimulator()
-    simulator._begin([256.0, 100.0, 256.0, 300.0, 0.0])
+    simulator._start_from_poses([256.0, 100.0, 256.0, 300.0, 0.0])
     assert simulator.scores()[2] == 0
     for _ in range(20):
         simulator.step(5)
@@ -232,7 +232,7 @@ def test_touching_is_reaching() -> None:
 
 def test_the_goal_pose_is_success_and_perfect_potential() -> None:
     simulator = PushTSimulator()
-    simulator._begin([50.0, 50.0, 256.0, 256.0, np.pi / 4])
+    simulator._start_from_poses([50.0, 50.0, 256.0, 256.0, np.pi / 4])
     _, push, _, pushed = simulator.scores()
     assert pushed == 1
     assert abs(push) < 0.1
@@ -255,7 +255,7 @@ def test_a_long_episode_comes_back_as_soon_as_a_short_one() -> None:
     rngs = [np.random.default_rng(3) for _ in range(2)]
     for each, rng in zip((simulator, twin), rngs, strict=True):
         each.reset(rng, "near_goal")
-        for _ in range(LONGEST_REPLAY + 1):
+        for _ in range(MAX_REPLAYED_ACTIONS + 1):
             each.step(each.explore(rng))
     saved, before = simulator.save(), twin.state()
     assert not saved[1], "nothing to play again"

@@ -13,8 +13,8 @@ from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.definition_checks import check_definition, check_first_episode
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.definition import Task, WorldSpec
-from streamdit_gym.envs.pusht import simulator as pusht
-from streamdit_gym.envs.pusht_looks import simulator as pusht_looks
+from streamdit_gym.envs.pusht import definition as pusht
+from streamdit_gym.envs.pusht_looks import definition as pusht_looks
 from streamdit_gym.errors import DatasetError, DefinitionError
 
 PUSH = Task(

@@ -31,7 +31,7 @@ from streamdit_gym.envs import backends
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ArgumentError, BundleError, ShapeError, StreamDiTError
-from streamdit_gym.live import Live
+from streamdit_gym.live import LiveStream
 
 GENERATED, REAL = "StreamDiT/PushT-v0", "StreamDiT/PushT-Real-v0"
 KINDS: dict[str, dict[str, Any]] = {
@@ -262,16 +262,16 @@ def test_disturbed_rows_end_over_many_steps(settings: dict, env_steps: int, bund
 def test_a_live_stream_that_is_not_finite_begins_anew_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    live = Live(make_tiny_world(), seed=1)
-    live.say("move left")
-    assert not live.move()[0].restarted
+    live = LiveStream(make_tiny_world(), seed=1)
+    live.set_prompt("move left")
+    assert not live.step()[0].restarted
     live._session.references[0, -1] = torch.nan
-    shown = live.move()[0]
-    assert shown.restarted
-    assert shown.prompt == "move left"
-    assert all(np.isfinite(value) for value in shown.scores.values())
-    assert "begins anew" in caplog.text
-    assert not live.move()[0].restarted
+    frame = live.step()[0]
+    assert frame.restarted
+    assert frame.prompt == "move left"
+    assert all(np.isfinite(value) for value in frame.readout.values())
+    assert "it restarts" in caplog.text
+    assert not live.step()[0].restarted
 
 
 # ------------------------------------------------------------------------------------------------
@@ -1003,19 +1003,21 @@ def test_a_live_stream_does_not_depend_on_torchs_default_dtype(dtype: torch.dtyp
     world = make_tiny_world()
 
     def played() -> list[Any]:
-        live = Live(world, partition="K4N2c1s2", transition=2, twin=True, seed=1)
-        live.say("move left")
-        shown = [shown for _ in range(4) for shown in live.move()]
+        live = LiveStream(
+            world, partition="K4N2c1s2", transition=2, reference_simulator=True, seed=1
+        )
+        live.set_prompt("move left")
+        frames = [frame for _ in range(4) for frame in live.step()]
         live.close()
-        return shown
+        return frames
 
     expected = played()
     with default_dtype(dtype):
         found = played()
     for one, two in zip(expected, found, strict=True):
-        assert np.array_equal(one.picture, two.picture)
-        assert np.array_equal(one.twin, two.twin)
-        assert one.scores == two.scores
+        assert np.array_equal(one.image, two.image)
+        assert np.array_equal(one.simulator_image, two.simulator_image)
+        assert one.readout == two.readout
 
 
 @pytest.mark.parametrize(

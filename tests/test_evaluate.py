@@ -15,7 +15,10 @@ from conftest import make_tiny_world
 
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
-from streamdit_gym.envs.pusht.simulator import SPEC, UNSEEN_PHRASES, PushTSimulator, objects
+from streamdit_gym.envs.pusht.definition import SPEC
+from streamdit_gym.envs.pusht.object_integrity import object_integrity
+from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate import report
@@ -28,7 +31,15 @@ from streamdit_gym.evaluate.candidate import (
     teacher_of,
 )
 from streamdit_gym.evaluate.comparison import beside
-from streamdit_gym.evaluate.evaluator_models import SHIPPED, evaluator_models, evaluator_models_name
+from streamdit_gym.evaluate.evaluator_models import (
+    FULL_TRAINING,
+    SHIPPED_FOLDER,
+    EvaluatorModels,
+    EvaluatorTraining,
+    evaluator_models,
+    file_name,
+    save_evaluator_models,
+)
 from streamdit_gym.evaluate.judge import EvaluationConfig, Evidence, gather, judge
 from streamdit_gym.evaluate.measures import (
     _looks_of,
@@ -39,6 +50,7 @@ from streamdit_gym.evaluate.measures import (
     policies,
     reaction,
 )
+from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.evaluate.statistics import (
     correlation,
     estimate,
@@ -52,9 +64,9 @@ from streamdit_gym.evaluate.statistics import (
 SMALL = EvaluationConfig(
     episodes=6,
     horizons=(1, 4, 16),
-    training_episodes=144,
-    probe_steps=160,
-    inverse_steps=400,
+    evaluator_training=EvaluatorTraining(
+        episodes=144, episode_steps=16, probe_steps=160, inverse_steps=400
+    ),
     drift_frames=80,
     drift_streams=4,
     short_episodes=24,
@@ -236,56 +248,98 @@ def test_a_wrong_world_is_called_by_its_name(
     assert "FAULT" in report.text(scores)
 
 
-def test_eyes_are_trained_once_per_simulator(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class _Trainer:
+    """Stands in for the training of evaluator models, and counts how often it is asked for."""
+
+    def __init__(self, models: EvaluatorModels) -> None:
+        self.models = models
+        self.calls = 0
+
+    def __call__(self, *_: Any) -> EvaluatorModels:
+        self.calls += 1
+        return self.models
+
+
+@pytest.fixture
+def trainer(evidence: Evidence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Trainer:
+    trainer = _Trainer(evidence.eyes)
+    module = "streamdit_gym.evaluate.evaluator_models"
+    monkeypatch.setattr(f"{module}.train_evaluator_models", trainer)
+    monkeypatch.setattr(f"{module}.SHIPPED_FOLDER", tmp_path / "nothing shipped")
+    return trainer
+
+
+def test_evaluator_models_are_trained_once_for_each_version_and_size(
+    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
 ) -> None:
-    twin = reference_simulator("PushT")
-    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.SHIPPED", tmp_path / "none")
-    little = replace(SMALL, horizons=(1, 4), training_episodes=2, probe_steps=2, inverse_steps=2)
-    first = evaluator_models(SPEC, twin, little, tmp_path)
-    trained: list[int] = []
-
-    def train(*_: Any) -> Any:
-        trained.append(1)
-        return first
-
-    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", train)
-    again = evaluator_models(SPEC, twin, little, tmp_path)
-    assert not trained
+    size = SMALL.evaluator_training
+    evaluator_models(SPEC, twin, size, tmp_path)
+    loaded = evaluator_models(SPEC, twin, size, tmp_path)
+    assert trainer.calls == 1
     frames = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
-    assert (again.probe.read(frames)[0] == first.probe.read(frames)[0]).all()
-    assert (
-        again.named_right(frames, np.zeros((2, 4), int))
-        == first.named_right(frames, np.zeros((2, 4), int))
-    ).all()
-    evaluator_models(SPEC, twin, replace(little, episodes=99), tmp_path)
-    assert not trained, "how many episodes are judged is nothing to the eyes"
-    for other in (replace(little, probe_steps=3), little):
-        next(tmp_path.glob("eyes-PushT-*")).write_bytes(b"cut")
-        evaluator_models(SPEC, twin, other, tmp_path)
-    assert len(trained) == 2
-    evaluator_models(SPEC, replace(twin, make=Remembered), little, tmp_path)
-    assert len(trained) == 3, "another simulator"
+    assert (loaded.probe.read(frames)[0] == trainer.models.probe.read(frames)[0]).all()
+    actions = np.zeros((2, 4), int)
+    expected = trainer.models.actions_match(frames, actions)
+    assert (loaded.actions_match(frames, actions) == expected).all()
+    evaluator_models(SPEC, twin, replace(size, probe_steps=161), tmp_path)
+    assert trainer.calls == 2, "another size"
+    evaluator_models(SPEC, replace(twin, evaluator_version=2), size, tmp_path)
+    assert trainer.calls == 3, "another version"
 
 
-def test_this_code_finds_the_shipped_eyes_and_they_see(
+def test_damaged_evaluator_models_are_trained_anew(
+    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
+) -> None:
+    size = SMALL.evaluator_training
+    (tmp_path / file_name("PushT", 1, size)).write_bytes(b"cut")
+    evaluator_models(SPEC, twin, size, tmp_path)
+    assert trainer.calls == 1
+
+
+def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
+    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = SMALL.evaluator_training
+    path = tmp_path / file_name("PushT", 1, size)
+    weak = replace(trainer.models, probe=StateProbe(SPEC).eval())
+    save_evaluator_models(weak, path)
+    evaluator_models(SPEC, twin, size, tmp_path)
+    assert trainer.calls == 1
+    assert "the probe misses the actor" in capsys.readouterr().out
+    evaluator_models(SPEC, twin, size, tmp_path)
+    assert trainer.calls == 1, "the new ones have replaced the weak ones"
+
+
+def test_fully_trained_evaluator_models_serve_every_size(
+    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
+) -> None:
+    save_evaluator_models(trainer.models, tmp_path / "PushT-v1.safetensors")
+    evaluator_models(SPEC, twin, SMALL.evaluator_training, tmp_path)
+    assert trainer.calls == 0
+
+
+def test_only_fully_trained_evaluator_models_have_the_short_name() -> None:
+    assert file_name("PushT", 1, FULL_TRAINING) == "PushT-v1.safetensors"
+    small = file_name("PushT", 1, replace(FULL_TRAINING, episodes=80))
+    assert small == "PushT-v1-80x256-probe5000-inverse4000-seed20000.safetensors"
+
+
+def test_the_shipped_evaluator_models_read_real_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = reference_simulator("PushT")
-    assert (SHIPPED / evaluator_models_name(SPEC, twin, EvaluationConfig())).is_file(), (
-        "judge PushT without --quick, and move its eyes from runs/evaluate"
-    )
+    reference = reference_simulator("PushT")
+    shipped = file_name("PushT", reference.evaluator_version, FULL_TRAINING)
+    assert (SHIPPED_FOLDER / shipped).is_file()
     monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
-    eyes = evaluator_models(SPEC, twin, SMALL, tmp_path)
+    models = evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
     shard = record_shard(
         SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0
     )
-    errors = eyes.errors(shard.frames, shard.states, twin, SPEC)
-    assert {
-        name: np.median(values) < most
-        for (name, values), most in zip(errors.items(), (0.4, 0.4, 2), strict=True)
-    } == dict.fromkeys(errors, True)
-    assert eyes.named_right(shard.frames, shard.actions).mean() > 0.8
+    errors = models.state_errors(shard.frames, shard.states, reference, SPEC)
+    assert np.median(errors.actor_px) < 0.4
+    assert np.median(errors.body_px) < 0.4
+    assert np.median(errors.body_degrees) < 2
+    assert models.actions_match(shard.frames, shard.actions).mean() > 0.8
 
 
 def test_where_a_body_has_moved_copying_is_worse_than_the_truth(
@@ -320,7 +374,15 @@ def test_frames_begun_before_a_prompt_count_as_time_until_it_is_obeyed(
 
 def test_a_judge_that_sees_badly_says_so(twin: ReferenceSimulator, evidence: Evidence) -> None:
     blind = gather(
-        SPEC, twin, replace(SMALL, episodes=2, training_episodes=2, probe_steps=2, inverse_steps=2)
+        SPEC,
+        twin,
+        replace(
+            SMALL,
+            episodes=2,
+            evaluator_training=EvaluatorTraining(
+                episodes=2, episode_steps=16, probe_steps=2, inverse_steps=2
+            ),
+        ),
     )
     scores = judge(Replayed(), twin, replace(evidence, eyes=blind.eyes), SMALL)
     assert any("judge itself is weak" in fault for fault in scores["faults"])
@@ -413,21 +475,21 @@ def test_objects_are_counted() -> None:
         SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0
     )
     frames = shard.frames.reshape(-1, 64, 64, 3)
-    found = objects(frames)
+    found = object_integrity(frames)
     assert (found["pusher"] == 1).mean() > 0.98
     assert (found["T"] == 1).mean() > 0.98
     lump = np.full((1, 64, 64, 3), 255, np.uint8)
     lump[0, -5:, -6:] = (119, 136, 153)
-    assert objects(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
+    assert object_integrity(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
     gone = frames.copy()
     gone[(np.abs(frames.astype(int) - [65, 105, 225]).max(-1) < 90)] = 255
-    assert (objects(gone)["pusher"] == 0).all()
+    assert (object_integrity(gone)["pusher"] == 0).all()
     twice = np.minimum(frames, frames[:, ::-1])
-    assert objects(twice)["pusher"].mean() < 0.2
+    assert object_integrity(twice)["pusher"].mean() < 0.2
     import cv2
 
     melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
-    assert objects(melted)["T"].mean() < 0.2
+    assert object_integrity(melted)["T"].mean() < 0.2
 
 
 def test_the_bootstrap_interval_is_that_of_a_mean() -> None:

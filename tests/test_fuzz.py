@@ -488,7 +488,7 @@ def test_edited_configurations_are_read_or_refused(
 
 COMMANDS = [
     "record",
-    "correct",
+    "relabel",
     "train",
     "distill",
     "evaluate",
@@ -530,7 +530,7 @@ FLAGS = [
     "--teacher",
     "--late",
     "--dtype",
-    "--player",
+    "--policy",
 ]
 values = st.sampled_from(
     [

@@ -15,21 +15,21 @@ import pytest
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
-from streamdit_gym.envs.pusht import simulator as pusht
-from streamdit_gym.envs.pusht_looks.simulator import (
-    _SAYINGS,
-    LOOKS,
-    PAINTS,
-    PLAIN,
-    RECORDED,
-    SPEC,
-    STARTS,
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION, shows_appearance
+from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht_looks.palette import (
+    COLOURS,
+    PUSHT_APPEARANCE,
     THINGS,
-    UNSEEN_LOOKS,
-    PushTLooksSimulator,
-    saying,
-    wears,
+    UNSEEN_APPEARANCES,
 )
+from streamdit_gym.envs.pusht_looks.phrases import (
+    COLOUR_PHRASES,
+    NUM_COLOUR_PHRASES,
+    colour_phrase,
+)
+from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import DatasetError, UnknownNameError
 from streamdit_gym.evaluate import measures
@@ -38,12 +38,12 @@ pytest.importorskip("gym_pusht")
 
 
 def test_colours_in_words() -> None:
-    assert saying({"T": "red", "table": "black"}) == "a red T, a black table"
-    assert saying({"goal": "pink"}, way=2) == "its goal in pink"
+    assert colour_phrase({"T": "red", "table": "black"}) == "a red T, a black table"
+    assert colour_phrase({"goal": "pink"}, template=2) == "its goal in pink"
 
 
 def test_in_its_own_colours_it_is_pusht_pixel_by_pixel() -> None:
-    painted, plain = PushTLooksSimulator(), pusht.PushTSimulator()
+    painted, plain = PushTLooksSimulator(), PushTSimulator()
     for simulator_start in ("uniform", "near_goal", "anywhere"):
         a, b = (
             simulator.reset(np.random.default_rng(3), simulator_start)
@@ -56,20 +56,22 @@ def test_in_its_own_colours_it_is_pusht_pixel_by_pixel() -> None:
 
 def test_things_wear_what_they_are_painted_with_and_nothing_else() -> None:
     simulator = PushTLooksSimulator()
-    for number, look in enumerate(UNSEEN_LOOKS[:20]):
+    for number, look in enumerate(UNSEEN_APPEARANCES[:20]):
         simulator.reset(np.random.default_rng(number))
-        simulator.wear(look)
+        simulator.paint(look)
         frame = simulator.step(0)[None]
-        assert all(found[0] != 0 for found in wears(frame, look).values())
+        assert all(found[0] != 0 for found in shows_appearance(frame, look).values())
         other = dict(zip(THINGS, [look[thing] for thing in (*THINGS[1:], THINGS[0])], strict=True))
-        assert not any(wears(frame, other)[thing][0] == 1 for thing in ("table", "goal", "pusher"))
-    assert not wears(np.full((1, 64, 64, 3), 255, np.uint8), PLAIN)["T"][0]
+        assert not any(
+            shows_appearance(frame, other)[thing][0] == 1 for thing in ("table", "goal", "pusher")
+        )
+    assert not shows_appearance(np.full((1, 64, 64, 3), 255, np.uint8), PUSHT_APPEARANCE)["T"][0]
 
 
 def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back() -> None:
     spoken = all_phrases(SPEC)
     shard = record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=6, steps=40), 3)
-    held_back = UNSEEN_LOOKS
+    held_back = UNSEEN_APPEARANCES
     colours_of = {
         text: thing_colours(text)
         for text in {spoken[i].split("; ")[0] for i in shard.prompts.ravel() if ";" in spoken[i]}
@@ -85,11 +87,11 @@ def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back()
                         "table",
                         "pusher",
                     ):  # the T may hide the goal, and be cut off by the edge
-                        assert wears(after[None], others)[thing][0], text
+                        assert shows_appearance(after[None], others)[thing][0], text
         looks = [
             look
             for look in held_back
-            if all(found[0] == 1 for found in wears(episode[:1], look).values())
+            if all(found[0] == 1 for found in shows_appearance(episode[:1], look).values())
         ]
         assert not looks
 
@@ -97,7 +99,7 @@ def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back()
 def thing_colours(text: str) -> dict[str, str]:
     return {
         next(thing for thing in THINGS if any(word in part.split() for word in words(thing))): next(
-            c for c in PAINTS if c in part.split()
+            c for c in COLOURS if c in part.split()
         )
         for part in text.split(", ")
     }
@@ -122,33 +124,33 @@ def test_four_things_always_differ_in_colour() -> None:
     simulator.reset(rng, "painted")
     for _ in range(200):
         simulator.step(simulator.explore(rng))
-        assert len(set(simulator.worn.values())) == len(THINGS)
-        assert simulator.worn not in UNSEEN_LOOKS
+        assert len(set(simulator.appearance.values())) == len(THINGS)
+        assert simulator.appearance not in UNSEEN_APPEARANCES
 
 
 def test_colours_are_saved_and_restored() -> None:
     simulator = PushTLooksSimulator()
     simulator.reset(np.random.default_rng(0))
-    simulator.wear({"T": "red"})
+    simulator.paint({"T": "red"})
     simulator.step(1)
     saved = simulator.save()
     red = [simulator.step(a) for a in (2, 3)]
-    simulator.wear({"T": "pink"})
+    simulator.paint({"T": "pink"})
     pink = simulator.step(4)
-    assert wears(pink[None], PLAIN | {"T": "pink"})["T"][0] == 1
+    assert shows_appearance(pink[None], PUSHT_APPEARANCE | {"T": "pink"})["T"][0] == 1
     simulator.restore(saved)
-    assert simulator.worn["T"] == "red"
+    assert simulator.appearance["T"] == "red"
     assert all((simulator.step(a) == frame).all() for a, frame in zip((2, 3), red, strict=True))
 
 
 @pytest.mark.parametrize("look", [{"moon": "red"}, {"T": "mauve"}])
 def test_unknown_things_and_colours_are_refused(look: dict[str, str]) -> None:
     with pytest.raises(UnknownNameError, match=r"moon|mauve"):
-        PushTLooksSimulator().wear(look)
+        PushTLooksSimulator().paint(look)
 
 
 def test_held_back_looks_are_whole_and_all_different() -> None:
-    looks = [tuple(look[thing] for thing in THINGS) for look in UNSEEN_LOOKS]
+    looks = [tuple(look[thing] for thing in THINGS) for look in UNSEEN_APPEARANCES]
     assert len(set(looks)) == len(looks) == 200
     assert all(a != b for look in looks for a, b in itertools.combinations(look, 2))
 
@@ -162,15 +164,15 @@ class Painter:
         self.kept = kept
 
     def roll_out(self, context: np.ndarray, said: list[list[str]], seed: int = 0) -> Any:
-        looks = {saying(look): look for look in UNSEEN_LOOKS}
+        looks = {colour_phrase(look): look for look in UNSEEN_APPEARANCES}
         simulator, rows = PushTLooksSimulator(), []
         for number, line in enumerate(said):
             simulator.reset(np.random.default_rng(number))
-            simulator.wear(looks[line[0].split("; ")[0]])
+            simulator.paint(looks[line[0].split("; ")[0]])
             frames = []
             for step, text in enumerate(line):
                 if step == self.kept:
-                    simulator.wear(PLAIN)
+                    simulator.paint(PUSHT_APPEARANCE)
                 frames.append(
                     simulator.step(
                         next(
@@ -184,12 +186,17 @@ class Painter:
 
 def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
     twin = reference_simulator("PushT-Looks")
-    assert twin.looks is LOOKS
+    assert twin.looks is APPEARANCE_EVALUATION
     held_out = record_shard(
         SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0
     )
-    assert all(np.nanmin(found) == 1 for found in wears(held_out.frames[:, 0], PLAIN).values())
-    faithful, forgetful = (measures.looks(Painter(kept), held_out, LOOKS) for kept in (99, 4))  # type: ignore[arg-type]
+    assert all(
+        np.nanmin(found) == 1
+        for found in shows_appearance(held_out.frames[:, 0], PUSHT_APPEARANCE).values()
+    )
+    faithful, forgetful = (
+        measures.looks(Painter(kept), held_out, APPEARANCE_EVALUATION) for kept in (99, 4)
+    )  # type: ignore[arg-type]
     assert faithful["all_after_1"].value == 1
     assert faithful["all_after_16"].value > 0.8
     assert forgetful["all_after_4"].value > 0.8
@@ -218,16 +225,16 @@ def test_the_simulator_hears_colours_and_leaves_the_move(
 ) -> None:
     simulator = PushTLooksSimulator()
     assert simulator.hear(text) == rest
-    assert simulator.worn == PLAIN | worn
-    assert pusht.PushTSimulator().hear(text) == text
+    assert simulator.appearance == PUSHT_APPEARANCE | worn
+    assert PushTSimulator().hear(text) == text
 
 
 def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
-    for number in range(0, RECORDED, 7):
+    for number in range(0, NUM_COLOUR_PHRASES, 7):
         simulator = PushTLooksSimulator()
-        look, words_ = _SAYINGS[number]
-        assert simulator.hear(f"{words_}; move left") == "move left"
-        assert simulator.worn == PLAIN | look
+        phrase = COLOUR_PHRASES[number]
+        assert simulator.hear(f"{phrase.text}; move left") == "move left"
+        assert simulator.appearance == PUSHT_APPEARANCE | phrase.appearance
 
 
 def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> None:
@@ -243,9 +250,10 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     assert plain.shape == frames.shape
     assert (plain != frames).any()
     assert all(
-        np.nanmin(found) == 1 for found in wears(plain.reshape(-1, 64, 64, 3), PLAIN).values()
+        np.nanmin(found) == 1
+        for found in shows_appearance(plain.reshape(-1, 64, 64, 3), PUSHT_APPEARANCE).values()
     )
-    simulator = pusht.PushTSimulator()
+    simulator = PushTSimulator()
     simulator.reset(np.random.default_rng(0))
     assert simulator.plain() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
@@ -255,17 +263,18 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
 
 def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:
     pytest.importorskip("transformers")
-    looks = UNSEEN_LOOKS[:16]
+    looks = UNSEEN_APPEARANCES[:16]
     envs = gymnasium.make_vec("StreamDiT/PushT-Looks-v0", num_envs=16, actions="text")
     envs.reset(seed=3)
-    frames = [envs.step(tuple(f"{saying(look)}; move left" for look in looks))[0]]
+    frames = [envs.step(tuple(f"{colour_phrase(look)}; move left" for look in looks))[0]]
     frames += [
         envs.step((move,) * 16)[0] for move in ("move up", "move right", "stay") for _ in range(8)
     ]
     for shown in (frames[0], frames[-1]):
         worn = {
             thing: [
-                wears(frame[None], look)[thing][0] for frame, look in zip(shown, looks, strict=True)
+                shows_appearance(frame[None], look)[thing][0]
+                for frame, look in zip(shown, looks, strict=True)
             ]
             for thing in THINGS
         }
@@ -283,7 +292,8 @@ def test_the_shipped_world_moves_what_it_paints() -> None:
     names = [menu[0] for menu in SPEC.menu[1:9]]
     black = [envs.step(tuple(f"a black pusher; {name}" for name in names))[0] for _ in range(6)][-1]
     places = [
-        np.argwhere(np.abs(one.astype(int) - PAINTS["black"]).max(-1) < 60).mean(0) for one in black
+        np.argwhere(np.abs(one.astype(int) - COLOURS["black"]).max(-1) < 60).mean(0)
+        for one in black
     ]
     way = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
     middle = np.mean(places, 0)

@@ -16,7 +16,7 @@ from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.preconditioning import velocity_of_clean
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.model.time_embedding import rotate, rotation
-from streamdit_gym.model.window_attention import WindowAttention, seen
+from streamdit_gym.model.window_attention import WindowAttention, attention_bias
 from streamdit_gym.stream.flow import point, velocity
 from streamdit_gym.stream.views import cached_view, stream_mask, stream_view, teacher_view
 from streamdit_gym.text.prompt_table import PromptTable
@@ -89,7 +89,7 @@ def test_window_attention_equals_the_slow_twin(
         found, _ = layer(
             x,
             rotation(torch.arange(frames), 8),
-            seen(mask, 16) if layer.whole and mask is not None else mask,
+            attention_bias(mask, 16) if layer.is_global and mask is not None else mask,
             None,
         )
     torch.testing.assert_close(found, slow_windows(layer, x, frames, mask), atol=1e-5, rtol=1e-4)
@@ -346,3 +346,18 @@ def test_a_model_with_small_windows_refuses_a_cache() -> None:
     _, new = model(view, prompts(1, 2))
     with pytest.raises(PartitionError, match="without the cache"):
         model(view, prompts(1, 2), new)
+
+
+def test_tensors_keep_their_old_names_on_disk_and_are_read_by_both() -> None:
+    config = replace(CONFIG, channels=11, palette_channels=3, refiner_channels=16)
+    model, other, third = (model_of(config) for _ in range(3))
+    stored = model.state_dict()
+    parts = {name.split(".")[0] for name in stored}
+    assert {"place", "carry", "refine", "looks"} <= parts
+    assert "blocks.0.widen.weight" in stored
+    wake(other)
+    other.load_state_dict(stored)
+    wake(third)
+    third.load_state_dict(dict(model.named_parameters()))
+    for copy in (other, third):
+        assert all(map(torch.equal, copy.parameters(), model.parameters()))

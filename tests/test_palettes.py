@@ -13,7 +13,7 @@ from conftest import make_table, wake
 from test_train import FAST, TINY
 
 from streamdit_gym.distill.multistep import Distillation, Distiller
-from streamdit_gym.model.appearance import Looks
+from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
@@ -28,7 +28,7 @@ from streamdit_gym.train.train_streamdit import StreamDiTTrainer
 from streamdit_gym.types import Conditioning
 
 SAID = 0.1
-PAINTED = replace(TINY, channels=TINY.channels + 6, looks=6)
+PAINTED = replace(TINY, channels=TINY.channels + 6, palette_channels=6)
 
 
 def painted(episodes: int = 70, length: int = 20) -> LatentEpisodes:
@@ -66,7 +66,7 @@ def painted(episodes: int = 70, length: int = 20) -> LatentEpisodes:
 def test_repaints_are_those_that_a_search_finds() -> None:
     episodes = painted()
     episodes.astray[3] = 12
-    found = Palettes(episodes, PAINTED.local)
+    found = Palettes(episodes, PAINTED.spatial_channels)
     latents = episodes.latents.float()
     searched = [
         [episode, frame]
@@ -87,17 +87,25 @@ def test_repaints_are_those_that_a_search_finds() -> None:
 
 def test_words_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    looks, table = Looks(2, 384, width=64), make_table(["stay", "red", "green", "grey"])
+    looks, table = PromptedPalette(2, 384, width=64), make_table(["stay", "red", "green", "grey"])
     config = LooksTraining(steps=400, batch=64, learning_rate=3e-3, prompt_noise=0.0)
-    begun = Looks(2, 384, width=64)
+    begun = PromptedPalette(2, 384, width=64)
     assert not train_looks(
-        begun, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu", minutes=0.005
+        begun,
+        Palettes(painted(), PAINTED.spatial_channels),
+        table,
+        config,
+        tmp_path,
+        "cpu",
+        minutes=0.005,
     ), "it goes on below"
-    assert train_looks(looks, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu")
-    again = Looks(2, 384, width=64)
-    assert train_looks(again, Palettes(painted(), PAINTED.local), table, config, tmp_path, "cpu"), (
-        "it is done already"
+    assert train_looks(
+        looks, Palettes(painted(), PAINTED.spatial_channels), table, config, tmp_path, "cpu"
     )
+    again = PromptedPalette(2, 384, width=64)
+    assert train_looks(
+        again, Palettes(painted(), PAINTED.spatial_channels), table, config, tmp_path, "cpu"
+    ), "it is done already"
     assert all(
         torch.equal(a, b) for a, b in zip(looks.parameters(), again.parameters(), strict=True)
     )
@@ -126,7 +134,7 @@ def test_palettes_follow_each_other_as_in_a_slow_loop(
     times: list[float], before_times: list[float]
 ) -> None:
     torch.manual_seed(0)
-    looks = Looks(2, 16).eval()
+    looks = PromptedPalette(2, 16).eval()
     before, said = torch.randn(2, 3, 6, 4, 4), torch.randn(2, 3, 2, 4)
     made = looks(
         torch.tensor(times).expand(2, 3), before, torch.tensor(before_times).expand(2, 3), said
@@ -152,13 +160,13 @@ def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
     wake(model)
     said = torch.full((5, 2, 4), -1.0)
     said[1 + 2, 0] = torch.tensor([1.0, 0.0, -1.0, 1.0])
-    model.looks.prepare = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
+    model.appearance.prepare = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
     return Engine(model.eval(), make_table(["a", "b", "c", "d"]), Partition.parse(cut), **settings)
 
 
 def begin(engine: Engine) -> Session:
     latents = torch.randn(3, 2, PAINTED.channels, 8, 8, generator=torch.Generator().manual_seed(0))
-    latents[:, :, PAINTED.local :] = latents[:, :, PAINTED.local :, :1, :1]
+    latents[:, :, PAINTED.spatial_channels :] = latents[:, :, PAINTED.spatial_channels :, :1, :1]
     return engine.start(latents, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
 
 
@@ -181,13 +189,13 @@ def begin(engine: Engine) -> Session:
 def test_a_stream_wears_what_is_said_and_nothing_fades(cut: str, settings: dict[str, Any]) -> None:
     engine = painter(cut, **settings)
     session = begin(engine)
-    worn = session.references[:, -1, PAINTED.local :]
+    worn = session.references[:, -1, PAINTED.spatial_channels :]
     red = worn.clone()
     red[1, :3] = torch.tensor([1.0, 0.0, -1.0])[:, None, None]
     for tick in range(8 + engine.partition.chunks):
         clean = engine.tick(session, torch.tensor([0, 2 if tick == 1 else 1, 3]))
         expected = worn if tick < engine.partition.chunks else red
-        found = clean[:, :, PAINTED.local :]
+        found = clean[:, :, PAINTED.spatial_channels :]
         assert torch.allclose(found, expected[:, None].expand_as(found), atol=1e-3), tick
 
 
@@ -197,7 +205,7 @@ def test_how_sure_a_world_is_is_no_matter_of_colours() -> None:
     engine.tick(session, torch.tensor([0, 1, 3]))
     before = engine.self_consistency_error(session)
     session.references = session.references.clone()
-    session.references[:, -1, PAINTED.local :] += 1
+    session.references[:, -1, PAINTED.spatial_channels :] += 1
     assert torch.equal(engine.self_consistency_error(session), before)
 
 
@@ -213,8 +221,8 @@ def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None
         for r in (slice(2), slice(2, 4))
     ]
     joined = model.prepare(rows[0]).join(model.prepare(rows[1]))
-    assert torch.allclose(joined.looks, model.prepare(table.conditioning(nothing)).looks, atol=1e-5)
-    assert joined.looks.shape == (5, 2, 4)
+    assert torch.allclose(joined.extra, model.prepare(table.conditioning(nothing)).extra, atol=1e-5)
+    assert joined.extra.shape == (5, 2, 4)
 
 
 def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(
@@ -242,14 +250,14 @@ def test_a_student_learns_where_things_go_and_leaves_words_for_looks_alone(
     )
     assert same.move().item() < 1e-4
     with torch.no_grad():
-        student.looks.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
+        student.appearance.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
     loss = same.move()
     assert loss.item() < 1e-4, "colours count nothing"
 
 
 def test_damage_and_rewards_know_nothing_of_colours() -> None:
     torch.manual_seed(0)
-    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, looks=6)).eval()
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, palette_channels=6)).eval()
     wake(codec)
     latents = torch.randn(2, 3, 14, 8, 8)
     damaged = ContextCorruption(codec=codec)(latents)

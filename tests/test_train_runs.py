@@ -26,10 +26,11 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.distill.multistep import Distillation, distill
-from streamdit_gym.envs.pusht.simulator import SPEC, STARTS, PushTSimulator
+from streamdit_gym.envs.pusht.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import ArgumentError, DatasetError, StorageError, StreamDiTError
 from streamdit_gym.files import folder_lock
-from streamdit_gym.model.appearance import Looks
+from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
@@ -98,11 +99,11 @@ def heads_run(folder: Path) -> torch.nn.Module:
 
 
 def looks_run(folder: Path) -> torch.nn.Module:
-    looks = Looks(2, 384, width=16)
+    looks = PromptedPalette(2, 384, width=16)
     table = make_table(["stay", "red", "green", "grey"])
     train_looks(
         looks,
-        Palettes(painted(), PAINTED.local),
+        Palettes(painted(), PAINTED.spatial_channels),
         table,
         LooksTraining(steps=2, batch=8),
         folder,

@@ -14,8 +14,10 @@ from test_train import FAST
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht.simulator import SPEC, STARTS, PushTSimulator
-from streamdit_gym.envs.pusht_looks import simulator as pusht_looks
+from streamdit_gym.envs.pusht.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht_looks.definition import SPEC as LOOKS_SPEC
+from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
@@ -279,10 +281,10 @@ def test_a_whole_world_is_trained_in_slices(recorded: Dataset, tmp_path: Path) -
 
 
 def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
-    spec = replace(pusht_looks.SPEC, also=())  # without painted episodes no colours are named
+    spec = replace(LOOKS_SPEC, also=())  # without painted episodes no colours are named
     record(
         spec,
-        pusht_looks.PushTLooksSimulator,
+        PushTLooksSimulator,
         {"uniform": 1.0},
         tmp_path / "data",
         RecordConfig(shards=2, episodes=2, steps=12),
@@ -302,7 +304,11 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     )
     assert world is not None
     again = World.from_pretrained(tmp_path / "run" / "world")
-    assert (again.codec.channels, again.codec.config.looks, again.model.config.channels) == (
+    assert (
+        again.codec.channels,
+        again.codec.config.palette_channels,
+        again.model.config.channels,
+    ) == (
         11,
         3,
         11,
@@ -337,7 +343,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
         spec, dataset, NoEncoder, tmp_path / "run", longer, "cpu", continue_from=plain
     )
     assert taught is not None
-    assert not torch.equal(taught.model.looks.queries, world.model.looks.queries), (
+    assert not torch.equal(taught.model.appearance.queries, world.model.appearance.queries), (
         "learned longer, and not undone"
     )
     kept = train_world(

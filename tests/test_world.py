@@ -17,7 +17,7 @@ from conftest import make_tiny_world
 from support.bundles import write_content
 
 from streamdit_gym.bundle.config import file_names
-from streamdit_gym.envs.pusht.simulator import SPEC
+from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.errors import ArgumentError, BundleError, PartitionError, UnknownNameError
 from streamdit_gym.presets import PRESETS, partition, preset
 from streamdit_gym.stream.engine import Engine

@@ -45,8 +45,7 @@ def load_policy(
     if name == "random":
         return HeldRandomPolicy() if in_streams else RandomPolicy()
     if kind == "scripted":
-        observation = "latent" if in_streams else "frame"
-        return ScriptedPolicy(world(), task, _share(noise), observation=observation)
+        return ScriptedPolicy(world(), task, _share(noise), on_latents=in_streams)
     if name == "planner":
         if in_streams:
             remedy = "the planner looks at frames; use another policy"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
 from streamdit_gym.agents.features import encode
-from streamdit_gym.envs.worlds import script_of
+from streamdit_gym.agents.policies.policy import Observation
+from streamdit_gym.envs.worlds import scripted_policy_of
 from streamdit_gym.world import World
 
 
@@ -20,7 +19,7 @@ class ScriptedPolicy:
         world: reads the state off latents.
         task: name of the task.
         noise: share of the actions that are random instead, 0 to 1.
-        observation: what `act` is shown; frames are encoded first.
+        on_latents: `act` is shown latents; else frames, which it encodes first.
 
     Raises:
         UnknownNameError: if the world has no script.
@@ -32,13 +31,13 @@ class ScriptedPolicy:
         task: str,
         noise: float = 0.0,
         *,
-        observation: Literal["latent", "frame"] = "frame",
+        on_latents: bool = False,
     ) -> None:
         self.world = world
         self.task = task
         self.noise = noise
-        self.observation = observation
-        self._script = script_of(world.spec.name)
+        self.observation: Observation = "latent" if on_latents else "frame"
+        self._script = scripted_policy_of(world.spec.name)
 
     def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
         """Begin to act in so many rows."""

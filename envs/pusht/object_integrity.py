@@ -1,13 +1,10 @@
-"""What PushT's frames show: is there one whole pusher, one whole T?
-
-Takes: frames.  Gives: whether each thing in them is whole.  Knows nothing of: the simulator.
-"""
+"""Whether PushT's frames show exactly one intact pusher and one intact T."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 COLOURS = {
     "pusher": (65, 105, 225),
@@ -15,50 +12,60 @@ COLOURS = {
     "goal": (144, 238, 144),
     "table": (255, 255, 255),
 }
-# Measured on real frames: what a whole pusher and a whole T look like once every pixel has the name
-# of its nearest colour.
+# Measured on real frames in which every pixel has the name of its nearest colour.
 PUSHER_AREA = (6, 16)
-T_AREA, T_SPREAD, T_STRAY = (88, 132), ((9.5, 15.0), (16.0, 24.5)), 8
+MAX_PUSHER_SPECK = 3  # pixels of a part that is too small to be a second pusher
+T_AREA = (88, 132)
+T_SPREADS = ((9.5, 15.0), (16.0, 24.5))  # variances along the T's main axes
+MAX_T_SPECKS = 8  # pixels outside the largest part
+
+Mask = Bool[np.ndarray, "h w"]
 
 
-def objects(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return whether each frame shows exactly one whole pusher and one whole T: 1 or 0.
+def object_integrity(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return for each thing whether each frame shows exactly one, intact: 1 or 0.
 
-    The walls keep a T in the picture, so one that the edge cuts off is not whole either. A T's area
-    and the two spreads (variances along its main axes) stay the same wherever it lies and however
-    it is turned.
+    The walls keep a T in the picture, so one that the edge cuts off is not intact either. A T's
+    area and the two variances along its main axes stay the same wherever and however it lies.
     """
     palette = np.array(list(COLOURS.values()), dtype=np.float32)
-    found = []
+    pushers = []
+    blocks = []
     for frame in frames:  # one by one: of a long stream the distances would not fit into memory
-        names = ((frame[..., None, :].astype(np.float32) - palette) ** 2).sum(-1).argmin(-1)
-        found.append((_one_pusher(names == 0), _one_t(names == 1)))
-    return {
-        "pusher": np.array([pair[0] for pair in found], float),
-        "T": np.array([pair[1] for pair in found], float),
-    }
+        offsets = frame[..., None, :].astype(np.float32) - palette
+        nearest_colour = (offsets**2).sum(-1).argmin(-1)
+        pushers.append(_is_one_pusher(nearest_colour == 0))
+        blocks.append(_is_one_t(nearest_colour == 1))
+    return {"pusher": np.array(pushers, float), "T": np.array(blocks, float)}
 
 
-def _parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _connected_parts(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " p"]]:
     """Return the connected parts of a mask, numbered from 1, and their areas."""
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return parts, np.bincount(parts.ravel(), minlength=count)[1:]
+    areas = np.bincount(parts.ravel(), minlength=count)[1:]
+    return parts, areas
 
 
-def _one_pusher(mask: np.ndarray) -> float:
-    areas = _parts(mask)[1]
-    return float((areas > 3).sum() == 1 and PUSHER_AREA[0] <= areas.max() <= PUSHER_AREA[1])
+def _is_one_pusher(mask: Mask) -> bool:
+    _, areas = _connected_parts(mask)
+    num_pushers = (areas > MAX_PUSHER_SPECK).sum()
+    if num_pushers != 1:
+        return False
+    least, most = PUSHER_AREA
+    return bool(least <= areas.max() <= most)
 
 
-def _one_t(mask: np.ndarray) -> float:
-    parts, areas = _parts(mask)
-    if (
-        len(areas) == 0
-        or not T_AREA[0] <= areas.max() <= T_AREA[1]
-        or areas.sum() - areas.max() > T_STRAY
-    ):
-        return 0.0
-    spreads = np.sort(np.linalg.eigvalsh(np.cov(np.argwhere(parts == 1 + areas.argmax()).T)))
-    return float(
-        all(low <= spread <= high for spread, (low, high) in zip(spreads, T_SPREAD, strict=True))
-    )
+def _is_one_t(mask: Mask) -> bool:
+    parts, areas = _connected_parts(mask)
+    if len(areas) == 0:
+        return False
+    largest = areas.max()
+    least, most = T_AREA
+    if not least <= largest <= most or areas.sum() - largest > MAX_T_SPECKS:
+        return False
+    pixels = np.argwhere(parts == 1 + areas.argmax())
+    variances = np.sort(np.linalg.eigvalsh(np.cov(pixels.T)))
+    for variance, (low, high) in zip(variances, T_SPREADS, strict=True):
+        if not low <= variance <= high:
+            return False
+    return True

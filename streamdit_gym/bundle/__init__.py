@@ -1,3 +1,1 @@
-"""A bundle on disk: which fields its configuration has, what must fit together,
-and how files are read and replaced.
-"""
+"""A bundle on disk: the fields of its configuration, their checks, and its files."""

@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.bundle.fields import (
+from streamdit_gym.bundle.field_checks import (
     AGAIN,
     CONFIG,
-    CONFIG_FIELDS,
-    FORMAT,
-    FileEntry,
     check_dictionary,
     check_object,
     refused,
+)
+from streamdit_gym.bundle.fields import CONFIG_FIELDS, FORMAT, FileEntry
+from streamdit_gym.bundle.networks import (
+    MODEL_RULES,
+    NETWORK_RULES,
+    PIPELINED_RULES,
+    Rule,
+    check_rules,
 )
 from streamdit_gym.checks import shown
 from streamdit_gym.definition import WorldSpec
@@ -36,15 +40,9 @@ from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiTConfig
 
-WEIGHTS = (
-    "model",
-    "codec",
-    "heads",
-    "prompts",
-    "starts",
-)  # every bundle has these; some have "longer", too
+# every bundle has these; some have "longer", too
+WEIGHTS = ("model", "codec", "heads", "prompts", "starts")
 MAX_CONFIG_BYTES = 16 * 2**20
-MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +148,7 @@ def check_config(content: Any) -> BundleConfig:
     )
     check_rules(config, RULES)
     if config.longer is not None:
-        check_rules(config, LONGER_RULES)
+        check_rules(config, PIPELINED_RULES)
     _check_tasks(config.spec)
     if values.get("digest", config.digest) != config.digest:
         raise BundleError(
@@ -164,47 +162,13 @@ def check_config(content: Any) -> BundleConfig:
 
 def content_digest(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what a ``config.json`` says, without its facts and its digest."""
-    said = {key: value for key, value in content.items() if key not in ("facts", "digest")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    hashed = {key: value for key, value in content.items() if key not in ("facts", "digest")}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What must hold of a field, beside its own range."""
-
-    field: str
-    holds: Callable[[Any], bool]
-    allowed: str
-
-
-MODEL_RULES = (
-    Rule(
-        "looks",
-        lambda m: m.looks % 3 == 0 and m.looks < m.channels,
-        "a multiple of 3 below channels",
-    ),
-    Rule("grid", lambda m: m.grid % m.patch == 0, "a multiple of patch"),
-    Rule("grid", lambda m: m.rows <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} times patch"),
-    Rule("width", lambda m: m.width % (2 * m.heads) == 0, "a multiple of 2 x heads"),
-    Rule(
-        "width",
-        lambda m: not m.refine or m.width % m.patch**2 == 0,
-        "a multiple of patch squared",
-    ),
-    Rule(
-        "window",
-        lambda m: all(side > 0 and m.rows % side == 0 for side in m.window[1:]),
-        "frames, then rows and columns that divide grid / patch",
-    ),
-)
 RULES = (
-    Rule("codec.channels", lambda c: c.codec.channels == c.model.channels, "model.channels"),
-    Rule("codec.looks", lambda c: c.codec.looks == c.model.looks, "model.looks"),
-    Rule("codec.size", lambda c: c.codec.size == 8 * c.model.grid, "8 x model.grid"),
-    Rule("codec.width", lambda c: c.codec.width % 8 == 0, "a multiple of 8"),
+    *NETWORK_RULES,
     Rule("spec.size", lambda c: c.spec.size == c.codec.size, "codec.size"),
-    Rule("heads.channels", lambda c: c.heads.channels <= c.model.channels, "up to model.channels"),
-    Rule("heads.grid", lambda c: c.heads.grid == c.model.grid, "model.grid"),
     Rule(
         "heads.state_names",
         lambda c: c.heads.state_names == c.spec.state_names,
@@ -222,7 +186,7 @@ RULES = (
     ),
     Rule(
         "phrases",
-        lambda c: {said[0] for said in c.spec.menu} <= set(c.phrases),
+        lambda c: {phrases[0] for phrases in c.spec.menu} <= set(c.phrases),
         "the first phrase of every action in spec.menu, at least",
     ),
     Rule(
@@ -231,31 +195,12 @@ RULES = (
         "the bundle's weights files",
     ),
 )
-LONGER_RULES = tuple(
-    Rule(
-        f"longer.{key}",
-        lambda c, key=key: getattr(c.longer, key) == getattr(c.model, key),
-        f"model.{key}",
-    )
-    for key in ("channels", "looks", "grid", "text_width")
-)
 
 
 def file_names(longer: bool) -> list[str]:
     """Return the names of a bundle's weights files."""
     parts = (*WEIGHTS, "longer") if longer else WEIGHTS
     return [f"{part}.safetensors" for part in parts]
-
-
-def check_rules(value: Any, rules: tuple[Rule, ...], prefix: str = "") -> None:
-    """Refuse a value for which a rule does not hold.
-
-    Raises:
-        ArgumentError: naming the field.
-    """
-    for rule in rules:
-        if not rule.holds(value):
-            raise refused(f"{prefix}{rule.field}", attrgetter(rule.field)(value), rule.allowed)
 
 
 def _check_tasks(spec: WorldSpec) -> None:

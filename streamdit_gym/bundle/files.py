@@ -29,7 +29,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from streamdit_gym.bundle.config import check_config, file_names, read_config, read_content
-from streamdit_gym.bundle.fields import AGAIN, CONFIG, FileEntry, without_nan
+from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
+from streamdit_gym.bundle.fields import FileEntry, without_nan
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import ArgumentError, BundleError, StorageError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to

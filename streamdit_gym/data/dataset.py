@@ -9,7 +9,7 @@ Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors
 has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv``
 (H.264 in RGB, lossless, every frame of every episode in order; where a world looks otherwise than
 the one that it goes on from, ``plain/`` holds the same frames in that one's looks; generated data
-sets may keep frames in another format, see `streamdit_gym.data.storage`) with ``shard-00000.npz``:
+sets may keep frames in another format, see `streamdit_gym.data.formats`) with ``shard-00000.npz``:
 
     actions   (episodes, steps)       int16   menu action taken after frame f
     prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the
@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from streamdit_gym.data.storage import storage
-from streamdit_gym.data.storage.storage import Mkv
+from streamdit_gym.data.formats import frame_format
+from streamdit_gym.data.formats.mkv import Mkv
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.files import atomic_write
 
@@ -172,7 +172,7 @@ class Dataset:
         """
         stem, arrays = self.folder / f"shard-{self.shards[position]:05d}", self._arrays(position)
         try:
-            frames = storage(self.meta.get("storage", "mkv")).read(
+            frames = frame_format(self.meta.get("storage", "mkv")).read(
                 self.folder, self.shards[position], len(arrays["states"])
             )
             if (

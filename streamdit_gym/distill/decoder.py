@@ -79,10 +79,10 @@ def distill_decoder(
             allowed="2 or more",
             remedy="record longer ones",
         )
-    if world.codec.looks:
+    if world.codec.config.palette_channels:
         raise StreamDiTError(
             "a decoder that paints learns with its encoder",
-            given=f"{world.codec.looks} channels of a palette",
+            given=f"{world.codec.config.palette_channels} channels of a palette",
             allowed="none",
             remedy="train --continue-from that world, with --adapt-codec",
         )

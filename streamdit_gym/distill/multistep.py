@@ -224,10 +224,9 @@ class Distiller:
         self.table = table.to(device, torch.float32)
         self.spread = spread_of(self.table)
         self.generator = torch.Generator().manual_seed(0)
-        self.local = student.config.local
+        self.local = student.config.spatial_channels
         student.requires_grad_(True)
-        if student.looks is not None:
-            student.looks.requires_grad_(False)  # there are no steps in it
+        student.appearance.requires_grad_(False)  # there are no steps in it
         self.optimizers = optimizers(student, StreamDiTTraining(rate=config.rate))
         if config.compile:
             for block in (*teacher.blocks, *student.blocks):

@@ -20,8 +20,11 @@ from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate import measures
 from streamdit_gym.evaluate.acceptance import faults, promises
 from streamdit_gym.evaluate.candidate import Candidate, prompts_of
-from streamdit_gym.evaluate.measures import EvaluatorModels
-from streamdit_gym.evaluate.probe import features_of, train_inverse, train_probe
+from streamdit_gym.evaluate.evaluator_models import (
+    EvaluatorModels,
+    EvaluatorTraining,
+    train_evaluator_models,
+)
 
 SEED = 20_000  # far from any training seed
 SHORT = 16
@@ -34,10 +37,7 @@ class EvaluationConfig:
     Attributes:
         episodes: held-out episodes, played by the twin with a seed of its own.
         horizons: frames after the start at which a rollout is compared.
-        training_episodes: real episodes to train the judge's eyes on, as long as the held-out ones:
-            later on, more is at the walls.
-        probe_steps: training steps of the state probe.
-        inverse_steps: training steps of the inverse-dynamics model.
+        evaluator_training: how the evaluator's models are trained, if there are none.
         drift_frames: length of the long streams.
         drift_streams: how many of them at most; each starts as a held-out episode does.
         short_episodes: more held-out episodes, of `SHORT` steps, in which successes are counted:
@@ -49,9 +49,7 @@ class EvaluationConfig:
 
     episodes: int = 64
     horizons: tuple[int, ...] = (1, 4, 16, 64, 256)
-    training_episodes: int = 160
-    probe_steps: int = 5000
-    inverse_steps: int = 4000
+    evaluator_training: EvaluatorTraining = EvaluatorTraining()
     drift_frames: int = 10_000
     drift_streams: int = 16
     short_episodes: int = 400
@@ -60,7 +58,9 @@ class EvaluationConfig:
 
 
 QUICK = EvaluationConfig(
-    episodes=24, training_episodes=80, probe_steps=1500, inverse_steps=2000, drift_frames=2000
+    episodes=24,
+    evaluator_training=EvaluatorTraining(episodes=80, probe_steps=1500, inverse_steps=2000),
+    drift_frames=2000,
 )
 
 
@@ -96,7 +96,9 @@ def gather(
     return Evidence(
         held_out=held_out,
         short=short,
-        eyes=train_evaluator_models(spec, twin, config) if eyes is None else eyes,
+        eyes=train_evaluator_models(spec, twin, config.evaluator_training)
+        if eyes is None
+        else eyes,
     )
 
 
@@ -104,27 +106,6 @@ def _recorded(
     job: tuple[WorldSpec, Callable[[], Simulator], dict[str, float], RecordConfig, int],
 ) -> Shard:
     return record_shard(*job)
-
-
-def train_evaluator_models(
-    spec: WorldSpec, twin: ReferenceSimulator, config: EvaluationConfig
-) -> EvaluatorModels:
-    """Train the judge's eyes on real episodes of their own."""
-    plan = RecordConfig(
-        episodes=config.training_episodes, steps=max(config.horizons), seed=config.seed
-    )
-    shard = record_shard(spec, twin.make, twin.starts, plan, 1)
-    frames, states = shard.frames, shard.states
-    probe = train_probe(
-        spec,
-        frames.reshape(-1, *frames.shape[2:]),
-        states.reshape(-1, states.shape[-1]),
-        config.probe_steps,
-    )
-    inverse = train_inverse(
-        features_of(probe, frames), shard.actions, len(spec.menu), config.inverse_steps
-    )
-    return EvaluatorModels(probe=probe, inverse=inverse)
 
 
 def judge(

@@ -10,7 +10,7 @@ real frames themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from streamdit_gym.data.dataset import Shard
 from streamdit_gym.data.processes import mapped
 from streamdit_gym.definition import AppearanceEvaluation, ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames, prompts_of
-from streamdit_gym.evaluate.probe import InverseDynamics, Probe, features_of
+from streamdit_gym.evaluate.evaluator_models import EvaluatorModels
 from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate, median, psnr, ratio
 
 CONTEXT = 5  # real frames a one-step test goes on from
@@ -35,57 +35,16 @@ MOVED_PX, MOVED_DEGREES = 1.0, 5.0  # from where on a body has been moved
 Scores = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluatorModels:
-    """The judge's models, trained on real frames."""
-
-    probe: Probe
-    inverse: InverseDynamics
-
-    def named_right(
-        self, frames: Frames, actions: Int[np.ndarray, "e s"]
-    ) -> Bool[np.ndarray, "e s-1"]:
-        """Return whether the action read off the frames is the one taken,
-        for all actions but each episode's first.
-        """
-        return self.inverse.names(features_of(self.probe, frames)) == actions[:, 1:]
-
-    def errors(
-        self,
-        frames: Frames,
-        states: Float[np.ndarray, "e f s"],
-        twin: ReferenceSimulator,
-        spec: WorldSpec,
-    ) -> dict[str, np.ndarray]:
-        """Return the errors of the actor's place,
-        the body's place (px) and the body's angle (degrees), per frame.
-        """
-        found = self.probe.read(frames)[0]
-        names = spec.state_names
-        actor, body = (
-            [names.index(name) for name in twin.actor],
-            [names.index(name) for name in twin.body],
-        )
-        turn = np.arctan2(found[..., body[3]], found[..., body[2]]) - np.arctan2(
-            states[..., body[3]], states[..., body[2]]
-        )
-        return {
-            "actor_px": np.linalg.norm(found[..., actor] - states[..., actor], axis=-1),
-            "body_px": np.linalg.norm(found[..., body[:2]] - states[..., body[:2]], axis=-1),
-            "body_degrees": np.degrees(np.abs(np.arctan2(np.sin(turn), np.cos(turn)))),
-        }
-
-
 def evaluator_accuracy(
     eyes: EvaluatorModels, held_out: Shard, twin: ReferenceSimulator, spec: WorldSpec
 ) -> Scores:
     """Measure the judge itself on held-out real frames."""
-    errors = eyes.errors(held_out.frames, held_out.states, twin, spec)
+    errors = vars(eyes.state_errors(held_out.frames, held_out.states, twin, spec))
     whole = twin.objects(held_out.frames.reshape(-1, *held_out.frames.shape[2:]))
     return {
         **{name: estimate(values, median) for name, values in errors.items()},
         "actor_within_1px": estimate(errors["actor_px"] < 1),
-        "readback": estimate(eyes.named_right(held_out.frames, held_out.actions)),
+        "readback": estimate(eyes.actions_match(held_out.frames, held_out.actions)),
         **{
             f"whole_{name}": estimate(values.reshape(len(held_out.frames), -1))
             for name, values in whole.items()
@@ -100,7 +59,7 @@ def codec(
     frames = held_out.frames[:, ::4]
     rebuilt = candidate.reconstruct(frames)
     moving = _moving(frames, frames[:, :1])
-    errors = eyes.errors(rebuilt, held_out.states[:, ::4], twin, candidate.spec)
+    errors = vars(eyes.state_errors(rebuilt, held_out.states[:, ::4], twin, candidate.spec))
     return {
         "moving_db": estimate(_squares(rebuilt, frames, moving), psnr),
         "actor_within_1px": estimate(errors["actor_px"] < 1),
@@ -125,8 +84,8 @@ def fidelity(
         at = slice(horizon, horizon + 1)
         real, shown = held_out.frames[:, at], made[:, at]
         moving = _moving(real, first)
-        errors = eyes.errors(shown, held_out.states[:, at], twin, candidate.spec)
-        copied = eyes.errors(first, held_out.states[:, at], twin, candidate.spec)
+        errors = vars(eyes.state_errors(shown, held_out.states[:, at], twin, candidate.spec))
+        copied = vars(eyes.state_errors(first, held_out.states[:, at], twin, candidate.spec))
         whole = twin.objects(shown[:, 0])
         moved = _moved(held_out.states[:, 0], held_out.states[:, horizon], twin, candidate.spec)[
             :, None
@@ -178,8 +137,8 @@ def obedience(
     and one-step errors under other actions.
     """
     steps = min(steps, held_out.actions.shape[1])
-    right = eyes.named_right(made[:, : steps + 1], held_out.actions[:, :steps])
-    real = eyes.named_right(held_out.frames[:, : steps + 1], held_out.actions[:, :steps])
+    right = eyes.actions_match(made[:, : steps + 1], held_out.actions[:, :steps])
+    real = eyes.actions_match(held_out.frames[:, : steps + 1], held_out.actions[:, :steps])
     errors = _one_step_errors(candidate, held_out, twin)
     return {
         "readback": estimate(right),
@@ -254,7 +213,7 @@ def free_text(
     found = {}
     for name, phrases in (("menu", None), ("unseen", twin.unseen)):
         frames = candidate.roll_out(first, prompts_of(candidate.spec, short, phrases)).frames
-        found[name] = eyes.named_right(np.concatenate([first, frames], 1), actions).mean(1)
+        found[name] = eyes.actions_match(np.concatenate([first, frames], 1), actions).mean(1)
     return {
         "readback_menu": estimate(found["menu"]),
         "readback_unseen": estimate(found["unseen"]),

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.errors import require
 from streamdit_gym.evaluate.acceptance import Promise
 from streamdit_gym.evaluate.comparison import WITHIN, Share
 from streamdit_gym.evaluate.statistics import Estimate
-from streamdit_gym.train.train_world import pairs_of_rows
 
 Scores = dict[str, Any]
 

@@ -30,7 +30,7 @@ VIDEO_SUFFIXES = (".mkv", ".mp4", ".tar")  # large, and described by the arrays 
 
 
 def dataset_meta(
-    config: GenerateConfig, world: World, *, storage_name: str, keep_if: str
+    config: GenerateConfig, world: World, *, format_name: str, keep_if: str
 ) -> dict[str, Any]:
     """Return the content of ``meta.json``."""
     spec = world.spec
@@ -53,7 +53,7 @@ def dataset_meta(
         "menu": [list(phrases) for phrases in spec.menu],
         "action_names": action_names,
         "action_vectors": action_vectors,
-        "storage": storage_name,
+        "storage": format_name,
         "generated": _generation(config, keep_if),
         "promises": world.facts.get("scores", {}).get("promises", []),
         "license": str(world.facts.get("license", "")),

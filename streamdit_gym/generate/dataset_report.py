@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Dataset, Shard
-from streamdit_gym.data.storage import storage
+from streamdit_gym.data.formats import frame_format
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.generate.quality import current_metrics
 from streamdit_gym.generate.shard_record import ShardRecord, record_path, recorded_shards
@@ -97,9 +97,7 @@ def inspect_dataset(folder: Path) -> DatasetReport:
         DatasetError: if the folder is no data set.
     """
     dataset = Dataset(folder)
-    report = DatasetReport(
-        world=dataset.meta["world"], storage=dataset.meta.get("storage", "mkv")
-    )
+    report = DatasetReport(world=dataset.meta["world"], storage=dataset.meta.get("storage", "mkv"))
     is_generated = "generated" in dataset.meta
     damaged = _add_records(folder, report) if is_generated else set()
     contents = _Contents(dataset)
@@ -174,7 +172,7 @@ def _add_records(folder: Path, report: DatasetReport) -> set[int]:
     """Add what the shards' records say to a report, and return the numbers of damaged shards."""
     rows: list[dict[str, Any]] = []
     damaged = set()
-    store = storage(report.storage)
+    store = frame_format(report.storage)
     for index in range(1 + max(recorded_shards(folder), default=-1)):
         record = ShardRecord.read(folder, index)
         if record is None:

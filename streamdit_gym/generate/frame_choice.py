@@ -43,9 +43,7 @@ def choose_frames(
     return chosen
 
 
-def _broken_frames(
-    is_intact: Bool[np.ndarray, "b f"], num_before: int
-) -> Iterable[list[Place]]:
+def _broken_frames(is_intact: Bool[np.ndarray, "b f"], num_before: int) -> Iterable[list[Place]]:
     """Return the places of every spell without integrity: its first frames, and its others."""
     num_early = num_before // 2
     spells: dict[tuple[int, int, bool], list[Place]] = {}

@@ -87,9 +87,7 @@ def stream_segments(
         actions = actions[-settings.overlap_frames :]
 
 
-def _segment_of(
-    world: World, latents: list[Tensor], actions: list[np.ndarray]
-) -> StreamSegment:
+def _segment_of(world: World, latents: list[Tensor], actions: list[np.ndarray]) -> StreamSegment:
     """Return a segment; its readout is that of the frames encoded again, as a training sees it."""
     # stream by stream: all of their frames at once need too much memory
     frames = [world.codec.decode(stream[None]) for stream in torch.cat(latents, 1)]

@@ -142,9 +142,7 @@ class ShardGenerator:
         """Return the episodes of a shard."""
         rollout = self._roll_out(index)
         states, scores = self.world.readout(rollout.latents)
-        shard = self._shard_of(
-            rollout, states.float().cpu().numpy(), scores.float().cpu().numpy()
-        )
+        shard = self._shard_of(rollout, states.float().cpu().numpy(), scores.float().cpu().numpy())
         numbers = self._episode_numbers(index)
         rows = [self._row_of(index, row, shard, rollout) for row in range(len(numbers))]
         return GeneratedShard(shard=shard, rows=rows)
@@ -250,9 +248,7 @@ class ShardGenerator:
             latents.append(self.world.codec.encode(clip.to(self.world.device)))
         return torch.cat(latents).float()
 
-    def _start_latents(
-        self, rng: np.random.Generator, num_rows: int
-    ) -> Float[Tensor, "n c g g"]:
+    def _start_latents(self, rng: np.random.Generator, num_rows: int) -> Float[Tensor, "n c g g"]:
         if self.images is None:
             bank = self.world.starts.latents
             return bank[torch.from_numpy(rng.integers(len(bank), size=num_rows))]

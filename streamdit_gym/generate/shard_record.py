@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.data.storage.storage import Storage
+from streamdit_gym.data.formats.frame_format import FrameFormat
 from streamdit_gym.files import write_text
 
 
@@ -43,14 +43,16 @@ class ShardRecord:
             return None
 
     @classmethod
-    def write(cls, folder: Path, index: int, rows: list[dict[str, Any]], store: Storage) -> None:
+    def write(
+        cls, folder: Path, index: int, rows: list[dict[str, Any]], store: FrameFormat
+    ) -> None:
         """Write a shard's record, once all of its other files are there."""
         files = {}
         for path in shard_files(folder, index, store):
             files[path.relative_to(folder).as_posix()] = _fingerprint(path)
         write_text(record_path(folder, index), json.dumps({"rows": rows, "files": files}))
 
-    def damage(self, folder: Path, index: int, store: Storage) -> str:
+    def damage(self, folder: Path, index: int, store: FrameFormat) -> str:
         """Return which file of the shard is missing or changed; empty if none is."""
         paths = {}
         for path in shard_files(folder, index, store):
@@ -78,7 +80,7 @@ def recorded_shards(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def shard_files(folder: Path, index: int, store: Storage) -> list[Path]:
+def shard_files(folder: Path, index: int, store: FrameFormat) -> list[Path]:
     """Return the files of a shard on disk, without its record."""
     paths = list(store.files(folder, index))
     arrays = folder / f"shard-{index:05d}.npz"
@@ -87,7 +89,7 @@ def shard_files(folder: Path, index: int, store: Storage) -> list[Path]:
     return sorted(paths)
 
 
-def remove_shard(folder: Path, index: int, store: Storage) -> None:
+def remove_shard(folder: Path, index: int, store: FrameFormat) -> None:
     """Remove a shard, its record first."""
     record_path(folder, index).unlink(missing_ok=True)
     for path in shard_files(folder, index, store):

@@ -1,32 +1,96 @@
-"""What a prompt says about looks: for every colour of the palette whether it names it, and which it
-names.
+"""The appearance of what a world shows: an optional palette of colours that prompts can change.
 
-Takes: prompts; the palette of the frame before.  Gives: the palette of each frame.  Knows nothing
-    of: places, noise.
+The last channels of a latent may be a palette: three numbers to a colour, the same in every cell.
+The other channels, the spatial ones, tell where things are. A codec mixes every pixel from the
+palette's colours (`CodecPalette`). The transformer draws the spatial channels alone. A module of
+its own (`PromptedPalette`) changes the colours that a prompt names and copies all others, for as
+long as a stream lives (docs/decisions/0009).
 
-A palette is no matter of time: it is what it was, but for what the prompt names. So it takes no
-part in the transformer's attention, and what no prompt names is copied, for as long as a stream
-lives (docs/decisions/0009).
+A model without a palette has `NoPalette` in its place. Both offer the same three hooks:
+`prepare` encodes prompts, `condition` tells what each frame's prompt asks for, and `decode` puts
+the palette behind the predicted spatial channels.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from streamdit_gym.model.block import CrossAttention
+from streamdit_gym.errors import ShapeError
+from streamdit_gym.model.block import CrossAttention, padding_bias
 from streamdit_gym.model.embedding import embedding
+from streamdit_gym.types import PreparedPrompts
+
+RGB = 3
+COLOUR_SCALE = 3  # a palette's number is a colour in [0, 1], less its middle, times this
+COLOUR_MIDDLE = 0.5
+
+
+def check_palette(channels: int, palette_channels: int) -> None:
+    """Refuse a palette that leaves no spatial channels or holds parts of a colour.
+
+    Raises:
+        ShapeError: if the palette does not fit.
+    """
+    if palette_channels % RGB or not 0 <= palette_channels < channels:
+        raise ShapeError(
+            "no such palette",
+            given=f"{palette_channels} of {channels} channels",
+            allowed="a multiple of three, and channels left over",
+            remedy="15 for five colours",
+        )
+
+
+def palette_module(palette_channels: int, text_width: int) -> PromptedPalette | NoPalette:
+    """Return the module of the transformer that owns the palette; it does nothing without one."""
+    if palette_channels == 0:
+        return NoPalette()
+    return PromptedPalette(palette_channels // RGB, text_width)
+
+
+class NoPalette(nn.Module):
+    """The hooks of a model without a palette: nothing to prepare and nothing to append."""
+
+    def prepare(
+        self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]
+    ) -> Float[Tensor, "1+u 0 4"]:
+        """Return an empty instruction for no prompt (row 0) and for each prompt."""
+        return tokens.new_zeros(len(tokens) + 1, 0, 4)
+
+    def condition(
+        self, prepared: PreparedPrompts, rows: Int[Tensor, "b f"]
+    ) -> Float[Tensor, "u 0 4"]:
+        """Return no instructions."""
+        return prepared.extra
+
+    def decode(
+        self,
+        spatial: Float[Tensor, "b f s h w"],
+        times: Float[Tensor, "b f"],
+        before: Float[Tensor, "b f s h w"],
+        before_times: Float[Tensor, "b f"],
+        instructions: Float[Tensor, "u 0 4"],
+    ) -> Float[Tensor, "b f s h w"]:
+        """Return the spatial channels, which are all there are."""
+        return spatial
 
 
 class _Layer(nn.Module):
+    """Cross-attention of the colours' queries to a prompt, then an MLP."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.cross = CrossAttention(width, heads)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.SiLU(),
+            nn.Linear(4 * width, width),
         )
 
     def forward(
@@ -35,17 +99,18 @@ class _Layer(nn.Module):
         text: Float[Tensor, "u l d"],
         bias: Float[Tensor, "u 1 1 l"],
     ) -> Float[Tensor, "u 1 k d"]:
-        x = x + self.cross(self.norm(x), *self.cross.prepare(text), bias)
+        keys, values = self.cross.prepare(text)
+        x = x + self.cross(self.norm(x), keys, values, bias)
         return x + self.mlp(x)
 
 
-class Looks(nn.Module):
-    """One query per colour looks for its words in a prompt.
+class PromptedPalette(nn.Module):
+    """One query per colour searches a prompt for what it says of that colour.
 
     Args:
-        colours: of the palette.
+        colours: number of colours in the palette.
         text_width: width of the prompt encoder's embeddings.
-        width: of the queries.
+        width: width of the queries.
         heads: attention heads.
         depth: layers.
     """
@@ -57,59 +122,152 @@ class Looks(nn.Module):
         self.queries = embedding(colours, width, std=1.0)
         self.text = nn.Linear(text_width, width)
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, RGB + 1))
 
     def prepare(
         self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]
     ) -> Float[Tensor, "1+u k 4"]:
-        """Return what no prompt (row 0) and each prompt says of each colour: its three numbers,
-        and whether it is named, above 0 if so.
+        """Return the instructions of no prompt (row 0) and of each prompt, one for each colour.
+
+        An instruction is the colour's three numbers, and a score: above 0 if the prompt names it.
         """
         text = self.text(tokens)
-        bias = torch.zeros_like(mask, dtype=text.dtype).masked_fill(~mask, float("-inf"))[
-            :, None, None
-        ]
+        bias = padding_bias(mask, text.dtype)
         x = self.queries.to(text.dtype).expand(len(tokens), 1, -1, -1)
         for layer in self.layers:
             x = layer(x, text, bias)
-        said = self.out(x[:, 0])
-        nothing = said.new_tensor([0.0, 0.0, 0.0, float("-inf")]).expand(1, said.shape[1], 4)
-        return torch.cat([nothing, said])
+        instructions = self.out(x[:, 0])
+        colours = instructions.shape[1]
+        no_change = instructions.new_tensor([0.0, 0.0, 0.0, float("-inf")])
+        return torch.cat([no_change.expand(1, colours, RGB + 1), instructions])
+
+    def condition(
+        self, prepared: PreparedPrompts, rows: Int[Tensor, "b f"]
+    ) -> Float[Tensor, "b f k 4"]:
+        """Return the instructions of every frame's prompt."""
+        return prepared.extra[rows]
+
+    def decode(
+        self,
+        spatial: Float[Tensor, "b f s h w"],
+        times: Float[Tensor, "b f"],
+        before: Float[Tensor, "b f c h w"],
+        before_times: Float[Tensor, "b f"],
+        instructions: Float[Tensor, "b f k 4"],
+    ) -> Float[Tensor, "b f c h w"]:
+        """Return whole latents: the spatial channels, and the palette behind them.
+
+        Args:
+            spatial: the predicted spatial channels of some frames.
+            times: the frames' noise levels.
+            before: the latents of the frames before them.
+            before_times: the noise levels of those.
+            instructions: what the frames' prompts ask for, see `prepare`.
+        """
+        palettes = before[:, :, spatial.shape[2] :]
+        palettes = self(times, palettes, before_times, instructions)
+        return torch.cat([spatial, palettes], dim=2)
 
     def paint(
-        self, before: Float[Tensor, "*n k 3"], said: Float[Tensor, "*n k 4"]
+        self, colours: Float[Tensor, "*n k 3"], instructions: Float[Tensor, "*n k 4"]
     ) -> Float[Tensor, "*n k 3"]:
-        """Return palettes with the colours that are named."""
-        return torch.where(said[..., 3:] > 0, said[..., :3].to(before.dtype), before)
+        """Return palettes in which the named colours are changed."""
+        is_named = instructions[..., RGB:] > 0
+        return torch.where(is_named, instructions[..., :RGB].to(colours.dtype), colours)
 
     def forward(
         self,
         times: Float[Tensor, "b f"],
-        before: Float[Tensor, "b f l h w"],
+        before: Float[Tensor, "b f p h w"],
         before_times: Float[Tensor, "b f"],
-        said: Float[Tensor, "b f k 4"],
-    ) -> Float[Tensor, "b f l h w"]:
+        instructions: Float[Tensor, "b f k 4"],
+    ) -> Float[Tensor, "b f p h w"]:
         """Return the palettes of frames that follow each other.
 
-        The frame before the first is a reference, and its palette known. Every other's is either a
-        reference, too, or the frame that stands before it here, at the same time, and not yet
-        drawn: then it is what has just been painted.
+        The frame before the first one is a reference, so its palette is known. The frame before
+        any other one is either a reference, too, or its predecessor here, at the same noise level
+        and not drawn yet: then its palette is the one that has just been painted.
 
         Args:
-            times: the frames' times.
+            times: the frames' noise levels.
             before: palettes of the frames before them.
-            before_times: their times.
-            said: what the frames' prompts say, see `prepare`.
+            before_times: the noise levels of those.
+            instructions: what the frames' prompts ask for, see `prepare`.
         """
-        if not before.shape[1]:
+        frames, _, height, width = before.shape[1:]
+        if frames == 0:
             return before
-        h, w = before.shape[-2:]
-        before = rearrange(before.float(), "b f (k rgb) h w -> b f (h w) k rgb", rgb=3)
-        painted, made = before[:, 0], []
-        for frame in range(before.shape[1]):
+        known = rearrange(before.float(), "b f (k rgb) h w -> b f (h w) k rgb", rgb=RGB)
+        current = known[:, 0]
+        painted = []
+        for frame in range(frames):
             if frame:
-                drawn = (before_times[:, frame] == times[:, frame - 1])[:, None, None, None]
-                painted = torch.where(drawn, painted, before[:, frame])
-            painted = self.paint(painted, said[:, frame, None].float())
-            made.append(painted)
-        return rearrange(torch.stack(made, 1), "b f (h w) k rgb -> b f (k rgb) h w", h=h, w=w)
+                is_predecessor = before_times[:, frame] == times[:, frame - 1]
+                current = torch.where(is_predecessor[:, None, None, None], current, known[:, frame])
+            current = self.paint(current, instructions[:, frame, None].float())
+            painted.append(current)
+        palettes = torch.stack(painted, 1)
+        return rearrange(palettes, "b f (h w) k rgb -> b f (k rgb) h w", h=height, w=width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecPalette:
+    """How a codec reads and shows a palette; without one (0 channels) it passes everything on.
+
+    Attributes:
+        channels: channels of a latent, the palette's included.
+        palette_channels: how many of them, the last ones, are the palette.
+
+    Raises:
+        ShapeError: if the palette does not fit.
+    """
+
+    channels: int
+    palette_channels: int
+
+    def __post_init__(self) -> None:
+        check_palette(self.channels, self.palette_channels)
+
+    @property
+    def spatial_channels(self) -> int:
+        """Channels of a latent that tell where things are."""
+        return self.channels - self.palette_channels
+
+    @property
+    def encoder_channels(self) -> int:
+        """Channels of the encoder's output: the latent, and where to read each palette number."""
+        return self.channels + self.palette_channels
+
+    @property
+    def decoder_channels(self) -> int:
+        """Channels that the decoder draws: each colour's share and a brightness, or plain RGB."""
+        if self.palette_channels == 0:
+            return RGB
+        return self.palette_channels // RGB + 1
+
+    def encode(
+        self, features: Float[Tensor, "n o h w"]
+    ) -> tuple[Float[Tensor, "n s h w"], Float[Tensor, "n p h w"]]:
+        """Split the encoder's output into spatial channels and the palette.
+
+        Each number of the palette is a mean over the cells, weighted by where the encoder looks
+        for it: the colour of a small thing is in one cell alone.
+        """
+        sizes = [self.spatial_channels, self.palette_channels, self.palette_channels]
+        spatial, colours, attention = features.split(sizes, dim=1)
+        weights = attention.flatten(2).softmax(-1)
+        mean = (weights * colours.flatten(2)).sum(-1)
+        return spatial, mean[..., None, None].expand_as(colours)
+
+    def decode(
+        self, drawn: Float[Tensor, "n o H W"], latents: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n 3 H W"]:
+        """Return pixels: the palette's colours, mixed in the shares that the decoder has drawn."""
+        if self.palette_channels == 0:
+            return drawn
+        palette = latents[:, self.spatial_channels :].mean((2, 3))
+        palette = rearrange(palette, "n (k rgb) -> n rgb k", rgb=RGB)
+        colours = COLOUR_MIDDLE + palette / COLOUR_SCALE
+        shares = drawn[:, :-1].softmax(1)
+        brightness = 1 + drawn[:, -1:]
+        return 2 * brightness * torch.einsum("nck,nkhw->nchw", colours, shares) - 1

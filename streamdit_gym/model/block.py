@@ -1,8 +1,5 @@
 """One adaLN block: window attention, cross-attention to the prompt, MLP.
 
-Takes: tokens, each frame's condition, prompts.  Gives: tokens, and keys and values for a cache.
-Knows nothing of: noise, streams.
-
 Scale, shift and gate come from each frame's own condition (its noise level and its prompt) and are
 applied along the frame axis.  Source: StreamDiT (arXiv 2507.03745), section 3.3; adaLN-zero after
 DiT (arXiv 2212.09748).
@@ -12,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,8 +17,14 @@ from streamdit_gym.model.key_value_cache import Pair
 from streamdit_gym.model.window_attention import WindowAttention
 
 
+def padding_bias(mask: Bool[Tensor, "u l"], dtype: torch.dtype) -> Float[Tensor, "u 1 1 l"]:
+    """Return the attention bias of padded prompts: 0 for a real token, else minus infinity."""
+    bias = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))
+    return bias[:, None, None]
+
+
 class CrossAttention(nn.Module):
-    """Attention of a frame's tokens to the tokens of the prompt it was born with."""
+    """Attention of a frame's tokens to the tokens of the prompt it is conditioned on."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -38,22 +41,27 @@ class CrossAttention(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "b f n d"], keys: Tensor, values: Tensor, bias: Tensor
+        self,
+        x: Float[Tensor, "b f n d"],
+        keys: Float[Tensor, "b*f g l e"],
+        values: Float[Tensor, "b*f g l e"],
+        bias: Float[Tensor, "b*f 1 1 l"],
     ) -> Float[Tensor, "b f n d"]:
-        """Attend; keys, values and the bias of padding are already those of each frame's prompt,
-        (b f) g l d.
-        """
+        """Attend; keys, values and the bias of padding are those of each frame's own prompt."""
         q = rearrange(self.query(x), "b f n (g d) -> (b f) g n d", g=self.heads)
-        # written out: for a handful of keys the fused kernel's backward is ten times slower on a
-        # CPU
+        # Written out for training: with a handful of keys, the fused kernel's backward is ten
+        # times slower on a CPU.
         if q.requires_grad:
-            y = ((q * q.shape[-1] ** -0.5) @ keys.mT + bias).softmax(-1).to(values.dtype) @ values
+            scores = (q * q.shape[-1] ** -0.5) @ keys.mT + bias
+            y = scores.softmax(-1).to(values.dtype) @ values
         else:
             y = functional.scaled_dot_product_attention(q, keys, values, attn_mask=bias.to(q.dtype))
         return self.out(rearrange(y, "(b f) g n d -> b f n (g d)", b=x.shape[0]))
 
 
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def _modulate(
+    x: Float[Tensor, "b f n d"], shift: Float[Tensor, "b f 1 d"], scale: Float[Tensor, "b f 1 d"]
+) -> Float[Tensor, "b f n d"]:
     return torch.addcmul(shift, x, 1 + scale)
 
 
@@ -77,8 +85,8 @@ class Block(nn.Module):
         self.cross_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.cross = CrossAttention(width, heads)
         self.mlp_norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.widen = nn.Linear(width, 4 * width)
-        self.narrow = nn.Linear(4 * width, width)
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
@@ -88,29 +96,36 @@ class Block(nn.Module):
         x: Float[Tensor, "b f n d"],
         condition: Float[Tensor, "b f d"],
         prompt: tuple[Tensor, Tensor, Tensor],
-        rotations: Pair,
+        rotations: tuple[Tensor, Tensor],
         mask: Tensor | None,
         cached: Pair | None,
         context: int = 0,
     ) -> tuple[Float[Tensor, "b k n d"], Pair]:
-        """Return the tokens after the block, of the frames behind the context, and the keys and
-        values of all frames, cached ones first.
+        """Return the tokens of the frames behind the context, and keys and values of all frames.
 
-        `prompt` is (keys, values, bias) of every frame behind the context.
+        Args:
+            x: tokens.
+            condition: noise level and prompt of every frame.
+            prompt: keys, values and bias of the prompt of every frame behind the context.
+            rotations: see `WindowAttention`.
+            mask: see `WindowAttention`.
+            cached: keys and values of earlier frames; they come first in what is returned.
+            context: how many of the first frames are attended to only.
         """
-        shift, scale, gate, shift2, scale2, gate2 = self.modulation(condition)[:, :, None].chunk(
-            6, dim=-1
-        )
-        y, pair = self.attention(
+        modulation = self.modulation(condition)[:, :, None]
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation.chunk(6, dim=-1)
+        attended, pair = self.attention(
             _modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, context
         )
-        x, gate, shift2, scale2, gate2 = (
-            part[:, context:] for part in (x, gate, shift2, scale2, gate2)
-        )
-        x = torch.addcmul(x, gate, y)
+        x = torch.addcmul(x[:, context:], gate[:, context:], attended)
         x = x + self.cross(self.cross_norm(x), *prompt)
-        hidden = self.widen(_modulate(self.mlp_norm(x), shift2, scale2)).relu_()
-        hidden = (
-            hidden.square() if hidden.requires_grad else hidden.square_()
-        )  # in place: fresh memory costs more than the squares
-        return torch.addcmul(x, gate2, self.narrow(hidden)), pair
+        hidden = _modulate(self.mlp_norm(x), mlp_shift[:, context:], mlp_scale[:, context:])
+        hidden = _squared(self.mlp_in(hidden).relu_())
+        return torch.addcmul(x, mlp_gate[:, context:], self.mlp_out(hidden)), pair
+
+
+def _squared(x: Tensor) -> Tensor:
+    """Square, in place where no gradient is wanted: fresh memory costs more than the squares."""
+    if x.requires_grad:
+        return x.square()
+    return x.square_()

@@ -1,8 +1,4 @@
-"""What every codec offers.
-
-Takes: frames or latents.  Gives: latents of about unit variance, or frames.  Knows nothing of:
-    time, prompts, streams.
-"""
+"""What every codec offers: frames to latents of about unit variance, and back, frame by frame."""
 
 from __future__ import annotations
 
@@ -15,6 +11,8 @@ from torch import Tensor, nn
 
 from streamdit_gym.errors import ShapeError
 
+HALF_RANGE = 127.5  # of a byte; pixels are in [-1, 1]
+
 
 class LatentCodec(nn.Module, ABC):
     """A codec that works frame by frame.
@@ -22,15 +20,15 @@ class LatentCodec(nn.Module, ABC):
     Attributes:
         size: height and width of a frame in pixels.
         channels: channels of a latent.
+        spatial_channels: how many of them, the first ones, tell where things are; the others hold
+            the same numbers in every cell.
         grid: height and width of a latent.
-        looks: how many of the channels, the last ones, tell what frames look like and not where
-            things are; the same in every cell.
     """
 
     size: int
     channels: int
+    spatial_channels: int
     grid: int
-    looks: int = 0
 
     @abstractmethod
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
@@ -46,30 +44,27 @@ class LatentCodec(nn.Module, ABC):
         Raises:
             ShapeError: if the frames are not uint8 of the codec's size.
         """
-        if (
-            frames.dtype != torch.uint8
-            or frames.ndim != 5
-            or tuple(frames.shape[2:]) != (self.size, self.size, 3)
-        ):
+        self._check_frames(frames)
+        weight = next(self.parameters())
+        pixels = rearrange(frames, "b f h w c -> (b f) c h w").to(weight.device, weight.dtype)
+        latents = self.encode_pixels(pixels / HALF_RANGE - 1)
+        return rearrange(latents, "(b f) c h w -> b f c h w", b=len(frames))
+
+    def decode(self, latents: Float[Tensor, "b f c h w"]) -> UInt8[Tensor, "b f H W 3"]:
+        """Decode latents to uint8 frames."""
+        weight = next(self.parameters())
+        flat = rearrange(latents, "b f c h w -> (b f) c h w").to(weight.dtype)
+        pixels = self.decode_latents(flat).float()
+        frames = ((pixels + 1) * HALF_RANGE).round().clamp(0, 255).to(torch.uint8)
+        return rearrange(frames, "(b f) c h w -> b f h w c", b=len(latents)).contiguous()
+
+    def _check_frames(self, frames: Tensor) -> None:
+        shape = (self.size, self.size, 3)
+        fits = frames.dtype == torch.uint8 and frames.ndim == 5
+        if not fits or tuple(frames.shape[2:]) != shape:
             raise ShapeError(
                 "frames do not fit the codec",
                 given=f"{frames.dtype} {tuple(frames.shape)}",
                 allowed=f"torch.uint8 (b, f, {self.size}, {self.size}, 3)",
                 remedy="resize; RGB, 0 to 255",
             )
-        b = frames.shape[0]
-        weight = next(self.parameters())
-        pixels = (
-            rearrange(frames, "b f h w c -> (b f) c h w").to(weight.device, weight.dtype) / 127.5
-            - 1
-        )
-        return rearrange(self.encode_pixels(pixels), "(b f) c h w -> b f c h w", b=b)
-
-    def decode(self, latents: Float[Tensor, "b f c h w"]) -> UInt8[Tensor, "b f H W 3"]:
-        """Decode latents to uint8 frames."""
-        b = latents.shape[0]
-        pixels = self.decode_latents(
-            rearrange(latents, "b f c h w -> (b f) c h w").to(next(self.parameters()).dtype)
-        )
-        frames = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return rearrange(frames, "(b f) c h w -> b f h w c", b=b).contiguous()

@@ -1,8 +1,4 @@
-"""A small convolutional head that finishes what the tokens have drawn.
-
-Takes: token features, the predicted change and the latents beside it.  Gives: a correction of the
-    change and of its gate.
-Knows nothing of: noise levels, prompts (the tokens know them).
+"""A small convolutional head that refines what the tokens predict.
 
 A token of a small world covers 16 x 16 pixels; edges inside it look the same wherever they are,
 which convolutions on the latent grid know from the start and a linear layer per token has to learn
@@ -11,7 +7,7 @@ for every place (docs/decisions/0002).
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from einops import rearrange
@@ -30,8 +26,9 @@ class _Residual(nn.Module):
         for parameter in self.second.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.silu(self.first(functional.silu(x))))
+    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
+        hidden = self.first(functional.silu(x))
+        return x + self.second(functional.silu(hidden))
 
 
 class ConvRefiner(nn.Module):
@@ -48,7 +45,9 @@ class ConvRefiner(nn.Module):
     def __init__(self, width: int, channels: int, patch: int, inner: int, blocks: int) -> None:
         super().__init__()
         self.patch = patch
-        self.first = nn.Conv2d(3 * channels + 1 + width // patch**2, inner, 3, padding=1)
+        token_channels = width // patch**2
+        inputs = token_channels + (channels + 1) + 2 * channels  # tokens, prediction, two latents
+        self.first = nn.Conv2d(inputs, inner, 3, padding=1)
         self.blocks = nn.Sequential(*(_Residual(inner) for _ in range(blocks)))
         self.out = nn.Conv2d(inner, channels + 1, 3, padding=1)
         for parameter in self.out.parameters():
@@ -57,26 +56,30 @@ class ConvRefiner(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "b f n d"],
-        drawn: Float[Tensor, "b f o h w"],
-        own: Tensor,
-        before: Tensor,
+        prediction: Float[Tensor, "b f o h w"],
+        own: Float[Tensor, "b f c h w"],
+        before: Float[Tensor, "b f c h w"],
     ) -> Float[Tensor, "b f o h w"]:
-        """Return a correction of `drawn`: the change's channels, then the gate's logit."""
-        b, rows = tokens.shape[0], drawn.shape[-1] // self.patch
+        """Return a correction of the prediction: the change's channels, then the gate's logit."""
         features = rearrange(
-            tokens, "b f (h w) (p q d) -> (b f) d (h p) (w q)", h=rows, p=self.patch, q=self.patch
+            tokens,
+            "b f (h w) (p q d) -> (b f) d (h p) (w q)",
+            h=prediction.shape[-1] // self.patch,
+            p=self.patch,
+            q=self.patch,
         )
-        x = torch.cat(
-            [features, *(part.flatten(0, 1).to(features.dtype) for part in (drawn, own, before))],
-            dim=1,
-        )
-        # on a CPU, bfloat16 convolutions of many small grids are fifty times slower than these
-        with (
-            torch.autocast(x.device.type, enabled=False)
-            if x.device.type == "cpu"
-            else nullcontext()
-        ):
-            x = x.to(self.first.weight.dtype) if x.device.type == "cpu" else x
-            x = self.blocks(self.first(x.contiguous(memory_format=torch.channels_last)))
-            x = self.out(functional.silu(x))
-        return rearrange(x, "(b f) o h w -> b f o h w", b=b)
+        beside = [part.flatten(0, 1).to(features.dtype) for part in (prediction, own, before)]
+        x = torch.cat([features, *beside], dim=1)
+        with _convolution_precision(x.device):
+            if x.device.type == "cpu":
+                x = x.to(self.first.weight.dtype)
+            x = self.first(x.contiguous(memory_format=torch.channels_last))
+            x = self.out(functional.silu(self.blocks(x)))
+        return rearrange(x, "(b f) o h w -> b f o h w", b=len(tokens))
+
+
+def _convolution_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Leave autocast on a CPU, where bfloat16 convolutions of many small grids are 50 x slower."""
+    if device.type == "cpu":
+        return torch.autocast("cpu", enabled=False)
+    return nullcontext()

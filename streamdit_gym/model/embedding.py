@@ -1,7 +1,4 @@
-"""Learned embeddings.
-
-Takes: a shape.  Gives: a parameter.  Knows nothing of: what it stands for.
-"""
+"""Learned embeddings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Latents to tokens and back.
-
-Takes: latents.  Gives: tokens ``b f (h w) d``.  Knows nothing of: attention, time.
-"""
+"""Latents to tokens and back."""
 
 from __future__ import annotations
 

@@ -1,10 +1,6 @@
-"""Reads true state and task scores off latent frames.
+"""Reads the true state and the task scores off latent frames, in the units of the world's spec.
 
-Takes: latents.  Gives: state estimates and scores, in the units of the world's spec.  Knows nothing
-    of: time, prompts.
-
-The state estimates are the probe with which a world is judged; the scores are what rewards are made
-of.
+The state estimates are the probe with which a world is evaluated; rewards are made of the scores.
 """
 
 from __future__ import annotations
@@ -13,14 +9,14 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadoutConfig:
-    """Size of the head and names of what it reads.
+    """Size of the readout and names of its outputs.
 
     Attributes:
         channels: latent channels that it reads, the first ones.
@@ -46,7 +42,8 @@ class Readout(nn.Module):
     def __init__(self, config: ReadoutConfig) -> None:
         super().__init__()
         self.config = config
-        width, outputs = config.width, len(config.state_names) + len(config.score_names)
+        width = config.width
+        outputs = len(config.state_names) + len(config.score_names)
         self.first = nn.Conv2d(config.channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.third = nn.Conv2d(width, width, 3, padding=1)
@@ -56,23 +53,21 @@ class Readout(nn.Module):
         self.register_buffer("spread", torch.ones(outputs))
 
     @property
-    def is_success(self) -> Tensor:
+    def is_success(self) -> Bool[Tensor, " o"]:
         """True for the outputs that are success logits."""
         names = (*self.config.state_names, *self.config.score_names)
-        return torch.tensor(
-            [name.startswith("success_") for name in names], device=self.centre.device
-        )
+        flags = [name.startswith("success_") for name in names]
+        return torch.tensor(flags, device=self.centre.device)
 
     def raw(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f o"]:
         """Return standardised outputs, successes as logits (what the loss sees)."""
-        b = latents.shape[0]
-        places = rearrange(latents[:, :, : self.config.channels], "b f c h w -> (b f) c h w")
-        x = functional.silu(self.first(places.to(self.out.weight.dtype)))
+        spatial = latents[:, :, : self.config.channels]
+        spatial = rearrange(spatial, "b f c h w -> (b f) c h w")
+        x = functional.silu(self.first(spatial.to(self.out.weight.dtype)))
         x = x + functional.silu(self.second(x))
         x = x + functional.silu(self.third(x))
-        return rearrange(
-            self.out(functional.silu(self.hidden(x.flatten(1)))), "(b f) o -> b f o", b=b
-        )
+        hidden = functional.silu(self.hidden(x.flatten(1)))
+        return rearrange(self.out(hidden), "(b f) o -> b f o", b=len(latents))
 
     def forward(
         self, latents: Float[Tensor, "b f c h w"]
@@ -80,4 +75,5 @@ class Readout(nn.Module):
         """Return the state and the scores of every frame."""
         raw = self.raw(latents).float()
         values = torch.where(self.is_success, raw.sigmoid(), raw * self.spread + self.centre)
-        return values.split([len(self.config.state_names), len(self.config.score_names)], dim=-1)
+        states = len(self.config.state_names)
+        return values[..., :states], values[..., states:]

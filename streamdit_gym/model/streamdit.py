@@ -1,10 +1,7 @@
 """The StreamDiT transformer: frames at their own noise levels and their prompts in, velocities out.
 
-Takes: a BufferView and its Conditioning.  Gives: the velocity of every frame.  Knows nothing of:
-    streams, codecs.
-
 The network predicts the clean latent as a gated change of the frame before it, which is where
-almost all of the next frame already is; the velocity follows from that prediction. It is fed the
+almost all of the next frame already is; the velocity follows from that prediction. Its input is the
 best linear guess of each clean latent instead of the noisy latent itself, so that pure noise comes
 in as nothing (docs/decisions/0002).
 Source: StreamDiT (arXiv 2507.03745), section 3.3.
@@ -15,25 +12,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from streamdit_gym.errors import PartitionError
-from streamdit_gym.model.appearance import Looks
-from streamdit_gym.model.block import Block, CrossAttention
+from streamdit_gym.model.appearance import palette_module
+from streamdit_gym.model.block import Block, CrossAttention, padding_bias
 from streamdit_gym.model.conv_refiner import ConvRefiner
 from streamdit_gym.model.embedding import embedding
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.patchify import patchify, unpatchify
-from streamdit_gym.model.preconditioning import linear_estimate, velocity_of_clean
+from streamdit_gym.model.preconditioning import expand_times, linear_estimate, velocity_of_clean
+from streamdit_gym.model.tensor_names import restore_names, store_names
 from streamdit_gym.model.time_embedding import rotation, sinusoid
-from streamdit_gym.model.window_attention import seen
+from streamdit_gym.model.window_attention import attention_bias
 from streamdit_gym.types import BufferView, Conditioning, PreparedPrompts
 
-MIN_TEXT_TOKENS = (
-    16  # to which prompts are padded: on a CPU the softmax of a shorter row takes ten times as long
-)
+# Prompts are padded to this length: on a CPU the softmax of a shorter row takes ten times as long.
+MIN_TEXT_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +39,7 @@ class StreamDiTConfig:
 
     Attributes:
         channels: latent channels.
-        looks: how many of them, the last ones, are a palette, three to a colour; see
+        palette_channels: how many of them, the last ones, are a palette, three to a colour; see
             `streamdit_gym.model.appearance`.
         grid: latent height and width.
         patch: latents per token side.
@@ -54,17 +51,17 @@ class StreamDiTConfig:
         causal: whether a frame sees only itself and earlier frames; needed for a cache of the
             references.
         references: most reference frames a frame sees, in a causal model.
-        refine: channels of the convolutional head behind the last block; 0 for none.
-        refine_blocks: residual blocks in it.
-        reference_time: noise level at which references are fed while sampling; 1 is clean.
-        temperature: scale of the noise that chunks begin with; 0 is none, for what learned from a
-            teacher that draws alike from any noise.
-        guidance: how far sampling goes from what no prompt gives towards, and past, what the prompt
-            gives; 1 is no guidance, and one evaluation of the network instead of two.
+        refiner_channels: channels of the convolutional refiner behind the last block; 0 for none.
+        refiner_blocks: residual blocks in it.
+        reference_time: noise level of references while sampling; 1 is clean.
+        temperature: scale of the noise that chunks begin with; 0 is none, for a student of a
+            teacher that predicts the same from any noise.
+        guidance: weight of the prompt: predictions move from the one without a prompt towards, and
+            past, the one with it; 1 is no guidance, and one evaluation instead of two.
     """
 
     channels: int = 8
-    looks: int = 0
+    palette_channels: int = 0
     grid: int = 8
     patch: int = 2
     width: int = 256
@@ -77,13 +74,13 @@ class StreamDiTConfig:
     reference_time: float = 1.0
     temperature: float = 1.0
     guidance: float = 1.0
-    refine: int = 64
-    refine_blocks: int = 1
+    refiner_channels: int = 64
+    refiner_blocks: int = 1
 
     @property
-    def local(self) -> int:
-        """Channels that tell where things are."""
-        return self.channels - self.looks
+    def spatial_channels(self) -> int:
+        """Channels that tell where things are; the transformer draws these."""
+        return self.channels - self.palette_channels
 
     @property
     def rows(self) -> int:
@@ -97,38 +94,40 @@ class StreamDiT(nn.Module):
     def __init__(self, config: StreamDiTConfig) -> None:
         super().__init__()
         self.config = config
-        width, patch_width = config.width, config.local * config.patch**2
-        self.embed = nn.Linear(
-            2 * patch_width, width
-        )  # a frame's token beside the token of the frame before it
-        self.place = embedding(config.rows**2, width, std=0.02)
+        width = config.width
+        channels = config.spatial_channels
+        token_channels = channels * config.patch**2
+        self.embed = nn.Linear(2 * token_channels, width)  # of a frame and of the one before it
+        self.pos_embed = embedding(config.rows**2, width, std=0.02)
         self.time = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         self.text = nn.Linear(config.text_width, width)
         self.pooled = nn.Sequential(
             nn.Linear(config.text_width, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.no_prompt = embedding(2, config.text_width, std=0.02)
+        self.no_prompt = embedding(2, config.text_width, std=0.02)  # its token; its pooled vector
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.rows, config.window, shifted=bool(i % 2))
             for i in range(config.depth)
         )
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
-        self.final = nn.Linear(width, patch_width + config.patch**2)
-        self.refine = (
-            ConvRefiner(width, config.local, config.patch, config.refine, config.refine_blocks)
-            if config.refine
-            else None
-        )
-        self.carry = nn.Linear(width, 2 * config.local)
-        for layer in (self.final_modulation, self.final, self.carry):
+        self.final = nn.Linear(width, token_channels + config.patch**2)  # a change and its gate
+        self.conv_refiner: ConvRefiner | None = None
+        if config.refiner_channels:
+            self.conv_refiner = ConvRefiner(
+                width, channels, config.patch, config.refiner_channels, config.refiner_blocks
+            )
+        self.skip_gain = nn.Linear(width, 2 * channels)
+        for layer in (self.final_modulation, self.final, self.skip_gain):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.looks = Looks(config.looks // 3, config.text_width) if config.looks else None
+        self.appearance = palette_module(config.palette_channels, config.text_width)
+        self.register_state_dict_post_hook(store_names)
+        self.register_load_state_dict_pre_hook(restore_names)
 
     @property
-    def whole(self) -> bool:
-        """Whether one window holds everything, as a cache needs."""
+    def is_global(self) -> bool:
+        """Whether one attention window holds everything, as a cache needs."""
         return tuple(self.config.window) == (0, self.config.rows, self.config.rows)
 
     def forward(
@@ -139,10 +138,10 @@ class StreamDiT(nn.Module):
         floor: float = 0.0,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the velocity of every frame behind the view's context, and the cache with the
-        context's frames behind its own.
+        """Return the velocity of every frame behind the view's context, and the longer cache.
 
-        A model whose windows are smaller than a frame can use no cache, and returns an empty one.
+        The cache that is returned has the context's frames behind those of the given one. A model
+        whose windows are smaller than a frame can use no cache, and returns an empty one.
 
         Args:
             view: the frames.
@@ -150,23 +149,17 @@ class StreamDiT(nn.Module):
             cache: keys and values of earlier frames; they stand directly before
                 `view.positions[0]`.
             floor: see `velocity_of_clean`; above 0 only in training.
-            prepared: what `prepare` made of the prompts before; then only their index is looked at.
+            prepared: what `prepare` returned for the same prompts; then only their index is used.
 
         Raises:
             PartitionError: if a cache is given to a model whose windows are smaller than a frame.
         """
-        clean, new = self.predict_clean(view, prompts, cache, prepared)
+        clean, longer_cache = self.predict_clean(view, prompts, cache, prepared)
         if self.config.guidance != 1 and not self.training:
-            index = prompts.index.clone()
-            index[:, view.context :] = -1
-            unsaid, _ = self.predict_clean(view, replace(prompts, index=index), cache, prepared)
-            local = slice(self.config.local)  # colours past those that are named are no colours
-            clean[:, :, local] = (
-                unsaid[:, :, local] + self.config.guidance * (clean - unsaid)[:, :, local]
-            )
-        return velocity_of_clean(
-            clean, view.latents[:, view.context :], view.times[:, view.context :], floor
-        ), new
+            self._guide(clean, view, prompts, cache, prepared)
+        latents = view.latents[:, view.context :]
+        times = view.times[:, view.context :]
+        return velocity_of_clean(clean, latents, times, floor), longer_cache
 
     def predict_clean(
         self,
@@ -175,131 +168,170 @@ class StreamDiT(nn.Module):
         cache: KeyValueCache | None = None,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and the cache with the context behind it;
-        see `forward`.
-        """
-        if cache is not None and not self.whole:
+        """Return the predicted clean latents, and the longer cache; see `forward`."""
+        self._check_cache(cache)
+        table = self.prepare(prompts) if prepared is None else prepared
+        rows = prompts.index + 1  # row 0 stands for no prompt
+        own = linear_estimate(view.latents, view.times)
+        before = linear_estimate(view.before, view.before_times)
+        tokens = self._embed_frames(own, before)
+        condition = self._condition(view, table.pooled[rows], tokens.dtype)
+        tokens, longer_cache = self._run_blocks(tokens, condition, view, table, rows, cache)
+
+        context = view.context
+        before, before_times = before[:, context:], view.before_times[:, context:]
+        spatial = self._predict_spatial(
+            tokens, condition[:, context:], own[:, context:], before, before_times
+        )
+        instructions = self.appearance.condition(table, rows[:, context:])
+        clean = self.appearance.decode(
+            spatial, view.times[:, context:], before, before_times, instructions
+        )
+        return clean, longer_cache
+
+    def prepare(self, prompts: Conditioning) -> PreparedPrompts:
+        """Do the work that depends on the prompts alone; their index is not used."""
+        tokens, mask = self._with_no_prompt(prompts)
+        text = self.text(tokens)
+        no_prompt = self.no_prompt[1:].to(prompts.pooled.dtype)
+        pooled = self.pooled(torch.cat([no_prompt, prompts.pooled]))
+        crosses = [module for module in self.blocks.modules() if isinstance(module, CrossAttention)]
+        keys, values = torch.stack([cross.prepare(text) for cross in crosses], dim=1)
+        extra = self.appearance.prepare(prompts.tokens, prompts.mask)
+        return PreparedPrompts(pooled=pooled, mask=mask, keys=keys, values=values, extra=extra)
+
+    def empty_cache(self, rows: int) -> KeyValueCache:
+        """Return the keys and values of no frames."""
+        config = self.config
+        shape = (rows, 0, config.rows**2, config.heads, config.width // config.heads)
+        empty = self.embed.weight.new_zeros
+        return KeyValueCache(layers=tuple((empty(shape), empty(shape)) for _ in self.blocks))
+
+    def _check_cache(self, cache: KeyValueCache | None) -> None:
+        if cache is not None and not self.is_global:
             raise PartitionError(
                 "this model cannot use a cache",
                 given=f"window {self.config.window}",
                 allowed=f"(0, {self.config.rows}, {self.config.rows})",
                 remedy="stream without the cache",
             )
+
+    def _guide(
+        self,
+        clean: Float[Tensor, "b f c h w"],
+        view: BufferView,
+        prompts: Conditioning,
+        cache: KeyValueCache | None,
+        prepared: PreparedPrompts | None,
+    ) -> None:
+        """Move a prediction away from what the model predicts without a prompt, in place.
+
+        Only spatial channels move: past a colour that is named there is no colour.
+        """
+        index = prompts.index.clone()
+        index[:, view.context :] = -1
+        unprompted, _ = self.predict_clean(view, replace(prompts, index=index), cache, prepared)
+        spatial = slice(self.config.spatial_channels)
+        difference = (clean - unprompted)[:, :, spatial]
+        clean[:, :, spatial] = unprompted[:, :, spatial] + self.config.guidance * difference
+
+    def _embed_frames(
+        self, own: Float[Tensor, "b f c h w"], before: Float[Tensor, "b f c h w"]
+    ) -> Float[Tensor, "b f n d"]:
+        """Return tokens of every frame beside the frame before it, with their position added."""
+        spatial = slice(self.config.spatial_channels)
+        patches = [patchify(part[:, :, spatial], self.config.patch) for part in (own, before)]
+        tokens = self.embed(torch.cat(patches, -1))
+        return tokens + self.pos_embed.to(tokens.dtype)
+
+    def _condition(
+        self, view: BufferView, pooled: Float[Tensor, "b f d"], dtype: torch.dtype
+    ) -> Float[Tensor, "b f d"]:
+        """Return the adaLN condition of every frame: its noise levels and its prompt."""
+        width = self.config.width
+        times = [sinusoid(view.times, width), sinusoid(view.before_times, width)]
+        return functional.silu(self.time(torch.cat(times, -1).to(dtype)) + pooled)
+
+    def _run_blocks(
+        self,
+        tokens: Float[Tensor, "b f n d"],
+        condition: Float[Tensor, "b f d"],
+        view: BufferView,
+        table: PreparedPrompts,
+        rows: Int[Tensor, "b f"],
+        cache: KeyValueCache | None,
+    ) -> tuple[Float[Tensor, "b k n d"], KeyValueCache]:
+        """Return the tokens of the frames behind the context, and the longer cache."""
         config = self.config
-        given, given_before = (
-            linear_estimate(view.latents, view.times),
-            linear_estimate(view.before, view.before_times),
-        )
-        own, before = given[:, :, : config.local], given_before[:, :, : config.local]
-        x = self.embed(torch.cat([patchify(own, config.patch), patchify(before, config.patch)], -1))
-        x = x + self.place.to(x.dtype)
-        table = self.prepare(prompts) if prepared is None else prepared
-        index = prompts.index + 1  # row 0 is no prompt
-        times = torch.cat(
-            [sinusoid(view.times, config.width), sinusoid(view.before_times, config.width)], -1
-        )
-        condition = functional.silu(self.time(times.to(x.dtype)) + table.pooled[index])
-        cached, positions = 0 if cache is None else cache.frames, view.positions
-        if cached:
-            positions = torch.cat(
-                [positions[0] - torch.arange(cached, 0, -1, device=positions.device), positions]
-            )
-        rotations = rotation(positions, config.width // config.heads)
-        mask = (
-            None
-            if view.mask is None
-            else seen(view.mask, config.rows**2)
-            if self.whole
-            else view.mask
-        )
-        bias = torch.zeros_like(table.mask, dtype=x.dtype).masked_fill(~table.mask, float("-inf"))[
-            :, None, None
-        ]
+        cached = 0 if cache is None else cache.frames
+        rotations = rotation(_all_positions(view.positions, cached), config.width // config.heads)
+        mask = view.mask
+        if mask is not None and self.is_global:
+            mask = attention_bias(mask, config.rows**2)
+        bias = padding_bias(table.mask, tokens.dtype)
         pairs = []
+        context = 0
         for layer, block in enumerate(self.blocks):
-            # the last block is the last to look at the context: what follows is for the frames to
-            # predict alone
-            context = (
-                min(view.context, view.latents.shape[1] - 1) if layer == config.depth - 1 else 0
-            )
-            row = index[:, context:].flatten()
+            if layer == config.depth - 1:
+                # no later block looks at the context, so the last one goes on without it; one
+                # frame stays where all is context, and only keys and values are wanted
+                context = min(view.context, tokens.shape[1] - 1)
+            row = rows[:, context:].flatten()
             # index_select: the backward of indexing is serial on a CPU
-            prompt = (
-                table.keys[layer].index_select(0, row),
-                table.values[layer].index_select(0, row),
-                bias[row],
+            keys = table.keys[layer].index_select(0, row)
+            values = table.values[layer].index_select(0, row)
+            past = cache.layers[layer] if cache is not None and cached else None
+            tokens, (new_keys, new_values) = block(
+                tokens, condition, (keys, values, bias[row]), rotations, mask, past, context
             )
-            known = cache.layers[layer] if cache is not None and cached else None
-            x, (keys, values) = block(x, condition, prompt, rotations, mask, known, context)
-            if self.whole:
-                pairs.append((keys[:, : cached + view.context], values[:, : cached + view.context]))
-        x = x[
-            :, view.context - context :
-        ]  # empty, if all is context and only keys and values are asked for
-        condition, own, before, before_times = (
-            part[:, view.context :] for part in (condition, own, before, view.before_times)
-        )
-        shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
-        x = torch.addcmul(shift, self.final_norm(x), 1 + scale)
-        drawn = unpatchify(self.final(x), config.patch, config.rows)
-        if self.refine is not None:
-            drawn = drawn + self.refine(x, drawn, own, before)
-        change, gate = drawn[:, :, :-1].float(), 2 * drawn[:, :, -1:].float().sigmoid()
-        keep_before, keep_own = self.carry(condition).float()[..., None, None].chunk(2, dim=2)
-        # what stands still is copied exactly: a closed gate and a clean frame before leave no way
-        # for it to fade
-        kept = (
-            1 + keep_before * (1 - before_times[..., None, None, None])
-        ) * before + keep_own * own
-        clean = kept + gate * change
-        if self.looks is not None:
-            times, worn = (
-                view.times[:, view.context :],
-                given_before[:, view.context :, config.local :],
-            )
-            clean = torch.cat(
-                [
-                    clean,
-                    self.looks(times, worn, before_times, table.looks[index[:, view.context :]]),
-                ],
-                dim=2,
-            )
-        return clean, KeyValueCache(layers=tuple(pairs))
+            if self.is_global:
+                frames = cached + view.context
+                pairs.append((new_keys[:, :frames], new_values[:, :frames]))
+        return tokens[:, view.context - context :], KeyValueCache(layers=tuple(pairs))
 
-    def empty_cache(self, rows: int) -> KeyValueCache:
-        """Return the keys and values of no frames."""
+    def _predict_spatial(
+        self,
+        tokens: Float[Tensor, "b f n d"],
+        condition: Float[Tensor, "b f d"],
+        own: Float[Tensor, "b f c h w"],
+        before: Float[Tensor, "b f c h w"],
+        before_times: Float[Tensor, "b f"],
+    ) -> Float[Tensor, "b f s h w"]:
+        """Return the clean spatial channels: a gated change of the frame before."""
         config = self.config
-        shape = (rows, 0, config.rows**2, config.heads, config.width // config.heads)
-        return KeyValueCache(
-            layers=tuple(
-                (self.embed.weight.new_zeros(shape), self.embed.weight.new_zeros(shape))
-                for _ in self.blocks
-            )
-        )
+        own = own[:, :, : config.spatial_channels]
+        before = before[:, :, : config.spatial_channels]
+        shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
+        tokens = torch.addcmul(shift, self.final_norm(tokens), 1 + scale)
+        prediction = unpatchify(self.final(tokens), config.patch, config.rows)
+        if self.conv_refiner is not None:
+            prediction = prediction + self.conv_refiner(tokens, prediction, own, before)
+        change = prediction[:, :, :-1].float()
+        gate = 2 * prediction[:, :, -1:].float().sigmoid()
+        gains = self.skip_gain(condition).float()[..., None, None]
+        before_gain, own_gain = gains.chunk(2, dim=2)
+        # what stands still is copied exactly: with a closed gate and a clean frame before, there
+        # is no way for it to fade
+        before_weight = 1 + before_gain * (1 - expand_times(before_times))
+        return before_weight * before + own_gain * own + gate * change
 
-    def prepare(self, prompts: Conditioning) -> PreparedPrompts:
-        """Do the work that depends on the prompts alone; the index is not looked at."""
+    def _with_no_prompt(
+        self, prompts: Conditioning
+    ) -> tuple[Float[Tensor, "1+u l e"], Bool[Tensor, "1+u l"]]:
+        """Return padded tokens and mask with a row 0 in front, which stands for no prompt."""
         missing = max(0, MIN_TEXT_TOKENS - prompts.tokens.shape[1])
-        spoken, heard = (
-            functional.pad(prompts.tokens, (0, 0, 0, missing)),
-            functional.pad(prompts.mask, (0, missing)),
-        )
-        empty = spoken.new_zeros(1, *spoken.shape[1:])
-        empty[0, 0] = self.no_prompt[0].to(empty.dtype)
-        first = heard.new_zeros(1, *heard.shape[1:])
-        first[0, 0] = True
-        tokens = self.text(torch.cat([empty, spoken]))
-        pooled = self.pooled(
-            torch.cat([self.no_prompt[1:].to(prompts.pooled.dtype), prompts.pooled])
-        )
-        crosses = [module for module in self.blocks.modules() if isinstance(module, CrossAttention)]
-        pairs = torch.stack([cross.prepare(tokens) for cross in crosses], dim=1)
-        mask = torch.cat([first, heard])
-        looks = (
-            pooled.new_zeros(len(mask), 0, 4)
-            if self.looks is None
-            else self.looks.prepare(prompts.tokens, prompts.mask)
-        )
-        return PreparedPrompts(
-            pooled=pooled, mask=mask, keys=pairs[0], values=pairs[1], looks=looks
-        )
+        tokens = functional.pad(prompts.tokens, (0, 0, 0, missing))
+        mask = functional.pad(prompts.mask, (0, missing))
+        no_tokens = tokens.new_zeros(1, *tokens.shape[1:])
+        no_tokens[0, 0] = self.no_prompt[0].to(tokens.dtype)
+        no_mask = mask.new_zeros(1, *mask.shape[1:])
+        no_mask[0, 0] = True
+        return torch.cat([no_tokens, tokens]), torch.cat([no_mask, mask])
+
+
+def _all_positions(positions: Int[Tensor, " f"], cached: int) -> Int[Tensor, " s"]:
+    """Return the positions of the cached frames and of these, which follow them."""
+    if cached == 0:
+        return positions
+    past = positions[0] - torch.arange(cached, 0, -1, device=positions.device)
+    return torch.cat([past, positions])

@@ -1,10 +1,7 @@
 """Self-attention inside 3-D windows, shifted by half a window in every other layer.
 
-Takes: tokens ``b f n d`` (n = rows x columns).  Gives: tokens, and keys and values for a cache.
-Knows nothing of: noise levels, prompts.
-
-Cyclic shifts make windows that wrap around an axis; tokens of different sides of a wrap do not see
-each other.
+Tokens are ``b f n d`` (n = rows x columns). Cyclic shifts make windows that wrap around an axis;
+tokens of different sides of a wrap do not see each other.
 Source: StreamDiT (arXiv 2507.03745), section 3.3; the shift after Swin (arXiv 2103.14030).
 """
 
@@ -22,31 +19,36 @@ from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.key_value_cache import Pair
 from streamdit_gym.model.time_embedding import rotate
 
+Size = tuple[int, int, int]  # frames, rows, columns
 
-def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Attend without the fused kernel, whose backward is up to twice as slow for short clips on a
-    CPU.
+
+def _attend_explicitly(
+    q: Float[Tensor, "b g q d"],
+    k: Float[Tensor, "b g k d"],
+    v: Float[Tensor, "b g k d"],
+    bias: Float[Tensor, "q k"] | None,
+) -> Float[Tensor, "b g q d"]:
+    """Attend without the fused kernel.
+
+    Its backward is up to twice as slow for short clips on a CPU.
     """
-    b = len(q)
-    q, k, v = (part.flatten(0, 1) for part in (q * q.shape[-1] ** -0.5, k, v))
+    batch = len(q)
+    q = (q * q.shape[-1] ** -0.5).flatten(0, 1)
+    k = k.flatten(0, 1)
+    v = v.flatten(0, 1)
     scores = q @ k.mT if bias is None else torch.baddbmm(bias, q, k.mT)
-    return (scores.softmax(-1) @ v).unflatten(0, (b, -1))
+    return (scores.softmax(-1) @ v).unflatten(0, (batch, -1))
 
 
-def _regions(length: int, shift: int) -> Tensor:
-    """Return, for every place after the cyclic shift, on which side of the wrap it lies."""
-    return (
-        (torch.arange(length) >= length - shift).long()
-        if shift
-        else torch.zeros(length, dtype=torch.long)
-    )
+def _wrapped(length: int, shift: int) -> Float[Tensor, " l"]:
+    """Return 1 for every place that the cyclic shift has wrapped around, else 0."""
+    if shift == 0:
+        return torch.zeros(length, dtype=torch.long)
+    return (torch.arange(length) >= length - shift).long()
 
 
 def window_mask(
-    grid: tuple[int, int, int],
-    window: tuple[int, int, int],
-    shift: tuple[int, int, int],
-    frame_mask: Tensor | None,
+    grid: Size, window: Size, shift: Size, frame_mask: Bool[Tensor, "f f"] | None
 ) -> Bool[Tensor, "windows t t"]:
     """Return which token of a window may see which, for tokens laid out as `to_windows` does.
 
@@ -54,50 +56,61 @@ def window_mask(
         grid: frames, rows, columns of tokens.
         window: size of a window on each axis.
         shift: cyclic shift of each axis.
-        frame_mask: (f, f), True where a frame may see a frame; None for all.
+        frame_mask: True where a frame may see a frame; None for all.
     """
-    axes = [_regions(*parts) for parts in zip(grid, shift, strict=True)]
-    region = axes[0][:, None, None] * 4 + axes[1][:, None] * 2 + axes[2]
+    frames, rows, columns = (_wrapped(*axis) for axis in zip(grid, shift, strict=True))
+    region = frames[:, None, None] * 4 + rows[:, None] * 2 + columns
+    region = to_windows(region[None, ..., None], window)[..., 0]
+    allowed = region[:, :, None] == region[:, None, :]
+    if frame_mask is None:
+        return allowed
     frame = torch.arange(grid[0]).roll(-shift[0])[:, None, None].expand(grid)
-    lay = [to_windows(part[None, ..., None], window)[..., 0] for part in (region, frame)]
-    allowed = lay[0][:, :, None] == lay[0][:, None, :]
-    if frame_mask is not None:
-        allowed = allowed.to(frame_mask.device)
-        allowed = allowed & frame_mask[lay[1][:, :, None], lay[1][:, None, :]]
-    return allowed
+    frame = to_windows(frame[None, ..., None], window)[..., 0]
+    return allowed.to(frame_mask.device) & frame_mask[frame[:, :, None], frame[:, None, :]]
 
 
 @lru_cache(maxsize=16)
-def _sides(
-    grid: tuple[int, int, int],
-    window: tuple[int, int, int],
-    shift: tuple[int, int, int],
-    device: torch.device,
-) -> Tensor | None:
-    """Return `window_mask` for frames that all see each other, on a device and once;
-    None if every token sees all of its window.
+def _unmasked_windows(
+    grid: Size, window: Size, shift: Size, device: torch.device
+) -> Bool[Tensor, "windows t t"] | None:
+    """Return `window_mask` for frames that all see each other, computed once.
+
+    It is None if every token sees all of its window.
     """
     allowed = window_mask(grid, window, shift, None)
     return None if allowed.all() else allowed.to(device)
 
 
-def to_windows(x: Tensor, window: tuple[int, int, int]) -> Tensor:
+def to_windows(x: Tensor, window: Size) -> Tensor:
     """Cut ``b f h w d`` into windows: ``(b windows) tokens d``."""
     f, h, w = window
     return rearrange(x, "b (F f) (H h) (W w) d -> (b F H W) (f h w) d", f=f, h=h, w=w)
 
 
-def seen(mask: Bool[Tensor, "f s"], tokens: int) -> Float[Tensor, "f*n s*n"]:
-    """Return a frame mask as a bias of attention: 0 where a token of n may see a token,
-    minus infinity elsewhere.
-    """
+def from_windows(x: Tensor, window: Size, grid: Size) -> Tensor:
+    """Undo `to_windows`, with attention heads g beside the tokens."""
+    f, h, w = window
+    return rearrange(
+        x,
+        "(b F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
+        F=grid[0] // f,
+        H=grid[1] // h,
+        W=grid[2] // w,
+        f=f,
+        h=h,
+        w=w,
+    )
+
+
+def attention_bias(mask: Bool[Tensor, "f s"], tokens: int) -> Float[Tensor, "f*n s*n"]:
+    """Return a frame mask as a bias: 0 where a token of n may see a token, else minus infinity."""
     bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
     bias = bias.masked_fill(~mask, float("-inf"))
     return bias.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention in (shifted) windows, or over whole frames with a cache.
+    """Multi-head self-attention in (shifted) windows, or over all frames with a cache.
 
     Args:
         width: token width.
@@ -110,9 +123,7 @@ class WindowAttention(nn.Module):
         PartitionError: if windows do not divide the frame, or heads the width.
     """
 
-    def __init__(
-        self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool
-    ) -> None:
+    def __init__(self, width: int, heads: int, rows: int, window: Size, shifted: bool) -> None:
         super().__init__()
         if any(rows % part for part in window[1:]) or width % (2 * heads):
             raise PartitionError(
@@ -121,117 +132,118 @@ class WindowAttention(nn.Module):
                 allowed="windows that divide the token rows; a width that 2 x heads divides",
                 remedy="change the configuration",
             )
-        self.heads, self.rows, self.window, self.shifted = heads, rows, window, shifted
+        self.heads = heads
+        self.rows = rows
+        self.window = window
+        self.shifted = shifted
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
     @property
-    def whole(self) -> bool:
-        """Whether one window holds everything (then a cache can be used)."""
+    def is_global(self) -> bool:
+        """Whether one window holds everything; only then can a cache be used."""
         return self.window == (0, self.rows, self.rows)
 
     def forward(
         self,
         x: Float[Tensor, "b f n d"],
-        rotations: Pair,
+        rotations: tuple[Tensor, Tensor],
         mask: Tensor | None,
         cached: Pair | None,
         context: int = 0,
-    ) -> tuple[Float[Tensor, "b g n d"], Pair]:
+    ) -> tuple[Float[Tensor, "b k n d"], Pair]:
         """Attend.
 
         Args:
             x: tokens.
             rotations: rotary cosine and sine of the cached frames and these.
-            mask: (f, cached + f) frame mask, or None; where one window holds everything, what
-                `seen` makes of it.
+            mask: (f, cached + f) frame mask, or None for all; where one window holds everything,
+                its `attention_bias`.
             cached: keys and values of earlier frames.
-            context: how many of the first frames are only looked at.
+            context: how many of the first frames are attended to only.
 
         Returns:
             The tokens of the frames behind the context, and the keys and values of all frames,
             cached ones first, before rotation.
         """
-        found = rearrange(
-            self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads
-        )
-        q, k, v = found.unbind(
-            3
-            # handed out: compiled and kept on disk, slices come back from there with sizes that are
-            # none
-        )
+        qkv = rearrange(self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
+        # unbound, not sliced: a compiled model that is loaded from disk gets slices of no size
+        q, k, v = qkv.unbind(3)
         if cached is None:
-            q, turned = rotate(found[:, :, :, :2], *rotations).unbind(3)
+            q, rotated = rotate(qkv[:, :, :, :2], *rotations).unbind(3)
         else:
-            k, v = (
-                torch.cat([old.to(new.dtype), new], 1)
-                for old, new in zip(cached, (k, v), strict=True)
-            )
-            cosine, sine = (part[-q.shape[1] :] for part in rotations)
-            q, turned = rotate(q, cosine, sine), rotate(k, *rotations)
-        if self.whole:
-            y = self._whole(
-                q[:, context:], turned, v, None if mask is None else mask[context * x.shape[2] :]
-            )
+            k = _append(cached[0], k)
+            v = _append(cached[1], v)
+            cosine, sine = rotations
+            frames = q.shape[1]
+            q = rotate(q, cosine[-frames:], sine[-frames:])
+            rotated = rotate(k, cosine, sine)
+        if self.is_global:
+            bias = None if mask is None else mask[context * x.shape[2] :]
+            y = self._attend_globally(q[:, context:], rotated, v, bias)
         else:
-            y = self._windows(q, turned, v, mask)[:, context:]
+            y = self._attend_in_windows(q, rotated, v, mask)[:, context:]
         return self.out(y), (k, v)
 
-    def _whole(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    def _attend_globally(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
+    ) -> Float[Tensor, "b f n d"]:
         frames = q.shape[1]
         q, k, v = (rearrange(part, "b f n g d -> b g (f n) d") for part in (q, k, v))
-        bias = None if bias is None else bias.to(q.dtype)
-        learns = q.requires_grad and not q.is_cuda
-        y = (
-            _written_out(q, k, v, bias)
-            if learns
-            else functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        )
+        if bias is not None:
+            bias = bias.to(q.dtype)
+        if q.requires_grad and not q.is_cuda:
+            y = _attend_explicitly(q, k, v, bias)
+        else:
+            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 
-    def _windows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        frames, rows = q.shape[1], self.rows
-        window = (min(self.window[0] or frames, frames), self.window[1], self.window[2])
-        padding = -frames % window[0]  # frames that nobody sees fill the last window up
+    def _attend_in_windows(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "f f"] | None
+    ) -> Float[Tensor, "b f n d"]:
+        frames = q.shape[1]
+        window = (min(self.window[0] or frames, frames), *self.window[1:])
+        padding = -frames % window[0]  # frames that no frame sees fill the last window up
         if padding:
-            seen = (
-                torch.ones(frames, frames, dtype=torch.bool, device=q.device)
-                if mask is None
-                else mask
-            )
-            mask = functional.pad(
-                functional.pad(seen, (0, padding), value=False), (0, 0, 0, padding), value=True
-            )
+            mask = _padded_mask(mask, frames, padding, q.device)
             q, k, v = (functional.pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
-        grid = (frames + padding, rows, rows)
-        f, h, w = (
-            part // 2 if self.shifted and part < size else 0
-            for size, part in zip(grid, window, strict=True)
-        )
-        shift = (f, h, w)
-        allowed = (
-            _sides(grid, window, shift, q.device)
-            if mask is None
-            else window_mask(grid, window, shift, mask).to(q.device)
-        )
-        laid = []
-        for part in (q, k, v):
-            part = rearrange(part, "b f (h w) g d -> b f h w (g d)", h=rows).roll(
-                (-f, -h, -w), (1, 2, 3)
-            )
-            laid.append(rearrange(to_windows(part, window), "b t (g d) -> b g t d", g=self.heads))
-        masks = None if allowed is None else allowed.repeat(len(q), 1, 1)[:, None]
-        y = functional.scaled_dot_product_attention(
-            laid[0], laid[1], laid[2], attn_mask=masks
-        )  # fused kernels want four axes
-        y = rearrange(
-            y,
-            "(b F H W) g (f h w) d -> b (F f) (H h) (W w) (g d)",
-            b=len(q),
-            F=grid[0] // window[0],
-            H=rows // window[1],
-            f=window[0],
-            h=window[1],
-            w=window[2],
-        )
-        return rearrange(y.roll(shift, (1, 2, 3)), "b f h w d -> b f (h w) d")[:, :frames]
+        grid = (frames + padding, self.rows, self.rows)
+        shift = self._shift(grid, window)
+        if mask is None:
+            allowed = _unmasked_windows(grid, window, shift, q.device)
+        else:
+            allowed = window_mask(grid, window, shift, mask).to(q.device)
+        if allowed is not None:
+            allowed = allowed.repeat(len(q), 1, 1)[:, None]  # fused kernels want four axes
+        q, k, v = (self._windowed(part, window, shift) for part in (q, k, v))
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        y = from_windows(y, window, grid).roll(shift, (1, 2, 3))
+        return rearrange(y, "b f h w d -> b f (h w) d")[:, :frames]
+
+    def _shift(self, grid: Size, window: Size) -> Size:
+        """Return the cyclic shift of each axis: half a window where there are several."""
+        if not self.shifted:
+            return (0, 0, 0)
+        f, h, w = (part // 2 if part < size else 0 for size, part in zip(grid, window, strict=True))
+        return (f, h, w)
+
+    def _windowed(self, x: Tensor, window: Size, shift: Size) -> Float[Tensor, "b g t d"]:
+        """Return shifted queries, keys or values, cut into windows."""
+        f, h, w = shift
+        x = rearrange(x, "b f (h w) g d -> b f h w (g d)", h=self.rows)
+        x = x.roll((-f, -h, -w), (1, 2, 3))
+        return rearrange(to_windows(x, window), "b t (g d) -> b g t d", g=self.heads)
+
+
+def _append(cached: Tensor, fresh: Tensor) -> Tensor:
+    return torch.cat([cached.to(fresh.dtype), fresh], 1)
+
+
+def _padded_mask(
+    mask: Bool[Tensor, "f f"] | None, frames: int, padding: int, device: torch.device
+) -> Bool[Tensor, "p p"]:
+    """Return the mask of frames with padding behind them, which no frame sees."""
+    if mask is None:
+        mask = torch.ones(frames, frames, dtype=torch.bool, device=device)
+    columns = functional.pad(mask, (0, padding), value=False)
+    return functional.pad(columns, (0, 0, 0, padding), value=True)

@@ -86,7 +86,7 @@ class Engine:
                 allowed=f"1 to {config.references} references for streaming",
                 remedy="choose K in that range",
             )
-        can = config.causal and model.whole and partition.references == config.references
+        can = config.causal and model.is_global and partition.references == config.references
         if cached and not can:
             raise PartitionError(
                 "this model and partition cannot keep a cache",
@@ -293,7 +293,7 @@ class Engine:
         with self._precision():
             again, _ = self.model.predict_clean(view, conditioning, None, self._prompts())
         return (
-            (again.float() - newest)[:, :, : self.model.config.local]
+            (again.float() - newest)[:, :, : self.model.config.spatial_channels]
             .square()
             .mean((1, 2, 3, 4))
             .sqrt()
@@ -448,7 +448,7 @@ class Engine:
                     (made.mask, (0, 1)),
                     (made.keys, (1, 3)),
                     (made.values, (1, 3)),
-                    (made.looks, (0,)),
+                    (made.extra, (0,)),
                 )
                 for tensor, axes in ways:
                     for axis in axes:

@@ -80,7 +80,7 @@ class ContextCorruption:
         made = self.codec.encode_pixels(
             rearrange(damaged, "b f c h w -> (b f) c h w").clamp(-1, 1).to(weight.dtype)
         )
-        local = self.codec.channels - self.codec.looks
+        local = self.codec.spatial_channels
         places = rearrange(made, "(b f) c h w -> b f c h w", b=b).to(latents.dtype)[:, :, :local]
         return torch.cat([places, latents[:, :, local:]], 2)
 

@@ -206,9 +206,7 @@ def _encode_shard(
     shard = dataset.shard(position)
     latents = _encoded(codec, shard.frames, device)
     if known is not None:
-        places = _encoded(known, dataset.plain(position), device)[
-            :, :, : known.channels - known.looks
-        ]
+        places = _encoded(known, dataset.plain(position), device)[:, :, : known.spatial_channels]
         latents = torch.cat([places, latents[:, :, places.shape[2] :]], 2)
     prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
     with saving(path) as part:

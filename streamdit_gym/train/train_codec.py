@@ -264,7 +264,7 @@ def cleared(
     Returns:
         The latents, and the mean squared distance of what was there before.
     """
-    local = known.channels - known.looks
+    local = known.spatial_channels
     with torch.no_grad():
         wanted = known.encode_pixels(plain).float()[:, :local]
     return torch.cat([wanted, latents[:, local:]], 1), (latents[:, :local] - wanted).square().mean()
@@ -278,7 +278,7 @@ def rebuild(
 
     Nothing lies between two palettes.
     """
-    local = latents.shape[1] - codec.looks
+    local = codec.spatial_channels
     before, middle, after = rearrange(
         latents[:, :local], "(n three) c h w -> three n c h w", three=3
     )

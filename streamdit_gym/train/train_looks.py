@@ -1,6 +1,6 @@
 """Training what prompts say about looks, on palettes of recorded frames.
 
-Takes: latent episodes and the phrase table.  Gives: trained `Looks`.  Knows nothing of: pixels,
+Takes: latent episodes and the phrase table.  Gives: a trained `PromptedPalette`.  Knows nothing of: pixels,
     places, the transformer.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.model.appearance import Looks
+from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.latents import LatentEpisodes
@@ -101,7 +101,7 @@ class Palettes:
 
 
 def train_looks(
-    looks: Looks,
+    looks: PromptedPalette,
     palettes: Palettes,
     table: PromptTable,
     config: LooksTraining,
@@ -155,7 +155,7 @@ def train_looks(
 
 
 def looks_loss(
-    looks: Looks,
+    looks: PromptedPalette,
     before: Float[Tensor, "n k 3"],
     target: Float[Tensor, "n k 3"],
     prompts: Conditioning,
@@ -171,7 +171,11 @@ def looks_loss(
 
 
 def _practise(
-    looks: Looks, palettes: Palettes, table: PromptTable, noise: Tensor, config: LooksTraining
+    looks: PromptedPalette,
+    palettes: Palettes,
+    table: PromptTable,
+    noise: Tensor,
+    config: LooksTraining,
 ) -> None:
     """Do what a step does, on a copy of what is trained."""
     before, target, index = palettes.draw(config.batch, torch.Generator().manual_seed(0))

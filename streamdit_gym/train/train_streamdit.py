@@ -238,14 +238,14 @@ class StreamDiTTrainer:
         for name, weight in model.named_parameters():
             part = name.split(".")[0]
             reads = part in READERS or ".cross.key_value." in name
-            weight.requires_grad_(part != "looks" and (reads or not config.words_only))
+            weight.requires_grad_(part != "appearance" and (reads or not config.words_only))
         if config.compile:
             for block in model.blocks:
                 block.compile()
         self.generator = torch.Generator().manual_seed(0)
         self.optimizers = optimizers(model, config)
         self.limit = model.config.references
-        self.local = model.config.local
+        self.local = model.config.spatial_channels
         self.own: Rollouts | None = None
         self.square = config.square
 

@@ -29,6 +29,7 @@ from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.files import writing_to
+from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
@@ -161,7 +162,7 @@ def train_world(
             allowed=f"{config.streamdit.clip_frames} or more",
             remedy="record longer ones",
         )
-    if config.looks and continue_from is not None and continue_from.codec.looks:
+    if config.looks and continue_from is not None and continue_from.codec.config.palette_channels:
         raise StreamDiTError(
             "the continued world has a palette already",
             given=f"looks {config.looks}",
@@ -235,7 +236,7 @@ def _train_stages(
         return None
     known = (
         copy.deepcopy(continue_from.codec).to(device)
-        if continue_from is not None and codec.looks and dataset.painted
+        if continue_from is not None and codec.config.palette_channels and dataset.painted
         else None
     )
     with parallel.in_turn():
@@ -243,7 +244,7 @@ def _train_stages(
     train, held_out = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
     heads = given or Readout(
         ReadoutConfig(
-            channels=codec.channels - codec.looks,
+            channels=codec.spatial_channels,
             grid=codec.grid,
             state_names=spec.state_names,
             score_names=spec.score_names,
@@ -262,9 +263,9 @@ def _train_stages(
         if continue_from is None
         else widened_model(continue_from.model, config.looks)
     )
-    if model.looks is not None and not train_looks(
-        model.looks,
-        Palettes(train, model.config.local),
+    if isinstance(model.appearance, PromptedPalette) and not train_looks(
+        model.appearance,
+        Palettes(train, model.config.spatial_channels),
         table,
         config.words,
         folder,
@@ -272,7 +273,7 @@ def _train_stages(
         left(),
     ):
         return None
-    words = copy.deepcopy(model.looks)
+    words = copy.deepcopy(model.appearance)
     train_streamdit(
         model,
         learned,
@@ -284,11 +285,11 @@ def _train_stages(
         picture=lambda trained: film_strip(trained, codec, table, held_out, device),
         damage=ContextCorruption(codec=codec),
     )
-    model.looks = words  # a checkpoint may have brought those of an earlier call
+    model.appearance = words  # a checkpoint may have brought those of an earlier call
     if continue_from is not None and config.keep:
         with torch.no_grad():
             for name, weight in continue_from.model.named_parameters():
-                if not name.startswith("looks."):
+                if not name.startswith("appearance."):
                     model.get_parameter(name).lerp_(weight.to(device), config.keep)
     carried = carried_phrases(spec)
     rows = table.rows(carried)
@@ -339,7 +340,9 @@ def _given_heads(
     """Return a copy of the continued world's heads,
     if places will be told and things be scored as there; else None.
     """
-    kept = not config.adapt_codec or ((given.codec.looks or config.looks) and dataset.painted)
+    kept = not config.adapt_codec or (
+        (given.codec.config.palette_channels or config.looks) and dataset.painted
+    )
     told = (given.readout.config.state_names, given.readout.config.score_names) == (
         spec.state_names,
         spec.score_names,
@@ -402,7 +405,7 @@ def _codec(
     shards = codec_shards(dataset, config.codec_frames)
     frames, held_out = codec_frames(dataset, shards)
     pairs = None
-    if codec.looks and given is not None and config.adapt_codec:
+    if codec.config.palette_channels and given is not None and config.adapt_codec:
         pairs = Pairs(
             plain=np.concatenate([dataset.plain(i) for i in range(shards)]),
             codec=copy.deepcopy(given.codec).to(device),
@@ -542,7 +545,7 @@ def check_corrections(corrections: Dataset, dataset: Dataset) -> None:
     Raises:
         DatasetError: if they are none, or of another world, other phrases or another length.
     """
-    remedy = "make them with streamdit-gym correct, with the data set's --steps and today's menu"
+    remedy = "make them with streamdit-gym relabel, with the data set's --steps and today's menu"
     if not corrections.meta.get("astray"):
         raise DatasetError("these are no corrections", given=corrections.folder, remedy=remedy)
     for key in ("world", "steps", "phrases"):

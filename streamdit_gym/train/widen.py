@@ -9,6 +9,7 @@ Knows nothing of: data, training.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,25 +18,31 @@ from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.streamdit import StreamDiT
 
 
-def widened_codec(codec: ConvCodec, looks: int) -> ConvCodec:
+def widened_codec(codec: ConvCodec, palette_channels: int) -> ConvCodec:
     """Return a codec with so many channels more, for a palette: it encodes places as before,
     and has to learn to paint; 0: a copy.
     """
-    made = ConvCodec(
-        replace(codec.config, channels=codec.channels + looks, looks=codec.looks + looks)
-    )
+    made = ConvCodec(_more_channels(codec.config, palette_channels))
     _fill(made, codec)
     return made.train(codec.training)
 
 
-def widened_model(model: StreamDiT, looks: int) -> StreamDiT:
+def widened_model(model: StreamDiT, palette_channels: int) -> StreamDiT:
     """Return a transformer with so many channels more,
     for looks that no prompt changes until it has learned more words; 0: a copy.
     """
-    config = model.config
-    made = StreamDiT(replace(config, channels=config.channels + looks, looks=config.looks + looks))
+    made = StreamDiT(_more_channels(model.config, palette_channels))
     _fill(made, model)
     return made.train(model.training)
+
+
+def _more_channels(config: Any, palette_channels: int) -> Any:
+    """Return the configuration of a network with so many palette channels more."""
+    return replace(
+        config,
+        channels=config.channels + palette_channels,
+        palette_channels=config.palette_channels + palette_channels,
+    )
 
 
 @torch.no_grad()

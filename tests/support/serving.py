@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from streamdit_gym import World
-from streamdit_gym.live import Live
-from streamdit_gym.live.door import make_server
-from streamdit_gym.live.place import Place, open_door
-from streamdit_gym.live.server import House, make_app
+from streamdit_gym.live import LiveStream
+from streamdit_gym.live.connection_limits import make_server
+from streamdit_gym.live.server_address import ServerAddress
+from streamdit_gym.live.session_registry import SessionRegistry
+from streamdit_gym.live.web_app import make_app
 
 
 @contextlib.contextmanager
@@ -25,16 +26,17 @@ def serving(
     token: str | None = None,
     root_path: str = "",
     allow_hosts: tuple[str, ...] = (),
-) -> Iterator[tuple[House, int]]:
+) -> Iterator[tuple[SessionRegistry, int]]:
     """Serve a stream on a free port of the loopback, as `play` does."""
-    house = House(world, folder, fps)
-    door = open_door(Place(host="127.0.0.1", port=0))
-    house.open(Live(world))
-    server = make_server(make_app(house, "127.0.0.1", token, root_path, allow_hosts))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
+    registry = SessionRegistry(world, folder, fps)
+    address = ServerAddress(root_path=root_path, allow_hosts=allow_hosts)
+    listener = address.listen()
+    registry.open(LiveStream(world))
+    server = make_server(make_app(registry, address, token))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield house, door.getsockname()[1]
+        yield registry, listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(20)
@@ -54,17 +56,16 @@ def proxying(port: int, prefix: str, strip: bool = True, host: str | None = None
     ports: queue.Queue[int] = queue.Queue()
     stop = threading.Event()
 
-    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-            inner_writer.write(
-                _forwarded(head.decode("latin-1"), prefix, strip, host).encode("latin-1")
-            )
+            rewritten = _rewritten_head(head.decode("latin-1"), prefix, strip, host)
+            inner_writer.write(rewritten.encode("latin-1"))
             await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer))
 
     async def serve() -> None:
-        async with await asyncio.start_server(visit, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
             ports.put(server.sockets[0].getsockname()[1])
             while not stop.is_set():
                 await asyncio.sleep(0.05)
@@ -79,10 +80,8 @@ def proxying(port: int, prefix: str, strip: bool = True, host: str | None = None
         assert not thread.is_alive()
 
 
-def _forwarded(head: str, prefix: str, strip: bool, host: str | None) -> str:
-    """Return the head of a request as a proxy sends it on; one request a connection,
-    so that no other needs changing.
-    """
+def _rewritten_head(head: str, prefix: str, strip: bool, host: str | None) -> str:
+    """Return the head of a request as a proxy sends it on, one request for each connection."""
     method, path, rest = head.split(" ", 2)
     assert path.startswith(prefix), f"the page asks for {path}, beside {prefix}"
     if strip:

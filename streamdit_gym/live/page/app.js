@@ -1,271 +1,431 @@
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-const page = { menu: [], idle: "", byDirection: new Map(), held: new Set(), slid: new Set(), asked: new Map(), reactions: [], obeyed: [], nextId: Math.floor(Math.random() * 2 ** 40), waiting: null, drawing: false, socket: null, heard: 0, wait: 500 };
-const SLIDER_MS = 100;
-const SILENCE_MS = 6000;  // the server says something every two seconds
+const SLIDERS = ["chunks", "micro_steps", "transition", "fps"];
+const SLIDER_DELAY_MS = 100; // a slider sends its newest value at most this often
+const MAX_SILENCE_MS = 6000; // the server sends something every two seconds
+const FIRST_RETRY_MS = 500;
+const MAX_RETRY_MS = 5000;
+const PROBLEM_MS = 6000;
+const MAX_LATENCIES = 100;
+const REWIND_S = 3;
+const DIRECTIONS = ["up", "down", "left", "right"];
+const GRID = [
+  "up left", "up", "up right",
+  "left", "", "right",
+  "down left", "down", "down right",
+];
+const DIRECTION_KEYS = {
+  ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right",
+  w: "up", s: "down", a: "left", d: "right",
+};
 
-// ---- talking with the server ----
+const element = (id) => document.getElementById(id);
+
+const connection = { socket: null, lastMessageAt: 0, retryMs: FIRST_RETRY_MS };
+const menu = { phrases: [], byDirection: new Map() };
+const prompts = {
+  nextId: Math.floor(Math.random() * 2 ** 40),
+  sentAt: new Map(), // id -> time
+  applied: [], // answers whose frame is not drawn yet
+  latencies: [],
+};
+const frames = { newest: null, drawing: false };
+const heldDirections = new Set();
+const pendingSliders = new Set();
+let problemTimer = null;
+
+// ---- the connection ----
 
 function connect() {
-  const address = new URL(`talk${location.search}`, document.baseURI);  // a proxy may show the page under a path
+  // relative to the page, because a proxy may show it under a path
+  const address = new URL(`stream${location.search}`, document.baseURI);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
-  page.socket = socket;
-  page.heard = performance.now();
+  connection.socket = socket;
+  connection.lastMessageAt = performance.now();
   socket.onmessage = (event) => {
-    page.heard = performance.now();
-    if (typeof event.data === "string") hear(JSON.parse(event.data));
-    else { page.waiting = event.data; draw(); }
+    connection.lastMessageAt = performance.now();
+    if (typeof event.data === "string") {
+      handleMessage(JSON.parse(event.data));
+    } else {
+      frames.newest = event.data;
+      drawFrames();
+    }
   };
-  socket.onclose = (event) => lost(socket, event.reason ? `The server said: ${event.reason}.` : "The server has gone away.");
+  socket.onclose = (event) => {
+    const reason = event.reason ? `The server said: ${event.reason}.` : "The server has gone away.";
+    reconnectLater(socket, reason);
+  };
 }
 
-function lost(socket, why) {
-  if (socket !== page.socket) return;  // it was given up before
-  page.socket = null;
-  page.asked.clear();
-  page.obeyed.length = 0;
-  state("not connected");
-  trouble(`${why} Trying again…`);
-  setTimeout(connect, page.wait);
-  page.wait = Math.min(5000, page.wait * 1.6);
+function reconnectLater(socket, reason) {
+  if (socket !== connection.socket) return; // it was given up before
+  connection.socket = null;
+  prompts.sentAt.clear();
+  prompts.applied.length = 0;
+  showStatus("not connected");
+  showProblem(`${reason} Trying again…`);
+  setTimeout(connect, connection.retryMs);
+  connection.retryMs = Math.min(MAX_RETRY_MS, connection.retryMs * 1.6);
 }
 
-setInterval(() => {
-  const socket = page.socket;
-  if (!socket || performance.now() - page.heard < SILENCE_MS) return;
-  lost(socket, "The server has fallen silent.");
+function checkSilence() {
+  const socket = connection.socket;
+  if (!socket || performance.now() - connection.lastMessageAt < MAX_SILENCE_MS) return;
+  reconnectLater(socket, "The server has fallen silent.");
   socket.close();
-}, 1000);
-
-function send(message) {
-  const open = page.socket && page.socket.readyState === WebSocket.OPEN;
-  if (open) page.socket.send(JSON.stringify(message));
-  else trouble("Not connected: that was not sent. Trying again…");
-  return open;
 }
 
-function say(text) {
+function send(command, fields = {}) {
+  const socket = connection.socket;
+  const isOpen = socket && socket.readyState === WebSocket.OPEN;
+  if (isOpen) socket.send(JSON.stringify({ command, ...fields }));
+  else showProblem("Not connected: that was not sent. Trying again…");
+  return isOpen;
+}
+
+function sendPrompt(text) {
   if (!text) return;
-  const id = page.nextId++;
-  if (send({ do: "say", text, id })) page.asked.set(id, performance.now());
+  const id = prompts.nextId++;
+  if (send("prompt", { text, id })) prompts.sentAt.set(id, performance.now());
 }
 
-function hear(message) {
-  if (message.kind === "hello") greet(message);
-  else if (message.kind === "settings") settle(message);
-  else if (message.kind === "obeyed") page.obeyed.push(message);
-  else if (message.kind === "error") trouble([message.problem, message.given && `given: ${message.given}`, message.allowed && `allowed: ${message.allowed}`, message.remedy].filter(Boolean).join("\n"), 6000);
-  else if (message.kind === "recorded") link(`films/${encodeURIComponent(message.name)}${location.search}`, `${message.name}, ${message.frames} frames`, true);
-  else if (message.kind === "branched") {
-    const query = new URLSearchParams(location.search);
-    query.set("stream", message.name);
-    link(`?${query}`, `stream ${message.name}, branched off here`, false);
+// ---- messages from the server ----
+
+function handleMessage(message) {
+  if (message.kind === "hello") showWorld(message);
+  else if (message.kind === "settings") showSettings(message);
+  else if (message.kind === "prompt_applied") prompts.applied.push(message);
+  else if (message.kind === "error") showProblem(errorText(message), PROBLEM_MS);
+  else if (message.kind === "recorded") addFilmLink(message);
+  else if (message.kind === "branched") addBranchLink(message);
+}
+
+function errorText(error) {
+  const given = error.given && `given: ${error.given}`;
+  const allowed = error.allowed && `allowed: ${error.allowed}`;
+  return [error.problem, given, allowed, error.remedy].filter(Boolean).join("\n");
+}
+
+function showWorld(hello) {
+  connection.retryMs = FIRST_RETRY_MS;
+  showStatus("live");
+  showProblem("");
+  element("world").textContent = `${hello.world}, stream ${hello.stream}`;
+  element("text").maxLength = hello.max_prompt_chars;
+  showTextLength();
+  const limits =
+    "A film ends after 36,000 frames. " +
+    `Where ${hello.max_films} films are, or ${hello.max_film_mib} MiB, none is started.`;
+  element("record").title = limits;
+  setText("film-limits", limits);
+  element("simulator").hidden = !hello.has_simulator;
+  for (const canvas of [element("image"), element("simulator-image")]) {
+    canvas.width = hello.size;
+    canvas.height = hello.size;
   }
+  const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
+  element("suggestions").replaceChildren(...options);
+  showActions(hello.menu);
 }
 
-// ---- what the server says ----
-
-function greet(hello) {
-  page.wait = 500;
-  state("live");
-  trouble("");
-  page.menu = hello.menu;
-  page.idle = hello.menu[0];
-  $("text").maxLength = hello.prompt_chars;
-  $("record").title = `A film ends after 36,000 frames. Where ${hello.films} films lie, or ${hello.film_mib} MiB, none is begun.`;
-  put("films", $("record").title);
-  count();
-  $("world").textContent = `${hello.world}, stream ${hello.stream}`;
-  $("twin-figure").hidden = !hello.twin;
-  for (const canvas of [$("picture"), $("twin")]) canvas.width = canvas.height = hello.size;
-  $("suggestions").replaceChildren(...hello.suggestions.map((phrase) => Object.assign(document.createElement("option"), { value: phrase })));
-  page.byDirection = new Map(hello.menu.map((phrase) => [directions(phrase).join(" "), phrase]));
-  const places = ["up left", "up", "up right", "left", "", "right", "down left", "down", "down right"];
-  const grid = places.every((place) => page.byDirection.has(place)) ? places.map((place) => page.byDirection.get(place)) : hello.menu;
-  $("pad").replaceChildren(...grid.map((phrase) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: phrase });
-    button.onclick = () => say(phrase);
+function showActions(phrases) {
+  menu.phrases = phrases;
+  menu.byDirection = new Map(phrases.map((phrase) => [directionOf(phrase), phrase]));
+  const isGrid = GRID.every((direction) => menu.byDirection.has(direction));
+  const ordered = isGrid ? GRID.map((direction) => menu.byDirection.get(direction)) : phrases;
+  const buttons = ordered.map((phrase) => {
+    const button = create("button", { type: "button", textContent: phrase });
+    button.onclick = () => sendPrompt(phrase);
     return button;
-  }));
+  });
+  element("actions").replaceChildren(...buttons);
 }
 
-function directions(phrase) {
+function directionOf(phrase) {
   const words = phrase.toLowerCase().split(/\W+/);
-  return ["up", "down", "left", "right"].filter((word) => words.includes(word));
+  return DIRECTIONS.filter((direction) => words.includes(direction)).join(" ");
 }
 
-function settle(settings) {
-  for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
-    if (page.slid.has(name)) continue;  // what is on its way counts
-    $(name).value = settings[name];
-    $(`${name}-out`).textContent = settings[name];
+function showSettings(settings) {
+  for (const name of SLIDERS) {
+    if (pendingSliders.has(name)) continue; // the newer value has not been sent yet
+    element(name).value = settings[name];
+    element(`${name}-value`).textContent = settings[name];
   }
-  $("scope").value = settings.scope;
-  $("partition").textContent = settings.latency_frames ? `${settings.partition}, ${settings.latency_frames} frames late` : settings.partition;
-  press("pause", settings.paused, settings.paused ? "Go on" : "Pause");
-  press("record", settings.recording, settings.recording ? "Stop recording" : "Record");
-  state(settings.ended ? "ended" : settings.paused ? "paused" : "live");
-  if (settings.ended) trouble("The stream has ended; the server's log says why. Start the server anew.");
-  const options = settings.saved.length ? settings.saved : [""];
-  if ([...$("saved").options].map((option) => option.value).join() !== options.join()) {
-    $("saved").replaceChildren(...options.map((name) => new Option(name || "nothing saved", name, false, name === options.at(-1))));
+  element("prompt_scope").value = settings.prompt_scope;
+  const latency = settings.latency_frames ? `, ${settings.latency_frames} frames of latency` : "";
+  element("partition").textContent = settings.partition + latency;
+  showPressed("pause", settings.paused, settings.paused ? "Continue" : "Pause");
+  showPressed("record", settings.recording, settings.recording ? "Stop recording" : "Record");
+  if (settings.ended) {
+    showStatus("ended");
+    showProblem("The stream has ended; the server's log says why. Start the server anew.");
+  } else {
+    showStatus(settings.paused ? "paused" : "live");
   }
+  showSaved(settings.saved);
 }
 
-function press(id, on, text) {
-  $(id).dataset.on = on;
-  put(id, text);
+function showSaved(saved) {
+  const names = saved.length ? saved : [""];
+  const current = [...element("saved").options].map((option) => option.value);
+  if (current.join() === names.join()) return;
+  const newest = names.at(-1);
+  const options = names.map((name) => {
+    return new Option(name || "nothing saved", name, false, name === newest);
+  });
+  element("saved").replaceChildren(...options);
 }
 
-function put(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
+function addFilmLink({ name, frames: count }) {
+  const address = `films/${encodeURIComponent(name)}${location.search}`;
+  addLink({ href: address, textContent: `${name}, ${count} frames`, download: "" });
 }
 
-async function draw() {  // of the frames that come meanwhile only the newest is drawn
-  if (page.drawing) return;
-  page.drawing = true;
+function addBranchLink({ name }) {
+  const query = new URLSearchParams(location.search);
+  query.set("stream", name);
+  addLink({ href: `?${query}`, textContent: `stream ${name}, a branch`, target: "_blank" });
+}
+
+function addLink(attributes) {
+  const item = create("li");
+  item.append(create("a", attributes));
+  element("links").prepend(item);
+}
+
+// ---- frames ----
+
+async function drawFrames() {
+  if (frames.drawing) return;
+  frames.drawing = true;
   try {
-    while (page.waiting) {
-      const packed = page.waiting;
-      page.waiting = null;
-      await show(packed);
+    while (frames.newest) { // frames that arrive while one is drawn replace each other
+      const packed = frames.newest;
+      frames.newest = null;
+      await drawFrame(packed);
     }
   } catch (error) {
     console.error(error);
   } finally {
-    page.drawing = false;
+    frames.drawing = false;
   }
 }
 
-async function show(packed) {
+async function drawFrame(packed) {
+  const { header, jpegs } = unpack(packed);
+  const [image, simulatorImage] = await Promise.all(jpegs.map((jpeg) => createImageBitmap(jpeg)));
+  drawImage("image", image);
+  drawImage("simulator-image", simulatorImage);
+  showLatency(header.number);
+  setText("prompt", header.prompt);
+  setText("simulator-action", header.simulator_action || "cannot follow from here; press Reset");
+  setText("measured-fps", header.fps.toFixed(1));
+  showBuffer(header);
+  element("image").dataset.number = header.number;
+}
+
+function unpack(packed) {
   const length = new DataView(packed).getUint32(0);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(packed, 4, length)));
   let start = 4 + length;
-  const pictures = header.sizes.map((size) => new Blob([new Uint8Array(packed, (start += size) - size, size)], { type: "image/jpeg" }));
-  const drawn = await Promise.all(pictures.map((blob) => createImageBitmap(blob)));
-  drawn.forEach((bitmap, i) => $(i ? "twin" : "picture").getContext("2d").drawImage(bitmap, 0, 0));
-  if (drawn.length === 1) $("twin").getContext("2d").clearRect(0, 0, $("twin").width, $("twin").height);
-  const now = performance.now();
-  const obeyed = page.obeyed.filter(({ number }) => number <= header.number);
-  page.obeyed = page.obeyed.filter(({ number }) => number > header.number);
-  for (const { id } of obeyed) {
-    if (!page.asked.has(id)) continue;
-    page.reactions.push(now - page.asked.get(id));
-    for (const other of [...page.asked.keys()]) if (other <= id) page.asked.delete(other);  // those before it were overtaken
-    if (page.reactions.length > 100) page.reactions.shift();
-    const sorted = [...page.reactions].sort((a, b) => a - b);
-    const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
-    $("reaction").textContent = `${Math.round(page.reactions.at(-1))} ms (p50 ${at(.5)}, p95 ${at(.95)}, of ${sorted.length})`;
+  const jpegs = [];
+  for (const size of header.jpeg_sizes) {
+    jpegs.push(new Blob([new Uint8Array(packed, start, size)], { type: "image/jpeg" }));
+    start += size;
   }
-  put("prompt", header.prompt);
-  put("understood", header.understood || "cannot follow from here; press New start");
-  put("rate", header.fps.toFixed(1));
-  const strip = [...header.buffer].reverse();
-  strip.push({ prompt: header.prompt, done: 1 });
-  while ($("strip").children.length < strip.length) $("strip").append(document.createElement("li"));
-  while ($("strip").children.length > strip.length) $("strip").lastChild.remove();
-  strip.forEach((slot, i) => {
-    const item = $("strip").children[i];
-    item.style.setProperty("--done", `${100 * slot.done}%`);
-    const text = `${Math.round(100 * slot.done)} % ${slot.prompt}`;
+  return { header, jpegs };
+}
+
+function drawImage(id, bitmap) {
+  const canvas = element(id);
+  const context = canvas.getContext("2d");
+  if (bitmap) context.drawImage(bitmap, 0, 0);
+  else context.clearRect(0, 0, canvas.width, canvas.height);
+}
+
+function showBuffer(header) {
+  const slots = [...header.buffer].reverse();
+  slots.push({ prompt: header.prompt, progress: 1 }); // the frame that is shown
+  const list = element("buffer");
+  while (list.children.length < slots.length) list.append(create("li"));
+  while (list.children.length > slots.length) list.lastChild.remove();
+  slots.forEach((slot, i) => {
+    const percent = Math.round(100 * slot.progress);
+    const item = list.children[i];
+    item.style.setProperty("--progress", `${percent}%`);
+    const text = `${percent} % ${slot.prompt}`;
     if (item.textContent !== text) item.textContent = text;
   });
-  $("picture").dataset.number = header.number;
 }
 
-// ---- what people do ----
+function showLatency(number) {
+  const isDrawn = (answer) => answer.number <= number;
+  for (const { id } of prompts.applied.filter(isDrawn)) {
+    if (!prompts.sentAt.has(id)) continue;
+    prompts.latencies.push(performance.now() - prompts.sentAt.get(id));
+    for (const sentId of [...prompts.sentAt.keys()]) {
+      if (sentId <= id) prompts.sentAt.delete(sentId); // older prompts were replaced
+    }
+    if (prompts.latencies.length > MAX_LATENCIES) prompts.latencies.shift();
+    setText("latency", latencyText(prompts.latencies));
+  }
+  prompts.applied = prompts.applied.filter((answer) => !isDrawn(answer));
+}
 
-function count() { put("text-left", `${$("text").value.length} of ${$("text").maxLength} characters`); }
-
-$("text").oninput = count;
-$("say").onsubmit = (event) => { event.preventDefault(); say($("text").value.trim()); $("text").select(); };
-for (const name of ["chunks", "micro_steps", "transition", "fps"]) {
-  $(name).oninput = () => {
-    $(`${name}-out`).textContent = $(name).value;
-    if (page.slid.has(name)) return;
-    page.slid.add(name);
-    setTimeout(() => { page.slid.delete(name); send({ do: "set", [name]: Number($(name).value) }); }, SLIDER_MS);
+function latencyText(latencies) {
+  const sorted = [...latencies].sort((a, b) => a - b);
+  const quantile = (share) => {
+    const index = Math.min(sorted.length - 1, Math.floor(share * sorted.length));
+    return Math.round(sorted[index]);
   };
+  const newest = Math.round(latencies.at(-1));
+  return `${newest} ms (p50 ${quantile(0.5)}, p95 ${quantile(0.95)}, of ${sorted.length})`;
 }
-$("scope").onchange = () => send({ do: "set", scope: $("scope").value });
-const pressed = (id) => $(id).dataset.on === "true";
-const acts = {
-  pause: () => send({ do: "pause", on: !pressed("pause") }),
-  step: () => send({ do: "step" }),
-  rewind: () => send({ do: "rewind", seconds: 3 }),
-  begin: () => send({ do: "begin" }),
-  record: () => send({ do: "record", on: !pressed("record") }),
-  save: () => send({ do: "save" }),
-  restore: () => $("saved").value && send({ do: "restore", name: $("saved").value }),
-  branch: () => send({ do: "branch" }),
+
+// ---- controls ----
+
+const isPressed = (id) => element(id).dataset.on === "true";
+
+const BUTTONS = {
+  pause: () => send("pause", { on: !isPressed("pause") }),
+  step: () => send("step"),
+  rewind: () => send("rewind", { seconds: REWIND_S }),
+  reset: () => send("reset"),
+  record: () => send("record", { on: !isPressed("record") }),
+  save: () => send("save"),
+  restore: () => element("saved").value && send("restore", { name: element("saved").value }),
+  branch: () => send("branch"),
 };
-for (const [id, act] of Object.entries(acts)) $(id).onclick = act;
+const SHORTCUTS = {
+  " ": BUTTONS.pause, ".": BUTTONS.step, b: BUTTONS.rewind, r: BUTTONS.record,
+};
 
-const KEYS = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right", w: "up", s: "down", a: "left", d: "right" };
-const SHORTCUTS = { " ": acts.pause, ".": acts.step, b: acts.rewind, r: acts.record };
-
-function sayHeld() {
-  const held = ["up", "down", "left", "right"].filter((word) => page.held.has(word));
-  say(page.byDirection.get(held.join(" ")) || (held.length ? page.byDirection.get(held.at(-1)) : page.idle));
+function moveSlider(name) {
+  element(`${name}-value`).textContent = element(name).value;
+  if (pendingSliders.has(name)) return;
+  pendingSliders.add(name);
+  setTimeout(() => {
+    pendingSliders.delete(name);
+    send("configure", { [name]: Number(element(name).value) });
+  }, SLIDER_DELAY_MS);
 }
 
-document.addEventListener("keydown", (event) => {
+function promptForDirection(direction) {
+  const idle = menu.phrases[0];
+  return menu.byDirection.get(direction) || idle;
+}
+
+function sendHeldDirections() {
+  const held = DIRECTIONS.filter((direction) => heldDirections.has(direction));
+  const isKnown = menu.byDirection.has(held.join(" "));
+  sendPrompt(promptForDirection(isKnown ? held.join(" ") : held.at(-1)));
+}
+
+function normalizedKey(event) {
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
+function handleKeyDown(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches("input:not([type=range])");
-  if (typing || event.target.matches("select, input[type=range]")) {
+  if (event.target.matches("input, select")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key in KEYS) {
+  const key = normalizedKey(event);
+  if (key in DIRECTION_KEYS) {
     event.preventDefault();
-    if (!event.repeat) { page.held.add(KEYS[key]); sayHeld(); }
+    if (event.repeat) return;
+    heldDirections.add(DIRECTION_KEYS[key]);
+    sendHeldDirections();
   } else if (key === "/") {
     event.preventDefault();
-    $("text").focus();
-  } else if (/^[1-9]$/.test(key) && page.menu[key - 1]) {
-    if (!event.repeat) say(page.menu[key - 1]);
+    element("text").focus();
+  } else if (/^[1-9]$/.test(key) && menu.phrases[key - 1]) {
+    if (!event.repeat) sendPrompt(menu.phrases[key - 1]);
   } else if (key in SHORTCUTS && !(key === " " && event.target.matches("button, a"))) {
     event.preventDefault();
     if (!event.repeat) SHORTCUTS[key]();
   }
-});
-document.addEventListener("keyup", (event) => {
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key in KEYS && page.held.delete(KEYS[key])) sayHeld();
-});
-window.addEventListener("blur", () => { if (page.held.size) { page.held.clear(); say(page.idle); } });
-
-$("picture").addEventListener("pointerdown", (event) => {
-  const box = $("picture").getBoundingClientRect();
-  const x = (event.clientX - box.left) / box.width - .5;
-  const y = (event.clientY - box.top) / box.height - .5;
-  const flat = Math.max(Math.abs(x), Math.abs(y)) / 2.4;  // within 22.5 degrees of an axis it is the axis
-  const words = [y < -flat && "up", y > flat && "down", x < -flat && "left", x > flat && "right"].filter(Boolean);
-  say(page.byDirection.get(Math.hypot(x, y) < .08 ? "" : words.join(" ")) || page.idle);
-});
-
-// ---- small things ----
-
-function state(text) { $("state").textContent = text; }
-
-function trouble(text, ms) {
-  clearTimeout(page.trouble);
-  $("problem").textContent = text;
-  $("problem").hidden = !text;
-  if (ms) page.trouble = setTimeout(() => trouble(""), ms);
 }
 
-function link(address, text, download) {
-  const anchor = Object.assign(document.createElement("a"), { href: address, textContent: text });
-  if (download) anchor.download = "";
-  else anchor.target = "_blank";
-  const item = document.createElement("li");
-  item.append(anchor);
-  $("links").prepend(item);
+function handleKeyUp(event) {
+  const direction = DIRECTION_KEYS[normalizedKey(event)];
+  if (direction && heldDirections.delete(direction)) sendHeldDirections();
 }
 
+function handleBlur() {
+  if (!heldDirections.size) return;
+  heldDirections.clear();
+  sendPrompt(menu.phrases[0]);
+}
+
+function handlePointer(event) {
+  const box = element("image").getBoundingClientRect();
+  const x = (event.clientX - box.left) / box.width - 0.5;
+  const y = (event.clientY - box.top) / box.height - 0.5;
+  const isCenter = Math.hypot(x, y) < 0.08;
+  // within 22.5 degrees of an axis the direction is the axis
+  const threshold = Math.max(Math.abs(x), Math.abs(y)) / 2.4;
+  const words = [];
+  if (y < -threshold) words.push("up");
+  if (y > threshold) words.push("down");
+  if (x < -threshold) words.push("left");
+  if (x > threshold) words.push("right");
+  sendPrompt(promptForDirection(isCenter ? "" : words.join(" ")));
+}
+
+function addListeners() {
+  element("text").oninput = showTextLength;
+  element("prompt-form").onsubmit = (event) => {
+    event.preventDefault();
+    sendPrompt(element("text").value.trim());
+    element("text").select();
+  };
+  for (const name of SLIDERS) element(name).oninput = () => moveSlider(name);
+  element("prompt_scope").onchange = () => {
+    send("configure", { prompt_scope: element("prompt_scope").value });
+  };
+  for (const [id, act] of Object.entries(BUTTONS)) element(id).onclick = act;
+  element("image").addEventListener("pointerdown", handlePointer);
+  document.addEventListener("keydown", handleKeyDown);
+  document.addEventListener("keyup", handleKeyUp);
+  window.addEventListener("blur", handleBlur);
+}
+
+// ---- helpers ----
+
+function create(tag, attributes = {}) {
+  return Object.assign(document.createElement(tag), attributes);
+}
+
+function setText(id, text) {
+  if (element(id).textContent !== text) element(id).textContent = text;
+}
+
+function showPressed(id, on, text) {
+  element(id).dataset.on = on;
+  setText(id, text);
+}
+
+function showStatus(text) {
+  element("status").textContent = text;
+}
+
+function showTextLength() {
+  const input = element("text");
+  setText("text-length", `${input.value.length} of ${input.maxLength} characters`);
+}
+
+function showProblem(text, ms) {
+  clearTimeout(problemTimer);
+  element("problem").textContent = text;
+  element("problem").hidden = !text;
+  if (ms) problemTimer = setTimeout(() => showProblem(""), ms);
+}
+
+addListeners();
+setInterval(checkSilence, 1000);
 connect();

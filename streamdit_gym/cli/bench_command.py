@@ -1,0 +1,74 @@
+"""The command ``bench``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.command_outputs import write_json
+from streamdit_gym.cli.option_types import (
+    Count,
+    CountOrZero,
+    DeviceName,
+    Range,
+    WorldName,
+)
+from streamdit_gym.cli.training_options import (
+    choose_device,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Command):
+    """Measure speed: many environments in one batch, where the time goes,
+    and the machine's own ceilings.
+    """
+
+    world: WorldName = "PushT"
+    """world to step"""
+    envs: tuple[Annotated[int, Range(1, 65_536)], ...] = (1, 16)
+    """batch sizes"""
+    steps: Count = 50
+    """steps per batch size"""
+    device: DeviceName | None = None
+    """cpu or cuda; default: cuda if there is one"""
+    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
+    """precisions of the transformer"""
+    partition: tuple[str, ...] = ("reactive",)
+    """ways to stream"""
+    compile: bool = False
+    """compile what is measured, all but the long stream: a minute for every batch size,
+    partition and precision
+    """
+    long: CountOrZero = 0
+    """also step one environment so many times: is the last step as quick as the first,
+    does memory grow?
+    """
+    preset: str | None = None
+    """also time a preset with random weights, e.g. paper-4b"""
+    json_file: Path | None = None
+    """write the figures here as well"""
+    picture: Path | None = None
+    """draw them here as well"""
+
+    def run(self) -> None:
+        """Measure speed."""
+        from streamdit_gym.bench.speed import bench, plot
+
+        device = choose_device(self.device)
+        figures = bench(
+            self.world,
+            self.envs,
+            self.steps,
+            device,
+            self.dtype,
+            self.partition,
+            self.preset,
+            self.long,
+            self.compile,
+        )
+        write_json(self.json_file, figures)
+        if self.picture is not None:
+            plot(figures, self.picture)

@@ -1,0 +1,45 @@
+"""The command ``demo``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.option_types import (
+    Count,
+    CountOrZero,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Command):
+    """Train PPO in a generated world for a few minutes, and film it there and in the simulator."""
+
+    resume_options: ClassVar[str] = "--steps 0"  # use what is learned
+
+    out: Path = Path("runs/demo")
+    """folder of the film, the curve and the table"""
+    steps: CountOrZero = 16_000
+    """environment steps of training; 0 takes the agent already in the folder"""
+    episodes: Count = 64
+    """episodes per score"""
+    world: str = "PushT"
+    """shipped name, folder or Hub id"""
+    trust_agents: bool = False
+    """also load agents that are only there as agent.zip; such a file is a program, and can do
+    whatever you can
+    """
+
+    def run(self) -> None:
+        """Run the demo."""
+        from streamdit_gym.agents.demo import demo
+
+        demo(
+            self.out,
+            steps=self.steps,
+            episodes=self.episodes,
+            world=self.world,
+            trust_agents=self.trust_agents,
+        )

@@ -1,0 +1,79 @@
+"""The command ``play``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.option_types import DeviceName, Range, Seed, WorldName
+from streamdit_gym.cli.training_options import choose_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play(Command):
+    """Watch a world as an endless stream and steer it by text: on a page, in a window, in a film.
+
+    Where the world has a reference simulator, it is shown beside the generated frames.
+    """
+
+    world: WorldName
+    """shipped name, folder or Hub id"""
+    partition: str = "reactive"
+    """how to stream; can be changed on the page"""
+    fps: Annotated[float, Range(0.01, 1000.0)] | None = None
+    """frames per second; default: the world's own"""
+    seed: Seed = 0
+    """seed of the start frame and the noise"""
+    window: bool = False
+    """an OpenCV window instead of the page"""
+    script: str | None = None
+    """prompts at set times: a file of lines {"at": SECONDS, "prompt": "..."};
+    or - for lines from standard input, each a prompt at once
+    """
+    film: Path | None = None
+    """write a film of the script instead of showing it; it ends five seconds after the last prompt
+    """
+    host: str = "127.0.0.1"
+    """address to serve; any but this machine's own creates a token that visitors need"""
+    port: Annotated[int, Range(0, 65_535)] = 8000
+    """port to serve; 0: any free one"""
+    root_path: str = ""
+    """path under which a reverse proxy shows the page, such as /lab"""
+    allow_host: tuple[str, ...] = ()
+    """names under which a reverse proxy shows the page, such as lab.example; they create a token,
+    too
+    """
+    browser: bool = True
+    """open the page"""
+    out: Path = Path("runs/play")
+    """folder of films recorded on the page"""
+    device: DeviceName | None = None
+    """cpu or cuda; default: cuda if there is one"""
+
+    def run(self) -> None:
+        """Show the stream."""
+        from streamdit_gym.live.launch import PlayOptions, play
+        from streamdit_gym.live.server_address import ServerAddress
+        from streamdit_gym.world import World
+
+        address = ServerAddress(
+            host=self.host,
+            port=self.port,
+            root_path=self.root_path,
+            allow_hosts=self.allow_host,
+        )
+        options = PlayOptions(
+            partition=self.partition,
+            fps=self.fps,
+            seed=self.seed,
+            window=self.window,
+            script=self.script,
+            film=self.film,
+            address=address,
+            browser=self.browser,
+            out=self.out,
+        )
+        world = World.from_pretrained(self.world, device=choose_device(self.device))
+        play(world, options)

@@ -1,0 +1,142 @@
+"""A state probe: reads where things are in a frame.
+
+It looks at pixels alone and is trained on real frames alone, so no world can learn to please it.
+Positions are read by a spatial soft-argmax (Levine et al., arXiv 1504.00702), which finds sub-pixel
+positions from few examples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import trange
+
+from streamdit_gym.definition import WorldSpec
+
+FRAMES_PER_FORWARD = 512
+LEARNING_RATE = 3e-3
+PIXEL_NOISE = 0.05  # so that small flaws of generated frames do not matter
+HUBER_BETA = 0.02
+
+
+class StateProbe(nn.Module):
+    """Reads the true state off a frame.
+
+    Args:
+        spec: names the state's numbers; those that end in ``_px`` are positions.
+        num_key_points: key points to look for.
+    """
+
+    def __init__(self, spec: WorldSpec, num_key_points: int = 32) -> None:
+        super().__init__()
+        self.num_key_points = num_key_points
+        half_frame = spec.size / 2
+        is_position = [name.endswith("_px") for name in spec.state_names]
+        self.scale = torch.tensor([half_frame if position else 1.0 for position in is_position])
+        self.offset = torch.tensor([half_frame if position else 0.0 for position in is_position])
+        self.trunk = nn.Sequential(
+            *_convolution(3, 32, kernel=5, stride=2),
+            *_convolution(32, 32, kernel=3, stride=1),
+            *_convolution(32, 64, kernel=3, stride=2),
+            *_convolution(64, 64, kernel=3, stride=1),
+            nn.Conv2d(64, num_key_points, 1),
+        )
+        self.sharpness = nn.Parameter(torch.tensor(3.0))
+        self.head = nn.Sequential(
+            nn.Linear(2 * num_key_points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+
+    def key_points(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
+        """Return the positions of the key points, from -1 to 1; all x come before all y."""
+        features = self.trunk(pixels.contiguous(memory_format=torch.channels_last))
+        heat_maps = self.sharpness * features
+        height, width = heat_maps.shape[-2:]
+        weights = rearrange(heat_maps, "n p h w -> n p (h w)").softmax(-1)
+        coordinates = torch.linspace(-1, 1, width)
+        x = coordinates.repeat(height)
+        y = coordinates.repeat_interleave(width)
+        return torch.cat([weights @ x, weights @ y], -1)
+
+    def forward(
+        self, pixels: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n k"]]:
+        """Return states in units of half a frame around its middle, and the key points."""
+        key_points = self.key_points(pixels)
+        return self.head(key_points), key_points
+
+    @torch.no_grad()
+    def read(
+        self, frames: UInt8[np.ndarray, "*n h w 3"]
+    ) -> tuple[Float[np.ndarray, "*n s"], Float[np.ndarray, "*n k"]]:
+        """Return the states (in the world's units) and the key points of frames."""
+        leading_shape = frames.shape[:-3]
+        flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, *frames.shape[-3:])
+        outputs = [self(_to_pixels(part)) for part in flat.split(FRAMES_PER_FORWARD)]
+        scaled_states = torch.cat([states for states, _ in outputs])
+        key_points = torch.cat([points for _, points in outputs])
+        states = scaled_states * self.scale + self.offset
+        return (
+            states.numpy().reshape(*leading_shape, -1),
+            key_points.numpy().reshape(*leading_shape, -1),
+        )
+
+    def features(self, frames: UInt8[np.ndarray, "e f h w 3"]) -> Float[np.ndarray, "e f k"]:
+        """Return what the inverse-dynamics model sees of frames: scaled states and key points."""
+        states, key_points = self.read(frames)
+        scaled_states = (states - self.offset.numpy()) / self.scale.numpy()
+        return np.concatenate([scaled_states, key_points], -1).astype(np.float32)
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers `features` returns for a frame."""
+        return len(self.scale) + 2 * self.num_key_points
+
+
+def train_state_probe(
+    spec: WorldSpec,
+    frames: UInt8[np.ndarray, "n h w 3"],
+    states: Float[np.ndarray, "n s"],
+    steps: int,
+    batch: int = 64,
+    seed: int = 0,
+) -> StateProbe:
+    """Train a probe on real frames with a little noise on their pixels."""
+    torch.manual_seed(seed)
+    probe = StateProbe(spec)
+    rng = np.random.default_rng(seed)
+    targets = (torch.from_numpy(states) - probe.offset) / probe.scale
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    for _ in trange(steps, desc="state probe", unit="step", leave=False, mininterval=1.0):
+        rows = rng.integers(len(frames), size=batch)
+        pixels = _to_pixels(torch.from_numpy(frames[rows]))
+        noise_level = PIXEL_NOISE * torch.rand(batch, 1, 1, 1)
+        predictions, _ = probe(pixels + noise_level * torch.randn_like(pixels))
+        loss = functional.smooth_l1_loss(predictions, targets[rows], beta=HUBER_BETA)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return probe.eval()
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(
+        inputs,
+        outputs,
+        kernel,
+        stride=stride,
+        padding=kernel // 2,
+        padding_mode="replicate",
+        bias=False,
+    )
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def _to_pixels(frames: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    return frames.permute(0, 3, 1, 2).float() / 127.5 - 1

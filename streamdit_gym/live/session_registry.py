@@ -1,0 +1,92 @@
+"""All sessions of a server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from streamdit_gym.checks import shown
+from streamdit_gym.errors import StreamDiTError, UnknownNameError
+from streamdit_gym.live.live_session import LiveSession
+from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.prompt_schedule import PromptSchedule
+from streamdit_gym.live.stream_controller import SessionOptions
+from streamdit_gym.world import World
+
+FIRST_SESSION = "1"  # the one that never rests
+MAX_SESSIONS = 4
+MAX_VIEWERS = 64
+
+
+class SessionRegistry:
+    """Opens and finds sessions; they share the world's weights and take turns.
+
+    Args:
+        world: the world.
+        film_folder: where films go.
+        fps: frames per second of new sessions.
+    """
+
+    def __init__(self, world: World, film_folder: Path, fps: float) -> None:
+        self.world = world
+        self.film_folder = film_folder
+        self.fps = fps
+        self.sessions: dict[str, LiveSession] = {}
+        self._num_opened = 0
+        self._model_lock = threading.Lock()
+
+    def open(self, live: LiveStream, schedule: PromptSchedule | None = None) -> str:
+        """Start a session and return its name.
+
+        All but the first rest while nobody watches, and give way to new ones.
+
+        Raises:
+            StreamDiTError: if there are too many that somebody watches.
+        """
+        others = dict(self.sessions)
+        if len(others) >= MAX_SESSIONS:
+            unwatched = self._unwatched_session()
+            if unwatched is None:
+                live.close()
+                raise StreamDiTError(
+                    "too many streams",
+                    given=len(others),
+                    allowed=MAX_SESSIONS,
+                    remedy="use one that is there",
+                )
+            others.pop(unwatched).end()
+        self._num_opened += 1
+        options = SessionOptions(
+            fps=self.fps,
+            film_folder=self.film_folder,
+            model_lock=self._model_lock,
+            name=str(self._num_opened),
+            schedule=schedule,
+            rests_unwatched=bool(others),
+            open_branch=self.open,
+        )
+        session = LiveSession(live, options)
+        self.sessions = {**others, session.name: session}
+        session.start()
+        return session.name
+
+    def refusal(self, name: str) -> str | None:
+        """Return why no other viewer may watch a session; None: they may."""
+        if name not in self.sessions:
+            printable = shown(name[:60])[1:-1]
+            return str(UnknownNameError("stream", printable, self.sessions))
+        num_viewers = sum(session.num_viewers for session in self.sessions.values())
+        if num_viewers >= MAX_VIEWERS:
+            return f"too many viewers: {MAX_VIEWERS} are there already"
+        return None
+
+    def close(self) -> None:
+        """Stop every session."""
+        for session in self.sessions.values():
+            session.stop()
+
+    def _unwatched_session(self) -> str | None:
+        for name, session in self.sessions.items():
+            if name != FIRST_SESSION and not session.num_viewers:
+                return name
+        return None
