@@ -141,7 +141,7 @@ class GeneratedBackend:
             engine.compiled(world.readout),
             engine.compiled(world.codec.decode),
         )
-        self._stocked = stock and engine.begins_alike
+        self._stocked = stock and engine.starts_without_noise
         self._stock: tuple[Session, Seen, Scores] | None = None
 
     def reset(
@@ -161,14 +161,14 @@ class GeneratedBackend:
                 latents = self.world.codec.encode(init)
         noise = Noise.of([np.random.default_rng(0) for _ in rngs] if self._common_noise else rngs)
         if drawn and self._stocked and self._stock is None:
-            begun = self._engine.begin(
+            begun = self._engine.new_session(
                 bank[:, None], self._idle(bank[:, None]), Noise.seeded(range(len(bank)))
             )
             self._stock = begun, *self._read(bank[:, None])
         if drawn and self._stock is not None:
             session = self._stock[0].take(drawn, noise)
         else:
-            session = self._engine.begin(latents, self._idle(latents), noise)
+            session = self._engine.new_session(latents, self._idle(latents), noise)
         if self._session is None or len(rows) == self._rows:
             self._engine.warm(session)
             for _ in range(2 if self._session is None and self._engine.compiles else 0):
@@ -193,7 +193,7 @@ class GeneratedBackend:
             if not sessions:
                 latents = self.world.starts.latents[:1, None].expand(self._rows, 1, -1, -1, -1)
                 noise = Noise.seeded(range(self._rows))
-                sessions.append(self._engine.begin(latents, self._idle(latents), noise))
+                sessions.append(self._engine.new_session(latents, self._idle(latents), noise))
             session = replace(sessions[0], noise=sessions[0].noise.to(self.device))
             self._engine.tick(session, torch.full((self._rows,), self._engine.idle))
 

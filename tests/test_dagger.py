@@ -70,10 +70,10 @@ def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
             if number % 6 == 5:
                 saved, then = there.save(), int(rng.integers(len(MOVES)))
                 there.step(then)
-                put.put(rng, before, action, state)
+                put.start_from(rng, before, action, state)
                 put.step(then)
                 off.append(np.abs(there.state() - put.state()).max())
-                put.put(rng, state, 0, state)
+                put.start_from(rng, state, 0, state)
                 put.step(then)
                 off_at_rest.append(np.abs(there.state() - put.state()).max())
                 there.restore(saved)
@@ -90,7 +90,7 @@ def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
         [40.0, 35.0, 40.0, 32.0, 1.0, 0.0], dtype=np.float32
     )  # the pusher in the middle of the T
     for state in (beyond, inside):
-        simulator.put(rng, state, 0, state)
+        simulator.start_from(rng, state, 0, state)
         first = simulator.state()
         simulator.step(0)
         assert np.abs(simulator.state() - first).max() < 0.3, "nothing is thrown"
@@ -113,7 +113,7 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
         assert shard.frames.shape == (3, 13, 64, 64, 3)
         for e in range(3):
             last = CONFIG.generated_frames - 1
-            simulator.put(
+            simulator.start_from(
                 rng,
                 shard.states[e, last - 1],
                 int(shard.actions[e, last - 1]),
@@ -160,11 +160,13 @@ def test_of_a_bent_t_the_arm_nearest_to_where_the_stem_was_is_the_stem() -> None
 
     for arm in range(3):
         for less in (-0.9, 0.9):  # it may have turned by up to a sixth since
-            simulator.put(rng, state, 0, state, {"T": turned(state, arm * 2 * np.pi / 3 + less)})
+            simulator.start_from(
+                rng, state, 0, state, {"T": turned(state, arm * 2 * np.pi / 3 + less)}
+            )
             put = simulator.state()
             assert put[4:] == pytest.approx(turned(state, arm * 2 * np.pi / 3)[4:], abs=1e-3)
             assert middle(put) == pytest.approx(middle(state), abs=0.01), "the middle stays"
-    simulator.put(rng, state, 0, state, {"pusher": turned(state, 2)})
+    simulator.start_from(rng, state, 0, state, {"pusher": turned(state, 2)})
     assert simulator.state() == pytest.approx(state, abs=0.01), "nobody knows better"
 
 
@@ -174,9 +176,9 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
     state = np.array([12, 12, 40, 40, 1, 0], np.float32)
     for far, place in ((8, 20), (20, 12)):
         read = state + np.array([far, 0, 0, 0, 0, 0], np.float32)
-        simulator.put(rng, read, 0, read, {"pusher": state})
+        simulator.start_from(rng, read, 0, read, {"pusher": state})
         assert simulator.state()[:2] == pytest.approx([place, 12], abs=0.5)
-    simulator.put(rng, state, 0, state, {"T": state})
+    simulator.start_from(rng, state, 0, state, {"T": state})
     assert simulator.state()[:2] == pytest.approx([2.5, 2.5], abs=0.01), (
         "nobody has seen it: the corner that the T is not in"
     )
@@ -331,7 +333,7 @@ def test_what_cannot_be_counted_is_refused() -> None:
 
 
 class Plainest(PushTSimulator):
-    """A simulator that follows the protocol and does no more: `put` takes four arguments,
+    """A simulator that follows the protocol and does no more: `start_from` takes four arguments,
     and only after `reset`.
     """
 
@@ -343,11 +345,11 @@ class Plainest(PushTSimulator):
         self.ready = True
         return super().reset(rng, start)
 
-    def put(
+    def start_from(
         self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
     ) -> None:  # type: ignore[override]
         assert self.ready, "never reset"
-        super().put(rng, before, action, state)
+        super().start_from(rng, before, action, state)
 
 
 def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.definition_checks import check_definition, check_first_episode
+from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
+from streamdit_gym.data.simulator_checks import check_first_episodes
 from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.envs.pusht import definition as pusht
 from streamdit_gym.envs.pusht_looks import definition as pusht_looks
@@ -58,16 +59,16 @@ class Dot:
         frame[8, self.x] = 255
         return frame
 
-    def plain(self) -> np.ndarray | None:
+    def plain_frame(self) -> np.ndarray | None:
         return None
 
     def explore(self, rng: np.random.Generator) -> int:
         return int(rng.integers(2))
 
-    def said(self, action: int, phrase: str) -> str:
+    def prompt_for(self, action: int, phrase: str) -> str:
         return phrase
 
-    def hear(self, text: str) -> str:
+    def parse_prompt(self, text: str) -> str:
         return text
 
     def state(self) -> np.ndarray:
@@ -82,7 +83,7 @@ class Dot:
     def restore(self, saved: Any) -> None:
         self.x = saved
 
-    def put(
+    def start_from(
         self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
     ) -> None:
         self.x = round(state[0])
@@ -188,7 +189,7 @@ BROKEN = {
     "an action outside the menu": (broken(explore=lambda self, rng: 7), "int 7"),
     "an action that is no number": (broken(explore=lambda self, rng: "go"), "str 'go'"),
     "half an action": (broken(explore=lambda self, rng: 0.5), "float 0.5"),
-    "a phrase of nowhere": (broken(said=lambda self, action, phrase: "fly"), "'fly'"),
+    "a phrase of nowhere": (broken(prompt_for=lambda self, action, phrase: "fly"), "'fly'"),
 }
 
 
@@ -221,13 +222,13 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
 
 def test_every_kind_of_start_is_tried() -> None:
     with pytest.raises(KeyError, match="right"):
-        check_first_episode(SPEC, Dot, ("left", "right"))
+        check_first_episodes(SPEC, Dot, ("left", "right"))
 
 
 def test_frames_that_never_change_are_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    check_first_episode(SPEC, Dot, STARTS)
+    check_first_episodes(SPEC, Dot, STARTS)
     assert not caplog.records
-    check_first_episode(SPEC, broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8)), STARTS)
+    check_first_episodes(SPEC, broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8)), STARTS)
     assert "no frame differs" in caplog.text
 
 

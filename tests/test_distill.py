@@ -96,7 +96,7 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(
     partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "streamdit_gym.stream.engine.MAX_ABS_LATENT", torch.inf
+        "streamdit_gym.stream.sampler.MAX_ABS_LATENT", torch.inf
     )  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7)
     distiller.move()
@@ -126,7 +126,7 @@ def test_the_teacher_goes_where_a_stream_of_it_goes(
         cache=None,
         noise=Noise.seeded(range(6)),
     )
-    engine._micro_steps(session)
+    engine.sampler.denoise(session)
     torch.testing.assert_close(session.buffer.pop()[0], expected, atol=0.02, rtol=0.02)
 
 
@@ -147,7 +147,7 @@ def test_a_teacher_that_draws_one_by_one_draws_what_its_stream_of_one_chunk_does
     partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "streamdit_gym.stream.engine.MAX_ABS_LATENT", torch.inf
+        "streamdit_gym.stream.sampler.MAX_ABS_LATENT", torch.inf
     )  # random weights draw what is that far
     distiller = distiller_of(partition, guidance=1.7, one_by_one=True, teacher_steps=2)
     distiller.move()
@@ -345,7 +345,7 @@ def test_decoders_that_cannot_be_trained(tmp_path: Path) -> None:
     recipe, dataset = CodecTraining(steps=1, batch=6), Dataset(tmp_path / "data")
     with pytest.raises(DatasetError, match="too short"):
         distill_decoder(world, Dataset(tmp_path / "short"), tmp_path / "run", 0, recipe, "cpu")
-    painted = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, looks=6))
+    painted = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=14, palette_channels=6))
     with pytest.raises(StreamDiTError, match="palette"):
         distill_decoder(replace(world, codec=painted), dataset, tmp_path / "run", 0, recipe, "cpu")
     assert distill_decoder(world, dataset, tmp_path / "run", 0, recipe, "cpu") is not None

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
+from streamdit_gym.data.episode import all_phrases
+from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION, shows_appearance
 from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
@@ -186,7 +187,7 @@ class Painter:
 
 def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
     twin = reference_simulator("PushT-Looks")
-    assert twin.looks is APPEARANCE_EVALUATION
+    assert twin.appearance is APPEARANCE_EVALUATION
     held_out = record_shard(
         SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0
     )
@@ -224,16 +225,16 @@ def test_the_simulator_hears_colours_and_leaves_the_move(
     text: str, worn: dict[str, str], rest: str
 ) -> None:
     simulator = PushTLooksSimulator()
-    assert simulator.hear(text) == rest
+    assert simulator.parse_prompt(text) == rest
     assert simulator.appearance == PUSHT_APPEARANCE | worn
-    assert PushTSimulator().hear(text) == text
+    assert PushTSimulator().parse_prompt(text) == text
 
 
 def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
     for number in range(0, NUM_COLOUR_PHRASES, 7):
         simulator = PushTLooksSimulator()
         phrase = COLOUR_PHRASES[number]
-        assert simulator.hear(f"{phrase.text}; move left") == "move left"
+        assert simulator.parse_prompt(f"{phrase.text}; move left") == "move left"
         assert simulator.appearance == PUSHT_APPEARANCE | phrase.appearance
 
 
@@ -246,7 +247,7 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
         RecordConfig(shards=1, episodes=2, steps=12),
     )
     dataset = Dataset(tmp_path)
-    plain, frames = dataset.plain(0), dataset.shard(0).frames
+    plain, frames = dataset.base_frames(0), dataset.shard(0).frames
     assert plain.shape == frames.shape
     assert (plain != frames).any()
     assert all(
@@ -255,10 +256,10 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     )
     simulator = PushTSimulator()
     simulator.reset(np.random.default_rng(0))
-    assert simulator.plain() is None
+    assert simulator.plain_frame() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
-    with pytest.raises(DatasetError, match="leave --looks and --adapt-codec out"):
-        dataset.plain(0)
+    with pytest.raises(DatasetError, match="without palette channels"):
+        dataset.base_frames(0)
 
 
 def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:

@@ -15,9 +15,10 @@ from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model import precision as numbers
 from streamdit_gym.model.precision import cpu_prefers_bfloat16, precision, training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
-from streamdit_gym.stream.engine import MAX_ABS_LATENT, Engine
+from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.sampler import MAX_ABS_LATENT
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
 from streamdit_gym.world import World
@@ -246,7 +247,11 @@ def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig)
 @pytest.mark.parametrize("cut", CUTS)
 def test_matrices_in_bfloat16_give_what_autocast_gives_bit_for_bit(cut: str) -> None:
     engines = [engine_of(cut, autocast=True) for _ in range(2)]
-    engines[1].model = engines[1]._evaluate = engine_of(cut).model  # type: ignore[assignment]
+    plain = engine_of(cut).model
+    engines[1].model = plain
+    engines[1].sampler.model = plain
+    engines[1].sampler.prompts.model = plain
+    engines[1].sampler.evaluate = plain
     assert {p.dtype for p in engines[0].model.parameters()} == {torch.float32, torch.bfloat16}
     assert {p.dtype for p in engines[1].model.parameters()} == {torch.float32}
     frames = [run(engine, begin(engine), [[0, 1, 2], [3, 4, 5]]) for engine in engines]
@@ -273,9 +278,9 @@ def test_a_compiled_streams_cache_is_laid_out_alike_before_and_after_ticks(cut: 
     engine = engine_of(
         cut, replace(CONFIG, references=Partition.parse(cut).references), compile=True
     )
-    engine._evaluate = engine.model.forward
+    engine.sampler.evaluate = engine.model.forward
     rows = torch.randn(3, 2, 8, 8, 8)
-    session = engine.begin(rows, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
+    session = engine.new_session(rows, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
     laid = []
     for _ in range(3):
         assert session.cache is not None
@@ -376,7 +381,7 @@ def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.M
     engine = engine_of("K4N4c1s1")
     broken, same = begin(engine), begin(engine)
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_evaluate", lambda *given: 1 / 0)
+        patched.setattr(engine.sampler, "evaluate", lambda *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.tick(broken, torch.tensor([1, 2, 3]))
     assert (run(engine, broken, [[1, 2, 3]] * 5) == run(engine, same, [[1, 2, 3]] * 5)).all()
@@ -402,7 +407,7 @@ def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"given: +\(1,\)"):
         engine.tick(session, torch.tensor([1]))
     with pytest.raises(ShapeError, match="draw over"):
-        engine.tick(session, torch.tensor([1, 2, 3]), over=latents, strength=0.5)
+        engine.tick(session, torch.tensor([1, 2, 3]), init_latents=latents, strength=0.5)
     assert (run(engine, session, [[1, 2, 3]]) == run(engine, same, [[1, 2, 3]])).all(), (
         "nothing has happened"
     )

@@ -95,7 +95,7 @@ def test_frames_are_rebuilt_in_threes_told_one_by_one() -> None:
 def test_nothing_lies_between_two_palettes() -> None:
     latents = torch.randn(6, 5, 8, 8)
     found, bend = rebuild(
-        Plain(ConvCodecConfig(width=16, channels=5, looks=3)),
+        Plain(ConvCodecConfig(width=16, channels=5, palette_channels=3)),
         latents,
         CodecTraining(noise=0.0, looks_noise=0.0, between=1.0),
     )
@@ -110,7 +110,9 @@ def test_nothing_lies_between_two_palettes() -> None:
 def test_noise_on_a_palette_is_the_same_in_every_cell() -> None:
     latents = torch.zeros(6, 5, 8, 8)
     found, _ = rebuild(
-        Plain(ConvCodecConfig(width=16, channels=5, looks=3)), latents, CodecTraining(between=0.0)
+        Plain(ConvCodecConfig(width=16, channels=5, palette_channels=3)),
+        latents,
+        CodecTraining(between=0.0),
     )
     assert torch.equal(found[:, 2:], found[:, 2:, :1, :1].expand(-1, -1, 8, 8))
     assert (found[:, 2:, 0, 0] != 0).all()
@@ -320,7 +322,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     ).float()
     torch.testing.assert_close(
         latents[:, :, :8],
-        plain.codec.encode(torch.from_numpy(dataset.plain(0))),
+        plain.codec.encode(torch.from_numpy(dataset.base_frames(0))),
         atol=0.05,
         rtol=0.05,
     )

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import sys
 
+from streamdit_gym.cli.recipe_options import removed_options
 from streamdit_gym.errors import ArgumentError
 
 RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
-RENAMED_OPTIONS = {("generate", "--player"): "--policy"}
+RENAMED_OPTIONS = {
+    ("record", "--drilled"): "--hard-starts",
+    ("generate", "--player"): "--policy",
+    ("train", "--corrections"): "--relabelled",
+}
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
 REMOVED_OPTIONS: dict[tuple[str, str], str] = {
@@ -22,6 +27,7 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("play", "--no-twin"): "LiveStream(world) in Python runs without the simulator",
     ("play", "--seconds"): "leave it out: a film ends five seconds after the script's last prompt",
     ("play", "--dtype"): "LiveStream(world, autocast=True) in Python runs in bfloat16",
+    **removed_options(),
 }
 
 

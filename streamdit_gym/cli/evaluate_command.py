@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from streamdit_gym.cli.command import Command
@@ -66,7 +66,8 @@ class Evaluate(Command):
 
     def run(self) -> None:
         """Judge a world, print the scores and write the page."""
-        from streamdit_gym.bench.speed import hardware, steps_of
+        from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
+        from streamdit_gym.bench.hardware import hardware_name
         from streamdit_gym.data.film_strips import pairs_of_rows
         from streamdit_gym.envs.worlds import reference_simulator
         from streamdit_gym.evaluate import report
@@ -102,13 +103,13 @@ class Evaluate(Command):
         if self.policies:
             from streamdit_gym.agents.policy_scores import PlaySettings, mean_returns
 
-            settings = PlaySettings(
+            play_settings = PlaySettings(
                 episodes=64,
                 world=self.world,
                 partition=self.partition,
                 trust_agents=self.trust_agents,
             )
-            played = mean_returns(self.policies, self.policy_env, settings)
+            played = mean_returns(self.policies, self.policy_env, play_settings)
         page = self.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
         eyes = evaluator_models(
             world.spec, twin, config.evaluator_training, Path("runs") / "evaluate"
@@ -125,10 +126,13 @@ class Evaluate(Command):
                 "teacher": f"{self.teacher}, {teacher.partition_name}",
                 "shares": beside(scores, found),
             }
-        steps = [
-            steps_of(self.world, count, 50, device, "float32", self.partition) for count in (1, 16)
-        ]
-        scores["speed"] = {"hardware": hardware(device), "steps": steps}
+        steps = []
+        for envs in (1, 16):
+            settings = EnvSettings(
+                world=self.world, envs=envs, device=device, partition=self.partition
+            )
+            steps.append(asdict(measure_steps(settings, 50)))
+        scores["speed"] = {"hardware": hardware_name(device), "steps": steps}
         write_json(self.json, report.plain(scores))
         print("\n" + report.text(scores))
         write_text(page, report.page(scores))

@@ -16,6 +16,7 @@ from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.demo_command import Demo
 from streamdit_gym.cli.deprecated import current_arguments
 from streamdit_gym.cli.distill_command import Distill
+from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.generate_command import Generate
 from streamdit_gym.cli.inspect_command import Inspect
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "relabel": Relabel,
     "train": Train,
     "distill": Distill,
+    "distill-decoder": DistillDecoder,
     "evaluate": Evaluate,
     "generate": Generate,
     "inspect": Inspect,

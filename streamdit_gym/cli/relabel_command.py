@@ -22,7 +22,7 @@ from streamdit_gym.cli.training_options import choose_device
 class Relabel(Command):
     """Relabel a world's own frames with what its simulator says must follow (DAgger).
 
-    The data are for train --corrections; run again to resume.
+    The data are for train --relabelled; run again to resume.
     """
 
     world: WorldName

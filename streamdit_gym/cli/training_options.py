@@ -14,14 +14,6 @@ def choose_device(name: str | None) -> str:
     return default_device() if name is None else check_device(name)
 
 
-def set_threads(threads: int | None) -> None:
-    """Compute with so many threads on a CPU; None measures, see `streamdit_gym.threads`."""
-    from streamdit_gym.threads import choose_threads
-
-    if threads is not None:
-        choose_threads(lambda: None, threads=threads)
-
-
 def check_new_run(folder: Path, resume: bool) -> None:
     """Refuse to begin a run in a folder that holds one, unless it shall be resumed."""
     if not resume and list(folder.glob("*.checkpoint.pt")):
@@ -32,12 +24,12 @@ def check_new_run(folder: Path, resume: bool) -> None:
         )
 
 
-def check_minutes(by_minutes: bool, minutes: float | None) -> None:
-    """Refuse --by-minutes without --minutes."""
-    if by_minutes and minutes is None:
+def check_minutes(end_with_minutes: bool, minutes: float | None) -> None:
+    """Refuse a recipe whose learning rates end with the minutes, without any."""
+    if end_with_minutes and minutes is None:
         raise StreamDiTError(
-            "no minutes to go by",
-            given="--by-minutes alone",
-            allowed="--by-minutes with --minutes",
+            "no minutes to end with",
+            given="a recipe with end_with_minutes, without --minutes",
+            allowed="end_with_minutes with --minutes",
             remedy="say how long, --minutes 60",
         )

@@ -1,10 +1,6 @@
-"""A world whose decoder is smaller.
+"""A world whose decoder is shallower.
 
-Takes: a world and its data set.  Gives: the same world around a codec with fewer blocks in its
-    decoder.
-Knows nothing of: streams, prompts, simulators.
-
-What a latent means is the encoder's, which stays; so do transformer, heads and starts. The
+What a latent means is the encoder's, which stays; so do transformer, readout and start frames. The
 decoder's last blocks on either grid are left out, and the others learn to do without them.
 """
 
@@ -12,160 +8,145 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
-from streamdit_gym.checks import check_real
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec, Residual
+from streamdit_gym.recipes.distillation_settings import DecoderDistillation
 from streamdit_gym.train import parallel
-from streamdit_gym.train.latents import encoder_hash
-from streamdit_gym.train.run import MAX_MINUTES, write_config
-from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_world import (
-    check_dataset,
-    check_shards,
-    codec_frames,
-    codec_shards,
-    save_world,
+from streamdit_gym.train.dataset_checks import check_dataset, check_length, check_shards
+from streamdit_gym.train.run_files import save_world, write_config
+from streamdit_gym.train.stage_context import RunOptions, has_global_channels
+from streamdit_gym.train.stages.autoencoder_stage import (
+    TRIPLET,
+    load_frames,
+    num_training_shards,
+    train_autoencoder,
 )
+from streamdit_gym.train.stages.latents_stage import encoder_hash
 from streamdit_gym.world import World
 
 
 def distill_decoder(
-    world: World,
-    dataset: Dataset,
-    folder: Path,
-    blocks: int,
-    config: CodecTraining,
-    device: str,
-    minutes: float | None = None,
+    world: World, dataset: Dataset, settings: DecoderDistillation, options: RunOptions
 ) -> World | None:
-    """Train a world's decoder on, with so many of its blocks on each grid, and write the world into
-    ``folder/world``.
+    """Train a world's decoder on, with fewer blocks, resuming from the run folder.
 
-    Resumes: calling again with the same folder goes on where the last call stopped.
+    The world is written into the run folder's ``world/``.
 
     Args:
         world: the world.
         dataset: recorded for the same world.
-        folder: run folder.
-        blocks: how many the decoder keeps; it may be all.
-        config: the recipe; the encoder is left alone whatever it says.
-        device: ``"cpu"`` or ``"cuda"``.
-        minutes: stop this call after so long.
+        settings: how; the encoder stays, whatever they say.
+        options: of the run.
 
     Returns:
         The world, or None if the time was up before all steps were done.
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints with a palette, or the run
-            folder is another run's.
+        StreamDiTError: if the decoder has not so many blocks or paints with channels for colors, or
+            the run folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    if minutes is not None:
-        minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
     check_dataset(dataset, world.spec)
-    if dataset.meta["steps"] < 2:  # a codec is trained on threes of frames
-        raise DatasetError(
-            "too short episodes",
-            given=f"{dataset.meta['steps']} steps",
-            allowed="2 or more",
-            remedy="record longer ones",
-        )
-    if world.codec.config.palette_channels:
+    check_length(dataset, TRIPLET - 1)
+    if has_global_channels(world.codec):
         raise StreamDiTError(
             "a decoder that paints learns with its encoder",
-            given=f"{world.codec.config.palette_channels} channels of a palette",
+            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colors",
             allowed="none",
-            remedy="train --continue-from that world, with --adapt-codec",
+            remedy="train with a recipe that continues from that world, with adapt_autoencoder",
         )
-    codec, recipe = shallower(world.codec, blocks), replace(config, decoder_only=True)
-    with parallel.run_folder(folder):
+    codec = with_fewer_blocks(world.codec, settings.blocks)
+    training = replace(settings.training, decoder_only=True)
+    settings = replace(settings, training=training)
+    with parallel.run_folder(options.folder):
         check_shards(dataset)
-        return _train_decoder(world, codec, dataset, folder, blocks, recipe, device, minutes)
+        _check_origin(options.folder, encoder_hash(codec))
+        write_config(options.folder, dataclasses.asdict(_RunConfig.of(world, codec, settings)))
+        frames = load_frames(dataset, num_training_shards(dataset, training.max_frames))
+        if not train_autoencoder(codec, frames, training, options):
+            return None
+        return _saved(world, codec, options.folder)
 
 
-def _train_decoder(
-    world: World,
-    codec: ConvCodec,
-    dataset: Dataset,
-    folder: Path,
-    blocks: int,
-    recipe: CodecTraining,
-    device: str,
-    minutes: float | None,
-) -> World | None:
-    """Train a decoder in a checked run; see `distill_decoder`."""
-    made_of, before = encoder_hash(codec), folder / "config.json"
-    if before.is_file() and _encoder_of(before) != made_of:
+def with_fewer_blocks(codec: ConvCodec, blocks: int) -> ConvCodec:
+    """Return an autoencoder that encodes alike and decodes with the first blocks of either grid.
+
+    Raises:
+        StreamDiTError: if the decoder has not so many.
+    """
+    config = codec.config
+    num_blocks = config.blocks if config.decoder_blocks is None else config.decoder_blocks
+    if not 0 <= blocks <= num_blocks:
+        raise StreamDiTError(
+            "the decoder has not so many blocks",
+            given=blocks,
+            allowed=f"0 to {num_blocks}",
+            remedy="give one of these",
+        )
+    shallow = ConvCodec(replace(config, decoder_blocks=blocks))
+    shallow.encoder.load_state_dict(codec.encoder.state_dict())
+    shallow.normalise.load_state_dict(codec.normalise.state_dict())
+    shallow.decoder.load_state_dict(_first_blocks(codec.decoder, blocks).state_dict())
+    return shallow.train(codec.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RunConfig:
+    """What a run's config.json says."""
+
+    world: str
+    encoder: str
+    settings: DecoderDistillation
+
+    @classmethod
+    def of(cls, world: World, codec: ConvCodec, settings: DecoderDistillation) -> _RunConfig:
+        return cls(world=world.spec.name, encoder=encoder_hash(codec), settings=settings)
+
+
+def _first_blocks(decoder: nn.Sequential, blocks: int) -> nn.Sequential:
+    """Return a decoder's layers without the last blocks on each grid."""
+    layers: list[nn.Module] = []
+    number = 0  # of the block on its grid, from 1; 0: no block
+    for layer in decoder:
+        number = number + 1 if isinstance(layer, Residual) else 0
+        if number <= blocks:
+            layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+def _saved(world: World, codec: ConvCodec, folder: Path) -> World:
+    codec.requires_grad_(False).to(world.device)
+    facts = {key: value for key, value in world.facts.items() if key != "scores"}
+    result = replace(world, codec=codec, facts=facts)
+    save_world(result, folder / "world")
+    return result
+
+
+def _check_origin(folder: Path, encoder: str) -> None:
+    """Refuse the run folder of another world's decoder."""
+    config = folder / "config.json"
+    if config.is_file() and _recorded_encoder(config) != encoder:
         raise StreamDiTError(
             "the run here is another one",
             given=folder,
             allowed="this world's decoder",
             remedy="give another folder",
         )
-    write_config(
-        folder,
-        {
-            "world": world.spec.name,
-            "encoder": made_of,
-            "decoder_blocks": blocks,
-            **dataclasses.asdict(recipe),
-        },
-    )
-    frames, held_out = codec_frames(dataset, codec_shards(dataset))
-    if not train_codec(codec, frames, held_out, recipe, folder, device, minutes):
-        return None
-    codec.requires_grad_(False).to(world.device)
-    made = replace(
-        world,
-        codec=codec,
-        facts={key: value for key, value in world.facts.items() if key != "scores"},
-    )
-    save_world(made, folder / "world")
-    return made
 
 
-def _encoder_of(config: Path) -> str | None:
-    """Return what a run's config says of its encoder; None if it says nothing,
-    or cannot be read.
-    """
+def _recorded_encoder(config: Path) -> str | None:
+    """Return the encoder that a run's config names; None if none, or it cannot be read."""
     try:
         settings = json.loads(config.read_text())
     except ValueError:
         return None
     return settings.get("encoder") if isinstance(settings, dict) else None
-
-
-def shallower(codec: ConvCodec, blocks: int) -> ConvCodec:
-    """Return a codec that encodes alike and decodes with the first blocks of either grid alone.
-
-    Raises:
-        StreamDiTError: if the decoder has not so many.
-    """
-    config = codec.config
-    now = config.blocks if config.decoder_blocks is None else config.decoder_blocks
-    if not 0 <= blocks <= now:
-        raise StreamDiTError(
-            "the decoder has not so many blocks",
-            given=blocks,
-            allowed=f"0 to {now}",
-            remedy="give one of these",
-        )
-    made = ConvCodec(replace(config, decoder_blocks=blocks))
-    made.encoder.load_state_dict(codec.encoder.state_dict())
-    made.normalise.load_state_dict(codec.normalise.state_dict())
-    kept, place = [], 0
-    for layer in codec.decoder:
-        place = place + 1 if isinstance(layer, Residual) else 0
-        if place <= blocks:
-            kept.append(layer)
-    made.decoder.load_state_dict(nn.Sequential(*kept).state_dict())
-    return made.train(codec.training)

@@ -1,142 +1,202 @@
-"""A whole world made faster: the same codec, heads and prompts around a distilled transformer.
-
-Takes: a world and its data set.  Gives: the student's World in the run folder.  Knows nothing of:
-    simulators, Gymnasium.
-"""
+"""A whole world made faster: its autoencoder, readout and prompts around a distilled student."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any
 
-from streamdit_gym.checks import check_real
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.distill.multistep import Distillation, distill
+from streamdit_gym.distill.distiller import DistillationData, Distiller
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.recipes.distillation_settings import Distillation
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train import parallel
 from streamdit_gym.train.context_corruption import ContextCorruption
-from streamdit_gym.train.latents import encode_dataset
-from streamdit_gym.train.run import MAX_MINUTES, write_config
-from streamdit_gym.train.train_world import (
-    check_dataset,
-    check_shards,
-    embed_phrases,
-    held_out_shards,
-    save_world,
-)
+from streamdit_gym.train.dataset_checks import check_dataset, check_shards
+from streamdit_gym.train.dynamics_trainer import dynamics_optimizers
+from streamdit_gym.train.loop import LOG_EVERY, TrainingLoop
+from streamdit_gym.train.optimization import Optimizers, linear_cooldown
+from streamdit_gym.train.phrases import embed_phrases
+from streamdit_gym.train.run_files import save_world, write_config
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stages.dynamics_stage import compile_blocks
+from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset, split
 from streamdit_gym.world import World
 
-MAX_GUIDANCE = 1000.0
+SEED = 1
 
 
-def distill_world(
-    world: World,
-    dataset: Dataset,
-    make_encoder: Callable[[], PromptEncoder],
-    folder: Path,
-    config: Distillation,
-    device: str,
-    guidance: float = 1.0,
-    minutes: float | None = None,
-) -> World:
-    """Make a student of a world and write it into ``folder/world``, its guided teacher into
-    ``folder/teacher``.
+@dataclass(frozen=True, kw_only=True)
+class DistillationInputs:
+    """What a student is distilled from.
 
-    A student for buffers of several chunks alone stands beside the world's transformer
-    (`World.pipelined_model`); else it takes its place.
-
-    Resumes: calling again with the same folder goes on where the last call stopped.
-
-    Args:
-        world: the teacher.
+    Attributes:
+        world: the teacher's world.
         dataset: recorded for the same world.
-        make_encoder: makes what embeds the data set's phrases; called only if that was never done.
-        folder: run folder.
-        config: the recipe.
-        device: ``"cpu"`` or ``"cuda"``.
-        guidance: how far the teacher goes past what a prompt asks for; 1 is no guidance.
-        minutes: stop this call after so long; the world written then holds what was learned so far.
+        make_encoder: returns what embeds the data set's phrases; called only if they were never
+            embedded.
+    """
+
+    world: World
+    dataset: Dataset
+    make_encoder: Callable[[], PromptEncoder]
+
+
+def distill_world(inputs: DistillationInputs, settings: Distillation, options: RunOptions) -> World:
+    """Distill a student of a world, resuming from the run folder.
+
+    The student's world is written into the run folder's ``world/``, its guided teacher into
+    ``teacher/``. A student for buffers of several chunks alone stands beside the world's own
+    transformer (`World.pipelined_model`); any other takes its place. If the time is up, the world
+    holds what was learned so far.
 
     Raises:
         DatasetError: if the data set is of another world, or too small.
         PartitionError: if a partition does not fit the model.
-        ArgumentError: if guidance or minutes are no such numbers.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
-    check_real("guidance", guidance, least=0, most=MAX_GUIDANCE)
-    if minutes is not None:
-        minutes = check_real("minutes", minutes, least=0, most=MAX_MINUTES)
-    check_dataset(dataset, world.spec)
-    for partition in config.partitions:
-        Engine(
-            world.model_for(partition), world.table, partition
-        )  # refuses what could never be streamed
-    with parallel.run_folder(folder):
-        check_shards(dataset, folder / "latents")
-        return _distill(world, dataset, make_encoder, folder, config, device, guidance, minutes)
+    world = inputs.world
+    check_dataset(inputs.dataset, world.spec)
+    for partition in settings.student_partitions:
+        # the engine refuses what could never be streamed
+        Engine(world.model_for(partition), world.table, partition)
+    with parallel.run_folder(options.folder):
+        check_shards(inputs.dataset, options.folder / "latents")
+        write_config(options.folder, _run_config(world, settings))
+        return _distill(inputs, settings, options)
 
 
-def _distill(
-    world: World,
-    dataset: Dataset,
-    make_encoder: Callable[[], PromptEncoder],
-    folder: Path,
-    config: Distillation,
-    device: str,
-    guidance: float,
-    minutes: float | None,
-) -> World:
-    """Distill in a checked run; see `distill_world`."""
-    cuts = [str(partition) for partition in config.partitions]
-    write_config(
-        folder,
-        {
-            "world": world.spec.name,
-            "guidance": guidance,
-            **dataclasses.asdict(config),
-            "partitions": cuts,
-        },
+def train_student(
+    teacher: StreamDiT,
+    initial: StreamDiT,
+    data: DistillationData,
+    settings: Distillation,
+    options: RunOptions,
+) -> StreamDiT:
+    """Return a student of a teacher, resuming from the run folder; it holds the averaged weights.
+
+    Args:
+        teacher: the model to learn from, its guidance in its config.
+        initial: whose weights the student starts from, mostly the teacher itself.
+        data: what streams are made of.
+        settings: of the distillation.
+        options: of the run.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    student = _initial_student(teacher, initial, settings).to(options.device).train()
+    teacher.to(options.device).eval().requires_grad_(False)
+    data = replace(data, episodes=data.episodes.to(options.device))
+    distiller = Distiller(teacher, student, data, settings, options.device)
+    if options.compile:
+        compile_blocks(teacher)
+        compile_blocks(student)
+    rates = DynamicsTraining(rate_scale=settings.rate_scale)
+    loop = TrainingLoop(
+        module=student,
+        name="distill",
+        state_name="student",
+        folder=options.folder,
+        device=options.device,
+        optimizers=Optimizers(student, dynamics_optimizers(student, rates)),
+        schedule=linear_cooldown(settings.cooldown),
+        budget=options.budget(settings.steps, settings.end_with_minutes),
+        average_decay=settings.average_decay,
+        seed=SEED,
+        rehearsal=distiller.rehearse,
+        curve=_curve_of(settings),
     )
+    distiller.moves = loop.stage.step
+    distiller.sampler.generator.manual_seed(loop.run_seed)
+    loop.run(distiller.loss)
+    return student.eval().requires_grad_(False)
+
+
+def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOptions) -> World:
+    """Distill in a checked run."""
+    world = inputs.world
     with parallel.in_turn():
-        codec = copy.deepcopy(world.codec).to(device)
-        episodes = encode_dataset(dataset, codec, folder / "latents", device)
-        table = embed_phrases(make_encoder, dataset)
-    train, _ = episodes.split(held_out_shards(dataset) * dataset.meta["episodes"])
+        codec = copy.deepcopy(world.codec).to(options.device)
+        encoder = ShardEncoder(codec, options.device)
+        episodes = encode_dataset(inputs.dataset, encoder, options.folder / "latents")
+        table = embed_phrases(inputs.make_encoder, inputs.dataset)
+    data = DistillationData(
+        episodes=split(inputs.dataset, episodes).train,
+        table=table,
+        corruption=ContextCorruption(codec=codec),
+    )
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
-    longer = all(partition.chunks > 1 for partition in config.partitions)
-    begun = world.model_for(config.partitions[0]) if longer else world.model
-    teacher = copy.deepcopy(world.model if config.one_by_one else begun)
-    teacher.config = replace(teacher.config, guidance=guidance)
-    save_world(replace(world, model=teacher, pipelined_model=None, facts=facts), folder / "teacher")
-    student = distill(
-        teacher,
-        begun,
-        train,
-        table,
-        config,
-        folder,
-        device,
-        minutes,
-        ContextCorruption(codec=codec),
-    ).to(world.device)
-    told = {
-        "partitions": cuts,
-        "teacher_steps": config.teacher_steps,
-        "one_by_one": config.one_by_one,
-        "guidance": guidance,
+    teacher, initial = _teacher_and_initial(world, settings)
+    teacher_world = replace(world, model=teacher, pipelined_model=None, facts=facts)
+    save_world(teacher_world, options.folder / "teacher")
+    student = train_student(teacher, initial, data, settings, options).to(world.device)
+    facts = {**facts, "distilled": _facts(settings, student)}
+    if _is_pipelined(settings):
+        result = replace(world, pipelined_model=student, facts=facts)
+    else:
+        result = replace(world, model=student, pipelined_model=None, facts=facts)
+    save_world(result, options.folder / "world")
+    return result
+
+
+def _is_pipelined(settings: Distillation) -> bool:
+    """Return whether the student is for buffers of several chunks alone."""
+    return all(partition.chunks > 1 for partition in settings.student_partitions)
+
+
+def _teacher_and_initial(world: World, settings: Distillation) -> tuple[StreamDiT, StreamDiT]:
+    """Return the guided teacher, and the model whose weights the student starts from."""
+    initial = world.model
+    if _is_pipelined(settings):
+        initial = world.model_for(settings.student_partitions[0])
+    teacher = copy.deepcopy(world.model if settings.autoregressive_teacher else initial)
+    teacher.config = replace(teacher.config, guidance=settings.guidance)
+    return teacher, initial
+
+
+def _initial_student(teacher: StreamDiT, initial: StreamDiT, settings: Distillation) -> StreamDiT:
+    temperature = settings.temperature
+    if temperature is None:
+        temperature = initial.config.temperature
+    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=temperature))
+    student.load_state_dict(initial.state_dict())
+    return student
+
+
+def _curve_of(settings: Distillation) -> Callable[[int], str | None]:
+    """Return the names of the curves: one for every partition."""
+    partitions = settings.student_partitions
+
+    def curve(step: int) -> str | None:
+        if step % LOG_EVERY >= len(partitions):
+            return None
+        return f"loss/{partitions[step % len(partitions)]}"
+
+    return curve
+
+
+def _run_config(world: World, settings: Distillation) -> dict[str, Any]:
+    return {
+        "world": world.spec.name,
+        **dataclasses.asdict(settings),
+        "partitions": [str(partition) for partition in settings.student_partitions],
+    }
+
+
+def _facts(settings: Distillation, student: StreamDiT) -> dict[str, Any]:
+    """Return what the student's bundle says about its distillation."""
+    return {
+        "partitions": [str(partition) for partition in settings.student_partitions],
+        "teacher_steps": settings.teacher_steps,
+        "autoregressive_teacher": settings.autoregressive_teacher,
+        "guidance": settings.guidance,
         "temperature": student.config.temperature,
     }
-    facts = {**facts, "distilled": told}
-    made = (
-        replace(world, pipelined_model=student, facts=facts)
-        if longer
-        else replace(world, model=student, pipelined_model=None, facts=facts)
-    )
-    save_world(made, folder / "world")
-    return made

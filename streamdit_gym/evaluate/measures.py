@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch.nn import functional
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import Shard
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.processes import map_in_processes
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import AppearanceEvaluation, ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames, prompts_of
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels
@@ -236,17 +236,17 @@ def looks(
     asked = [wanted.unseen[i % len(wanted.unseen)] for i in range(len(first))]
     said = prompts_of(candidate.spec, replace(held_out, actions=held_out.actions[:, :steps]))
     said = [
-        [f"{wanted.saying(look)}; {line[0]}", *line[1:]]
+        [f"{wanted.describe(look)}; {line[0]}", *line[1:]]
         for look, line in zip(asked, said, strict=True)
     ]
     shown = candidate.roll_out(first, said).frames
-    worn = [wanted.wears(frames, look) for frames, look in zip(shown, asked, strict=True)]
+    worn = [wanted.shows(frames, look) for frames, look in zip(shown, asked, strict=True)]
     scores: Scores = {}
     for horizon in horizons:
         found = {thing: np.array([row[thing][horizon - 1] for row in worn]) for thing in worn[0]}
         scores[f"all_after_{horizon}"] = estimate(np.nanmin(list(found.values()), axis=0))
         scores |= {f"{thing}_after_{horizon}": estimate(values) for thing, values in found.items()}
-    scores["asked"] = [wanted.saying(look) for look in asked[:6]]
+    scores["asked"] = [wanted.describe(look) for look in asked[:6]]
     scores["strip"] = np.concatenate(
         [first[:6], shown[:6, [horizon - 1 for horizon in horizons]]], 1
     )
@@ -287,7 +287,7 @@ def drift(
         (twin.make, start, seed, state, line)
         for state, line in zip(held_out.states[:, 0], played, strict=False)
     ]
-    twins = mapped(
+    twins = map_in_processes(
         _twin_looks,
         jobs,
         workers,
@@ -330,7 +330,7 @@ def _twin_looks(
     make, start, seed, state, line = job
     simulator = make()
     simulator.reset(np.random.default_rng(seed), start)
-    simulator.put(np.random.default_rng(seed), state, 0, state)
+    simulator.start_from(np.random.default_rng(seed), state, 0, state)
     looks = np.concatenate(
         [_looks_of(simulator.step(action)[None]) for action in line]
     )  # one by one: a long stream is large

@@ -24,21 +24,19 @@ import numpy as np
 from tqdm import tqdm
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.data.definition_checks import check_definition, check_first_episode
+from streamdit_gym.data.definition_checks import check_definition
+from streamdit_gym.data.episode import Episode, all_phrases, explore, stack_episodes
 from streamdit_gym.data.recorder import (
     AGAIN,
     MAX_SEED,
     MAX_SHARD_FRAMES,
     MAX_SHARDS,
     MAX_WORKERS,
-    Episode,
-    all_phrases,
-    begin,
     check_shard_size,
     missing_shards,
-    play,
-    shard_of,
+    write_meta,
 )
+from streamdit_gym.data.simulator_checks import check_first_episodes
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.envs.worlds import reference_simulator, spec_of
 from streamdit_gym.errors import ArgumentError, StreamDiTError
@@ -172,19 +170,19 @@ def relabel_world(
     world = World.from_pretrained(name, device=device)
     spec = spec_of(world.spec.name)
     reference = reference_simulator(world.spec.name)
-    if reference.looks is not None:
+    if reference.appearance is not None:
         raise StreamDiTError(
             "a state does not say the colours",
             given=spec.name,
             remedy="relabel a world that has one appearance",
         )
     check_definition(spec, reference.starts)
-    check_first_episode(spec, reference.make, reference.starts)
+    check_first_episodes(spec, reference.make, reference.starts)
     bundle = json.loads((find_world(name) / "config.json").read_text())["files"]
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
         # the device counts: elsewhere the streams would be others
-        begin(folder, spec, {**config.file_entries(), "bundle": bundle, "device": device})
+        write_meta(folder, spec, {**config.file_entries(), "bundle": bundle, "device": device})
         missing = missing_shards(folder, config.shards)
         if missing:
             _record_missing(world, spec, reference, folder, config, missing)
@@ -212,7 +210,7 @@ def _record_missing(
             if shard in missing:
                 rng = np.random.default_rng([config.seed, 1 + shard])
                 jobs = _jobs_of(segment, spec, reference, config, rng)
-                shard_of(spec, list(map_jobs(go_on, jobs))).save(folder, shard)
+                stack_episodes(spec, list(map_jobs(go_on, jobs))).save(folder, shard)
 
 
 @contextmanager
@@ -282,9 +280,9 @@ def _continue_in_simulator(
     rng = np.random.default_rng(job.seed)
     states = job.episode.states
     optional = {}
-    if "sure" in inspect.signature(simulator.put).parameters:
+    if "sure" in inspect.signature(simulator.start_from).parameters:
         optional["sure"] = job.intact_states
-    simulator.put(rng, states[-2], job.episode.actions[-1], states[-1], **optional)
-    episode = play(spec, simulator, rng, job.episode, steps - len(job.episode.actions))
+    simulator.start_from(rng, states[-2], job.episode.actions[-1], states[-1], **optional)
+    episode = explore(spec, simulator, rng, job.episode, steps - len(job.episode.actions))
     simulator.close()
     return episode

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streamdit_gym.data.dataset import FORMAT
-from streamdit_gym.data.recorder import all_phrases
+from streamdit_gym.data.episode import all_phrases
 from streamdit_gym.envs.registration import spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError

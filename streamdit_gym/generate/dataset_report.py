@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import Dataset, Shard
+from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.formats import frame_format
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.generate.quality import current_metrics
 from streamdit_gym.generate.shard_record import ShardRecord, record_path, recorded_shards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.shard import Shard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.agents.policies.load_policy import load_policy
-from streamdit_gym.data.dataset import Dataset, Shard
-from streamdit_gym.data.recorder import reward
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.rewards import task_rewards
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, PartitionError
 from streamdit_gym.generate.generate_config import GenerateConfig
@@ -200,7 +201,7 @@ class ShardGenerator:
     ) -> Shard:
         """Return the arrays of a shard."""
         spec = self.world.spec
-        rewards = until_success(spec, reward(spec, scores[:, :-1], scores[:, 1:]), scores)
+        rewards = until_success(spec, task_rewards(spec, scores[:, :-1], scores[:, 1:]), scores)
         numbers = [[self.phrase_numbers[text] for text in texts] for texts in rollout.prompts]
         return Shard(
             frames=self._decode(rollout.latents),

@@ -20,15 +20,17 @@ class LatentCodec(nn.Module, ABC):
     Attributes:
         size: height and width of a frame in pixels.
         channels: channels of a latent.
-        spatial_channels: how many of them, the first ones, tell where things are; the others hold
-            the same numbers in every cell.
         grid: height and width of a latent.
     """
 
     size: int
     channels: int
-    spatial_channels: int
     grid: int
+
+    @property
+    def spatial_channels(self) -> int:
+        """Channels that tell where things are; any others hold the same numbers in every cell."""
+        return self.channels
 
     @abstractmethod
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:

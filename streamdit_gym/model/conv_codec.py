@@ -80,11 +80,15 @@ class ConvCodec(LatentCodec):
         )
         self.size = config.size
         self.channels = config.channels
-        self.spatial_channels = self.palette.spatial_channels
         self.grid = config.size // STRIDE
         self.encoder = _encoder(config, self.palette.encoder_channels)
         self.normalise = nn.BatchNorm2d(self.spatial_channels, affine=False, momentum=0.02)
         self.decoder = _decoder(config, self.spatial_channels, self.palette.decoder_channels)
+
+    @property
+    def spatial_channels(self) -> int:
+        """Channels that tell where things are."""
+        return self.palette.spatial_channels
 
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
         """Return latents of pixels in [-1, 1]."""

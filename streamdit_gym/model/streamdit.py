@@ -9,6 +9,7 @@ Source: StreamDiT (arXiv 2507.03745), section 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -188,6 +189,12 @@ class StreamDiT(nn.Module):
             spatial, view.times[:, context:], before, before_times, instructions
         )
         return clean, longer_cache
+
+    def dynamics_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield all weights with their names, but for those of the appearance module."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("appearance."):
+                yield name, parameter
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
         """Do the work that depends on the prompts alone; their index is not used."""

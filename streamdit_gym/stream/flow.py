@@ -1,8 +1,5 @@
 """The straight path between noise and data.
 
-Takes: clean latents, noise, times.  Gives: points on the path and their velocity.  Knows nothing
-    of: models, buffers.
-
 Time: t = 0 is noise, t = 1 is clean.  Source: StreamDiT (arXiv 2507.03745), section 3.1.
 """
 
@@ -11,11 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.model.preconditioning import S_MIN
-
-
-def _wide(times: Float[Tensor, "b f"]) -> Float[Tensor, "b f 1 1 1"]:
-    return times[..., None, None, None]
+from streamdit_gym.model.preconditioning import S_MIN, expand_times
 
 
 def point(
@@ -24,7 +17,7 @@ def point(
     times: Float[Tensor, "b f"],
 ) -> Float[Tensor, "b f c h w"]:
     """Return X_t = t X1 + (1 - (1 - s_min) t) X0, every frame at its own time."""
-    t = _wide(times)
+    t = expand_times(times)
     return t * clean + (1 - (1 - S_MIN) * t) * noise
 
 
@@ -38,5 +31,5 @@ def velocity(
 def euler_step(
     latents: Float[Tensor, "b f c h w"], velocity: Float[Tensor, "b f c h w"], dt: float
 ) -> Float[Tensor, "b f c h w"]:
-    """Return X_{t+dt} = X_t + u dt.  Source: StreamDiT (arXiv 2507.03745), section 3.1."""
+    """Return X_{t+dt} = X_t + u dt."""
     return latents + dt * velocity

@@ -1,8 +1,4 @@
-"""Which menu action a text means to a world.
-
-Takes: a model, some start frames, the menu.  Gives: an action for any text.  Knows nothing of:
-    simulators, screens, files.
-"""
+"""Which menu action a text means to a world."""
 
 from __future__ import annotations
 
@@ -18,7 +14,10 @@ from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_table import PromptTable
 
-NUM_STARTS, NUM_FRAMES = 4, 2  # what is looked at to find out what a text means
+# A text means the action whose frames are most like its own: from so many starts, over so many
+# frames.
+NUM_STARTS = 4
+NUM_FRAMES = 2
 MAX_REMEMBERED = 4096  # texts, beside the menu
 
 
@@ -47,8 +46,11 @@ class Meanings:
         *,
         autocast: bool = False,
     ) -> None:
-        self._model, self._starts, self._menu = model, starts[:NUM_STARTS, None], menu
-        self._partition, self._autocast = partition, autocast
+        self._model = model
+        self._starts = starts[:NUM_STARTS, None]
+        self._menu = menu
+        self._partition = partition
+        self._autocast = autocast
         self._entries: dict[str, int] = {}
         for action, phrases in enumerate(menu):
             for phrase in phrases:
@@ -61,8 +63,9 @@ class Meanings:
         return self._entries.get(normalized(text))
 
     def action_of(self, text: str, table: PromptTable) -> int:
-        """Return the action that a text means: the menu's own, or the one whose frames are most
-        like the text's.
+        """Return the action that a text means.
+
+        It is the menu's own, or the one whose frames are most like the text's.
 
         Args:
             text: any prompt.
@@ -76,20 +79,25 @@ class Meanings:
         if known is not None:
             return known
         if text not in self._remembered:
-            frames = self._frames(text, table)
-            if not self._examples:
-                self._examples = [self._frames(phrases[0], table) for phrases in self._menu]
-            errors = torch.stack([(example - frames).square().mean() for example in self._examples])
+            action = self._nearest_action(text, table)
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[text] = int(errors.argmin())
+            self._remembered[text] = action
         return self._remembered[text]
+
+    def _nearest_action(self, text: str, table: PromptTable) -> int:
+        frames = self._frames(text, table)
+        if not self._examples:
+            self._examples = [self._frames(phrases[0], table) for phrases in self._menu]
+        errors = [(example - frames).square().mean() for example in self._examples]
+        return int(torch.stack(errors).argmin())
 
     @torch.no_grad()
     def _frames(self, text: str, table: PromptTable) -> Float[Tensor, "n f c h w"]:
-        """Return what a text makes of the starts, with the same noise for every text."""
+        """Return the frames that follow the starts under a text, with the same noise for all."""
         count = len(self._starts)
         engine = Engine(self._model, table.only([text]), self._partition, autocast=self._autocast)
-        session = engine.start(self._starts, torch.full((count, 1), -1), Noise.seeded(range(count)))
+        no_prompts = torch.full((count, 1), -1)
+        session = engine.start(self._starts, no_prompts, Noise.seeded(range(count)))
         row = torch.zeros(count, dtype=torch.long)
         return torch.cat([engine.tick(session, row) for _ in range(NUM_FRAMES)], 1)

@@ -1,9 +1,4 @@
-"""The moving buffer: push fresh noise at the back, denoise in lock-step, pop the clean chunk in
-front.
-
-Takes: latents of the frames being denoised, their prompts.  Gives: the buffer before and after a
-    move.
-Knows nothing of: models, where noise comes from.
+"""The moving buffer: push noise at the back, denoise in lock-step, pop the clean chunk in front.
 
 At rest the buffer holds N - 1 chunks, slot j at t = (N - 1 - j) / N. A move pushes a chunk of
 noise, takes s micro steps with all slots in lock-step, and pops slot 0, which has reached t = 1;
@@ -25,12 +20,15 @@ from streamdit_gym.stream.partition import Partition
 
 @dataclass(frozen=True, kw_only=True)
 class MovingBuffer:
-    """The frames being denoised, oldest first, with the prompt each was born with.
+    """The frames being denoised, oldest first, with the prompt that conditions each.
 
     Attributes:
         partition: how the buffer is cut.
         latents: the frames' latents, each at its slot's noise level.
         prompts: row of the prompt table for every frame.
+
+    Raises:
+        ShapeError: if there are no whole chunks, too many, or not one prompt for each frame.
     """
 
     partition: Partition
@@ -38,16 +36,14 @@ class MovingBuffer:
     prompts: Int[Tensor, "b f"]
 
     def __post_init__(self) -> None:
-        c, frames = self.partition.chunk_frames, self.latents.shape[1]
-        if (
-            frames % c
-            or frames > self.partition.frames
-            or self.prompts.shape != self.latents.shape[:2]
-        ):
+        chunk = self.partition.chunk_frames
+        frames = self.latents.shape[1]
+        has_whole_chunks = frames % chunk == 0 and frames <= self.partition.frames
+        if not has_whole_chunks or self.prompts.shape != self.latents.shape[:2]:
             raise ShapeError(
                 "a buffer does not fit its partition",
                 given=f"{tuple(self.latents.shape)} and {tuple(self.prompts.shape)}",
-                allowed=f"at most {self.partition.chunks} whole chunks of {c}",
+                allowed=f"at most {self.partition.chunks} whole chunks of {chunk}",
                 remedy="one prompt per frame",
             )
 
@@ -68,8 +64,12 @@ class MovingBuffer:
         """Return the buffer after a micro step."""
         return replace(self, latents=latents)
 
+    def with_prompt(self, prompt: Int[Tensor, "b 1"]) -> MovingBuffer:
+        """Return the buffer with one prompt for all frames of a stream."""
+        return replace(self, prompts=prompt.expand(-1, self.latents.shape[1]).contiguous())
+
     def pop(self) -> tuple[Float[Tensor, "b n c h w"], Int[Tensor, "b n"], MovingBuffer]:
         """Return the front chunk, its prompts, and the buffer without it."""
-        c = self.partition.chunk_frames
-        rest = replace(self, latents=self.latents[:, c:], prompts=self.prompts[:, c:])
-        return self.latents[:, :c], self.prompts[:, :c], rest
+        chunk = self.partition.chunk_frames
+        rest = replace(self, latents=self.latents[:, chunk:], prompts=self.prompts[:, chunk:])
+        return self.latents[:, :chunk], self.prompts[:, :chunk], rest

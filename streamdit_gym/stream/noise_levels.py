@@ -1,6 +1,4 @@
-"""Noise levels along the buffer, for sampling and for training.
-
-Takes: a partition.  Gives: one time per frame.  Knows nothing of: latents, models.
+"""Noise levels along the buffer, for sampling and for training: one time per frame.
 
 Slot 0 is the oldest chunk and the cleanest; slot N-1 is pure noise when a move begins.
 Source: StreamDiT (arXiv 2507.03745), sections 3.2 and 3.3.
@@ -17,14 +15,19 @@ from streamdit_gym.stream.partition import Partition
 
 def slot_starts(partition: Partition) -> Float[Tensor, " n"]:
     """Return the time of every slot when a move begins: t_j = (N - 1 - j) / N."""
-    n = partition.chunks
-    return torch.arange(n - 1, -1, -1, dtype=torch.float32) / n
+    chunks = partition.chunks
+    return torch.arange(chunks - 1, -1, -1, dtype=torch.float32) / chunks
 
 
 def sampling_times(partition: Partition, micro_step: int) -> Float[Tensor, " f"]:
     """Return the time of every frame in the buffer at one micro step of a move."""
-    n, s = partition.chunks, partition.micro_steps
-    return (slot_starts(partition) + micro_step / (s * n)).repeat_interleave(partition.chunk_frames)
+    advance = micro_step / (partition.micro_steps * partition.chunks)
+    return (slot_starts(partition) + advance).repeat_interleave(partition.chunk_frames)
+
+
+def equal_times(latents: Float[Tensor, "b f c h w"], time: float) -> Float[Tensor, "b f"]:
+    """Return one time for all frames, in float32 whatever torch's default is."""
+    return torch.full(latents.shape[:2], time, dtype=torch.float32, device=latents.device)
 
 
 def training_times(
@@ -39,9 +42,8 @@ def training_times(
             sampler with one micro step evaluates the model (our addition; 0 is the paper).
         device: where to put the times.
     """
-    n = partition.chunks
-    inside = torch.rand(batch, n, device=device)
-    inside = inside * (torch.rand(batch, 1, device=device) >= start_share)
-    return (slot_starts(partition).to(device) + inside / n).repeat_interleave(
-        partition.chunk_frames, dim=1
-    )
+    chunks = partition.chunks
+    offsets = torch.rand(batch, chunks, device=device)
+    offsets = offsets * (torch.rand(batch, 1, device=device) >= start_share)
+    times = slot_starts(partition).to(device) + offsets / chunks
+    return times.repeat_interleave(partition.chunk_frames, dim=1)

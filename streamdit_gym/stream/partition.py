@@ -1,7 +1,5 @@
 """How the buffer is cut: K reference frames, then N chunks of c frames, s micro steps per move.
 
-Takes: four numbers or a name.  Gives: a checked Partition.  Knows nothing of: tensors, models.
-
 Source: StreamDiT (arXiv 2507.03745), section 3.2.
 """
 
@@ -13,8 +11,9 @@ from dataclasses import dataclass
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import PartitionError
 
-LEAST = {"references": 0, "chunks": 1, "chunk_frames": 1, "micro_steps": 1}
-MOST = 64  # of each: many times what any model has learned, and still no danger to the memory
+MIN_VALUES = {"references": 0, "chunks": 1, "chunk_frames": 1, "micro_steps": 1}
+MAX_VALUE = 64  # many times what any model has learned, and still no danger to the memory
+SHORT_FORM = r"K([0-9]{1,9})N([0-9]{1,9})c([0-9]{1,9})s([0-9]{1,9})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +36,14 @@ class Partition:
     micro_steps: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
+        for name, least in MIN_VALUES.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+            is_integer = isinstance(value, int) and not isinstance(value, bool)
+            if not is_integer or not least <= value <= MAX_VALUE:
                 raise PartitionError(
                     f"{name} of a partition is out of range",
                     given=f"{name}={shown(value)}",
-                    allowed=f"a whole number from {least} to {MOST}",
+                    allowed=f"a whole number from {least} to {MAX_VALUE}",
                     remedy="for example Partition(references=4)",
                 )
 
@@ -54,9 +54,7 @@ class Partition:
 
     @property
     def latency_frames(self) -> int:
-        """Frames already begun when an action arrives, which it cannot change any more:
-        (N - 1) c.
-        """
+        """Frames in flight when an action arrives, which it cannot change: (N - 1) c."""
         return (self.chunks - 1) * self.chunk_frames
 
     def __str__(self) -> str:
@@ -70,7 +68,7 @@ class Partition:
         Raises:
             PartitionError: if the text is no short form.
         """
-        numbers = re.fullmatch(r"K([0-9]{1,9})N([0-9]{1,9})c([0-9]{1,9})s([0-9]{1,9})", text)
+        numbers = re.fullmatch(SHORT_FORM, text)
         if not numbers:
             raise PartitionError(
                 "cannot read a partition",
@@ -78,5 +76,10 @@ class Partition:
                 allowed="K<refs>N<chunks>c<frames>s<steps>",
                 remedy="as in K4N2c1s1",
             )
-        k, n, c, s = map(int, numbers.groups())
-        return cls(references=k, chunks=n, chunk_frames=c, micro_steps=s)
+        references, chunks, chunk_frames, micro_steps = map(int, numbers.groups())
+        return cls(
+            references=references,
+            chunks=chunks,
+            chunk_frames=chunk_frames,
+            micro_steps=micro_steps,
+        )

@@ -1,8 +1,4 @@
-"""Checks of saved numbers before anything is taken from them.
-
-Takes: what somebody hands over as a saved state.  Gives: the same, or a clear error; nothing is
-    changed.
-"""
+"""Checks of a saved state before anything is taken from it; nothing changes."""
 
 from __future__ import annotations
 
@@ -54,7 +50,8 @@ def check_list(name: str, value: Any, length: int) -> list[Any]:
         ShapeError: if it is something else.
     """
     if not isinstance(value, (list, tuple)) or len(value) != length:
-        given = f"{len(value)} entries" if isinstance(value, (list, tuple)) else shown(value)
+        is_list = isinstance(value, (list, tuple))
+        given = f"{len(value)} entries" if is_list else shown(value)
         raise ShapeError(
             f"{name} of a saved state cannot be used",
             given=given,
@@ -77,7 +74,7 @@ def check_tensor(
 
     Args:
         name: its entry in the state.
-        value: what was given.
+        value: the value to check.
         like: a tensor that fits.
         finite: which rows must hold finite numbers only; None: all of them.
         least: smallest whole number allowed.
@@ -87,31 +84,52 @@ def check_tensor(
         ShapeError: if shape, dtype or layout differ.
         ArgumentError: if numbers are not finite, or out of range.
     """
-    allowed = f"{like.dtype} {tuple(like.shape)}"
-    usable = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
-    if not usable or value.dtype != like.dtype or value.shape != like.shape:
-        given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
+    if not _fits(value, like):
+        given = shown(value)
+        if isinstance(value, Tensor):
+            given = f"{value.dtype} {tuple(value.shape)}"
         raise ShapeError(
-            f"{name} of a saved state does not fit", given=given, allowed=allowed, remedy=REMEDY
+            f"{name} of a saved state does not fit",
+            given=given,
+            allowed=f"{like.dtype} {tuple(like.shape)}",
+            remedy=REMEDY,
         )
     value = value.detach()
     if value.is_floating_point():
         _check_finite(name, value, finite)
-    elif value.numel() and (least is not None or most is not None):
-        low, high = int(value.min()), int(value.max())
-        if (least is not None and low < least) or (most is not None and high > most):
-            raise ArgumentError(
-                f"{name} of a saved state is out of range",
-                given=f"{low} to {high}",
-                allowed=f"{least} to {'any' if most is None else most}",
-                remedy=REMEDY,
-            )
+    elif value.numel():
+        _check_range(name, value, least, most)
     return value
+
+
+def _fits(value: Any, like: Tensor) -> bool:
+    """Return whether a value is a tensor with numbers, of the same shape and dtype."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_meta:
+        return False
+    return value.dtype == like.dtype and value.shape == like.shape
+
+
+def _check_range(name: str, value: Tensor, least: int | None, most: int | None) -> None:
+    if least is None and most is None:
+        return
+    low = int(value.min())
+    high = int(value.max())
+    is_too_low = least is not None and low < least
+    is_too_high = most is not None and high > most
+    if is_too_low or is_too_high:
+        raise ArgumentError(
+            f"{name} of a saved state is out of range",
+            given=f"{low} to {high}",
+            allowed=f"{least} to {'any' if most is None else most}",
+            remedy=REMEDY,
+        )
 
 
 def _check_finite(name: str, value: Tensor, rows: Bool[np.ndarray, " n"] | None) -> None:
     finite = value.flatten(1).isfinite().all(1).cpu().numpy()
-    wrong = ~finite if rows is None else ~finite & rows
+    wrong = ~finite
+    if rows is not None:
+        wrong &= rows
     if wrong.any():
         raise ArgumentError(
             f"{name} of a saved state is not finite",

@@ -1,6 +1,6 @@
 """All state of some streams, one row per stream.
 
-Takes: rows.  Gives: the same rows cut, replaced, saved, restored.  Knows nothing of: weights.
+Takes: rows.  Gives: the same rows selected, replaced, saved, restored.  Knows nothing of: weights.
 
 A row's noise comes from its own sequence, so it depends on neither the batch nor the row's place in
 it.
@@ -23,7 +23,9 @@ from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
 
 ENTRIES = ("references", "reference_prompts", "buffer", "buffer_prompts", "cache", "noise")
-MOST_DRAWN = 2**62  # pairs of noise; far beyond any stream, and far from an overflow
+MAX_DRAWN = 2**62  # pairs of noise; far beyond any stream, and far from an overflow
+MIN_VALUES = {"reference_prompts": -1, "buffer_prompts": -1, "noise drawn": 0}
+MAX_VALUES = {"noise drawn": MAX_DRAWN}
 
 
 @dataclass(kw_only=True)
@@ -31,9 +33,9 @@ class Session:
     """State of b streams; the engine replaces the tensors at every tick.
 
     Attributes:
-        references: the last K + c clean latents of every stream, oldest first, as the model is fed
-            them.
-        reference_prompts: the prompts they were born with.
+        references: the last K + c clean latents of every stream, oldest first, at the noise level
+            of references.
+        reference_prompts: the prompts that they are conditioned on.
         buffer: the frames being denoised.
         cache: keys and values of the references before the newest chunk; None for models without
             cache.
@@ -50,60 +52,73 @@ class Session:
         """Return the number of streams."""
         return len(self.references)
 
-    def draw(self, frames: int) -> Float[Tensor, "b f c h w"]:
+    def draw(self, frames: int) -> Float[Tensor, "b n c h w"]:
         """Draw standard normal latents, every row from its own sequence."""
         return self.noise.draw((frames, *self.references.shape[2:])).to(self.references)
 
+    def append_references(
+        self, latents: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]
+    ) -> None:
+        """Append a chunk to the references; as many of the oldest go."""
+        count = latents.shape[1]
+        self.references = torch.cat([self.references[:, count:], latents], 1)
+        self.reference_prompts = torch.cat([self.reference_prompts[:, count:], prompts], 1)
+
     def take(self, rows: Sequence[int], noise: Noise) -> Session:
-        """Return a session of copies of some rows, any of them any number of times,
-        with noise of their own.
+        """Return a session of copies of some rows, with noise of their own.
+
+        Any row may be taken any number of times.
         """
         index = torch.as_tensor(list(rows), device=self.references.device)
-        buffer = self.buffer
+        buffer = replace(
+            self.buffer,
+            latents=self.buffer.latents[index],
+            prompts=self.buffer.prompts[index],
+        )
+        cache = self.cache
+        if cache is not None:
+            cache = cache.each(lambda part: part[index])
         return Session(
             references=self.references[index],
             reference_prompts=self.reference_prompts[index],
-            buffer=MovingBuffer(
-                partition=buffer.partition,
-                latents=buffer.latents[index],
-                prompts=buffer.prompts[index],
-            ),
-            cache=None if self.cache is None else self.cache.each(lambda part: part[index]),
+            buffer=buffer,
+            cache=cache,
             noise=noise.to(index.device),
         )
 
     def write(self, rows: Sequence[int], other: Session) -> None:
-        """Replace some rows by the rows of another session;
-        the other rows' numbers are not touched.
-        """
+        """Replace some rows by the rows of another session; other rows stay bit-equal."""
         index = torch.as_tensor(list(rows), device=self.references.device)
-        self.references = self.references.index_copy(0, index, other.references)
-        self.reference_prompts = self.reference_prompts.index_copy(
-            0, index, other.reference_prompts
-        )
-        self.buffer = MovingBuffer(
-            partition=self.buffer.partition,
-            latents=self.buffer.latents.index_copy(0, index, other.buffer.latents),
-            prompts=self.buffer.prompts.index_copy(0, index, other.buffer.prompts),
+
+        def written(old: Tensor, new: Tensor) -> Tensor:
+            return old.index_copy(0, index, new)
+
+        self.references = written(self.references, other.references)
+        self.reference_prompts = written(self.reference_prompts, other.reference_prompts)
+        self.buffer = replace(
+            self.buffer,
+            latents=written(self.buffer.latents, other.buffer.latents),
+            prompts=written(self.buffer.prompts, other.buffer.prompts),
         )
         if self.cache is not None and other.cache is not None:
             fresh = iter(other.cache.tensors())
-            self.cache = self.cache.each(lambda part: part.index_copy(0, index, next(fresh)))
+            self.cache = self.cache.each(lambda part: written(part, next(fresh)))
         self.noise.write(index, other.noise)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything, as tensors."""
+        cache = self.cache
         return {
             "references": self.references.clone(),
             "reference_prompts": self.reference_prompts.clone(),
             "buffer": self.buffer.latents.clone(),
             "buffer_prompts": self.buffer.prompts.clone(),
-            "cache": None if self.cache is None else self.cache.each(torch.clone).layers,
+            "cache": None if cache is None else cache.each(torch.clone).layers,
             "noise": (self.noise.origins.clone(), self.noise.drawn.clone()),
         }
 
     def check_state_dict(self, state: Any, finite: Bool[np.ndarray, " b"] | None = None) -> None:
-        """Refuse what is no state of as many streams of this kind; nothing is changed.
+        """Refuse what is no state of as many streams of this kind; nothing changes.
 
         Args:
             state: what `state_dict` returned, of any device.
@@ -113,58 +128,72 @@ class Session:
             ShapeError: if an entry is missing, or has another type, shape or dtype.
             ArgumentError: if numbers are not finite, or out of range.
         """
-        own = self._tensors()
-        given = _tensors_of(state, 0 if self.cache is None else len(self.cache.layers))
-        for name, like in own.items():
-            least = {"reference_prompts": -1, "buffer_prompts": -1, "noise drawn": 0}.get(name)
-            most = MOST_DRAWN if name == "noise drawn" else None
-            check_tensor(name, given[name], like, finite=finite, least=least, most=most)
+        tensors = _flat_state(state, self._layers)
+        for name, like in self._tensors().items():
+            check_tensor(
+                name,
+                tensors[name],
+                like,
+                finite=finite,
+                least=MIN_VALUES.get(name),
+                most=MAX_VALUES.get(name),
+            )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state, of any device; see `check_state_dict` for its errors,
-        which change nothing.
+        """Go back to a state, of any device.
+
+        Raises:
+            ShapeError, ArgumentError: as `check_state_dict`; nothing has changed then.
         """
         self.check_state_dict(state, np.zeros(len(self), dtype=bool))
-        layers = 0 if self.cache is None else len(self.cache.layers)
-        own = {
-            name: saved.detach().to(self.references.device, copy=True)
-            for name, saved in _tensors_of(state, layers).items()
+        device = self.references.device
+        tensors = {
+            name: saved.detach().to(device, copy=True)
+            for name, saved in _flat_state(state, self._layers).items()
         }
-        cached = [(own[f"keys {layer}"], own[f"values {layer}"]) for layer in range(layers)]
-        self.cache = None if self.cache is None else KeyValueCache(layers=tuple(cached))
-        self.buffer = replace(self.buffer, latents=own["buffer"], prompts=own["buffer_prompts"])
-        self.noise = Noise(origins=own["noise origins"], drawn=own["noise drawn"])
-        self.reference_prompts = own["reference_prompts"]
-        self.references = own["references"]
+        if self.cache is not None:
+            layers = range(self._layers)
+            pairs = [(tensors[f"keys {layer}"], tensors[f"values {layer}"]) for layer in layers]
+            self.cache = KeyValueCache(layers=tuple(pairs))
+        self.buffer = replace(
+            self.buffer, latents=tensors["buffer"], prompts=tensors["buffer_prompts"]
+        )
+        self.noise = Noise(origins=tensors["noise origins"], drawn=tensors["noise drawn"])
+        self.reference_prompts = tensors["reference_prompts"]
+        self.references = tensors["references"]
 
     def finite(self) -> Bool[Tensor, " b"]:
         """Return which streams' latents are finite.
 
-        What is not finite in a cache shows in the latents of the next tick.
+        A number in a cache that is not finite shows in the latents of the next tick.
         """
+        # one number a stream: to test each would cost more
         total = self.references.flatten(1).sum(1) + self.buffer.latents.flatten(1).sum(1)
-        return total.isfinite()  # one number a stream: looking at each would cost more
+        return total.isfinite()
+
+    @property
+    def _layers(self) -> int:
+        """Layers of the cache; 0 without one."""
+        return 0 if self.cache is None else len(self.cache.layers)
 
     def _tensors(self) -> dict[str, Tensor]:
-        return _tensors_of(
-            {
-                "references": self.references,
-                "reference_prompts": self.reference_prompts,
-                "buffer": self.buffer.latents,
-                "buffer_prompts": self.buffer.prompts,
-                "cache": None if self.cache is None else self.cache.layers,
-                "noise": (self.noise.origins, self.noise.drawn),
-            },
-            0 if self.cache is None else len(self.cache.layers),
-        )
+        """Return the tensors of the state themselves, by name."""
+        state = {
+            "references": self.references,
+            "reference_prompts": self.reference_prompts,
+            "buffer": self.buffer.latents,
+            "buffer_prompts": self.buffer.prompts,
+            "cache": None if self.cache is None else self.cache.layers,
+            "noise": (self.noise.origins, self.noise.drawn),
+        }
+        return _flat_state(state, self._layers)
 
 
-def _tensors_of(state: Any, layers: int) -> dict[str, Any]:
+def _flat_state(state: Any, layers: int) -> dict[str, Any]:
     """Return the entries of a state by name, those of the cache and of the noise one by one.
 
     Raises:
-        ShapeError: if the state has other entries, or keeps keys and values of another number of
-            layers.
+        ShapeError: if the state has other entries, or keys and values of another number of layers.
     """
     check_keys("a stream", state, ENTRIES)
     flat = {name: state[name] for name in ENTRIES if name not in ("cache", "noise")}

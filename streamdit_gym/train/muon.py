@@ -1,7 +1,5 @@
 """Muon: momentum whose matrices are brought near the closest orthogonal one before every update.
 
-Takes: matrices with gradients.  Gives: an optimizer.  Knows nothing of: the model.
-
 Torch has a Muon too; this one works on all matrices of one shape at once, which is three times
 faster for the many small ones of a small transformer on a CPU.  Source: Keller Jordan et al., Muon
 (2024); the scale is that of AdamW's updates (Liu et al., arXiv 2502.16982).
@@ -23,19 +21,20 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # pushes every singular value toward 1 in a
 
 
 def orthogonal(matrices: Float[Tensor, "k r c"], steps: int = 5) -> Float[Tensor, "k r c"]:
-    """Return matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2),
-    in bfloat16 where that is faster.
+    """Return matrices with the same singular vectors and singular values near 1.
+
+    The values are about 0.7 to 1.2. It computes in bfloat16 where that is faster.
     """
     a, b, c = QUINTIC
-    tall = matrices.shape[-2] > matrices.shape[-1]
+    is_tall = matrices.shape[-2] > matrices.shape[-1]
     dtype = torch.bfloat16 if learns_in_bfloat16(matrices.device) else torch.float32
-    x = (matrices.mT if tall else matrices).to(dtype)
+    x = (matrices.mT if is_tall else matrices).to(dtype)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
         x = torch.baddbmm(x, polynomial, x, beta=a)
-    return x.mT if tall else x
+    return x.mT if is_tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -77,10 +76,13 @@ class Muon(torch.optim.Optimizer):
                 self.state[matrix]["momentum"] = torch.zeros_like(matrix)
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        found = orthogonal(torch.stack([matrix.flatten(1) for matrix in ahead])).to(
-            matrices[0].dtype
-        )
-        updates = [update.view_as(matrix) for update, matrix in zip(found, matrices, strict=True)]
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        stacked = torch.stack([matrix.flatten(1) for matrix in nesterov])
+        directions = orthogonal(stacked).to(matrices[0].dtype)
+        updates = [
+            direction.view_as(matrix)
+            for direction, matrix in zip(directions, matrices, strict=True)
+        ]
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(matrices, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+        scale = 0.2 * max(shape) ** 0.5
+        torch._foreach_add_(matrices, updates, alpha=-group["lr"] * scale)

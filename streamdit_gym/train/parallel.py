@@ -1,8 +1,6 @@
-"""Several processes training one model, as `torchrun` starts them; with one process everything here
-does nothing.
+"""Several processes training one model, as `torchrun` starts them.
 
-Takes: gradients, flags.  Gives: what all processes have of them together.  Knows nothing of: what
-    is trained.
+With one process everything here does nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +19,14 @@ from torch import Tensor, distributed, nn
 from streamdit_gym.errors import BusyError, StreamDiTError
 from streamdit_gym.files import folder_lock, remove_parts, writing_to
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 
 
 @contextmanager
 def join(device: str) -> Iterator[str]:
-    """Meet the other processes, if `torchrun` started this one, and yield the device to use:
-    with GPUs, each its own.
+    """Meet the other processes, if `torchrun` started this one, and yield the device to use.
+
+    With GPUs each process has its own.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -36,20 +35,16 @@ def join(device: str) -> Iterator[str]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    distributed.init_process_group(
-        backend, timeout=PATIENCE
-    )  # the others wait while the first one encodes a data set
+    # the others wait while the first one encodes a data set
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield device
         distributed.barrier()  # who leaves early takes the others' connections along
     finally:
         distributed.destroy_process_group()
         gc.collect()
-        time.sleep(
-            0.5
-            # gloo's threads outlive the group for a moment, and a Python that ends in that moment
-            # aborts
-        )
+        # gloo's threads outlive the group for a moment; a Python that ends in that moment aborts
+        time.sleep(0.5)
 
 
 def rank() -> int:
@@ -64,8 +59,9 @@ def seed(number: int) -> int:
 
 @contextmanager
 def run_folder(folder: Path) -> Iterator[None]:
-    """Hold a run folder, which is made if it is not there: the first process locks it for all of
-    them.
+    """Hold a run folder, which is made if it is not there.
+
+    The first process locks it for all of them.
 
     Raises:
         BusyError: if another run holds it; every process raises it.
@@ -90,7 +86,7 @@ def run_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """Let the first process go first: what it makes on disk is there when the others come."""
+    """Let the first process go first: what it writes is there when the others come."""
     if rank():
         distributed.barrier()
     yield
@@ -102,16 +98,15 @@ def highest(number: int) -> int:
     """Return the largest of all processes' numbers."""
     if not distributed.is_initialized():
         return number
-    on_device = torch.tensor(
-        number, device="cuda" if distributed.get_backend() == "nccl" else "cpu"
-    )
-    distributed.all_reduce(on_device, distributed.ReduceOp.MAX)
-    return int(on_device)
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    result = torch.tensor(number, device=device)
+    distributed.all_reduce(result, distributed.ReduceOp.MAX)
+    return int(result)
 
 
 @torch.no_grad()
 def share(module: nn.Module) -> None:
-    """Give every process the first one's weights and buffers."""
+    """Copy the first process's weights and buffers to all others."""
     if distributed.is_initialized():
         for value in module.state_dict().values():
             distributed.broadcast(value, 0)
@@ -119,19 +114,14 @@ def share(module: nn.Module) -> None:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Put the mean of all processes' gradients in the place of each one's;
-    a missing gradient counts as zero.
-    """
+    """Replace each process's gradients by the mean of all; a missing one counts as zero."""
     if not distributed.is_initialized():
         return
-    trained = [p for p in parameters if p.requires_grad]
-    flat = torch.cat(
-        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained]
-    )
-    distributed.all_reduce(flat)
-    for p, mean in zip(
-        trained,
-        (flat / distributed.get_world_size()).split([p.numel() for p in trained]),
-        strict=True,
-    ):
-        p.grad = mean.view_as(p)
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    total = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(total)
+    mean = total / distributed.get_world_size()
+    parts = mean.split([parameter.numel() for parameter in trained])
+    for parameter, part in zip(trained, parts, strict=True):
+        parameter.grad = part.view_as(parameter)

@@ -117,7 +117,7 @@ function showWorld(hello) {
   showTextLength();
   const limits =
     "A film ends after 36,000 frames. " +
-    `Where ${hello.max_films} films are, or ${hello.max_film_mib} MiB, none is started.`;
+    `None starts once the folder holds ${hello.max_films} films or ${hello.max_film_mib} MiB.`;
   element("record").title = limits;
   setText("film-limits", limits);
   element("simulator").hidden = !hello.has_simulator;

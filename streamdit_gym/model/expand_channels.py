@@ -1,0 +1,56 @@
+"""More latent channels for a trained network; it does on the old ones what it did before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.streamdit import StreamDiT
+
+
+def expand_codec(codec: ConvCodec, channels: int) -> ConvCodec:
+    """Return an autoencoder with so many palette channels more; 0: a copy.
+
+    It encodes places as before, and has to learn to paint.
+    """
+    config = replace(
+        codec.config,
+        channels=codec.channels + channels,
+        palette_channels=codec.config.palette_channels + channels,
+    )
+    expanded = ConvCodec(config)
+    _copy_weights(codec, expanded)
+    return expanded.train(codec.training)
+
+
+def expand_model(model: StreamDiT, channels: int) -> StreamDiT:
+    """Return a transformer with so many palette channels more; 0: a copy.
+
+    No prompt changes them until the palette has learned to read it.
+    """
+    config = replace(
+        model.config,
+        channels=model.config.channels + channels,
+        palette_channels=model.config.palette_channels + channels,
+    )
+    expanded = StreamDiT(config)
+    _copy_weights(model, expanded)
+    return expanded.train(model.training)
+
+
+@torch.no_grad()
+def _copy_weights(source: nn.Module, expanded: nn.Module) -> None:
+    """Copy weights into a module with more channels.
+
+    The encoder's last layer has more outputs, behind the old ones; the decoder's last one paints in
+    another way, and stays random.
+    """
+    target = expanded.state_dict()
+    for name, value in source.state_dict().items():
+        if value.shape == target[name].shape:
+            target[name].copy_(value)
+        elif name.startswith("encoder"):
+            target[name][: len(value)].copy_(value)

@@ -1,0 +1,76 @@
+"""What must hold before a training begins."""
+
+from __future__ import annotations
+
+from streamdit_gym.data.definition_checks import check_definition
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.train.dataset_checks import (
+    check_dataset,
+    check_length,
+    check_phrases,
+    check_relabelled,
+    check_shards,
+)
+from streamdit_gym.train.stage_context import StageContext, has_global_channels
+from streamdit_gym.train.stages import latents_stage, readout_stage
+
+
+def check_context(context: StageContext) -> None:
+    """Refuse what could not be trained, before anything is written."""
+    inputs = context.inputs
+    check_definition(inputs.spec)
+    check_dataset(inputs.dataset, inputs.spec)
+    check_phrases(inputs.dataset, inputs.spec)
+    check_frame_size(context)
+    check_length(inputs.dataset, context.recipe.dynamics.clip_frames)
+    check_continuation(context)
+    readout_stage.check(context)
+    for relabelled in inputs.relabelled:
+        check_relabelled(relabelled, inputs.dataset)
+
+
+def check_continuation(context: StageContext) -> None:
+    """Refuse a recipe and a loaded world that do not belong together."""
+    world = context.base_world
+    if (world is None) != (context.recipe.continue_from is None):
+        raise StreamDiTError(
+            "the recipe and the world to continue from do not belong together",
+            given="only one of recipe.continue_from and inputs.base_world",
+            allowed="both or none",
+            remedy="load the world that the recipe names",
+        )
+    added = context.recipe.added_channels
+    if added and world is not None and has_global_channels(world.codec):
+        raise StreamDiTError(
+            "the continued world has channels for colors already",
+            given=f"{added} more channels",
+            allowed="0",
+            remedy="leave them out of the recipe",
+        )
+
+
+def check_frame_size(context: StageContext) -> None:
+    """Refuse an autoencoder for frames of another size than the world's."""
+    spec = context.inputs.spec
+    if context.base_world is not None:
+        size = context.base_world.codec.size
+        origin = "the continued world"
+    elif context.sizes.codec is not None:
+        size = context.sizes.codec.size
+        origin = f"preset {context.recipe.preset}"
+    else:
+        return
+    if size != spec.size:
+        raise StreamDiTError(
+            "the codec is for frames of another size",
+            given=f"{size} pixels: {origin}",
+            allowed=f"{spec.size} pixels: the definition of {spec.name}",
+            remedy=f"let the simulator draw {size} x {size} pixels, or add a preset",
+        )
+
+
+def check_files(context: StageContext) -> None:
+    """Read every shard that is not encoded yet, before hours are spent."""
+    check_shards(context.inputs.dataset, context.folder / "latents")
+    for relabelled in context.inputs.relabelled:
+        check_shards(relabelled, latents_stage.relabelled_folder(context.folder, relabelled))

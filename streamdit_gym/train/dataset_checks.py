@@ -1,0 +1,132 @@
+"""What must hold of a data set before hours are spent on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.definition import WorldSpec
+from streamdit_gym.errors import DatasetError
+from streamdit_gym.train import parallel
+from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
+
+MAX_HELD_OUT_SHARDS = 4
+GENERATED_FRAMES = "astray"  # in a data set's meta.json: leading frames that a world generated
+
+
+def held_out_shards(dataset: Dataset) -> int:
+    """Return how many of the last shards are never trained on."""
+    return min(MAX_HELD_OUT_SHARDS, max(1, len(dataset) // 10))
+
+
+def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
+    """Refuse a data set that a world cannot be trained on.
+
+    Raises:
+        DatasetError: if it is of another world, or too small to hold anything out.
+    """
+    expected = {
+        "world": spec.name,
+        "size": spec.size,
+        "state_names": list(spec.state_names),
+        "score_names": list(spec.score_names),
+    }
+    for key, value in expected.items():
+        if dataset.meta[key] != value:
+            raise DatasetError(
+                f"the data set is of another world: {key} differs",
+                given=dataset.meta[key],
+                allowed=value,
+                remedy="record it for this world",
+            )
+    if dataset.meta.get(GENERATED_FRAMES):
+        raise DatasetError(
+            "generated frames cannot be all that is learned",
+            given=dataset.folder,
+            allowed="recorded data",
+            remedy="give it as --relabelled, beside --data",
+        )
+    if len(dataset) < 2:
+        raise DatasetError(
+            "too small a data set",
+            given=f"{len(dataset)} shard",
+            allowed="2 or more",
+            remedy="record more; the last are held out",
+        )
+
+
+def check_length(dataset: Dataset, min_steps: int) -> None:
+    """Refuse a data set of short episodes.
+
+    Raises:
+        DatasetError: if its episodes have fewer steps.
+    """
+    steps = dataset.meta["steps"]
+    if steps < min_steps:
+        raise DatasetError(
+            "too short episodes",
+            given=f"{steps} steps",
+            allowed=f"{min_steps} or more",
+            remedy="record longer ones",
+        )
+
+
+def check_phrases(dataset: Dataset, spec: WorldSpec) -> None:
+    """Refuse a data set without some phrase that the bundle shall hold.
+
+    Raises:
+        DatasetError: if one of these phrases is missing.
+    """
+    missing = set(bundled_phrases(spec)) - set(dataset.phrases)
+    if missing:
+        raise DatasetError(
+            "the data set was recorded with another menu",
+            given=f"nobody says {min(missing)!r} in {dataset.folder}",
+            allowed=f"the {BUNDLED_PHRASES_PER_ACTION} first phrases of every action",
+            remedy="record it anew, or put the phrases further back in the menu",
+        )
+
+
+def check_relabelled(relabelled: Dataset, dataset: Dataset) -> None:
+    """Refuse relabelled frames that cannot be trained on together with a data set.
+
+    Raises:
+        DatasetError: if nothing in them is generated, or they are of another world, other phrases
+            or another length.
+    """
+    remedy = "make them with streamdit-gym relabel, with the data set's --steps and today's menu"
+    if not relabelled.meta.get(GENERATED_FRAMES):
+        raise DatasetError("these are no relabelled frames", given=relabelled.folder, remedy=remedy)
+    for key in ("world", "steps", "phrases"):
+        if relabelled.meta[key] != dataset.meta[key]:
+            raise DatasetError(
+                "relabelled frames of other data",
+                given=f"another {key}",
+                allowed=f"the {key} of {dataset.folder}",
+                remedy=remedy,
+            )
+
+
+def check_shards(dataset: Dataset, latents: Path | None = None) -> None:
+    """Read every shard of a data set; of several processes the first one does.
+
+    Args:
+        dataset: the data set.
+        latents: folder of the shards' latents; shards that are encoded need no frames any more.
+
+    Raises:
+        DatasetError: if a file is missing or cut, or holds what cannot be learned from.
+    """
+    if parallel.rank():
+        return
+    positions = tqdm(range(len(dataset)), desc="check", unit="shard", mininterval=2.0, leave=False)
+    for position in positions:
+        if latents is None or not latents_path(latents, dataset, position).is_file():
+            dataset.check_shard(position)
+
+
+def latents_path(folder: Path, dataset: Dataset, position: int) -> Path:
+    """Return where a shard's latents are kept."""
+    return folder / f"latents-{dataset.shards[position]:05d}.npz"

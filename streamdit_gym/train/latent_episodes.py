@@ -1,0 +1,137 @@
+"""Clips of latents with their prompts, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from streamdit_gym.errors import DatasetError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipIndex:
+    """Where some clips are.
+
+    Attributes:
+        episode: the episode of each.
+        start: its first frame there.
+    """
+
+    episode: Int[Tensor, " n"]
+    start: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.episode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEpisodes:
+    """Episodes of latents in memory.
+
+    Attributes:
+        latents: half precision.
+        prompts: row of the phrase table for every frame; -1 for the first frame, which no action
+            led to.
+        states: true states.
+        scores: true scores.
+        num_generated: how many of an episode's first frames a world generated (DAgger relabelling);
+            they are references, and never a target.
+    """
+
+    latents: Float[Tensor, "e g c h w"]
+    prompts: Int[Tensor, "e g"]
+    states: Float[Tensor, "e g n"]
+    scores: Float[Tensor, "e g m"]
+    num_generated: Int[Tensor, " e"]
+
+    def __len__(self) -> int:
+        """Return the number of episodes."""
+        return len(self.latents)
+
+    @property
+    def length(self) -> int:
+        """Frames per episode."""
+        return self.latents.shape[1]
+
+    def sample(self, count: int, frames: int, generator: torch.Generator) -> ClipIndex:
+        """Sample clips of so many frames.
+
+        In episodes with generated frames, clips begin in the later half of those.
+
+        Raises:
+            DatasetError: if the episodes are shorter than that.
+        """
+        episode = torch.randint(len(self), (count,), generator=generator)
+        num_starts = self.length - frames + 1
+        if num_starts < 1:
+            raise DatasetError(
+                "episodes shorter than a clip",
+                given=f"{self.length} frames",
+                allowed=f"{frames} or more",
+                remedy="record longer ones",
+            )
+        generated = self.num_generated[episode]
+        first = generated // 2
+        end = torch.where(generated > 0, generated, num_starts)
+        start = first + torch.rand(count, generator=generator) * (end - first)
+        return ClipIndex(episode=episode, start=start.long().clamp(max=num_starts - 1))
+
+    def is_recorded(self, index: ClipIndex, frames: int, offset: int = 0) -> Bool[Tensor, "n f"]:
+        """Return which frames of some clips are the simulator's.
+
+        Args:
+            index: the clips.
+            frames: how many of each.
+            offset: of the first frame, from the clip's start.
+        """
+        place = index.start[:, None] + offset + torch.arange(frames)
+        return place >= self.num_generated[index.episode, None]
+
+    def clips(self, index: ClipIndex, frames: int) -> tuple[Tensor, Tensor]:
+        """Cut clips out: latents (n, frames, c, h, w) and prompts (n, frames)."""
+        device = self.latents.device
+        rows = index.episode[:, None].to(device)
+        place = (index.start[:, None] + torch.arange(frames)).to(device)
+        return self.latents[rows, place], self.prompts[rows, place]
+
+    def to(self, device: str) -> LatentEpisodes:
+        """Return the latents and prompts on a device, so that clips are cut where they are used."""
+        return replace(self, latents=self.latents.to(device), prompts=self.prompts.to(device))
+
+    def split(self, num_held_out: int) -> tuple[LatentEpisodes, LatentEpisodes]:
+        """Return all but the last episodes, and the last."""
+        end = len(self) - num_held_out
+        return self._part(slice(None, end)), self._part(slice(end, None))
+
+    def joined(self, other: LatentEpisodes) -> LatentEpisodes:
+        """Return these episodes and others; the longer ones are cut."""
+        length = min(self.length, other.length)
+        return concatenate([self._cut(length), other._cut(length)])
+
+    def _part(self, part: slice) -> LatentEpisodes:
+        return LatentEpisodes(**{name: getattr(self, name)[part] for name in NAMES})
+
+    def _cut(self, length: int) -> LatentEpisodes:
+        return replace(
+            self,
+            latents=self.latents[:, :length],
+            prompts=self.prompts[:, :length],
+            states=self.states[:, :length],
+            scores=self.scores[:, :length],
+        )
+
+
+NAMES = tuple(field.name for field in fields(LatentEpisodes))
+
+
+def concatenate(parts: Iterable[LatentEpisodes]) -> LatentEpisodes:
+    """Return all episodes of several sets of the same length."""
+    parts = list(parts)
+    return LatentEpisodes(
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES}
+    )

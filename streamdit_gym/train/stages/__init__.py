@@ -1,0 +1,1 @@
+"""The stages of a world's training, in order; each has one ``run(context, ...) -> artifact``."""

@@ -1,0 +1,184 @@
+"""The optional appearance module: a palette of colors that prompts can change.
+
+A palette has latent channels of its own, the same all over a frame, three to a color. This stage
+learns from pairs of palettes which colors a prompt names; pixels, places and the transformer take
+no part in it (docs/decisions/0009).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from streamdit_gym.model.appearance import PromptedPalette
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.recipes.stage_settings import AppearanceTraining
+from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
+from streamdit_gym.train.loop import TrainingLoop
+from streamdit_gym.train.optimization import Optimizers, adamw_only, cosine_schedule
+from streamdit_gym.train.stage_context import RunOptions, StageContext, require_finished
+from streamdit_gym.types import Conditioning
+
+AVERAGE_DECAY = 0.998
+WEIGHT_DECAY = 1e-2
+SEED = 3
+# change of a palette's number, in thirds of a color's range, from which a prompt changed it
+MIN_CHANGE = 0.3
+
+
+def run(
+    context: StageContext, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable
+) -> PromptedPalette | None:
+    """Train a transformer's appearance module and return a copy of it; None if it has none."""
+    module = model.appearance
+    if not isinstance(module, PromptedPalette):
+        return None
+    palettes = Palettes(episodes, model.config.spatial_channels)
+    settings = context.recipe.appearance
+    trainer = AppearanceTrainer(module, palettes, table, settings, context.device)
+    require_finished(train_appearance(trainer, context.stage_options()))
+    return copy.deepcopy(module)
+
+
+def restore(model: StreamDiT, module: PromptedPalette | None) -> None:
+    """Put an appearance module back; a transformer's checkpoint may have brought an earlier one."""
+    if module is not None:
+        model.appearance = module
+
+
+def train_appearance(trainer: AppearanceTrainer, options: RunOptions) -> bool:
+    """Train in place, resuming from the run folder; the module ends up with averaged weights.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    module = trainer.module
+    settings = trainer.settings
+    parts = adamw_only(module, settings.adamw_rate, WEIGHT_DECAY)
+    loop = TrainingLoop(
+        module=module,
+        name="looks",
+        state_name="looks",
+        folder=options.folder,
+        device=options.device,
+        optimizers=Optimizers(module, parts),
+        schedule=cosine_schedule(settings.steps),
+        budget=options.budget(settings.steps),
+        average_decay=AVERAGE_DECAY,
+        seed=SEED,
+        rehearsal=trainer.rehearse,
+    )
+    trainer.generator.manual_seed(loop.run_seed)
+    finished = loop.run(trainer.loss)
+    module.eval()
+    return finished
+
+
+class Palettes:
+    """The palettes of every recorded frame, and which frames change them.
+
+    Args:
+        episodes: the episodes.
+        spatial_channels: their channels that are no palette.
+    """
+
+    def __init__(self, episodes: LatentEpisodes, spatial_channels: int) -> None:
+        channels = episodes.latents[:, :, spatial_channels:, 0, 0].float()
+        self.colors = rearrange(channels, "e g (k rgb) -> e g k rgb", rgb=3)
+        self.prompts = episodes.prompts
+        self.frames = self._recorded_frames(episodes)
+        self.changes = self.frames[self._change() > MIN_CHANGE]
+
+    def sample(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 3"], Int[Tensor, " n"]]:
+        """Return the palettes before some frames, those of them, and their prompts.
+
+        Half of the frames change their palette, if any does.
+        """
+        groups = [frames for frames in (self.frames, self.changes) if len(frames)]
+        samples: list[Tensor] = []
+        for frames in groups:
+            rows = torch.randint(len(frames), (count // len(groups),), generator=generator)
+            samples.append(frames[rows])
+        episode, frame = torch.cat(samples).unbind(1)
+        before = self.colors[episode, frame - 1]
+        return before, self.colors[episode, frame], self.prompts[episode, frame]
+
+    def _recorded_frames(self, episodes: LatentEpisodes) -> Int[Tensor, "n 2"]:
+        """Return episode and frame of all frames that follow a recorded one."""
+        length = self.prompts.shape[1]
+        frames = torch.cartesian_prod(torch.arange(len(episodes)), torch.arange(1, length))
+        before = ClipIndex(episode=frames[:, 0], start=frames[:, 1] - 1)
+        return frames[episodes.is_recorded(before, 1)[:, 0]]
+
+    def _change(self) -> Float[Tensor, " n"]:
+        episode, frame = self.frames.unbind(1)
+        difference = self.colors[episode, frame] - self.colors[episode, frame - 1]
+        return difference.abs().amax((1, 2))
+
+
+class AppearanceTrainer:
+    """The loss of a step.
+
+    Args:
+        module: what learns.
+        palettes: of the training episodes.
+        table: embeddings of the data set's phrases.
+        settings: how.
+        device: where.
+    """
+
+    def __init__(
+        self,
+        module: PromptedPalette,
+        palettes: Palettes,
+        table: PromptTable,
+        settings: AppearanceTraining,
+        device: str,
+    ) -> None:
+        self.module = module.to(device).train()
+        self.palettes = palettes
+        self.table = table.to(device, torch.float32)
+        self.settings = settings
+        self.device = device
+        self.noise = settings.prompt_noise * self.table.tokens[self.table.mask].std()
+        self.generator = torch.Generator()
+
+    def loss(self, _step: int, _progress: float) -> Tensor:
+        """Return the loss of some frames."""
+        return self._loss(self.module, self.generator)
+
+    def rehearse(self) -> None:
+        """Do a piece of a step, on a copy of the module."""
+        generator = torch.Generator().manual_seed(0)
+        self._loss(copy.deepcopy(self.module), generator).backward()
+
+    def _loss(self, module: PromptedPalette, generator: torch.Generator) -> Tensor:
+        sample = self.palettes.sample(self.settings.batch, generator)
+        before, target, rows = (part.to(self.device) for part in sample)
+        prompts = self.table.distinct(rows[:, None])
+        return palette_loss(module, before, target, prompts, self.noise)
+
+
+def palette_loss(
+    module: PromptedPalette,
+    before: Float[Tensor, "n k 3"],
+    target: Float[Tensor, "n k 3"],
+    prompts: Conditioning,
+    noise: Tensor,
+) -> Tensor:
+    """Return the mean squared error of palettes changed by prompts."""
+    tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
+    named = module.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
+    color = named[..., :3]
+    is_named = named[..., 3:].sigmoid()  # while it learns, all colors are named a little
+    return (torch.lerp(before, color, is_named) - target).square().mean()

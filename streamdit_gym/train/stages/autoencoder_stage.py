@@ -1,0 +1,364 @@
+"""Train the autoencoder so that small moving things survive and move along straight lines.
+
+The transformer predicts latents, and where it is unsure it predicts a mean. So the mean of two
+latents should be a picture too: the one between them. Frames are trained in triplets; the latents
+of the middle one are drawn to, and half of the time replaced by, the mean of its neighbors'
+(docs/decisions/0006; temporal straightness after Henaff et al., 2019).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.errors import DatasetError, StreamDiTError
+from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.expand_channels import expand_codec
+from streamdit_gym.model.precision import training_precision
+from streamdit_gym.recipes.stage_settings import AutoencoderTraining
+from streamdit_gym.train import parallel
+from streamdit_gym.train.dataset_checks import held_out_shards
+from streamdit_gym.train.loop import TrainingLoop
+from streamdit_gym.train.losses import color_balance, foreground, psnr
+from streamdit_gym.train.optimization import Optimizers, cosine_schedule, muon_and_adamw
+from streamdit_gym.train.run_files import saving
+from streamdit_gym.train.stage_context import (
+    RunOptions,
+    StageContext,
+    has_global_channels,
+    require_finished,
+)
+
+AVERAGE_DECAY = 0.995
+WEIGHT_DECAY = 1e-3
+SEED = 1
+TRIPLET = 3
+PICTURE_EVERY = 1000
+PICTURE_FRAMES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedFrames:
+    """The same scenes as another autoencoder knows them.
+
+    Attributes:
+        plain: the frames that are trained on, in the colors that it knows.
+        codec: that autoencoder. Its spatial channels of the plain frames are what the new one's
+            shall be for all colors. Frames are rebuilt from them, so that no color can hide there.
+    """
+
+    plain: UInt8[np.ndarray, "e f h w 3"]
+    codec: ConvCodec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFrames:
+    """What an autoencoder learns from.
+
+    Attributes:
+        episodes: training frames, three or more in a row.
+        held_out: frames for the curves and pictures.
+        aligned: the same scenes as another autoencoder knows them, to stay aligned with it.
+    """
+
+    episodes: UInt8[np.ndarray, "e f h w 3"]
+    held_out: UInt8[np.ndarray, "m h w 3"]
+    aligned: AlignedFrames | None = None
+
+
+def run(context: StageContext) -> ConvCodec:
+    """Return the autoencoder: of this run, of the continued world, or newly trained."""
+    codec, settings = _initial(context)
+    if not settings.steps:
+        return codec.to(context.device).eval()
+    path = context.folder / "codec.safetensors"
+    if path.is_file():
+        _load(codec, path)
+        return codec.to(context.device).eval()
+    frames = _training_frames(context, codec, settings.max_frames)
+    require_finished(train_autoencoder(codec, frames, settings, context.stage_options()))
+    if not parallel.rank():
+        tensors = {key: value.cpu().contiguous() for key, value in codec.state_dict().items()}
+        with saving(path) as part:
+            save_file(tensors, str(part))
+    return codec
+
+
+def train_autoencoder(
+    codec: ConvCodec, frames: TrainingFrames, settings: AutoencoderTraining, options: RunOptions
+) -> bool:
+    """Train an autoencoder in place, resuming from the run folder.
+
+    It ends up holding the averaged weights.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    codec.to(options.device)
+    _enable_training(codec, settings)
+    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+    parts = muon_and_adamw(
+        codec.parameters(),
+        inner_convolutions(codec),
+        (settings.muon_rate, settings.adamw_rate),
+        weight_decay=WEIGHT_DECAY,
+        adamw_name="optimizer",
+    )
+    loop = TrainingLoop(
+        module=codec,
+        name="codec",
+        state_name="codec",
+        folder=options.folder,
+        device=options.device,
+        optimizers=Optimizers(codec, parts),
+        schedule=cosine_schedule(settings.steps),
+        budget=options.budget(settings.steps),
+        average_decay=AVERAGE_DECAY,
+        seed=SEED,
+        rehearsal=partial(_rehearse, codec, frames, settings, options.device),
+    )
+    trainer = AutoencoderTrainer(codec, frames, settings, loop)
+    loop.after_step = trainer.after_step
+    finished = loop.run(trainer.loss)
+    parallel.share(codec)  # running statistics are each process's own
+    codec.eval()
+    return finished
+
+
+class AutoencoderTrainer:
+    """The loss of a step, and what happens after it.
+
+    Args:
+        codec: the autoencoder.
+        frames: what it learns from.
+        settings: how.
+        loop: the loop that calls this.
+    """
+
+    def __init__(
+        self,
+        codec: ConvCodec,
+        frames: TrainingFrames,
+        settings: AutoencoderTraining,
+        loop: TrainingLoop,
+    ) -> None:
+        self.codec = codec
+        self.frames = frames
+        self.settings = settings
+        self.device = loop.device
+        self.stage = loop.stage
+        self.rng = np.random.default_rng([SEED, self.stage.step, parallel.rank()])
+
+    def loss(self, _step: int, _progress: float) -> Tensor:
+        """Return the loss of some triplets of frames."""
+        settings = self.settings
+        pixels, plain = self._sample()
+        alignment: Tensor | float = 0.0
+        with training_precision(self.device):
+            latents = self.codec.encode_pixels(pixels).float()
+            if plain is not None:
+                latents, alignment = self._aligned(latents, plain)
+            rebuilt, curvature = rebuild(self.codec, latents, settings)
+        error = (rebuilt.float() - pixels).square()
+        reconstruction = (self._pixel_weight(pixels, plain) * error).mean()
+        straightness = settings.straightness_weight * curvature
+        return reconstruction + straightness + settings.alignment_weight * alignment
+
+    def after_step(self, step: int) -> None:
+        """Draw a picture now and then."""
+        if step % PICTURE_EVERY == PICTURE_EVERY - 1:
+            self._picture()
+            _enable_training(self.codec, self.settings)
+
+    def _sample(self) -> tuple[Tensor, Tensor | None]:
+        """Return pixels of random triplets, also in plain colors if there are any."""
+        episodes = self.frames.episodes
+        count = self.settings.batch // TRIPLET
+        episode = self.rng.integers(len(episodes), size=count)
+        first = self.rng.integers(episodes.shape[1] - TRIPLET + 1, size=count)
+        triplets = (episode[:, None], first[:, None] + np.arange(TRIPLET))
+        pixels = to_pixels(episodes[triplets], self.device)
+        if self.frames.aligned is None:
+            return pixels, None
+        return pixels, to_pixels(self.frames.aligned.plain[triplets], self.device)
+
+    def _aligned(self, latents: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.frames.aligned is not None
+        return with_aligned_channels(latents, plain, self.frames.aligned.codec)
+
+    def _pixel_weight(self, pixels: Tensor, plain: Tensor | None) -> Tensor:
+        if plain is not None:
+            return color_balance(plain)
+        return 1 + self.settings.foreground_weight * foreground(pixels)
+
+    @torch.no_grad()
+    def _picture(self) -> None:
+        """Draw held-out frames, real above rebuilt, and log their error."""
+        held_out = self.frames.held_out
+        frames = held_out[:: max(1, len(held_out) // PICTURE_FRAMES)][:PICTURE_FRAMES]
+        self.codec.eval()
+        latents = self.codec.encode(torch.from_numpy(frames)[None].to(self.device))
+        rebuilt = self.codec.decode(latents)[0].cpu().numpy()
+        error = psnr(to_pixels(frames, self.device), to_pixels(rebuilt, self.device))
+        self.stage.log(held_out_psnr_db=error)
+        rows = [np.concatenate(list(row), axis=1) for row in (frames, rebuilt)]
+        picture = np.concatenate(rows).repeat(2, 0).repeat(2, 1)
+        self.stage.picture(f"{self.stage.step:06d}", picture)
+
+
+def rebuild(
+    codec: ConvCodec, latents: Float[Tensor, "n c h w"], settings: AutoencoderTraining
+) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
+    """Decode disturbed latents of triplets of frames.
+
+    Some middle frames are interpolated from their neighbors; all latents get noise of random
+    deviations. Global channels, which tell colors, are never interpolated.
+
+    Returns:
+        The pixels, and the mean squared curvature of the latents over a triplet.
+    """
+    spatial = codec.spatial_channels
+    before, middle, after = rearrange(
+        latents[:, :spatial], "(n three) c h w -> three n c h w", three=TRIPLET
+    )
+    mean = (before + after) / 2
+    curvature = 2 * (mean - middle)
+    chance = torch.rand(len(mean), 1, 1, 1, device=mean.device)
+    middle = torch.where(chance < settings.interpolation_probability, mean, middle)
+    triplets = rearrange([before, middle, after], "three n c h w -> (n three) c h w")
+    latents = torch.cat([triplets, latents[:, spatial:]], 1)
+    deviation = torch.rand(len(latents), 1, 1, 1, device=mean.device)
+    noise = settings.latent_noise * torch.randn_like(latents)
+    same_everywhere = torch.randn_like(latents[:, spatial:, :1, :1])
+    noise[:, spatial:] = settings.global_noise * same_everywhere
+    return codec.decode_latents(latents + deviation * noise), curvature.square().mean()
+
+
+def with_aligned_channels(
+    latents: Float[Tensor, "n c h w"], plain: Float[Tensor, "n 3 H W"], known: ConvCodec
+) -> tuple[Tensor, Tensor]:
+    """Replace the spatial channels by another autoencoder's, of the same scenes.
+
+    Returns:
+        The latents, and the mean squared distance of the channels that were there.
+    """
+    spatial = known.spatial_channels
+    with torch.no_grad():
+        target = known.encode_pixels(plain).float()[:, :spatial]
+    distance = (latents[:, :spatial] - target).square().mean()
+    return torch.cat([target, latents[:, spatial:]], 1), distance
+
+
+def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
+    """Return the weights of all convolutions but the first and last of encoder and decoder."""
+    weights: list[nn.Parameter] = []
+    for half in (codec.encoder, codec.decoder):
+        layers = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
+        weights += [layer.weight for layer in layers[1:-1]]
+    return weights
+
+
+def to_pixels(frames: UInt8[np.ndarray, "*n h w 3"], device: str) -> Float[Tensor, "n 3 h w"]:
+    """Return pixels in [-1, 1] of frames."""
+    tensor = torch.from_numpy(np.ascontiguousarray(frames))
+    tensor = tensor.reshape(-1, *frames.shape[-3:]).to(device)
+    return rearrange(tensor, "n h w c -> n c h w").float() / 127.5 - 1
+
+
+def num_training_shards(dataset: Dataset, max_frames: int) -> int:
+    """Return how many shards an autoencoder is trained on: none that is held out."""
+    per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
+    not_held_out = len(dataset) - held_out_shards(dataset)
+    return max(1, min(not_held_out, max_frames // per_shard))
+
+
+def load_frames(dataset: Dataset, num_shards: int) -> TrainingFrames:
+    """Return the frames of the first shards, and held-out ones."""
+    held_out = dataset.shard(len(dataset) - 1).frames
+    episodes = np.concatenate([dataset.shard(i).frames for i in range(num_shards)])
+    return TrainingFrames(episodes=episodes, held_out=held_out.reshape(-1, *held_out.shape[2:]))
+
+
+def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
+    """Return the autoencoder that training starts from, and how it learns."""
+    recipe = context.recipe
+    if context.base_world is None:
+        if context.sizes.codec is None:
+            raise DatasetError(
+                "this preset has no trainable codec",
+                given=recipe.preset,
+                allowed="tiny, small, base",
+                remedy="choose another preset",
+            )
+        return ConvCodec(context.sizes.codec), recipe.autoencoder
+    codec = expand_codec(context.base_world.codec, recipe.added_channels)
+    if context.adapts_autoencoder:
+        return codec, recipe.autoencoder
+    assert recipe.continue_from is not None
+    steps = recipe.continue_from.decoder_steps
+    return codec, replace(recipe.autoencoder, steps=steps, decoder_only=True)
+
+
+def _load(codec: ConvCodec, path: Path) -> None:
+    try:
+        codec.load_state_dict(load_file(str(path)))
+    except SafetensorError as error:
+        raise StreamDiTError(
+            "the run's codec cannot be read",
+            given=f"{path}: {error}",
+            remedy="delete the file; it is made anew from its checkpoint",
+        ) from error
+    except RuntimeError as error:
+        raise StreamDiTError(
+            "the run's codec is of another size",
+            given=path,
+            remedy="use the settings it was made with, or another run folder",
+        ) from error
+
+
+def _training_frames(context: StageContext, codec: ConvCodec, max_frames: int) -> TrainingFrames:
+    dataset = context.inputs.dataset
+    num_shards = num_training_shards(dataset, max_frames)
+    frames = load_frames(dataset, num_shards)
+    base_world = context.base_world
+    adapts = context.adapts_autoencoder and has_global_channels(codec)
+    if base_world is None or not adapts:
+        return frames
+    aligned = AlignedFrames(
+        plain=np.concatenate([dataset.base_frames(i) for i in range(num_shards)]),
+        codec=copy.deepcopy(base_world.codec).to(context.device),
+    )
+    return replace(frames, aligned=aligned)
+
+
+def _enable_training(codec: ConvCodec, settings: AutoencoderTraining) -> None:
+    """Make what is to be trained trainable, and only that."""
+    codec.train().requires_grad_(True)
+    if settings.decoder_only:
+        codec.encoder.requires_grad_(False)
+        codec.normalise.eval()  # its running statistics are part of what a latent means
+
+
+def _rehearse(
+    codec: ConvCodec, frames: TrainingFrames, settings: AutoencoderTraining, device: str
+) -> None:
+    """Do a piece of a step, on a copy of the autoencoder."""
+    scratch = copy.deepcopy(codec)
+    pixels = to_pixels(frames.episodes[:4, :TRIPLET], device)
+    with training_precision(device):
+        rebuilt, _ = rebuild(scratch, scratch.encode_pixels(pixels).float(), settings)
+    rebuilt.float().square().mean().backward()

@@ -1,0 +1,148 @@
+"""Train the transformer on latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.expand_channels import expand_model
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.train import parallel
+from streamdit_gym.train.average import averaged_weights
+from streamdit_gym.train.context_corruption import ContextCorruption
+from streamdit_gym.train.dynamics_trainer import DynamicsTrainer, dynamics_optimizers, eager
+from streamdit_gym.train.film_strip import film_strip
+from streamdit_gym.train.latent_episodes import LatentEpisodes
+from streamdit_gym.train.loop import TrainingLoop
+from streamdit_gym.train.optimization import Optimizers, linear_cooldown
+from streamdit_gym.train.stage_context import RunOptions, StageContext
+
+SEED = 1
+PICTURE_EVERY = 1000
+Picture = Callable[[StreamDiT], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsData:
+    """What the transformer learns from.
+
+    Attributes:
+        codec: the autoencoder, for corruptions and pictures.
+        episodes: training episodes, relabelled ones among them.
+        held_out: episodes for pictures.
+        table: embeddings of the data set's phrases.
+    """
+
+    codec: ConvCodec
+    episodes: LatentEpisodes
+    held_out: LatentEpisodes
+    table: PromptTable
+
+
+def initial_model(context: StageContext) -> StreamDiT:
+    """Return the transformer that training starts from."""
+    if context.base_world is None:
+        return StreamDiT(context.sizes.model)
+    return expand_model(context.base_world.model, context.recipe.added_channels)
+
+
+def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> StreamDiT:
+    """Train the transformer in place, as far as the call's minutes reach, and return it."""
+    trainer = DynamicsTrainer(
+        model,
+        data.episodes.to(context.device),
+        data.table,
+        context.recipe.dynamics,
+        context.device,
+        ContextCorruption(codec=data.codec),
+    )
+
+    def picture(trained: StreamDiT) -> np.ndarray:
+        return film_strip(trained, data.codec, data.table, data.held_out, context.device)
+
+    train_dynamics(trainer, context.stage_options(), picture)
+    return model
+
+
+def interpolate_weights(context: StageContext, model: StreamDiT) -> None:
+    """Move a trained transformer back towards the one that training continued from."""
+    continuation = context.recipe.continue_from
+    if context.base_world is None or continuation is None:
+        return
+    if not continuation.weight_interpolation:
+        return
+    with torch.no_grad():
+        for name, weight in context.base_world.model.dynamics_parameters():
+            trained = model.get_parameter(name)
+            trained.lerp_(weight.to(context.device), continuation.weight_interpolation)
+
+
+def train_dynamics(
+    trainer: DynamicsTrainer,
+    options: RunOptions,
+    picture: Picture | None = None,
+    picture_every: int = PICTURE_EVERY,
+) -> bool:
+    """Train a transformer in place, resuming from the run folder.
+
+    It ends up holding the averaged weights.
+
+    Args:
+        trainer: the model and its loss.
+        options: of the run.
+        picture: draws a sample picture with the averaged weights.
+        picture_every: steps between pictures.
+
+    Returns:
+        Whether all steps are done.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    model = trainer.model
+    settings = trainer.settings
+    model.to(options.device).train()
+    if options.compile:
+        compile_blocks(model)
+    loop = TrainingLoop(
+        module=model,
+        name="streamdit",
+        state_name="model",
+        folder=options.folder,
+        device=options.device,
+        optimizers=Optimizers(model, dynamics_optimizers(model, settings)),
+        schedule=linear_cooldown(settings.cooldown),
+        budget=options.budget(settings.steps, settings.end_with_minutes),
+        average_decay=settings.average_decay,
+        seed=SEED,
+        rehearsal=trainer.rehearse,
+    )
+
+    def after_step(step: int) -> None:
+        if picture is not None and step % picture_every == picture_every - 1:
+            _draw(model, loop, picture, f"{step + 1:06d}")
+
+    loop.after_step = after_step
+    trainer.generator.manual_seed(loop.run_seed)
+    finished = loop.run(trainer.loss)
+    model.eval()
+    return finished
+
+
+def compile_blocks(model: StreamDiT) -> None:
+    """Compile a transformer's blocks, one by one."""
+    for block in model.blocks:
+        block.compile()
+
+
+def _draw(model: StreamDiT, loop: TrainingLoop, picture: Picture, name: str) -> None:
+    """Draw a picture in the first process, with the averaged weights."""
+    if parallel.rank():
+        return
+    with averaged_weights(model, loop.average), eager():
+        loop.stage.picture(name, picture(model))
