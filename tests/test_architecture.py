@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"types", "errors", "forks"},
+    {"types", "errors", "forks", "phrase_generators"},
     {"definition"},
     {"checks", "files", "threads"},
     {"device"},
