@@ -153,7 +153,6 @@ LONG_MODULES = {
 LONG_FUNCTIONS = {
     "begin",
     "card",
-    "choose_threads",
     "drift",
     "generate",
     "inspect",

@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import vector as wrappers
 
-from streamdit_gym.agents.training import make_venv
+from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.prompt_space import PromptSpace
 from streamdit_gym.envs.single_env import StreamDiTEnv
@@ -36,8 +36,8 @@ from streamdit_gym.errors import (
     StreamDiTError,
     UnknownNameError,
 )
-from streamdit_gym.generate.speakers import read_prompts
-from streamdit_gym.generate.worker import start_images
+from streamdit_gym.generate.prompt_file import read_prompts
+from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text import embedding_cache
