@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"types", "errors", "forks"},
+    {"types", "errors", "forks", "phrase_generators"},
     {"definition"},
     {"checks", "files", "threads"},
     {"device"},
@@ -144,20 +144,15 @@ LONG_MODULES = {
     "engine",
     "generate",
     "phrases",
-    "speed",
     "stream",
     "vector_env",
     "worker",
 }
 LONG_FUNCTIONS = {
     "begin",
-    "bench",
-    "bench_preset",
-    "choose_threads",
     "generate",
     "inspect",
     "make",
-    "parts_of",
     "predict_clean",
     "run",
     "run_on_ray",

@@ -55,20 +55,21 @@ class Bench(Command):
 
     def run(self) -> None:
         """Measure speed."""
-        from streamdit_gym.bench.speed import bench, plot
+        from streamdit_gym.bench.bench_report import plot_report
+        from streamdit_gym.bench.run_bench import BenchConfig, run_bench
 
-        device = choose_device(self.device)
-        figures = bench(
-            self.world,
-            self.envs,
-            self.steps,
-            device,
-            self.dtype,
-            self.partition,
-            self.preset,
-            self.long,
-            self.compile,
+        config = BenchConfig(
+            world=self.world,
+            envs=self.envs,
+            steps=self.steps,
+            device=choose_device(self.device),
+            dtypes=self.dtype,
+            partitions=self.partition,
+            preset=self.preset,
+            long_steps=self.long,
+            compiled=self.compile,
         )
-        write_json(self.json_file, figures)
+        report = run_bench(config)
+        write_json(self.json_file, report.to_json())
         if self.picture is not None:
-            plot(figures, self.picture)
+            plot_report(report, self.picture)

@@ -139,37 +139,40 @@ class Evaluate(Command):
 
         if not self.policies:
             return {}
-        from streamdit_gym.agents.match import played
+        from streamdit_gym.agents.policy_scores import PlaySettings, mean_returns
 
-        mean_returns = played(
-            self.policies,
-            self.policy_env,
+        settings = PlaySettings(
             episodes=POLICY_EPISODES,
             world=self.world,
             partition=self.partition,
             trust_agents=self.trust_agents,
         )
+        returns = mean_returns(self.policies, self.policy_env, settings)
         return {
             name: PolicyReturns(generated=generated, real=real)
-            for name, (generated, real) in mean_returns.items()
+            for name, (generated, real) in returns.items()
         }
 
     def _speed(self, device: str) -> SpeedMetrics:
-        from streamdit_gym.bench.speed import hardware, steps_of
+        from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
+        from streamdit_gym.bench.hardware import hardware_name
         from streamdit_gym.evaluate.schema import SpeedMetrics, StepSpeed
 
         steps = []
         for envs in SPEED_ENVS:
-            figures = steps_of(self.world, envs, SPEED_STEPS, device, "float32", self.partition)
+            settings = EnvSettings(
+                world=self.world, envs=envs, device=device, partition=self.partition
+            )
+            speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
                 StepSpeed(
                     envs=envs,
-                    steps_per_s=figures["steps_per_s"],
-                    p50_ms=figures["p50_ms"],
-                    p95_ms=figures["p95_ms"],
+                    steps_per_s=speed.steps_per_s,
+                    p50_ms=speed.p50_ms,
+                    p95_ms=speed.p95_ms,
                 )
             )
-        return SpeedMetrics(hardware=hardware(device), steps=tuple(steps))
+        return SpeedMetrics(hardware=hardware_name(device), steps=tuple(steps))
 
     def _write(self, world: World, scores: Scores) -> None:
         from streamdit_gym.data.film_strips import pairs_of_rows
