@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import streamdit_gym
+from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import encode
-from streamdit_gym.agents.match import scripted_player
-from streamdit_gym.agents.scores import play
-from streamdit_gym.agents.training import make_venv
+from streamdit_gym.agents.policies.scripted_policy import ScriptedPolicy
+from streamdit_gym.agents.scores import play_episodes
 from streamdit_gym.envs.worlds import shared_world
 
 GENERATED, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
@@ -50,7 +50,8 @@ def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
     """
     world = shared_world("PushT", "cpu")
     venv = make_venv(env, ROWS, observation="frame")
-    script = scripted_player("PushT", "reach", NOISE, seed)
+    script = ScriptedPolicy(world, "reach", NOISE)
+    script.reset(ROWS, len(world.spec.menu), np.random.default_rng(seed))
     venv.seed(seed)
     frames, infos = (
         venv.reset(),
@@ -60,7 +61,7 @@ def demonstrate(env: str, episodes: int, seed: int) -> Demonstrations:
     ended: list[list[list[tuple[np.ndarray, int, float]]]] = [[] for _ in range(ROWS)]
     share = -(-episodes // ROWS)
     while min(map(len, ended)) < share:
-        actions = script(frames, np.zeros(ROWS, dtype=bool))
+        actions = script.act(frames, np.zeros(ROWS, dtype=bool))
         for row in range(ROWS):
             running[row].append((frames[row], int(actions[row]), infos[row]["potential"]))
         frames, _, ends, infos = venv.step(actions)
@@ -108,18 +109,29 @@ def train(data: tuple[Tensor, Tensor, Tensor], seed: int, steps: int = 600) -> n
     return net.eval()
 
 
+class Clone:
+    """The policy that a network has learned from demonstrations."""
+
+    observation = "latent"
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+        """Begin episodes; there is nothing to remember."""
+
+    def act(self, observation: np.ndarray, episode_starts: np.ndarray) -> np.ndarray:
+        """Return the likeliest actions."""
+        return self.net(torch.from_numpy(observation))[:, :9].argmax(1).numpy()
+
+
 @torch.no_grad()
 def test(net: nn.Module, held_out: tuple[Tensor, Tensor, Tensor]) -> tuple[float, float]:
     """Return the clone's mean return in the real simulator,
     and the reward model's correlation with the truth.
     """
     venv = make_venv(REAL, ROWS, observation="latent")
-    score = play(
-        venv,
-        lambda seen, _starts: net(torch.from_numpy(seen))[:, :9].argmax(1).numpy(),
-        64,
-        seed=1000,
-    )
+    score = play_episodes(venv, Clone(net), 64, seed=1000)
     venv.close()
     latents, _, potentials = held_out
     return score.mean, float(np.corrcoef(net(latents)[:, 9].numpy(), potentials.numpy())[0, 1])

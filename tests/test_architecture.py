@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"types", "errors", "forks"},
+    {"types", "errors", "forks", "phrase_generators"},
     {"definition"},
     {"checks", "files", "threads"},
     {"device"},
@@ -153,7 +153,6 @@ LONG_MODULES = {
 LONG_FUNCTIONS = {
     "begin",
     "card",
-    "choose_threads",
     "drift",
     "generate",
     "inspect",

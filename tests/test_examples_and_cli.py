@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from streamdit_gym import World
-from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
@@ -173,8 +172,8 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
     assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
-    less = "--steps 64 --episodes 2 --num-envs 2 --check-every 0 --set n_steps=32 batch_size=64"
-    assert train_agents(f"--world {world} --out {agent.parent} {less}".split()) == 0
+    less = "--steps 64 --episodes 2 --set num_envs=2 check_every=0 n_steps=32 batch_size=64"
+    assert main(f"rl train --world {world} --out {agent.parent} {less}".split()) == 0
     little = EvaluationConfig(
         episodes=2,
         horizons=(1, 8),

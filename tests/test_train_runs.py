@@ -21,7 +21,6 @@ from test_distill import REACTIVE, teacher_of
 from test_palettes import PAINTED, painted
 from test_train import FAST, TINY, moving_square
 
-from streamdit_gym import threads
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
@@ -34,7 +33,7 @@ from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.threads import choose_threads
+from streamdit_gym.threads import ThreadChoice
 from streamdit_gym.train import run
 from streamdit_gym.train.latents import encode_dataset
 from streamdit_gym.train.run import Budget, Stage, write_config
@@ -146,32 +145,14 @@ def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
     assert all(torch.equal(value, plain[name]) for name, value in trained.items())
 
 
-def test_every_stage_measures_anew_unless_the_caller_has_chosen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for name, value in {"_default": 2, "_chosen": False, "_single": False, "_given": False}.items():
-        monkeypatch.setattr(threads, name, value)
-    busy = [True]
-    monkeypatch.setattr(
-        threads, "_seconds", lambda work: 9.0 if busy[0] and torch.get_num_threads() == 2 else 1.0
-    )
-    torch.set_num_threads(2)
-    assert choose_threads(int, again=True) == 1
-    assert choose_threads(int) == 1, "once per process, if not asked for again"
-    busy[0] = False
-    assert choose_threads(int, again=True) == 2
-    busy[0] = True
-    assert choose_threads(int, threads=2) == 2
-    assert choose_threads(int, again=True) == 2, "the caller rules"
-
-
 def test_the_command_line_says_how_many_threads(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamdit_gym.threads._given", False)
+    monkeypatch.setattr("streamdit_gym.threads._choice", ThreadChoice())
     measured = []
-    monkeypatch.setattr("streamdit_gym.threads._seconds", lambda work: measured.append(work) or 1.0)
+    monkeypatch.setattr(
+        "streamdit_gym.threads._median_seconds", lambda work: measured.append(work) or 1.0
+    )
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert main([*train_command(data, tmp_path / "run"), "--minutes", "0", "--threads", "1"]) == 0
     assert torch.get_num_threads() == 1

@@ -101,16 +101,15 @@ class Evaluate(Command):
         )  # if there is no encoder, say so now
         played = {}
         if self.policies:
-            from streamdit_gym.agents.match import played as play_all
+            from streamdit_gym.agents.policy_scores import PlaySettings, mean_returns
 
-            played = play_all(
-                self.policies,
-                self.policy_env,
+            play_settings = PlaySettings(
                 episodes=64,
                 world=self.world,
                 partition=self.partition,
                 trust_agents=self.trust_agents,
             )
+            played = mean_returns(self.policies, self.policy_env, play_settings)
         page = self.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
         eyes = evaluator_models(
             world.spec, twin, config.evaluator_training, Path("runs") / "evaluate"

@@ -1,6 +1,6 @@
 """Gymnasium's wrappers that hand arrays from one library to another: NumPy, torch, jax.
 
-A batch gives torch's arrays by itself (output="torch"), and then no texts in its infos, of which no
+A batch gives torch's arrays by itself (backend={"output": "torch"}), and then no texts in its infos, of which no
 array can be made. They need array-api-compat, some of them jax. They run where these are installed,
 see run.py.
 """
@@ -38,10 +38,11 @@ def main() -> None:
     settings: dict[str, Any] = {"horizon": HORIZON}
     check(NumpyToTorch(gymnasium.make(ID, **settings)), torch.Tensor, None)
     check(ArrayConversion(gymnasium.make(ID, **settings), np, jnp), jax.Array, None)
-    envs = gymnasium.make_vec(ID, num_envs=2, output="torch", **settings)
+    envs = gymnasium.make_vec(ID, num_envs=2, backend={"output": "torch"}, **settings)
     check(VectorArrayConversion(envs, torch, jnp), jax.Array, 2)
     versions = f"Gymnasium {gymnasium.__version__}, jax {jax.__version__}"
-    print(f"{versions} | make; make_vec with output='torch'; NumpyToTorch, ArrayConversion")
+    settings_text = "make; make_vec with backend={'output': 'torch'}"
+    print(f"{versions} | {settings_text}; NumpyToTorch, ArrayConversion")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Corrections: a world's own frames, then what its simulator says must follow."""
+"""DAgger relabelling: a world's own frames, then what its simulator says must follow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from streamdit_gym.errors import (
 )
 from streamdit_gym.evaluate.measures import _twin_looks
 from streamdit_gym.files import folder_lock
-from streamdit_gym.generate.dagger import CorrectionsConfig, choose, record_corrections, without
+from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
+from streamdit_gym.generate.frame_choice import choose_frames
+from streamdit_gym.generate.generated_streams import without_actor
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
@@ -38,13 +40,20 @@ from streamdit_gym.train.train_heads import HeadTraining
 from streamdit_gym.train.train_world import WorldTraining, train_world
 from streamdit_gym.world import World
 
-CONFIG = CorrectionsConfig(shards=2, episodes=3, steps=12, every=6, astray=5, forsaken=0.0)
+CONFIG = RelabelConfig(
+    shards=2,
+    episodes=3,
+    steps=12,
+    shard_frames=6,
+    generated_frames=5,
+    actor_removed_share=0.0,
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corrections")
-    record_corrections("PushT", path, CONFIG)
+    relabel_world("PushT", path, CONFIG)
     return path
 
 
@@ -98,12 +107,12 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
     folder: Path,
 ) -> None:
     dataset = Dataset(folder)
-    assert dataset.meta["astray"] == CONFIG.astray
+    assert dataset.meta["astray"] == CONFIG.generated_frames
     simulator, rng = PushTSimulator(), np.random.default_rng(0)
     for shard in (dataset.shard(0), dataset.shard(1)):
         assert shard.frames.shape == (3, 13, 64, 64, 3)
         for e in range(3):
-            last = CONFIG.astray - 1
+            last = CONFIG.generated_frames - 1
             simulator.start_from(
                 rng,
                 shard.states[e, last - 1],
@@ -116,13 +125,16 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
                 )
             jump = np.abs(shard.frames[e, last + 1].astype(int) - shard.frames[e, last]).mean()
             assert 0 < jump < 6, "no cut: the story goes on"
-    said = {dataset.phrases[p] for p in dataset.shard(0).prompts[:, : CONFIG.astray - 1].ravel()}
+    said = {
+        dataset.phrases[p]
+        for p in dataset.shard(0).prompts[:, : CONFIG.generated_frames - 1].ravel()
+    }
     assert said <= {ways[0] for ways in SPEC.menu}
 
 
 def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -> None:
-    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
-    record_corrections("PushT", tmp_path, CONFIG)
+    relabel_world("PushT", tmp_path, replace(CONFIG, shards=1))
+    relabel_world("PushT", tmp_path, CONFIG)
     assert (tmp_path / "meta.json").read_bytes() == (folder / "meta.json").read_bytes()
     for position in range(2):
         again, first = (
@@ -131,7 +143,7 @@ def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -
         )
         assert all(np.array_equal(again[name], first[name]) for name in first)
     with pytest.raises(DatasetError, match="another data set"):
-        record_corrections("PushT", tmp_path, replace(CONFIG, seed=5))
+        relabel_world("PushT", tmp_path, replace(CONFIG, seed=5))
 
 
 def test_of_a_bent_t_the_arm_nearest_to_where_the_stem_was_is_the_stem() -> None:
@@ -172,7 +184,7 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
     )
 
 
-def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(
+def test_some_streams_begin_without_the_actor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, start = [], Engine.start
@@ -182,17 +194,17 @@ def test_streams_that_are_forsaken_begin_without_the_thing_that_obeys(
         return start(engine, latents, *rest)
 
     monkeypatch.setattr(Engine, "start", watched)
-    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1, forsaken=2 / 3))
+    relabel_world("PushT", tmp_path, replace(CONFIG, shards=1, actor_removed_share=2 / 3))
     shown = World.from_pretrained("PushT").codec.decode(begun[0])[:, 0].numpy()
     assert object_integrity(shown)["pusher"].tolist() == [0, 0, 1]
-    with pytest.raises(StreamDiTError, match="forsaken"):
-        replace(CONFIG, forsaken=1.5)
+    with pytest.raises(StreamDiTError, match="actor_removed_share"):
+        replace(CONFIG, actor_removed_share=1.5)
 
 
-def test_frames_without_the_thing_that_obeys() -> None:
+def test_the_actor_is_painted_over() -> None:
     simulator, rng = PushTSimulator(), np.random.default_rng(1)
     frames = simulator.reset(rng, next(iter(STARTS)))[None]
-    emptied = without(frames, simulator.state()[None, :2])
+    emptied = without_actor(frames, simulator.state()[None, :2])
     assert [found[0] for found in object_integrity(frames).values()] == [1, 1]
     assert [found[0] for found in object_integrity(emptied).values()] == [0, 1]
     assert ((emptied != frames).any(-1).sum((1, 2)) < 50).all()
@@ -211,14 +223,17 @@ def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
     early = [{(1, 3)}, {(3, 7), (3, 8)}, {(3, 10), (3, 11)}]
     late = [{(1, 4)}, {(2, 3), (2, 4), (2, 5)}, {(3, frame) for frame in range(12, 20)}]
     for _ in range(20):
-        places = choose(whole, 4, 8, rng)
+        places = choose_frames(whole, 4, 8, rng)
         assert len(places) == len({*places}) == 8
         assert min(frame for _, frame in places) >= 3, "the frames before it are needed, too"
         assert all(len(part & {*places[:6]}) == 1 for part in early + late)
     assert (
-        sum(any(place in part for part in early + late) for place in choose(whole, 4, 2, rng)) == 2
+        sum(
+            any(place in part for part in early + late) for place in choose_frames(whole, 4, 2, rng)
+        )
+        == 2
     ), "their share of two, rounded"
-    assert len(choose(np.ones((5, 20), bool), 4, 8, rng)) == 8
+    assert len(choose_frames(np.ones((5, 20), bool), 4, 8, rng)) == 8
 
 
 def test_a_world_is_trained_with_corrections(
@@ -257,7 +272,7 @@ def test_a_world_is_trained_with_corrections(
 
     world = train(tmp_path / "data", Dataset(folder))
     assert world is not None
-    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.astray] * 6, (
+    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.generated_frames] * 6, (
         "one of two shards is held out, no correction is"
     )
     assert world.facts["corrected_episodes"] == 6
@@ -312,9 +327,9 @@ def test_the_command_is_refused_clearly_and_resumes(
 
 def test_what_cannot_be_counted_is_refused() -> None:
     with pytest.raises(StreamDiTError, match="shards"):
-        CorrectionsConfig(shards=0)
+        RelabelConfig(shards=0)
     with pytest.raises(StreamDiTError, match="too short"):
-        CorrectionsConfig(steps=4)
+        RelabelConfig(steps=4)
 
 
 class Plainest(PushTSimulator):
@@ -342,7 +357,7 @@ def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
 ) -> None:
     twin = replace(reference_simulator("PushT"), make=Plainest)
     monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: twin)
-    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
+    relabel_world("PushT", tmp_path, replace(CONFIG, shards=1))
     assert len(Dataset(tmp_path)) == 1
     state = PushTSimulator()
     state.reset(np.random.default_rng(0))
@@ -354,7 +369,7 @@ def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
 
 def test_two_processes_do_not_correct_into_one_folder(tmp_path: Path) -> None:
     with folder_lock(tmp_path), pytest.raises(BusyError, match="another process works here"):
-        record_corrections("PushT", tmp_path, CONFIG)
+        relabel_world("PushT", tmp_path, CONFIG)
     assert not list(tmp_path.iterdir())
 
 
@@ -362,15 +377,15 @@ def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         fill(disk)
         with pytest.raises(StorageError, match="whole shards are kept"):
-            record_corrections("PushT", disk / "data", CONFIG)
+            relabel_world("PushT", disk / "data", CONFIG)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"shards": 10**24},
-        {"every": 0},
-        {"forsaken": float("nan")},
+        {"shard_frames": 0},
+        {"actor_removed_share": float("nan")},
         {"episodes": 10**6},
         {"seed": 0.5},
     ],
@@ -378,4 +393,4 @@ def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
 )
 def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="allowed"):
-        CorrectionsConfig(**change)
+        RelabelConfig(**change)

@@ -1,9 +1,6 @@
-"""What is on disk of a generated shard, and whether it is still what was written.
+"""The record of a generated shard: its episodes, and a fingerprint of every other file.
 
-Takes: a folder, a shard's number.  Gives: what is said of its episodes, and its damage.  Knows
-    nothing of: models.
-
-``shard-00000.json`` is written last and names every other file of its shard with size and SHA-256.
+``shard-00000.json`` is written last. It names the other files of its shard with size and SHA-256.
 """
 
 from __future__ import annotations
@@ -21,12 +18,11 @@ from streamdit_gym.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """What ``shard-00000.json`` says.
+    """The content of ``shard-00000.json``.
 
     Attributes:
-        rows: one for each episode made, kept or not.
-        files: by path inside the data set, size and SHA-256; None: an older version wrote it, which
-            did not say.
+        rows: one for each generated episode, kept or not.
+        files: by path inside the data set, size and SHA-256; None in records of older versions.
     """
 
     rows: list[dict[str, Any]]
@@ -34,7 +30,7 @@ class ShardRecord:
 
     @classmethod
     def read(cls, folder: Path, index: int) -> ShardRecord | None:
-        """Return what is said of a shard; None if the file is missing or damaged."""
+        """Return a shard's record; None if the file is missing or damaged."""
         try:
             content = json.loads(record_path(folder, index).read_text())
         except (OSError, ValueError, RecursionError):
@@ -50,44 +46,47 @@ class ShardRecord:
     def write(
         cls, folder: Path, index: int, rows: list[dict[str, Any]], store: FrameFormat
     ) -> None:
-        """Say what a shard holds, once all of its files are there."""
-        files = {
-            path.relative_to(folder).as_posix(): _fingerprint(path)
-            for path in shard_files(folder, index, store)
-        }
+        """Write a shard's record, once all of its other files are there."""
+        files = {}
+        for path in shard_files(folder, index, store):
+            files[path.relative_to(folder).as_posix()] = _fingerprint(path)
         write_text(record_path(folder, index), json.dumps({"rows": rows, "files": files}))
 
     def damage(self, folder: Path, index: int, store: FrameFormat) -> str:
-        """Return which file of a shard is missing or not what was written; empty if none is."""
-        there = {
-            path.relative_to(folder).as_posix(): path for path in shard_files(folder, index, store)
-        }
+        """Return which file of the shard is missing or changed; empty if none is."""
+        paths = {}
+        for path in shard_files(folder, index, store):
+            paths[path.relative_to(folder).as_posix()] = path
         if self.files is None:
-            lost = any(row["kept"] for row in self.rows) and f"shard-{index:05d}.npz" not in there
-            return f"shard-{index:05d}.npz is missing" if lost else ""
-        for name in sorted({*self.files, *there}):
-            if name not in there:
+            arrays = f"shard-{index:05d}.npz"
+            needs_arrays = any(row["kept"] for row in self.rows)
+            return f"{arrays} is missing" if needs_arrays and arrays not in paths else ""
+        for name in sorted({*self.files, *paths}):
+            if name not in paths:
                 return f"{name} is missing"
-            if self.files.get(name) != _fingerprint(there[name]):
+            if self.files.get(name) != _fingerprint(paths[name]):
                 return f"{name} is not what was written"
         return ""
 
 
 def record_path(folder: Path, index: int) -> Path:
-    """Return where it is said what a shard holds."""
+    """Return the path of a shard's record."""
     return folder / f"shard-{index:05d}.json"
 
 
 def recorded_shards(folder: Path) -> list[int]:
-    """Return the numbers of the shards of which something is said, in order."""
-    names = (re.fullmatch(r"shard-(\d{5})\.json", path.name) for path in folder.iterdir())
-    return sorted(int(name[1]) for name in names if name)
+    """Return the numbers of the shards that have a record, in order."""
+    matches = (re.fullmatch(r"shard-(\d{5})\.json", path.name) for path in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def shard_files(folder: Path, index: int, store: FrameFormat) -> list[Path]:
-    """Return the files of a shard that are there, its record left out."""
+    """Return the files of a shard on disk, without its record."""
+    paths = list(store.files(folder, index))
     arrays = folder / f"shard-{index:05d}.npz"
-    return sorted([*store.files(folder, index), *([arrays] if arrays.exists() else [])])
+    if arrays.exists():
+        paths.append(arrays)
+    return sorted(paths)
 
 
 def remove_shard(folder: Path, index: int, store: FrameFormat) -> None:

@@ -1,7 +1,6 @@
 """How an agent is trained: settings and hyperparameters, checked wherever they come from.
 
-A run's folder may have been downloaded, so whatever is read from it goes through the same checks as
-a command line.
+A run's folder may have been downloaded, so its files go through the same checks as a command line.
 """
 
 from __future__ import annotations
@@ -9,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
-Observation = Literal["state", "latent", "frame"]
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC}
 
 MAX_STEPS = 10**12
@@ -36,19 +35,20 @@ class AgentTraining:
         env: id of the environment.
         algo: ``"ppo"``, ``"dqn"`` or ``"sac"``.
         world: a bundle other than the id's own.
-        observation: what the agent sees: ``"state"``, ten numbers that the world's heads read off a
-            frame; ``"latent"``, the world's latents; ``"frame"``, pixels.
+        observation: what the agent observes: ``"state"``, the world's readout of a frame;
+            ``"latent"``, the world's latents; ``"frame"``, pixels.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
-        penalty: how much of the world's self_consistency_error with itself is taken off the reward,
-            see `StreamDiTVectorEnv`; None: it is not asked.
-        check_every: steps between checkpoints, and between comparisons with the twin; 0: neither.
-        check_episodes: episodes played in world and twin at each comparison; 0: none are.
-        tolerance: how much more than the twin the world may promise before training stops, as a
-            share of the twin's return (of 1 at least).
-        patience: comparisons in a row at which it promises more, beyond what chance explains,
-            before training stops.
+        penalty: how much of the world's self-consistency error is taken off the reward, see
+            `StreamDiTVectorEnv`; None: it is not computed.
+        check_every: steps between checkpoints, and between comparisons of the generated world with
+            its reference simulator; 0: neither.
+        check_episodes: episodes in both at each comparison; 0: no comparisons.
+        tolerance: how much more than the simulator the world may give before training stops, as a
+            share of the simulator's return (of 1 at least).
+        patience: comparisons in a row at which it gives more, beyond what chance explains, before
+            training stops.
         overrides: hyperparameters other than the file's, see `HYPERPARAMETERS`.
 
     Raises:
@@ -115,8 +115,8 @@ def check_overrides(algo: str, values: Any) -> dict[str, Any]:
         UnknownNameError: if the algorithm knows no such hyperparameter.
     """
     known = HYPERPARAMETERS[algo]
-    given = check_names("hyperparameter", values, list(known))
-    return {name: known[name](name, value) for name, value in given.items()}
+    checked = check_names("hyperparameter", values, list(known))
+    return {name: known[name](name, value) for name, value in checked.items()}
 
 
 def check_policy_kwargs(name: str, value: Any) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def check_policy_kwargs(name: str, value: Any) -> dict[str, Any]:
         ArgumentError: if a value is refused.
         UnknownNameError: if there is no such argument.
     """
-    given = check_names(f"argument in {name}", value, list(POLICY_KWARGS))
-    return {key: POLICY_KWARGS[key](key, argument) for key, argument in given.items()}
+    arguments = check_names(f"argument in {name}", value, list(POLICY_KWARGS))
+    return {key: POLICY_KWARGS[key](key, argument) for key, argument in arguments.items()}
 
 
 def _check_net_arch(name: str, value: Any) -> list[int] | dict[str, list[int]]:
@@ -150,38 +150,35 @@ def _check_widths(name: str, value: Any) -> list[int]:
 
 
 def _check_extractor(name: str, value: Any) -> dict[str, int]:
-    given = check_names(f"argument in {name}", value, ["features_dim"])
-    return {key: check_int(key, width, least=1, most=MAX_WIDTH) for key, width in given.items()}
+    arguments = check_names(f"argument in {name}", value, ["features_dim"])
+    return {key: check_int(key, width, least=1, most=MAX_WIDTH) for key, width in arguments.items()}
 
 
 def _check_optimizer(name: str, value: Any) -> dict[str, float]:
-    given = check_names(f"argument in {name}", value, ["eps", "weight_decay"])
-    return {key: check_real(key, number, least=0, most=1) for key, number in given.items()}
+    arguments = check_names(f"argument in {name}", value, ["eps", "weight_decay"])
+    return {key: check_real(key, number, least=0, most=1) for key, number in arguments.items()}
 
 
 def _check_rate(name: str, value: Any) -> float | str:
     """Return a learning rate: a number, or ``lin_`` and a number that falls to 0 with the steps."""
-    linear = isinstance(value, str) and value.startswith("lin_")
-    rate = check_real(
-        name, _number(value.removeprefix("lin_")) if linear else value, above=0, most=10
-    )
-    return value if linear else rate
+    if isinstance(value, str) and value.startswith("lin_"):
+        check_real(name, _number(value.removeprefix("lin_")), above=0, most=10)
+        return value
+    return check_real(name, value, above=0, most=10)
 
 
 def _check_entropy(name: str, value: Any) -> float | str:
-    """Return SAC's entropy coefficient: a number, or ``auto``,
-    which may begin at a number (``auto_0.1``).
-    """
+    """Return SAC's entropy coefficient: a number, ``auto``, or ``auto_0.1``, which begins there."""
     if value == "auto":
         return "auto"
-    learned = isinstance(value, str) and value.startswith("auto_")
-    if learned:
+    if isinstance(value, str) and value.startswith("auto_"):
         check_real(name, _number(value.removeprefix("auto_")), above=0, most=1e6)
-        return str(value)
+        return value
     return check_real(name, value, least=0, most=1e6)
 
 
 def _number(text: str) -> Any:
+    """Return a text as a number, or as it is, which the next check refuses."""
     try:
         return float(text)
     except ValueError:
@@ -218,7 +215,7 @@ CHECKS: dict[str, Check] = {
     "tolerance": _weight,
     "patience": _count(1, 10**6),
 }
-# those that a policy's networks are made of
+# what a policy's networks are built from
 NETWORK_KWARGS: dict[str, Check] = {
     "net_arch": _check_net_arch,
     "normalize_images": check_bool,

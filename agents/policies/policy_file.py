@@ -2,7 +2,7 @@
 
 Stable-Baselines3's own files (``agent.zip``) are pickles, that is, programs. A policy file is none:
 its settings are checked, the networks are built from them by our own code, and the tensors must
-fit. So it can be played wherever it comes from.
+fit. So anybody's file can be loaded safely.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from streamdit_gym.agents.config import (
+from streamdit_gym.agents.agent_config import (
     ALGORITHMS,
     NETWORK_KWARGS,
     AgentTraining,
@@ -38,10 +38,10 @@ FORMAT = 1
 POLICY = "policy.safetensors"
 ZIP = "agent.zip"
 MAX_BYTES = 2**31
-MAX_EDGE = 512  # of a picture that an agent sees
-MAX_NUMBERS = 2**16  # in one observation that is no picture
+MAX_FRAME_EDGE = 512
+MAX_NUMBERS = 2**16  # in one observation that is no frame
 MAX_ACTIONS = 4096
-ENTRIES = [
+HEADER_ENTRIES = [
     "format",
     "training",
     "policy_kwargs",
@@ -49,11 +49,12 @@ ENTRIES = [
     "num_actions",
     "exploration_rate",
 ]
+REMEDY = "get the file again, or train the agent anew"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
-    """A policy to play with; it is called like an algorithm of Stable-Baselines3.
+class LoadedPolicy:
+    """The networks of a policy file; it is called like an algorithm of Stable-Baselines3.
 
     Attributes:
         policy: the networks.
@@ -67,7 +68,7 @@ class Policy:
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """What it may do."""
+        """The space of its actions."""
         return self.policy.action_space
 
     def predict(
@@ -77,55 +78,56 @@ class Policy:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return an action for each of some observations, and the state as it was.
+        """Return an action for every observation, and `state` as it was.
 
         Raises:
             ShapeError: if the policy was trained on other observations.
         """
-        if self.exploration_rate and not deterministic and np.random.rand() < self.exploration_rate:
+        explores = self.exploration_rate and not deterministic
+        if explores and np.random.rand() < self.exploration_rate:
             return np.array([self.action_space.sample() for _ in observation]), state
         try:
             return self.policy.predict(observation, state, episode_start, deterministic)
         except ValueError as error:
+            shape = ", ".join(map(str, self.policy.observation_space.shape or ()))
             raise ShapeError(
                 "the agent was trained on other observations",
                 given=np.shape(observation),
-                allowed=f"(n, {', '.join(map(str, self.policy.observation_space.shape or ()))})",
-                remedy="play it in the world that it was trained in",
+                allowed=f"(n, {shape})",
+                remedy="use it in the world that it was trained in",
             ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
+class TrainedAgent:
     """A trained agent and how it was trained, which says what it must be shown."""
 
-    agent: BaseAlgorithm | Policy
+    agent: BaseAlgorithm | LoadedPolicy
     config: AgentTraining
 
 
-def save_policy(path: Path, learned: Learned) -> None:
+def save_policy(path: Path, trained: TrainedAgent) -> None:
     """Write an agent's policy, whole or not at all."""
-    network: Any = learned.agent.policy
-    kwargs = learned.agent.policy_kwargs
-    about = {
+    network: Any = trained.agent.policy
+    kwargs = trained.agent.policy_kwargs
+    header = {
         "format": FORMAT,
-        "training": asdict(learned.config),
+        "training": asdict(trained.config),
         "policy_kwargs": {name: kwargs[name] for name in NETWORK_KWARGS if name in kwargs},
         "observation_shape": list(network.observation_space.shape),
         "num_actions": spaces.flatdim(network.action_space),
-        "exploration_rate": getattr(learned.agent, "exploration_rate", 0.0),
+        "exploration_rate": getattr(trained.agent, "exploration_rate", 0.0),
     }
-    # the parameters and not the state_dict, which names a shared features extractor several times
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.named_parameters()
-    }
+    # parameters and not the state_dict, which names a shared features extractor several times
+    tensors = {}
+    for name, parameter in network.named_parameters():
+        tensors[name] = parameter.detach().cpu().contiguous()
     with atomic_write(path) as part:
-        part.write_bytes(save(tensors, metadata={"policy": json.dumps(about)}))
+        part.write_bytes(save(tensors, metadata={"policy": json.dumps(header)}))
 
 
-def load_agent(place: Path, *, trust_agents: bool = False) -> Learned:
-    """Load an agent to play with: a folder that `train_agent` wrote, or one of the files in its
-    ``checkpoints/``.
+def load_agent(place: Path, *, trust_agents: bool = False) -> TrainedAgent:
+    """Load a trained agent: a folder that `train_agent` wrote, or a file of its ``checkpoints/``.
 
     Args:
         place: the folder or file.
@@ -143,114 +145,121 @@ def load_agent(place: Path, *, trust_agents: bool = False) -> Learned:
             "no agent here",
             given=place,
             allowed=f"a folder with {POLICY}, or a file of its checkpoints/",
-            remedy="train one: python -m streamdit_gym.agents.train --out FOLDER",
+            remedy="train one: streamdit-gym rl train --out FOLDER",
         )
     if file.suffix == ".safetensors":
-        return load_policy(file)
+        return load_policy_file(file)
     if not trust_agents:
         raise BundleError(
             "an agent in Stable-Baselines3's own format is code, and code is not run unasked",
             given=file,
             allowed=f"a folder with {POLICY}, or a .safetensors file of its checkpoints/",
-            remedy="train it anew; or, if you trust whoever made it: --trust-agents (in Python trust_agents=True)",
+            remedy="train it anew; or, if you trust whoever made it: --trust-agents"
+            " (in Python trust_agents=True)",
         )
     return _run_zip(file)
 
 
-def load_policy(path: Path) -> Learned:
+def load_policy_file(path: Path) -> TrainedAgent:
     """Load a policy file.
 
     Raises:
-        BundleError: if it is missing, cut, foreign or newer, or its tensors do not fit what it says
-            of itself.
+        BundleError: if it is missing, cut, foreign or newer, or its tensors do not fit its header.
     """
-    about, tensors = _read(path)
+    header, tensors = _read(path)
     try:
-        return _policy_from(about, tensors)
+        return _agent_from(header, tensors)
     except StreamDiTError as error:
         raise BundleError(
             "a policy file cannot be used",
             given=f"{path}: {error.problem} (given {error.given}, allowed {error.allowed})",
-            remedy="get the file again, or train the agent anew",
+            remedy=REMEDY,
         ) from error
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """Return a policy file's header, still unchecked, and its tensors."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["policy"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
+            metadata = file.metadata() or {}
+            header = json.loads(metadata["policy"])
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
         raise BundleError(
             "a policy file cannot be read",
             given=f"{path}: {type(error).__name__} {shown(str(error))}",
             allowed="what train writes",
-            remedy="get the file again, or train the agent anew",
+            remedy=REMEDY,
         ) from error
-    return about, tensors
+    return header, tensors
 
 
-def _policy_from(about: Any, tensors: dict[str, Tensor]) -> Learned:
-    values = check_names("entry", about, ENTRIES)
-    if missing := sorted(set(ENTRIES) - set(values)):
-        raise ArgumentError(
-            "entries are missing", given=", ".join(missing), allowed=", ".join(ENTRIES)
-        )
+def _agent_from(header: Any, tensors: dict[str, Tensor]) -> TrainedAgent:
+    values = check_names("entry", header, HEADER_ENTRIES)
+    missing = sorted(set(HEADER_ENTRIES) - set(values))
+    if missing:
+        given = ", ".join(missing)
+        raise ArgumentError("entries are missing", given=given, allowed=", ".join(HEADER_ENTRIES))
     check_int("format", values["format"], least=1, most=FORMAT)
     config = training_from_json(values["training"])
     kwargs = check_policy_kwargs("policy_kwargs", values["policy_kwargs"])
     rate = check_real("exploration_rate", values["exploration_rate"], least=0, most=1)
-    observed = _observation_space(config.observation, values["observation_shape"])
-    count = check_int("num_actions", values["num_actions"], least=1, most=MAX_ACTIONS)
-    policy = _build(config, kwargs, observed, count)
+    observation_space = _observation_space(config.observation, values["observation_shape"])
+    num_actions = check_int("num_actions", values["num_actions"], least=1, most=MAX_ACTIONS)
+    policy = _build(config, kwargs, observation_space, num_actions)
     _fill(policy, tensors)
     if kwargs.get("use_sde"):
         policy.reset_noise()  # type: ignore[operator]
-    return Learned(
-        agent=Policy(policy=policy, exploration_rate=rate, policy_kwargs=kwargs), config=config
-    )
+    loaded = LoadedPolicy(policy=policy, exploration_rate=rate, policy_kwargs=kwargs)
+    return TrainedAgent(agent=loaded, config=config)
 
 
 def _observation_space(observation: str, shape: Any) -> spaces.Box:
-    axes = 1 if observation == "state" else 3
-    if not isinstance(shape, list) or len(shape) != axes:
-        raise ArgumentError(
-            "observation_shape cannot be used", given=shown(shape), allowed=f"{axes} numbers"
-        )
+    """Return the space of observations of a shape that a file gives.
+
+    Raises:
+        ArgumentError: if no world has observations of this shape.
+    """
+    problem = "observation_shape cannot be used"
+    num_axes = 1 if observation == "state" else 3
+    if not isinstance(shape, list) or len(shape) != num_axes:
+        raise ArgumentError(problem, given=shown(shape), allowed=f"{num_axes} numbers")
     edges = tuple(check_int("observation_shape", edge, least=1, most=MAX_NUMBERS) for edge in shape)
     if observation == "frame":
-        if edges[0] != 3 or max(edges[1:]) > MAX_EDGE:
-            raise ArgumentError(
-                "observation_shape cannot be used", given=edges, allowed=f"3, then up to {MAX_EDGE}"
-            )
+        if edges[0] != 3 or max(edges[1:]) > MAX_FRAME_EDGE:
+            allowed = f"3, then up to {MAX_FRAME_EDGE}"
+            raise ArgumentError(problem, given=edges, allowed=allowed)
         return spaces.Box(0, 255, edges, np.uint8)
     if np.prod(edges, dtype=object) > MAX_NUMBERS:
-        raise ArgumentError(
-            "observation_shape cannot be used", given=edges, allowed=f"up to {MAX_NUMBERS} numbers"
-        )
+        raise ArgumentError(problem, given=edges, allowed=f"up to {MAX_NUMBERS} numbers")
     return spaces.Box(-np.inf, np.inf, edges, np.float32)
 
 
 def _build(
-    config: AgentTraining, kwargs: dict[str, Any], observed: spaces.Box, count: int
+    config: AgentTraining,
+    kwargs: dict[str, Any],
+    observation_space: spaces.Box,
+    num_actions: int,
 ) -> BasePolicy:
     """Build networks; which classes they are of, our own code alone says."""
-    kind: Any = ALGORITHMS[config.algo].policy_aliases[
-        "CnnPolicy" if config.observation == "frame" else "MlpPolicy"
-    ]
-    actions: spaces.Space[Any] = spaces.Discrete(count)
+    aliases = ALGORITHMS[config.algo].policy_aliases
+    policy_class: Any = aliases["CnnPolicy" if config.observation == "frame" else "MlpPolicy"]
+    action_space: spaces.Space[Any] = spaces.Discrete(num_actions)
     if config.algo == "sac":
-        actions = spaces.Box(-1.0, 1.0, (count,), np.float32)
-    chosen = dict(kwargs)
+        action_space = spaces.Box(-1.0, 1.0, (num_actions,), np.float32)
+    arguments = dict(kwargs)
     if config.observation == "latent":
-        chosen["features_extractor_class"] = LatentFeatures
+        arguments["features_extractor_class"] = LatentFeatures
     if config.algo == "ppo":
-        chosen["ortho_init"] = False  # slow, and every weight is replaced
+        arguments["ortho_init"] = False  # slow, and every weight is replaced
     try:
-        with torch.random.fork_rng(devices=[]):  # loading draws nothing
-            policy: BasePolicy = kind(observed, actions, lambda _: 0.0, **chosen)
+        with torch.random.fork_rng(devices=[]):  # loading draws nothing from the caller's generator
+            policy: BasePolicy = policy_class(
+                observation_space, action_space, lambda _: 0.0, **arguments
+            )
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError, MemoryError) as error:
         raise ArgumentError(
             "no networks can be built from these policy_kwargs",
@@ -262,35 +271,37 @@ def _build(
 
 
 def _fill(policy: BasePolicy, tensors: dict[str, Tensor]) -> None:
-    wanted = {name: tuple(parameter.shape) for name, parameter in policy.named_parameters()}
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if given != wanted:
-        wrong = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
-        name = wrong[0]
+    """Put a file's tensors into the networks.
+
+    Raises:
+        ArgumentError: if names or shapes do not fit, or a tensor is not finite float32.
+    """
+    expected = {name: tuple(parameter.shape) for name, parameter in policy.named_parameters()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    names = {*shapes, *expected}
+    wrong = sorted(name for name in names if shapes.get(name) != expected.get(name))
+    if wrong:
         raise ArgumentError(
             f"{len(wrong)} tensors do not fit",
-            given=f"{shown(name)} {given.get(name)}",
-            allowed=wanted.get(name),
+            given=f"{shown(wrong[0])} {shapes.get(wrong[0])}",
+            allowed=expected.get(wrong[0]),
         )
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-            raise ArgumentError(
-                "a tensor cannot be used", given=f"{name} {tensor.dtype}", allowed="finite float32"
-            )
-    policy.load_state_dict(
-        tensors, strict=False
-    )  # a shared extractor's other names are not in the file
+            given = f"{name} {tensor.dtype}"
+            raise ArgumentError("a tensor cannot be used", given=given, allowed="finite float32")
+    # not strict: a shared extractor's other names are not in the file
+    policy.load_state_dict(tensors, strict=False)
 
 
-def _run_zip(file: Path) -> Learned:
+def _run_zip(file: Path) -> TrainedAgent:
     """Load Stable-Baselines3's own format, which runs what is in it; the one place that does."""
     folder = file.parent if (file.parent / "agent.json").is_file() else file.parent.parent
     try:
-        about = json.loads((folder / "agent.json").read_text())
-        values = {
-            name: value for name, value in about.items() if name not in ("trained_steps", "stopped")
-        }
-        config = training_from_json(values)
+        settings = json.loads((folder / "agent.json").read_text())
+        for name in ("trained_steps", "stopped"):
+            settings.pop(name, None)
+        config = training_from_json(settings)
         agent = ALGORITHMS[config.algo].load(file, device="cpu")
     except Exception as error:  # whatever a foreign program raises
         raise BundleError(
@@ -299,4 +310,4 @@ def _run_zip(file: Path) -> Learned:
             allowed="agent.zip with agent.json beside it, or a .zip of the checkpoints/ there",
             remedy="get the folder again, or train the agent anew",
         ) from error
-    return Learned(agent=agent, config=config)
+    return TrainedAgent(agent=agent, config=config)

@@ -1,8 +1,8 @@
-"""A checkpoint of training: one file with all that going on needs, tensors and plain values only.
+"""A checkpoint of an agent's training: one file of tensors and plain values.
 
-One file is replaced in one move, so a run that is killed at any moment leaves a whole checkpoint,
-the older or the newer. Nothing in it is run when it is read: `torch.load` with ``weights_only``,
-and every value is checked.
+The file is replaced in one move, so a run that is killed at any moment leaves a whole checkpoint,
+the older or the newer. Reading it runs nothing: `torch.load` is called with ``weights_only``, and
+every value is checked.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from streamdit_gym.agents.config import MAX_STEPS, AgentTraining, check_names, training_from_json
+from streamdit_gym.agents.agent_config import (
+    MAX_STEPS,
+    AgentTraining,
+    check_names,
+    training_from_json,
+)
 from streamdit_gym.checks import check_bool, check_int, check_real, check_str, shown
 from streamdit_gym.errors import ArgumentError, BundleError, StreamDiTError
 from streamdit_gym.files import atomic_write
 
 FORMAT = 1
 CHECKPOINT = "checkpoint.pt"
-COUNTERS = (
-    "num_timesteps",
-    "_n_updates",
-    "_episode_num",
-    "_n_calls",
-)  # of SB3's algorithms; not each has all
-REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-ADAM = {"step", "exp_avg", "exp_avg_sq"}
-GAP = ["step", "imagined", "real", "over", "beyond_chance"]
+# of Stable-Baselines3's algorithms; not each has all
+COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
+REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
+GAP_ENTRIES = ["step", "imagined", "real", "over", "beyond_chance"]
 ENTRIES = ["format", "training", "progress", "agent", "replay_buffer"]
 REMEDY = "get the folder again, or train the agent anew in another"
 
-Curve = list[tuple[int, float]]  # steps done, and the return of the episode that ended then
+# environment steps done, and the return of the episode that ended then
+Curve = list[tuple[int, float]]
 
 
 @dataclass(kw_only=True)
@@ -47,7 +49,7 @@ class Progress:
         trained_steps: environment steps done.
         stopped: why training ended before its steps; empty: it did not.
         curve: every finished episode.
-        gap: every comparison of world and twin.
+        gap: every comparison of the generated world with its reference simulator.
     """
 
     trained_steps: int = 0
@@ -56,13 +58,13 @@ class Progress:
     gap: list[dict[str, float]] = field(default_factory=list)
 
     def is_done(self, steps: int) -> bool:
-        """Return whether there is nothing left to do of so many steps."""
+        """Return whether training is over after so many steps."""
         return bool(self.stopped) or self.trained_steps >= steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint file holds; the agent's part is checked when it is put into an agent."""
+    """The content of a checkpoint file; `restore` checks the agent's part."""
 
     path: Path
     config: AgentTraining
@@ -80,10 +82,9 @@ class Checkpoint:
             _restore_agent(agent, self.agent)
             _restore_replay(getattr(agent, "replay_buffer", None), self.replay_buffer)
         except Exception as error:  # the file may hold anything
-            problem = error.problem if isinstance(error, StreamDiTError) else str(error)
             raise BundleError(
                 "the checkpoint does not fit the agent",
-                given=f"{self.path}: {type(error).__name__} {shown(problem)}",
+                given=f"{self.path}: {_described(error)}",
                 allowed="a checkpoint of the same settings and hyperparameters",
                 remedy=REMEDY,
             ) from error
@@ -108,7 +109,9 @@ def write_checkpoint(
         try:
             torch.save(content, file)
         except RuntimeError as error:  # torch's own, in place of the system's
-            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -129,10 +132,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             replay_buffer=values["replay_buffer"],
         )
     except Exception as error:  # the file may hold anything
-        problem = error.problem if isinstance(error, StreamDiTError) else str(error)
         raise BundleError(
             "a checkpoint cannot be read",
-            given=f"{path}: {type(error).__name__} {shown(problem)}",
+            given=f"{path}: {_described(error)}",
             allowed="what train writes",
             remedy=REMEDY,
         ) from error
@@ -144,37 +146,51 @@ def checked_curve(values: Any) -> Curve:
     Raises:
         ArgumentError: if it is none.
     """
-    if not isinstance(values, list) or not all(
-        isinstance(point, (list, tuple)) and len(point) == 2 for point in values
-    ):
-        raise ArgumentError(
-            "this is no curve", given=shown(values), allowed="pairs of a step and a return"
-        )
-    return [
-        (check_int("step", step, least=0, most=MAX_STEPS), check_real("return", value))
-        for step, value in values
-    ]
+    if not isinstance(values, list) or not all(map(_is_pair, values)):
+        allowed = "pairs of a step and a return"
+        raise ArgumentError("this is no curve", given=shown(values), allowed=allowed)
+    curve = []
+    for step, episode_return in values:
+        checked_step = check_int("step", step, least=0, most=MAX_STEPS)
+        curve.append((checked_step, check_real("return", episode_return)))
+    return curve
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2
+
+
+def _described(error: Exception) -> str:
+    problem = error.problem if isinstance(error, StreamDiTError) else str(error)
+    return f"{type(error).__name__} {shown(problem)}"
 
 
 def _checked_progress(values: Any) -> Progress:
-    known = check_names("entry", values, list(asdict(Progress())))
-    gap = [check_names("entry", look, GAP) for look in known["gap"]]
+    entries = check_names("entry", values, list(asdict(Progress())))
+    steps = check_int("trained_steps", entries["trained_steps"], least=0, most=MAX_STEPS)
     return Progress(
-        trained_steps=check_int("trained_steps", known["trained_steps"], least=0, most=MAX_STEPS),
-        stopped=check_str("stopped", known["stopped"]),
-        curve=checked_curve(known["curve"]),
-        gap=[{name: check_real(name, look[name]) for name in GAP} for look in gap],
+        trained_steps=steps,
+        stopped=check_str("stopped", entries["stopped"]),
+        curve=checked_curve(entries["curve"]),
+        gap=[_checked_comparison(comparison) for comparison in entries["gap"]],
     )
 
 
+def _checked_comparison(values: Any) -> dict[str, float]:
+    entries = check_names("entry", values, GAP_ENTRIES)
+    return {name: check_real(name, entries[name]) for name in GAP_ENTRIES}
+
+
 def _agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
+    """Return networks, optimizer moments and counters."""
     states = agent.get_parameters()
     coefficient = getattr(agent, "log_ent_coef", None)  # SAC's, where it is learned
+    counters = [name for name in COUNTERS if hasattr(agent, name)]
     return {
         "policy": states.pop("policy"),
         "optimizers": {name: state["state"] for name, state in states.items()},
         "log_ent_coef": None if coefficient is None else coefficient.detach(),
-        "counters": {name: int(getattr(agent, name)) for name in COUNTERS if hasattr(agent, name)},
+        "counters": {name: int(getattr(agent, name)) for name in counters},
         "exploration_rate": float(getattr(agent, "exploration_rate", 0.0)),
     }
 
@@ -205,11 +221,12 @@ def _restore_optimizer(
     state = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, moments in saved.items():
-        shape = parameters[check_int("parameter", index, least=0, most=len(parameters) - 1)].shape
-        if set(moments) != ADAM or any(moments[name].shape != shape for name in ADAM - {"step"}):
-            raise ArgumentError(
-                "an optimizer's moments do not fit", given=index, allowed=tuple(shape)
-            )
+        number = check_int("parameter", index, least=0, most=len(parameters) - 1)
+        shape = parameters[number].shape
+        shapes = {moments[name].shape for name in set(moments) - {"step"}}
+        if set(moments) != ADAM_STATE or shapes != {shape}:
+            allowed = tuple(shape)
+            raise ArgumentError("an optimizer's moments do not fit", given=index, allowed=allowed)
         _check_finite(moments)
     optimizer.load_state_dict({**state, "state": saved})
 
@@ -229,33 +246,37 @@ def _check_finite(tensors: dict[str, Tensor]) -> None:
 
 
 def _replay_state(buffer: Any) -> dict[str, Any] | None:
-    """Return what is in a replay buffer, without the part that is still empty;
-    nothing is copied.
-    """
+    """Return the filled part of a replay buffer, without copying it."""
     if buffer is None:
         return None
-    arrays = {name: torch.from_numpy(getattr(buffer, name)[: buffer.size()]) for name in REPLAY}
+    size = buffer.size()
+    arrays = {name: torch.from_numpy(getattr(buffer, name)[:size]) for name in REPLAY_ARRAYS}
     return {"position": int(buffer.pos), "full": bool(buffer.full), **arrays}
 
 
 def _restore_replay(buffer: Any, saved: Any) -> None:
+    """Put a saved replay buffer into an empty one.
+
+    Raises:
+        ArgumentError: if it does not fit, or is not finite.
+    """
     if buffer is None:
         return
     full = check_bool("full", saved["full"])
     position = check_int("position", saved["position"], least=0, most=buffer.buffer_size - 1)
     size = buffer.buffer_size if full else position
-    for name in REPLAY:
-        place = getattr(buffer, name)[:size]
+    for name in REPLAY_ARRAYS:
+        target = getattr(buffer, name)[:size]
         array = saved[name].numpy()
-        if array.shape != place.shape or array.dtype != place.dtype:
+        if array.shape != target.shape or array.dtype != target.dtype:
             raise ArgumentError(
                 f"the replay buffer's {name} do not fit",
                 given=f"{array.dtype} {array.shape}",
-                allowed=f"{place.dtype} {place.shape}",
+                allowed=f"{target.dtype} {target.shape}",
             )
         if array.dtype.kind == "f" and not math.isfinite(np.abs(array).max(initial=0)):
-            raise ArgumentError(
-                f"the replay buffer's {name} are not finite", given="NaN or infinite"
-            )
-        place[:] = array
-    buffer.pos, buffer.full = position, full
+            problem = f"the replay buffer's {name} are not finite"
+            raise ArgumentError(problem, given="NaN or infinite")
+        target[:] = array
+    buffer.pos = position
+    buffer.full = full
