@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from streamdit_gym.envs.backends import readout
+from streamdit_gym.envs.backend import read_latents
 from streamdit_gym.world import World
 
 
@@ -34,7 +34,7 @@ def observe(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str)
     elif observation == "latent":
         observations = latents[:, 0].float()
     else:
-        observations = readout(world.readout, latents[:, 0])
+        observations = read_latents(world.readout, latents[:, 0])
     return observations.cpu().numpy()
 
 
