@@ -20,8 +20,8 @@ from streamdit_gym import World
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.distill.decoder import shallower
+from streamdit_gym.evaluate.evaluation import EvaluationConfig
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
-from streamdit_gym.evaluate.judge import EvaluationConfig
 from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,7 +170,7 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         )
         assert World.from_pretrained(made / "teacher").pipelined_model is None
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
-    assert "only frames can be late" in capsys.readouterr().err
+    assert "only frames can have extra latency" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
     less = "--steps 64 --episodes 2 --set num_envs=2 check_every=0 n_steps=32 batch_size=64"
     assert main(f"rl train --world {world} --out {agent.parent} {less}".split()) == 0
@@ -181,33 +181,34 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         drift_frames=16,
         short_episodes=2,
     )
-    monkeypatch.setattr("streamdit_gym.evaluate.judge.QUICK", little)
+    monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", little)
     page = tmp_path / "page.html"
     judged = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card --teacher {student / 'world'}".split()
     judged += ["--policies", "random", "scripted:0.5", str(agent)]
     assert main(judged) == 0
     found = json.loads(scores.read_text())
+    assert found["schema_version"] == 2
     assert {
         "fidelity",
-        "obedience",
-        "free_text",
+        "action",
+        "text",
         "drift",
         "reaction",
-        "reward",
+        "readout",
         "policies",
         "speed",
-        "promises",
-        "faults",
+        "criteria",
+        "failure_modes",
     } <= set(found)
-    assert set(found["policies"]["players"]) == {"random", "scripted:0.5", str(agent)}
+    assert set(found["policies"]["returns"]) == {"random", "scripted:0.5", str(agent)}
     assert strip.stat().st_size > 1000
     assert page.read_text().startswith("<!doctype html>")
-    assert "| frames | generated, dB |" in (world / "README.md").read_text()
+    assert "| frames | PSNR |" in (world / "README.md").read_text()
     assert "scores" in json.loads((world / "config.json").read_text())["facts"]
     judged_text = capsys.readouterr().out
-    assert "beside its teacher" in judged_text
-    assert "beside" not in json.loads((world / "config.json").read_text())["facts"]["scores"]
-    assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
+    assert "comparison with its teacher" in judged_text
+    assert "comparison" not in json.loads((world / "config.json").read_text())["facts"]["scores"]
+    assert {"label", "ratio", "passed"} <= set(found["comparison"]["rows"][0])
     smaller = f"distill {world} --data {data} --out {tmp_path / 'smaller'} --decoder-blocks 0 --steps 3".split()
     assert main([*smaller, "--minutes", "0"]) == 0
     assert "go on with --resume" in capsys.readouterr().out
