@@ -12,6 +12,7 @@ import streamdit_gym
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.wrappers import VectorSelfConsistencyPenalty
 from streamdit_gym.errors import UnknownNameError
 
 
@@ -47,6 +48,7 @@ def make_venv(
     world: str | None = None,
     observation: Observation = "state",
     scored: bool = False,
+    penalty: float | None = None,
     **settings: Any,
 ) -> VecEnv:
     """Return environments as an agent sees them: the adapter, and episode statistics.
@@ -58,16 +60,22 @@ def make_venv(
         observation: see `AgentTraining`.
         scored: let actions be one number per menu entry, for algorithms with continuous actions;
             the largest is done.
+        penalty: how many times the self-consistency error is taken off the reward; None: it is not
+            measured.
         **settings: of the environment.
 
     Raises:
         UnknownNameError: if there is no such id.
     """
     own_settings = env_settings(env)
-    if world is not None:
-        settings["eyes" if own_settings.get("real") else "world"] = world
+    if world is not None and own_settings.get("real"):
+        settings["backend"] = {**settings.get("backend", {}), "encoder": world}
+    elif world is not None:
+        settings["world"] = world
     envs = gymnasium.make_vec(
         env, num_envs=num_envs, observation=observation, autoreset_mode="SAME_STEP", **settings
     )
+    if penalty is not None:
+        envs = VectorSelfConsistencyPenalty(envs, penalty)
     venv: VecEnv = VecMonitor(SB3VecEnv(envs))
     return ScoredActions(venv) if scored else venv

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from streamdit_gym.envs.backends import readout
+from streamdit_gym.envs.backend import read_latents
 from streamdit_gym.world import World
 
 
@@ -32,7 +32,7 @@ def observe(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str)
         return world.codec.decode(latents)[:, 0].cpu().numpy()
     if observation == "latent":
         return latents[:, 0].float().cpu().numpy()
-    return readout(world.readout, latents[:, 0]).cpu().numpy()
+    return read_latents(world.readout, latents[:, 0]).cpu().numpy()
 
 
 class LatentFeatures(BaseFeaturesExtractor):

@@ -122,7 +122,7 @@ def _train(
         world=config.world,
         observation=config.observation,
         scored=config.algo == "sac",
-        self_consistency_penalty=config.penalty,
+        penalty=config.penalty,
     )
     try:
         agent = _new_agent(config, venv, callback.folder)

@@ -1,8 +1,4 @@
-"""Rows whose numbers are no longer finite: found at every step, ended at once, and kept from view.
-
-Takes: numbers of rows.  Gives: which are not finite, and finite ones in their place.  Knows nothing
-    of: worlds, episodes.
-"""
+"""Rows whose numbers are not finite: the environment ends them at once and hides the numbers."""
 
 from __future__ import annotations
 
@@ -20,16 +16,19 @@ def find_faults(
     """Return which rows have a number that is not finite.
 
     Args:
-        finite: whether all is well with what makes a row's frames.
+        finite: whether everything is finite that makes a row's frames.
         scores: of the newest frames.
         rewards: of the step, if there are any.
     """
-    fine = finite & scores.isfinite().all(1)
-    return ~fine if rewards is None else ~(fine & rewards.isfinite())
+    is_healthy = finite & scores.isfinite().all(1)
+    if rewards is not None:
+        is_healthy = is_healthy & rewards.isfinite()
+    return ~is_healthy
 
 
 def without(fault: Bool[np.ndarray, " n"], new: Tensor, old: Tensor | float) -> Tensor:
     """Return new numbers, but old ones in rows that have a fault."""
-    rows = torch.from_numpy(fault).to(new.device).reshape(-1, *[1] * (new.ndim - 1))
+    trailing_axes = [1] * (new.ndim - 1)
+    rows = torch.from_numpy(fault).to(new.device).reshape(-1, *trailing_axes)
     replacement = old if isinstance(old, Tensor) else torch.full_like(new, old)
     return torch.where(rows, replacement, new)

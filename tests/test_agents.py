@@ -128,7 +128,7 @@ def test_attributes_methods_and_images_reach_the_batch() -> None:
 
 def test_tensors_are_refused() -> None:
     with pytest.raises(ShapeError, match="works on arrays"):
-        adapter(output="torch")
+        adapter(backend={"output": "torch"})
 
 
 def test_sb3_algorithms_run_on_frames() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import torch
 from streamdit_gym import World
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.evaluate.evaluation import EvaluationConfig
+from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +143,57 @@ def test_a_shallower_decoder_leaves_the_rest_of_the_world_as_it_was(
         for folder in (trained.world, tmp_path / "world")
     )
     assert {name for name in old if old[name] != new[name]} == {"codec.safetensors"}
+
+
+@pytest.fixture
+def quick_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EvaluationConfig(
+        episodes=2,
+        horizons=(1, 8),
+        evaluator_training=EvaluatorTraining(episodes=2, probe_steps=3, inverse_steps=3),
+        drift_frames=16,
+        short_episodes=2,
+    )
+    monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", config)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_evaluation")
+def test_an_evaluation_writes_scores_page_pictures_and_card(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = shutil.copytree(trained.world, tmp_path / "world")
+    scores, page, strip = (tmp_path / name for name in ("scores.json", "page.html", "strip.png"))
+    evaluate = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card"
+    command = [*evaluate.split(), "--teacher", str(trained.student)]
+    assert main([*command, "--policies", "random", "scripted:0.5"]) == 0
+    found = json.loads(scores.read_text())
+    assert found["schema_version"] == 2
+    assert {"fidelity", "action", "text", "drift", "reaction", "readout"} <= set(found)
+    assert {"policies", "speed", "criteria", "failure_modes"} <= set(found)
+    assert set(found["policies"]["returns"]) == {"random", "scripted:0.5"}
+    assert {"label", "ratio", "passed"} <= set(found["comparison"]["rows"][0])
+    assert strip.stat().st_size > 1000
+    assert page.read_text().startswith("<!doctype html>")
+    assert "| frames | PSNR |" in (world / "README.md").read_text()
+    facts = json.loads((world / "config.json").read_text())["facts"]
+    assert "comparison" not in facts["scores"], "the teacher is no fact about the world"
+    assert "comparison with its teacher" in capsys.readouterr().out
+
+
+def test_no_card_is_written_from_scores_with_extra_latency(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main("evaluate PushT --extra-latency 3 --card".split()) == 2
+    assert "only frames can have extra latency" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_agent_is_trained_in_the_world(trained: Run, tmp_path: Path) -> None:
+    settings = "--set num_envs=2 check_every=0 n_steps=32 batch_size=64"
+    train = f"rl train --world {trained.world} --out {tmp_path} --steps 64 --episodes 2 {settings}"
+    assert main(train.split()) == 0
+    assert (tmp_path / "seed-0" / "policy.safetensors").is_file()
 
 
 @pytest.mark.slow

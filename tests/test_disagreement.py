@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
+from support.envs import penalised_env
 
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
@@ -60,9 +61,9 @@ def test_a_second_look_is_the_model_asked_again_and_touches_nothing(cut: str) ->
 
 def test_the_penalty_is_taken_off_the_reward_and_told() -> None:
     settings = {"task": "reach", "horizon": 4, "autoreset_mode": "SAME_STEP"}
-    plain, told, fined = (
-        StreamDiTVectorEnv(3, self_consistency_penalty=p, **settings) for p in (None, 0.0, 2.0)
-    )
+    plain = StreamDiTVectorEnv(3, **settings)
+    told = penalised_env(3, 0.0, **settings)
+    fined = penalised_env(3, 2.0, **settings)
     for env in (plain, told, fined):
         _, info = env.reset(seed=0)
         assert ("self_consistency_error" in info) == (env is not plain)
@@ -85,8 +86,7 @@ def test_the_penalty_is_taken_off_the_reward_and_told() -> None:
 
 def test_rows_are_of_their_own_mind_and_a_simulator_is_of_one() -> None:
     many, row_by_row = (
-        StreamDiTVectorEnv(3, deterministic=how, self_consistency_penalty=0.0)
-        for how in (False, True)
+        penalised_env(3, 0.0, backend={"deterministic": how}) for how in (False, True)
     )
     for env in (many, row_by_row):
         env.reset(seed=5)
@@ -95,6 +95,6 @@ def test_rows_are_of_their_own_mind_and_a_simulator_is_of_one() -> None:
             env.step(actions)[-1]["self_consistency_error"] for env in (many, row_by_row)
         )
         assert found == pytest.approx(twin, abs=1e-4)
-    real = StreamDiTVectorEnv(2, real=True, self_consistency_penalty=1.0)
+    real = penalised_env(2, real=True)
     real.reset(seed=0)
     assert (real.step(np.array([1, 2]))[-1]["self_consistency_error"] == 0).all()

@@ -30,7 +30,7 @@ from streamdit_gym.envs.pusht_looks.palette import (
 from streamdit_gym.envs.pusht_looks.phrases import (
     COLOUR_PHRASES,
     NUM_COLOUR_PHRASES,
-    parse_prompt,
+    parse_colours,
     recorded_prompt,
 )
 from streamdit_gym.envs.pusht_looks.saved_state import check_saved_appearance
@@ -126,7 +126,7 @@ class PushTLooksSimulator(PushTSimulator):
 
     def parse_prompt(self, text: str) -> str:
         """Paint things in the colours that a prompt names, and return the rest of it."""
-        appearance, rest = parse_prompt(text)
+        appearance, rest = parse_colours(text)
         self._appearance |= appearance
         return rest
 

@@ -152,9 +152,8 @@ def _make_env(settings: EnvSettings) -> StreamDiTVectorEnv:
         settings.envs,
         world=settings.world,
         device=settings.device,
-        dtype=settings.dtype,
         partition=settings.partition,
-        compile=settings.compiled,
+        backend={"dtype": settings.dtype, "compile": settings.compiled},
         task="reach",
         autoreset_mode="SAME_STEP",
     )

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from streamdit_gym.bench.env_speed import EnvSettings
 from streamdit_gym.bench.hardware import Ceilings
 from streamdit_gym.bench.timing import median_ms
-from streamdit_gym.envs.vector_env import to_host
+from streamdit_gym.envs.outputs import to_host
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.model.precision import precision
 from streamdit_gym.presets import partition as named_partition

@@ -14,6 +14,7 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
 RENAMED_OPTIONS = {
+    ("evaluate", "--late"): "--extra-latency",
     ("generate", "--player"): "--policy",
     ("train", "--corrections"): "--relabelled",
 }
