@@ -38,6 +38,7 @@ def dataset_meta(
     env_spec = spec_json(
         with_absolute_paths(config).world, spec.name, config.task, config.partition
     )
+    scores = world.facts.get("scores", {})
     return {
         "format": FORMAT,
         "world": spec.name,
@@ -55,7 +56,7 @@ def dataset_meta(
         "action_vectors": action_vectors,
         "storage": format_name,
         "generated": _generation(config, keep_if),
-        "promises": world.facts.get("scores", {}).get("promises", []),
+        "promises": scores.get("criteria", scores.get("promises", [])),
         "license": str(world.facts.get("license", "")),
         "env_spec": env_spec,
     }

@@ -17,7 +17,8 @@ import torch
 from gymnasium.wrappers import ArrayConversion, NumpyToTorch
 from gymnasium.wrappers.vector import ArrayConversion as VectorArrayConversion
 
-ID, HORIZON = "streamdit_gym:StreamDiT/PushT-Reach-v0", 3
+ID = "streamdit_gym:StreamDiT/PushT-Reach-v0"
+HORIZON = 3
 
 
 def check(env: Any, kind: type, num_envs: int | None) -> None:
@@ -39,10 +40,9 @@ def main() -> None:
     check(ArrayConversion(gymnasium.make(ID, **settings), np, jnp), jax.Array, None)
     envs = gymnasium.make_vec(ID, num_envs=2, backend={"output": "torch"}, **settings)
     check(VectorArrayConversion(envs, torch, jnp), jax.Array, 2)
-    wrappers = "NumpyToTorch, ArrayConversion"
-    print(
-        f"Gymnasium {gymnasium.__version__} | make; make_vec with backend={{'output': 'torch'}}; {wrappers}, with jax {jax.__version__}"
-    )
+    versions = f"Gymnasium {gymnasium.__version__}, jax {jax.__version__}"
+    settings_text = "make; make_vec with backend={'output': 'torch'}"
+    print(f"{versions} | {settings_text}; NumpyToTorch, ArrayConversion")
 
 
 if __name__ == "__main__":
