@@ -6,7 +6,7 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast fuzz kills interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast wheel-test fuzz kills interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ test: install
 
 test-fast: install
 	$(TEST) -m "not gpu and not slow"
+
+# the wheel in an empty environment with core dependencies alone: a minute or two
+wheel-test:
+	$(PYTHON) tests/wheel_check.py
 
 # ten times as many random calls as `make test` tries, with new random numbers, and more damaged bundles and states
 fuzz: install

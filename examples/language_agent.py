@@ -1,11 +1,10 @@
-"""An agent made of words: it is told in a sentence what is to be seen, and answers with a sentence,
-which is the action.
+"""An agent made of words: it reads a sentence about the scene and answers with an action prompt.
 
-Usage: python examples/language_agent.py [--episodes 8] [--speaker "COMMAND"]
+Usage: python examples/language_agent.py [--episodes 8] [--command "COMMAND"]
 
-Without --speaker a few rules answer. With it, COMMAND is run for every step with the scene on its
-standard input, and the last line that it prints is said: a language model's command line fits.
-(Phrases that the world does not carry need the extra `text`.)
+By default a few rules answer. With --command, COMMAND is run for every step with the scene on its
+standard input, and the last line that it prints is the action: a language model's command line
+fits. (Prompts that the world does not carry need the extra `text`.)
 """
 
 from __future__ import annotations
@@ -23,37 +22,64 @@ import torch
 import streamdit_gym
 from streamdit_gym import World
 
+CENTER_TO_MIDDLE = 5.6  # pixels from the T's origin to the middle of its area
+
 
 @torch.no_grad()
-def scene(world: World, latent: np.ndarray) -> str:
-    """Say in words what the world's heads read off a latent frame."""
-    x, y, block_x, block_y, cosine, sine = world.readout(torch.from_numpy(latent)[None, None])[0][
-        0, 0
-    ].tolist()
-    right, down = block_x - 5.6 * sine - x, block_y + 5.6 * cosine - y  # to the T's middle
-    beside, above = ("east" if right > 0 else "west"), ("south" if down > 0 else "north")
-    return f"The T lies {abs(right):.0f} pixels {beside} and {abs(down):.0f} pixels {above} of the blue dot. Touch it. Where to?"
+def describe_scene(world: World, latent: np.ndarray) -> str:
+    """Return a sentence about what the world's readout reads from a latent frame."""
+    states, _ = world.readout(torch.from_numpy(latent)[None, None])
+    x, y, block_x, block_y, cosine, sine = states[0, 0].tolist()
+    right = block_x - CENTER_TO_MIDDLE * sine - x
+    down = block_y + CENTER_TO_MIDDLE * cosine - y
+    horizontal = "east" if right > 0 else "west"
+    vertical = "south" if down > 0 else "north"
+    return (
+        f"The T lies {abs(right):.0f} pixels {horizontal} and {abs(down):.0f} pixels {vertical} "
+        "of the blue dot. Touch it. Where to?"
+    )
 
 
-def rules(said: str) -> str:
-    """Answer a scene with the direction in which the T lies."""
-    found = re.findall(r"(\d+) pixels (\w+)", said)
-    (east, beside), (north, above) = found
-    most = max(int(east), int(north), 1)
-    way = (above if int(north) > 0.4 * most else "") + (beside if int(east) > 0.4 * most else "")
-    return f"move {way}"
+def answer_by_rules(scene: str) -> str:
+    """Answer a scene with a move towards the T."""
+    distances = re.findall(r"(\d+) pixels (\w+)", scene)
+    (horizontal, east_or_west), (vertical, north_or_south) = distances
+    largest = max(int(horizontal), int(vertical), 1)
+    direction = ""
+    if int(vertical) > 0.4 * largest:
+        direction += north_or_south
+    if int(horizontal) > 0.4 * largest:
+        direction += east_or_west
+    return f"move {direction}"
 
 
-def command(line: str) -> Callable[[str], str]:
-    """Return a speaker that runs a command for every scene."""
+def answer_by_command(command: str) -> Callable[[str], str]:
+    """Return a policy that runs a command for every scene."""
 
-    def speak(said: str) -> str:
-        answer = subprocess.run(
-            shlex.split(line), input=said, capture_output=True, text=True, check=True
-        ).stdout
-        return answer.strip().splitlines()[-1].strip(" .\"'")
+    def answer(scene: str) -> str:
+        finished = subprocess.run(
+            shlex.split(command), input=scene, capture_output=True, text=True, check=True
+        )
+        last_line = finished.stdout.strip().splitlines()[-1]
+        return last_line.strip(" .\"'")
 
-    return speak
+    return answer
+
+
+def run_episode(env: gymnasium.Env, world: World, policy: Callable[[str], str], seed: int) -> float:
+    """Run one episode, print how it ended, and return its return."""
+    latent, _ = env.reset(seed=seed)
+    episode_return = 0.0
+    terminated = truncated = False
+    while not terminated and not truncated:
+        scene = describe_scene(world, latent)
+        prompt = policy(scene)
+        latent, reward, terminated, truncated, _ = env.step(prompt)
+        episode_return += reward
+    outcome = ", touched" if terminated else ""
+    print(f"episode {seed}: return {episode_return:.2f}{outcome}")
+    print(f"  last scene: {scene}   last prompt: {prompt}")
+    return episode_return
 
 
 def main() -> None:
@@ -61,25 +87,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--episodes", type=int, default=8)
-    parser.add_argument("--speaker", help="a command that answers a scene on its standard input")
-    given = parser.parse_args()
-    speak = command(given.speaker) if given.speaker else rules
+    parser.add_argument("--command", help="a command that answers a scene on its standard input")
+    arguments = parser.parse_args()
+    policy = answer_by_command(arguments.command) if arguments.command else answer_by_rules
     streamdit_gym.register()
     env = gymnasium.make("StreamDiT/PushT-Reach-v0", actions="text", observation="latent")
     world = World.from_pretrained("PushT")
-    returns = []
-    for episode in range(given.episodes):
-        latent, _ = env.reset(seed=episode)
-        total, ended = 0.0, False
-        while not ended:
-            said = scene(world, latent)
-            answer = speak(said)
-            latent, reward, terminated, truncated, _ = env.step(answer)
-            total, ended = total + reward, terminated or truncated
-        returns.append(total)
-        print(
-            f"episode {episode}: return {total:.2f}{', touched' if terminated else ''}   last heard: {said}   last said: {answer}"
-        )
+    returns = [run_episode(env, world, policy, seed) for seed in range(arguments.episodes)]
     print(f"mean return {sum(returns) / len(returns):.2f}")
 
 

@@ -101,14 +101,16 @@ def nearest_wall(states: np.ndarray) -> np.ndarray:
     return np.minimum(corners, TABLE_UNITS / UNITS_PER_PX - corners).min((1, 2))
 
 
-def test_the_last_episodes_of_a_shard_are_drilled() -> None:
-    config = RecordConfig(episodes=40, steps=60, drill=HARD_START, drilled=20)
+def test_the_last_episodes_of_a_shard_have_a_hard_start() -> None:
+    config = RecordConfig(episodes=40, steps=60, hard_start=HARD_START, num_hard_starts=20)
     shard = record_shard(SPEC, PushTSimulator, STARTS, config, 0)
     begun, ended = nearest_wall(shard.states[:, 0]), nearest_wall(shard.states[:, -1])
     assert np.median(begun[20:]) < 4 < 8 < np.median(begun[:20])
     assert ended[20:].mean() < begun[20:].mean() - 0.5, "it is pushed outwards"
     assert ended[:20].mean() > 3, "and others are not"
-    plain = record_shard(SPEC, PushTSimulator, STARTS, replace(config, drill="", drilled=0), 0)
+    plain = record_shard(
+        SPEC, PushTSimulator, STARTS, replace(config, hard_start="", num_hard_starts=0), 0
+    )
     assert (plain.states[:20] == shard.states[:20]).all()
 
 
@@ -125,8 +127,8 @@ def test_other_settings_never_mix_into_a_data_set(folder: Path) -> None:
     with pytest.raises(DatasetError, match="seed"):
         record(SPEC, PushTSimulator, STARTS, folder, replace(CONFIG, seed=5))
     assert json.loads((folder / "meta.json").read_text())["seed"] == 0
-    with pytest.raises(StreamDiTError, match="episodes to drill"):
-        RecordConfig(episodes=4, drill="cornered", drilled=5)
+    with pytest.raises(StreamDiTError, match="hard start"):
+        RecordConfig(episodes=4, hard_start="cornered", num_hard_starts=5)
 
 
 def test_broken_data_sets_say_so(folder: Path, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.definition_checks import check_definition, check_first_episode
+from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
+from streamdit_gym.data.simulator_checks import check_first_episodes
 from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.envs.pusht import definition as pusht
 from streamdit_gym.envs.pusht_looks import definition as pusht_looks
@@ -221,13 +222,13 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
 
 def test_every_kind_of_start_is_tried() -> None:
     with pytest.raises(KeyError, match="right"):
-        check_first_episode(SPEC, Dot, ("left", "right"))
+        check_first_episodes(SPEC, Dot, ("left", "right"))
 
 
 def test_frames_that_never_change_are_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    check_first_episode(SPEC, Dot, STARTS)
+    check_first_episodes(SPEC, Dot, STARTS)
     assert not caplog.records
-    check_first_episode(SPEC, broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8)), STARTS)
+    check_first_episodes(SPEC, broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8)), STARTS)
     assert "no frame differs" in caplog.text
 
 

@@ -58,7 +58,7 @@ def test_the_example_that_paints(tmp_path: Path) -> None:
         str(tmp_path / "painted.png"),
         "a red T, a black table",
     ).stdout
-    assert "1 looks" in out
+    assert "1 appearances" in out
     assert (tmp_path / "painted.png").stat().st_size > 1000
 
 

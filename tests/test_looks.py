@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.recorder import RecordConfig, all_phrases, record, record_shard
+from streamdit_gym.data.episode import all_phrases
+from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION, shows_appearance
 from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
@@ -246,7 +247,7 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
         RecordConfig(shards=1, episodes=2, steps=12),
     )
     dataset = Dataset(tmp_path)
-    plain, frames = dataset.plain(0), dataset.shard(0).frames
+    plain, frames = dataset.base_frames(0), dataset.shard(0).frames
     assert plain.shape == frames.shape
     assert (plain != frames).any()
     assert all(
@@ -257,8 +258,8 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     simulator.reset(np.random.default_rng(0))
     assert simulator.plain() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
-    with pytest.raises(DatasetError, match="leave --looks and --adapt-codec out"):
-        dataset.plain(0)
+    with pytest.raises(DatasetError, match="without palette channels"):
+        dataset.base_frames(0)
 
 
 def test_the_shipped_world_puts_on_looks_it_has_never_seen_and_keeps_them() -> None:

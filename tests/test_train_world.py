@@ -322,7 +322,7 @@ def test_a_painted_world_goes_on_from_a_plain_one(tmp_path: Path) -> None:
     ).float()
     torch.testing.assert_close(
         latents[:, :, :8],
-        plain.codec.encode(torch.from_numpy(dataset.plain(0))),
+        plain.codec.encode(torch.from_numpy(dataset.base_frames(0))),
         atol=0.05,
         rtol=0.05,
     )

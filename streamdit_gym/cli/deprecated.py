@@ -14,6 +14,7 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
 RENAMED_OPTIONS = {
+    ("record", "--drilled"): "--hard-starts",
     ("generate", "--player"): "--policy",
     ("train", "--corrections"): "--relabelled",
 }

@@ -33,7 +33,7 @@ class Record(Command):
     """steps per episode"""
     seed: Seed = 0
     """the data depend on the seed and nothing else"""
-    drilled: CountOrZero | None = None
+    hard_starts: CountOrZero | None = None
     """how many of a shard's episodes practise what is rare elsewhere (PushT:
     a T pressed to the walls); default: as the world asks
     """
@@ -46,14 +46,17 @@ class Record(Command):
         from streamdit_gym.envs.worlds import hard_start_of, simulator_of
 
         make, starts = simulator_of(self.world)
-        drill, share = hard_start_of(self.world)
+        hard_start, rate = hard_start_of(self.world)
+        num_hard_starts = self.hard_starts
+        if num_hard_starts is None:
+            num_hard_starts = round(rate * self.episodes)
         config = RecordConfig(
             shards=self.shards,
             episodes=self.episodes,
             steps=self.steps,
             seed=self.seed,
             workers=self.workers,
-            drill=drill,
-            drilled=round(share * self.episodes) if self.drilled is None else self.drilled,
+            hard_start=hard_start,
+            num_hard_starts=num_hard_starts,
         )
         record(make.spec, make, starts, self.out or Path("recorded") / self.world, config)

@@ -1,21 +1,19 @@
-"""A recorded data set on disk: lossless video beside arrays.
+"""A data set on disk: lossless video beside arrays, shard by shard.
 
-Takes: a folder.  Gives: frames, prompts, actions, rewards, true states and scores, episode by
-    episode.
-Knows nothing of: simulators, models.
+``meta.json`` holds the world, its phrases and names, and the recording's settings.
+``phrases.safetensors`` holds the phrases' embeddings, once a training has made them; carry it to
+machines without a prompt encoder. ``shard-00000.npz`` holds a shard's arrays:
 
-Layout: ``meta.json`` (world, phrases, names, shard plan), ``phrases.safetensors`` (the phrases'
-    embeddings, once a training
-has made them; carry it to machines without a prompt encoder), and per shard ``shard-00000.mkv``
-(H.264 in RGB, lossless, every frame of every episode in order; where a world looks otherwise than
-the one that it goes on from, ``plain/`` holds the same frames in that one's looks; generated data
-sets may keep frames in another format, see `streamdit_gym.data.formats`) with ``shard-00000.npz``:
+    actions   (episodes, steps)         int16    menu action taken after frame f
+    prompts   (episodes, steps)         int32    index into meta["phrases"]
+    rewards   (episodes, steps, tasks)  float32  one column per task, sorted by name
+    states    (episodes, steps+1, n)    float32
+    scores    (episodes, steps+1, m)    float32
 
-    actions   (episodes, steps)       int16   menu action taken after frame f
-    prompts   (episodes, steps)       int32   index into meta["phrases"]: what was said with the
-    action rewards   (episodes, steps, task) float32 one column per task, sorted by name
-    states    (episodes, steps+1, n)  float32
-    scores    (episodes, steps+1, m)  float32
+``shard-00000.mkv`` holds its frames (H.264 in RGB, lossless, every frame of every episode in
+order); generated data sets may keep them in another format, see `streamdit_gym.data.formats`.
+Where a world continues a base world that looks different, ``plain/`` holds the same frames in the
+base world's appearance.
 """
 
 from __future__ import annotations
@@ -23,21 +21,18 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 
 from streamdit_gym.data.formats import frame_format
 from streamdit_gym.data.formats.mkv import Mkv
+from streamdit_gym.data.shard import ARRAY_NAMES, BASE_FOLDER, Shard, arrays_path
 from streamdit_gym.errors import DatasetError
-from streamdit_gym.files import atomic_write
 
 FORMAT = 1
-PLAIN = "plain"
-ARRAYS = ("actions", "prompts", "rewards", "states", "scores")
 UNREADABLE = (
     OSError,
     ValueError,
@@ -48,42 +43,11 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Some whole episodes. Shapes: see the module's text; ``frames`` is (episodes, steps+1, h, w,
-    3) uint8.
-
-    ``plain``, only where it has just been recorded (`Dataset.plain` reads it), are the same frames
-    in the looks of another world.
-    """
-
-    frames: UInt8[np.ndarray, "e g h w 3"]
-    actions: Int[np.ndarray, "e s"]
-    prompts: Int[np.ndarray, "e s"]
-    rewards: Float[np.ndarray, "e s k"]
-    states: Float[np.ndarray, "e g n"]
-    scores: Float[np.ndarray, "e g m"]
-    plain: UInt8[np.ndarray, "e g h w 3"] | None = None
-
-    def save(self, folder: Path, index: int) -> None:
-        """Write the shard; it counts as present only once all files are whole."""
-        Mkv().write(folder, index, self.frames, 10.0, [])
-        if self.plain is not None:
-            (folder / PLAIN).mkdir(exist_ok=True)
-            Mkv().write(folder / PLAIN, index, self.plain, 10.0, [])
-        with atomic_write(arrays_path(folder, index)) as part:
-            np.savez_compressed(part, **{name: getattr(self, name) for name in ARRAYS})
-
-
-def arrays_path(folder: Path, index: int) -> Path:
-    """Return where a shard's arrays lie."""
-    return folder / f"shard-{index:05d}.npz"
+RECORD_AGAIN = "delete it and record again"
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Return what ``meta.json`` says.
+    """Return the content of ``meta.json``.
 
     Raises:
         DatasetError: if it cannot be read.
@@ -91,21 +55,17 @@ def read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            "meta.json cannot be read", given=path, remedy="delete it and record again"
-        ) from error
+        raise DatasetError("meta.json cannot be read", given=path, remedy=RECORD_AGAIN) from error
     if not isinstance(meta, dict):
-        raise DatasetError(
-            "meta.json is of something else", given=path, remedy="delete it and record again"
-        )
+        raise DatasetError("meta.json is of something else", given=path, remedy=RECORD_AGAIN)
     return meta
 
 
 class Dataset:
-    """A recorded data set, read shard by shard.
+    """A recorded or generated data set, read shard by shard.
 
     Args:
-        folder: where `record` wrote it.
+        folder: where `record` or `generate` wrote it.
 
     Raises:
         DatasetError: if the folder is no data set, is of another format, or has no whole shard.
@@ -113,12 +73,12 @@ class Dataset:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        meta = self.folder / "meta.json"
-        if not meta.is_file():
+        path = self.folder / "meta.json"
+        if not path.is_file():
             raise DatasetError(
                 "no data set here", given=self.folder, remedy="make one: streamdit-gym record PushT"
             )
-        self.meta = read_meta(meta)
+        self.meta = read_meta(path)
         if self.meta.get("format") != FORMAT:
             raise DatasetError(
                 "data set of another format",
@@ -126,7 +86,8 @@ class Dataset:
                 allowed=FORMAT,
                 remedy="record it anew",
             )
-        self.shards = sorted(int(p.stem.split("-")[1]) for p in self.folder.glob("shard-?????.npz"))
+        arrays_files = self.folder.glob("shard-?????.npz")
+        self.shards = sorted(int(path.stem.split("-")[1]) for path in arrays_files)
         if not self.shards:
             raise DatasetError(
                 "data set without a whole shard",
@@ -139,103 +100,130 @@ class Dataset:
         """Every phrase that prompts may point to."""
         return list(self.meta["phrases"])
 
+    @property
+    def num_generated_frames(self) -> int:
+        """How many leading frames of every episode a world generated; 0 in a recording."""
+        return self.meta.get("astray", 0)
+
+    @property
+    def has_base_frames(self) -> bool:
+        """Whether the frames exist in the appearance of the base world, too."""
+        return (self.folder / BASE_FOLDER).is_dir()
+
     def __len__(self) -> int:
         """Return the number of whole shards."""
         return len(self.shards)
 
     def episodes(self, position: int) -> int:
-        """Return how many episodes a shard has, without reading its frames; positions as for
-        `shard`.
+        """Return how many episodes a shard has, without reading its frames.
+
+        Args:
+            position: as for `shard`.
 
         Raises:
             DatasetError: if the file is cut.
         """
         return len(self._arrays(position)["actions"])
 
-    def _arrays(self, position: int) -> dict[str, np.ndarray]:
-        path = arrays_path(self.folder, self.shards[position])
-        try:
-            with path.open("rb") as opened, np.load(opened) as file:
-                return {name: file[name] for name in ARRAYS}
-        except UNREADABLE as error:
-            raise DatasetError(
-                "a shard cannot be read",
-                given=f"{path}: {error}",
-                remedy="delete it and record again",
-            ) from error
-
     def shard(self, position: int) -> Shard:
-        """Read one shard; positions count whole shards, 0 first.
+        """Read one shard.
+
+        Args:
+            position: counts whole shards, the first is 0.
 
         Raises:
-            DatasetError: if a file is cut or the two files disagree.
+            DatasetError: if a file is cut, or frames and arrays disagree.
         """
-        stem, arrays = self.folder / f"shard-{self.shards[position]:05d}", self._arrays(position)
+        index = self.shards[position]
+        arrays = self._arrays(position)
         try:
-            frames = frame_format(self.meta.get("storage", "mkv")).read(
-                self.folder, self.shards[position], len(arrays["states"])
-            )
-            if (
-                frames.shape[1] == arrays["states"].shape[1] - 1
-            ):  # a format without the last frame, which no action follows
+            frames = self._frames(index, len(arrays["states"]))
+            num_frames = frames.shape[1]
+            num_states = arrays["states"].shape[1]
+            if num_frames == num_states - 1:
+                # a format without the last frame, which no action follows
                 arrays = {name: array[:, :-1] for name, array in arrays.items()}
             if frames.shape[:2] != arrays["states"].shape[:2]:
-                raise ValueError(f"{frames.shape[1]} frames for {arrays['states'].shape[1]} states")
+                num_states = arrays["states"].shape[1]
+                raise ValueError(f"{num_frames} frames for {num_states} states")
         except UNREADABLE as error:
+            stem = self.folder / f"shard-{index:05d}"
             raise DatasetError(
-                "a shard cannot be read",
-                given=f"{stem}.*: {error}",
-                remedy="delete it and record again",
+                "a shard cannot be read", given=f"{stem}.*: {error}", remedy=RECORD_AGAIN
             ) from error
         return Shard(frames=frames, **arrays)
 
-    def check_shard(self, position: int) -> None:
-        """Read all files of a shard, and compare them with what the data set says of itself.
+    def base_frames(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
+        """Read the frames of one shard in the appearance of the base world.
 
-        Raises:
-            DatasetError: if one is missing, cut or of another size.
-        """
-        shard = self.shard(position)
-        episodes, steps, size = (self.meta[key] for key in ("episodes", "steps", "size"))
-        expected = {
-            "frames": (episodes, steps + 1, size, size, 3),
-            "actions": (episodes, steps),
-            "prompts": (episodes, steps),
-            "rewards": (episodes, steps, len(self.meta["tasks"])),
-            "states": (episodes, steps + 1, len(self.meta["state_names"])),
-            "scores": (episodes, steps + 1, len(self.meta["score_names"])),
-        }
-        shapes = {name: getattr(shard, name).shape for name in expected}
-        if self.painted:
-            shapes["plain"], expected["plain"] = self.plain(position).shape, expected["frames"]
-        for name, shape in shapes.items():
-            if shape != expected[name]:
-                raise DatasetError(
-                    f"{name} of another shape",
-                    given=f"{arrays_path(self.folder, self.shards[position])}: {shape}",
-                    allowed=expected[name],
-                    remedy="delete it and record again",
-                )
-
-    @property
-    def painted(self) -> bool:
-        """Whether its frames are there in the looks of another world as well, see `plain`."""
-        return (self.folder / PLAIN).is_dir()
-
-    def plain(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
-        """Read the frames of one shard in the looks of the world that this one goes on from.
+        Args:
+            position: as for `shard`.
 
         Raises:
             DatasetError: if there are none, or the file is cut.
         """
         index = self.shards[position]
-        episodes = self.episodes(position)
+        folder = self.folder / BASE_FOLDER
+        num_episodes = self.episodes(position)
         try:
-            return Mkv().read(self.folder / PLAIN, index, episodes)
+            return Mkv().read(folder, index, num_episodes)
         except UNREADABLE as error:
             raise DatasetError(
-                "the plain frames are not there, or cut",
-                given=f"{self.folder / PLAIN}, shard {index}",
-                allowed="a world that is painted",
-                remedy="record it anew, or leave --looks and --adapt-codec out",
+                "the frames of the base world are not there, or cut",
+                given=f"{folder}, shard {index}",
+                allowed="a world that continues another in another appearance",
+                remedy="record it anew, or train it without palette channels",
             ) from error
+
+    def check_shard(self, position: int) -> None:
+        """Read all files of a shard, and compare their shapes with ``meta.json``.
+
+        Args:
+            position: as for `shard`.
+
+        Raises:
+            DatasetError: if a file is missing, cut or of another size.
+        """
+        shard = self.shard(position)
+        expected = self._expected_shapes()
+        shapes = {name: getattr(shard, name).shape for name in expected}
+        if self.has_base_frames:
+            expected["base_frames"] = expected["frames"]
+            shapes["base_frames"] = self.base_frames(position).shape
+        for name, shape in shapes.items():
+            if shape != expected[name]:
+                path = arrays_path(self.folder, self.shards[position])
+                raise DatasetError(
+                    f"{name} of another shape",
+                    given=f"{path}: {shape}",
+                    allowed=expected[name],
+                    remedy=RECORD_AGAIN,
+                )
+
+    def _arrays(self, position: int) -> dict[str, np.ndarray]:
+        path = arrays_path(self.folder, self.shards[position])
+        try:
+            with path.open("rb") as opened, np.load(opened) as file:
+                return {name: file[name] for name in ARRAY_NAMES}
+        except UNREADABLE as error:
+            raise DatasetError(
+                "a shard cannot be read", given=f"{path}: {error}", remedy=RECORD_AGAIN
+            ) from error
+
+    def _frames(self, index: int, num_episodes: int) -> UInt8[np.ndarray, "e g h w 3"]:
+        name = self.meta.get("storage", "mkv")
+        return frame_format(name).read(self.folder, index, num_episodes)
+
+    def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        meta = self.meta
+        episodes = meta["episodes"]
+        steps = meta["steps"]
+        size = meta["size"]
+        return {
+            "frames": (episodes, steps + 1, size, size, 3),
+            "actions": (episodes, steps),
+            "prompts": (episodes, steps),
+            "rewards": (episodes, steps, len(meta["tasks"])),
+            "states": (episodes, steps + 1, len(meta["state_names"])),
+            "scores": (episodes, steps + 1, len(meta["score_names"])),
+        }

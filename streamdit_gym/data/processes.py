@@ -1,46 +1,43 @@
-"""The same work for many jobs, in processes of their own: a simulator takes one core.
-
-Takes: a function, jobs.  Gives: what it makes of each, in order.  Knows nothing of: what the work
-    is.
-"""
+"""The same work for many jobs, in processes of their own: a simulator takes one core."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 Job = TypeVar("Job")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def mapped(
-    call: Callable[[Job], Made], jobs: Sequence[Job], workers: int, bar: tqdm[Any]
-) -> list[Made]:
-    """Return what a function makes of every job, in order.
+def map_in_processes(
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int, bar: tqdm[Any]
+) -> list[Result]:
+    """Return the function's result for every job, in order.
 
     Args:
-        call: the function; with more than one worker it is found by its name in another process,
-            and its jobs are pickled.
-        jobs: what to call it with.
-        workers: processes at most; 1: this one alone.
+        function: with more than one worker, another process finds it by its name, and its jobs are
+            pickled.
+        jobs: its arguments.
+        workers: processes at most; 1 takes this process alone.
         bar: moves on with each result, and is closed.
     """
-    made = []
     workers = min(workers, len(jobs))
     with bar:
         if workers <= 1:
-            for job in jobs:
-                made.append(call(job))
-                bar.update()
-            return made
-        with multiprocessing.get_context("spawn").Pool(
-            workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)
-        ) as pool:
-            for done in pool.imap(call, jobs):
-                made.append(done)
-                bar.update()
-    return made
+            return _collect(map(function, jobs), bar)
+        context = multiprocessing.get_context("spawn")
+        # Ctrl-C is for the parent, which ends the workers
+        with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+            return _collect(pool.imap(function, jobs), bar)
+
+
+def _collect(results: Iterable[Result], bar: tqdm[Any]) -> list[Result]:
+    collected = []
+    for result in results:
+        collected.append(result)
+        bar.update()
+    return collected

@@ -1,16 +1,10 @@
-"""Recording a data set with a world's simulator.
-
-Takes: a world's spec and its simulator's factory.  Gives: a data set on disk, shard by shard,
-    seeded and resumable.
-Knows nothing of: which simulator it is, models.
-"""
+"""Recording a data set with a world's simulator, shard by shard, seeded and resumable."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.data.dataset import FORMAT, PLAIN, Dataset, Shard, read_meta
-from streamdit_gym.data.definition_checks import (
-    check_action,
-    check_definition,
-    check_first_episode,
-    check_frame,
-    check_phrase,
-    check_scores,
-    check_state,
-)
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.dataset import FORMAT, Dataset, read_meta
+from streamdit_gym.data.definition_checks import check_definition
+from streamdit_gym.data.episode import Episode, add_frame, all_phrases, explore, stack_episodes
+from streamdit_gym.data.processes import map_in_processes
+from streamdit_gym.data.shard import BASE_FOLDER, Shard
+from streamdit_gym.data.simulator_checks import check_first_episodes
 from streamdit_gym.definition import Simulator, WorldSpec
 from streamdit_gym.errors import ArgumentError, DatasetError
-from streamdit_gym.files import folder_lock, remove_parts, write_text, writing_to
+from streamdit_gym.files import folder_lock, remove_parts, write_json, writing_to
 
 log = logging.getLogger("streamdit_gym")
 
@@ -40,8 +29,8 @@ MAX_SHARD_FRAMES = 1_000_000  # a shard is made and read as a whole
 MAX_SEED = 2**63 - 1
 MAX_WORKERS = 1024
 AGAIN = "make room, or choose another folder, and run the same command again; whole shards are kept"
-
-Job = tuple[WorldSpec, Callable[[], Simulator], dict[str, float], "RecordConfig", Path, int]
+# settings that the meta.json of older versions lacks
+META_DEFAULTS = {"drilled": 0, "simulator": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +38,14 @@ class RecordConfig:
     """What to record.
 
     Attributes:
-        shards: how many shards in all; those already there are kept.
+        shards: how many shards in all; existing ones are kept.
         episodes: episodes per shard.
         steps: steps per episode.
         seed: a shard's content depends on the seed and the shard's number alone.
         workers: processes.
-        drill: how the last episodes of every shard begin instead; no environment begins there.
-        drilled: how many these are.
+        hard_start: kind of start of the last episodes of every shard, which practise what is rare
+            elsewhere; no environment begins there.
+        num_hard_starts: how many episodes of a shard these are.
     """
 
     shards: int = 64
@@ -63,15 +53,15 @@ class RecordConfig:
     steps: int = 96
     seed: int = 0
     workers: int = 1
-    drill: str = ""
-    drilled: int = 0
+    hard_start: str = ""
+    num_hard_starts: int = 0
 
     def __post_init__(self) -> None:
         """Check the numbers.
 
         Raises:
-            ArgumentError: if one is out of range, there are too many frames in a shard, or more is
-                drilled than there is.
+            ArgumentError: if a number is out of range, a shard has too many frames, or more than
+                all of its episodes.
         """
         check_fields(
             self,
@@ -81,18 +71,35 @@ class RecordConfig:
                 "steps": (1, MAX_SHARD_FRAMES),
                 "seed": (0, MAX_SEED),
                 "workers": (1, MAX_WORKERS),
-                "drilled": (0, MAX_SHARD_FRAMES),
+                "num_hard_starts": (0, MAX_SHARD_FRAMES),
             },
         )
         check_shard_size(self.episodes, self.steps)
-        most = self.episodes if self.drill else 0
-        if self.drilled > most:
+        most = self.episodes if self.hard_start else 0
+        if self.num_hard_starts > most:
             raise ArgumentError(
-                "no such episodes to drill",
-                given=self.drilled,
+                "too many episodes with a hard start",
+                given=self.num_hard_starts,
                 allowed=f"0 to {most}",
-                remedy="change --drilled",
+                remedy="change num_hard_starts",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A world's simulator and what to record with it.
+
+    Attributes:
+        spec: the world.
+        make: makes the simulator.
+        starts: shares of the kinds of starts.
+        config: what to record.
+    """
+
+    spec: WorldSpec
+    make: Callable[[], Simulator]
+    starts: dict[str, float]
+    config: RecordConfig
 
 
 def check_shard_size(episodes: int, steps: int) -> None:
@@ -111,24 +118,63 @@ def check_shard_size(episodes: int, steps: int) -> None:
         )
 
 
-def reward(spec: WorldSpec, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return every task's reward for a step, tasks sorted by name.
+def record(
+    spec: WorldSpec,
+    make: Callable[[], Simulator],
+    starts: dict[str, float],
+    folder: str | Path,
+    config: RecordConfig,
+) -> None:
+    """Record until `config.shards` shards exist, and show a progress bar.
+
+    Safe to stop at any moment and to call again: whole shards are kept, unreadable ones are
+    recorded anew.
 
     Args:
         spec: the world.
-        before: scores of the frame before, shape (..., m).
-        after: scores of the frame after, shape (..., m).
+        make: makes the simulator.
+        starts: shares of the kinds of starts.
+        folder: the data set.
+        config: what to record.
+
+    Raises:
+        DefinitionError: if the definition, or what the simulator returns in a first episode, is
+            wrong; nothing is written then.
+        DatasetError: if the folder holds a data set made with other settings.
+        BusyError: if another process works in the folder.
+        StorageError: if the folder cannot be written to.
     """
-    columns = [np.zeros((*after.shape[:-1], 0))]
-    for name in sorted(spec.tasks):
-        task = spec.tasks[name]
-        potential, success = (
-            spec.score_names.index(task.potential),
-            spec.score_names.index(task.success),
-        )
-        column = task.reward(after[..., potential] - before[..., potential], after[..., success])
-        columns.append(column[..., None])
-    return np.concatenate(columns, axis=-1).astype(np.float32)
+    folder = Path(folder)
+    check_definition(spec, starts)
+    kinds = list(starts)
+    if config.num_hard_starts:
+        kinds.append(config.hard_start)
+    check_first_episodes(spec, make, kinds)
+    recording = Recording(spec=spec, make=make, starts=starts, config=config)
+    with writing_to(folder, AGAIN), folder_lock(folder):
+        remove_parts(folder)
+        remove_parts(folder / BASE_FOLDER)
+        settings = {
+            "seed": config.seed,
+            "episodes": config.episodes,
+            "drilled": config.num_hard_starts,
+            "steps": config.steps,
+        }
+        write_meta(folder, spec, settings)
+        _record_missing(recording, folder)
+
+
+def _record_missing(recording: Recording, folder: Path) -> None:
+    config = recording.config
+    missing = missing_shards(folder, config.shards)
+    bar = tqdm(
+        total=config.shards,
+        initial=config.shards - len(missing),
+        unit="shard",
+        desc=f"record {recording.spec.name}",
+    )
+    jobs = [(recording, folder, index) for index in missing]
+    map_in_processes(_record_and_save, jobs, config.workers, bar)
 
 
 def record_shard(
@@ -138,142 +184,40 @@ def record_shard(
     config: RecordConfig,
     index: int,
 ) -> Shard:
-    """Play one shard's episodes; depends only on the seed and the shard's number.
+    """Record one shard's episodes; they depend only on the seed and the shard's number.
+
+    Args:
+        spec: the world.
+        make: makes the simulator.
+        starts: shares of the kinds of starts.
+        config: what to record.
+        index: the shard's number.
 
     Raises:
-        DefinitionError: if the simulator gives what the definition does not say.
+        DefinitionError: if the simulator returns what the definition does not allow.
     """
     rng = np.random.default_rng([config.seed, index])
     simulator = make()
+    first_hard_start = config.episodes - config.num_hard_starts
     episodes = []
     for number in range(config.episodes):
         start = str(rng.choice(list(starts), p=list(starts.values())))
-        first = simulator.reset(
-            rng, config.drill if number >= config.episodes - config.drilled else start
-        )
-        begun = Episode(frames=[], actions=[], prompts=[], states=[], scores=[])
-        _add_frame(spec, begun, simulator, first)
-        episodes.append(play(spec, simulator, rng, begun, config.steps))
+        if number >= first_hard_start:
+            start = config.hard_start
+        episode = Episode()
+        add_frame(spec, episode, simulator, simulator.reset(rng, start))
+        episodes.append(explore(spec, simulator, rng, episode, config.steps))
     simulator.close()
-    return shard_of(spec, episodes)
+    return stack_episodes(spec, episodes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    """An episode as far as it has come: one frame,
-    state and row of scores more than actions and prompts; plain frames if there are any.
-    """
+def write_meta(folder: Path, spec: WorldSpec, settings: dict[str, Any]) -> None:
+    """Write ``meta.json``, or check that the one already there agrees.
 
-    frames: list[np.ndarray]
-    actions: list[int]
-    prompts: list[int]
-    states: list[np.ndarray]
-    scores: list[np.ndarray]
-    plain: list[np.ndarray] = field(default_factory=list)
-
-
-def play(
-    spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, episode: Episode, steps: int
-) -> Episode:
-    """Add so many steps of the mixed player to an episode, and return it.
-
-    Raises:
-        DefinitionError: if the simulator gives what the definition does not say.
-    """
-    table = {phrase: i for i, phrase in enumerate(all_phrases(spec))}
-    for _ in range(steps):
-        action = check_action(spec, simulator.explore(rng))
-        menu = spec.menu[action]
-        # half of the time the phrase the environment says, else any paraphrase
-        phrase = simulator.said(
-            action, menu[0] if rng.random() < 0.5 else menu[int(rng.integers(len(menu)))]
-        )
-        episode.actions.append(action)
-        episode.prompts.append(table[check_phrase(table, phrase)])
-        _add_frame(spec, episode, simulator, simulator.step(action))
-    return episode
-
-
-def _add_frame(spec: WorldSpec, episode: Episode, simulator: Simulator, frame: Any) -> None:
-    """Add a simulator's newest frame with all that belongs to it."""
-    episode.frames.append(check_frame(spec, frame))
-    episode.states.append(check_state(spec, simulator.state()))
-    episode.scores.append(check_scores(spec, simulator.scores()))
-    plain = simulator.plain()
-    if (
-        plain is not None and len(episode.plain) == len(episode.frames) - 1
-    ):  # a corrected episode begins without
-        episode.plain.append(check_frame(spec, plain))
-
-
-def shard_of(spec: WorldSpec, episodes: list[Episode]) -> Shard:
-    """Return a shard of episodes that are equally long."""
-    scores = np.stack([np.stack(episode.scores) for episode in episodes])
-    return Shard(
-        frames=np.stack([np.stack(episode.frames) for episode in episodes]),
-        actions=np.array([episode.actions for episode in episodes], dtype=np.int16),
-        prompts=np.array([episode.prompts for episode in episodes], dtype=np.int32),
-        rewards=reward(spec, scores[:, :-1], scores[:, 1:]),
-        states=np.stack([np.stack(episode.states) for episode in episodes]),
-        scores=scores,
-        plain=np.stack([np.stack(episode.plain) for episode in episodes])
-        if episodes[0].plain
-        else None,
-    )
-
-
-def all_phrases(spec: WorldSpec) -> list[str]:
-    """Return every phrase of the menu and all else that is said, in order, each once."""
-    return list(
-        dict.fromkeys([*(phrase for phrases in spec.menu for phrase in phrases), *spec.also])
-    )
-
-
-def record(
-    spec: WorldSpec,
-    make: Callable[[], Simulator],
-    starts: dict[str, float],
-    folder: str | Path,
-    config: RecordConfig,
-) -> None:
-    """Record until `config.shards` shards are there, showing a progress bar.
-
-    Safe to stop at any moment and to call again: whole shards are kept, those that cannot be read
-    are recorded anew.
-
-    Raises:
-        DefinitionError: if the definition, or what the simulator gives in a first episode, is
-            wrong; nothing is written then.
-        DatasetError: if the folder holds a data set made with other settings.
-        BusyError: if another process works in the folder.
-        StorageError: if the folder cannot be written to.
-    """
-    folder = Path(folder)
-    check_definition(spec, starts)
-    check_first_episode(spec, make, (*starts, config.drill) if config.drilled else starts)
-    plan = {
-        "seed": config.seed,
-        "episodes": config.episodes,
-        "drilled": config.drilled,
-        "steps": config.steps,
-    }
-    with writing_to(folder, AGAIN), folder_lock(folder):
-        for place in (folder, folder / PLAIN):
-            remove_parts(place)
-        begin(folder, spec, plan)
-        missing = missing_shards(folder, config.shards)
-        jobs = [(spec, make, starts, config, folder, index) for index in missing]
-        bar = tqdm(
-            total=config.shards,
-            initial=config.shards - len(missing),
-            unit="shard",
-            desc=f"record {spec.name}",
-        )
-        mapped(_save_shard, jobs, config.workers, bar)
-
-
-def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
-    """Say in the folder what it will hold, unless that is said already.
+    Args:
+        folder: the data set.
+        spec: the world.
+        settings: what else makes the data what they are.
 
     Raises:
         DatasetError: if the folder holds a data set made with other settings.
@@ -284,7 +228,7 @@ def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
         "size": spec.size,
         "fps": spec.fps,
         "simulator": spec.simulator,
-        **plan,
+        **settings,
         "state_names": list(spec.state_names),
         "score_names": list(spec.score_names),
         "tasks": sorted(spec.tasks),
@@ -293,12 +237,12 @@ def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
     }
     path = folder / "meta.json"
     if not path.is_file():
-        write_text(path, json.dumps(meta, indent=1))
+        write_json(path, meta)
         return
-    defaults = {"drilled": 0, "simulator": 1}  # what older files do not say
-    old, new = ({**defaults, **content} for content in (read_meta(path), meta))
+    old = META_DEFAULTS | read_meta(path)
+    new = META_DEFAULTS | meta
     if old != new:
-        changed = sorted(key for key in {**old, **new} if old.get(key) != new.get(key))
+        changed = sorted(key for key in old | new if old.get(key) != new.get(key))
         raise DatasetError(
             "another data set is here",
             given=f"{folder}, differing in {', '.join(changed)}",
@@ -307,9 +251,7 @@ def begin(folder: Path, spec: WorldSpec, plan: dict[str, Any]) -> None:
 
 
 def missing_shards(folder: Path, count: int) -> list[int]:
-    """Return which of the first so many shards of a data set are still to be recorded: not there,
-    or not readable.
-    """
+    """Return which of the first `count` shards of a data set are missing or unreadable."""
     if not any(folder.glob("shard-?????.npz")):
         return list(range(count))
     dataset = Dataset(folder)
@@ -325,8 +267,8 @@ def missing_shards(folder: Path, count: int) -> list[int]:
     return sorted(missing)
 
 
-def _save_shard(job: Job) -> None:
-    spec, make, starts, config, folder, index = job
-    shard = record_shard(spec, make, starts, config, index)
+def _record_and_save(job: tuple[Recording, Path, int]) -> None:
+    recording, folder, index = job
+    shard = record_shard(recording.spec, recording.make, recording.starts, recording.config, index)
     with writing_to(folder, AGAIN):  # not all system errors survive the way out of a worker
         shard.save(folder, index)

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from tqdm import trange
 
-from streamdit_gym.data.dataset import Shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.presets import partition as named_partition

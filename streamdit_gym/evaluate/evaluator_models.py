@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from streamdit_gym.data.dataset import Shard
 from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.evaluate.inverse_dynamics import InverseDynamics, train_inverse_dynamics
 from streamdit_gym.evaluate.state_probe import StateProbe, train_state_probe

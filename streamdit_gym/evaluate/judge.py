@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import Shard
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate import measures
 from streamdit_gym.evaluate.acceptance import faults, promises
@@ -87,7 +87,7 @@ def gather(
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     many = replace(plan, episodes=config.short_episodes, steps=SHORT)
     jobs = [(spec, twin.make, twin.starts, plan, 0), (spec, twin.make, twin.starts, many, 2)]
-    held_out, short = mapped(
+    held_out, short = map_in_processes(
         _recorded,
         jobs,
         config.workers,

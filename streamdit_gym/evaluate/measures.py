@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch.nn import functional
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import Shard
-from streamdit_gym.data.processes import mapped
+from streamdit_gym.data.processes import map_in_processes
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import AppearanceEvaluation, ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames, prompts_of
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels
@@ -287,7 +287,7 @@ def drift(
         (twin.make, start, seed, state, line)
         for state, line in zip(held_out.states[:, 0], played, strict=False)
     ]
-    twins = mapped(
+    twins = map_in_processes(
         _twin_looks,
         jobs,
         workers,

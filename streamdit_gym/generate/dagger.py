@@ -30,21 +30,19 @@ from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
 from streamdit_gym.checks import check_fields
-from streamdit_gym.data.definition_checks import check_definition, check_first_episode
+from streamdit_gym.data.definition_checks import check_definition
+from streamdit_gym.data.episode import Episode, all_phrases, explore, stack_episodes
 from streamdit_gym.data.recorder import (
     AGAIN,
     MAX_SEED,
     MAX_SHARD_FRAMES,
     MAX_SHARDS,
     MAX_WORKERS,
-    Episode,
-    all_phrases,
-    begin,
     check_shard_size,
     missing_shards,
-    play,
-    shard_of,
+    write_meta,
 )
+from streamdit_gym.data.simulator_checks import check_first_episodes
 from streamdit_gym.definition import ReferenceSimulator, WorldSpec
 from streamdit_gym.envs.worlds import reference_simulator, spec_of
 from streamdit_gym.errors import ArgumentError, StreamDiTError
@@ -148,7 +146,7 @@ def record_corrections(
             remedy="correct a world that has one look",
         )
     check_definition(spec, twin.starts)
-    check_first_episode(spec, twin.make, twin.starts)
+    check_first_episodes(spec, twin.make, twin.starts)
     files = json.loads((find_world(name) / "config.json").read_text())["files"]
     plan = {
         name: getattr(config, name)
@@ -156,7 +154,7 @@ def record_corrections(
     }
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
-        begin(
+        write_meta(
             folder, spec, {**plan, "bundle": files, "device": device}
         )  # elsewhere the streams would be others
         missing = missing_shards(folder, config.shards)
@@ -189,7 +187,7 @@ def _record_missing(
         for shard, part in enumerate(parts):
             if shard in missing:
                 jobs = _jobs_of(part, spec, twin, config, shard)
-                shard_of(spec, list(spread(correct, jobs))).save(folder, shard)
+                stack_episodes(spec, list(spread(correct, jobs))).save(folder, shard)
 
 
 def _jobs_of(
@@ -335,6 +333,6 @@ def _correct(make: Callable[[], Any], spec: WorldSpec, start: str, steps: int, j
         simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1], sure=sure)
     else:
         simulator.put(rng, own.states[-2], own.actions[-1], own.states[-1])
-    made = play(spec, simulator, rng, own, steps - len(own.actions))
+    made = explore(spec, simulator, rng, own, steps - len(own.actions))
     simulator.close()
     return made

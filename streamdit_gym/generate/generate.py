@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from streamdit_gym.checks import check_choice, check_int, check_str
 from streamdit_gym.data.dataset import FORMAT
+from streamdit_gym.data.episode import all_phrases
 from streamdit_gym.data.formats import FORMATS, frame_format
 from streamdit_gym.data.formats.frame_format import FrameFormat
-from streamdit_gym.data.recorder import all_phrases
 from streamdit_gym.envs.registration import id_of, spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError, UnknownNameError, require

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, UInt8
 
 from streamdit_gym.checks import check_choice, check_int, check_real, check_str
-from streamdit_gym.data.dataset import Dataset, Shard
-from streamdit_gym.data.recorder import reward
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.rewards import task_rewards
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.envs.worlds import move_prompt_of
 from streamdit_gym.errors import ArgumentError, DatasetError, PartitionError, StreamDiTError
@@ -248,7 +249,7 @@ class Worker:
                 doubts.append(engine.self_consistency_error(session).cpu().numpy())
         seen = torch.cat(clean, 1)
         states, scores = (part.float().cpu().numpy() for part in self.world.readout(seen))
-        rewards = until_success(spec, reward(spec, scores[:, :-1], scores[:, 1:]), scores)
+        rewards = until_success(spec, task_rewards(spec, scores[:, :-1], scores[:, 1:]), scores)
         frames = np.concatenate(
             [self._decoded(part) for part in seen.split(max(1, DECODED // seen.shape[1]))]
         )

@@ -339,7 +339,7 @@ def _training_frames(context: StageContext, codec: ConvCodec, max_frames: int) -
     if base_world is None or not adapts:
         return frames
     aligned = AlignedFrames(
-        plain=np.concatenate([dataset.plain(i) for i in range(num_shards)]),
+        plain=np.concatenate([dataset.base_frames(i) for i in range(num_shards)]),
         codec=copy.deepcopy(base_world.codec).to(context.device),
     )
     return replace(frames, aligned=aligned)

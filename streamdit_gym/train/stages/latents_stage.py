@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from streamdit_gym.data.dataset import UNREADABLE, Dataset, Shard
+from streamdit_gym.data.dataset import UNREADABLE, Dataset
+from streamdit_gym.data.shard import Shard
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.model.codec import LatentCodec
 from streamdit_gym.model.conv_codec import ConvCodec
@@ -104,7 +105,7 @@ class ShardEncoder:
         if self.spatial_codec is None:
             return latents
         channels = self.spatial_codec.spatial_channels
-        spatial = _encoded(self.spatial_codec, dataset.plain(position), self.device)
+        spatial = _encoded(self.spatial_codec, dataset.base_frames(position), self.device)
         return torch.cat([spatial[:, :, :channels], latents[:, :, channels:]], 2)
 
 
@@ -144,7 +145,11 @@ def encoder_hash(codec: LatentCodec) -> str:
 def _aligned_codec(context: StageContext, codec: ConvCodec) -> ConvCodec | None:
     """Return the continued world's autoencoder, if the data set has its colors, too."""
     world = context.base_world
-    if world is None or not has_global_channels(codec) or not context.inputs.dataset.painted:
+    if (
+        world is None
+        or not has_global_channels(codec)
+        or not context.inputs.dataset.has_base_frames
+    ):
         return None
     return copy.deepcopy(world.codec).to(context.device)
 
