@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_table
-from support.disks import fill, small_disk
+from support.training import RandomEncoder
 from torch import Tensor
 
 from streamdit_gym.cli import main
@@ -19,23 +18,18 @@ from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC, STARTS
 from streamdit_gym.envs.pusht.geometry import BLOCK_CENTRE_UNITS, DENT_UNITS, PUSHER_RADIUS_UNITS
 from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import (
-    ArgumentError,
-    BusyError,
     DatasetError,
-    StorageError,
     StreamDiTError,
 )
-from streamdit_gym.evaluate.measures import _twin_looks
-from streamdit_gym.files import folder_lock
 from streamdit_gym.generate.dagger import CorrectionsConfig, choose, record_corrections, without
+from streamdit_gym.recipes import Recipe
+from streamdit_gym.recipes.stage_settings import AutoencoderTraining, ReadoutTraining
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.train.train_codec import CodecTraining
-from streamdit_gym.train.train_heads import HeadTraining
-from streamdit_gym.train.train_world import WorldTraining, train_world
+from streamdit_gym.train.pipeline import train_world
+from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
+from streamdit_gym.train.stages.dynamics_stage import DynamicsData
 from streamdit_gym.world import World
 
 CONFIG = CorrectionsConfig(shards=2, episodes=3, steps=12, every=6, astray=5, forsaken=0.0)
@@ -229,41 +223,35 @@ def test_a_world_is_trained_with_corrections(
         tmp_path / "data",
         RecordConfig(shards=2, episodes=2, steps=12),
     )
-    config = WorldTraining(
-        preset="tiny", starts=4, codec=CodecTraining(steps=1, batch=6), heads=HeadTraining(steps=1)
+    recipe = Recipe(
+        preset="tiny",
+        max_start_frames=4,
+        autoencoder=AutoencoderTraining(steps=1, batch=6),
+        readout=ReadoutTraining(steps=1),
     )
-    learned = []
+    learned: list[DynamicsData] = []
     monkeypatch.setattr(
-        "streamdit_gym.train.train_world.train_streamdit",
-        lambda model, episodes, *_, **__: learned.append(episodes),
-    )
-    monkeypatch.setattr(
-        "streamdit_gym.train.train_world.embed_phrases",
-        lambda _, dataset: make_table(dataset.phrases),
+        "streamdit_gym.train.stages.dynamics_stage.run",
+        lambda context, model, data: learned.append(data),
     )
 
-    def train(data: Path, *corrections: Dataset) -> World | None:
-        return train_world(
-            SPEC,
-            Dataset(data),
-            MiniLMEncoder,
-            tmp_path / "run",
-            config,
-            "cpu",
-            corrections=corrections,
+    def train(data: Path, *relabelled: Dataset) -> World | None:
+        inputs = TrainingInputs(
+            spec=SPEC, dataset=Dataset(data), make_encoder=RandomEncoder, relabelled=relabelled
         )
+        return train_world(inputs, recipe, RunOptions(folder=tmp_path / "run"))
 
     world = train(tmp_path / "data", Dataset(folder))
     assert world is not None
-    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.astray] * 6, (
-        "one of two shards is held out, no correction is"
+    assert learned[0].episodes.num_generated.tolist() == [0, 0] + [CONFIG.astray] * 6, (
+        "one of two shards is held out, no relabelled one is"
     )
     assert world.facts["corrected_episodes"] == 6
     other = Dataset(folder)
     other.meta = other.meta | {"steps": 11}
     with pytest.raises(DatasetError, match="another steps"):
         train(tmp_path / "data", other)
-    with pytest.raises(DatasetError, match="no corrections"):
+    with pytest.raises(DatasetError, match="no relabelled frames"):
         train(tmp_path / "data", Dataset(tmp_path / "data"))
     with pytest.raises(DatasetError, match="all that is learned"):
         train(folder)
@@ -281,99 +269,3 @@ def test_the_command_is_refused_clearly_and_resumes(
     assert "differing in seed" in capsys.readouterr().err
     assert main(["relabel", "Pusht"]) == 2
     assert "PushT" in capsys.readouterr().err
-    for alone in (
-        "--adapt-codec",
-        "--looks 9",
-        "--continue-from PushT --adapt-codec --looks 8",
-        "--continue-from PushT --looks 9",
-        "--continue-from PushT --adapt-codec --looks 9 --codec-steps 0",
-    ):
-        assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
-        assert "--adapt-codec" in capsys.readouterr().err
-    for command in ("train", "distill"):
-        assert (
-            main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split())
-            == 2
-        )
-    assert "--minutes 60" in capsys.readouterr().err
-    for alone in ("--words-only", "--keep 0.5"):
-        assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
-        assert "--continue-from WORLD" in capsys.readouterr().err
-    assert (
-        main(
-            f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --continue-from PushT --keep 1.5".split()
-        )
-        == 2
-    )
-    assert "from 0.0 to 1.0" in capsys.readouterr().err
-
-
-def test_what_cannot_be_counted_is_refused() -> None:
-    with pytest.raises(StreamDiTError, match="shards"):
-        CorrectionsConfig(shards=0)
-    with pytest.raises(StreamDiTError, match="too short"):
-        CorrectionsConfig(steps=4)
-
-
-class Plainest(PushTSimulator):
-    """A simulator that follows the protocol and does no more: `put` takes four arguments,
-    and only after `reset`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ready = False
-
-    def reset(self, rng: np.random.Generator, start: str = "uniform") -> np.ndarray:
-        self.ready = True
-        return super().reset(rng, start)
-
-    def put(
-        self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
-    ) -> None:  # type: ignore[override]
-        assert self.ready, "never reset"
-        super().put(rng, before, action, state)
-
-
-def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    twin = replace(reference_simulator("PushT"), make=Plainest)
-    monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: twin)
-    record_corrections("PushT", tmp_path, replace(CONFIG, shards=1))
-    assert len(Dataset(tmp_path)) == 1
-    state = PushTSimulator()
-    state.reset(np.random.default_rng(0))
-    looks = _twin_looks((Plainest, "uniform", 0, state.state(), [1, 2, 3]))
-    np.testing.assert_array_equal(
-        looks, _twin_looks((PushTSimulator, "uniform", 0, state.state(), [1, 2, 3]))
-    )
-
-
-def test_two_processes_do_not_correct_into_one_folder(tmp_path: Path) -> None:
-    with folder_lock(tmp_path), pytest.raises(BusyError, match="another process works here"):
-        record_corrections("PushT", tmp_path, CONFIG)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk:
-        fill(disk)
-        with pytest.raises(StorageError, match="whole shards are kept"):
-            record_corrections("PushT", disk / "data", CONFIG)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"shards": 10**24},
-        {"every": 0},
-        {"forsaken": float("nan")},
-        {"episodes": 10**6},
-        {"seed": 0.5},
-    ],
-    ids=str,
-)
-def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match="allowed"):
-        CorrectionsConfig(**change)

@@ -14,16 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
-from streamdit_gym import World
 from streamdit_gym.agents.train import main as train_agents
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.distill.decoder import shallower
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.judge import EvaluationConfig
-from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,7 +79,7 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
+def test_record_train_agent_evaluate_and_bench_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
@@ -94,82 +90,14 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
         main(f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1".split())
         == 0
     )
-    train = f"train PushT --data {data} --out {out} --preset tiny --steps 2 --codec-steps 2 --head-steps 2 --clips 2".split()
+    train = f"train PushT --recipe tiny --steps 2 --data {data} --out {out}".split()
     assert main(train) == 0
     assert main(train) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
     student = tmp_path / "student"
-    distill = f"distill {world} --data {data} --out {student} --steps 2 --teacher-steps 2 --guidance 1.5".split()
-    assert main(distill) == 0
-    assert main(distill) == 2
-    assert main([*distill, "--resume"]) == 0
-    assert (
-        f"evaluate {student / 'world'} --partition K4N1c1s1 --teacher {student / 'teacher'} --teacher-partition K4N1c1s2\n"
-        in (capsys.readouterr().out)
-    )
-    made = [
-        json.loads((student / name / "config.json").read_text())["model"]["guidance"]
-        for name in ("world", "teacher")
-    ]
-    assert made == [1.0, 1.5]
-    buffers = [
-        "--steps",
-        "2",
-        "--teacher-steps",
-        "1",
-        "--one-by-one",
-        "--partition",
-        "pipelined",
-        "reactive",
-    ]
-    assert (
-        main([*f"distill {world} --data {data} --out {tmp_path / 'both'}".split(), *buffers]) == 0
-    )
-    told = capsys.readouterr().out
-    both = tmp_path / "both"
-    for streamed in ("K4N4c1s1", "K4N1c1s1"):
-        assert (
-            told.count(
-                f"{both / 'world'} --partition {streamed} --teacher {both / 'teacher'} --teacher-partition K4N1c1s1\n"
-            )
-            == 1
-        )
-    assert "longer" not in json.loads((tmp_path / "both" / "world" / "config.json").read_text()), (
-        "one student for both"
-    )
-    alone = [
-        "--steps",
-        "1",
-        "--teacher-steps",
-        "1",
-        "--one-by-one",
-        "--partition",
-        "pipelined",
-        "--temperature",
-        "0",
-    ]
-    for begun, made in (
-        (world, tmp_path / "longer"),
-        (tmp_path / "longer" / "world", tmp_path / "again"),
-    ):
-        assert main([*f"distill {begun} --data {data} --out {made}".split(), *alone]) == 0
-        before, after = World.from_pretrained(begun), World.from_pretrained(made / "world")
-        assert torch.equal(before.model.embed.weight, after.model.embed.weight), (
-            "the world's own transformer stays"
-        )
-        assert after.pipelined_model is not None
-        assert (after.model.config.temperature, after.pipelined_model.config.temperature) == (
-            1.0,
-            0.0,
-        )
-        assert after.model_for(PARTITIONS["pipelined"]) is after.pipelined_model
-        assert after.model_for(PARTITIONS["reactive"]) is after.model
-        assert not torch.equal(
-            before.model_for(PARTITIONS["pipelined"]).embed.weight,
-            after.pipelined_model.embed.weight,
-        )
-        assert World.from_pretrained(made / "teacher").pipelined_model is None
+    distill = f"distill {world} --recipe tiny --steps 2 --data {data} --out {student}"
+    assert main(distill.split()) == 0
     assert main(f"evaluate {world} --late 3 --card".split()) == 2
     assert "only frames can be late" in capsys.readouterr().err
     agent = tmp_path / "agent" / "seed-0"
@@ -209,31 +137,6 @@ def test_record_train_distill_agent_evaluate_and_bench_from_the_command_line(
     assert "beside its teacher" in judged_text
     assert "beside" not in json.loads((world / "config.json").read_text())["facts"]["scores"]
     assert {"about", "share", "kept"} <= set(found["beside"]["shares"][0])
-    smaller = f"distill {world} --data {data} --out {tmp_path / 'smaller'} --decoder-blocks 0 --steps 3".split()
-    assert main([*smaller, "--minutes", "0"]) == 0
-    assert "go on with --resume" in capsys.readouterr().out
-    assert main([*smaller, "--resume"]) == 0
-    before, after = (
-        World.from_pretrained(world),
-        World.from_pretrained(tmp_path / "smaller" / "world"),
-    )
-    frames = torch.randint(256, (1, 2, 64, 64, 3), dtype=torch.uint8)
-    assert torch.equal(before.codec.encode(frames), after.codec.encode(frames)), (
-        "what a latent means is kept"
-    )
-    untaught = shallower(before.codec, 0).decoder.state_dict()
-    taught = after.codec.decoder.state_dict()
-    assert {key: value.shape for key, value in untaught.items()} == {
-        key: value.shape for key, value in taught.items()
-    }
-    assert not torch.equal(untaught["0.weight"], taught["0.weight"]), "and has learned"
-    files = [
-        json.loads((folder / "config.json").read_text())["files"]
-        for folder in (world, tmp_path / "smaller" / "world")
-    ]
-    assert {name for name in files[0] if files[0][name] != files[1][name]} == {
-        "codec.safetensors"
-    }, "all else is as it was"
     assert (
         main(
             f"bench {world} --envs 1 2 --steps 2 --preset tiny --json-file {tmp_path / 'bench.json'}".split()

@@ -43,7 +43,7 @@ from streamdit_gym.generate.worker import GenerateConfig, start_images, until_su
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.train.train_world import check_dataset, held_out_shards
+from streamdit_gym.train.dataset_checks import check_dataset, held_out_shards
 
 SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
 
