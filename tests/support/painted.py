@@ -15,24 +15,30 @@ PAINT_PROBABILITY = 0.1  # of each prompt that paints
 PAINTS = {1: (0, [1.0, 0.0, -1.0]), 2: (0, [-1.0, 1.0, 0.0]), 3: (1, [0.5, 0.5, 0.5])}
 
 
-def painted(episodes: int = 70, length: int = 20) -> LatentEpisodes:
-    """Return episodes in which nothing moves and prompts paint now and then."""
+def painted(episodes: int = 70, length: int = 20, prompts: int = 4) -> LatentEpisodes:
+    """Return episodes in which nothing moves and prompts paint now and then.
+
+    Args:
+        episodes: how many.
+        length: frames of each.
+        prompts: how many of the four prompts there are.
+    """
     generator = torch.Generator().manual_seed(0)
-    prompts = torch.randint(1, 4, (episodes, length), generator=generator)
+    rows = torch.randint(1, prompts, (episodes, length), generator=generator)
     stays = torch.rand(episodes, length, generator=generator) > 3 * PAINT_PROBABILITY
-    prompts[stays] = 0
+    rows[stays] = 0
     colors = torch.zeros(episodes, length, 2, 3)
     for frame in range(1, length):
         colors[:, frame] = colors[:, frame - 1]
         for prompt, (thing, color) in PAINTS.items():
-            colors[prompts[:, frame] == prompt, frame, thing] = torch.tensor(color)
+            colors[rows[:, frame] == prompt, frame, thing] = torch.tensor(color)
     places = torch.randn(episodes, 1, TINY.channels, 8, 8, generator=generator)
     palettes = colors.flatten(2)[..., None, None].expand(-1, -1, -1, 8, 8)
     latents = torch.cat([places.expand(-1, length, -1, -1, -1), palettes], 2)
     states = torch.zeros(episodes, length, 1)
     return LatentEpisodes(
         latents=latents.half(),
-        prompts=prompts,
+        prompts=rows,
         states=states,
         scores=states,
         num_generated=torch.zeros(episodes, dtype=torch.long),
