@@ -1,8 +1,4 @@
-"""Frames as an agent observes them, through a world's autoencoder and readout, and a policy's
-network on latents.
-
-Takes: frames or latents.  Gives: observations.  Knows nothing of: tasks, algorithms.
-"""
+"""What agents observe of a world's latents, and a small policy network on latents."""
 
 from __future__ import annotations
 
@@ -13,26 +9,33 @@ from jaxtyping import Float, UInt8
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from streamdit_gym.envs.backends import readout
+from streamdit_gym.envs.backend import read_latents
 from streamdit_gym.world import World
 
 
 @torch.no_grad()
 def encode(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 1 c g g"]:
     """Return a world's latents of some frames."""
-    return world.codec.encode(torch.from_numpy(frames)[:, None].to(world.device))
+    pixels = torch.from_numpy(frames)[:, None]
+    return world.codec.encode(pixels.to(world.device))
 
 
 @torch.no_grad()
-def see(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str) -> np.ndarray:
-    """Return latents as an agent sees them: frames, the latents themselves,
-    or what the world's heads read off them.
+def observe(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str) -> np.ndarray:
+    """Return latents as the environments of a world show them.
+
+    Args:
+        world: the world.
+        latents: one frame's latents per row.
+        observation: ``"frame"``, ``"latent"``, or ``"state"``, the world's readout.
     """
     if observation == "frame":
-        return world.codec.decode(latents)[:, 0].cpu().numpy()
-    if observation == "latent":
-        return latents[:, 0].float().cpu().numpy()
-    return readout(world.readout, latents[:, 0]).cpu().numpy()
+        observations = world.codec.decode(latents)[:, 0]
+    elif observation == "latent":
+        observations = latents[:, 0].float()
+    else:
+        observations = read_latents(world.readout, latents[:, 0])
+    return observations.cpu().numpy()
 
 
 class LatentFeatures(BaseFeaturesExtractor):
@@ -42,19 +45,20 @@ class LatentFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: latents, (c, g, g).
-        features_dim: numbers handed on.
+        features_dim: numbers that the policy's own layers are given.
     """
 
     def __init__(self, observation_space: spaces.Box, features_dim: int = 128) -> None:
         super().__init__(observation_space, features_dim)
         channels, grid, _ = observation_space.shape
+        grid_after_stride = -(-grid // 2)
         self.body = nn.Sequential(
             nn.Conv2d(channels, 32, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(64 * (-(-grid // 2)) ** 2, features_dim),
+            nn.Linear(64 * grid_after_stride**2, features_dim),
             nn.SiLU(),
         )
 

@@ -1,8 +1,4 @@
-"""Films and curves for people.
-
-Takes: frames with captions, returns of episodes.  Gives: an MP4, a PNG.  Knows nothing of: agents,
-    worlds.
-"""
+"""Films of frames with captions, and pictures of learning curves."""
 
 from __future__ import annotations
 
@@ -17,45 +13,59 @@ from streamdit_gym.data.video import PLAYABLE, write_video
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write
 
-SIDE = 320
-BAR = 56
+PANEL_PX = 320  # edge of an enlarged frame
+BAR_PX = 56  # height of the bars above and below it
+BACKGROUND = 28
+TEXT_COLOUR = (240, 240, 240)
 
 
 def panel(
     frame: UInt8[np.ndarray, "h w 3"], title: str, caption: str
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return a frame enlarged, with a title above and a caption below."""
-    large = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    sheet = np.full((SIDE + 2 * BAR, SIDE, 3), 28, dtype=np.uint8)
-    sheet[BAR : BAR + SIDE] = large
-    for text, y, scale in ((title, 36, 0.7), (caption, SIDE + BAR + 36, 0.6)):
-        cv2.putText(
-            sheet, text, (12, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (240, 240, 240), 1, cv2.LINE_AA
-        )
-    return sheet
+    large = cv2.resize(frame, (PANEL_PX, PANEL_PX), interpolation=cv2.INTER_NEAREST)
+    picture = np.full((PANEL_PX + 2 * BAR_PX, PANEL_PX, 3), BACKGROUND, dtype=np.uint8)
+    picture[BAR_PX : BAR_PX + PANEL_PX] = large
+    _write_text(picture, title, 36, 0.7)
+    _write_text(picture, caption, PANEL_PX + BAR_PX + 36, 0.6)
+    return picture
+
+
+def _write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, y: int, scale: float) -> None:
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(picture, text, (12, y), font, scale, TEXT_COLOUR, 1, cv2.LINE_AA)
 
 
 def side_by_side(
     panels: Sequence[UInt8[np.ndarray, "h w 3"]], gap: int = 8
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Join panels with a gap."""
-    spacer = np.full((panels[0].shape[0], gap, 3), 28, dtype=np.uint8)
-    parts = [part for picture in panels for part in (picture, spacer)]
-    return np.concatenate(parts[:-1], axis=1)
+    """Join panels with a gap (px)."""
+    spacer = np.full((panels[0].shape[0], gap, 3), BACKGROUND, dtype=np.uint8)
+    parts = [panels[0]]
+    for picture in panels[1:]:
+        parts += [spacer, picture]
+    return np.concatenate(parts, axis=1)
 
 
 def write_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]], fps: int) -> None:
     """Write an H.264 film that browsers play, whole or not at all; odd edges are cut by a pixel."""
     height, width = (size - size % 2 for size in frames[0].shape[:2])
+    even_frames = np.stack([frame[:height, :width] for frame in frames])
     with atomic_write(path) as part:
-        write_video(part, np.stack([frame[:height, :width] for frame in frames]), fps, PLAYABLE)
+        write_video(part, even_frames, fps, PLAYABLE)
 
 
 def plot_curve(
     path: Path, points: Sequence[tuple[int, float]], floor: float, title: str, ylabel: str
 ) -> None:
-    """Draw a learning curve: every episode as a dot, their running mean,
-    and the random player's mean as a line.
+    """Draw a learning curve.
+
+    Args:
+        path: the picture.
+        points: (step, return) of every episode; drawn as dots, with their running mean.
+        floor: the random policy's mean return; drawn as a line.
+        title: of the picture.
+        ylabel: of the returns.
     """
     require("matplotlib", "demo", "a plot").use("Agg")
     from matplotlib import pyplot
@@ -67,7 +77,7 @@ def plot_curve(
         width = max(1, len(returns) // 20)
         mean = np.convolve(returns, np.ones(width) / width, mode="valid")
         axes.plot(steps[width - 1 :], mean, color="tab:blue", label=f"mean of {width} episodes")
-    axes.axhline(floor, color="tab:gray", linestyle="--", label="random player")
+    axes.axhline(floor, color="tab:gray", linestyle="--", label="random policy")
     axes.set(xlabel="environment steps in the generated world", ylabel=ylabel, title=title)
     axes.legend()
     with atomic_write(path) as part:

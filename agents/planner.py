@@ -1,12 +1,8 @@
-"""A planner: look into many futures of the world, and begin the best one.
+"""A planner: model-predictive control by the cross-entropy method, inside the world model.
 
-Takes: frames.  Gives: menu actions.  Knows nothing of: training, simulators; it plays anything
-    whose frames it is shown.
-
-Model-predictive control by the cross-entropy method: from the frames seen last, streams branch into
-one batch of candidate futures, each with its own actions; the world's own reward head scores them;
-the candidates of the next round are drawn like the best ones. Nothing is learned beforehand, so a
-planner shows what the world knows.
+From the newest frames, streams branch into one batch of candidate futures, each with its own
+actions. The world's readout gives their rewards, and the candidates of the next round are drawn
+like the best ones. Nothing is learned beforehand, so a planner shows what the world knows.
 """
 
 from __future__ import annotations
@@ -18,25 +14,25 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from streamdit_gym.agents.scores import Player
 from streamdit_gym.errors import ShapeError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """How far and how wide to look.
+    """How far and how wide to plan.
 
     Attributes:
         horizon: frames to look ahead.
-        hold: frames that a drawn action is held.
+        hold: frames that an action of a candidate is held.
         candidates: futures per environment and round.
-        rounds: rounds of drawing.
-        elites: how many of a round's best futures the next round is drawn like.
-        spread: share of the actions that are drawn evenly all the same.
+        rounds: rounds of drawing candidates.
+        elites: the next round is drawn like so many of the best futures.
+        spread: share of the actions that are drawn uniformly all the same.
         play: frames of the best plan to play before planning anew.
         gamma: discount.
     """
@@ -51,12 +47,9 @@ class Planning:
     gamma: float = 0.97
 
     def __post_init__(self) -> None:
-        if not (
-            1 <= self.play <= self.horizon
-            and 1 <= self.elites <= self.candidates
-            and self.rounds >= 1
-            and self.hold >= 1
-        ):
+        plays_enough = 1 <= self.play <= self.horizon
+        has_elites = 1 <= self.elites <= self.candidates
+        if not (plays_enough and has_elites and self.rounds >= 1 and self.hold >= 1):
             raise ShapeError(
                 "a plan that cannot be",
                 given=f"{self}",
@@ -66,9 +59,13 @@ class Planning:
 
 
 @dataclass
-class Seen:
-    """What a planner remembers of its environments: the last frames, the actions between them,
-    what is left of its plans.
+class PlannerState:
+    """What a planner remembers of a batch of environments.
+
+    Attributes:
+        frames: the newest frames, oldest first.
+        actions: the action that led to each of them.
+        plans: what is left of every environment's plan.
     """
 
     frames: UInt8[np.ndarray, "n k h w 3"]
@@ -80,7 +77,7 @@ class Planner:
     """Plans with a world; `predict` is called like that of a recurrent Stable-Baselines3 policy.
 
     Args:
-        world: the world to look into.
+        world: the world model.
         task: one of its tasks.
         planning: how far and how wide.
         seed: of the candidates and of the world's noise.
@@ -101,97 +98,143 @@ class Planner:
     ) -> None:
         if task not in world.spec.tasks:
             raise UnknownNameError("task", task, world.spec.tasks)
-        self.world, self.task, self.planning = world, world.spec.tasks[task], planning or Planning()
+        self.world = world
+        self.task = world.spec.tasks[task]
+        self.planning = planning or Planning()
         self.engine = Engine(world.model, world.table, PARTITIONS["reactive"], autocast=autocast)
-        self.rows = world.table.rows([phrases[0] for phrases in world.spec.menu])
+        plainest_phrases = [phrases[0] for phrases in world.spec.menu]
+        self.prompt_rows = world.table.rows(plainest_phrases)
         self.rng = np.random.default_rng(seed)
 
     def predict(
         self,
         observation: UInt8[np.ndarray, "n h w 3"],
-        state: Seen | None = None,
+        state: PlannerState | None = None,
         episode_start: Bool[np.ndarray, " n"] | None = None,
         deterministic: bool = True,
-    ) -> tuple[Int[np.ndarray, " n"], Seen]:
+    ) -> tuple[Int[np.ndarray, " n"], PlannerState]:
         """Return an action for every environment, and what to hand in at the next call.
 
         Args:
             observation: the newest frame of every environment, uint8.
             state: what the last call returned; None at the first.
-            episode_start: which environments have begun a new episode with this frame.
+            episode_start: which environments began a new episode with this frame.
             deterministic: as in Stable-Baselines3; a planner knows one way only.
+
+        Raises:
+            ShapeError: if the observations are no frames of the world.
         """
-        frames, size = np.asarray(observation), self.world.spec.size
-        if frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or frames.dtype != np.uint8:
+        frames = np.asarray(observation)
+        self._check_frames(frames)
+        is_new = np.full(len(frames), state is None)
+        if episode_start is not None:
+            is_new |= np.asarray(episode_start, dtype=bool)
+        state = self._with_frames(state, frames, is_new)
+        self._plan_where_none(state)
+        actions = np.array([plan[0] for plan in state.plans])
+        state.plans = [plan[1:] for plan in state.plans]
+        earlier_actions = state.actions[:, 1:]
+        state.actions = np.concatenate([earlier_actions, actions[:, None]], axis=1)
+        return actions, state
+
+    def _check_frames(self, frames: np.ndarray) -> None:
+        size = self.world.spec.size
+        has_shape = frames.ndim == 4 and frames.shape[1:] == (size, size, 3)
+        if not has_shape or frames.dtype != np.uint8:
             raise ShapeError(
-                "a planner looks at frames",
+                "a planner needs frames",
                 given=f"{frames.shape} {frames.dtype}",
                 allowed=f"(n, {size}, {size}, 3) uint8",
                 remedy="give it the environment's frames, not features",
             )
-        n, kept = len(frames), self.engine.partition.references + 1
-        fresh = np.ones(n, dtype=bool) if state is None else np.zeros(n, dtype=bool)
-        if episode_start is not None:
-            fresh |= np.asarray(episode_start, dtype=bool)
+
+    def _with_frames(
+        self,
+        state: PlannerState | None,
+        frames: UInt8[np.ndarray, "n h w 3"],
+        is_new: Bool[np.ndarray, " n"],
+    ) -> PlannerState:
+        """Return a new state with the newest frames; new episodes repeat their only frame."""
+        num_frames = self.engine.partition.references + 1
         if state is None:
-            state = Seen(
-                frames=np.repeat(frames[:, None], kept, 1),
-                actions=np.zeros((n, kept), dtype=np.int64),
-                plans=[[] for _ in range(n)],
+            return PlannerState(
+                frames=np.repeat(frames[:, None], num_frames, axis=1),
+                actions=np.zeros((len(frames), num_frames), dtype=np.int64),
+                plans=[[] for _ in frames],
             )
-        seen = Seen(
-            frames=np.concatenate([state.frames[:, 1:], frames[:, None]], 1),
-            actions=state.actions.copy(),
-            plans=list(state.plans),
-        )
-        for row in map(int, np.flatnonzero(fresh)):
-            seen.frames[row], seen.actions[row], seen.plans[row] = frames[row], 0, []
-        idle = [row for row in range(n) if not seen.plans[row]]
-        if idle:
-            for row, plan in zip(
-                idle, self.plan(seen.frames[idle], seen.actions[idle]), strict=True
-            ):
-                seen.plans[row] = [int(action) for action in plan[: self.planning.play]]
-        chosen = np.array([plan[0] for plan in seen.plans])
-        seen.plans = [plan[1:] for plan in seen.plans]
-        seen.actions = np.concatenate([seen.actions[:, 1:], chosen[:, None]], 1)
-        return chosen, seen
+        earlier_frames = state.frames[:, 1:]
+        history = np.concatenate([earlier_frames, frames[:, None]], axis=1)
+        actions = state.actions.copy()
+        plans = list(state.plans)
+        for row in np.flatnonzero(is_new):
+            history[row] = frames[row]
+            actions[row] = 0
+            plans[row] = []
+        return PlannerState(frames=history, actions=actions, plans=plans)
+
+    def _plan_where_none(self, state: PlannerState) -> None:
+        """Plan anew for the environments that have played their plan."""
+        rows = [row for row, plan in enumerate(state.plans) if not plan]
+        if not rows:
+            return
+        plans = self.plan(state.frames[rows], state.actions[rows])
+        for row, plan in zip(rows, plans, strict=True):
+            state.plans[row] = plan[: self.planning.play].tolist()
 
     @torch.no_grad()
     def plan(
         self, frames: UInt8[np.ndarray, "n k h w 3"], actions: Int[np.ndarray, "n k"]
     ) -> Int[np.ndarray, "n horizon"]:
-        """Return the best plan found for every environment.
+        """Return the best plan of all rounds for every environment.
 
         Args:
-            frames: the frames seen last, oldest first.
+            frames: the newest frames, oldest first.
             actions: the action that led to each of them.
         """
-        p, n, menu = self.planning, len(frames), len(self.rows)
-        parts = -(-p.horizon // p.hold)
-        latents = self.world.codec.encode(torch.from_numpy(frames).to(self.world.device))
-        chance = np.full((n, parts, menu), 1 / menu)
-        best, most = np.zeros((n, p.horizon), dtype=np.int64), np.full(n, -np.inf)
-        for _ in range(p.rounds):
-            drawn = (
-                (self.rng.random((n, p.candidates, parts, 1)) > chance.cumsum(-1)[:, None])
-                .sum(-1)
-                .clip(max=menu - 1)
-            )
-            held = drawn.repeat(p.hold, axis=-1)[..., : p.horizon]
-            returns = self.returns(latents, actions, held)
-            order = returns.argsort(axis=1)[:, ::-1]
-            for row in range(n):
-                if returns[row, order[row, 0]] > most[row]:
-                    best[row], most[row] = held[row, order[row, 0]], returns[row, order[row, 0]]
-                counts = np.stack(
-                    [
-                        np.bincount(part, minlength=menu)
-                        for part in drawn[row, order[row, : p.elites]].T
-                    ]
-                )
-                chance[row] = (1 - p.spread) * counts / p.elites + p.spread / menu
-        return best
+        planning = self.planning
+        count = len(frames)
+        pixels = torch.from_numpy(frames).to(self.world.device)
+        latents = self.world.codec.encode(pixels)
+        num_actions = len(self.prompt_rows)
+        num_parts = -(-planning.horizon // planning.hold)
+        probabilities = np.full((count, num_parts, num_actions), 1 / num_actions)
+        best_plans = np.zeros((count, planning.horizon), dtype=np.int64)
+        best_returns = np.full(count, -np.inf)
+        for _ in range(planning.rounds):
+            candidates = self._draw_candidates(probabilities)
+            plans = candidates.repeat(planning.hold, axis=-1)
+            plans = plans[..., : planning.horizon]
+            returns = self.returns(latents, actions, plans)
+            for row in range(count):
+                ranking = returns[row].argsort()[::-1]
+                best = ranking[0]
+                best_return = returns[row, best]
+                if best_return > best_returns[row]:
+                    best_plans[row] = plans[row, best]
+                    best_returns[row] = best_return
+                elites = ranking[: planning.elites]
+                probabilities[row] = self._fit(candidates[row, elites], num_actions)
+        return best_plans
+
+    def _draw_candidates(
+        self, probabilities: Float[np.ndarray, "n parts a"]
+    ) -> Int[np.ndarray, "n m parts"]:
+        """Draw candidates: one action per part of the horizon, from its probabilities."""
+        count, num_parts, num_actions = probabilities.shape
+        uniform = self.rng.random((count, self.planning.candidates, num_parts, 1))
+        exceeds = uniform > probabilities.cumsum(-1)[:, None]
+        # rounding can leave the last sum just under 1
+        return exceeds.sum(-1).clip(max=num_actions - 1)
+
+    def _fit(
+        self, elites: Int[np.ndarray, "e parts"], num_actions: int
+    ) -> Float[np.ndarray, "parts a"]:
+        """Return the elites' action frequencies, mixed with uniform ones."""
+        planning = self.planning
+        spread = planning.spread
+        counts = np.stack([np.bincount(part, minlength=num_actions) for part in elites.T])
+        like_elites = (1 - spread) * counts / planning.elites
+        return like_elites + spread / num_actions
 
     def returns(
         self,
@@ -199,51 +242,56 @@ class Planner:
         actions: Int[np.ndarray, "n k"],
         plans: Int[np.ndarray, "n m horizon"],
     ) -> Float[np.ndarray, "n m"]:
-        """Return the discounted reward that the world promises for every plan, up to its first
-        success.
+        """Return every plan's discounted reward in the world, up to its first success.
 
         Args:
-            latents: the frames seen last.
+            latents: the newest frames.
             actions: the action that led to each of them.
             plans: m plans for each.
         """
-        n, m, horizon = plans.shape
-        copies = torch.arange(n).repeat_interleave(m)
-        noise = Noise.seeded(self.rng.integers(2**63, size=n * m).tolist())
-        session = self.engine.start(
-            latents[copies], self.rows[torch.from_numpy(actions)][copies], noise
-        )
-        potential, success = (
-            self.world.spec.score_names.index(name)
-            for name in (self.task.potential, self.task.success)
-        )
-        before = self.world.readout(latents[:, -1:])[1][copies, 0]
-        total, running = (
-            torch.zeros(n * m, device=before.device),
-            torch.ones(n * m, device=before.device),
-        )
+        count, num_plans, horizon = plans.shape
+        num_futures = count * num_plans
+        copies = torch.arange(count).repeat_interleave(num_plans)
+        session = self._branch(latents, actions, copies)
+        flat_plans = torch.from_numpy(plans.reshape(num_futures, horizon))
+        newest = latents[:, -1:]
+        previous_potential = self._task_scores(newest)[0][copies]
+        device = previous_potential.device
+        total = torch.zeros(num_futures, device=device)
+        weight = torch.ones(num_futures, device=device)
+        task = self.task
+        gamma = self.planning.gamma
         for step in range(horizon):
-            clean = self.engine.tick(
-                session, self.rows[torch.from_numpy(plans[..., step].reshape(-1))]
-            )
-            after = self.world.readout(clean)[1][:, 0]
-            total += running * self.task.reward(
-                after[:, potential] - before[:, potential], after[:, success]
-            )
-            running = running * self.planning.gamma * (after[:, success] <= self.task.threshold)
-            before = after
-        return total.reshape(n, m).cpu().numpy()
+            prompts = self.prompt_rows[flat_plans[:, step]]
+            frame = self.engine.tick(session, prompts)
+            potential, success = self._task_scores(frame)
+            gain = potential - previous_potential
+            rewards = task.reward(gain, success)
+            total += weight * rewards
+            goes_on = success <= task.threshold
+            weight = weight * gamma * goes_on
+            previous_potential = potential
+        returns = total.reshape(count, num_plans)
+        return returns.cpu().numpy()
 
+    def _branch(
+        self,
+        latents: Float[Tensor, "n k c h w"],
+        actions: Int[np.ndarray, "n k"],
+        copies: Int[Tensor, " futures"],
+    ) -> Session:
+        """Return a session of futures, each with the past of a row and noise of its own."""
+        seeds = self.rng.integers(2**63, size=len(copies))
+        noise = Noise.seeded(seeds.tolist())
+        prompts = self.prompt_rows[torch.from_numpy(actions)]
+        return self.engine.start(latents[copies], prompts[copies], noise)
 
-def planner_player(planner: Planner) -> Player:
-    """Return a player that does what a planner plans; one per set of environments,
-    since it remembers their frames.
-    """
-    seen: Seen | None = None
-
-    def act(observation: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        nonlocal seen
-        actions, seen = planner.predict(observation, seen, starts)
-        return actions
-
-    return act
+    def _task_scores(
+        self, frame: Float[Tensor, "b 1 c h w"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Return the task's potential and success probability in a frame of every row."""
+        _, scores = self.world.readout(frame)
+        names = self.world.spec.score_names
+        potential = names.index(self.task.potential)
+        success = names.index(self.task.success)
+        return scores[:, 0, potential], scores[:, 0, success]

@@ -1,6 +1,6 @@
 """A Gymnasium vector environment as a Stable-Baselines3 `VecEnv`.
 
-Everything handed out is a copy: the environment reuses nothing that an agent may still hold.
+Everything returned is a copy: the environment reuses nothing that an agent may still hold.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streamdit_gym.errors import ShapeError
 
 
 class SB3VecEnv(VecEnv):
-    """Adapter for every autoreset mode; wrap it in `VecMonitor` for episode statistics.
+    """Adapts any vector environment; wrap it in `VecMonitor` for episode statistics.
 
     Stable-Baselines3 wants an ended row's first observation in the step that ends the episode. In
     mode SAME_STEP the environment gives it; in NEXT_STEP and DISABLED the adapter resets the ended
@@ -67,9 +67,10 @@ class SB3VecEnv(VecEnv):
         Raises:
             ShapeError: if one environment has other options than another.
         """
-        seeds: Any = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
+        is_seeded = any(seed is not None for seed in self._seeds)
+        seeds: Any = list(self._seeds) if is_seeded else None
         options = self._options[0]
-        if any(given is not options and repr(given) != repr(options) for given in self._options):
+        if any(other is not options and repr(other) != repr(options) for other in self._options):
             raise ShapeError(
                 "rows share one environment",
                 given="other options for some rows",
@@ -88,16 +89,14 @@ class SB3VecEnv(VecEnv):
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step all environments; ended ones are already reset,
-        their last observation is in the info.
-        """
+        """Step all environments; an ended one is reset, its last observation is in its info."""
         assert self._actions is not None
         observation, rewards, terminated, truncated, infos = self.env.step(self._actions)
         observation = _copied(observation)
         dones = np.asarray(terminated) | np.asarray(truncated)
         rows = self._rows(infos)
         if dones.any() and self._mode is AutoresetMode.SAME_STEP:
-            self._part_infos(rows, dones)
+            self._split_infos(rows, dones)
         elif dones.any():
             self._reset_ended(observation, rows, dones)
         for row, info in enumerate(rows):
@@ -114,10 +113,9 @@ class SB3VecEnv(VecEnv):
         return list(frames) if isinstance(frames, tuple) else [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute of the batch or of its outermost wrapper that has it,
-        once per index.
-        """
-        return [getattr(self._owner(attr_name), attr_name)] * len(list(self._get_indices(indices)))
+        """Return an attribute of the outermost layer that has it, once per index."""
+        value = getattr(self._owner(attr_name), attr_name)
+        return [value] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of the whole batch; rows share one environment.
@@ -164,25 +162,25 @@ class SB3VecEnv(VecEnv):
             return [_plain(info) for info in infos]
         return [_row(infos, row, self.num_envs) for row in range(self.num_envs)]
 
-    def _part_infos(self, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
-        """Part an ended row's info into that of its last step and that of its new episode.
+    def _split_infos(self, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
+        """Split an ended row's info into that of its last step and that of its new episode.
 
         The environment puts the first into ``final_info``. A wrapper adds its keys beside it, where
-        those of the new episode are: what no reset has told is of the episode that ended.
+        those of the new episode are: a key that no reset has returned is of the episode that ended.
         """
         for row in map(int, np.flatnonzero(dones)):
             last_observation = rows[row].pop("final_obs")
             last_info = rows[row].pop("final_info")
-            self.reset_infos[row] = {
-                key: value for key, value in rows[row].items() if key in self._reset_keys
-            }
-            added = {key: value for key, value in rows[row].items() if key not in self._reset_keys}
-            rows[row] = {**added, **last_info, "terminal_observation": last_observation}
+            reset_info: dict[str, Any] = {}
+            step_info: dict[str, Any] = {}
+            for key, value in rows[row].items():
+                target = reset_info if key in self._reset_keys else step_info
+                target[key] = value
+            self.reset_infos[row] = reset_info
+            rows[row] = {**step_info, **last_info, "terminal_observation": last_observation}
 
     def _reset_ended(self, observation: Any, rows: list[dict[str, Any]], dones: np.ndarray) -> None:
-        """Keep the last observations of ended rows and put their first ones in the place of
-        these.
-        """
+        """Reset ended rows: their first observations take the place of their last ones."""
         fresh, infos = self.env.reset(options={"reset_mask": dones.copy()})
         first_infos = self._rows(infos)
         for row in map(int, np.flatnonzero(dones)):
@@ -196,8 +194,9 @@ class SB3VecEnv(VecEnv):
 
 
 class ScoredActions(VecEnvWrapper):
-    """A menu for algorithms that act in numbers: every entry gets one in [-1, 1], and the largest
-    is done.
+    """Menu actions for algorithms with continuous actions: the largest of the scores is done.
+
+    Every menu entry gets a score in [-1, 1].
 
     Args:
         venv: environments with a `Discrete` action space.
@@ -205,16 +204,15 @@ class ScoredActions(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv) -> None:
         assert isinstance(venv.action_space, spaces.Discrete)
-        super().__init__(
-            venv, action_space=spaces.Box(-1.0, 1.0, (int(venv.action_space.n),), np.float32)
-        )
+        num_actions = int(venv.action_space.n)
+        super().__init__(venv, action_space=spaces.Box(-1.0, 1.0, (num_actions,), np.float32))
 
     def reset(self) -> VecEnvObs:
         """Reset all environments."""
         return self.venv.reset()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Do what has the largest number."""
+        """Take the action with the largest score."""
         self.venv.step_async(np.asarray(actions).argmax(-1))
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -235,7 +233,7 @@ def _at(observation: Any, row: int) -> Any:
 
 
 def _row(infos: dict[str, Any], row: int, num_envs: int) -> dict[str, Any]:
-    """Return one environment's part of a batch's infos.
+    """Return one environment's info of a batch's infos.
 
     A key without a mask (``_key``) is set for every row. A dictionary is taken apart in the same
     way, and what does not have one entry per environment holds for all of them.

@@ -1,25 +1,19 @@
-"""Playing episodes and saying how well it went.
-
-Takes: an environment and a player.  Gives: returns with an interval.  Knows nothing of: training.
-"""
+"""Episodes of a policy, and how well they went."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-Player = Callable[
-    [Any, np.ndarray], np.ndarray
-]  # observations, and which environments begin an episode with them, to actions
+from streamdit_gym.agents.policies.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Episodes played.
+    """How episodes went.
 
     Attributes:
         returns: one undiscounted return per episode.
@@ -39,45 +33,55 @@ class Score:
     @property
     def interval(self) -> float:
         """Half the width of the 95 % interval of the mean (normal approximation)."""
-        return (
-            float(1.96 * self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
-            if len(self.returns) > 1
-            else float("nan")
-        )
+        count = len(self.returns)
+        if count < 2:
+            return math.nan
+        deviation = self.returns.std(ddof=1)
+        return float(1.96 * deviation / np.sqrt(count))
 
     def __str__(self) -> str:
         """Return the score as one cell of a table."""
-        return f"{self.mean:6.2f} ± {self.interval:.2f}   success {100 * self.successes.mean():3.0f} %   n={len(self.returns)}"
+        percent = 100 * self.successes.mean()
+        mean = f"{self.mean:6.2f} ± {self.interval:.2f}"
+        return f"{mean}   success {percent:3.0f} %   n={len(self.returns)}"
 
 
-def play(venv: VecEnv, player: Player, episodes: int, seed: int) -> Score:
-    """Play at least `episodes` episodes, the same number in every row, so that short ones are not
-    favoured.
+def play_episodes(venv: VecEnv, policy: Policy, num_episodes: int, seed: int) -> Score:
+    """Play episodes, the same number in every row, so that short ones are not favoured.
 
     Args:
-        venv: environments that reset themselves.
-        player: maps observations, and which of them begin an episode, to actions.
-        episodes: least number of episodes.
-        seed: of the environments.
+        venv: environments that reset themselves, with menu actions.
+        policy: it must look at what the environments show.
+        num_episodes: least number of episodes.
+        seed: of the environments and of the policy.
     """
-    each = -(-episodes // venv.num_envs)
+    num_rows = venv.num_envs
+    episodes_per_row = -(-num_episodes // num_rows)
+    returns: list[list[float]] = [[] for _ in range(num_rows)]
+    successes: list[list[bool]] = [[] for _ in range(num_rows)]
+    lengths: list[list[int]] = [[] for _ in range(num_rows)]
+    running_returns = np.zeros(num_rows)
+    steps = np.zeros(num_rows, dtype=int)
+    starts = np.ones(num_rows, dtype=bool)
+    num_actions = int(venv.action_space.n)  # type: ignore[attr-defined]
+    rng = np.random.default_rng(seed)
+    policy.reset(num_rows, num_actions, rng)
     venv.seed(seed)
     observation = venv.reset()
-    returns: list[list[float]] = [[] for _ in range(venv.num_envs)]
-    successes: list[list[bool]] = [[] for _ in range(venv.num_envs)]
-    lengths: list[list[int]] = [[] for _ in range(venv.num_envs)]
-    running, steps = np.zeros(venv.num_envs), np.zeros(venv.num_envs, dtype=int)
-    starts = np.ones(venv.num_envs, dtype=bool)
-    while min(len(done) for done in returns) < each:
-        observation, rewards, dones, infos = venv.step(player(observation, starts))
+    while min(map(len, returns)) < episodes_per_row:
+        actions = policy.act(observation, starts)  # type: ignore[arg-type]
+        observation, rewards, dones, infos = venv.step(actions)
         starts = dones
-        running, steps = running + rewards, steps + 1
+        running_returns = running_returns + rewards
+        steps = steps + 1
         for row in np.flatnonzero(dones):
-            if len(returns[row]) < each:
-                returns[row].append(float(running[row]))
-                successes[row].append(bool(infos[row].get("is_success", False)))
+            if len(returns[row]) < episodes_per_row:
+                is_success = infos[row].get("is_success", False)
+                returns[row].append(float(running_returns[row]))
+                successes[row].append(bool(is_success))
                 lengths[row].append(int(steps[row]))
-            running[row], steps[row] = 0.0, 0
+            running_returns[row] = 0.0
+            steps[row] = 0
     return Score(
         returns=np.concatenate(returns),
         successes=np.concatenate(successes),

@@ -1,36 +1,30 @@
-"""For RL Baselines3 Zoo: one batched world in place of the many single environments that it makes.
-
-Takes: the Zoo's environments.  Gives: one batch of the same.  Knows nothing of: algorithms.
-"""
+"""For RL Baselines3 Zoo: one batched world in place of the many single environments it makes."""
 
 from __future__ import annotations
 
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from streamdit_gym.agents.config import Observation
-from streamdit_gym.agents.training import make_venv
+from streamdit_gym.agents.agent_envs import make_venv
+from streamdit_gym.agents.policies.policy import Observation
+
+NOT_PASSED_ON = ("render_mode", "real", "task", "observation")  # the id or `make_venv` sets them
 
 
-def BatchedWorld(
+def BatchedWorld(  # noqa: N802 (the Zoo names it like a wrapper's class)
     venv: VecEnv, *, observation: Observation = "state", scored: bool = False
 ) -> VecEnv:
-    """Return one batch of as many environments of the same id and settings; the given ones are
-    closed.
+    """Return one batch of environments with the id and settings of the given ones.
 
     Args:
-        venv: what the Zoo made.
-        observation: what the agent sees, see `AgentTraining`.
+        venv: the Zoo's environments; they are closed.
+        observation: what the agent observes, see `AgentTraining`.
         scored: see `make_venv`.
     """
     spec = venv.get_attr("spec")[0]
-    settings = {
-        name: value
-        for name, value in spec.kwargs.items()
-        if name not in ("render_mode", "real", "task", "observation")
-    }
+    settings = {name: value for name, value in spec.kwargs.items() if name not in NOT_PASSED_ON}
     world = settings.pop("world")
-    count = venv.num_envs
+    num_envs = venv.num_envs
     venv.close()
     return make_venv(
-        spec.id, count, world=world, observation=observation, scored=scored, **settings
+        spec.id, num_envs, world=world, observation=observation, scored=scored, **settings
     )

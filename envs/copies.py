@@ -1,8 +1,4 @@
-"""Copies of environments, by pickle or `copy.deepcopy`: the constructor's arguments and the saved
-state.
-
-Takes: a batch of environments.  Gives: what a copy is made of, and the copy.  Knows nothing of:
-    weights.
+"""Copies of environments, by pickle or `copy.deepcopy`: constructor arguments and saved state.
 
 A copy loads its world by name and checks that it is the same one. Windows and warm pools are not
 copied.
@@ -20,8 +16,8 @@ from streamdit_gym.errors import BundleError
 if TYPE_CHECKING:
     from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
-# what may have changed since it was made, beside its state; spaces draw samples from generators of
-# their own
+# What callers may have changed since the environment was made, beside its state. Spaces draw
+# samples from generators of their own.
 ATTRIBUTES = (
     "_spec",
     "_np_random",
@@ -38,10 +34,11 @@ def constructor_and_state(env: StreamDiTVectorEnv) -> dict[str, Any]:
     has_state = env._ready and not env.closed
     return {
         "arguments": env._arguments,
-        "world": env._owner.world,
+        "world": env._state_owner.world,
         "closed": env.closed,
+        "measures_self_consistency": env._runner.measures_self_consistency,
         "state": env.save_state() if has_state else None,
-        "rngs": [rng.bit_generator.state for rng in env._rngs],
+        "rngs": [rng.bit_generator.state for rng in env._episodes.rngs],
         "attributes": {name: vars(env)[name] for name in ATTRIBUTES if name in vars(env)},
     }
 
@@ -59,20 +56,21 @@ def rebuild(env: StreamDiTVectorEnv, copied: dict[str, Any]) -> None:
     args, settings = copied["arguments"]
     env.__init__(*args, **settings)
     env._arguments = copied["arguments"]
-    if env._owner.world != copied["world"]:
+    if env._state_owner.world != copied["world"]:
         raise BundleError(
             "a copied environment's world has other weights now",
-            given=env._owner.world,
+            given=env._state_owner.world,
             allowed=copied["world"],
             remedy="put the bundle back that it was made with, or make a new environment",
         )
+    if copied["measures_self_consistency"]:
+        env.measure_self_consistency()
     if copied["state"] is not None:
-        env._begin(
-            np.arange(env.num_envs), None
-        )  # a session of the right kind, for the state to fill
+        # streams of the right kind, for the state to fill
+        env._runner.start(np.arange(env.num_envs), None)
         env._ready = True
         env.restore_state(copied["state"])
-    for rng, generator in zip(env._rngs, copied["rngs"], strict=True):
+    for rng, generator in zip(env._episodes.rngs, copied["rngs"], strict=True):
         rng.bit_generator.state = checked_generator(generator)
     vars(env).update(copied["attributes"])
     if copied["closed"]:

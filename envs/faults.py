@@ -1,12 +1,7 @@
-"""Rows whose numbers are no longer finite: found at every step, ended at once, and kept from view.
-
-Takes: numbers of rows.  Gives: which are not finite, and finite ones in their place.  Knows nothing
-    of: worlds, episodes.
-"""
+"""Rows whose numbers are not finite: the environment ends them at once and hides the numbers."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,16 +15,21 @@ def find_faults(
     """Return which rows have a number that is not finite.
 
     Args:
-        finite: whether all is well with what makes a row's frames.
+        finite: whether everything is finite that makes a row's frames.
         scores: of the newest frames.
         rewards: of the step, if there are any.
     """
-    fine = finite & scores.isfinite().all(1)
-    return ~fine if rewards is None else ~(fine & rewards.isfinite())
+    has_finite_scores = scores.isfinite().all(1)
+    is_healthy = finite & has_finite_scores
+    if rewards is not None:
+        is_healthy = is_healthy & rewards.isfinite()
+    return ~is_healthy
 
 
-def without(fault: Bool[np.ndarray, " n"], new: Tensor, old: Tensor | float) -> Tensor:
-    """Return new numbers, but old ones in rows that have a fault."""
-    rows = torch.from_numpy(fault).to(new.device).reshape(-1, *[1] * (new.ndim - 1))
-    replacement = old if isinstance(old, Tensor) else torch.full_like(new, old)
-    return torch.where(rows, replacement, new)
+def without(rows: Bool[Tensor, " n"], new: Tensor, old: Tensor | float) -> Tensor:
+    """Return new numbers, but old ones in some rows."""
+    trailing_axes = [1] * (new.ndim - 1)
+    is_old = rows.reshape(-1, *trailing_axes)
+    if not isinstance(old, Tensor):
+        old = torch.full_like(new, old)
+    return torch.where(is_old, old, new)

@@ -1,35 +1,33 @@
-"""Opening what stands behind an environment.
-
-Takes: settings.  Gives: a backend, and what identifies its world.  Knows nothing of: episodes,
-    rewards.
-"""
+"""Opens what makes an environment's frames: a generated world or its reference simulator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.envs.backends import Backend, GeneratedBackend, RowByRow
+from streamdit_gym.envs.backend import Backend
+from streamdit_gym.envs.generated_backend import GeneratedBackend
+from streamdit_gym.envs.row_by_row import RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
-from streamdit_gym.envs.worlds import shared_world, simulator_of
+from streamdit_gym.envs.state import StateOwner
+from streamdit_gym.envs.worlds import shared_world, shipped_world
 from streamdit_gym.stream.engine import Engine
-from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import World
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OpenedWorld:
-    """What stands behind an environment.
+    """What makes an environment's frames.
 
     Attributes:
         backend: makes the frames.
-        content: identifies the world by what it is, for saved states: equal worlds have equal
-            contents.
+        state_owner: identifies the environments in saved states, by what their world is: equal
+            worlds have equal contents.
         encoder: the world that encodes observations, if they are latents or states.
     """
 
     backend: Backend
-    content: str
+    state_owner: StateOwner
     encoder: World | None
 
 
@@ -45,43 +43,65 @@ def open_world(settings: EnvSettings) -> OpenedWorld:
 
 
 def _open_simulators(settings: EnvSettings) -> OpenedWorld:
-    make, starts = simulator_of(settings.world)
+    shipped = shipped_world(settings.world)
+    spec = shipped.spec
     encoder = None
-    content = f"{make.spec.name} simulator {make.spec.simulator}"
+    content = f"{spec.name} simulator {spec.simulator}"
     if settings.observation != "frame":
-        encoder = shared_world(settings.eyes or settings.world, "cpu")
+        encoder = shared_world(settings.backend.encoder or settings.world, "cpu")
         content = f"{content} encoded by {encoder.digest}"
-    backend = SimulatorBackend(make.spec, make, settings.num_envs, starts, encoder)
-    return OpenedWorld(backend=backend, content=content, encoder=encoder)
+    backend = SimulatorBackend(
+        spec, shipped.make_simulator, settings.num_envs, shipped.starts, encoder
+    )
+    return OpenedWorld(backend, _state_owner(settings, content), encoder)
 
 
 def _open_generated(settings: EnvSettings) -> OpenedWorld:
-    assert isinstance(settings.partition, Partition)
     world = shared_world(settings.world, str(settings.device))
-    encodes = settings.observation != "frame"  # a state is read off latents
-    engine = Engine(
-        world.model_for(settings.partition),
-        world.table,
-        settings.partition,
-        idle=int(world.table.rows([world.spec.menu[0][0]])[0]),
-        prompt_scope=settings.prompt_scope,
-        autocast=settings.dtype == "bfloat16",
-        compile=settings.compile,
-    )
+    observe_latents = settings.observation != "frame"  # states are read off latents
+    engine = _make_engine(world, settings)
 
-    def backend_of(rows: int) -> GeneratedBackend:
+    def make_backend(rows: int) -> GeneratedBackend:
         return GeneratedBackend(
             world,
             engine,
             rows,
-            common_noise=settings.common_noise,
-            latent=encodes,
-            stock=world.device.type == "cuda" and rows > 1,
-            threads=settings.threads,
+            common_noise=settings.backend.common_noise,
+            observe_latents=observe_latents,
+            use_warm_pool=world.device.type == "cuda" and rows > 1,
+            threads=settings.backend.threads,
         )
 
-    if settings.deterministic:
-        backend: Backend = RowByRow([backend_of(1) for _ in range(settings.num_envs)])
+    backend: Backend
+    if settings.backend.deterministic:
+        backend = RowByRow([make_backend(1) for _ in range(settings.num_envs)])
     else:
-        backend = backend_of(settings.num_envs)
-    return OpenedWorld(backend=backend, content=world.digest, encoder=world if encodes else None)
+        backend = make_backend(settings.num_envs)
+    encoder = world if observe_latents else None
+    return OpenedWorld(backend, _state_owner(settings, world.digest), encoder)
+
+
+def _make_engine(world: World, settings: EnvSettings) -> Engine:
+    partition = settings.partition
+    assert not isinstance(partition, str)  # the settings have replaced its name
+    idle_prompt = world.spec.menu[0][0]
+    return Engine(
+        world.model_for(partition),
+        world.table,
+        partition,
+        idle=int(world.table.rows([idle_prompt])[0]),
+        prompt_scope=settings.backend.prompt_scope,
+        autocast=settings.backend.dtype == "bfloat16",
+        compile=settings.backend.compile,
+    )
+
+
+def _state_owner(settings: EnvSettings, content: str) -> StateOwner:
+    is_generated = not settings.real
+    return StateOwner(
+        world=content,
+        partition=str(settings.partition) if is_generated else "real",
+        observation=settings.observation,
+        num_envs=settings.num_envs,
+        deterministic=settings.backend.deterministic and is_generated,
+    )

@@ -1,8 +1,4 @@
-"""The action space of environments that take free text: exactly the prompts that `step` accepts.
-
-Takes: any value.  Gives: whether it is a prompt, and random ones.  Knows nothing of: worlds,
-    models.
-"""
+"""The action space of environments that take free text: exactly what `step` accepts."""
 
 from __future__ import annotations
 
@@ -19,11 +15,10 @@ PRINTABLE = "".join(map(chr, range(ord(" "), ord("~") + 1)))
 
 
 class PromptSpace(spaces.Text):
-    """Prompts as `streamdit_gym.checks.check_prompt` allows them: 1 to 200 printable characters of
-    any script.
+    """Prompts that `streamdit_gym.checks.check_prompt` allows: 1 to 200 printable characters.
 
-    Samples are of printable ASCII. Where a plain `Text` space stands for this one, as in a Minari
-    data set that was read back, it knows of ASCII alone.
+    They may be of any script; samples are of printable ASCII. Where a plain `Text` space stands for
+    this one, as in a Minari data set that was read back, it knows of ASCII alone.
 
     Args:
         seed: of the samples.
@@ -39,9 +34,9 @@ class PromptSpace(spaces.Text):
     ) -> str:
         """Return a random prompt; see `gymnasium.spaces.Text.sample`."""
         text = super().sample(mask, probability)
-        return (
-            text if text.strip() else self.characters[-1] * len(text)
-        )  # spaces alone are no prompt
+        if text.strip():
+            return text
+        return self.characters[-1] * len(text)  # spaces alone are no prompt
 
     def contains(self, x: Any) -> bool:
         """Return whether `step` accepts a value."""

@@ -1,8 +1,4 @@
-"""The ids under which Gymnasium knows the worlds.
-
-Takes: nothing.  Gives: registered ids.  Knows nothing of: models (entry points are loaded when
-    used).
-"""
+"""The ids under which Gymnasium knows the worlds."""
 
 from __future__ import annotations
 
@@ -11,7 +7,10 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-# id -> settings; -Real- ids are the twins
+ENTRY_POINT = "streamdit_gym.envs.entry_points:make_env"
+VECTOR_ENTRY_POINT = "streamdit_gym.envs.entry_points:make_vector_env"
+
+# Id -> settings; ids with -Real- are reference simulators.
 IDS: dict[str, dict[str, Any]] = {
     "StreamDiT/PushT-v0": {"world": "PushT", "task": "push"},
     "StreamDiT/PushT-Real-v0": {"world": "PushT", "task": "push", "real": True},
@@ -27,12 +26,14 @@ IDS: dict[str, dict[str, Any]] = {
 def id_of(world: str, task: str) -> str:
     """Return the id of a generated world's task; empty if there is none."""
     wanted = {"world": world, "task": task}
-    return next((name for name, settings in IDS.items() if settings == wanted), "")
+    for name, settings in IDS.items():
+        if settings == wanted:
+            return name
+    return ""
 
 
 def spec_json(world: str, name: str, task: str, partition: str) -> str:
-    """Return the spec of the environment that plays a task in a world, as Gymnasium's
-    `EnvSpec.from_json` takes it.
+    """Return the spec of an environment as Gymnasium's `EnvSpec.from_json` takes it.
 
     Args:
         world: shipped name, folder or Hub id.
@@ -42,20 +43,20 @@ def spec_json(world: str, name: str, task: str, partition: str) -> str:
     """
     spec = EnvSpec(
         id=id_of(name, task) or f"StreamDiT/{name}-{task}-v0",
-        entry_point="streamdit_gym.envs.single_env:StreamDiTEnv",
-        vector_entry_point="streamdit_gym.envs.vector_env:StreamDiTVectorEnv",
+        entry_point=ENTRY_POINT,
+        vector_entry_point=VECTOR_ENTRY_POINT,
         kwargs={"world": world, "task": task, "partition": partition},
     )
     return spec.to_json()
 
 
 def register_all() -> None:
-    """Register every id, once."""
+    """Register every id, once; the entry points are imported when they are needed."""
     for name, settings in IDS.items():
         if name not in gymnasium.registry:
             gymnasium.register(
                 id=name,
-                entry_point="streamdit_gym.envs.single_env:StreamDiTEnv",
-                vector_entry_point="streamdit_gym.envs.vector_env:StreamDiTVectorEnv",
+                entry_point=ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
                 kwargs=settings,
             )

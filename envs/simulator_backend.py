@@ -1,8 +1,4 @@
-"""The reference simulator behind an environment.
-
-Takes: rows to reset, actions to take.  Gives: frames (or their latents) and true scores.  Knows
-    nothing of: rewards, episodes.
-"""
+"""The reference simulator behind an environment: one simulator for each row."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from torch import Tensor
 
 from streamdit_gym.checks import shown
 from streamdit_gym.definition import Simulator, WorldSpec
-from streamdit_gym.envs.backends import Frames, Latents, Scores, Seen, readout
+from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
@@ -24,15 +20,14 @@ from streamdit_gym.world import World
 
 
 class SimulatorBackend:
-    """Frames from the reference simulator: one for each row.
+    """Frames and true scores from a world's reference simulator.
 
     Args:
         spec: the world.
         make: makes a simulator.
         rows: number of environments.
-        starts: how episodes begin, with their share.
-        encoder: the world that encodes the frames, so that latents are handed out; None: frames
-            are.
+        starts: how episodes start, with their shares.
+        encoder: the world whose encoder makes latents of the frames; None: frames are returned.
     """
 
     latency_frames = 0
@@ -52,30 +47,26 @@ class SimulatorBackend:
         self._starts = starts
         self._encoder = encoder
         self.simulators = [make() for _ in range(rows)]
-        self._spare: list[
-            Simulator
-        ] = []  # which a state is restored into, so that an error changes nothing
+        # States are restored into these, so that an error changes nothing.
+        self._spare: list[Simulator] = []
 
     @torch.no_grad()
-    def picture(self, seen: Seen) -> Frames:
+    def frames_of(self, observed: Frames | Latents) -> Frames:
         """Decode latents; frames are frames."""
         if self._encoder is None:
-            return seen
+            return observed
         with precision(self.device, False):
-            return self._encoder.codec.decode(seen[:, None])[:, 0]
+            return self._encoder.codec.decode(observed[:, None])[:, 0]
 
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
-        """Return what the encoder's world reads off latents."""
+        """Return the encoder's world's readout of latents."""
         assert self._encoder is not None
         with precision(self.device, False):
-            return readout(self._encoder.readout, latents)
+            return read_latents(self._encoder.readout, latents)
 
     def reset(
-        self,
-        rows: Sequence[int],
-        rngs: Sequence[np.random.Generator],
-        init: Frames | None,
-    ) -> tuple[Seen, Scores]:
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> Reading:
         """Start rows as the training data's episodes start."""
         names = list(self._starts)
         shares = list(self._starts.values())
@@ -84,18 +75,18 @@ class SimulatorBackend:
         for simulator, rng in zip(simulators, rngs, strict=True):
             start = str(rng.choice(names, p=shares))
             frames.append(simulator.reset(rng, start))
-        return self._gather(frames, simulators)
+        return self._read(frames, simulators)
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> tuple[Seen, Scores]:
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
         """Take every row's action."""
-        assert actions is not None  # the environment refuses free text when it is made
+        assert actions is not None  # the settings refuse free text
         frames = []
         for simulator, action in zip(self.simulators, actions, strict=True):
             frames.append(simulator.step(int(action)))
-        return self._gather(frames, self.simulators)
+        return self._read(frames, self.simulators)
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
-        """Return zeros: a simulator is always of one mind."""
+        """Return zeros: a simulator always agrees with itself."""
         return torch.zeros(len(self.simulators), dtype=torch.float32)
 
     def save(self) -> Any:
@@ -103,15 +94,11 @@ class SimulatorBackend:
         return [simulator.save() for simulator in self.simulators]
 
     def finite(self) -> Bool[Tensor, " n"]:
-        """Return True for every row: a simulator's numbers are its scores,
-        which the environment looks at.
-        """
+        """Return True for every row: the environment itself looks at a simulator's scores."""
         return torch.ones(len(self.simulators), dtype=torch.bool)
 
     def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
-        """Refuse what is no list of one state for each row;
-        `restore` lets the simulators judge the rest.
-        """
+        """Refuse what is no list of one state for each row; `restore` checks the states."""
         check_list("backend", state, len(self.simulators))
 
     def restore(self, state: Any) -> None:
@@ -120,19 +107,10 @@ class SimulatorBackend:
         Raises:
             StreamDiTError: if a simulator refuses its state.
         """
-        self._spare = self._spare or [self._make() for _ in self.simulators]
+        if not self._spare:
+            self._spare = [self._make() for _ in self.simulators]
         for simulator, saved in zip(self._spare, state, strict=True):
-            try:
-                simulator.restore(saved)
-            except StreamDiTError:
-                raise
-            except Exception as error:  # a simulator may be anybody's
-                raise ArgumentError(
-                    "the simulator cannot go back to this state",
-                    given=f"{shown(saved)} ({type(error).__name__}: {error})",
-                    allowed="what its save() returned",
-                    remedy=REMEDY,
-                ) from error
+            _restore(simulator, saved)
         self.simulators, self._spare = self._spare, self.simulators
 
     def close(self) -> None:
@@ -141,13 +119,26 @@ class SimulatorBackend:
             simulator.close()
 
     @torch.no_grad()
-    def _gather(
-        self,
-        frames: list[UInt8[np.ndarray, "h w 3"]],
-        simulators: list[Simulator],
-    ) -> tuple[Seen, Scores]:
-        seen = torch.from_numpy(np.stack(frames))
+    def _read(
+        self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]
+    ) -> Reading:
+        observed = torch.from_numpy(np.stack(frames))
         if self._encoder is not None:
             with precision(self.device, False):
-                seen = self._encoder.codec.encode(seen[:, None])[:, 0].float()
-        return seen, torch.from_numpy(np.stack([s.scores() for s in simulators]))
+                observed = self._encoder.codec.encode(observed[:, None])[:, 0].float()
+        scores = np.stack([simulator.scores() for simulator in simulators])
+        return Reading(observed, torch.from_numpy(scores))
+
+
+def _restore(simulator: Simulator, saved: Any) -> None:
+    try:
+        simulator.restore(saved)
+    except StreamDiTError:
+        raise
+    except Exception as error:  # anybody may have written the simulator
+        raise ArgumentError(
+            "the simulator cannot go back to this state",
+            given=f"{shown(saved)} ({type(error).__name__}: {error})",
+            allowed="what its save() returned",
+            remedy=REMEDY,
+        ) from error

@@ -1,7 +1,4 @@
-"""The single environment: a batch with one row.
-
-Takes: one action.  Gives: one frame, reward, ending.  Knows nothing of: how frames are made.
-"""
+"""The single environment: a batch with one row."""
 
 from __future__ import annotations
 
@@ -12,9 +9,11 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
+from jaxtyping import Int
 
 from streamdit_gym.definition import Task, WorldSpec
-from streamdit_gym.envs.argument_checks import check_seed, single_action
+from streamdit_gym.envs.action_checks import single_action
+from streamdit_gym.envs.reset_checks import check_seed
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import UnknownNameError
@@ -41,15 +40,15 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
                     ["horizon", "partition", "task"],
                     "use make_vec",
                 )
-        self._batch = StreamDiTVectorEnv(
+        self.batch = StreamDiTVectorEnv(
             1, render_mode=render_mode, autoreset_mode="DISABLED", **settings
         )
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": self._batch.metadata["render_fps"]}
-        if self._batch.output == "torch":
+        self.metadata = {**self.metadata, "render_fps": self.batch.metadata["render_fps"]}
+        if self.batch.output == "torch":
             self.metadata["torch"] = True
-        self.observation_space = self._batch.single_observation_space
-        self.action_space = self._batch.single_action_space
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
 
     @property
     def spec(self) -> EnvSpec | None:
@@ -58,44 +57,53 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = with_horizon(spec, self._batch.horizon)
+        self._spec = with_horizon(spec, self.batch.horizon)
 
     @property
     def latency_frames(self) -> int:
         """Frames between an action and the first frame it can change, beyond the very next one."""
-        return self._batch.latency_frames
+        return self.batch.latency_frames
+
+    @property
+    def pending_actions(self) -> Int[np.ndarray, " late"]:
+        """Menu actions in flight: taken and not yet visible, oldest first; a copy."""
+        return self.batch.pending_actions[0]
 
     @property
     def world_spec(self) -> WorldSpec:
         """What the world is."""
-        return self._batch.world_spec
+        return self.batch.world_spec
 
     @property
     def task(self) -> Task:
         """The task that is rewarded."""
-        return self._batch.task
+        return self.batch.task
+
+    @property
+    def observation(self) -> str:
+        """What is observed: ``frame``, ``latent`` or ``state``."""
+        return self.batch.observation
+
+    def measure_self_consistency(self) -> None:
+        """Denoise every frame once more from now on, and tell in infos how far the two differ."""
+        self.batch.measure_self_consistency()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see `StreamDiTVectorEnv.reset`."""
         seed = check_seed(seed)
-        observation, info = self._batch.reset(seed=seed, options=options)
+        observations, infos = self.batch.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return self._first(observation), self._row(info)
+        return observations[0], _first_row(infos)
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action; see `StreamDiTVectorEnv.step`."""
-        batch = single_action(action, self._batch.actions)
-        observation, reward, terminated, truncated, info = self._batch.step(batch)
-        first = reward[0] if self._batch.output == "torch" else float(reward[0])
-        return (
-            self._first(observation),
-            first,
-            bool(terminated[0]),
-            bool(truncated[0]),
-            self._row(info),
-        )
+        actions = single_action(action, self.batch.actions)
+        observations, rewards, terminated, truncated, infos = self.batch.step(actions)
+        reward = rewards[0] if self.batch.output == "torch" else float(rewards[0])
+        info = _first_row(infos)
+        return observations[0], reward, bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """Return the current frame, or show it in a window."""
@@ -104,12 +112,12 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
                 "render() without a render_mode; give render_mode='rgb_array' to make()"
             )
             return None
-        frames = self._batch.render()
+        frames = self.batch.render()
         return None if frames is None else frames[0]
 
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on."""
-        return self._batch.save_state()
+        return self.batch.save_state()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
@@ -117,11 +125,11 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         A `TimeLimit` that `gymnasium.make(max_episode_steps=...)` has put around it counts on from
         the state's steps.
         """
-        observation = self._first(self._batch.restore_state(state))
+        observation = self.batch.restore_state(state)[0]
         if self._time_limits is None:
             self._time_limits = weakref.WeakSet(time_limits_around(self))
         for limit in self._time_limits:
-            set_elapsed(limit, self, self._batch.elapsed_steps(0))
+            set_elapsed(limit, self, self.batch.elapsed_steps(0))
         return observation
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,20 +138,15 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Close the environment; closing twice is allowed."""
-        self._batch.close()
+        self.batch.close()
 
-    @staticmethod
-    def _first(observation: Any) -> Any:
-        return (
-            {k: v[0] for k, v in observation.items()}
-            if isinstance(observation, dict)
-            else observation[0]
-        )
 
-    @staticmethod
-    def _row(info: dict[str, Any]) -> dict[str, Any]:
-        row = {key: info[key][0] for key in info if not key.startswith("_") and info[f"_{key}"][0]}
-        return {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in row.items()
-        }
+def _first_row(infos: dict[str, Any]) -> dict[str, Any]:
+    """Return the first row's info; numbers become Python's own."""
+    info = {}
+    for key, values in infos.items():
+        if key.startswith("_") or not infos[f"_{key}"][0]:
+            continue
+        value = values[0]
+        info[key] = value.item() if isinstance(value, np.generic) else value
+    return info

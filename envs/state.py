@@ -1,9 +1,4 @@
-"""The saved state of a batch of environments: what it holds, whose it is, and what is checked
-before it is taken.
-
-Takes: what somebody hands over as a saved state.  Gives: a checked EnvState, or a clear error.
-Knows nothing of: how frames are made.
-"""
+"""The saved state of a batch of environments, checked before the environments go back to it."""
 
 from __future__ import annotations
 
@@ -49,13 +44,13 @@ class StateLimits:
 
     Attributes:
         horizon: steps until truncation.
-        actions: number of menu actions.
-        may_be_over: whether rows may be at their end, waiting for a reset.
+        num_actions: number of menu actions.
+        may_be_done: whether rows may be at their end, waiting for a reset.
     """
 
     horizon: int
-    actions: int
-    may_be_over: bool
+    num_actions: int
+    may_be_done: bool
 
 
 @dataclass(kw_only=True)
@@ -68,8 +63,8 @@ class EnvState:
         steps: taken in the episode.
         done: whether the episode is over.
         fault: whether the row's numbers are not finite.
-        pending: menu actions begun and not yet visible.
-        seen: what is observed.
+        pending: menu actions in flight, not yet visible.
+        observed: what the backend has handed out; ``seen`` in the saved format.
         scores: the newest frame's.
         prompts: with which the last step was taken.
         rngs: generators that draw starts and noise.
@@ -81,15 +76,13 @@ class EnvState:
     done: Bool[np.ndarray, " n"]
     fault: Bool[np.ndarray, " n"]
     pending: Int[np.ndarray, "n late"]
-    seen: Tensor
+    observed: Tensor
     scores: Float[Tensor, "n m"]
     prompts: list[str]
     rngs: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a copy made of tensors and plain numbers and texts,
-        which `torch.load` reads as safely as weights.
-        """
+        """Return a copy of tensors, plain numbers and texts, which `torch.load` reads safely."""
         return {
             "format": FORMAT,
             **dataclasses.asdict(self.owner),
@@ -98,7 +91,7 @@ class EnvState:
             "done": torch.tensor(self.done),
             "fault": torch.tensor(self.fault),
             "pending": torch.tensor(self.pending),
-            "seen": self.seen.clone(),
+            "seen": self.observed.clone(),
             "scores": self.scores.clone(),
             "prompts": list(self.prompts),
             "rngs": list(self.rngs),
@@ -106,7 +99,7 @@ class EnvState:
 
     @classmethod
     def from_dict(cls, state: Any, like: EnvState, limits: StateLimits) -> EnvState:
-        """Return a state that fits, but for its backend's part, which the backend checks.
+        """Return a checked state; its backend's part is left to the backend to check.
 
         Args:
             state: what `to_dict` returned.
@@ -119,32 +112,42 @@ class EnvState:
         """
         check_keys("state", state, ENTRIES)
         _check_owner(state, like.owner)
-        count = like.owner.num_envs
-        most = {"steps": limits.horizon, "pending": limits.actions - 1}
-        arrays = {}
-        for name in ("steps", "done", "fault", "pending"):
-            own = torch.from_numpy(getattr(like, name))
-            tensor = check_tensor(name, state[name], own, least=0, most=most.get(name))
-            arrays[name] = tensor.cpu().numpy().copy()
-        over = arrays["done"]
-        _check_ends(arrays["steps"], over, limits)
-        device = like.seen.device
-        seen = check_tensor("seen", state["seen"], like.seen).to(device, copy=True)
-        scores = check_tensor("scores", state["scores"], like.scores).to(device, copy=True)
+        steps = _checked_array("steps", state, like.steps, most=limits.horizon)
+        done = _checked_array("done", state, like.done)
+        _check_ends(steps, done, limits)
+        num_envs = like.owner.num_envs
+        prompts = check_list("prompts", state["prompts"], num_envs)
+        rngs = check_list("rngs", state["rngs"], num_envs)
         return cls(
             owner=like.owner,
             backend=state["backend"],
-            **arrays,
-            seen=seen,
-            scores=scores,
-            prompts=[check_prompt(text) for text in check_list("prompts", state["prompts"], count)],
-            rngs=[checked_generator(rng) for rng in check_list("rngs", state["rngs"], count)],
+            steps=steps,
+            done=done,
+            fault=_checked_array("fault", state, like.fault),
+            pending=_checked_array("pending", state, like.pending, most=limits.num_actions - 1),
+            observed=_checked_copy("seen", state, like.observed),
+            scores=_checked_copy("scores", state, like.scores),
+            prompts=[check_prompt(text) for text in prompts],
+            rngs=[checked_generator(rng) for rng in rngs],
         )
 
 
 OWNER = tuple(field.name for field in dataclasses.fields(StateOwner))
-CONTENT = tuple(field.name for field in dataclasses.fields(EnvState) if field.name != "owner")
-ENTRIES = ("format", *OWNER, *CONTENT)
+ARRAYS = ("steps", "done", "fault", "pending")
+ENTRIES = ("format", *OWNER, "backend", *ARRAYS, "seen", "scores", "prompts", "rngs")
+
+
+def _checked_array(
+    name: str, state: dict[str, Any], like: np.ndarray, most: int | None = None
+) -> np.ndarray:
+    """Return a copy of a saved tensor as an array of the same shape and type as another."""
+    tensor = check_tensor(name, state[name], torch.from_numpy(like), least=0, most=most)
+    return tensor.cpu().numpy().copy()
+
+
+def _checked_copy(name: str, state: dict[str, Any], like: Tensor) -> Tensor:
+    """Return a copy of a saved tensor, on the device of another of the same shape and type."""
+    return check_tensor(name, state[name], like).to(like.device, copy=True)
 
 
 def checked_generator(state: Any) -> dict[str, Any]:
@@ -175,38 +178,40 @@ def checked_generator(state: Any) -> dict[str, Any]:
 def _check_owner(state: dict[str, Any], owner: StateOwner) -> None:
     """Refuse the state of other environments, and name what differs."""
     expected = {"format": FORMAT, **dataclasses.asdict(owner)}
-    differing = [
-        name
-        for name, value in expected.items()
-        if type(state[name]) is not type(value) or state[name] != value
-    ]
-    if differing:
+    given = []
+    allowed = []
+    for name, value in expected.items():
+        saved = state[name]
+        if type(saved) is not type(value) or saved != value:
+            given.append(f"{name}={shown(saved)}")
+            allowed.append(f"{name}={shown(value)}")
+    if given:
         raise ShapeError(
             "a state of other environments",
-            given=", ".join(f"{name}={shown(state[name])}" for name in differing),
-            allowed=", ".join(f"{name}={shown(expected[name])}" for name in differing),
+            given=", ".join(given),
+            allowed=", ".join(allowed),
             remedy="the same world, partition, observation, num_envs and deterministic",
         )
 
 
 def _check_ends(
     steps: Int[np.ndarray, " n"],
-    over: Bool[np.ndarray, " n"],
+    done: Bool[np.ndarray, " n"],
     limits: StateLimits,
 ) -> None:
-    """Refuse rows that such environments would have ended, or begun anew."""
-    late = ~over & (steps >= limits.horizon)
-    if late.any():
+    """Refuse rows that such environments would have ended, or started anew."""
+    too_late = ~done & (steps >= limits.horizon)
+    if too_late.any():
         raise ArgumentError(
             "steps of a saved state are out of range",
-            given=f"{steps[late].tolist()} in rows that go on",
+            given=f"{steps[too_late].tolist()} in rows that go on",
             allowed=f"below the horizon of {limits.horizon}",
             remedy="give these environments the horizon of those that were saved",
         )
-    if over.any() and not limits.may_be_over:
+    if done.any() and not limits.may_be_done:
         raise ArgumentError(
             "a saved state has rows that are over",
-            given=f"rows {np.flatnonzero(over).tolist()}",
+            given=f"rows {np.flatnonzero(done).tolist()}",
             allowed="rows that go on: SAME_STEP begins ended rows at once",
             remedy="autoreset_mode='DISABLED' or 'NEXT_STEP', as where it was saved",
         )

@@ -1,8 +1,4 @@
-"""How long episodes are, as Gymnasium tells it and counts it.
-
-Takes: a spec, an environment.  Gives: a spec that knows the horizon; Gymnasium's own counters set
-    to ours.
-Knows nothing of: worlds, frames.
+"""How long episodes are, as Gymnasium states it and counts it.
 
 Truncation is the environments' own: their count of steps is part of their state.
 `gymnasium.make(max_episode_steps=...)` adds a wrapper with a count of its own, of which the
@@ -21,7 +17,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 
 def with_horizon(spec: EnvSpec | None, horizon: int) -> EnvSpec | None:
-    """Return a spec that tells the horizon as its `max_episode_steps`."""
+    """Return a spec whose `max_episode_steps` is the horizon."""
     return None if spec is None else dataclasses.replace(spec, max_episode_steps=horizon)
 
 
@@ -35,8 +31,9 @@ def time_limits_around(env: gymnasium.Env[Any, Any]) -> list[TimeLimit[Any, Any]
 
 
 def set_elapsed(limit: TimeLimit[Any, Any], env: gymnasium.Env[Any, Any], steps: int) -> None:
-    """Let a wrapper go on counting from a number of steps; warn where it does not count the
-    environment's own steps.
+    """Let a wrapper go on counting from a number of steps.
+
+    Warn where it does not count the environment's own steps.
 
     Args:
         limit: the wrapper.
@@ -50,5 +47,6 @@ def set_elapsed(limit: TimeLimit[Any, Any], env: gymnasium.Env[Any, Any], steps:
         limit._elapsed_steps = steps  # type: ignore[assignment]
     else:
         gymnasium.logger.warn(
-            "a TimeLimit around this environment goes on counting over restore_state; give horizon=... to make() instead"
+            "a TimeLimit around this environment goes on counting over restore_state; "
+            "give horizon=... to make() instead"
         )

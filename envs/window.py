@@ -1,7 +1,4 @@
-"""A window on the screen, for ``render_mode="human"``.
-
-Takes: frames.  Gives: nothing.  Knows nothing of: environments.
-"""
+"""A window on the screen, for ``render_mode="human"``."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from jaxtyping import UInt8
 
 log = logging.getLogger("streamdit_gym")
 
+MIN_HEIGHT = 512
+
 
 def tile(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """Lay frames out in a near-square grid, black where there are none."""
@@ -24,24 +23,23 @@ def tile(frames: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
     rows = math.ceil(n / columns)
     sheet = np.zeros((rows * columns, h, w, 3), dtype=np.uint8)
     sheet[:n] = frames
-    return sheet.reshape(rows, columns, h, w, 3).swapaxes(1, 2).reshape(rows * h, columns * w, 3)
+    grid = sheet.reshape(rows, columns, h, w, 3).swapaxes(1, 2)
+    return grid.reshape(rows * h, columns * w, 3)
 
 
 class Window:
-    """An OpenCV window that enlarges small pictures; without a screen it says so once and shows
-    nothing.
+    """An OpenCV window that enlarges small pictures.
+
+    Without a screen it says so once in the log and shows nothing.
 
     Args:
         title: its title.
-        side: least height in screen pixels.
     """
 
-    def __init__(self, title: str, side: int = 512) -> None:
-        self.title, self.side, self.shown = title, side, False
-        # OpenCV ends the whole process when it finds no display, so look first
-        self.screen = not sys.platform.startswith("linux") or any(
-            os.environ.get(v) for v in ("DISPLAY", "WAYLAND_DISPLAY")
-        )
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.shown = False
+        self.screen = _has_screen()
         if not self.screen:
             log.warning(
                 "no display: render_mode='human' shows nothing here; 'rgb_array' returns the frames"
@@ -51,8 +49,9 @@ class Window:
         """Show a picture for a frame's time."""
         if not self.screen:
             return
-        times = max(1, self.side // picture.shape[0])
-        cv2.imshow(self.title, picture.repeat(times, 0).repeat(times, 1)[..., ::-1])
+        times = max(1, MIN_HEIGHT // picture.shape[0])
+        enlarged = picture.repeat(times, 0).repeat(times, 1)
+        cv2.imshow(self.title, enlarged[..., ::-1])
         cv2.waitKey(max(1, int(1000 / fps)))
         self.shown = True
 
@@ -61,3 +60,10 @@ class Window:
         if self.shown:
             cv2.destroyWindow(self.title)
             self.shown = False
+
+
+def _has_screen() -> bool:
+    """Return whether there is a display; OpenCV ends the whole process when it finds none."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

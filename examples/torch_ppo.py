@@ -155,7 +155,7 @@ def main() -> None:
         "StreamDiT/PushT-Reach-v0",
         num_envs=arguments.envs,
         observation="latent",
-        output="torch",
+        backend={"output": "torch"},
         device=arguments.device,
         autoreset_mode="SAME_STEP",
     )

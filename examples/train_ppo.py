@@ -6,8 +6,9 @@ python examples/train_ppo.py [--steps 12000] [--episodes 50]
 import argparse
 from pathlib import Path
 
-from streamdit_gym.agents.match import scores_of
-from streamdit_gym.agents.training import AgentTraining, train_agent
+from streamdit_gym.agents.agent_config import AgentTraining
+from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
+from streamdit_gym.agents.train_agent import train_agent
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=12_000)
@@ -18,6 +19,7 @@ arguments = parser.parse_args()
 agent, curve = train_agent(
     AgentTraining(env="StreamDiT/PushT-Reach-v0", steps=arguments.steps), arguments.out
 )
+settings = PlaySettings(episodes=arguments.episodes)
 for env in ("StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"):
-    print(f"{env:32s} random {scores_of('random', env, arguments.episodes, seed=1000)}")
-    print(f"{env:32s} PPO    {scores_of(agent, env, arguments.episodes, seed=1000)}")
+    print(f"{env:32s} random {score_policy('random', env, settings)}")
+    print(f"{env:32s} PPO    {score_policy(agent, env, settings)}")

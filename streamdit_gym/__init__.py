@@ -5,6 +5,7 @@ diffusion transformer.
 from __future__ import annotations
 
 from streamdit_gym import forks as forks
+from streamdit_gym.phrase_generators import register_phrases
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,14 @@ def register() -> None:
     register_all()
 
 
+def register_shipped_phrases() -> None:
+    """Tell bundles where the phrases of the shipped worlds come from."""
+    register_phrases("PushT", version=1, location="streamdit_gym.envs.pusht.definition:SPEC")
+    register_phrases(
+        "PushT-Looks", version=1, location="streamdit_gym.envs.pusht_looks.definition:SPEC"
+    )
+
+
 def __getattr__(name: str) -> object:
     if name == "World":  # loaded when used: it brings torch
         from streamdit_gym.world import World
@@ -29,3 +38,4 @@ def __getattr__(name: str) -> object:
 
 
 register()
+register_shipped_phrases()

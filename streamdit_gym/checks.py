@@ -1,13 +1,8 @@
-"""One small set of checks for whatever comes from outside: arguments, options, command lines,
-messages, files.
+"""Checks for whatever comes from outside: arguments, options, messages, files.
 
-Takes: a name and a value.  Gives: the value in its plain Python type, or a typed error that names
-    it.
-Knows nothing of: torch, Gymnasium, worlds.
-
-A check changes nothing. It refuses the wrong type (also where Python would convert it silently:
-True is no number, "3" is no number, 3.0 is no whole number), values that are not finite, and values
-out of range.
+A check takes a name and a value, and returns the value in its plain Python type. It refuses the
+wrong type (also where Python would convert it silently: True is no number, "3" is no number, 3.0 is
+no whole number), values that are not finite, and values out of range.
 """
 
 from __future__ import annotations
@@ -65,8 +60,8 @@ def check_real(
     """Return a finite number of a range.
 
     Args:
-        name: how the caller calls it.
-        value: what was given.
+        name: what the error calls the value.
+        value: the value.
         least: smallest allowed value.
         most: largest allowed value.
         above: the value must be larger than this.
@@ -82,8 +77,9 @@ def check_real(
         number = float(value)
     except OverflowError as error:
         raise _refused(name, value, allowed) from error
-    too_small = (least is not None and number < least) or (above is not None and number <= above)
-    if not math.isfinite(number) or too_small or (most is not None and number > most):
+    is_too_small = (least is not None and number < least) or (above is not None and number <= above)
+    is_too_large = most is not None and number > most
+    if not math.isfinite(number) or is_too_small or is_too_large:
         raise _refused(name, value, allowed)
     return number
 
@@ -128,30 +124,30 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
 
 
 def check_prompt(text: Any) -> str:
-    """Return a prompt with single spaces, as every part of the project takes it: environments,
-    files, the live page.
+    """Return a prompt with single spaces.
+
+    Environments, files and the live page all take the same prompts.
 
     Raises:
         ArgumentError: if it is no text, empty, longer than `MAX_PROMPT_CHARS` characters or
             `MAX_PROMPT_PARTS` accents and letters, or has characters that cannot be printed.
     """
-    words = " ".join(check_str("prompt", text).split())
-    parts = (
-        len(unicodedata.normalize("NFD", words.lower())) if len(words) <= MAX_PROMPT_CHARS else 0
-    )
-    if (
-        not words
-        or len(words) > MAX_PROMPT_CHARS
-        or parts > MAX_PROMPT_PARTS
-        or not words.isprintable()
-    ):
+    prompt = " ".join(check_str("prompt", text).split())
+    has_length = 1 <= len(prompt) <= MAX_PROMPT_CHARS
+    if not has_length or not prompt.isprintable() or _num_parts(prompt) > MAX_PROMPT_PARTS:
         raise ArgumentError(
             "this is no prompt",
-            given=f"{len(words)} characters: {shown(words)}",
-            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters, {MAX_PROMPT_PARTS} with accents counted apart",
+            given=f"{len(prompt)} characters: {shown(prompt)}",
+            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters, "
+            f"{MAX_PROMPT_PARTS} with accents counted apart",
             remedy="say in a few words what should happen",
         )
-    return words
+    return prompt
+
+
+def _num_parts(text: str) -> int:
+    """Return the number of letters and accents, counted apart."""
+    return len(unicodedata.normalize("NFD", text.lower()))
 
 
 def check_fields(
@@ -161,7 +157,7 @@ def check_fields(
     reals: Mapping[str, tuple[float, float]] | None = None,
     bools: Collection[str] = (),
 ) -> None:
-    """Check the numbers of a frozen dataclass, and keep them in their plain Python types.
+    """Check the numbers of a frozen dataclass, and turn them into plain Python types.
 
     Args:
         config: the dataclass; a field may be None where that is its default.
@@ -172,19 +168,18 @@ def check_fields(
     Raises:
         ArgumentError: if a field has the wrong type, is not finite, or is out of range.
     """
+    checks: dict[str, Callable[[str, Any], Any]] = {}
+    for name, (least, most) in (ints or {}).items():
+        checks[name] = partial(check_int, least=least, most=most)
+    for name, (low, high) in (reals or {}).items():
+        checks[name] = partial(check_real, least=low, most=high)
+    for name in bools:
+        checks[name] = check_bool
     optional = {field.name for field in dataclasses.fields(config) if field.default is None}
-
-    def keep(name: str, check: Callable[[str, Any], Any]) -> None:
+    for name, check in checks.items():
         value = getattr(config, name)
         if value is not None or name not in optional:
             object.__setattr__(config, name, check(name, value))
-
-    for name, (least, most) in (ints or {}).items():
-        keep(name, partial(check_int, least=least, most=most))
-    for name, (low, high) in (reals or {}).items():
-        keep(name, partial(check_real, least=low, most=high))
-    for name in bools:
-        keep(name, check_bool)
 
 
 def _range(least: float | None, most: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a world is, apart from its weights: its definition, its tasks and its reference simulator."""
+"""What a world is, apart from its weights: its tasks, its spec and its reference simulator."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from jaxtyping import Float, UInt8
 
 
 class Simulator(Protocol):
-    """A real simulator (a world's twin) as `record` and `evaluate` see it.
-    One instance is one environment.
-    """
+    """The real simulator of a world; one instance is one environment."""
 
     def reset(self, rng: np.random.Generator, start: str) -> UInt8[np.ndarray, "h w 3"]:
         """Start an episode of the given kind and return the first frame."""
@@ -21,22 +19,25 @@ class Simulator(Protocol):
     def step(self, action: int) -> UInt8[np.ndarray, "h w 3"]:
         """Take one menu action and return the next frame."""
 
-    def plain(self) -> UInt8[np.ndarray, "h w 3"] | None:
-        """Return the newest frame in the looks of the world that this one goes on from;
-        None if it looks like no other.
+    def plain_frame(self) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Return the newest frame in the appearance of the world that this one builds on.
+
+        It is None if there is no such world.
         """
 
     def explore(self, rng: np.random.Generator) -> int:
-        """Return the next action of the mixed player that makes training data."""
+        """Return the next action of the exploration policy, which training data come from."""
 
-    def said(self, action: int, phrase: str) -> str:
-        """Return what is said with an action of `explore`'s: the menu's phrase,
-        or one of `WorldSpec.also`.
+    def prompt_for(self, action: int, phrase: str) -> str:
+        """Return the prompt recorded with an exploration action.
+
+        It is the menu's phrase, or one of `WorldSpec.also`.
         """
 
-    def hear(self, text: str) -> str:
-        """Do at once what a text says beside the next move, if the simulator can do such a thing,
-        and return the rest of the text.
+    def parse_prompt(self, text: str) -> str:
+        """Carry out what a prompt asks for beside the move, and return the rest of it.
+
+        A simulator that can do nothing else returns the whole text.
         """
 
     def state(self) -> Float[np.ndarray, " n"]:
@@ -51,19 +52,24 @@ class Simulator(Protocol):
     def restore(self, saved: Any) -> None:
         """Go back to a saved state."""
 
-    def put(
+    def start_from(
         self,
         rng: np.random.Generator,
         before: Float[np.ndarray, " n"],
         action: int,
         state: Float[np.ndarray, " n"],
     ) -> None:
-        """Start an episode for `explore` at a state, as `state` gives it, to which an action has
-        led from the one before.
+        """Start an episode for `explore` at a state that an action has led to.
 
-        It is called after `reset`. A simulator may take one more argument named ``sure``: `correct`
-        then hands it the newest states in which each thing was whole, by the thing's name, as its
-        own states are read from frames that may be bent.
+        It is called after `reset`. A simulator may take one more argument named ``sure``: DAgger
+        relabelling then passes the newest states in which each object was intact, by its name, as
+        its own states are read from generated frames, which may be deformed.
+
+        Args:
+            rng: source of randomness.
+            before: the state before the action, as `state` returns it.
+            action: the action.
+            state: the state after it.
         """
 
     def close(self) -> None:
@@ -72,18 +78,17 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task: reward = `scale` x (gain of a potential) + `bonus` on success; success ends the
-    episode.
+    """A task: reward = `scale` x (gain of a potential) + `bonus` on success, which ends an episode.
 
     The potential and the success probability are scores of the current frame, read by the world's
-    heads (generated world) or by the simulator (twin); see `WorldSpec.score_names`.
+    readout (generated world) or by the reference simulator; see `WorldSpec.score_names`.
 
     Attributes:
         potential: name of the potential score (larger is better).
         success: name of the success score, in [0, 1].
         scale: reward per unit of potential gained.
         bonus: reward added at success.
-        threshold: success probability from which the world says that the task is done.
+        threshold: success probability from which the task counts as done.
         horizon: steps after which an episode is truncated (the trust horizon).
         about: one line for people.
     """
@@ -97,27 +102,29 @@ class Task:
     about: str
 
     def reward(self, gained: Any, success: Any) -> Any:
-        """Return the reward of steps, from the potential gained and the success after them (NumPy
-        or torch).
+        """Return the reward of steps (NumPy or torch).
+
+        Args:
+            gained: how much the potential grew.
+            success: the success probability after the steps.
         """
         return self.scale * gained + self.bonus * (success > self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSpec:
-    """What a world is, apart from its weights: everything `record`, `train` and the environments
-    must agree on.
+    """What `record`, `train` and the environments of a world must agree on.
 
     Attributes:
         name: name of the world, as in ``World.from_pretrained(name)``.
         size: height and width of a frame in pixels.
         fps: frames (= actions) per simulated second.
-        menu: for every action, its phrases; the first one is what the environment says.
+        menu: for every action, its phrases; the first one is the environment's prompt.
         state_names: names of the true state's numbers, for the probe.
         score_names: names of the per-frame scores; names that start with ``success_`` are
             probabilities.
         tasks: the rewards on offer, by name.
-        also: what else the training data say.
+        also: other prompts of the training data.
         simulator: version of the simulator: recordings of two versions do not mix.
     """
 
@@ -134,36 +141,36 @@ class WorldSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AppearanceEvaluation:
-    """What a world can be told to look like.
+    """The appearances that prompts can ask a world for, and how to recognise them.
 
     Attributes:
-        unseen: looks that no training has shown: each thing's colour.
-        saying: says a look in words.
-        wears: whether frames (n, h, w, 3) show each thing as a look says: 1 or 0, nan: cannot be
-            told.
+        unseen: appearances that no training has shown: each object's colour.
+        describe: puts an appearance into words.
+        shows: whether frames (n, h, w, 3) show each object as an appearance has it: 1 or 0, nan:
+            cannot be told.
     """
 
     unseen: tuple[dict[str, str], ...]
-    saying: Callable[[dict[str, str]], str]
-    wears: Callable[
+    describe: Callable[[dict[str, str]], str]
+    shows: Callable[
         [UInt8[np.ndarray, "n h w 3"], dict[str, str]], dict[str, Float[np.ndarray, " n"]]
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSimulator:
-    """The real simulator, and what only the world's author knows.
+    """The real simulator of a world, and what evaluation needs to know about it.
 
     Attributes:
-        make: makes the simulator.
+        make: builds the simulator.
         starts: shares of the kinds of starts.
-        actor: state numbers with the place (px) of the thing that obeys the prompts.
-        body: state numbers with the place (px) and the angle (cosine, sine) of the thing that is
-            moved.
-        unseen: for every action, phrases that no training has heard.
-        objects: which things are whole in frames (n, h, w, 3): one array per thing, 1 whole, 0 not,
-            nan: cannot be told.
-        looks: what the world can be told to look like; None: nothing.
+        actor: names of the state's numbers with the place (px) of what obeys the prompts.
+        body: names of the state's numbers with the place (px) and the angle (cosine, sine) of what
+            is moved.
+        unseen: for every action, phrases that are not in the training data.
+        objects: which objects are intact in frames (n, h, w, 3): one array per object, 1 intact, 0
+            not, nan: cannot be told.
+        appearance: the appearances that prompts can ask for; None: none.
         evaluator_version: number of the evaluator models that read real frames; raise it whenever
             real frames look or move otherwise.
     """
@@ -174,5 +181,5 @@ class ReferenceSimulator:
     body: tuple[str, str, str, str]
     unseen: tuple[tuple[str, ...], ...]
     objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]]
-    looks: AppearanceEvaluation | None = None
+    appearance: AppearanceEvaluation | None = None
     evaluator_version: int = 1

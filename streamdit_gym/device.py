@@ -1,8 +1,4 @@
-"""Which device networks run on.
-
-Takes: a device's name.  Gives: the name, once it is certain that the device is there.  Knows
-    nothing of: networks.
-"""
+"""Which device networks run on."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from streamdit_gym.errors import UnknownNameError
 
 
 def check_device(device: Any) -> str:
-    """Return the name of a device that is there.
+    """Return the name of a device that exists here.
 
     Args:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a `torch.device`.
@@ -28,7 +24,7 @@ def check_device(device: Any) -> str:
     try:
         torch.zeros(1, device=name).item()  # "meta" is a device, too, and holds no numbers
     except Exception as error:  # every kind of device fails in a way of its own
-        available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        available = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise UnknownNameError("device", name, available, "use device='cpu'") from error
     return name
 

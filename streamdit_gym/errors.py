@@ -1,8 +1,6 @@
-"""Every error the project raises on purpose, each with its remedy.
+"""Every error that the project raises on purpose, each with its remedy.
 
-Takes: what was given, what is allowed, what to do.  Gives: exceptions that also subclass the
-    builtin they refine.
-Knows nothing of: torch, Gymnasium, files.
+Each also subclasses the builtin exception that it refines.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# what a full, read-only or forbidden place, or an impossible path, answers
+# errors of a full, read-only or forbidden place, or of an impossible path
 DISK_ERRORS = {
     errno.EACCES,
     errno.EDQUOT,
@@ -30,6 +28,9 @@ DISK_ERRORS = {
     errno.EPERM,
     errno.EROFS,
 }
+EXIT_DONE = 0
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 DISK_REMEDY = "make room or give another folder, and call again; what is done is kept"
 
 
@@ -46,19 +47,22 @@ class StreamDiTError(Exception):
             parts.append(f"  allowed: {allowed}")
         if remedy:
             parts.append(f"  remedy:  {remedy}")
-        self.problem, self.given, self.allowed, self.remedy = problem, given, allowed, remedy
+        self.problem = problem
+        self.given = given
+        self.allowed = allowed
+        self.remedy = remedy
         super().__init__("\n".join(parts))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Come back from another process as it was, whatever its kind asks for when it is made."""
-        return _unpickled, (type(self), self.args, self.__dict__)
+        """Let pickle rebuild the error without its constructor, whose arguments differ by class."""
+        return _rebuild_error, (type(self), self.args, self.__dict__)
 
 
-def _unpickled(
-    kind: type[StreamDiTError], texts: tuple[str, ...], about: dict[str, Any]
+def _rebuild_error(
+    error_class: type[StreamDiTError], args: tuple[str, ...], attributes: dict[str, Any]
 ) -> StreamDiTError:
-    error = kind.__new__(kind, *texts)
-    error.__dict__.update(about)
+    error = error_class.__new__(error_class, *args)
+    error.__dict__.update(attributes)
     return error
 
 
@@ -69,27 +73,28 @@ class UnknownNameError(StreamDiTError, LookupError):
         self, kind: str, given: str, allowed: Iterable[str], remedy: str = "", *, problem: str = ""
     ) -> None:
         names = sorted(allowed)
-        near = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else remedy
+        nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
+        if nearest:
+            remedy = f"did you mean {nearest[0]!r}?"
         super().__init__(
             problem or f"unknown {kind} {given!r}",
             given=repr(given),
             allowed=", ".join(names),
-            remedy=hint or "use a name of the list",
+            remedy=remedy or "use a name of the list",
         )
 
 
 class UnknownArgumentError(UnknownNameError, TypeError):
-    """A keyword argument that a call does not have, in Python's words: other programs look for
-    these.
+    """A keyword argument that a call does not have.
 
-    Gymnasium makes the error anew from its text alone when an environment's constructor raises it.
+    The text uses Python's words, since other programs look for them. Gymnasium makes the error anew
+    from its text alone when an environment's constructor raises it.
     """
 
     def __init__(self, problem: str, given: str = "", allowed: Iterable[str] = ()) -> None:
         if given:
             super().__init__("argument", given, allowed, problem=problem)
-        else:
+        else:  # as Gymnasium makes it anew
             StreamDiTError.__init__(self, problem)
 
     @classmethod
@@ -103,9 +108,7 @@ class ArgumentError(StreamDiTError, ValueError):
 
 
 class StorageError(StreamDiTError, RuntimeError):
-    """Something cannot be written: the disk is full, read-only,
-    or the folder is somebody else's.
-    """
+    """Something cannot be written: the disk is full or read-only, or the folder forbidden."""
 
 
 class BusyError(StreamDiTError, RuntimeError):
@@ -179,17 +182,15 @@ def exit_status(run: Callable[[], None], again: str) -> int:
         run()
     except StreamDiTError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_ERROR
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        text = StreamDiTError("a file cannot be read or written", given=error, remedy=DISK_REMEDY)
-        print(f"error: {text}", file=sys.stderr)
-        return 2
+        clear = StreamDiTError("a file cannot be read or written", given=error, remedy=DISK_REMEDY)
+        print(f"error: {clear}", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
-        print(
-            "\nstopped" + (f"; what is done is kept. Go on with: {again}" if again else ""),
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+        advice = f"; what is done is kept. Go on with: {again}" if again else ""
+        print(f"\nstopped{advice}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_DONE

@@ -1,8 +1,9 @@
-"""The adapter, the eyes, scores, and whether PPO can learn through them."""
+"""The adapter, observations, scores, and whether PPO can learn through them."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -18,35 +19,33 @@ from stable_baselines3.common.vec_env import (
     VecVideoRecorder,
 )
 
-from streamdit_gym.agents.evaluate import labels, way_up
-from streamdit_gym.agents.evaluate import main as evaluate_main
+from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.agent_envs import make_venv, reference_id
+from streamdit_gym.agents.evaluate_run import labels, progress_to_ceiling
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
-from streamdit_gym.agents.match import (
-    agent_player,
-    find_player,
+from streamdit_gym.agents.policies.load_policy import load_policy
+from streamdit_gym.agents.policies.policy_file import load_agent
+from streamdit_gym.agents.policies.random_policy import RandomPolicy
+from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
+from streamdit_gym.agents.policy_scores import (
+    PlaySettings,
+    PolicyScore,
+    mean_returns,
     places,
-    played,
-    random_player,
-    scores_of,
+    score_policy,
 )
-from streamdit_gym.agents.rollouts import film
+from streamdit_gym.agents.rollouts import film_agent
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
-from streamdit_gym.agents.scores import Score, play
-from streamdit_gym.agents.train import main as train_main
-from streamdit_gym.agents.train import overrides
-from streamdit_gym.agents.training import (
-    ALGORITHMS,
-    AgentTraining,
-    hyperparameters,
-    load_agent,
-    make_venv,
-    train_agent,
-    twin_of,
-)
+from streamdit_gym.agents.scores import Score, play_episodes
+from streamdit_gym.agents.train_agent import hyperparameters, train_agent
+from streamdit_gym.agents.training_callback import Comparison
 from streamdit_gym.agents.zoo import BatchedWorld
+from streamdit_gym.cli import main
+from streamdit_gym.cli.settings_option import parse_settings
 from streamdit_gym.data.video import read_video
 from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import find_world
 
@@ -129,7 +128,7 @@ def test_attributes_methods_and_images_reach_the_batch() -> None:
 
 def test_tensors_are_refused() -> None:
     with pytest.raises(ShapeError, match="works on arrays"):
-        adapter(output="torch")
+        adapter(backend={"output": "torch"})
 
 
 def test_sb3_algorithms_run_on_frames() -> None:
@@ -169,10 +168,10 @@ def test_eyes_see_the_same_in_the_observation_and_in_the_terminal_one(env: str) 
 
 def test_play_gives_every_row_the_same_number_of_episodes() -> None:
     venv = make_venv(REAL, 4, horizon=5)
-    score = play(venv, random_player(venv, 0), 10, seed=0)
+    score = play_episodes(venv, RandomPolicy(), 10, seed=0)
     assert len(score.returns) == 12
     assert score.lengths.max() <= 5
-    again = play(venv, random_player(venv, 0), 10, seed=0)
+    again = play_episodes(venv, RandomPolicy(), 10, seed=0)
     assert (again.returns == score.returns).all()
     assert score.interval > 0
 
@@ -182,10 +181,8 @@ def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
     """Can it learn? 6,000 steps lift the mean return well above the random player's."""
     learned, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
     venv = make_venv(REAL, 16)
-    trained, floor = (
-        play(venv, agent_player(load_agent(tmp_path)), 32, 7),
-        play(venv, random_player(venv, 7), 32, 7),
-    )
+    trained = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 32, 7)
+    floor = play_episodes(venv, RandomPolicy(), 32, 7)
     assert trained.mean - trained.interval > floor.mean + floor.interval
     assert points
     assert learned.agent.num_timesteps >= 6000
@@ -223,7 +220,8 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
     assert [list(point) for point in points[: len(first)]] == first
     assert points[-1][0] > 32
     assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.safetensors")) == 16
-    assert scores_of(load_agent(tmp_path), REAL, 2, 0, num_envs=2).returns.shape == (2,)
+    settings = PlaySettings(episodes=2, seed=0, num_envs=2)
+    assert score_policy(load_agent(tmp_path), REAL, settings).returns.shape == (2,)
     with pytest.raises(StreamDiTError, match="another seed"):
         train_agent(
             AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True
@@ -239,32 +237,34 @@ def test_training_stops_when_the_world_promises_more_than_the_twin_gives(tmp_pat
         check_every=100,
         overrides={"n_steps": 8, "batch_size": 8, "n_epochs": 1},
     )
-    honest, _ = train_agent(
-        config, tmp_path / "honest", progress=False, look=lambda _: (1.0, 0.2, 0.9, 0.2)
-    )
-    dreamer, _ = train_agent(
-        config, tmp_path / "dreamer", progress=False, look=lambda _: (2.0, 0.2, 0.9, 0.2)
-    )
-    assert honest.agent.num_timesteps >= 2000
-    assert 300 <= dreamer.agent.num_timesteps < 400
-    assert (
-        "more than the twin"
-        in json.loads((tmp_path / "dreamer" / "agent.json").read_text())["stopped"]
-    )
-    assert len(json.loads((tmp_path / "dreamer" / "gap.json").read_text())) == 3
+
+    def trained_with(generated_return: float, folder: Path) -> int:
+        comparison = Comparison(
+            generated=generated_return, generated_interval=0.2, real=0.9, real_interval=0.2
+        )
+        trained, _ = train_agent(config, folder, progress=False, compare=lambda _: comparison)
+        return trained.agent.num_timesteps
+
+    assert trained_with(1.0, tmp_path / "honest") >= 2000
+    assert 300 <= trained_with(2.0, tmp_path / "optimistic") < 400
+    settings = json.loads((tmp_path / "optimistic" / "agent.json").read_text())
+    assert "more than the simulator" in settings["stopped"]
+    assert len(json.loads((tmp_path / "optimistic" / "gap.json").read_text())) == 3
 
 
 @pytest.mark.slow
 def test_the_command_that_trains_and_the_one_that_plays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = "--num-envs 2 --episodes 2 --check-every 64 --check-episodes 2 --set n_steps=16 batch_size=16"
-    arguments = f"--steps 64 --seeds 1 --films 1 --out {tmp_path} {small}".split()
-    assert train_main(arguments) == 0
-    found = json.loads((tmp_path / "scores.json").read_text())["scores"]
-    assert [(row["player"], row["place"]) for row in found] == [
-        (player, place)
-        for player in ("random", "ppo seed 0")
+    settings = "num_envs=2 check_every=64 check_episodes=2 n_steps=16 batch_size=16"
+    options = f"--steps 64 --seeds 1 --films 1 --out {tmp_path} --episodes 2 --set {settings}"
+    arguments = ["rl", "train", *options.split()]
+    assert main(arguments) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert [row["player"] for row in scores] == [row["policy"] for row in scores]
+    assert [(row["policy"], row["place"]) for row in scores] == [
+        (policy, place)
+        for policy in ("random", "ppo seed 0")
         for place in ("generated world", "real simulator")
     ]
     folder = tmp_path / "seed-0"
@@ -275,19 +275,15 @@ def test_the_command_that_trains_and_the_one_that_plays(
     assert {"step", "imagined", "real", "over", "beyond_chance"} == set(
         json.loads((folder / "gap.json").read_text())[0]
     )
-    assert train_main(arguments) == 2
+    assert main(arguments) == 2
     assert "--resume" in capsys.readouterr().err
-    assert train_main([*arguments, "--resume"]) == 0, "done already: it plays"
+    assert main([*arguments, "--resume"]) == 0, "done already: it is scored again"
     checkpoint = next((folder / "checkpoints").iterdir())
-    assert (
-        evaluate_main(
-            f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --num-envs 2 --out {tmp_path / 'again'}".split()
-        )
-        == 0
-    )
-    said = capsys.readouterr().out
-    assert "% of the way" in said
-    assert f"checkpoints/{checkpoint.name}" in said
+    options = f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --out {tmp_path / 'again'}"
+    assert main(["rl", "evaluate", *options.split()]) == 0
+    output = capsys.readouterr().out
+    assert "% of the way" in output
+    assert f"checkpoints/{checkpoint.name}" in output
     assert (tmp_path / "again" / "scores.json").is_file()
 
 
@@ -300,7 +296,7 @@ def test_the_command_that_trains_and_the_one_that_plays(
         (["--set", "n_epoch=5"], "did you mean 'n_epochs'"),
         (["--set", "n_epochs=5.5"], "n_epochs cannot be used"),
         (["--set", "gamma=.nan"], "gamma cannot be used"),
-        (["--set", "n_steps=[1"], "a hyperparameter cannot be read"),
+        (["--set", "n_steps=[1"], "a setting cannot be read"),
         (["--set", "seed=3"], "unknown hyperparameter 'seed'"),
         (["--set", "policy_kwargs={net_arch: [1000000000]}"], "net_arch cannot be used"),
         (
@@ -308,29 +304,38 @@ def test_the_command_that_trains_and_the_one_that_plays(
             "unknown argument in policy_kwargs",
         ),
         (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
-        (["--num-envs", "1", "--set", "n_steps=1"], "ppo does not take these hyperparameters"),
-        (["--num-envs", "0"], "num_envs cannot be used"),
-        (["--penalty", "nan"], "penalty cannot be used"),
+        (["--set", "num_envs=1", "n_steps=1"], "ppo does not take these hyperparameters"),
+        (["--set", "num_envs=0"], "num_envs cannot be used"),
+        (["--set", "penalty=.nan"], "penalty cannot be used"),
     ],
 )
 def test_bad_arguments_of_the_trainer_get_one_clear_error(
     tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train_main([*arguments, "--out", str(tmp_path), "--steps", "16"]) == 2
+    assert main(["rl", "train", *arguments, "--out", str(tmp_path), "--steps", "16"]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_bad_players_are_refused(tmp_path: Path) -> None:
+def test_policies_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    def load(name: str, **settings: bool) -> object:
+        return load_policy(name, partial(shared_world, "PushT", "cpu"), "reach", **settings)
+
     with pytest.raises(UnknownNameError, match="did you mean 'random'"):
-        find_player("randm")
-    with pytest.raises(UnknownNameError, match="share of random moves"):
-        find_player("scripted:2")
+        load("randm")
+    with pytest.raises(UnknownNameError, match="share of random actions"):
+        load("scripted:2")
     with pytest.raises(BundleError, match="no agent here"):
-        find_player(str(tmp_path))
+        load(str(tmp_path))
+    with pytest.raises(UnknownNameError, match="policy for streams"):
+        load("planner", in_streams=True)
+    two_episodes = PlaySettings(episodes=2, seed=0)
     with pytest.raises(UnknownNameError, match="did you mean 'StreamDiT/PushT-Reach-v0'"):
-        scores_of("random", "StreamDiT/PushT-Rech-v0", 2, 0)
+        score_policy("random", "StreamDiT/PushT-Rech-v0", two_episodes)
     with pytest.raises(UnknownNameError, match="generated environment"):
-        played(["random"], REAL, episodes=2)
+        mean_returns(["random"], REAL, two_episodes)
+
+
+def test_labels_are_the_last_parts_of_paths_that_tell_them_apart() -> None:
     assert labels(["random", "a/0/c/4", "a/1/c/4"]) == {
         "random": "random",
         "a/0/c/4": "0/c/4",
@@ -345,28 +350,28 @@ def test_hyperparameters_know_every_environment() -> None:
     assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
     assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5
     assert hyperparameters(AgentTraining())["learning_rate"](0.5) == pytest.approx(5e-4)
-    given = overrides(("learning_rate=3e-4", "ent_coef=1e-2", "n_epochs=5", "clip_range_vf=null"))
+    given = parse_settings(
+        ["learning_rate=3e-4", "ent_coef=1e-2", "n_epochs=5", "clip_range_vf=null"]
+    )
     assert given == {"learning_rate": 3e-4, "ent_coef": 0.01, "n_epochs": 5, "clip_range_vf": None}
     assert hyperparameters(AgentTraining(overrides=given))["learning_rate"] == 3e-4
-    assert (
-        hyperparameters(AgentTraining(algo="sac", overrides=overrides(("ent_coef=auto",))))[
-            "ent_coef"
-        ]
-        == "auto"
-    )
+    sac = AgentTraining(algo="sac", overrides=parse_settings(["ent_coef=auto"]))
+    assert hyperparameters(sac)["ent_coef"] == "auto"
 
 
 def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
-    found = played(["scripted", "scripted:0.9"], REACH, episodes=16)
-    assert list(found) == ["scripted", "scripted:0.9"]
+    means = mean_returns(["scripted", "scripted:0.9"], REACH, PlaySettings(episodes=16))
+    assert list(means) == ["scripted", "scripted:0.9"]
     for place in range(2):
-        assert found["scripted"][place] > found["scripted:0.9"][place] + 0.3
+        assert means["scripted"][place] > means["scripted:0.9"][place] + 0.3
 
 
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
     best, floor = (
-        scores_of(player, "StreamDiT/PushT-Real-v0", 32, 3, num_envs=8)
-        for player in ("scripted:0.1", "random")
+        score_policy(
+            policy, "StreamDiT/PushT-Real-v0", PlaySettings(episodes=32, seed=3, num_envs=8)
+        )
+        for policy in ("scripted:0.1", "random")
     )
     assert best.mean > floor.mean + 0.2, (
         "about 0.8 and -0.1; three standard errors of their difference are 0.66"
@@ -374,26 +379,24 @@ def test_the_script_pushes_the_t_towards_its_goal() -> None:
 
 
 def test_the_shipped_agent_plays_in_the_simulator() -> None:
-    learned = load_agent(find_world("PushT") / "agents" / "reach")
-    best, floor = (scores_of(player, REAL, 16, 3) for player in (learned, "random"))
+    trained = load_agent(find_world("PushT") / "agents" / "reach")
+    settings = PlaySettings(episodes=16, seed=3)
+    best = score_policy(trained, REAL, settings)
+    floor = score_policy("random", REAL, settings)
     assert best.successes.mean() > 0.9
     assert best.mean - best.interval > floor.mean
 
 
 def test_from_floor_to_ceiling() -> None:
-    def row(player: str, mean: float) -> tuple[str, str, Score]:
-        rng = np.random.default_rng(0)
-        returns = mean + rng.normal(0, 0.1, 100)
-        return (
-            player,
-            "real simulator",
-            Score(returns=returns, successes=returns > 0, lengths=np.ones(100)),
-        )
+    def row(policy: str, mean: float) -> PolicyScore:
+        returns = mean + np.random.default_rng(0).normal(0, 0.1, 100)
+        score = Score(returns=returns, successes=returns > 0, lengths=np.ones(100))
+        return PolicyScore(policy=policy, place="real simulator", score=score)
 
     rows = [row("random", 0.0), row("a", 1.5), row("b", 1.7), row("top", 2.0)]
-    middle, low, high = way_up(rows, {"a", "b"}, {"top"})
-    assert middle == pytest.approx(0.8, abs=0.02)
-    assert low < middle < high
+    progress = progress_to_ceiling(rows, {"a", "b"}, {"top"})
+    assert progress.share == pytest.approx(0.8, abs=0.02)
+    assert progress.low < progress.share < progress.high
 
 
 def test_the_zoo_gets_one_batch_for_all_its_environments() -> None:
@@ -444,14 +447,14 @@ def test_an_agent_on_film(tmp_path: Path) -> None:
         tmp_path,
         progress=False,
     )
-    frames = film(learned, REACH, episodes=1, progress=False)
+    frames = film_agent(learned, REACH, episodes=1, progress=False)
     assert len(frames) > 8
     assert frames[0].shape == (432, 648, 3)
     assert (frames[0][56:376, :320] == frames[0][56:376, 328:]).mean() > 0.9, "the same first frame"
 
 
-def test_twins_are_found() -> None:
-    assert twin_of(REACH) == REAL == twin_of(REAL)
+def test_every_id_has_a_reference() -> None:
+    assert reference_id(REACH) == REAL == reference_id(REAL)
     assert list(places(REAL)) == ["real simulator"]
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import make_tiny_world
 
-from streamdit_gym.envs.backends import GeneratedBackend
-from streamdit_gym.envs.vector_env import to_host
+from streamdit_gym.envs.generated_backend import GeneratedBackend
+from streamdit_gym.envs.outputs import to_host
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.engine import Engine
 
@@ -24,10 +24,13 @@ def played(
     world = make_tiny_world()
     world.model.config = replace(world.model.config, temperature=temperature)
     engine = Engine(world.model, world.table, named_partition(partition))
-    backend = GeneratedBackend(world, engine, 3, common_noise=False, latent=latent, stock=stock)
+    backend = GeneratedBackend(world, engine, 3, observe_latents=latent, use_warm_pool=stock)
     begun: list[int] = []
-    begin = engine.begin
-    engine.begin = lambda latents, *others: (begun.append(len(latents)), begin(latents, *others))[1]  # type: ignore[method-assign]
+    new_session = engine.new_session
+    engine.new_session = lambda latents, *others: (
+        begun.append(len(latents)),
+        new_session(latents, *others),
+    )[1]  # type: ignore[method-assign]
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     found = [backend.reset(range(3), rngs, None)]
     for step in range(8):
@@ -62,10 +65,7 @@ def test_streams_that_noise_begins_are_not_stocked() -> None:
 def test_the_callers_own_frames_are_not_taken_from_stock() -> None:
     world = make_tiny_world()
     engine = Engine(world.model, world.table, named_partition("reactive"))
-    backends = [
-        GeneratedBackend(world, engine, 2, common_noise=False, latent=False, stock=stock)
-        for stock in (False, True)
-    ]
+    backends = [GeneratedBackend(world, engine, 2, use_warm_pool=stock) for stock in (False, True)]
     frames = torch.randint(0, 255, (1, 2, 64, 64, 3), dtype=torch.uint8)
     found = []
     for backend in backends:
@@ -86,7 +86,7 @@ def test_a_compiled_backend_makes_the_same_frames_and_compiles_nothing_in_a_step
     found = []
     for compiled in (False, True):
         engine = Engine(world.model, world.table, named_partition("K4N2c1s1"), compile=compiled)
-        backend = GeneratedBackend(world, engine, 1, common_noise=False, latent=False)
+        backend = GeneratedBackend(world, engine, 1)
         seen = [backend.reset([0], [np.random.default_rng(0)], None)[0]]
         with torch.compiler.set_stance("fail_on_recompile" if compiled else "default"):
             seen += [backend.step([world.spec.menu[action][0]], None)[0] for action in (1, 5, 3)]

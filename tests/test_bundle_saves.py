@@ -21,11 +21,13 @@ import torch
 from support.breaking import Killed, failing
 from support.bundles import make_short_world, read_content
 from support.kills import KILLS
+from support.scores import recorded_scores
 
 from streamdit_gym.bundle.config import file_names, read_config
 from streamdit_gym.bundle.files import find_file, update_facts, write_bundle
 from streamdit_gym.errors import ArgumentError, BusyError, StorageError
 from streamdit_gym.evaluate import card
+from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.files import folder_lock
 from streamdit_gym.world import World
 
@@ -203,7 +205,7 @@ def test_a_card_that_cannot_be_written_leaves_bundle_and_card(
 ) -> None:
     world = World.from_pretrained(bundle)
     monkeypatch.setattr(card, "card", lambda world, scores: "new card")
-    scores = {"episodes": 3, "beside": {}}
+    scores = recorded_scores("PushT-pipelined")
 
     def check() -> None:
         assert World.from_pretrained(bundle).digest == world.digest
@@ -211,10 +213,11 @@ def test_a_card_that_cannot_be_written_leaves_bundle_and_card(
 
     stop_everywhere(lambda: save_card(bundle, world, scores), check, killed=False)
     assert (bundle / "README.md").read_text() == "new card"
-    assert World.from_pretrained(bundle).facts["scores"] == {"episodes": 3}
+    facts = World.from_pretrained(bundle).facts
+    assert Scores.from_dict(facts["scores"]) == replace(scores, comparison=None)
 
 
-def save_card(bundle: Path, world: World, scores: dict) -> None:
+def save_card(bundle: Path, world: World, scores: Scores) -> None:
     card.write_card(bundle, world, scores)
 
 
@@ -305,14 +308,15 @@ def test_killed_saves_leave_a_whole_bundle(bundle: Path, tmp_path: Path) -> None
         check_others_are_there(bundle)
 
 
-def test_a_card_needs_no_facts(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "horizon_table", lambda scores: "")
-    monkeypatch.setattr(card, "lines", lambda scores: [])
-    scores = {"episodes": 3, "partition": "reactive", "faults": ["one"], "promises": []}
-    errors = {"heads_on_held_out_real_frames": {"x_px": None, "y_px": 0.25}}
-    bare = card.card(replace(old_world(), facts={}), scores)
-    told = card.card(replace(old_world(), facts={**errors, "training_frames": 5000}), scores)
+def test_a_card_needs_no_facts() -> None:
+    bare = card.card(replace(old_world(), facts={}), recorded_scores())
     assert "Trained on some frames" in bare
-    assert "Trained on 5,000 frames" in told
-    assert "| x_px | - |" in told
-    assert "| y_px | 0.250 |" in told
+
+
+def test_a_card_states_what_training_measured() -> None:
+    errors = {"heads_on_held_out_real_frames": {"x_px": None, "y_px": 0.25}}
+    world = replace(old_world(), facts={**errors, "training_frames": 5000})
+    text = card.card(world, recorded_scores())
+    assert "Trained on 5,000 frames" in text
+    assert "| x_px | - |" in text
+    assert "| y_px | 0.250 |" in text

@@ -20,20 +20,20 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from support.agents import SMALL, new_agent, numbers, small_training, trained_agent
 from support.kills import survive
 
-from streamdit_gym.agents import training
-from streamdit_gym.agents.checkpoint import (
+from streamdit_gym.agents import train_agent as train_module
+from streamdit_gym.agents.agent_checkpoint import (
     CHECKPOINT,
-    REPLAY,
+    REPLAY_ARRAYS,
     Progress,
     checked_curve,
     read_checkpoint,
     write_checkpoint,
 )
-from streamdit_gym.agents.config import ALGORITHMS, AgentTraining
-from streamdit_gym.agents.evaluate import main as evaluate_agents
-from streamdit_gym.agents.policies import load_agent
-from streamdit_gym.agents.train import main as train_agents
-from streamdit_gym.agents.training import train_agent
+from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.policies.policy_file import load_agent
+from streamdit_gym.agents.train_agent import train_agent
+from streamdit_gym.agents.training_callback import TrainingCallback
+from streamdit_gym.cli import main
 from streamdit_gym.errors import ArgumentError, BundleError, BusyError, StorageError, StreamDiTError
 from streamdit_gym.files import PART, folder_lock
 
@@ -49,7 +49,7 @@ def state_of(agent: BaseAlgorithm) -> dict[str, Any]:
     flat["exploration_rate"] = getattr(agent, "exploration_rate", None)
     buffer = getattr(agent, "replay_buffer", None)
     if buffer is not None:
-        flat |= {name: torch.from_numpy(getattr(buffer, name)) for name in REPLAY}
+        flat |= {name: torch.from_numpy(getattr(buffer, name)) for name in REPLAY_ARRAYS}
         flat |= {"position": buffer.pos, "full": buffer.full}
     return flat
 
@@ -183,7 +183,6 @@ def test_a_curve_from_a_file_is_checked() -> None:
 
 
 # --- a run on random numbers
-# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -197,7 +196,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             )
         )
 
-    monkeypatch.setattr(training, "make_venv", make_venv)
+    monkeypatch.setattr(train_module, "make_venv", make_venv)
 
     def train(steps: int, algo: str = "ppo", *, resume: bool = True, **settings: Any):
         config = small_training(algo, steps=steps, check_every=16, **settings)
@@ -296,14 +295,14 @@ def test_fewer_steps_than_are_done_train_nothing(run: Callable[..., Any]) -> Non
 def test_ctrl_c_keeps_what_is_learned(
     tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = training.TrainingCallback._on_step
+    step = TrainingCallback._on_step
 
     def interrupted(callback: Any) -> bool:
         if callback.num_timesteps >= 24:
             raise KeyboardInterrupt
         return step(callback)
 
-    monkeypatch.setattr(training.TrainingCallback, "_on_step", interrupted)
+    monkeypatch.setattr(TrainingCallback, "_on_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(48)
     assert read_checkpoint(tmp_path / "run" / CHECKPOINT).progress.trained_steps == 24
@@ -324,416 +323,18 @@ def test_the_commands_name_a_busy_folder_and_one_that_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with folder_lock(tmp_path):
-        assert train_agents(["--steps", "16", "--out", str(tmp_path)]) == 2
+        assert main(["rl", "train", "--steps", "16", "--out", str(tmp_path)]) == 2
         assert "another process works here" in capsys.readouterr().err
     (tmp_path / "file").touch()
-    for command in (train_agents, evaluate_agents):
-        arguments = ["--out", str(tmp_path / "file" / "out"), "--episodes", "1"]
-        real = ["--env", "StreamDiT/PushT-Reach-Real-v0"]
-        more = ["random", *real] if command is evaluate_agents else ["--steps", "16"]
-        assert command([*more, *arguments]) == 2
-        assert "cannot write" in capsys.readouterr().err
+    out = ["--out", str(tmp_path / "file" / "out"), "--episodes", "1"]
+    assert main(["rl", "train", "--steps", "16", *out]) == 2
+    assert "cannot write" in capsys.readouterr().err
+    evaluate = ["rl", "evaluate", "random", "--env", "StreamDiT/PushT-Reach-Real-v0"]
+    assert main([*evaluate, *out]) == 2
+    assert "cannot write" in capsys.readouterr().err
 
 
 # --- kills
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -752,13 +353,11 @@ def test_training_survives_kills(
         "observation": observation,
         "world": bundle,
         "steps": steps,
-        "num-envs": 2,
         "episodes": 2,
-        "check-every": 4,
-        "check-episodes": 0,
         "out": tmp_path / "run",
     }
-    command = [sys.executable, "-m", "streamdit_gym.agents.train", "--resume"]
+    small = {**small, "num_envs": 2, "check_every": 4, "check_episodes": 0}
+    command = [sys.executable, "-m", "streamdit_gym", "rl", "train", "--resume"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command += ["--set", *(f"{name}={value}" for name, value in small.items())]
     begun = time.monotonic()

@@ -59,16 +59,16 @@ class Dot:
         frame[8, self.x] = 255
         return frame
 
-    def plain(self) -> np.ndarray | None:
+    def plain_frame(self) -> np.ndarray | None:
         return None
 
     def explore(self, rng: np.random.Generator) -> int:
         return int(rng.integers(2))
 
-    def said(self, action: int, phrase: str) -> str:
+    def prompt_for(self, action: int, phrase: str) -> str:
         return phrase
 
-    def hear(self, text: str) -> str:
+    def parse_prompt(self, text: str) -> str:
         return text
 
     def state(self) -> np.ndarray:
@@ -83,7 +83,7 @@ class Dot:
     def restore(self, saved: Any) -> None:
         self.x = saved
 
-    def put(
+    def start_from(
         self, rng: np.random.Generator, before: np.ndarray, action: int, state: np.ndarray
     ) -> None:
         self.x = round(state[0])
@@ -189,7 +189,7 @@ BROKEN = {
     "an action outside the menu": (broken(explore=lambda self, rng: 7), "int 7"),
     "an action that is no number": (broken(explore=lambda self, rng: "go"), "str 'go'"),
     "half an action": (broken(explore=lambda self, rng: 0.5), "float 0.5"),
-    "a phrase of nowhere": (broken(said=lambda self, action, phrase: "fly"), "'fly'"),
+    "a phrase of nowhere": (broken(prompt_for=lambda self, action, phrase: "fly"), "'fly'"),
 }
 
 

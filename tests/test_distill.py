@@ -151,7 +151,7 @@ def test_the_teacher_ends_where_a_stream_of_it_ends(partition: Partition) -> Non
     for micro_step in range(partition.micro_steps):
         end = end.with_latents(distiller.teacher_end(streams, end, micro_step))
     session = session_of(streams, start)
-    engine_of(distiller, replace(partition, micro_steps=4))._micro_steps(session)
+    engine_of(distiller, replace(partition, micro_steps=4)).sampler.denoise(session)
     torch.testing.assert_close(session.buffer.pop()[0], end.pop()[0], atol=0.02, rtol=0.02)
 
 

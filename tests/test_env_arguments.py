@@ -21,13 +21,16 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import vector as wrappers
+from support.envs import penalised_env
 
-from streamdit_gym.agents.training import make_venv
+from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.prompt_space import PromptSpace
+from streamdit_gym.envs.settings import BackendOptions
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.envs.wrappers import SelfConsistencyPenalty, VectorPendingActions
 from streamdit_gym.errors import (
     ActionError,
     ArgumentError,
@@ -36,11 +39,11 @@ from streamdit_gym.errors import (
     StreamDiTError,
     UnknownNameError,
 )
-from streamdit_gym.generate.speakers import read_prompts
-from streamdit_gym.generate.worker import start_images
+from streamdit_gym.generate.prompt_file import read_prompts
+from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text import embedding_cache
+from streamdit_gym.text import prompt_table
 from streamdit_gym.text.prompt_table import PromptTable
 
 REAL = "StreamDiT/PushT-Real-v0"
@@ -489,29 +492,33 @@ WRONG_ARGUMENTS = [
         ("partition", value)
         for value in ([], {}, None, 4, "reactve", "K4N1c1", "K4N99c1s1", "K4N1c1s" + "1" * 5000)
     ],
+    *[("real", value) for value in ("False", 0, 1, None, [])],
     *[
-        ("self_consistency_penalty", value)
-        for value in (math.nan, math.inf, -math.inf, "1", True, 10**400, 1e30, [0.5])
-    ],
-    *[
-        (name, value)
-        for name in ("real", "pending_actions", "common_noise", "deterministic", "compile")
+        ("backend", {name: value})
+        for name in ("common_noise", "deterministic", "compile")
         for value in ("False", 0, 1, None, [])
     ],
     *[
+        ("backend", {name: value})
+        for name in ("prompt_scope", "output", "dtype")
+        for value in (None, 5, [], {}, "nothing", "\ud800")
+    ],
+    *[
         (name, value)
-        for name in ("observation", "actions", "prompt_scope", "output", "autoreset_mode", "dtype")
+        for name in ("observation", "actions", "autoreset_mode")
         for value in (None, 5, [], {}, "nothing", "\ud800")
     ],
     ("autoreset_mode", True),
-    ("dtype", torch.float64),
-    ("dtype", np.float32),
+    ("backend", {"dtype": torch.float64}),
+    ("backend", {"dtype": np.float32}),
+    ("backend", {"dtyp": "float32"}),
+    *[("backend", value) for value in (None, 5, "torch", [])],
     *[
         ("device", value)
         for value in (None, 5, [], "gpu", "cuda:99", "meta", torch.device("meta"), "")
     ],
     *[("render_mode", value) for value in (5, [], "rgb", "")],
-    *[("eyes", value) for value in (5, "", [])],
+    *[("backend", {"encoder": value}) for value in (5, "", [])],
 ]
 
 
@@ -528,12 +535,11 @@ def test_a_wrong_argument_is_an_error_that_says_what_is_allowed(
     [
         ("num_envs", np.int64(2)),
         ("device", torch.device("cpu")),
-        ("dtype", torch.float32),
-        ("dtype", torch.bfloat16),
+        ("backend", {"dtype": torch.float32}),
+        ("backend", {"dtype": torch.bfloat16}),
+        ("backend", BackendOptions(dtype="bfloat16")),
         ("partition", Partition(references=4)),
         ("horizon", np.int32(9)),
-        ("self_consistency_penalty", np.float32(0.5)),
-        ("self_consistency_penalty", 1),
     ],
     ids=str,
 )
@@ -547,7 +553,7 @@ def test_other_libraries_numbers_and_objects_are_welcome(
 
 def test_arguments_of_a_single_environment_are_those_of_the_batch() -> None:
     with pytest.raises(ArgumentError, match="True or False"):
-        gymnasium.make(GENERATED, deterministic="False")
+        gymnasium.make(GENERATED, backend={"deterministic": "False"})
     with pytest.raises(UnknownNameError, match="did you mean 'horizon'"):
         gymnasium.make(GENERATED, horizn=5)
     with pytest.raises(UnknownNameError, match="use make_vec"):
@@ -776,7 +782,7 @@ class LongWords:
 def test_a_long_prompt_makes_no_table_that_fills_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(embedding_cache, "MAX_TABLE_TOKENS", 1000)
+    monkeypatch.setattr(prompt_table, "MAX_TABLE_TOKENS", 1000)
     table = PromptTable.from_encoder(LongWords(), ["stay"])  # type: ignore[arg-type]
     table.rows([f"{i:04d}" for i in range(19)])
     with pytest.raises(ShapeError, match="too many distinct prompts"):
@@ -848,7 +854,9 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
     real: bool, penalty: float | None, output: str, tiny_bundle: str
 ) -> None:
     world = {"real": True} if real else {"world": tiny_bundle}
-    env = StreamDiTEnv(self_consistency_penalty=penalty, horizon=3, output=output, **world)
+    env: Any = StreamDiTEnv(horizon=3, backend={"output": output}, **world)
+    if penalty is not None:
+        env = SelfConsistencyPenalty(env, penalty)
     _, info = env.reset(seed=0)
     expected = {"potential": float, "success": float, "is_success": bool, "world_fault": bool}
     expected |= {} if penalty is None else {"self_consistency_error": float}
@@ -863,9 +871,7 @@ def test_a_single_environments_info_never_changes_its_keys_or_types(
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
 def test_a_batchs_info_has_a_mask_for_every_key(mode: str, tiny_bundle: str) -> None:
-    env = StreamDiTVectorEnv(
-        2, world=tiny_bundle, horizon=2, autoreset_mode=mode, self_consistency_penalty=0.0
-    )
+    env = penalised_env(2, 0.0, world=tiny_bundle, horizon=2, autoreset_mode=mode)
     _, first = env.reset(seed=0)
     keys = {"prompt", "potential", "success", "is_success", "world_fault", "self_consistency_error"}
     assert set(first) == keys | {f"_{key}" for key in keys}
@@ -896,7 +902,11 @@ def test_is_success_is_true_at_the_success_and_nowhere_else() -> None:
 
 def test_torch_infos_hold_nothing_that_is_no_number(tiny_bundle: str) -> None:
     env = StreamDiTVectorEnv(
-        2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch"
+        2,
+        world=tiny_bundle,
+        horizon=2,
+        autoreset_mode="SAME_STEP",
+        backend={"output": "torch"},
     )
     infos = [env.reset(seed=0)[1], *(env.step(torch.tensor([1, 1]))[-1] for _ in range(3))]
     assert any("final_obs" in info for info in infos)
@@ -919,7 +929,11 @@ def test_torch_infos_hold_nothing_that_is_no_number(tiny_bundle: str) -> None:
 def test_gymnasium_makes_tensors_of_what_comes_out(tiny_bundle: str) -> None:
     pytest.importorskip("array_api_compat")
     env = StreamDiTVectorEnv(
-        2, world=tiny_bundle, horizon=2, autoreset_mode="SAME_STEP", output="torch"
+        2,
+        world=tiny_bundle,
+        horizon=2,
+        autoreset_mode="SAME_STEP",
+        backend={"output": "torch"},
     )
     envs = wrappers.NumpyToTorch(env)
     envs.reset(seed=0)
@@ -963,7 +977,7 @@ def told(infos: dict[str, Any]) -> dict[str, Any]:
 def test_a_batch_does_what_gymnasiums_own_batch_does(
     real: bool, mode: AutoresetMode, tiny_bundle: str
 ) -> None:
-    settings: dict[str, Any] = {"world": tiny_bundle, "deterministic": True}
+    settings: dict[str, Any] = {"world": tiny_bundle, "backend": {"deterministic": True}}
     settings = {"real": True, "task": "reach"} if real else settings
     ours = StreamDiTVectorEnv(3, horizon=4, autoreset_mode=mode, **settings)
     theirs = SyncVectorEnv([lambda: StreamDiTEnv(horizon=4, **settings)] * 3, autoreset_mode=mode)
@@ -1020,7 +1034,9 @@ def test_make_venv_wastes_no_row(tiny_bundle: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"real": True}, {"deterministic": True}, {"output": "torch"}], ids=str
+    "settings",
+    [{}, {"real": True}, {"backend": {"deterministic": True}}, {"backend": {"output": "torch"}}],
+    ids=str,
 )
 def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any]) -> None:
     world = shared_world("PushT", "cpu")
@@ -1038,7 +1054,7 @@ def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any
     states, latents = read.reset(seed=0)[0], latent.reset(seed=0)[0]
     for _ in range(3):
         torch.testing.assert_close(torch.as_tensor(states), expected(latents), rtol=1e-4, atol=1e-4)
-        assert settings.get("output") == "torch" or read.observation_space.contains(states)
+        assert read.output == "torch" or read.observation_space.contains(states)
         states, _, _, _, info = read.step(np.array([1, 2]))
         latents, _, _, _, same = latent.step(np.array([1, 2]))
         if "final_obs" in info:
@@ -1066,11 +1082,10 @@ def test_states_make_an_environment_that_gymnasium_and_sb3_accept(tiny_bundle: s
 def test_states_stand_beside_pending_actions_and_come_back_with_a_saved_state(
     tiny_bundle: str,
 ) -> None:
-    env = StreamDiTVectorEnv(
-        2, world=tiny_bundle, observation="state", partition="pipelined", pending_actions=True
-    )
+    base = StreamDiTVectorEnv(2, world=tiny_bundle, observation="state", partition="pipelined")
+    env = VectorPendingActions(base)
     env.reset(seed=0)
-    saved = env.save_state()
+    saved = base.save_state()
     first = env.step(np.array([1, 2]))[0]
     assert env.observation_space.contains(first)
     env.restore_state(saved)

@@ -25,9 +25,10 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeAwareObservation, TimeLimit
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from support.edits import edited, same
+from support.envs import penalised_env
 
 import streamdit_gym  # noqa: F401  (registers the ids)
-from streamdit_gym.envs import backends
+from streamdit_gym.envs import generated_backend
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ArgumentError, BundleError, ShapeError, StreamDiTError
@@ -36,10 +37,10 @@ from streamdit_gym.live import LiveStream
 GENERATED, REAL = "StreamDiT/PushT-v0", "StreamDiT/PushT-Real-v0"
 KINDS: dict[str, dict[str, Any]] = {
     "batched": {},
-    "row by row": {"deterministic": True},
-    "latents": {"observation": "latent", "self_consistency_penalty": 0.5},
+    "row by row": {"backend": {"deterministic": True}},
+    "latents": {"observation": "latent"},
     "pipelined": {"partition": "pipelined"},
-    "torch": {"output": "torch"},
+    "torch": {"backend": {"output": "torch"}},
 }
 
 
@@ -112,8 +113,8 @@ def test_a_row_that_is_not_finite_ends_at_once_and_leaves_the_others_alone(
     for step, actions in enumerate(plan(3, 12)):
         if step % 4 == 2:
             spoil(env, 1, rng)
-        if mode == "DISABLED" and env._done.any():
-            env.reset(options={"reset_mask": env._done.copy()})
+        if mode == "DISABLED" and env._episodes.done.any():
+            env.reset(options={"reset_mask": env._episodes.done.copy()})
         seen, rewards, terminated, truncated, info = env.step(actions)
         expected = plain.step(actions)
         assert (np.asarray(seen)[others] == np.asarray(expected[0])[others]).all()
@@ -172,11 +173,9 @@ def test_a_number_that_is_not_finite_ends_its_row_wherever_it_comes_from(
     source: str, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if source == "penalty":
-        env = StreamDiTVectorEnv(
-            2, world=bundle, self_consistency_penalty=1.0, autoreset_mode="SAME_STEP"
-        )
+        env = penalised_env(2, world=bundle, autoreset_mode="SAME_STEP")
         monkeypatch.setattr(
-            env._backend, "self_consistency_error", lambda: torch.tensor([0.5, torch.nan])
+            env.unwrapped._backend, "self_consistency_error", lambda: torch.tensor([0.5, torch.nan])
         )
     else:
         env = StreamDiTVectorEnv(2, real=True)
@@ -202,7 +201,7 @@ SOAK_STEPS = int(os.environ.get("SOAK_STEPS", "5000"))  # 25,000 in a campaign
 BATCHED: dict[str, Any] = {
     "horizon": 10_000
 }  # how a stream begins depends, in its last bits, on how many begin with it
-ROW_BY_ROW: dict[str, Any] = {"horizon": 40, "deterministic": True}
+ROW_BY_ROW: dict[str, Any] = {"horizon": 40, "backend": {"deterministic": True}}
 
 
 def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
@@ -244,7 +243,7 @@ def soak(env_steps: int, num_envs: int, bundle: str, **settings: Any) -> int:
 def test_disturbed_rows_end_and_the_others_are_those_of_an_undisturbed_run(
     settings: dict, bundle: str
 ) -> None:
-    assert soak(200 if "deterministic" in settings else 400, 8, bundle, **settings) > 5
+    assert soak(200 if "backend" in settings else 400, 8, bundle, **settings) > 5
 
 
 @pytest.mark.slow
@@ -307,7 +306,7 @@ def fuzz(env: StreamDiTVectorEnv, other: Any, edits: int) -> tuple[int, int]:
 
 FUZZED = {
     "batched": {},
-    "row by row": {"deterministic": True},
+    "row by row": {"backend": {"deterministic": True}},
     "pipelined": {"partition": "pipelined", "observation": "latent"},
     "simulator": {"real": True},
     "painted simulator": {"real": True, "world": "PushT-Looks"},
@@ -440,7 +439,7 @@ def test_a_simulators_state_belongs_to_its_version(monkeypatch: pytest.MonkeyPat
 def test_an_ended_row_comes_back_only_where_rows_wait_at_their_end(bundle: str) -> None:
     settings: dict[str, Any] = {"world": bundle, "horizon": 3}
     env = begun(autoreset_mode="NEXT_STEP", **settings)
-    assert env._done.all()
+    assert env._episodes.done.all()
     state = env.save_state()
     again = begun(autoreset_mode="NEXT_STEP", **settings)
     again.restore_state(state)
@@ -464,7 +463,7 @@ def test_the_spec_tells_how_long_episodes_are(name: str) -> None:
     timed = TimeAwareObservation(gymnasium.make(name, horizon=7), flatten=False)
     assert timed.observation_space["time"].high == 7
     again = gymnasium.make(gymnasium.make(name, horizon=200).spec)
-    assert again.unwrapped._batch.horizon == 200
+    assert again.unwrapped.batch.horizon == 200
     assert again.spec.max_episode_steps == 200
     assert gymnasium.make_vec(gymnasium.make_vec(name, horizon=200).spec).unwrapped.horizon == 200
 
@@ -914,7 +913,9 @@ COPIERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("way", COPIERS)
 @pytest.mark.parametrize(
-    "settings", [{}, {"deterministic": True, "observation": "latent"}, {"real": True}], ids=str
+    "settings",
+    [{}, {"backend": {"deterministic": True}, "observation": "latent"}, {"real": True}],
+    ids=str,
 )
 def test_a_copied_batch_goes_on_as_the_original(settings: dict, way: str, bundle: str) -> None:
     env = StreamDiTVectorEnv(
@@ -979,7 +980,7 @@ def test_frames_do_not_depend_on_torchs_default_dtype(
     simulated = (
         {"real": True}
         if kind == "simulator"
-        else {"real": True, "observation": "latent", "eyes": bundle}
+        else {"real": True, "observation": "latent", "backend": {"encoder": bundle}}
     )
     settings = {"world": bundle, **KINDS[kind]} if kind in KINDS else simulated
 
@@ -1028,7 +1029,10 @@ def test_a_live_stream_does_not_depend_on_torchs_default_dtype(dtype: torch.dtyp
 def test_frames_do_not_depend_on_the_callers_context(
     around: Callable[[], Any], bundle: str
 ) -> None:
-    for settings in ({"world": bundle}, {"real": True, "observation": "latent", "eyes": bundle}):
+    for settings in (
+        {"world": bundle},
+        {"real": True, "observation": "latent", "backend": {"encoder": bundle}},
+    ):
         env = StreamDiTVectorEnv(2, **settings)
         expected = [env.reset(seed=0)[0], env.step(np.array([1, 2]))[0]]
         with around():
@@ -1040,7 +1044,7 @@ def test_frames_do_not_depend_on_the_callers_context(
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"partition": "K4N2c1s1"}, {"deterministic": True}], ids=str
+    "settings", [{}, {"partition": "K4N2c1s1"}, {"backend": {"deterministic": True}}], ids=str
 )
 def test_threads_are_measured_at_the_first_reset_and_change_no_frame(
     settings: dict, bundle: str, monkeypatch: pytest.MonkeyPatch
@@ -1055,7 +1059,7 @@ def test_threads_are_measured_at_the_first_reset_and_change_no_frame(
 
     runs = []
     for choose in (measure, lambda work, threads=None: 2):
-        monkeypatch.setattr(backends, "choose_threads", choose)
+        monkeypatch.setattr(generated_backend, "choose_threads", choose)
         env = StreamDiTVectorEnv(2, world=bundle, **settings)
         runs.append(
             [
@@ -1064,23 +1068,23 @@ def test_threads_are_measured_at_the_first_reset_and_change_no_frame(
                 env.reset()[0],
             ]
         )
-    assert calls == [None] * (2 if "deterministic" in settings else 1), "once for each session"
+    assert calls == [None] * (2 if "backend" in settings else 1), "once for each session"
     assert all((one == two).all() for one, two in zip(*runs, strict=True))
 
 
 def test_the_number_of_threads_can_be_given(bundle: str) -> None:
-    env = gymnasium.make(GENERATED, world=bundle, threads=1)
+    env = gymnasium.make(GENERATED, world=bundle, backend={"threads": 1})
     env.reset(seed=0)
     assert torch.get_num_threads() == 1
     for threads in (0, -1, 1.0, "2", True, 10**9):
         with pytest.raises(ArgumentError, match="threads"):
-            gymnasium.make(GENERATED, world=bundle, threads=threads)
+            gymnasium.make(GENERATED, world=bundle, backend={"threads": threads})
 
 
 FORKED = """
 import os, sys, gymnasium, numpy as np, torch, streamdit_gym
 torch.set_num_threads(2)
-env = gymnasium.make("StreamDiT/PushT-v0", world=sys.argv[1], threads=2)
+env = gymnasium.make("StreamDiT/PushT-v0", world=sys.argv[1], backend={"threads": 2})
 env.reset(seed=0)
 env.step(1)
 wide = torch.randn(1500, 1500)
@@ -1093,7 +1097,7 @@ if child == 0:
     fresh.reset(seed=1)
     fresh.step(2)
     try:
-        gymnasium.make("StreamDiT/PushT-v0", world=sys.argv[1], threads=2).reset()
+        gymnasium.make("StreamDiT/PushT-v0", world=sys.argv[1], backend={"threads": 2}).reset()
     except streamdit_gym.errors.ArgumentError:
         os._exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

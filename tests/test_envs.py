@@ -20,6 +20,7 @@ import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.envs.wrappers import VectorPendingActions
 from streamdit_gym.errors import (
     ActionError,
     ArgumentError,
@@ -556,7 +557,7 @@ def test_reset_by_mask_leaves_the_other_rows_alone(name: str) -> None:
         env.reset(seed=7)
         for a in plan[:3]:
             env.step(a)
-    before = masked.unwrapped._seen.clone()
+    before = masked.unwrapped._episodes.observed.clone()
     observation, info = masked.reset(options={"reset_mask": np.array([False, True, False])})
     assert (observation[[0, 2]] == before[[0, 2]].numpy()).all()
     assert info["_prompt"].tolist() == [False, True, False]
@@ -600,7 +601,7 @@ def test_render_gives_the_frames(name: str) -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_torch_output_is_the_same_numbers(name: str) -> None:
     env, plain = (
-        gymnasium.make_vec(name, num_envs=2, output="torch"),
+        gymnasium.make_vec(name, num_envs=2, backend={"output": "torch"}),
         gymnasium.make_vec(name, num_envs=2),
     )
     a, _ = env.reset(seed=5)
@@ -669,16 +670,16 @@ def test_names_that_do_not_exist_get_the_nearest_one() -> None:
         ({"world": "Pusht"}, "PushT"),
         ({"task": "reech"}, "reach"),
         ({"autoreset_mode": "SAMESTEP"}, "SAME_STEP"),
-        ({"output": "numppy"}, "numpy"),
+        ({"backend": {"output": "numppy"}}, "numpy"),
         ({"render_mode": "rgb"}, "rgb_array"),
-        ({"dtype": "float23"}, "float32"),
+        ({"backend": {"dtype": "float23"}}, "float32"),
     ):
         with pytest.raises(UnknownNameError, match=f"did you mean '{near}'"):
             StreamDiTVectorEnv(2, **settings)
     env = StreamDiTVectorEnv(2)
     with pytest.raises(UnknownNameError, match="init"):
         env.reset(options={"inlt": 1})
-    with pytest.raises(UnknownNameError, match="twin"):
+    with pytest.raises(UnknownNameError, match="reference simulator"):
         StreamDiTVectorEnv(2, world="Fetch", real=True)
 
 
@@ -703,7 +704,7 @@ def test_an_action_is_seen_exactly_as_late_as_declared(cut: str, late: int) -> N
 
 
 def test_pending_actions_are_those_begun_and_not_yet_seen() -> None:
-    env = gymnasium.make_vec(GENERATED[0], num_envs=2, partition="pipelined", pending_actions=True)
+    env = VectorPendingActions(gymnasium.make_vec(GENERATED[0], num_envs=2, partition="pipelined"))
     observation, _ = env.reset(seed=0)
     assert observation["pending"].tolist() == [[0, 0, 0], [0, 0, 0]]
     for a in (1, 2, 3, 4):
@@ -711,7 +712,7 @@ def test_pending_actions_are_those_begun_and_not_yet_seen() -> None:
     assert observation["pending"].tolist() == [[2, 3, 4], [0, 0, 0]]
     assert env.observation_space.contains(observation)
     with pytest.raises(ShapeError, match="pending"):
-        StreamDiTVectorEnv(2, pending_actions=True)
+        VectorPendingActions(StreamDiTVectorEnv(2))
 
 
 def test_streams_start_from_the_callers_frames() -> None:
@@ -787,7 +788,7 @@ def test_text_actions_contain_words() -> None:
     assert env.action_space.contains("move up and to the left!")
     assert env.action_space.contains(env.action_space.sample())
     with pytest.raises(ShapeError, match="pending"):
-        StreamDiTVectorEnv(2, partition="pipelined", pending_actions=True, actions="text")
+        VectorPendingActions(StreamDiTVectorEnv(2, partition="pipelined", actions="text"))
 
 
 @pytest.mark.parametrize("seed", [np.int64(5), [5, 6], np.array([5, 6])], ids=str)
@@ -823,7 +824,7 @@ def test_a_state_with_free_text_is_gone_on_from_where_the_table_has_other_rows(
     again.step(["these words", "come first"])
     again.unwrapped.restore_state(saved)
     assert (again.step(["stay", "stay"])[0] == frames).all()
-    other = gymnasium.make_vec(GENERATED[0], deterministic=True, **kinds)
+    other = gymnasium.make_vec(GENERATED[0], backend={"deterministic": True}, **kinds)
     other.reset()
     with pytest.raises(ShapeError, match="other environments"):
         other.unwrapped.restore_state(saved)
@@ -857,10 +858,10 @@ def test_free_text_needs_the_text_actions() -> None:
 
 
 def test_deterministic_rows_depend_on_neither_batch_nor_row() -> None:
-    batch = gymnasium.make_vec(GENERATED[0], num_envs=3, deterministic=True)
+    batch = gymnasium.make_vec(GENERATED[0], num_envs=3, backend={"deterministic": True})
     plan = actions(batch, 6)
     together = frames_of(batch, 6, plan=plan)
-    alone = gymnasium.make_vec(GENERATED[0], num_envs=1, deterministic=True)
+    alone = gymnasium.make_vec(GENERATED[0], num_envs=1, backend={"deterministic": True})
     assert (together[:, 2:] == frames_of(alone, 6, seed=5, plan=plan[:, 2:])).all()
 
 
@@ -868,7 +869,7 @@ def test_deterministic_rows_depend_on_neither_batch_nor_row() -> None:
 def test_common_noise_makes_equal_rows_equal(common: bool, tiny_bundle: str) -> None:
     # the shipped world hardly sees the noise in reactive, and has none in pipelined
     kinds = {"partition": "pipelined", "observation": "latent", "world": tiny_bundle}
-    env = gymnasium.make_vec(GENERATED[0], num_envs=2, common_noise=common, **kinds)
+    env = gymnasium.make_vec(GENERATED[0], num_envs=2, backend={"common_noise": common}, **kinds)
     init = frames_of(gymnasium.make_vec("StreamDiT/PushT-Real-v0", num_envs=1), 0)[0, 0]
     env.reset(seed=0, options={"init": init})
     for a in (1, 2, 5):
@@ -921,7 +922,7 @@ def test_a_window_shows_enlarged_frames(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_world_is_loaded_once_per_process() -> None:
     first, second = (
-        gymnasium.make(name).unwrapped._batch._backend.world
+        gymnasium.make(name).unwrapped.batch._backend.world
         for name, _ in itertools.product(GENERATED[:1], range(2))
     )
     assert first is second

@@ -1,6 +1,4 @@
-"""The judge: its arithmetic against slow twins, and worlds that are wrong in known ways,
-called by their names.
-"""
+"""The evaluation of worlds that fail in known ways, and of trained worlds; evaluator models."""
 
 from __future__ import annotations
 
@@ -21,16 +19,21 @@ from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import PartitionError, StreamDiTError
-from streamdit_gym.evaluate import report
 from streamdit_gym.evaluate.candidate import (
     Frames,
+    Prompts,
     Rollout,
-    Said,
     WorldCandidate,
-    prompts_of,
+    sampled_prompts,
     teacher_of,
 )
-from streamdit_gym.evaluate.comparison import beside
+from streamdit_gym.evaluate.comparison import compare
+from streamdit_gym.evaluate.evaluation import (
+    EvaluationConfig,
+    Evidence,
+    collect_evidence,
+    evaluate_world,
+)
 from streamdit_gym.evaluate.evaluator_models import (
     FULL_TRAINING,
     SHIPPED_FOLDER,
@@ -39,78 +42,74 @@ from streamdit_gym.evaluate.evaluator_models import (
     evaluator_models,
     file_name,
     save_evaluator_models,
+    train_evaluator_models,
 )
-from streamdit_gym.evaluate.judge import EvaluationConfig, Evidence, gather, judge
-from streamdit_gym.evaluate.measures import (
-    _looks_of,
-    _moved,
-    _other_actions,
-    _ssim,
-    fidelity,
-    policies,
-    reaction,
-)
+from streamdit_gym.evaluate.html_report import html_report
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.fidelity import body_has_moved, fidelity_metrics
+from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
+from streamdit_gym.evaluate.outcomes import MetricComparison
+from streamdit_gym.evaluate.report import text_report
+from streamdit_gym.evaluate.schema import PolicyReturns, Scores, StateErrorMetrics
 from streamdit_gym.evaluate.state_probe import StateProbe
-from streamdit_gym.evaluate.statistics import (
-    correlation,
-    estimate,
-    mean,
-    median,
-    psnr,
-    ratio,
-    share,
-)
+from streamdit_gym.evaluate.statistics import estimate, median, ratio
 
 SMALL = EvaluationConfig(
     episodes=6,
     horizons=(1, 4, 16),
     evaluator_training=EvaluatorTraining(
-        episodes=144, episode_steps=16, probe_steps=160, inverse_steps=400
+        episodes=2, episode_steps=16, probe_steps=2, inverse_steps=2
     ),
     drift_frames=80,
     drift_streams=4,
     short_episodes=24,
 )
 ACTION_OF = {
-    phrase: a for a in range(len(SPEC.menu)) for phrase in (*SPEC.menu[a], *UNSEEN_PHRASES[a])
+    phrase: action
+    for action in range(len(SPEC.menu))
+    for phrase in (*SPEC.menu[action], *UNSEEN_PHRASES[action])
 }
 
 
-class Remembered(PushTSimulator):
+class RememberingSimulator(PushTSimulator):
     """The simulator, remembering how to come back to every frame it ever showed."""
 
     memory: ClassVar[dict[bytes, tuple[Any, np.ndarray]]] = {}
 
-    def _picture(self, large: np.ndarray) -> np.ndarray:
-        frame = super()._picture(large)
+    def _small_frame(self, large: np.ndarray) -> np.ndarray:
+        frame = super()._small_frame(large)
         self.memory[frame.tobytes()] = (self.save(), self.scores())
         return frame
 
 
-class Replayed:
-    """A perfect world: the twin itself. Its subclasses are wrong in one way each."""
+class PerfectWorld:
+    """The reference simulator as a candidate. Its subclasses fail in one way each."""
 
     spec: WorldSpec = SPEC
     partition_name = "replayed"
     latency_frames = 0
 
-    def action(self, row: int, step: int, said: str) -> int:
-        return ACTION_OF[said]
+    def action(self, row: int, step: int, prompt: str) -> int:
+        return ACTION_OF[prompt]
 
     def show(self, frames: np.ndarray) -> np.ndarray:
         return frames
 
-    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
-        simulator, known = PushTSimulator(), context.shape[1] - 1
-        frames, scores = [], []
-        for row, line in enumerate(said):
-            simulator.restore(Remembered.memory[context[row, -1].tobytes()][0])
-            made = [
-                (simulator.step(self.action(row, i, word)), simulator.scores())
-                for i, word in enumerate(line[known:])
-            ]
-            frames.append(self.show(np.stack([pair[0] for pair in made])))
-            scores.append(np.stack([pair[1] for pair in made]))
+    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
+        simulator = RememberingSimulator()
+        known = context.shape[1] - 1
+        frames = []
+        scores = []
+        for row, episode in enumerate(prompts):
+            saved, _ = RememberingSimulator.memory[context[row, -1].tobytes()]
+            simulator.restore(saved)
+            episode_frames = []
+            episode_scores = []
+            for step, prompt in enumerate(episode[known:]):
+                episode_frames.append(simulator.step(self.action(row, step, prompt)))
+                episode_scores.append(simulator.scores())
+            frames.append(self.show(np.stack(episode_frames)))
+            scores.append(np.stack(episode_scores))
         simulator.close()
         return Rollout(frames=np.stack(frames), scores=np.stack(scores))
 
@@ -118,134 +117,155 @@ class Replayed:
         return frames
 
     def read(self, frames: Frames) -> np.ndarray:
-        return np.stack(
-            [np.stack([Remembered.memory[frame.tobytes()][1] for frame in row]) for row in frames]
-        )
+        memory = RememberingSimulator.memory
+        return np.stack([np.stack([memory[frame.tobytes()][1] for frame in row]) for row in frames])
 
 
-class Deaf(Replayed):
-    def action(self, row: int, step: int, said: str) -> int:
+class DeafWorld(PerfectWorld):
+    """Does what it likes."""
+
+    def action(self, row: int, step: int, prompt: str) -> int:
         return (row + step // 6) % 9
 
 
-class Fading(Replayed):
+class FadingWorld(PerfectWorld):
+    """Turns white."""
+
     def show(self, frames: np.ndarray) -> np.ndarray:
-        left = np.clip(1 - np.arange(1, len(frames) + 1) / 80, 0, 1)[:, None, None, None]
-        return (255 - left * (255.0 - frames)).round().astype(np.uint8)
+        steps = np.arange(1, len(frames) + 1)
+        contrast = np.clip(1 - steps / 80, 0, 1)[:, None, None, None]
+        return (255 - contrast * (255.0 - frames)).round().astype(np.uint8)
 
 
-class Frozen(Replayed):
-    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
-        steps = len(said[0]) - context.shape[1] + 1
-        return Rollout(
-            frames=context[:, -1:].repeat(steps, 1),
-            scores=self.read(context[:, -1:]).repeat(steps, 1),
-        )
+class FrozenWorld(PerfectWorld):
+    """Never moves."""
 
-
-@pytest.fixture(scope="module")
-def twin() -> ReferenceSimulator:
-    return replace(reference_simulator("PushT"), make=Remembered)
+    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
+        steps = len(prompts[0]) - context.shape[1] + 1
+        last = context[:, -1:]
+        return Rollout(frames=last.repeat(steps, 1), scores=self.read(last).repeat(steps, 1))
 
 
 @pytest.fixture(scope="module")
-def evidence(twin: ReferenceSimulator) -> Evidence:
-    return gather(SPEC, twin, SMALL)
+def reference() -> ReferenceSimulator:
+    return replace(reference_simulator("PushT"), make=RememberingSimulator)
 
 
 @pytest.fixture(scope="module")
-def perfect(twin: ReferenceSimulator, evidence: Evidence) -> dict[str, Any]:
-    return judge(
-        Replayed(), twin, evidence, SMALL, {"a": (0.0, 0.1), "b": (1.0, 0.9), "c": (2.0, 2.2)}
-    )
+def evidence(reference: ReferenceSimulator, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return collect_evidence(SPEC, reference, SMALL, tmp_path_factory.mktemp("models"))
 
 
-def test_a_perfect_world_has_no_faults_and_keeps_its_promises(perfect: dict[str, Any]) -> None:
-    scores = perfect
-    assert scores["faults"] == []
-    first = scores["fidelity"][0]
-    assert first["generated_db"].value > 60
-    assert first["generated_ssim"].value == pytest.approx(1)
-    assert scores["motion"].value == pytest.approx(1)
-    assert scores["drift"]["sharpness_beside_the_twin"].value == pytest.approx(1, abs=0.02)
-    assert scores["obedience"]["readback_share"].value == pytest.approx(1)
-    assert (
-        scores["obedience"]["shuffled_over_true"].value
-        != scores["obedience"]["shuffled_over_true"].value
-    )  # the true error is zero
-    assert scores["reaction"]["generated_curve"] == pytest.approx(
-        scores["reaction"]["real_curve"], abs=0.7
-    )
+@pytest.fixture(scope="module")
+def perfect(reference: ReferenceSimulator, evidence: Evidence) -> Scores:
+    returns = {
+        "a": PolicyReturns(generated=0.0, real=0.1),
+        "b": PolicyReturns(generated=1.0, real=0.9),
+        "c": PolicyReturns(generated=2.0, real=2.2),
+    }
+    return evaluate_world(PerfectWorld(), reference, evidence, SMALL, returns)
+
+
+def test_a_perfect_world_has_no_failure_modes(perfect: Scores) -> None:
+    assert perfect.failure_modes == ()
+
+
+def test_a_perfect_world_has_perfect_scores(perfect: Scores) -> None:
+    first = perfect.fidelity[0]
+    assert first.psnr_db.value > 60
+    assert first.ssim.value == pytest.approx(1)
+    assert perfect.motion.value == pytest.approx(1)
+    assert perfect.drift.sharpness.generated_over_real.value == pytest.approx(1, abs=0.02)
+    assert perfect.action.action_fidelity.value == pytest.approx(1)
+    assert not perfect.action.other_actions_error_ratio.is_measured, "the true error is zero"
+    real_effect = perfect.reaction.real.effect
+    assert perfect.reaction.generated.effect == pytest.approx(real_effect, abs=0.7)
     # frames that look the same to the last grey level may hide a hair's breadth of motion
-    assert scores["reward"]["reach_step_r_real"].value == pytest.approx(1, abs=1e-3)
-    missed = {p.about for p in scores["promises"] if p.kept is False}
-    assert not {
-        about
-        for about in missed
-        if "place" not in about and "angle" not in about and "within 1 px" not in about
-    }, missed
-    assert scores["policies"]["pearson_r"].value > 0.9
-    assert [p.kept for p in scores["promises"] if p.about.startswith("policy")] == [None], (
-        "three players are too few"
-    )
-    text, page = report.text(scores), report.page(scores)
-    assert "no fault found" in text
+    reach = perfect.readout.tasks["reach"]
+    assert reach.real_step_gain_r.value == pytest.approx(1, abs=1e-3)
+    assert perfect.policies is not None
+    assert perfect.policies.pearson_r.value > 0.9
+
+
+def test_a_perfect_world_fails_no_criterion(perfect: Scores) -> None:
+    assert [result.metric for result in perfect.criteria if result.passed is False] == []
+
+
+def test_reports_of_a_perfect_world(perfect: Scores) -> None:
+    assert "no failure mode found" in text_report(perfect)
+    page = html_report(perfect)
     assert page.count("data:image/png;base64,") == 5
-    assert "http" not in page.replace("http-equiv", "")
-    assert json.loads(json.dumps(report.plain(scores)))["fidelity"][0]["horizon"] == 1
+    assert "http" not in page.replace("http-equiv", ""), "the page needs nothing from outside"
+    assert json.loads(perfect.to_json())["fidelity"][0]["horizon"] == 1
 
 
-def test_a_student_is_set_beside_its_teacher(
-    twin: ReferenceSimulator, evidence: Evidence, perfect: dict[str, Any]
+def row_of(rows: tuple[MetricComparison, ...], metric: str) -> MetricComparison:
+    return next(row for row in rows if row.metric == metric)
+
+
+def test_a_student_that_equals_its_teacher_passes(perfect: Scores) -> None:
+    rows = compare(perfect, perfect, "itself").rows
+    compared = [row for row in rows if row.passed is not None]
+    assert {row.ratio.value for row in compared} == {1.0}
+    assert all(row.passed for row in compared)
+
+
+def test_of_one_episode_no_comparison_is_made(perfect: Scores) -> None:
+    one_episode = estimate(np.array([[1.0], *[[np.nan]] * 5]), median)
+    errors = StateErrorMetrics(actor_px=one_episode, body_px=one_episode, body_degrees=one_episode)
+    fidelity = tuple(replace(row, state_error=errors) for row in perfect.fidelity)
+    rows = compare(replace(perfect, fidelity=fidelity), perfect, "itself").rows
+    assert row_of(rows, "fidelity.1.state_error.actor_px").passed is None
+
+
+def test_an_interval_from_below_to_above_is_not_clearly_worse(perfect: Scores) -> None:
+    motion = estimate(np.stack([[0.5, 0.5, 0.5, 2.0, 2.0, 3.0], np.ones(6)], -1), ratio)
+    row = row_of(compare(replace(perfect, motion=motion), perfect, "itself").rows, "motion")
+    assert row.passed is False
+    assert not row.clearly_worse
+
+
+def test_a_worse_student_is_clearly_worse_than_its_teacher(
+    reference: ReferenceSimulator, evidence: Evidence, perfect: Scores
 ) -> None:
-    same = beside(perfect, perfect)
-    assert {row.share.value for row in same if row.kept is not None} == {1.0}
-    assert all(row.kept for row in same if row.kept is not None)
-    few = {
-        **perfect,
-        "fidelity": [
-            {**row, "actor_px": estimate(np.array([[1.0], *[[np.nan]] * 5]), median)}
-            for row in perfect["fidelity"]
-        ],
-    }
-    assert beside(few, perfect)[2].kept is None, "one episode tells nothing"
-    wild = {
-        **perfect,
-        "motion": estimate(np.stack([[0.5, 0.5, 0.5, 2.0, 2.0, 3.0], np.ones(6)], -1), ratio),
-    }
-    motion = next(row for row in beside(wild, perfect) if row.about.startswith("motion"))
-    assert (motion.kept, motion.clear) == (False, False), (
-        "an interval from below to above says neither"
-    )
-    deaf = judge(Deaf(), twin, evidence, SMALL)
-    worse = {row.about: row for row in beside(deaf, perfect)}
-    assert len(worse) == len(same)
-    assert (worse["action read-back"].kept, worse["action read-back"].clear) == (False, True)
-    assert worse["actor's place after 16 frames"].share.low > 2
-    assert not [row.about for row in beside(perfect, deaf) if row.kept is False and row.clear], (
-        "nobody blames a student for being better"
-    )
-    scores = {**deaf, "beside": {"teacher": "the twin", "shares": list(worse.values())}}
-    for shown in (report.text(scores), report.page(scores)):
-        assert "beside its teacher (the twin)" in shown
-        assert "worse" in shown
-    written = json.loads(json.dumps(report.plain(scores)))["beside"]["shares"]
-    assert set(written[0]["share"]) == {"value", "low", "high", "count"}
+    deaf = evaluate_world(DeafWorld(), reference, evidence, SMALL)
+    comparison = compare(deaf, replace(perfect, policies=None), "the simulator")
+    accuracy = row_of(comparison.rows, "action.inverse_dynamics_accuracy")
+    assert accuracy.passed is False
+    assert accuracy.clearly_worse
+    assert row_of(comparison.rows, "fidelity.16.state_error.actor_px").ratio.low > 2
+    better = compare(replace(perfect, policies=None), deaf, "a deaf world")
+    assert not [row.metric for row in better.rows if row.passed is False and row.clearly_worse]
+    scores = replace(deaf, comparison=comparison)
+    for report in (text_report(scores), html_report(scores)):
+        assert "omparison with" in report
+        assert "worse" in report
+    written = json.loads(scores.to_json())["comparison"]["rows"]
+    assert set(written[0]["ratio"]) == {"value", "low", "high", "count"}
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
-    [(Frozen, "frozen"), (Deaf, "ignores actions"), (Fading, "drifts")],
-    ids=["frozen", "deaf", "fading"],
+    ("world", "failure"),
+    [(FrozenWorld, "frozen"), (DeafWorld, "ignores actions"), (FadingWorld, "drifts")],
 )
-def test_a_wrong_world_is_called_by_its_name(
-    wrong: type[Replayed], named: str, twin: ReferenceSimulator, evidence: Evidence
+def test_a_failing_world_is_called_by_its_failure_mode(
+    world: type[PerfectWorld], failure: str, reference: ReferenceSimulator, evidence: Evidence
 ) -> None:
-    scores = judge(wrong(), twin, evidence, SMALL)
-    assert any(fault.startswith(named) for fault in scores["faults"]), scores["faults"]
-    others = {"frozen", "drifts"} - {named}
-    assert not any(fault.startswith(tuple(others)) for fault in scores["faults"]), scores["faults"]
-    assert "FAULT" in report.text(scores)
+    scores = evaluate_world(world(), reference, evidence, SMALL)
+    modes = scores.failure_modes
+    assert any(mode.startswith(failure) for mode in modes), modes
+    others = {"frozen", "drifts"} - {failure}
+    assert not any(mode.startswith(tuple(others)) for mode in modes), modes
+    assert "FAILURE" in text_report(scores)
+
+
+def test_weak_evaluator_models_are_a_failure_mode(
+    reference: ReferenceSimulator, evidence: Evidence
+) -> None:
+    untrained = replace(evidence.models, probe=StateProbe(SPEC).eval())
+    weak = replace(evidence, models=untrained)
+    scores = evaluate_world(PerfectWorld(), reference, weak, SMALL)
+    assert scores.failure_modes[0].startswith("the evaluator is weak")
 
 
 class _Trainer:
@@ -262,7 +282,7 @@ class _Trainer:
 
 @pytest.fixture
 def trainer(evidence: Evidence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Trainer:
-    trainer = _Trainer(evidence.eyes)
+    trainer = _Trainer(evidence.models)
     module = "streamdit_gym.evaluate.evaluator_models"
     monkeypatch.setattr(f"{module}.train_evaluator_models", trainer)
     monkeypatch.setattr(f"{module}.SHIPPED_FOLDER", tmp_path / "nothing shipped")
@@ -270,51 +290,61 @@ def trainer(evidence: Evidence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_evaluator_models_are_trained_once_for_each_version_and_size(
-    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
 ) -> None:
     size = SMALL.evaluator_training
-    evaluator_models(SPEC, twin, size, tmp_path)
-    loaded = evaluator_models(SPEC, twin, size, tmp_path)
+    evaluator_models(SPEC, reference, size, tmp_path)
+    loaded = evaluator_models(SPEC, reference, size, tmp_path)
     assert trainer.calls == 1
     frames = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
     assert (loaded.probe.read(frames)[0] == trainer.models.probe.read(frames)[0]).all()
     actions = np.zeros((2, 4), int)
     expected = trainer.models.actions_match(frames, actions)
     assert (loaded.actions_match(frames, actions) == expected).all()
-    evaluator_models(SPEC, twin, replace(size, probe_steps=161), tmp_path)
+    evaluator_models(SPEC, reference, replace(size, probe_steps=3), tmp_path)
     assert trainer.calls == 2, "another size"
-    evaluator_models(SPEC, replace(twin, evaluator_version=2), size, tmp_path)
+    evaluator_models(SPEC, replace(reference, evaluator_version=2), size, tmp_path)
     assert trainer.calls == 3, "another version"
 
 
+def test_evaluator_models_are_trained_on_real_frames(reference: ReferenceSimulator) -> None:
+    models = train_evaluator_models(SPEC, reference, SMALL.evaluator_training)
+    frames = random_frames(2, 5)
+    assert np.isfinite(models.probe.read(frames)[0]).all()
+    assert models.actions_match(frames, np.zeros((2, 4), int)).shape == (2, 3)
+
+
 def test_damaged_evaluator_models_are_trained_anew(
-    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
 ) -> None:
     size = SMALL.evaluator_training
     (tmp_path / file_name("PushT", 1, size)).write_bytes(b"cut")
-    evaluator_models(SPEC, twin, size, tmp_path)
+    evaluator_models(SPEC, reference, size, tmp_path)
     assert trainer.calls == 1
 
 
 def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
-    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trainer: _Trainer,
+    reference: ReferenceSimulator,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     size = SMALL.evaluator_training
     path = tmp_path / file_name("PushT", 1, size)
     weak = replace(trainer.models, probe=StateProbe(SPEC).eval())
     save_evaluator_models(weak, path)
-    evaluator_models(SPEC, twin, size, tmp_path)
+    evaluator_models(SPEC, reference, size, tmp_path)
     assert trainer.calls == 1
     assert "the probe misses the actor" in capsys.readouterr().out
-    evaluator_models(SPEC, twin, size, tmp_path)
+    evaluator_models(SPEC, reference, size, tmp_path)
     assert trainer.calls == 1, "the new ones have replaced the weak ones"
 
 
 def test_fully_trained_evaluator_models_serve_every_size(
-    trainer: _Trainer, twin: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
 ) -> None:
     save_evaluator_models(trainer.models, tmp_path / "PushT-v1.safetensors")
-    evaluator_models(SPEC, twin, SMALL.evaluator_training, tmp_path)
+    evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
     assert trainer.calls == 0
 
 
@@ -342,132 +372,162 @@ def test_the_shipped_evaluator_models_read_real_frames(
     assert models.actions_match(shard.frames, shard.actions).mean() > 0.8
 
 
-def test_where_a_body_has_moved_copying_is_worse_than_the_truth(
-    twin: ReferenceSimulator, evidence: Evidence
+def test_where_the_body_moved_copying_is_worse_than_the_truth(
+    reference: ReferenceSimulator, evidence: Evidence
 ) -> None:
+    context = EvaluationContext(
+        candidate=PerfectWorld(),
+        reference=reference,
+        held_out=evidence.held_out,
+        models=evidence.models,
+    )
     frames = evidence.held_out.frames
-    for made, near in ((frames, True), (frames[:, :1].repeat(frames.shape[1], 1), False)):
-        row = fidelity(Replayed(), evidence.held_out, made, evidence.eyes, twin, (16,))[0]
-        moved, copied = (row[f"{name}body_px"] for name in ("moved_", "moved_copy_"))
-        assert (moved.value < copied.value) == near
-    states = np.zeros((3, 6), np.float32)
-    states[:, 4] = 1
-    after = states.copy()
-    after[1, 2], after[2, 4:] = 1.5, (np.cos(0.2), np.sin(0.2))
-    assert _moved(states, after, twin, SPEC).tolist() == [False, True, True]
+    (truth,) = fidelity_metrics(context, frames, (16,))
+    assert truth.moved_body.body_px.value < truth.copy_moved_body.body_px.value
+    copies = frames[:, :1].repeat(frames.shape[1], 1)
+    (copied,) = fidelity_metrics(context, copies, (16,))
+    assert copied.moved_body.body_px.value == copied.copy_moved_body.body_px.value
 
 
-def test_frames_begun_before_a_prompt_count_as_time_until_it_is_obeyed(
-    twin: ReferenceSimulator, evidence: Evidence
+def test_a_body_has_moved_if_it_is_elsewhere_or_turned(reference: ReferenceSimulator) -> None:
+    before = np.zeros((3, 6), np.float32)
+    before[:, 4] = 1
+    after = before.copy()
+    after[1, 2] = 1.5
+    after[2, 4:] = np.cos(0.2), np.sin(0.2)
+    assert body_has_moved(before, after, reference, SPEC).tolist() == [False, True, True]
+
+
+def test_frames_in_flight_count_as_time_until_a_prompt_shows(
+    reference: ReferenceSimulator, evidence: Evidence
 ) -> None:
-    class Late(Replayed):
+    class LateWorld(PerfectWorld):
         latency_frames = 3
 
     at_once, late = (
-        reaction(candidate, evidence.held_out, evidence.eyes, twin)
-        for candidate in (Replayed(), Late())
+        reaction_metrics(
+            EvaluationContext(
+                candidate=candidate,
+                reference=reference,
+                held_out=evidence.held_out,
+                models=evidence.models,
+            )
+        )
+        for candidate in (PerfectWorld(), LateWorld())
     )
-    assert late["generated_frames_to_50"] == at_once["generated_frames_to_50"] + 3
-    assert late["generated_curve"] == [0.0] * 3 + at_once["generated_curve"]
-    assert late["real_curve"] == at_once["real_curve"]
+    assert at_once.generated.frames_to_50 is not None
+    assert late.generated.frames_to_50 == at_once.generated.frames_to_50 + 3
+    assert late.generated.effect == (0.0, 0.0, 0.0, *at_once.generated.effect)
+    assert late.real.effect == at_once.real.effect
 
 
-def test_a_judge_that_sees_badly_says_so(twin: ReferenceSimulator, evidence: Evidence) -> None:
-    blind = gather(
-        SPEC,
-        twin,
-        replace(
-            SMALL,
-            episodes=2,
-            evaluator_training=EvaluatorTraining(
-                episodes=2, episode_steps=16, probe_steps=2, inverse_steps=2
-            ),
-        ),
-    )
-    scores = judge(Replayed(), twin, replace(evidence, eyes=blind.eyes), SMALL)
-    assert any("judge itself is weak" in fault for fault in scores["faults"])
-
-
-def test_a_trained_world_is_judged_through_its_own_codec_and_heads(
-    twin: ReferenceSimulator, evidence: Evidence
+def test_a_trained_world_is_evaluated_through_its_own_codec_and_readout(
+    reference: ReferenceSimulator, evidence: Evidence
 ) -> None:
     world = make_tiny_world()
-    unseen = tuple((phrases[1],) for phrases in SPEC.menu)  # the tiny world has no encoder
-    scores = judge(
+    known_phrases = tuple((phrases[1],) for phrases in SPEC.menu)  # it has no encoder for others
+    scores = evaluate_world(
         WorldCandidate(world, "K4N1c1s1"),
-        replace(twin, unseen=unseen),
+        replace(reference, unseen=known_phrases),
         evidence,
         replace(SMALL, drift_frames=20),
     )
-    assert scores["faults"], "random weights"
+    assert scores.failure_modes, "random weights"
+
+
+def test_the_evaluator_takes_one_frame_a_chunk() -> None:
     with pytest.raises(PartitionError, match="action by action"):
-        WorldCandidate(world, "K4N2c2s1")
+        WorldCandidate(make_tiny_world(), "K4N2c2s1")
+
+
+def random_frames(episodes: int, frames: int) -> np.ndarray:
+    shape = (episodes, frames, 64, 64, 3)
+    return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("partition", "late"),
+    ("partition", "extra_latency"),
     [("K4N1c1s1", 0), ("K4N1c1s2", 0), ("K4N4c1s1", 0), ("K4N1c1s1", 3), ("K4N2c1s1", 2)],
 )
-def test_a_candidates_frames_match_its_sayings(partition: str, late: int) -> None:
-    """With a buffer of N the frames come N - 1 later; the judge sees them where they belong."""
-    candidate = WorldCandidate(make_tiny_world(), partition, late)
-    first = np.random.default_rng(0).integers(0, 255, (1, 1, 64, 64, 3), dtype=np.uint8)
-    said = [[SPEC.menu[i % 9][0] for i in range(6)]]
-    other = [[*said[0][:3], SPEC.menu[8][0], *said[0][4:]]]
-    one, two = (candidate.roll_out(first, lines).frames[0].astype(int) for lines in (said, other))
-    assert one.shape == (6, 64, 64, 3)
-    changed = np.abs(one - two).max((1, 2, 3)) > 0
+def test_a_candidates_frames_match_its_prompts(partition: str, extra_latency: int) -> None:
+    """With a buffer of N the frames come N - 1 later; the evaluator sees them where they belong."""
+    candidate = WorldCandidate(make_tiny_world(), partition, extra_latency)
+    prompts = [SPEC.menu[i % 9][0] for i in range(6)]
+    others = [*prompts[:3], SPEC.menu[8][0], *prompts[4:]]
+    frames, other_frames = (
+        candidate.roll_out(random_frames(1, 1), [episode]).frames[0].astype(int)
+        for episode in (prompts, others)
+    )
+    assert frames.shape == (6, 64, 64, 3)
+    changed = np.abs(frames - other_frames).max((1, 2, 3)) > 0
     assert not changed[:3].any()
     assert changed[3]
 
 
-def test_a_late_candidate_rests_before_it_obeys() -> None:
+def test_a_candidate_with_extra_latency_idles_first() -> None:
     world = make_tiny_world()
-    first = np.random.default_rng(0).integers(0, 255, (1, 1, 64, 64, 3), dtype=np.uint8)
-    said = [[SPEC.menu[i][0] for i in range(1, 5)]]
-    rested = [[SPEC.menu[0][0]] * 3 + said[0]]
-    late, plain = WorldCandidate(world, late=3), WorldCandidate(world)
-    assert np.array_equal(
-        late.roll_out(first, said).frames, plain.roll_out(first, rested).frames[:, 3:]
-    )
-    assert (late.latency_frames, late.partition_name) == (3, "K4N1c1s1, 3 frames late")
-    with pytest.raises(PartitionError, match="before it is told"):
-        WorldCandidate(world, late=-1)
+    prompts = [SPEC.menu[i][0] for i in range(1, 5)]
+    late = WorldCandidate(world, extra_latency=3)
+    plain = WorldCandidate(world)
+    frames = late.roll_out(random_frames(1, 1), [prompts]).frames
+    after_idling = plain.roll_out(random_frames(1, 1), [[SPEC.menu[0][0]] * 3 + prompts]).frames
+    assert np.array_equal(frames, after_idling[:, 3:])
+    assert late.latency_frames == 3
+    assert late.partition_name == "K4N1c1s1, 3 frames later"
+
+
+def test_extra_latency_is_not_negative() -> None:
+    with pytest.raises(PartitionError, match="before a prompt arrives"):
+        WorldCandidate(make_tiny_world(), extra_latency=-1)
 
 
 def test_streams_are_rolled_out_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = WorldCandidate(make_tiny_world(), "K4N4c1s1")  # in which noise shows
-    first = np.random.default_rng(0).integers(0, 255, (3, 1, 64, 64, 3), dtype=np.uint8)
-    said = [[SPEC.menu[i + j][0] for i in range(4)] for j in range(3)]
-    together = candidate.roll_out(first, said, seed=5)
-    monkeypatch.setattr("streamdit_gym.evaluate.candidate.ROWS", 2)
-    apart = candidate.roll_out(first, said, seed=5)
+    first = random_frames(3, 1)
+    prompts = [[SPEC.menu[i + j][0] for i in range(4)] for j in range(3)]
+    together = candidate.roll_out(first, prompts, seed=5)
+    monkeypatch.setattr("streamdit_gym.evaluate.candidate.CPU_BATCH", 2)
+    apart = candidate.roll_out(first, prompts, seed=5)
     assert np.abs(apart.frames.astype(int) - together.frames).max() <= 1
     np.testing.assert_allclose(apart.scores, together.scores, atol=1e-5)
-    others = np.abs(candidate.roll_out(first, said, seed=6).scores - together.scores).max()
-    assert others > 1e-3, "whose noise it is can be told"
+    other_noise = candidate.roll_out(first, prompts, seed=6)
+    assert np.abs(other_noise.scores - together.scores).max() > 1e-3
 
 
 def test_a_teacher_is_as_late_as_its_student() -> None:
     world = make_tiny_world()
-    student = WorldCandidate(world, "K4N4c1s1", late=1)
-    assert (
-        teacher_of(student, world).latency_frames,
-        teacher_of(student, world, "K4N2c1s1").late,
-    ) == (4, 3)
-    with pytest.raises(PartitionError, match=r"(?s)later than its student.*--late 3"):
+    student = WorldCandidate(world, "K4N4c1s1", extra_latency=1)
+    assert teacher_of(student, world).latency_frames == 4
+    assert teacher_of(student, world, "K4N2c1s1").extra_latency == 3
+
+
+def test_a_teacher_is_never_later_than_its_student() -> None:
+    world = make_tiny_world()
+    with pytest.raises(PartitionError, match=r"(?s)later than its student.*--extra-latency 3"):
         teacher_of(WorldCandidate(world), world, "K4N4c1s1")
+
+
+def test_a_teacher_is_of_the_same_world() -> None:
+    world = make_tiny_world()
     with pytest.raises(StreamDiTError, match="no teacher of this world"):
-        teacher_of(student, replace(world, spec=replace(SPEC, name="another")))
+        teacher_of(WorldCandidate(world), replace(world, spec=replace(SPEC, name="another")))
 
 
-def test_context_frames_are_not_made_again() -> None:
+def test_context_frames_are_not_generated_again() -> None:
     candidate = WorldCandidate(make_tiny_world())
-    context = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
-    said = [[SPEC.menu[i][0] for i in range(4)] + [SPEC.menu[5][0]] * 2] * 2
-    made = candidate.roll_out(context, said)
-    assert made.frames.shape == (2, 2, 64, 64, 3)
-    assert made.scores.shape == (2, 2, 4)
+    prompts = [[SPEC.menu[i][0] for i in range(4)] + [SPEC.menu[5][0]] * 2] * 2
+    rollout = candidate.roll_out(random_frames(2, 5), prompts)
+    assert rollout.frames.shape == (2, 2, 64, 64, 3)
+    assert rollout.scores.shape == (2, 2, 4)
+
+
+def test_unseen_phrases_stand_for_their_actions() -> None:
+    shard = record_shard(
+        SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0
+    )
+    (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard)
+    assert [ACTION_OF[phrase] for phrase in prompts] == shard.actions[0].tolist()
+    assert not set(prompts) & {phrase for phrases in SPEC.menu for phrase in phrases}
 
 
 def test_objects_are_counted() -> None:
@@ -490,93 +550,3 @@ def test_objects_are_counted() -> None:
 
     melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
     assert object_integrity(melted)["T"].mean() < 0.2
-
-
-def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
-    samples = np.random.default_rng(0).normal(3, 2, 400)
-    found = estimate(samples, draws=2000)
-    assert found.value == pytest.approx(samples.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.96 * samples.std() / 20, rel=0.1)
-    assert found.agrees(estimate(samples[::2]))
-    assert not found.agrees(estimate(samples + 5))
-
-
-def test_a_share_of_the_same_samples_is_known_better_than_either() -> None:
-    rng = np.random.default_rng(0)
-    hard = rng.gamma(2, size=200)
-    one, other = (estimate(hard * rng.normal(scale, 0.02, 200), median) for scale in (1.1, 1.0))
-    found = share(one, other)
-    assert found.value == one.value / other.value
-    rng, drawn = np.random.default_rng(0), []
-    for _ in range(500):
-        rows = rng.integers(200, size=200)
-        drawn.append(np.median(one.samples[rows]) / np.median(other.samples[rows]))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
-    alone = (one.high - one.low) / one.value
-    assert found.high - found.low < 0.5 * alone
-    nothing = estimate(np.zeros(9))
-    assert share(nothing, nothing).value == 1
-    assert np.isnan(share(estimate(np.ones(9)), nothing).value)
-
-
-def test_statistics_equal_their_definitions() -> None:
-    rng = np.random.default_rng(1)
-    pairs = rng.normal(size=(30, 4, 2))
-    assert correlation(pairs) == pytest.approx(
-        np.corrcoef(pairs[..., 0].ravel(), pairs[..., 1].ravel())[0, 1]
-    )
-    assert np.isnan(correlation(np.zeros((5, 2))))
-    assert ratio(np.array([[1, 2], [3, 2]])) == 1
-    assert psnr(np.array([[10.0, 2], [30.0, 2]])) == pytest.approx(10 * np.log10(255**2 / 10))
-    assert mean(np.array([1, np.nan, 3])) == 2
-    assert median(np.array([1, np.nan, 3, 9])) == 3
-    assert np.isnan(mean(np.array([np.nan])))
-
-
-def test_ssim_equals_its_slow_twin() -> None:
-    rng = np.random.default_rng(2)
-    a, b = (rng.integers(0, 255, (1, 1, 10, 9, 3), dtype=np.uint8) for _ in range(2))
-    x, y = a[0, 0].mean(-1), b[0, 0].mean(-1)
-    values = []
-    for i in range(4):
-        for j in range(3):
-            p, q = x[i : i + 7, j : j + 7], y[i : i + 7, j : j + 7]
-            vxy = ((p - p.mean()) * (q - q.mean())).mean()
-            c1, c2 = 2.55**2, 7.65**2
-            values.append(
-                (2 * p.mean() * q.mean() + c1)
-                * (2 * vxy + c2)
-                / ((p.mean() ** 2 + q.mean() ** 2 + c1) * (p.var() + q.var() + c2))
-            )
-    assert _ssim(a, b)[0, 0] == pytest.approx(np.mean(values), rel=1e-3)
-    assert _ssim(a, a)[0, 0] == pytest.approx(1)
-
-
-def test_sharpness_falls_with_blur() -> None:
-    import cv2
-
-    frame = np.random.default_rng(3).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    sharp, soft = _looks_of(np.stack([frame, cv2.GaussianBlur(frame, (0, 0), 1)]))[:, 0]
-    assert soft < 0.5 * sharp
-
-
-def test_other_actions_are_others() -> None:
-    actions = np.arange(9).repeat(50)
-    others = _other_actions(actions, 9, np.random.default_rng(0))
-    assert (others != actions).all()
-    assert set(others) == set(range(9))
-
-
-def test_unseen_phrases_are_said_for_their_actions() -> None:
-    shard = record_shard(
-        SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0
-    )
-    lines = prompts_of(SPEC, shard, UNSEEN_PHRASES)
-    assert [ACTION_OF[phrase] for phrase in lines[0]] == shard.actions[0].tolist()
-    assert not set(lines[0]) & {phrase for phrases in SPEC.menu for phrase in phrases}
-
-
-def test_players_are_correlated() -> None:
-    scores = policies({"a": (1.0, 10.0), "b": (2.0, 20.0), "c": (3.0, 25.0)})
-    assert scores["rank_r"].value == pytest.approx(1)
-    assert 0.9 < scores["pearson_r"].value < 1

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt
 from streamdit_gym.cli import main
-from streamdit_gym.envs.argument_checks import MAX_SEED
+from streamdit_gym.envs.reset_checks import MAX_SEED
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.presets import partition
@@ -82,9 +82,26 @@ def is_one_of(*names: Any) -> Callable[[Any], bool]:
     )
 
 
-def is_penalty(value: Any) -> bool:
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not is_bool(value)
-    return value is None or (real and abs(value) <= 1e6)
+# backend option -> (values that are right, what tells right from wrong)
+OPTIONS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
+    "prompt_scope": (["chunk", "buffer"], is_one_of("chunk", "buffer")),
+    "common_noise": ([True, False], is_bool),
+    "deterministic": ([True, False], is_bool),
+    "output": (["numpy", "torch"], is_one_of("numpy", "torch")),
+    "dtype": (["float32", "bfloat16"], is_one_of("float32", "bfloat16")),
+}
+
+
+def are_backend_options(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(name in OPTIONS and OPTIONS[name][1](value[name]) for name in value)
+
+
+@st.composite
+def backend_options(draw: st.DrawFn) -> dict[str, Any]:
+    names = draw(st.lists(st.sampled_from(sorted(OPTIONS)), max_size=2, unique=True))
+    return {name: draw(st.sampled_from(OPTIONS[name][0]) | junk) for name in names}
 
 
 # argument -> (values that are right, what tells right from wrong)
@@ -98,26 +115,23 @@ ARGUMENTS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
     "observation": (["frame", "latent", "state"], is_one_of("frame", "latent", "state")),
     "autoreset_mode": ([*MODES, gymnasium.vector.AutoresetMode.DISABLED], is_one_of(*MODES)),
     "actions": (["menu", "text"], is_one_of("menu", "text")),
-    "pending_actions": ([False], is_bool),
-    "self_consistency_penalty": ([None, 0.5, 1], is_penalty),
-    "prompt_scope": (["chunk", "buffer"], is_one_of("chunk", "buffer")),
-    "common_noise": ([True, False], is_bool),
-    "deterministic": ([True, False], is_bool),
-    "output": (["numpy", "torch"], is_one_of("numpy", "torch")),
     "device": (["cpu"], is_one_of("cpu")),
-    "dtype": (["float32", "bfloat16"], is_one_of("float32", "bfloat16")),
     "render_mode": ([None, "rgb_array"], is_one_of(None, "rgb_array", "human")),
     "partition": (
         ["reactive", "pipelined", "K4N2c1s1"],
         is_one_of("reactive", "pipelined", "K4N2c1s1"),
     ),
+    "backend": ([{}, {"output": "torch"}], are_backend_options),
 }
 
 
 @st.composite
 def constructor_arguments(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(sorted(ARGUMENTS)), min_size=1, max_size=4, unique=True))
-    return {name: draw(st.sampled_from(ARGUMENTS[name][0]) | junk) for name in names}
+    right = {name: st.sampled_from(ARGUMENTS[name][0]) for name in names}
+    if "backend" in right:
+        right["backend"] |= backend_options()
+    return {name: draw(right[name] | junk) for name in names}
 
 
 def are_right(arguments: dict[str, Any]) -> bool:
@@ -126,12 +140,6 @@ def are_right(arguments: dict[str, Any]) -> bool:
         mode = isinstance(value, gymnasium.vector.AutoresetMode)
         if not (mode if mode and name == "autoreset_mode" else ARGUMENTS[name][1](value)):
             return False
-    if arguments.get("pending_actions"):  # some actions must be pending
-        return (
-            arguments.get("partition") in ("pipelined", "K4N2c1s1")
-            and arguments.get("actions") != "text"
-            and not arguments.get("real")
-        )
     return not (arguments.get("real") and arguments.get("actions") == "text")
 
 

@@ -5,6 +5,7 @@ bad input is told.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import shutil
@@ -17,7 +18,9 @@ import pytest
 import torch
 
 from streamdit_gym import World
-from streamdit_gym.agents.training import AgentTraining, load_agent, train_agent
+from streamdit_gym.agents.agent_config import AgentTraining
+from streamdit_gym.agents.policies.policy_file import load_agent
+from streamdit_gym.agents.train_agent import train_agent
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.formats import FORMATS
@@ -34,12 +37,14 @@ from streamdit_gym.errors import (
     StreamDiTError,
     UnknownNameError,
 )
-from streamdit_gym.generate.generate import generate
-from streamdit_gym.generate.inspect import inspect
-from streamdit_gym.generate.pool import run_on_ray
-from streamdit_gym.generate.quality import Keep, flags
-from streamdit_gym.generate.speakers import read_prompts
-from streamdit_gym.generate.worker import GenerateConfig, start_images, until_success
+from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
+from streamdit_gym.generate.dataset_report import inspect_dataset
+from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.generate.prompt_file import read_prompts
+from streamdit_gym.generate.quality import EpisodeFilter, EpisodeQuality
+from streamdit_gym.generate.ray_pool import RayPool
+from streamdit_gym.generate.shard_generator import until_success
+from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -51,12 +56,10 @@ SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
 @pytest.fixture(scope="module")
 def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generated")
-    assert generate(SMALL, folder) == {
-        "episodes": 5,
-        "kept": 5,
-        "frames": 45,
-        "result": str(folder),
-    }
+    dataset = generate(SMALL, folder)
+    assert dataset == GeneratedDataset(
+        num_generated=5, num_kept=5, num_frames=45, location=str(folder)
+    )
     return folder
 
 
@@ -74,10 +77,15 @@ def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:
         ):
             assert said in menu[action]
             assert dataset.phrases[number] == said
-        assert row["flags"]["return"] == pytest.approx(
+        assert row["quality"]["return"] == pytest.approx(
             shard.rewards[row["row"], :, dataset.meta["tasks"].index("push")].sum(), abs=1e-4
         )
-        assert 0 < row["flags"]["self_consistency_error"] <= row["flags"]["disagreement_max"] < 1
+        assert (
+            0
+            < row["quality"]["self_consistency_error"]
+            <= row["quality"]["self_consistency_error_max"]
+            < 1
+        )
     changed = [np.abs(np.diff(dataset.shard(i).frames.astype(int), axis=1)).max() for i in range(3)]
     assert max(changed) > 50, "something moves"
     assert dataset.meta["generated"]["bundle"]["model.safetensors"]["sha256"]
@@ -247,16 +255,18 @@ def test_only_good_episodes_are_kept_and_the_others_are_told_of(
     lossless: Path, tmp_path: Path
 ) -> None:
     rows = [json.loads(line) for line in (lossless / "manifest.jsonl").read_text().splitlines()]
-    limit = sorted(row["flags"]["self_consistency_error"] for row in rows)[2]
+    limit = sorted(row["quality"]["self_consistency_error"] for row in rows)[2]
     made = generate(SMALL, tmp_path, keep_if=f"self_consistency_error<{limit:.6f} and drift<9")
     again = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
-    assert made["kept"] == sum(row["kept"] for row in again) == inspect(tmp_path).episodes
-    assert 1 <= made["kept"] <= 3
+    assert (
+        made.num_kept == sum(row["kept"] for row in again) == inspect_dataset(tmp_path).num_episodes
+    )
+    assert 1 <= made.num_kept <= 3
     kept = next(row for row in again if row["kept"])
     position = Dataset(tmp_path).shards.index(kept["shard"])
-    whole = Dataset(lossless).shard(kept["shard"]).frames[kept["made"]]
+    whole = Dataset(lossless).shard(kept["shard"]).frames[kept["batch_row"]]
     assert (Dataset(tmp_path).shard(position).frames[kept["row"]] == whole).all()
-    assert inspect(tmp_path).dropped == 5 - made["kept"]
+    assert inspect_dataset(tmp_path).num_dropped == 5 - made.num_kept
 
 
 @pytest.mark.parametrize(
@@ -271,32 +281,51 @@ def test_only_good_episodes_are_kept_and_the_others_are_told_of(
 )
 def test_rules_that_cannot_be_read_are_told(rule: str) -> None:
     with pytest.raises(StreamDiTError, match="which episodes to keep"):
-        Keep(rule)
+        EpisodeFilter(rule)
 
 
-def test_rules_and_flags() -> None:
-    assert Keep("")({})
-    assert Keep("drift<0.1 and success==1")({"drift": 0.05, "success": 1.0})
-    assert not Keep("drift<0.1 and success==1")({"drift": 0.05, "success": 0.0})
+def test_a_filter_keeps_the_episodes_that_its_rule_describes() -> None:
+    assert EpisodeFilter("")({})
+    rule = EpisodeFilter("drift<0.1 and success==1")
+    assert rule({"drift": 0.05, "success": 1.0})
+    assert not rule({"drift": 0.05, "success": 0.0})
+
+
+def test_a_filter_understands_the_former_name_of_a_metric() -> None:
+    with pytest.warns(DeprecationWarning, match="disagreement is now self_consistency_error"):
+        rule = EpisodeFilter("disagreement<0.1")
+    assert rule({"self_consistency_error": 0.05})
+    assert not rule({"self_consistency_error": 0.2})
+
+
+def quality_of_frames(frames: np.ndarray) -> dict[str, float]:
+    quality = EpisodeQuality(
+        frames=frames,
+        self_consistency_errors=np.array([0.1, 0.3]),
+        rewards=np.ones(3),
+        success=False,
+    )
+    return quality.metrics()
+
+
+def test_quality_is_measured_of_frames_errors_and_rewards() -> None:
     sharp = np.zeros((20, 8, 8, 3), np.uint8)
     sharp[:, ::2] = 200
+    metrics = quality_of_frames(sharp)
+    assert metrics["drift"] == 0
+    assert metrics["self_consistency_error"] == pytest.approx(0.2)
+    assert metrics["self_consistency_error_max"] == 0.3
+    assert metrics["return"] == 3.0
     blurred = sharp.copy()
     blurred[-5:] = 100
-    found = [flags(frames, np.array([0.1, 0.3]), np.ones(3), False) for frames in (sharp, blurred)]
-    assert found[0]["drift"] == 0
-    assert found[1]["drift"] > 0.9
-    assert (
-        found[0]["self_consistency_error"],
-        found[0]["disagreement_max"],
-        found[0]["return"],
-    ) == (pytest.approx(0.2), 0.3, 3.0)
+    assert quality_of_frames(blurred)["drift"] > 0.9
 
 
 def test_prompts_from_a_file_are_said_and_called_by_their_action(tmp_path: Path) -> None:
     said = tmp_path / "said.jsonl"
     said.write_text('{"prompts": ["move up", "move left"]}\n\n{"prompts": ["stay"]}\n')
     assert read_prompts(said) == [["move up", "move left"], ["stay"]]
-    generate(GenerateConfig(episodes=3, steps=4, batch=2, player=str(said)), tmp_path / "out")
+    generate(GenerateConfig(episodes=3, steps=4, batch=2, policy=str(said)), tmp_path / "out")
     shards = [Dataset(tmp_path / "out").shard(i) for i in range(2)]
     assert shards[0].actions.tolist() == [[1, 7, 1, 7], [0, 0, 0, 0]]
     assert shards[1].actions.tolist() == [[1, 7, 1, 7]]
@@ -311,13 +340,11 @@ def test_agents_and_scripts_play(observation: str, tmp_path: Path) -> None:
     assert load_agent(tmp_path / "agent").config == config
     for player in (str(tmp_path / "agent"), "scripted:0.2"):
         out = tmp_path / player.split(":")[0].split("/")[-1]
-        made = GenerateConfig(episodes=2, steps=6, batch=2, player=player, task="reach")
+        made = GenerateConfig(episodes=2, steps=6, batch=2, policy=player, task="reach")
         first = generate(made, out / "a")
         torch.manual_seed(99)
         again = generate(made, out / "b")
-        assert [first[name] for name in ("episodes", "kept", "frames")] == [
-            again[name] for name in ("episodes", "kept", "frames")
-        ]
+        assert dataclasses.replace(again, location=first.location) == first
         assert (Dataset(out / "a").shard(0).frames == Dataset(out / "b").shard(0).frames).all()
 
 
@@ -351,7 +378,7 @@ def test_what_cannot_be_generated_is_told_and_nothing_is_lost(
     with pytest.raises(PartitionError, match="an action is for one frame"):
         generate(GenerateConfig(episodes=1, partition="K4N1c2s1"), tmp_path / "x")
     with pytest.raises(UnknownNameError, match="did you mean 'random'"):
-        generate(GenerateConfig(episodes=1, player="randm"), tmp_path / "x")
+        generate(GenerateConfig(episodes=1, policy="randm"), tmp_path / "x")
     assert not (tmp_path / "x").exists(), "and the folder is still free"
     with pytest.raises(UnknownNameError, match="did you mean 'lerobot'"):
         generate(SMALL, tmp_path / "x", kind="lerobt")
@@ -359,12 +386,12 @@ def test_what_cannot_be_generated_is_told_and_nothing_is_lost(
         generate(GenerateConfig(task="pussh"), tmp_path / "x")
     (tmp_path / "bad.jsonl").write_text('{"prompts": ["stay"]}\n{"prompts": []}\n')
     with pytest.raises(StreamDiTError, match=r"bad\.jsonl, line 2"):
-        generate(GenerateConfig(player=str(tmp_path / "bad.jsonl")), tmp_path / "x")
+        generate(GenerateConfig(policy=str(tmp_path / "bad.jsonl")), tmp_path / "x")
     with pytest.raises(StreamDiTError, match="no pictures"):
         generate(GenerateConfig(episodes=1, images=str(tmp_path / "nowhere")), tmp_path / "y")
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "part-meta.json").write_text("{")
-    assert generate(GenerateConfig(episodes=1, steps=1, batch=1), tmp_path / "begun")["kept"] == 1
+    assert generate(GenerateConfig(episodes=1, steps=1, batch=1), tmp_path / "begun").num_kept == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file.txt").write_text("mine")
     with pytest.raises(DatasetError, match="not empty"):
@@ -375,7 +402,7 @@ def test_what_cannot_be_generated_is_told_and_nothing_is_lost(
     with pytest.raises(DatasetError, match=r"no episode was kept[\s\S]*manifest\.jsonl"):
         generate(SMALL, tmp_path / "none", keep_if="return>1e9")
     assert len((tmp_path / "none" / "manifest.jsonl").read_text().splitlines()) == 5
-    monkeypatch.setattr("streamdit_gym.generate.generate.ROOM", 1 << 60)
+    monkeypatch.setattr("streamdit_gym.generate.dataset_builder.MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(DatasetError, match="almost full"):
         generate(GenerateConfig(episodes=7, steps=8, batch=2), copied)
     assert len(Dataset(copied)) == 3
@@ -396,18 +423,18 @@ def test_a_look_at_a_data_set_finds_what_is_broken_and_what_is_there_twice(
     said = capsys.readouterr().out
     assert "shard 0 row 1 and shard 7 row 1" in said
     assert (
-        "broken     shard 1: shard-00001.mkv is not what was written; call generate again" in said
+        "damaged    shard 1: shard-00001.mkv is not what was written; call generate again" in said
     )
     assert "return     push" in said
-    found = inspect(folder)
-    assert (found.episodes, found.frames, len(found.twice)) == (5, 45, 2)
-    assert len(found.broken) == 6, (
+    report = inspect_dataset(folder)
+    assert (report.num_episodes, report.num_frames, len(report.duplicates)) == (5, 45, 2)
+    assert len(report.damage) == 6, (
         "one is cut, four are missing before the seventh, and the manifest has others"
     )
-    assert sum(found.actions.values()) == 40
+    assert sum(report.actions.values()) == 40
     sheet = cv2.imread(str(folder / "contact.png"))
     assert sheet.shape == (5 * 64, 12 * 64, 3)
-    assert "broken     nothing" in "\n".join(inspect(lossless).lines())
+    assert "damaged    nothing" in "\n".join(inspect_dataset(lossless).lines())
 
 
 def test_a_look_tells_what_is_missing(lossless: Path, tmp_path: Path) -> None:
@@ -416,7 +443,7 @@ def test_a_look_tells_what_is_missing(lossless: Path, tmp_path: Path) -> None:
     (folder / "shard-00000.json").unlink()
     (folder / "shard-00001.npz").unlink()
     (folder / "manifest.jsonl").unlink()
-    assert inspect(folder).broken == [
+    assert inspect_dataset(folder).damage == [
         "shard 0: shard-00000.json is missing or cut; call generate again",
         "shard 1: shard-00001.npz is missing; call generate again",
         "the data set is not finished; call generate again",
@@ -486,7 +513,7 @@ def test_a_frame_of_a_longer_buffer_stands_beside_what_it_was_born_with(
     lines = [["move up", "move left", "move down", "stay", "move right"], ["move right", "move up"]]
     said.write_text("".join(json.dumps({"prompts": line}) + "\n" for line in lines))
     generate(
-        GenerateConfig(episodes=2, steps=5, batch=2, player=str(said), partition="pipelined"),
+        GenerateConfig(episodes=2, steps=5, batch=2, policy=str(said), partition="pipelined"),
         tmp_path / "out",
     )
     rng = np.random.default_rng([0, 0])
@@ -518,7 +545,7 @@ def test_new_phrases_depend_on_their_shard_alone(tmp_path: Path) -> None:
         "east",
     ]
     said.write_text("".join(json.dumps({"prompts": [text]}) + "\n" for text in texts))
-    config = GenerateConfig(episodes=4, steps=4, batch=2, player=str(said))
+    config = GenerateConfig(episodes=4, steps=4, batch=2, policy=str(said))
     generate(config, tmp_path / "out")
     truth = Dataset(tmp_path / "out").shard(1).frames
     (tmp_path / "out" / "shard-00001.json").unlink()
@@ -533,7 +560,8 @@ def test_the_command_generates_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
-    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --policy scripted --task reach".split()
+    options = "--episodes 2 --steps 3 --set batch=2 --policy scripted --task reach"
+    command = f"generate PushT --out {tmp_path} {options}".split()
     assert main(command) == 0
     assert "2 of 2 episodes kept" in capsys.readouterr().out
     assert main([*command, "--episodes", "4"]) == 0
@@ -564,21 +592,23 @@ def test_a_dead_actors_shards_are_made_again(tmp_path: Path) -> None:
             return 10 + index
 
     done: list[int] = []
-    run_on_ray(Mortal, (tmp_path,), range(5), address=None, gpus=False, cores=1, done=done.append)
+    pool = RayPool(address=None, gpus=False, cores=1)
+    pool.run(Mortal, (tmp_path,), range(5), done.append)
     assert sorted(done) == [10, 11, 12, 13, 14]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1", "2", "3", "4", "dead"]
     assert os.getpid() not in {int((tmp_path / str(i)).read_text()) for i in range(5)}
     with pytest.raises(DatasetError, match="seven is not made"):
-        run_on_ray(Mortal, (tmp_path,), [7], address=None, gpus=False, cores=1, done=done.append)
+        pool.run(Mortal, (tmp_path,), [7], done.append)
     with pytest.raises(StreamDiTError, match="keep dying"):
-        run_on_ray(Mortal, (tmp_path,), [9], address=None, gpus=False, cores=1, done=done.append)
+        pool.run(Mortal, (tmp_path,), [9], done.append)
     with pytest.raises(StreamDiTError, match="has no GPU"):
-        run_on_ray(Mortal, (tmp_path,), [1], address=None, gpus=True, cores=1, done=done.append)
+        gpu_pool = RayPool(address=None, gpus=True, cores=1)
+        gpu_pool.run(Mortal, (tmp_path,), [1], done.append)
 
 
 def test_ray_makes_the_data_of_the_local_run(lossless: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    assert generate(SMALL, tmp_path, ray="", cores=torch.get_num_threads())["kept"] == 5
+    assert generate(SMALL, tmp_path, ray="", cores=torch.get_num_threads()).num_kept == 5
     for i in range(3):
         made, truth = Dataset(tmp_path).shard(i), Dataset(lossless).shard(i)
         assert (made.actions == truth.actions).all()
@@ -588,9 +618,10 @@ def test_ray_makes_the_data_of_the_local_run(lossless: Path, tmp_path: Path) -> 
 def test_more_episodes_can_be_asked_for_later(lossless: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     shutil.copytree(lossless, folder)
-    assert generate(GenerateConfig(episodes=8, steps=8, batch=2), folder)["episodes"] == 8
+    assert generate(GenerateConfig(episodes=8, steps=8, batch=2), folder).num_generated == 8
     assert (
-        generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole")["episodes"] == 8
+        generate(GenerateConfig(episodes=8, steps=8, batch=2), tmp_path / "whole").num_generated
+        == 8
     )
     for i in range(4):
         assert (
@@ -624,7 +655,7 @@ def test_clips_are_drawn_over_and_the_less_noise_the_more_they_stay(
     again = np.concatenate(
         [Dataset(tmp_path / "uneven").shard(i).frames[:, 0] for i in range(3)]
     ).astype(int)
-    assert made["kept"] == 7
+    assert made.num_kept == 7
     assert np.abs(again - truth[[0, 1, 2, 3, 4, 0, 1], 0]).mean() < 1, "shards of two, two and one"
     with pytest.raises(StreamDiTError, match="strength"):
         generate(

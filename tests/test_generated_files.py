@@ -32,9 +32,9 @@ from streamdit_gym.errors import (
     UnknownNameError,
 )
 from streamdit_gym.files import folder_lock, replace_folder
-from streamdit_gym.generate.generate import generate
-from streamdit_gym.generate.inspect import inspect
-from streamdit_gym.generate.worker import GenerateConfig
+from streamdit_gym.generate.dataset_builder import generate
+from streamdit_gym.generate.dataset_report import inspect_dataset
+from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings, normalized
 from streamdit_gym.stream.session import Session
@@ -113,11 +113,11 @@ def test_a_damaged_film_is_told_and_made_anew(
     elif damage == "extra":
         film.write_bytes(whole)
         shutil.copy(film, film.with_name("00001-007.mp4"))
-    told = [text for text in inspect(folder).broken if "shard 1" in text]
+    told = [text for text in inspect_dataset(folder).damage if "shard 1" in text]
     assert len(told) == 1
     assert told[0].endswith("call generate again")
     generate(small(tiny_bundle), folder, kind=kind)
-    assert inspect(folder).broken == []
+    assert inspect_dataset(folder).damage == []
     assert contents(folder) == before
 
 
@@ -128,7 +128,7 @@ def test_other_files_are_verified_likewise(
     folder = copy_of(made, "mkv", tmp_path)
     before = contents(folder)
     (folder / name).write_bytes((folder / name).read_bytes()[:50])
-    assert any("call generate again" in text for text in inspect(folder).broken)
+    assert any("call generate again" in text for text in inspect_dataset(folder).damage)
     generate(small(tiny_bundle), folder)
     assert contents(folder) == before
 
@@ -157,7 +157,7 @@ def test_one_process_at_a_time_works_in_a_folder(
         assert main(command) == 2
         assert "another process works here" in capsys.readouterr().err
         assert list(folder.iterdir()) == []
-    assert generate(small(tiny_bundle), folder)["kept"] == 5
+    assert generate(small(tiny_bundle), folder).num_kept == 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,7 +167,7 @@ def test_what_is_not_kept_leaves_no_holes(
     need(kind)
     rows = [json.loads(line) for line in (made["mkv"] / "manifest.jsonl").read_text().splitlines()]
     returns = [
-        max(row["flags"]["return"] for row in rows if row["shard"] == shard) for shard in range(3)
+        max(row["quality"]["return"] for row in rows if row["shard"] == shard) for shard in range(3)
     ]
     lowest = int(
         np.argmin(returns)
@@ -175,8 +175,8 @@ def test_what_is_not_kept_leaves_no_holes(
     limit = sorted(returns)[0] + 1e-6
     folder = tmp_path / "set"
     result = generate(small(tiny_bundle), folder, kind=kind, keep_if=f"return>{limit:.9f}")
-    kept = [row for row in rows if row["flags"]["return"] > round(limit, 9)]
-    assert result["kept"] == len(kept) < 5
+    kept = [row for row in rows if row["quality"]["return"] > round(limit, 9)]
+    assert result.num_kept == len(kept) < 5
     assert lowest not in {row["shard"] for row in kept}
     assert len(Dataset(folder)) == len({row["shard"] for row in kept}) == 2
     names = {
@@ -298,7 +298,7 @@ def test_text_that_is_no_menu_entry_is_resolved(
     prompts = tmp_path / "prompts.jsonl"
     lines = [["Move left", "move  left."], ["kindly move right at once", "move up"], ["move down"]]
     prompts.write_text("".join(json.dumps({"prompts": line}) + "\n" for line in lines))
-    config = small(tiny_bundle, episodes=3, player=str(prompts))
+    config = small(tiny_bundle, episodes=3, policy=str(prompts))
     generate(config, tmp_path / "all")
     dataset = Dataset(tmp_path / "all")
     menu = [ways[0] for ways in dataset.meta["menu"]]
@@ -309,11 +309,11 @@ def test_text_that_is_no_menu_entry_is_resolved(
         json.loads(line) for line in (tmp_path / "all" / "manifest.jsonl").read_text().splitlines()
     ]
     assert [row["actions_resolved"] for row in rows] == [False, True, False]
-    assert [row["flags"]["menu"] for row in rows] == [1.0, 0.5, 1.0]
+    assert [row["quality"]["menu"] for row in rows] == [1.0, 0.5, 1.0]
     assert rows[0]["prompts"][:2] == ["Move left", "move left."], (
         "what was said stays what was said"
     )
-    assert generate(config, tmp_path / "menu", keep_if="menu==1")["kept"] == 2
+    assert generate(config, tmp_path / "menu", keep_if="menu==1").num_kept == 2
 
 
 def test_colours_are_no_part_of_a_move() -> None:
@@ -368,7 +368,7 @@ def test_actions_are_vectors_too() -> None:
         {"dtype": "float16"},
         {"dtype": 32},
         {"world": None},
-        {"player": 5},
+        {"policy": 5},
         {"task": None},
         {"partition": 4},
         {"images": Path("pictures")},
@@ -403,7 +403,7 @@ def test_prompts_that_make_no_sense_are_told_with_their_line(
 ) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompts": ["stay"]}\n' + line + "\n")
     with pytest.raises(StreamDiTError, match=r"prompts\.jsonl, line 2"):
-        generate(small(tiny_bundle, player=str(tmp_path / "prompts.jsonl")), tmp_path / "set")
+        generate(small(tiny_bundle, policy=str(tmp_path / "prompts.jsonl")), tmp_path / "set")
 
 
 def test_a_data_set_of_an_older_version_is_read_and_left_alone(
@@ -422,7 +422,7 @@ def test_a_data_set_of_an_older_version_is_read_and_left_alone(
         record = folder / f"shard-{index:05d}.json"
         record.write_text(json.dumps(json.loads(record.read_text())["rows"]))
     assert (Dataset(folder).shard(2).frames == Dataset(made["lerobot"]).shard(2).frames).all()
-    assert inspect(folder).broken == []
+    assert inspect_dataset(folder).damage == []
     before = contents(folder)
     with pytest.raises(DatasetError, match="an older version made"):
         generate(small(tiny_bundle), folder, kind="lerobot")
@@ -449,7 +449,7 @@ def test_a_disk_that_takes_nothing_more_is_told(
             generate(small(tiny_bundle), tmp_path / "set", kind=kind)
     assert writes
     generate(small(tiny_bundle), tmp_path / "set", kind=kind)
-    assert inspect(tmp_path / "set").broken == []
+    assert inspect_dataset(tmp_path / "set").damage == []
 
 
 @pytest.mark.slow
@@ -477,7 +477,7 @@ def test_after_kills_the_data_are_those_of_an_undisturbed_run(
         "--format",
         kind,
         "--keep-if",
-        "disagreement_max>0",
+        "self_consistency_error_max>0",
         "--device",
         "cpu",
         "--out",
@@ -486,7 +486,7 @@ def test_after_kills_the_data_are_those_of_an_undisturbed_run(
     assert "12 of 12 episodes kept" in survival.output
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert inspect(tmp_path / "killed").broken == []
+    assert inspect_dataset(tmp_path / "killed").damage == []
     for position in range(6):
         pair = [Dataset(tmp_path / name).shard(position) for name in ("killed", "whole")]
         first, second = (dataclasses.asdict(shard) for shard in pair)
@@ -508,7 +508,7 @@ def test_an_episode_that_is_not_finite_is_told_and_not_kept(
         return clean
 
     monkeypatch.setattr(Engine, "tick", spoiled)
-    assert generate(config, tmp_path / "spoiled")["kept"] == 2
+    assert generate(config, tmp_path / "spoiled").num_kept == 2
     lines = (tmp_path / "spoiled" / "manifest.jsonl").read_text().splitlines()
     rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     assert [row["world_fault"] for row in rows] == [False, True, False]

@@ -8,7 +8,8 @@ import torch
 from conftest import make_tiny_world
 from support.training import take_steps, trainer_of
 
-from streamdit_gym.envs.vector_env import StreamDiTVectorEnv, to_host
+from streamdit_gym.envs.outputs import to_host
+from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.engine import Engine
@@ -27,12 +28,14 @@ def rollout(
     envs: int = 8,
     seed: int = 0,
     staggered: bool = False,
+    compile: bool = False,
     **settings: object,
 ) -> np.ndarray:
-    env = StreamDiTVectorEnv(envs, device=device, dtype=dtype, **settings)  # type: ignore[arg-type]
+    backend = {"dtype": dtype, "compile": compile}
+    env = StreamDiTVectorEnv(envs, device=device, backend=backend, **settings)
     frames = [env.reset(seed=0)[0]]
     if staggered:
-        env._steps[:] = np.arange(envs)  # every row ends in a step of its own
+        env._episodes.steps[:] = np.arange(envs)  # every row ends in a step of its own
     rng = np.random.default_rng(seed)
     frames += [env.step(rng.integers(9, size=envs))[0] for _ in range(16)]
     return np.stack(frames).astype(int)
@@ -96,7 +99,7 @@ def test_noise_is_the_same_on_the_gpu() -> None:
 
 
 def test_torch_output_stays_on_the_gpu() -> None:
-    env = StreamDiTVectorEnv(4, device="cuda", output="torch")
+    env = StreamDiTVectorEnv(4, device="cuda", backend={"output": "torch"})
     env.reset(seed=0)
     observation, reward, terminated, truncated, _ = env.step(
         torch.zeros(4, dtype=torch.long, device="cuda")

@@ -29,11 +29,12 @@ from stable_baselines3.common.vec_env import (
 )
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
+from streamdit_gym.envs.wrappers import PendingActions, VectorPendingActions
 from streamdit_gym.errors import ShapeError
 
 ID, HORIZON = "StreamDiT/PushT-Reach-v0", 3
 MODES = [mode.name for mode in AutoresetMode]
-PIPELINED = {"partition": "pipelined", "pending_actions": True}
+PIPELINED = {"partition": "pipelined"}
 RENDERED = {"render_mode": "rgb_array"}
 HALF = spaces.Box(0, 255, (32, 64, 3), np.uint8)
 HALVES = spaces.Box(0, 255, (2, 32, 64, 3), np.uint8)
@@ -52,7 +53,10 @@ SINGLE: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         ),
     ),
     "DtypeObservation": ({}, lambda env: wrappers.DtypeObservation(env, np.float32)),
-    "FilterObservation": (PIPELINED, lambda env: wrappers.FilterObservation(env, ["frame"])),
+    "FilterObservation": (
+        PIPELINED,
+        lambda env: wrappers.FilterObservation(PendingActions(env), ["frame"]),
+    ),
     "FlattenObservation": ({}, wrappers.FlattenObservation),
     "FrameStackObservation": ({}, lambda env: wrappers.FrameStackObservation(env, 4)),
     "GrayscaleObservation": ({}, wrappers.GrayscaleObservation),
@@ -215,7 +219,9 @@ def test_vector_observation_wrappers_work_where_they_may(
 
 
 def test_filters_and_running_means_work_on_batches(make_vec: Callable[..., Any]) -> None:
-    filtered = vector_wrappers.FilterObservation(make_vec(**PIPELINED), ["frame"])
+    filtered = vector_wrappers.FilterObservation(
+        VectorPendingActions(make_vec(**PIPELINED)), ["frame"]
+    )
     assert play_over_the_end(filtered, "NEXT_STEP") >= 4
     normalized = vector_wrappers.NormalizeObservation(make_vec())
     assert play_over_the_end(normalized, "NEXT_STEP") >= 4
@@ -271,7 +277,7 @@ def test_all_modes_give_sb3_the_same(make_vec: Callable[..., Any]) -> None:
 def test_rows_that_go_on_are_left_alone_when_others_are_reset(
     mode: str, make_vec: Callable[..., Any]
 ) -> None:
-    venv = SB3VecEnv(make_vec(mode, num_envs=3, horizon=2, **PIPELINED))
+    venv = SB3VecEnv(VectorPendingActions(make_vec(mode, num_envs=3, horizon=2, **PIPELINED)))
     venv.seed(0)
     venv.reset()
     venv.step(np.array([1, 2, 3]))
@@ -402,7 +408,7 @@ def test_films_are_told_the_worlds_frame_rate(make_vec: Callable[..., Any]) -> N
 
 def test_sb3s_own_check_passes(make: Callable[..., Any]) -> None:
     check_env(make())
-    check_env(make(**PIPELINED))
+    check_env(PendingActions(make(**PIPELINED)))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,6 +8,7 @@ import torch
 
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.envs.wrappers import VectorPendingActions
 from streamdit_gym.errors import ShapeError, UnknownNameError
 
 ACTIONS = np.random.default_rng(0).integers(9, size=(8, 3))
@@ -15,7 +16,7 @@ ACTIONS = np.random.default_rng(0).integers(9, size=(8, 3))
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"deterministic": True}, {"real": True}],
+    [{}, {"backend": {"deterministic": True}}, {"real": True}],
     ids=lambda s: next(iter(s), "generated"),
 )
 def test_latents_are_the_frames_of_the_same_episode(settings: dict) -> None:
@@ -50,7 +51,7 @@ def test_latents_are_the_frames_of_the_same_episode(settings: dict) -> None:
 
 
 def test_latents_stay_tensors_and_come_back_with_a_saved_state() -> None:
-    env = StreamDiTVectorEnv(2, observation="latent", output="torch")
+    env = StreamDiTVectorEnv(2, observation="latent", backend={"output": "torch"})
     env.reset(seed=0)
     saved = env.save_state()
     first = [env.step(np.array([1, 2]))[0] for _ in range(3)]
@@ -65,7 +66,8 @@ def test_latents_stay_tensors_and_come_back_with_a_saved_state() -> None:
 
 
 def test_pending_actions_stand_beside_latents() -> None:
-    env = StreamDiTVectorEnv(2, observation="latent", partition="pipelined", pending_actions=True)
+    base = StreamDiTVectorEnv(2, observation="latent", partition="pipelined")
+    env = VectorPendingActions(base)
     observation = env.reset(seed=0)[0]
     assert set(observation) == {"latent", "pending"}
     assert env.observation_space.contains(observation)

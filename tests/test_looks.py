@@ -33,7 +33,9 @@ from streamdit_gym.envs.pusht_looks.phrases import (
 from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 from streamdit_gym.envs.worlds import reference_simulator
 from streamdit_gym.errors import DatasetError, UnknownNameError
-from streamdit_gym.evaluate import measures
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.unseen_appearance import appearance_metrics
+from streamdit_gym.evaluate.schema import AppearanceMetrics
 
 pytest.importorskip("gym_pusht")
 
@@ -185,21 +187,29 @@ class Painter:
         return SimpleNamespace(frames=np.stack(rows))
 
 
-def test_the_judge_sees_whether_a_look_is_put_on_and_kept() -> None:
-    twin = reference_simulator("PushT-Looks")
-    assert twin.looks is APPEARANCE_EVALUATION
-    held_out = record_shard(
-        SPEC, twin.make, twin.starts, RecordConfig(episodes=8, steps=16, seed=4), 0
-    )
-    assert all(
-        np.nanmin(found) == 1
-        for found in shows_appearance(held_out.frames[:, 0], PUSHT_APPEARANCE).values()
-    )
-    faithful, forgetful = (
-        measures.looks(Painter(kept), held_out, APPEARANCE_EVALUATION) for kept in (99, 4)
-    )  # type: ignore[arg-type]
+def test_the_evaluation_tells_whether_an_unseen_appearance_shows_and_stays() -> None:
+    reference = reference_simulator("PushT-Looks")
+    assert reference.appearance is APPEARANCE_EVALUATION
+    plan = RecordConfig(episodes=8, steps=16, seed=4)
+    held_out = record_shard(SPEC, reference.make, reference.starts, plan, 0)
+    plain = shows_appearance(held_out.frames[:, 0], PUSHT_APPEARANCE)
+    assert all(np.nanmin(rates) == 1 for rates in plain.values())
+
+    def measure(kept_frames: int) -> AppearanceMetrics:
+        context = EvaluationContext(
+            candidate=Painter(kept_frames),  # type: ignore[arg-type]
+            reference=reference,
+            held_out=held_out,
+            models=None,  # type: ignore[arg-type]
+        )
+        metrics = appearance_metrics(context)
+        assert metrics is not None
+        return metrics
+
+    faithful = measure(99).rates
     assert faithful["all_after_1"].value == 1
     assert faithful["all_after_16"].value > 0.8
+    forgetful = measure(4).rates
     assert forgetful["all_after_4"].value > 0.8
     assert forgetful["all_after_16"].value == 0
     assert forgetful["table_after_16"].value < 0.2
@@ -225,16 +235,16 @@ def test_the_simulator_hears_colours_and_leaves_the_move(
     text: str, worn: dict[str, str], rest: str
 ) -> None:
     simulator = PushTLooksSimulator()
-    assert simulator.hear(text) == rest
+    assert simulator.parse_prompt(text) == rest
     assert simulator.appearance == PUSHT_APPEARANCE | worn
-    assert PushTSimulator().hear(text) == text
+    assert PushTSimulator().parse_prompt(text) == text
 
 
 def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
     for number in range(0, NUM_COLOUR_PHRASES, 7):
         simulator = PushTLooksSimulator()
         phrase = COLOUR_PHRASES[number]
-        assert simulator.hear(f"{phrase.text}; move left") == "move left"
+        assert simulator.parse_prompt(f"{phrase.text}; move left") == "move left"
         assert simulator.appearance == PUSHT_APPEARANCE | phrase.appearance
 
 
@@ -256,7 +266,7 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     )
     simulator = PushTSimulator()
     simulator.reset(np.random.default_rng(0))
-    assert simulator.plain() is None
+    assert simulator.plain_frame() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
     with pytest.raises(DatasetError, match="without palette channels"):
         dataset.base_frames(0)

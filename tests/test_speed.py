@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import time
 from dataclasses import replace
@@ -11,132 +12,156 @@ import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.envs import speed
+from streamdit_gym.bench import paper_decoder
+from streamdit_gym.bench.bench_report import plot_report
+from streamdit_gym.bench.env_speed import (
+    EnvSettings,
+    measure_long_stream,
+    measure_steps,
+    nested_bytes,
+)
+from streamdit_gym.bench.hardware import Ceilings, measure_ceilings
+from streamdit_gym.bench.paper_decoder import PaperDecoder
+from streamdit_gym.bench.preset_speed import measure_preset
+from streamdit_gym.bench.run_bench import BenchConfig, run_bench
+from streamdit_gym.bench.step_parts import PARTS, measure_parts, operation_counter
+from streamdit_gym.bench.timing import call_seconds
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import PartitionError, UnknownNameError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.presets import PRESETS, Preset
 
+SETTINGS = EnvSettings(world="PushT", envs=8, device="cpu")
+BENCH = BenchConfig(world="PushT", envs=(1, 2), steps=2, device="cpu")
+
 
 def test_the_clock_leaves_the_warm_up_out() -> None:
     naps = iter([0.05, 0.0, 0.0, 0.0])
-    spent = speed.timed(lambda: time.sleep(next(naps)), times=3, warm=1, device="cpu")
-    assert len(spent) == 3
-    assert spent.max() < 0.04
+    seconds = call_seconds(lambda: time.sleep(next(naps)), times=3, warm_up=1, device="cpu")
+    assert len(seconds) == 3
+    assert seconds.max() < 0.04
 
 
 def test_matrix_products_are_counted_as_they_are_written_down() -> None:
     world = shared_world("PushT", "cpu")
-    config, count = world.model.config, 3
-    found = speed.parts_of("PushT", count, 1, "cpu", "float32", "reactive", {"matmul_gflops": 1.0})
+    config, envs = world.model.config, 3
+    ceilings = Ceilings(matmul_gflops=1.0, copy_gb_s=1.0)
+    parts = measure_parts(replace(SETTINGS, envs=envs), 1, ceilings)
     tokens, width = config.rows**2, config.width
-    seen = tokens * (
-        config.references - 1 + 2
-    )  # keys: the cached references, the newest one and the frame being made
+    # keys: the cached references, the newest reference and the frame being made
+    keys = tokens * (config.references - 1 + 2)
 
     def block(frames: int) -> int:
-        linear = (
-            2 * tokens * count * width**2 * (2 * 3 + frames * (1 + 1 + 1 + 4 + 4))
-        )  # qkv of both frames; out, query, out, MLP
-        attention = 2 * 2 * count * (frames * tokens) * seen * width
-        cross = 2 * 2 * count * frames * tokens * world.table.tokens.shape[1] * width
-        return linear + attention + cross + 2 * count * 2 * 6 * width**2  # the last: modulation
+        # query, key and value of both frames; out, query, out, MLP
+        linear = 2 * tokens * envs * width**2 * (2 * 3 + frames * (1 + 1 + 1 + 4 + 4))
+        attention = 2 * 2 * envs * (frames * tokens) * keys * width
+        cross = 2 * 2 * envs * frames * tokens * world.table.tokens.shape[1] * width
+        modulation = 2 * envs * 2 * 6 * width**2
+        return linear + attention + cross + modulation
 
-    blocks = (config.depth - 1) * block(2) + block(
-        1
-    )  # nobody reads what the last block would make of the reference
-    assert 1e-9 * blocks < found["denoise_gflop"] < 1.6e-9 * blocks, (
-        "the rest is embedding and head"
-    )
-    assert found["share_of_matmul_ceiling"] == pytest.approx(
-        found["denoise_gflop"] / found["parts_ms"]["denoise"] * 1e3, rel=1e-6
-    )
+    # nobody reads what the last block would make of the reference
+    blocks = 1e-9 * ((config.depth - 1) * block(2) + block(1))
+    assert blocks < parts.denoise_gflop < 1.6 * blocks, "the rest is embedding and head"
+    gflops = parts.denoise_gflop / parts.parts_ms["denoise"] * 1e3
+    assert parts.share_of_matmul_ceiling == pytest.approx(gflops, rel=1e-6)
 
 
 def test_fused_attention_counts_as_its_two_products() -> None:
     q, k = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8)
     for mask in (None, torch.zeros(5, 7)):
-        with speed.counted() as fused, torch.no_grad():
+        with operation_counter() as fused, torch.no_grad():
             torch.nn.functional.scaled_dot_product_attention(q, k, k, attn_mask=mask)
-        with speed.counted() as written_out:
+        with operation_counter() as written_out:
             (q @ k.mT).softmax(-1) @ k
         assert fused.get_total_flops() == written_out.get_total_flops() == 2 * 2 * 2 * 3 * 5 * 7 * 8
 
 
 def test_the_parts_make_up_the_step() -> None:
-    parts = speed.parts_of(
-        "PushT", 8, 12, "cpu", "float32", "reactive", speed.ceilings("cpu", "float32")
-    )
-    assert set(parts["parts_ms"]) == set(speed.PARTS)
-    step = speed.steps_of("PushT", 8, 12, "cpu", "float32", "reactive")
-    assert 0.4 < sum(parts["parts_ms"].values()) / step["p50_ms"] < 1.6
-    assert 0 < parts["share_of_matmul_ceiling"] < 1.1
+    parts = measure_parts(SETTINGS, 12, measure_ceilings("cpu", "float32"))
+    assert set(parts.parts_ms) == set(PARTS)
+    speed = measure_steps(SETTINGS, 12)
+    assert 0.4 < sum(parts.parts_ms.values()) / speed.p50_ms < 1.6
+    assert 0 < parts.share_of_matmul_ceiling < 1.1
 
 
 def test_the_state_of_an_environment_has_the_size_of_its_tensors() -> None:
-    small, large = (
-        speed.steps_of("PushT", count, 1, "cpu", "float32", "reactive")["state_kib_per_env"]
-        for count in (2, 8)
-    )
+    small = measure_steps(replace(SETTINGS, envs=2), 1).state_kib_per_env
+    large = measure_steps(SETTINGS, 1).state_kib_per_env
     assert small == pytest.approx(large, rel=0.01)
     config = shared_world("PushT", "cpu").model.config
     cache = 4 * (config.references - 1) * config.depth * 2 * config.rows**2 * config.width
     assert cache / 1024 < small < 2 * cache / 1024
-    assert speed._bytes({"a": [np.zeros(3, np.uint8), torch.zeros(2)], "b": "text"}) == 11
+
+
+def test_bytes_are_counted_in_nested_states() -> None:
+    state = {"a": [np.zeros(3, np.uint8), torch.zeros(2)], "b": "text"}
+    assert nested_bytes(state) == 11
 
 
 def test_a_long_stream_that_slows_down_or_leaks_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[mmap.mmap] = []
-    taken: dict[StreamDiTVectorEnv, int] = {}
+    leaked: list[mmap.mmap] = []
+    steps: dict[StreamDiTVectorEnv, int] = {}
     step = StreamDiTVectorEnv.step
 
-    def leaky(self: StreamDiTVectorEnv, actions: object) -> object:
-        kept.append(
-            mmap.mmap(-1, 2**22)
-        )  # bytes could come from memory that the process holds already
-        kept[-1].write(b"x" * 2**22)
-        taken[self] = taken.get(self, 0) + 1
-        time.sleep(0.3 * (taken[self] > 24))
+    def leaky_step(self: StreamDiTVectorEnv, actions: object) -> object:
+        # not bytes: they could come from memory that the process holds already
+        leaked.append(mmap.mmap(-1, 2**22))
+        leaked[-1].write(b"x" * 2**22)
+        steps[self] = steps.get(self, 0) + 1
+        if steps[self] > 24:
+            time.sleep(0.3)
         return step(self, actions)
 
-    honest = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
-    monkeypatch.setattr(StreamDiTVectorEnv, "step", leaky)
-    wrong = speed.flatness("PushT", 30, "cpu", "float32", "reactive")
-    assert wrong["memory_growth_mib"] > honest["memory_growth_mib"] + 40
-    assert wrong["last_over_first"] > 1.5
+    single = replace(SETTINGS, envs=1)
+    honest = measure_long_stream(single, 30)
+    monkeypatch.setattr(StreamDiTVectorEnv, "step", leaky_step)
+    leaking = measure_long_stream(single, 30)
+    assert leaking.memory_growth_mib > honest.memory_growth_mib + 40
+    assert leaking.last_over_first > 1.5
 
 
-def test_the_bench_draws_what_it_measured(tmp_path: Path) -> None:
-    figures = speed.bench(
-        "PushT",
-        (1, 2),
-        2,
-        "cpu",
-        ("float32", "bfloat16"),
-        ("reactive", "pipelined"),
-        preset="tiny",
-        long=3,
+def test_the_bench_writes_and_draws_what_it_measured(tmp_path: Path) -> None:
+    report = run_bench(
+        replace(
+            BENCH,
+            dtypes=("float32", "bfloat16"),
+            partitions=("reactive", "pipelined"),
+            preset="tiny",
+            long_steps=3,
+        )
     )
+    figures = json.loads(json.dumps(report.to_json()))
     assert len(figures["steps"]) == 8
     assert len(figures["parts"]) == 4
     assert figures["preset"]["frames_per_s"] > 0
-    speed.plot(figures, tmp_path / "new" / "bench.png")
+    plot_report(report, tmp_path / "new" / "bench.png")
     assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000
+
+
+def test_what_was_not_measured_is_not_in_the_figures() -> None:
+    figures = run_bench(replace(BENCH, envs=(1,), steps=1)).to_json()
+    assert not {"long", "preset"} & set(figures)
 
 
 def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(speed, "DECODER", ConvCodecConfig(size=64, channels=16, width=16, blocks=1))
-    decoder = speed.PaperDecoder()
+    small = ConvCodecConfig(size=64, channels=16, width=16, blocks=1)
+    monkeypatch.setattr(paper_decoder, "DECODER", small)
+    decoder = PaperDecoder()
     latents = torch.randn(2, 3, 16, 8, 8)
     frames = decoder.decode(latents)
     assert (frames.shape, frames.dtype) == ((2, 12, 64, 64, 3), torch.uint8)
     changed = latents.clone()
     changed[:, 1] += 1
-    other = (decoder.decode(changed) != frames).flatten(2).any(-1)
-    assert other.any(0).tolist() == [False] * 4 + [True] * 4 + [False] * 4
+    is_changed = (decoder.decode(changed) != frames).flatten(2).any(-1)
+    assert is_changed.any(0).tolist() == [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_a_move_of_the_paper_makes_two_latent_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = ConvCodecConfig(size=64, channels=16, width=16, blocks=1)
+    monkeypatch.setattr(paper_decoder, "DECODER", codec)
     model = replace(
         PRESETS["paper-4b"].model,
         width=32,
@@ -147,16 +172,16 @@ def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
         window=(4, 4, 4),
     )
     monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=model))
-    found = speed.bench_preset("paper-4b", "cpu", "float32", moves=2)
-    assert found["frames_per_move"] == 8, "two latent frames a move"
-    assert found["frames_per_s"] == pytest.approx(8e3 / (found["move_ms"] + found["decode_ms"]))
+    speed = measure_preset("paper-4b", "cpu", "float32", moves=2)
+    assert speed.frames_per_move == 8
+    assert speed.frames_per_s == pytest.approx(8e3 / (speed.move_ms + speed.decode_ms))
 
 
 def test_unknown_names_are_told_before_anything_is_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
-        speed.bench("PushT", (1,), 1, "cpu", preset="paper")
+        run_bench(replace(BENCH, preset="paper"))
     with pytest.raises(PartitionError):
-        speed.bench("PushT", (1,), 1, "cpu", partitions=("reactve",))
+        run_bench(replace(BENCH, partitions=("reactve",)))
     assert "hardware" not in capsys.readouterr().out

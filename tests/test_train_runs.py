@@ -19,7 +19,6 @@ from support.painted import PAINTED, painted
 from support.recorded import record_tiny
 from support.training import PROMPTS, TINY, moving_square, train_square
 
-from streamdit_gym import threads
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig
@@ -38,7 +37,6 @@ from streamdit_gym.recipes.stage_settings import (
     AutoencoderTraining,
     ReadoutTraining,
 )
-from streamdit_gym.threads import choose_threads
 from streamdit_gym.train import loop
 from streamdit_gym.train.run_files import write_config
 from streamdit_gym.train.stage_context import RunOptions
@@ -138,26 +136,6 @@ def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
     trained = stage(tmp_path / "measured").state_dict()
     assert calls == [True]
     assert all(torch.equal(value, plain[name]) for name, value in trained.items())
-
-
-def test_every_stage_measures_anew_unless_the_caller_has_chosen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for name, value in {"_default": 2, "_chosen": False, "_single": False, "_given": False}.items():
-        monkeypatch.setattr(threads, name, value)
-    busy = [True]
-    monkeypatch.setattr(
-        threads, "_seconds", lambda work: 9.0 if busy[0] and torch.get_num_threads() == 2 else 1.0
-    )
-    torch.set_num_threads(2)
-    assert choose_threads(int, again=True) == 1
-    assert choose_threads(int) == 1, "once per process, if not asked for again"
-    busy[0] = False
-    assert choose_threads(int, again=True) == 2
-    busy[0] = True
-    assert choose_threads(int, threads=2) == 2
-    assert choose_threads(int, again=True) == 2, "the caller rules"
 
 
 def test_minutes_that_are_no_number_are_refused_before_the_run_begins(

@@ -75,7 +75,7 @@ class PushTSimulator:
             [float(x) for x in (*poses.pusher, *poses.block, poses.angle)]
         )
 
-    def put(
+    def start_from(
         self,
         rng: np.random.Generator,
         before: Float[np.ndarray, " 6"],
@@ -119,7 +119,7 @@ class PushTSimulator:
         self._coverage = float(info["coverage"])
         return self._small_frame(large)
 
-    def plain(self) -> Frame | None:
+    def plain_frame(self) -> Frame | None:
         """Return nothing: PushT has one appearance."""
         return None
 
@@ -128,11 +128,11 @@ class PushTSimulator:
         block = self._block
         return self._exploration.action(rng, self._pusher, block[:2], block[2])
 
-    def said(self, action: int, phrase: str) -> str:
+    def prompt_for(self, action: int, phrase: str) -> str:
         """Return the menu's phrase."""
         return phrase
 
-    def hear(self, text: str) -> str:
+    def parse_prompt(self, text: str) -> str:
         """Return the text: a prompt of PushT asks for nothing but a move."""
         return text
 

@@ -68,5 +68,5 @@ def _nearest_colours(frames: UInt8[np.ndarray, "n h w 3"]) -> Int[np.ndarray, "n
 
 
 APPEARANCE_EVALUATION = AppearanceEvaluation(
-    unseen=tuple(UNSEEN_APPEARANCES), saying=colour_phrase, wears=shows_appearance
+    unseen=tuple(UNSEEN_APPEARANCES), describe=colour_phrase, shows=shows_appearance
 )

@@ -103,7 +103,7 @@ def recorded_prompts() -> tuple[str, ...]:
     return tuple(recorded_prompt(number, action) for number in numbers for action in actions)
 
 
-def parse_prompt(text: str) -> tuple[Appearance, str]:
+def parse_colours(text: str) -> tuple[Appearance, str]:
     """Return the colours that a prompt names in known phrases, and the rest of it.
 
     A prompt without a rest asks to stay.
@@ -123,4 +123,4 @@ def parse_prompt(text: str) -> tuple[Appearance, str]:
 
 def move_prompt(text: str) -> str:
     """Return what a prompt says beside colours: the move."""
-    return parse_prompt(text)[1]
+    return parse_colours(text)[1]

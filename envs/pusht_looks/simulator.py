@@ -30,7 +30,7 @@ from streamdit_gym.envs.pusht_looks.palette import (
 from streamdit_gym.envs.pusht_looks.phrases import (
     COLOUR_PHRASES,
     NUM_COLOUR_PHRASES,
-    parse_prompt,
+    parse_colours,
     recorded_prompt,
 )
 from streamdit_gym.envs.pusht_looks.saved_state import check_saved_appearance
@@ -118,15 +118,15 @@ class PushTLooksSimulator(PushTSimulator):
                 return number
         return phrase
 
-    def said(self, action: int, phrase: str) -> str:
+    def prompt_for(self, action: int, phrase: str) -> str:
         """Return the phrase, or colours and a move."""
         if self._next_phrase is None:
             return phrase
         return recorded_prompt(self._next_phrase, action)
 
-    def hear(self, text: str) -> str:
+    def parse_prompt(self, text: str) -> str:
         """Paint things in the colours that a prompt names, and return the rest of it."""
-        appearance, rest = parse_prompt(text)
+        appearance, rest = parse_colours(text)
         self._appearance |= appearance
         return rest
 
@@ -153,7 +153,7 @@ class PushTLooksSimulator(PushTSimulator):
         self._appearance = appearance
         super().restore(inner)
 
-    def plain(self) -> Frame | None:
+    def plain_frame(self) -> Frame | None:
         """Return the newest frame in PushT's colours."""
         return super()._small_frame(self._large_frame)
 

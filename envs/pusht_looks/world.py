@@ -19,7 +19,7 @@ WORLD = dataclasses.replace(
     hard_start_share=0.0,
     # evaluated from PushT's starts: no colours are named there
     reference=dataclasses.replace(
-        PUSHT.reference, make=PushTLooksSimulator, looks=APPEARANCE_EVALUATION
+        PUSHT.reference, make=PushTLooksSimulator, appearance=APPEARANCE_EVALUATION
     ),
     move_prompt=move_prompt,
 )

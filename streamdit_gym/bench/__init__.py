@@ -1,1 +1,1 @@
-"""Measuring speed."""
+"""How fast it runs, everything included, and beside it what the machine could do at best."""

@@ -33,6 +33,7 @@ from streamdit_gym.bundle.networks import (
     Rule,
     check_rules,
 )
+from streamdit_gym.bundle.phrase_storage import with_all_phrases
 from streamdit_gym.checks import shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, BundleError
@@ -131,7 +132,11 @@ def check_config(content: Any) -> BundleConfig:
         BundleError: if the format is newer, a field is missing, or one is not known here.
     """
     _check_format(content)
+    content, has_all_phrases = with_all_phrases(content)
     values = check_object("", content, CONFIG_FIELDS)
+    digest = content_digest(content)
+    if not has_all_phrases:  # the digest is of all phrases
+        digest = values.get("digest", digest)
     models = {key: values[key] for key in ("model", "longer") if key in values}
     for key, model in models.items():
         check_rules(model, MODEL_RULES, f"{key}.")
@@ -144,7 +149,7 @@ def check_config(content: Any) -> BundleConfig:
         facts=values["facts"],
         files=values["files"],
         longer=values.get("longer"),
-        digest=content_digest(content),
+        digest=digest,
     )
     check_rules(config, RULES)
     if config.longer is not None:
@@ -161,7 +166,7 @@ def check_config(content: Any) -> BundleConfig:
 
 
 def content_digest(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a ``config.json`` says, without its facts and its digest."""
+    """Return the SHA-256 of a ``config.json`` with all phrases, without its facts and digest."""
     hashed = {key: value for key, value in content.items() if key not in ("facts", "digest")}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 

@@ -44,9 +44,10 @@ class FileEntry:
 
 
 def _scores(name: str, value: Any) -> None:
-    criteria = check_dictionary(name, value).get("promises", [])
+    scores = check_dictionary(name, value)
+    criteria = scores.get("criteria", scores.get("promises", []))  # version 1 has promises
     if not isinstance(criteria, list) or not all(isinstance(item, dict) for item in criteria):
-        raise refused(f"{name}.promises", criteria, "a list of objects")
+        raise refused(f"{name}.criteria", criteria, "a list of objects")
 
 
 def _check_json(name: str, value: Any, depth: int) -> None:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from streamdit_gym.bundle.config import check_config, file_names, read_config, read_content
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FileEntry, without_nan
+from streamdit_gym.bundle.phrase_storage import with_generator
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import ArgumentError, BundleError, StorageError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to
@@ -230,7 +231,9 @@ def config_text(content: Mapping[str, Any]) -> str:
             remedy="change the world's facts or spec",
         ) from error
     written = json.loads(text)
-    return json.dumps({**written, "digest": check_config(written).digest}, indent=1) + "\n"
+    digest = check_config(written).digest
+    signed = {**with_generator(written), "digest": digest}
+    return json.dumps(signed, indent=1) + "\n"
 
 
 def _write_new(path: Path, state: Mapping[str, Tensor]) -> FileEntry:

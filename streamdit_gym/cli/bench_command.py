@@ -22,9 +22,7 @@ from streamdit_gym.cli.training_options import (
 
 @dataclass(frozen=True, kw_only=True)
 class Bench(Command):
-    """Measure speed: many environments in one batch, where the time goes,
-    and the machine's own ceilings.
-    """
+    """Measure speed: environment steps, where the time goes, and the machine's own ceilings."""
 
     world: WorldName = "PushT"
     """world to step"""
@@ -39,36 +37,33 @@ class Bench(Command):
     partition: tuple[str, ...] = ("reactive",)
     """ways to stream"""
     compile: bool = False
-    """compile what is measured, all but the long stream: a minute for every batch size,
-    partition and precision
+    """compile what is measured, all but the long stream: a minute for every batch size, partition
+    and precision
     """
     long: CountOrZero = 0
-    """also step one environment so many times: is the last step as quick as the first,
-    does memory grow?
-    """
+    """also step one environment so many times: does it slow down, does memory grow?"""
     preset: str | None = None
     """also time a preset with random weights, e.g. paper-4b"""
-    json_file: Path | None = None
-    """write the figures here as well"""
-    picture: Path | None = None
-    """draw them here as well"""
+    out: Path | None = None
+    """folder for bench.json and bench.png"""
 
     def run(self) -> None:
         """Measure speed."""
-        from streamdit_gym.bench.speed import bench, plot
+        from streamdit_gym.bench.bench_report import plot_report
+        from streamdit_gym.bench.run_bench import BenchConfig, run_bench
 
-        device = choose_device(self.device)
-        figures = bench(
-            self.world,
-            self.envs,
-            self.steps,
-            device,
-            self.dtype,
-            self.partition,
-            self.preset,
-            self.long,
-            self.compile,
+        config = BenchConfig(
+            world=self.world,
+            envs=self.envs,
+            steps=self.steps,
+            device=choose_device(self.device),
+            dtypes=self.dtype,
+            partitions=self.partition,
+            preset=self.preset,
+            long_steps=self.long,
+            compiled=self.compile,
         )
-        write_json(self.json_file, figures)
-        if self.picture is not None:
-            plot(figures, self.picture)
+        report = run_bench(config)
+        if self.out is not None:
+            write_json(self.out / "bench.json", report.to_json())
+            plot_report(report, self.out / "bench.png")

@@ -15,23 +15,21 @@ from streamdit_gym.cli.option_types import (
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Command):
-    """Train PPO in the shipped generated world for a few minutes,
-    then play it there and in the real simulator.
-    """
+    """Train PPO in a generated world for a few minutes, and film it there and in the simulator."""
 
-    resume_options: ClassVar[str] = "--steps 0"  # play what is learned
+    resume_options: ClassVar[str] = "--steps 0"  # use what is learned
 
     out: Path = Path("runs/demo")
     """folder of the film, the curve and the table"""
     steps: CountOrZero = 16_000
-    """environment steps of training; 0 plays the agent already in the folder"""
+    """environment steps of training; 0 takes the agent already in the folder"""
     episodes: Count = 64
     """episodes per score"""
     world: str = "PushT"
     """shipped name, folder or Hub id"""
     trust_agents: bool = False
-    """also play agents that are only there as agent.zip; such a file is a program,
-    and can do whatever you can
+    """also load agents that are only there as agent.zip; such a file is a program, and can do
+    whatever you can
     """
 
     def run(self) -> None:

@@ -14,13 +14,16 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
 RENAMED_OPTIONS = {
-    ("record", "--drilled"): "--hard-starts",
+    ("evaluate", "--late"): "--extra-latency",
     ("generate", "--player"): "--policy",
     ("train", "--corrections"): "--relabelled",
 }
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
 REMOVED_OPTIONS: dict[tuple[str, str], str] = {
+    ("record", "--drilled"): "leave it out: the world says how many episodes have a hard start",
+    ("bench", "--json-file"): "use --out FOLDER: it gets bench.json and bench.png",
+    ("bench", "--picture"): "use --out FOLDER: it gets bench.json and bench.png",
     ("play", "--scope"): "choose it on the page, or LiveStream(prompt_scope=...) in Python",
     ("play", "--transition"): "choose it on the page, or LiveStream(transition=...) in Python",
     ("play", "--twin"): "leave it out: the simulator is shown where there is one",
@@ -28,6 +31,26 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("play", "--seconds"): "leave it out: a film ends five seconds after the script's last prompt",
     ("play", "--dtype"): "LiveStream(world, autocast=True) in Python runs in bfloat16",
     **removed_options(),
+}
+
+
+# command: {old option: the name that --set knows its value by}
+SETTING_OPTIONS: dict[str, dict[str, str]] = {
+    "generate": {
+        "--batch": "batch",
+        "--dtype": "dtype",
+        "--images": "images",
+        "--over": "over",
+        "--partition": "partition",
+        "--strength": "strength",
+    },
+    "rl train": {
+        "--check-episodes": "check_episodes",
+        "--check-every": "check_every",
+        "--num-envs": "num_envs",
+        "--penalty": "penalty",
+        "--tolerance": "tolerance",
+    },
 }
 
 
@@ -42,7 +65,10 @@ def current_arguments(arguments: list[str]) -> list[str]:
     command = RENAMED_COMMANDS.get(arguments[0], arguments[0])
     if command != arguments[0]:
         _warn(arguments[0], command)
-    return [command, *(_current_option(command, argument) for argument in arguments[1:])]
+    options = [_current_option(command, argument) for argument in arguments[1:]]
+    if command == "rl" and options:
+        return ["rl", options[0], *_with_settings(f"rl {options[0]}", options[1:])]
+    return [command, *_with_settings(command, options)]
 
 
 def _current_option(command: str, argument: str) -> str:
@@ -61,6 +87,28 @@ def _current_option(command: str, argument: str) -> str:
         return argument
     _warn(option, RENAMED_OPTIONS[key])
     return RENAMED_OPTIONS[key] + equals + value
+
+
+def _with_settings(command: str, arguments: list[str]) -> list[str]:
+    """Return the options of a command, former ones as values of ``--set``."""
+    names = SETTING_OPTIONS.get(command, {})
+    current = []
+    settings = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        name = names.get(option.replace("_", "-"))
+        if name is None:
+            current.append(word)
+            continue
+        settings.append(f"{name}={value if equals else next(words, '')}")
+        _warn(option, f"--set {name}=")
+    if not settings:
+        return current
+    if "--set" not in current:
+        current.append("--set")
+    place = current.index("--set") + 1
+    return [*current[:place], *settings, *current[place:]]
 
 
 def _warn(old: str, new: str) -> None:

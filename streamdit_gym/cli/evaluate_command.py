@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.command_outputs import save_picture, write_json
+from streamdit_gym.cli.command_outputs import save_picture
 from streamdit_gym.cli.option_types import (
     Count,
     CountOrZero,
@@ -20,24 +21,35 @@ from streamdit_gym.cli.training_options import (
 from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.files import write_text
 
+if TYPE_CHECKING:
+    from streamdit_gym.definition import ReferenceSimulator
+    from streamdit_gym.evaluate.candidate import WorldCandidate
+    from streamdit_gym.evaluate.evaluation import EvaluationConfig
+    from streamdit_gym.evaluate.schema import PolicyReturns, Scores, SpeedMetrics
+    from streamdit_gym.world import World
+
+RUN_FOLDER = Path("runs") / "evaluate"
+POLICY_EPISODES = 64
+SPEED_STEPS = 50
+SPEED_ENVS = (1, 16)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Judge a world: everything that is measured of it, against its real simulator, on a page."""
+    """Measure a world against its reference simulator, and write a page with all scores."""
 
     world: WorldName
     """shipped name, folder or Hub id"""
     against: str | None = None
-    """world whose simulator is the truth; default: the world's own"""
+    """world whose simulator is the reference; default: the world's own"""
     partition: str = "reactive"
     """how to stream"""
-    late: CountOrZero = 0
-    """idle frames before what is said, besides the partition's own: 3 makes the teacher of
+    extra_latency: CountOrZero = 0
+    """idle frames before the first prompt, besides the partition's own: 3 makes the teacher of
     `pipelined` as late as its student; not with --policies or --card"""
     teacher: str | None = None
-    """a world of the same kind (name, folder or Hub id) to judge on the same episodes, as late:
-    each score as a share of its
-    """
+    """a world of the same kind (name, folder or Hub id) to compare with, on the same episodes and
+    with the same latency"""
     teacher_partition: str = "reactive"
     """how the teacher streams"""
     quick: bool = False
@@ -45,12 +57,12 @@ class Evaluate(Command):
     episodes: Count | None = None
     """held-out episodes; default: 64, with --quick 24"""
     policies: tuple[str, ...] = ()
-    """players: how well does the world rank them, compared with the simulator? random; scripted or
+    """how well does the world rank these, compared with the simulator? random; scripted or
     scripted:0.3 (share of random moves); an agent's folder, or a file in its checkpoints/"""
     policy_env: str = "StreamDiT/PushT-Reach-v0"
-    """id that they play in"""
+    """id of the environment in which they act"""
     trust_agents: bool = False
-    """also play agents that are only there as agent.zip; such a file is a program,
+    """also load agents of which only agent.zip is there; such a file is a program,
     and can do whatever you can
     """
     device: DeviceName | None = None
@@ -65,77 +77,123 @@ class Evaluate(Command):
     """write the scores into the bundle: its config.json and its model card"""
 
     def run(self) -> None:
-        """Judge a world, print the scores and write the page."""
-        from streamdit_gym.bench.speed import hardware, steps_of
-        from streamdit_gym.data.film_strips import pairs_of_rows
+        """Evaluate a world, print the scores and write the page."""
         from streamdit_gym.envs.worlds import reference_simulator
-        from streamdit_gym.evaluate import report
-        from streamdit_gym.evaluate.candidate import WorldCandidate, teacher_of
-        from streamdit_gym.evaluate.card import write_card
-        from streamdit_gym.evaluate.comparison import beside
-        from streamdit_gym.evaluate.evaluator_models import evaluator_models
-        from streamdit_gym.evaluate.judge import QUICK, EvaluationConfig, gather, judge
-        from streamdit_gym.world import World, find_world
+        from streamdit_gym.evaluate.candidate import WorldCandidate
+        from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
+        from streamdit_gym.world import World
 
         require("matplotlib", "train", "the page's plots")
-        if self.late and (self.policies or self.card):
-            raise StreamDiTError(
-                "only frames can be late",
-                given=f"--late {self.late} with --policies or --card",
-                remedy="judge players, and the card's scores, without --late",
-            )
+        self._check_options()
         device = choose_device(self.device)
         world = World.from_pretrained(self.world, device=device)
-        twin = reference_simulator(self.against or world.spec.name)
-        candidate = WorldCandidate(world, self.partition, self.late)
-        teacher = None
-        if self.teacher is not None:
-            taught = World.from_pretrained(self.teacher, device=device)
-            teacher = teacher_of(candidate, taught, self.teacher_partition)
-            taught.table.rows([phrase for phrases in twin.unseen for phrase in phrases])
-        config = replace(QUICK if self.quick else EvaluationConfig(), workers=os.cpu_count() or 1)
-        config = config if self.episodes is None else replace(config, episodes=self.episodes)
-        world.table.rows(
-            [phrase for phrases in twin.unseen for phrase in phrases]
-        )  # if there is no encoder, say so now
-        played = {}
-        if self.policies:
-            from streamdit_gym.agents.match import played as play_all
-
-            played = play_all(
-                self.policies,
-                self.policy_env,
-                episodes=64,
-                world=self.world,
-                partition=self.partition,
-                trust_agents=self.trust_agents,
-            )
-        page = self.html or Path("runs") / "evaluate" / f"{world.spec.name}.html"
-        eyes = evaluator_models(
-            world.spec, twin, config.evaluator_training, Path("runs") / "evaluate"
-        )
-        print(
-            f"playing {config.episodes} held-out episodes in the twin; the judge's eyes were trained on others"
-        )
-        evidence = gather(world.spec, twin, config, eyes)
-        scores = judge(candidate, twin, evidence, config, played)
+        reference = reference_simulator(self.against or world.spec.name)
+        candidate = WorldCandidate(world, self.partition, self.extra_latency)
+        _embed_unseen_phrases(world, reference)
+        teacher = self._teacher(candidate, reference, device)
+        config = self._config()
+        policy_returns = self._policy_returns()
+        print(f"recording {config.episodes} held-out episodes in the reference simulator")
+        evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER)
+        scores = evaluate_world(candidate, reference, evidence, config, policy_returns)
         if teacher is not None:
-            print("judging its teacher on the same episodes")
-            found = judge(teacher, twin, evidence, config)
-            scores["beside"] = {
-                "teacher": f"{self.teacher}, {teacher.partition_name}",
-                "shares": beside(scores, found),
-            }
-        steps = [
-            steps_of(self.world, count, 50, device, "float32", self.partition) for count in (1, 16)
-        ]
-        scores["speed"] = {"hardware": hardware(device), "steps": steps}
-        write_json(self.json, report.plain(scores))
-        print("\n" + report.text(scores))
-        write_text(page, report.page(scores))
+            from streamdit_gym.evaluate.comparison import compare
+
+            print("evaluating its teacher on the same episodes")
+            teacher_scores = evaluate_world(teacher, reference, evidence, config)
+            teacher_name = f"{self.teacher}, {teacher.partition_name}"
+            scores = replace(scores, comparison=compare(scores, teacher_scores, teacher_name))
+        self._write(world, replace(scores, speed=self._speed(device)))
+
+    def _check_options(self) -> None:
+        if self.extra_latency and (self.policies or self.card):
+            raise StreamDiTError(
+                "only frames can have extra latency",
+                given=f"--extra-latency {self.extra_latency} with --policies or --card",
+                remedy="evaluate policies, and the card's scores, without --extra-latency",
+            )
+
+    def _config(self) -> EvaluationConfig:
+        from streamdit_gym.evaluate import evaluation
+
+        config = evaluation.QUICK if self.quick else evaluation.EvaluationConfig()
+        if self.episodes is not None:
+            config = replace(config, episodes=self.episodes)
+        return replace(config, workers=os.cpu_count() or 1)
+
+    def _teacher(
+        self, student: WorldCandidate, reference: ReferenceSimulator, device: str
+    ) -> WorldCandidate | None:
+        from streamdit_gym.evaluate.candidate import teacher_of
+        from streamdit_gym.world import World
+
+        if self.teacher is None:
+            return None
+        world = World.from_pretrained(self.teacher, device=device)
+        teacher = teacher_of(student, world, self.teacher_partition)
+        _embed_unseen_phrases(world, reference)
+        return teacher
+
+    def _policy_returns(self) -> dict[str, PolicyReturns]:
+        from streamdit_gym.evaluate.schema import PolicyReturns
+
+        if not self.policies:
+            return {}
+        from streamdit_gym.agents.policy_scores import PlaySettings, mean_returns
+
+        settings = PlaySettings(
+            episodes=POLICY_EPISODES,
+            world=self.world,
+            partition=self.partition,
+            trust_agents=self.trust_agents,
+        )
+        returns = mean_returns(self.policies, self.policy_env, settings)
+        return {
+            name: PolicyReturns(generated=generated, real=real)
+            for name, (generated, real) in returns.items()
+        }
+
+    def _speed(self, device: str) -> SpeedMetrics:
+        from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
+        from streamdit_gym.bench.hardware import hardware_name
+        from streamdit_gym.evaluate.schema import SpeedMetrics, StepSpeed
+
+        steps = []
+        for envs in SPEED_ENVS:
+            settings = EnvSettings(
+                world=self.world, envs=envs, device=device, partition=self.partition
+            )
+            speed = measure_steps(settings, SPEED_STEPS)
+            steps.append(
+                StepSpeed(
+                    envs=envs,
+                    steps_per_s=speed.steps_per_s,
+                    p50_ms=speed.p50_ms,
+                    p95_ms=speed.p95_ms,
+                )
+            )
+        return SpeedMetrics(hardware=hardware_name(device), steps=tuple(steps))
+
+    def _write(self, world: World, scores: Scores) -> None:
+        from streamdit_gym.data.film_strips import pairs_of_rows
+        from streamdit_gym.evaluate.card import write_card
+        from streamdit_gym.evaluate.html_report import html_report
+        from streamdit_gym.evaluate.report import text_report
+        from streamdit_gym.world import find_world
+
+        if self.json is not None:
+            write_text(self.json, scores.to_json())
+        print("\n" + text_report(scores))
+        page = self.html or RUN_FOLDER / f"{world.spec.name}.html"
+        write_text(page, html_report(scores))
         print(f"\nthe page is {page}")
-        if self.picture is not None:
-            strip = pairs_of_rows(scores["strip"]["real"], scores["strip"]["generated"])
-            save_picture(self.picture, strip)
+        if self.picture is not None and scores.film_strips is not None:
+            strips = scores.film_strips
+            save_picture(self.picture, pairs_of_rows(strips.real, strips.generated))
         if self.card:
             print(f"wrote {write_card(find_world(self.world), world, scores)}")
+
+
+def _embed_unseen_phrases(world: World, reference: ReferenceSimulator) -> None:
+    """Embed the phrases that no training has seen; without an encoder this fails early."""
+    world.table.rows([phrase for phrases in reference.unseen for phrase in phrases])

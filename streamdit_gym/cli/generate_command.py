@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import (
-    Count,
-    DeviceName,
-    Range,
-    Seed,
-    WorldName,
-)
-from streamdit_gym.cli.training_options import (
-    choose_device,
-)
+from streamdit_gym.cli.option_types import Count, DeviceName, Seed, WorldName
+from streamdit_gym.cli.settings_option import Settings, check_setting_names, parse_settings
+from streamdit_gym.cli.training_options import choose_device
+
+SETTINGS = ("batch", "dtype", "images", "over", "partition", "strength")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate(Command):
-    """Make labelled video with a world: episodes in batches, with prompts, actions,
-    rewards and quality flags; run again to resume.
+    """Generate labelled video with a world; run again to resume.
+
+    Episodes come in batches, with prompts, actions, rewards and quality metrics.
     """
 
     world: WorldName
@@ -34,70 +30,57 @@ class Generate(Command):
     steps: Count = 64
     """frames per episode, beside the first"""
     policy: str = "random"
-    """who acts: random; scripted or scripted:0.3 (share of random moves);
-    an agent's folder or checkpoint; a file of prompts (.jsonl)
-    """
-    trust_agents: bool = False
-    """also play agents that are only there as agent.zip; such a file is a program,
-    and can do whatever you can
-    """
-    format: Literal["mkv", "mp4", "lerobot", "minari", "webdataset"] = "lerobot"
-    """how the frames lie on disk; mkv and minari lose nothing"""
-    keep_if: str = ""
-    """which episodes to keep, e.g. "self_consistency_error<0.1 and drift<0.2";
-    the others stand in the manifest alone
+    """who acts: random; scripted or scripted:0.3 (share of random actions); an agent's folder or
+    checkpoint; a file of prompts (.jsonl)
     """
     task: str = "push"
     """whose reward is the reward"""
+    format: Literal["mkv", "mp4", "lerobot", "minari", "webdataset"] = "lerobot"
+    """how the frames lie on disk; mkv and minari lose nothing"""
+    keep_if: str = ""
+    """which episodes to keep, e.g. "self_consistency_error<0.1 and drift<0.2"; the others stand in
+    the manifest alone
+    """
     seed: Seed = 0
     """the data depend on the seed, the batch, and nothing else"""
-    batch: Count = 32
-    """episodes that are made at once, and lie in one shard"""
-    images: str | None = None
-    """folder of your own start frames; default: the world's bank of real ones"""
-    over: str | None = None
-    """data set of clips to draw over (video to video): each frame begins as the clip's,
-    partly noise
+    set: Settings = ()
+    """batch=32 (episodes of a shard, which are generated at once), dtype=bfloat16,
+    partition=pipelined, images=FOLDER (your own start frames), over=DATASET (clips to draw over)
+    with strength=0.5 (share of the clips that noise replaces)
     """
-    strength: Annotated[float, Range(0.0, 1.0)] = 0.5
-    """how much of the clips is replaced by noise, above 0 to 1"""
-    partition: str = "reactive"
-    """how to stream"""
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """precision of the transformer"""
     ray: str | None = None
-    """make batches with Ray, one actor per GPU or pair of cores: the address of a cluster, auto,
-    or local to start it here
+    """generate batches with Ray, one actor per GPU or pair of cores: the address of a cluster,
+    auto, or local to start it here
+    """
+    trust_agents: bool = False
+    """also load agents that are only there as agent.zip; such a file is a program, and can do
+    whatever you can
     """
 
     def run(self) -> None:
         """Generate a data set."""
-        from streamdit_gym.generate.generate import generate
-        from streamdit_gym.generate.worker import GenerateConfig
+        from streamdit_gym.generate.dataset_builder import generate
+        from streamdit_gym.generate.generate_config import GenerateConfig
 
+        settings = parse_settings(self.set)
+        check_setting_names(settings, SETTINGS)
         config = GenerateConfig(
             world=self.world,
             episodes=self.episodes,
             steps=self.steps,
-            player=self.policy,
+            policy=self.policy,
             task=self.task,
             seed=self.seed,
-            batch=self.batch,
-            images=self.images,
-            over=self.over,
-            strength=self.strength,
-            partition=self.partition,
-            dtype=self.dtype,
             device=choose_device(self.device),
             trust_agents=self.trust_agents,
+            **settings,
         )
         ray = "" if self.ray == "local" else self.ray
-        made = generate(config, self.out, kind=self.format, keep_if=self.keep_if, ray=ray)
-        print(
-            f"{made['kept']} of {made['episodes']} episodes kept, {made['frames']} frames, in {self.out}"
-        )
-        if made["result"] != str(self.out):
-            print(f"for other programs: {made['result']}")
+        dataset = generate(config, self.out, kind=self.format, keep_if=self.keep_if, ray=ray)
+        kept = f"{dataset.num_kept} of {dataset.num_generated} episodes kept"
+        print(f"{kept}, {dataset.num_frames} frames, in {self.out}")
+        if dataset.location != str(self.out):
+            print(f"for other programs: {dataset.location}")
         print(f"look at them: streamdit-gym inspect {self.out}")

@@ -14,9 +14,7 @@ from streamdit_gym.cli.command_outputs import save_picture
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Command):
-    """Look at a data set, recorded or generated: numbers, what is broken or there twice,
-    and a contact sheet.
-    """
+    """Report on a data set, recorded or generated: numbers, damage, duplicates, a contact sheet."""
 
     folder: Annotated[Path, tyro.conf.Positional]
     """the data set"""
@@ -24,12 +22,12 @@ class Inspect(Command):
     """write the contact sheet here; default: contact.png in the folder"""
 
     def run(self) -> None:
-        """Say what is in a data set."""
-        from streamdit_gym.generate.inspect import inspect
+        """Print what is in a data set, and save its contact sheet."""
+        from streamdit_gym.generate.dataset_report import inspect_dataset
 
-        found = inspect(self.folder)
-        print("\n".join(found.lines()))
-        if found.sheet is not None:
+        report = inspect_dataset(self.folder)
+        print("\n".join(report.lines()))
+        if report.sheet is not None:
             path = self.sheet or self.folder / "contact.png"
-            save_picture(path, found.sheet)
+            save_picture(path, report.sheet)
             print(f"the contact sheet is {path}")

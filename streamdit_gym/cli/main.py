@@ -23,6 +23,7 @@ from streamdit_gym.cli.inspect_command import Inspect
 from streamdit_gym.cli.play_command import Play
 from streamdit_gym.cli.record_command import Record
 from streamdit_gym.cli.relabel_command import Relabel
+from streamdit_gym.cli.rl_command import rl
 from streamdit_gym.cli.train_command import Train
 from streamdit_gym.errors import exit_status
 
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "play": Play,
     "bench": Bench,
     "demo": Demo,
+    "rl": rl,
 }
 
 

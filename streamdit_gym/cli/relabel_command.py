@@ -15,15 +15,14 @@ from streamdit_gym.cli.option_types import (
     WorldName,
     cpu_count,
 )
-from streamdit_gym.cli.training_options import (
-    choose_device,
-)
+from streamdit_gym.cli.training_options import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Command):
-    """Record where a world goes astray and what its simulator says must follow,
-    for train --corrections; run again to resume.
+    """Relabel a world's own frames with what its simulator says must follow (DAgger).
+
+    The data are for train --relabelled; run again to resume.
     """
 
     world: WorldName
@@ -31,27 +30,27 @@ class Relabel(Command):
     out: Path = Path("recorded/corrections")
     """folder of the data set"""
     shards: Shards = 40
-    """shards in all, each of them further down the same streams; those already there counted in"""
+    """shards in all, each of them further down the same streams"""
     episodes: Count = 32
     """streams, and so episodes per shard"""
     steps: Count = 96
-    """steps per episode, as in the recorded data that they shall be trained on with"""
+    """steps per episode, as in the recorded data that they are mixed with"""
     seed: Seed = 0
-    """of starts, noise and moves"""
+    """of starts, noise and actions"""
     workers: Workers = field(default_factory=cpu_count)
     """processes of the simulator"""
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
 
     def run(self) -> None:
-        """Record corrections."""
-        from streamdit_gym.generate.dagger import CorrectionsConfig, record_corrections
+        """Record a relabelled data set."""
+        from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
 
-        config = CorrectionsConfig(
+        config = RelabelConfig(
             shards=self.shards,
             episodes=self.episodes,
             steps=self.steps,
             seed=self.seed,
             workers=self.workers,
         )
-        record_corrections(self.world, self.out, config, choose_device(self.device))
+        relabel_world(self.world, self.out, config, choose_device(self.device))

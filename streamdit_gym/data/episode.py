@@ -66,7 +66,7 @@ def explore(
             phrase = paraphrases[0]
         else:
             phrase = paraphrases[int(rng.integers(len(paraphrases)))]
-        prompt = check_phrase(phrase_index, simulator.said(action, phrase))
+        prompt = check_phrase(phrase_index, simulator.prompt_for(action, phrase))
         episode.actions.append(action)
         episode.prompts.append(phrase_index[prompt])
         add_frame(spec, episode, simulator, simulator.step(action))
@@ -82,7 +82,7 @@ def add_frame(spec: WorldSpec, episode: Episode, simulator: Simulator, frame: An
     episode.frames.append(check_frame(spec, frame))
     episode.states.append(check_state(spec, simulator.state()))
     episode.scores.append(check_scores(spec, simulator.scores()))
-    base_frame = simulator.plain()
+    base_frame = simulator.plain_frame()
     # an episode that begins with generated frames has none for those
     is_complete = len(episode.base_frames) == len(episode.frames) - 1
     if base_frame is not None and is_complete:

@@ -61,7 +61,7 @@ def _check_episode(
     has_moved = False
     for _ in range(steps):
         action = check_action(spec, simulator.explore(rng))
-        check_phrase(phrases, simulator.said(action, spec.menu[action][0]))
+        check_phrase(phrases, simulator.prompt_for(action, spec.menu[action][0]))
         frame = check_frame(spec, simulator.step(action))
         has_moved = has_moved or not np.array_equal(frame, first_frame)
         _check_numbers_and_base_frame(spec, simulator)
@@ -71,7 +71,7 @@ def _check_episode(
 def _check_numbers_and_base_frame(spec: WorldSpec, simulator: Simulator) -> None:
     check_state(spec, simulator.state())
     check_scores(spec, simulator.scores())
-    base_frame = simulator.plain()
+    base_frame = simulator.plain_frame()
     if base_frame is not None:
         check_frame(spec, base_frame)
 
@@ -93,7 +93,7 @@ def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
         "a frame is not what the definition says",
         given=given,
         allowed=f"a numpy array, uint8 {expected}, red green blue",
-        remedy="draw it so in `reset`, `step` and `plain`, or change the definition's size",
+        remedy="draw it so in `reset`, `step` and `plain_frame`, or change the definition's size",
     )
 
 
@@ -145,7 +145,7 @@ def check_phrase(phrases: Collection[str], phrase: Any) -> str:
             "a phrase that the definition does not list",
             given=shown(phrase),
             allowed="a phrase of `menu`, or one of `also`",
-            remedy="return such a phrase from `said`, or add it to `also`",
+            remedy="return such a phrase from `prompt_for`, or add it to `also`",
         )
     return phrase
 

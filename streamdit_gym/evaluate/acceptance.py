@@ -1,209 +1,164 @@
-"""What the scores mean: promises kept or missed, and the ways to be wrong called by their names.
+"""Acceptance criteria: a table of metrics and bounds, and what passes or fails.
 
-Takes: scores.  Gives: promises and faults.  Knows nothing of: how the scores were measured.
+A bound is a number, or the path of another metric. Paths are those of `metric_table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, field
 
+from streamdit_gym.evaluate.measured_metrics import label_of, look_up, placeholder_values
+from streamdit_gym.evaluate.metric_table import METRICS_BY_PATH, Metric
+from streamdit_gym.evaluate.outcomes import CriterionResult
+from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.statistics import Estimate
 
-Scores = dict[str, Any]
-PLAYERS = 8  # of fewer, the correlation says little: it is printed, and the promise stays open
+MIN_POLICIES = 8  # of fewer, a correlation says little
+MIN_COPY_HORIZON = 4  # before, hardly anything has moved
+
+Bound = float | str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
-    """A number that a world worth trusting reaches.
+class Criterion:
+    """What a metric of a world worth trusting reaches.
 
     Attributes:
-        about: what is measured.
-        asked: the bound, for people.
-        found: the measurement, or None if it was not made.
-        kept: whether it is within the bound; None if it was not measured.
+        metric: path in the table of metrics.
+        at_least: lower bound, itself allowed.
+        at_most: upper bound, itself allowed.
+        at: what the path's placeholders stand for; default: everything that was measured.
+        min_horizon: smallest horizon at which it is asked.
     """
 
-    about: str
-    asked: str
-    found: Estimate | None
-    kept: bool | None
+    metric: str
+    at_least: Bound | None = None
+    at_most: Bound | None = None
+    at: dict[str, str] = field(default_factory=dict)
+    min_horizon: int = 0
 
 
-def promises(scores: Scores) -> list[Promise]:
-    """Return every promise with what was found."""
-    rows = {row["horizon"]: row for row in scores["fidelity"]}
-    made: list[Promise] = []
+def _position_criteria(horizon: int, actor: float, body: float, degrees: float) -> list[Criterion]:
+    """Return what is asked of positions and angles at a horizon.
 
-    def ask(
-        about: str,
-        found: Estimate | None,
-        least: float | None = None,
-        most: float | None = None,
-        unit: str = "",
-    ) -> None:
-        if found is not None and found.value != found.value:  # nan: nothing to measure
-            found = None
-        kept = (
-            None
-            if found is None
-            else (least is None or found.value >= least) and (most is None or found.value <= most)
-        )
-        bounds = (("at least", least), ("at most", most))
-        asked = " and ".join(
-            f"{word} {bound:.3g}{unit}" for word, bound in bounds if bound is not None
-        )
-        made.append(Promise(about=about, asked=asked, found=found, kept=kept))
-
-    ask(
-        "codec: share of frames with the actor within 1 px",
-        scores["codec"]["actor_within_1px"],
-        least=0.99,
-    )
-    ask("codec: PSNR of moving pixels", scores["codec"]["moving_db"], least=28, unit=" dB")
-    for horizon, actor, body, degrees in ((16, 1.5, 2, 10), (64, 3, 5, 25)):
-        row = rows.get(horizon, {})
-        ask(
-            f"actor's place after {horizon} frames (median)",
-            row.get("actor_px"),
-            most=actor,
-            unit=" px",
-        )
-        ask(
-            f"body's place after {horizon} frames (median)",
-            row.get("body_px"),
-            most=body,
-            unit=" px",
-        )
-        ask(
-            f"body's angle after {horizon} frames (median)",
-            row.get("body_degrees"),
-            most=degrees,
-            unit="°",
-        )
-        # most bodies are hardly moved, and then copying is as good
-        for name, what, unit in (("body_px", "place", " px"), ("body_degrees", "angle", "°")):
-            copied = row.get(f"moved_copy_{name}")
-            asked = copied.value if copied is not None else 0.0
-            ask(
-                f"body's {what} after {horizon} frames where it moved, nearer than copying",
-                row.get(f"moved_{name}"),
-                most=asked,
-                unit=unit,
-            )
-    for horizon, row in rows.items():
-        if horizon >= 4:
-            ask(
-                f"PSNR after {horizon} frames, above copying",
-                row["generated_db"],
-                least=row["copy_db"].value,
-                unit=" dB",
-            )
-    ask(
-        "action read-back, share of that on real frames",
-        scores["obedience"]["readback_share"],
-        least=0.95,
-    )
-    ask(
-        "error under other actions over error under the true ones, actor's pixels",
-        scores["obedience"]["shuffled_over_true"],
-        least=4,
-    )
-    ask(
-        "free text: read-back of unseen phrases, share of the menu's",
-        scores["free_text"]["unseen_share"],
-        least=0.9,
-    )
-    if "looks" in scores:
-        ask(
-            "a look never seen, all of it put on after 4 frames",
-            scores["looks"]["all_after_4"],
-            least=0.9,
-        )
-    drift = scores["drift"]
-    for name in scores["objects"]:
-        ask(
-            f"share of a stream of {drift['frames']} frames with one whole {name}",
-            drift[f"whole_{name}"],
-            least=0.99,
-        )
-    ask(
-        "sharpness of a stream, last 15 % over first, beside the twin's",
-        drift["sharpness_beside_the_twin"],
-        least=0.95,
-        most=1.05,
-    )
-    for task in scores["tasks"]:
-        ask(
-            f"{task}: r of potential and truth, real frames",
-            scores["reward"][f"{task}_potential_r_real"],
-            least=0.95,
-        )
-        ask(
-            f"{task}: r of potential and truth, generated, 16 frames",
-            scores["reward"][f"{task}_potential_r_generated"],
-            least=0.9,
-        )
-        ask(
-            f"{task}: false successes on real frames",
-            scores["reward"][f"{task}_false_success_real"],
-            most=0.02,
-        )
-        ask(
-            f"{task}: false successes on generated frames",
-            scores["reward"][f"{task}_false_success_generated"],
-            most=0.02,
-        )
-    if "policies" in scores:
-        enough = len(scores["policies"]["players"]) >= PLAYERS
-        ask(
-            "policy correlation, Pearson's r",
-            scores["policies"]["pearson_r"] if enough else None,
-            least=0.9,
-        )
-    return made
-
-
-FAULTS: dict[str, Callable[[Scores], bool]] = {
-    "the judge itself is weak: its probe or inverse model errs on real frames": lambda s: (
-        s["judge"]["actor_px"].value > 1 or s["judge"]["readback"].value < 0.7
-    ),
-    "frozen: its frames hardly change": lambda s: s["motion"].high < 0.2,
-    "ignores actions: other prompts give the same frames": lambda s: (
-        s["obedience"]["shuffled_over_true"].low < 1.1
-    ),
-    "disobeys: actions cannot be read off its frames": lambda s: (
-        s["obedience"]["readback"].low < 2 * s["obedience"]["chance"]
-    ),
-    "worse than copying the first frame": lambda s: any(
-        row["generated_db"].high < row["copy_db"].low
-        for row in s["fidelity"]
-        if row["horizon"] >= 4
-    ),
-    "drifts: the end of a long stream does not look like its beginning": lambda s: any(
-        s["drift"][f"{name}_beside_the_twin"].low > 1.1
-        or s["drift"][f"{name}_beside_the_twin"].high < 0.9
-        for name in ("sharpness", "level")
-    ),
-    "loses things: they do not stay whole": lambda s: any(
-        s["drift"][f"whole_{name}"].high < min(0.9, s["judge"][f"whole_{name}"].low)
-        for name in s["objects"]
-    ),
-    "sees success where there is none": lambda s: any(
-        s["reward"][f"{task}_false_success_{where}"].low > 0.02
-        for task in s["tasks"]
-        for where in ("real", "generated")
-    ),
-    "misses success: its head sees less than half of the real ones": lambda s: any(
-        s["reward"][f"{task}_success_seen_real"].high < 0.5 for task in s["tasks"]
-    ),
-}
-
-
-def faults(scores: Scores) -> list[str]:
-    """Return the names of what is plainly wrong with a world;
-    none for one that the judge finds nothing wrong with.
+    Most bodies hardly move, and then copying is as good; so those that moved count apart.
     """
-    return [name for name, wrong in FAULTS.items() if wrong(scores)]
+    at = {"horizon": str(horizon)}
+    errors = "fidelity.{horizon}.state_error"
+    moved = "fidelity.{horizon}.moved_body"
+    copied = "fidelity.{horizon}.copy_moved_body"
+    return [
+        Criterion(metric=f"{errors}.actor_px", at_most=actor, at=at),
+        Criterion(metric=f"{errors}.body_px", at_most=body, at=at),
+        Criterion(metric=f"{errors}.body_degrees", at_most=degrees, at=at),
+        Criterion(metric=f"{moved}.body_px", at_most=f"{copied}.body_px", at=at),
+        Criterion(metric=f"{moved}.body_degrees", at_most=f"{copied}.body_degrees", at=at),
+    ]
+
+
+CRITERIA: tuple[Criterion, ...] = (
+    Criterion(metric="codec.actor_within_1px", at_least=0.99),
+    Criterion(metric="codec.psnr_db", at_least=28),
+    *_position_criteria(horizon=16, actor=1.5, body=2, degrees=10),
+    *_position_criteria(horizon=64, actor=3, body=5, degrees=25),
+    Criterion(
+        metric="fidelity.{horizon}.psnr_db",
+        at_least="fidelity.{horizon}.copy_psnr_db",
+        min_horizon=MIN_COPY_HORIZON,
+    ),
+    Criterion(metric="action.action_fidelity", at_least=0.95),
+    Criterion(metric="action.other_actions_error_ratio", at_least=4),
+    Criterion(metric="text.unseen_ratio", at_least=0.9),
+    Criterion(
+        metric="appearance.rates.{appearance}", at_least=0.9, at={"appearance": "all_after_4"}
+    ),
+    Criterion(metric="drift.object_integrity.{object}", at_least=0.99),
+    Criterion(metric="drift.sharpness.generated_over_real", at_least=0.95, at_most=1.05),
+    Criterion(metric="readout.tasks.{task}.real_potential_r", at_least=0.95),
+    Criterion(metric="readout.tasks.{task}.generated_potential_r", at_least=0.9),
+    Criterion(metric="readout.tasks.{task}.real_false_success", at_most=0.02),
+    Criterion(metric="readout.tasks.{task}.generated_false_success", at_most=0.02),
+    Criterion(metric="policies.pearson_r", at_least=0.9),
+)
+
+
+def check_criteria(scores: Scores) -> tuple[CriterionResult, ...]:
+    """Apply every acceptance criterion that concerns the world."""
+    return tuple(
+        _check(scores, criterion, names)
+        for criterion in CRITERIA
+        if _concerns(criterion, scores)
+        for names in _places(criterion, scores)
+    )
+
+
+def _concerns(criterion: Criterion, scores: Scores) -> bool:
+    """Return whether a criterion's family was measured; some worlds do not have every family."""
+    family = criterion.metric.split(".")[0]
+    return getattr(scores, family) is not None
+
+
+def _places(criterion: Criterion, scores: Scores) -> list[dict[str, str]]:
+    """Return what the placeholders of a criterion stand for."""
+    if criterion.at:
+        return [criterion.at]
+    return placeholder_values(criterion.metric, scores, criterion.min_horizon)
+
+
+def _check(scores: Scores, criterion: Criterion, names: dict[str, str]) -> CriterionResult:
+    metric = METRICS_BY_PATH[criterion.metric]
+    path = criterion.metric.format(**names)
+    estimate = _sufficient_estimate(scores, path)
+    at_least = _bound_value(scores, criterion.at_least, names)
+    at_most = _bound_value(scores, criterion.at_most, names)
+    passed = None
+    if estimate is not None:
+        passed = _is_within(estimate.value, at_least, at_most)
+    bounds = [
+        _bound_text("at least", criterion.at_least, at_least, metric),
+        _bound_text("at most", criterion.at_most, at_most, metric),
+    ]
+    return CriterionResult(
+        metric=path,
+        label=label_of(metric, names),
+        bound=" and ".join(bound for bound in bounds if bound),
+        estimate=estimate,
+        passed=passed,
+    )
+
+
+def _sufficient_estimate(scores: Scores, path: str) -> Estimate | None:
+    """Return a measurement; None if it was not made, or has too little evidence."""
+    policies = scores.policies
+    if policies is not None and path.startswith("policies."):
+        has_enough = len(policies.returns) >= MIN_POLICIES
+    else:
+        has_enough = True
+    estimate: Estimate | None = look_up(scores, path)
+    if estimate is None or not estimate.is_measured or not has_enough:
+        return None
+    return estimate
+
+
+def _bound_value(scores: Scores, bound: Bound | None, names: dict[str, str]) -> float | None:
+    if not isinstance(bound, str):
+        return bound
+    estimate: Estimate | None = look_up(scores, bound.format(**names))
+    return math.nan if estimate is None else estimate.value
+
+
+def _is_within(value: float, at_least: float | None, at_most: float | None) -> bool:
+    is_high_enough = at_least is None or value >= at_least
+    is_low_enough = at_most is None or value <= at_most
+    return is_high_enough and is_low_enough
+
+
+def _bound_text(words: str, bound: Bound | None, value: float | None, metric: Metric) -> str:
+    if value is None:
+        return ""
+    if not isinstance(bound, str):
+        return f"{words} {metric.unit.format_number(value)}"
+    if math.isnan(value):
+        return f"{words} that of {metric.baseline_label}"
+    return f"{words} {metric.unit.format_number(value)} ({metric.baseline_label})"

@@ -1,9 +1,6 @@
-"""What is judged, and what it is judged against.
+"""What is evaluated, as the evaluator sees it: frames and task scores.
 
-Takes: real frames and what was said.  Gives: frames.  Knows nothing of: scores.
-
-The judge sees a world only as frames and rewards, so that anything that makes frames can be judged,
-the twin included.
+Anything that generates frames can be evaluated, the reference simulator included.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from tqdm import trange
+from tqdm import tqdm
 
 from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldSpec
@@ -27,20 +24,22 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world import World
 
 Frames = UInt8[np.ndarray, "e f h w 3"]
-Said = Sequence[Sequence[str]]
-ROWS = 64  # streams at once on a CPU: of 400 each takes 1.3 to 1.6 times as long
+TaskScores = Float[np.ndarray, "e f m"]
+Prompts = Sequence[Sequence[str]]
+CPU_BATCH = 64  # streams at once on a CPU: of 400 each takes 1.3 to 1.6 times as long
+MIN_FRAMES_FOR_BAR = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """Generated frames and the scores that the world itself gave them."""
+    """Generated frames and the task scores that the world's readout gives them."""
 
     frames: Frames
-    scores: Float[np.ndarray, "e f m"]
+    scores: TaskScores
 
 
 class Candidate(Protocol):
-    """What can be judged."""
+    """What can be evaluated."""
 
     @property
     def spec(self) -> WorldSpec:
@@ -52,62 +51,64 @@ class Candidate(Protocol):
 
     @property
     def latency_frames(self) -> int:
-        """Frames already begun when something is said; `roll_out` leaves them out."""
+        """Frames in flight when a prompt arrives; `roll_out` leaves them out."""
 
-    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
+    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
         """Go on from real frames.
 
         Args:
             context: real frames.
-            said: what was said before every frame but the first: first what led to the context's
-                frames, then what to do; there are as many new frames as sayings left.
+            prompts: for each episode, what was prompted before every frame but the first: first
+                what led to the context's frames, then what to generate. There are as many new
+                frames as prompts beyond the context.
             seed: row i draws its noise from seed + i.
         """
 
     def reconstruct(self, frames: Frames) -> Frames:
-        """Return real frames after the codec alone."""
+        """Return real frames, encoded and decoded."""
 
-    def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
-        """Return the scores that the world's head gives to real frames."""
+    def read(self, frames: Frames) -> TaskScores:
+        """Return the task scores that the world's readout gives to real frames."""
 
 
 class WorldCandidate:
-    """A trained world as the judge sees it.
+    """A trained world as the evaluator sees it.
 
     Args:
         world: the world.
         partition: how to stream; one frame a chunk.
-        late: idle frames between the real ones and what is said, besides the partition's own N - 1:
-            with as many, the teacher of a longer buffer is as late as its student, and their scores
-            can be compared.
+        extra_latency: idle frames before the first prompt, besides the partition's own N - 1. With
+            as many, the teacher of a longer buffer is as late as its student, and their scores can
+            be compared.
 
     Raises:
         PartitionError: if a chunk has more than one frame, the partition does not fit the model, or
-            `late` is negative.
+            `extra_latency` is negative.
     """
 
     def __init__(
-        self, world: World, partition: str | Partition = "reactive", late: int = 0
+        self, world: World, partition: str | Partition = "reactive", extra_latency: int = 0
     ) -> None:
-        if late < 0:
+        if extra_latency < 0:
             raise PartitionError(
-                "a stream cannot obey before it is told",
-                given=late,
-                allowed="late of 0 or more",
-                remedy="late=0",
+                "a stream cannot react before a prompt arrives",
+                given=extra_latency,
+                allowed="extra latency of 0 or more",
+                remedy="extra_latency=0",
             )
-        self.world, self.partition, self.late = world, named_partition(partition), late
+        self.world = world
+        self.partition = named_partition(partition)
+        self.extra_latency = extra_latency
         if self.partition.chunk_frames != 1:
             raise PartitionError(
-                "the judge compares action by action",
+                "the evaluator compares action by action",
                 given=str(self.partition),
                 allowed="c = 1",
                 remedy="choose a partition with c1",
             )
         self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
-        self.engine = Engine(
-            world.model_for(self.partition), world.table, self.partition, idle=self.idle
-        )
+        model = world.model_for(self.partition)
+        self.engine = Engine(model, world.table, self.partition, idle=self.idle)
 
     @property
     def spec(self) -> WorldSpec:
@@ -117,79 +118,88 @@ class WorldCandidate:
     @property
     def partition_name(self) -> str:
         """The partition's short form."""
-        return f"{self.partition}, {self.late} frames late" if self.late else str(self.partition)
+        if not self.extra_latency:
+            return str(self.partition)
+        return f"{self.partition}, {self.extra_latency} frames later"
 
     @property
     def latency_frames(self) -> int:
         """See `Candidate.latency_frames`."""
-        return self.partition.latency_frames + self.late
+        return self.partition.latency_frames + self.extra_latency
 
     @torch.no_grad()
-    def roll_out(self, context: Frames, said: Said, seed: int = 0) -> Rollout:
-        """See `Candidate.roll_out`; late frames are shifted back,
-        so that they match the sayings.
-        """
-        rows = ROWS if self.world.device.type == "cpu" else len(said)
-        parts = [
-            self._roll_out(context[i : i + rows], said[i : i + rows], seed + i)
-            for i in range(0, len(said), rows)
-        ]
+    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
+        """See `Candidate.roll_out`; late frames are shifted back to the prompts they follow."""
+        batch = CPU_BATCH if self.world.device.type == "cpu" else len(prompts)
+        parts = []
+        for start in range(0, len(prompts), batch):
+            rows = slice(start, start + batch)
+            parts.append(self._roll_out(context[rows], prompts[rows], seed + start))
         return Rollout(
             frames=np.concatenate([part.frames for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
         )
 
-    def _roll_out(self, context: Frames, said: Said, seed: int) -> Rollout:
-        world, engine, latency = self.world, self.engine, self.latency_frames
-        rows = torch.stack([world.table.rows(list(line)) for line in said])
+    def _roll_out(self, context: Frames, prompts: Prompts, seed: int) -> Rollout:
+        world = self.world
+        episodes = len(prompts)
+        rows = torch.stack([world.table.rows(list(episode)) for episode in prompts])
         known = context.shape[1] - 1
-        born = torch.cat([torch.full((len(rows), 1), self.idle), rows[:, :known]], 1)
-        session = engine.start(
-            _encode(world, context), born, Noise.seeded(range(seed, seed + len(rows)))
-        )
-        idle = torch.full((len(rows), latency), self.idle)
-        fresh = torch.cat([idle[:, : self.late], rows[:, known:], idle[:, self.late :]], 1)
-        frames, scores = [], []
-        for i in trange(
-            fresh.shape[1],
+        context_rows = torch.cat([self._idle_rows(episodes, 1), rows[:, :known]], 1)
+        noise = Noise.seeded(range(seed, seed + episodes))
+        session = self.engine.start(_encode(world, context), context_rows, noise)
+        latency = self.latency_frames
+        before = self._idle_rows(episodes, self.extra_latency)
+        after = self._idle_rows(episodes, latency - self.extra_latency)
+        steps = torch.cat([before, rows[:, known:], after], 1).unbind(1)
+        bar = tqdm(
+            steps,
             desc="roll out",
             unit="frame",
             leave=False,
             mininterval=1.0,
-            disable=fresh.shape[1] < 32,
-        ):
-            clean = engine.tick(session, fresh[:, i])
-            if i >= latency:
-                frames.append(world.codec.decode(clean).cpu().numpy())
-                scores.append(world.readout(clean)[1].cpu().numpy())
+            disable=len(steps) < MIN_FRAMES_FOR_BAR,
+        )
+        frames = []
+        scores = []
+        for index, step_rows in enumerate(bar):
+            latents = self.engine.tick(session, step_rows)
+            if index >= latency:
+                frames.append(world.codec.decode(latents).cpu().numpy())
+                scores.append(world.readout(latents)[1].cpu().numpy())
         return Rollout(frames=np.concatenate(frames, 1), scores=np.concatenate(scores, 1))
+
+    def _idle_rows(self, episodes: int, frames: int) -> torch.Tensor:
+        return torch.full((episodes, frames), self.idle)
 
     @torch.no_grad()
     def reconstruct(self, frames: Frames) -> Frames:
         """See `Candidate.reconstruct`."""
-        return np.concatenate(
-            [
-                self.world.codec.decode(_encode(self.world, row[None])).cpu().numpy()
-                for row in frames
-            ]
-        )
+        decoded = []
+        for episode in frames:
+            latents = _encode(self.world, episode[None])
+            decoded.append(self.world.codec.decode(latents).cpu().numpy())
+        return np.concatenate(decoded)
 
     @torch.no_grad()
-    def read(self, frames: Frames) -> Float[np.ndarray, "e f m"]:
+    def read(self, frames: Frames) -> TaskScores:
         """See `Candidate.read`."""
-        return np.concatenate(
-            [self.world.readout(_encode(self.world, row[None]))[1].cpu().numpy() for row in frames]
-        )
+        scores = []
+        for episode in frames:
+            latents = _encode(self.world, episode[None])
+            scores.append(self.world.readout(latents)[1].cpu().numpy())
+        return np.concatenate(scores)
 
 
 def teacher_of(
     student: WorldCandidate, world: World, partition: str | Partition = "reactive"
 ) -> WorldCandidate:
-    """Return a student's teacher as a candidate that is as late as the student, so that their
-    scores can be compared.
+    """Return a student's teacher as a candidate with the student's latency.
+
+    Their scores can then be compared.
 
     Args:
-        student: what is compared with it.
+        student: what is compared with the teacher.
         world: the teacher.
         partition: how the teacher streams.
 
@@ -204,28 +214,38 @@ def teacher_of(
             allowed="a world with the same menu, state and tasks",
             remedy="name the world that the student was distilled from",
         )
-    late = student.latency_frames - named_partition(partition).latency_frames
-    if late < 0:
+    extra_latency = student.latency_frames - named_partition(partition).latency_frames
+    if extra_latency < 0:
         raise PartitionError(
             "a teacher later than its student",
-            given=f"{-late} frames later",
+            given=f"{-extra_latency} frames later",
             allowed="as late or sooner",
-            remedy=f"judge the student with --late {student.late - late}",
+            remedy=(
+                f"evaluate the student with --extra-latency {student.extra_latency - extra_latency}"
+            ),
         )
-    return WorldCandidate(world, partition, late)
+    return WorldCandidate(world, partition, extra_latency)
+
+
+def menu_prompts(spec: WorldSpec, shard: Shard) -> list[list[str]]:
+    """Return the environment's own phrases for the actions of recorded episodes."""
+    return [[spec.menu[action][0] for action in episode] for episode in shard.actions]
+
+
+def sampled_prompts(
+    phrases: Sequence[Sequence[str]], shard: Shard, seed: int = 0
+) -> list[list[str]]:
+    """Return random phrases for the actions of recorded episodes.
+
+    Args:
+        phrases: for every action, what to choose from.
+        shard: the episodes.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    return [[str(rng.choice(phrases[action])) for action in episode] for episode in shard.actions]
 
 
 def _encode(world: World, frames: Frames) -> torch.Tensor:
-    return world.codec.encode(torch.from_numpy(np.ascontiguousarray(frames)).to(world.device))
-
-
-def prompts_of(
-    spec: WorldSpec, shard: Shard, phrases: Sequence[Sequence[str]] | None = None, seed: int = 0
-) -> list[list[str]]:
-    """Return what was said in recorded episodes: the environment's own phrase for every action,
-    or one drawn from `phrases`.
-    """
-    rng = np.random.default_rng(seed)
-    if phrases is None:
-        return [[spec.menu[a][0] for a in row] for row in shard.actions]
-    return [[str(rng.choice(phrases[a])) for a in row] for row in shard.actions]
+    pixels = torch.from_numpy(np.ascontiguousarray(frames))
+    return world.codec.encode(pixels.to(world.device))

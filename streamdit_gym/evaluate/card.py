@@ -1,109 +1,141 @@
-"""The model card of a bundle, with its measured scores.
-
-Takes: a world and its scores.  Gives: text.  Knows nothing of: how the scores were measured.
-"""
+"""The model card of a bundle, with its measured scores and its limits."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from streamdit_gym.bundle.files import update_facts
-from streamdit_gym.evaluate.report import horizon_table, lines, plain
+from streamdit_gym.evaluate.report import (
+    criteria_summary,
+    criteria_table,
+    horizon_table,
+    markdown_table,
+    metric_table,
+)
+from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.files import write_text, writing_to
 from streamdit_gym.world import World
 
+KNOWN_LIMITS = (
+    "It was trained on scripted play, not on expert play: what such play hardly visits is poor.",
+    "Errors add up over a rollout: restart from real frames.",
+    "It was evaluated on episodes like its training data, against one simulator.",
+)
+NOT_IN_FACTS = ("comparison",)
 
-def write_card(folder: Path, world: World, scores: dict[str, Any]) -> Path:
-    """Write scores into a bundle's ``config.json`` and its model card, each whole or not at all,
-    and return the card's path.
+
+def write_card(folder: Path, world: World, scores: Scores) -> Path:
+    """Write scores into a bundle's ``config.json`` and its model card.
+
+    Each file is written whole or not at all.
+
+    Returns:
+        The path of the card.
 
     Raises:
         StorageError: if they cannot be written; the bundle is whole.
     """
     text = card(world, scores)
-    own = {name: score for name, score in scores.items() if name != "beside"}
+    content = scores.to_dict()
+    own_scores = {name: content[name] for name in content if name not in NOT_IN_FACTS}
     path = folder / "README.md"
     with writing_to(
         folder, "make room; the bundle is whole, and --json and --html have the scores"
     ):
-        update_facts(folder, {**world.facts, "scores": plain(own)})
+        update_facts(folder, {**world.facts, "scores": own_scores})
         write_text(path, text)
     return path
 
 
-def card(world: World, scores: dict[str, Any]) -> str:
+def card(world: World, scores: Scores) -> str:
     """Return the model card as Markdown."""
-    facts, spec, config = world.facts, world.spec, world.model.config
-    count = sum(p.numel() for p in world.model.parameters()) / 1e6
-    longer = (
-        ""
-        if world.pipelined_model is None
-        else " Another transformer of that kind serves buffers of several chunks."
-    )
-    frames = f"{facts['training_frames']:,}" if "training_frames" in facts else "some"
-    errors = facts.get("heads_on_held_out_real_frames", {})
-    heads = "\n".join(
-        f"| {name} | {'-' if value is None else f'{value:.3f}'} |" for name, value in errors.items()
-    )
-    tasks = "\n".join(
-        f"* `{name}`: {task.about}; horizon {task.horizon} steps"
-        for name, task in spec.tasks.items()
-    )
-    others = "\n".join(f"| {what} | {much} |" for what, much in lines(scores))
-    wrong = [f"* **{fault}**" for fault in scores["faults"]]
-    wrong += [
-        f"* {p.about}: {p.found:.3g}; asked: {p.asked}"
-        for p in scores["promises"]
-        if p.kept is False
-    ]
-    missed = "\n".join(
-        ["What a world to trust would do better:", "", *wrong]
-        if wrong
-        else ["The judge found none."]
-    )
     return f"""---
 license: apache-2.0
 library_name: streamdit_gym
 tags: [world-model, reinforcement-learning, video-generation]
 ---
 
-# {spec.name}
+{_description(world)}
 
-A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames per second, {len(spec.menu)} spoken actions.
+## Measured
+
+{scores.episodes} held-out episodes, partition {scores.partition}; each is generated from one real
+frame and the prompted actions. Values with 95 % intervals. PSNR is in dB over the pixels that
+differ from the episode's first frame; errors are medians, read by a probe that was trained on real
+frames.
+
+{markdown_table(horizon_table(scores))}
+
+{markdown_table([["metric", "value"], *metric_table(scores)])}
+
+Acceptance criteria: {criteria_summary(scores)}.
+
+{markdown_table([["outcome", "metric", "value", "bound"], *criteria_table(scores)])}
+
+{_readout_errors(world)}
+## Limits
+
+{_limits(scores)}
+"""
+
+
+def _description(world: World) -> str:
+    spec = world.spec
+    config = world.model.config
+    million_weights = sum(weight.numel() for weight in world.model.parameters()) / 1e6
+    tasks = "\n".join(
+        f"* `{name}`: {task.about}; horizon {task.horizon} steps"
+        for name, task in spec.tasks.items()
+    )
+    frames = "some"
+    if "training_frames" in world.facts:
+        frames = f"{world.facts['training_frames']:,}"
+    pipelined = ""
+    if world.pipelined_model is not None:
+        pipelined = "\nAnother transformer of that kind serves buffers of several chunks."
+    prompt_encoder = world.facts.get("prompt_encoder", "unknown")
+    return f"""# {spec.name}
+
+A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames per second,
+{len(spec.menu)} actions, each prompted by a phrase.
 
     from streamdit_gym import World
     world = World.from_pretrained("{spec.name}")
 
-StreamDiT transformer: {count:.1f} million weights, width {config.width}, depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
-{config.references} references. Prompts: {facts.get("prompt_encoder", "not said")}. Trained on {frames} frames of the real
-simulator.{longer}
+StreamDiT transformer: {million_weights:.1f} million weights, width {config.width},
+depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
+{config.references} reference frames.
+Prompt encoder: {prompt_encoder}. Trained on {frames} frames of the real simulator.{pipelined}
 
 Tasks:
 
-{tasks}
+{tasks}"""
 
-## Measured
 
-{scores["episodes"]} held-out episodes, partition {scores["partition"]}; each is generated from one real frame and the spoken actions.
-Values with 95 % intervals. PSNR over the pixels that differ from the episode's first frame; errors are medians, read by a probe trained on
-real frames.
+def _readout_errors(world: World) -> str:
+    """Return what training measured of the readout; nothing if it measured nothing."""
+    errors = world.facts.get("heads_on_held_out_real_frames", {})
+    if not errors:
+        return ""
+    table = [["readout", "error or accuracy"]]
+    for name, value in errors.items():
+        table.append([name, "-" if value is None else f"{value:.3f}"])
+    return f"""The readout on held-out real frames (errors are means, in the numbers' own units):
 
-{horizon_table(scores)}
-
-| | |
-|---|---|
-{others}
-
-The heads on held-out real frames (errors are means, in the numbers' own units; accuracies are shares):
-
-| | |
-|---|---|
-{heads}
-
-## Limits
-
-{missed}
-
-The data are scripted play, not expert play. Errors add up over a rollout: restart from real frames.
+{markdown_table(table)}
 """
+
+
+def _limits(scores: Scores) -> str:
+    limits = [f"**{name}**" for name in scores.failure_modes]
+    not_measured = []
+    for outcome, label, value, bound in criteria_table(scores):
+        if outcome == "failed":
+            limits.append(f"Failed: {label}: {value}; asked: {bound}.")
+        if outcome == "open":
+            not_measured.append(label)
+    limits += KNOWN_LIMITS
+    if scores.policies is None:
+        not_measured.append("whether it ranks policies as the reference simulator does")
+    limits += [f"Not measured: {label}." for label in not_measured]
+    return "\n".join(f"* {limit}" for limit in limits)

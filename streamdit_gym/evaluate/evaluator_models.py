@@ -1,8 +1,8 @@
 """The evaluator's own models: trained on real frames, kept on disk under an explicit version.
 
-They depend on the simulator alone, never on the world that is evaluated. A world's definition numbers
-them (`ReferenceSimulator.evaluator_version`): whoever changes how real frames look or move raises
-the number. Models from disk are used only if they read real frames well.
+They depend on the simulator alone, never on the world that is evaluated. A world's definition
+numbers them (`ReferenceSimulator.evaluator_version`): whoever changes how real frames look or move
+raises the number. Models from disk are used only if they read real frames well.
 """
 
 from __future__ import annotations

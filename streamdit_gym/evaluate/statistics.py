@@ -1,17 +1,17 @@
-"""Numbers with their intervals.
-
-Takes: one row of samples per episode.  Gives: an estimate with a 95 % interval, and shares of one
-    in another.  Knows nothing of: worlds.
-"""
+"""Numbers with their 95 % intervals, and ratios of two of them over the same samples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 Statistic = Callable[[np.ndarray], float]
+RELATIVE_EPSILON = 1e-6  # a deviation smaller than this part of the largest value is rounding
+MIN_SQUARED_ERROR = 1e-2  # keeps the PSNR of equal frames finite
+QUANTILES_95 = (0.025, 0.975)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +19,25 @@ class Estimate:
     """A measured number.
 
     Attributes:
-        value: the number.
+        value: the number; NaN if nothing could be measured.
         low: lower end of its 95 % interval.
         high: upper end.
         count: independent samples (episodes, or streams) behind it.
-        samples: one row for each of them.
-        statistic: what the number is of its samples.
+        samples: one row for each of them; None if the number comes from a file.
+        statistic: computes the number from its samples.
     """
 
     value: float
     low: float
     high: float
     count: int
-    samples: np.ndarray = field(repr=False, compare=False)
-    statistic: Statistic = field(repr=False, compare=False)
+    samples: np.ndarray | None = field(default=None, repr=False, compare=False)
+    statistic: Statistic | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there was anything to measure."""
+        return not math.isnan(self.value)
 
     def agrees(self, other: Estimate) -> bool:
         """Whether the two intervals overlap."""
@@ -45,80 +50,96 @@ class Estimate:
 
 def mean(samples: np.ndarray) -> float:
     """Return the mean over everything that could be measured."""
-    return float(np.nanmean(samples)) if np.isfinite(samples).any() else float("nan")
+    return float(np.nanmean(samples)) if np.isfinite(samples).any() else math.nan
 
 
 def median(samples: np.ndarray) -> float:
     """Return the median over everything that could be measured."""
-    return float(np.nanmedian(samples)) if np.isfinite(samples).any() else float("nan")
+    return float(np.nanmedian(samples)) if np.isfinite(samples).any() else math.nan
 
 
 def correlation(samples: np.ndarray) -> float:
-    """Return Pearson's r between the two numbers on the last axis;
-    nan if one of them never changes.
-    """
+    """Return Pearson's r between the two numbers on the last axis; NaN if one never changes."""
     pairs = samples.reshape(-1, 2).astype(np.float64)
-    if (pairs.std(0) <= 1e-6 * np.abs(pairs).max(0)).any():
-        return float("nan")
+    largest = np.abs(pairs).max(0)
+    if (pairs.std(0) <= RELATIVE_EPSILON * largest).any():
+        return math.nan
     a, b = (pairs - pairs.mean(0)).T
     return float((a * b).mean() / (a.std() * b.std()))
 
 
 def ratio(samples: np.ndarray) -> float:
     """Return the sum of the first column over the sum of the second."""
-    above, below = samples.reshape(-1, 2).sum(0)
-    return float(above / below) if below > 0 else float("nan")
+    numerator, denominator = samples.reshape(-1, 2).sum(0)
+    return float(numerator / denominator) if denominator > 0 else math.nan
 
 
 def psnr(samples: np.ndarray) -> float:
-    """Return the PSNR in dB of columns (squared error in grey levels, pixels),
-    summed over the rows.
-    """
-    square = ratio(samples)
-    return float(10 * np.log10(255**2 / max(square, 1e-2)))
+    """Return the PSNR in dB of two columns: squared errors in grey levels, and pixels."""
+    squared_error = max(ratio(samples), MIN_SQUARED_ERROR)
+    return float(10 * np.log10(255**2 / squared_error))
 
 
 def estimate(
-    samples: np.ndarray, statistic: Statistic = mean, draws: int = 500, seed: int = 0
+    samples: np.ndarray, statistic: Statistic = mean, num_resamples: int = 500
 ) -> Estimate:
-    """Return a statistic with its interval, by the bootstrap over the first axis.
+    """Return a statistic of samples with its interval, by the bootstrap over the first axis.
 
     Args:
         samples: one row per independent sample.
         statistic: of any number of rows.
-        draws: bootstrap samples.
-        seed: of the bootstrap.
+        num_resamples: bootstrap samples.
     """
-    rng = np.random.default_rng(seed)
-    drawn = [
-        statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(draws)
-    ]
-    finite = np.array([value for value in drawn if np.isfinite(value)])
-    low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (float("nan"), float("nan"))
+    low, high = bootstrap_interval(samples, statistic, num_resamples)
     return Estimate(
         value=statistic(samples),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         count=len(samples),
         samples=samples,
         statistic=statistic,
     )
 
 
-def share(part: Estimate, whole: Estimate) -> Estimate:
-    """Return one number as a share of another, with its interval by the bootstrap over the samples
-    of both at once.
+def bootstrap_interval(
+    samples: np.ndarray, statistic: Statistic, num_resamples: int, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic; NaN where no resample has one."""
+    rng = np.random.default_rng(seed)
+    count = len(samples)
+    values = []
+    for _ in range(num_resamples):
+        value = statistic(samples[rng.integers(count, size=count)])
+        if np.isfinite(value):
+            values.append(value)
+    if not values:
+        return math.nan, math.nan
+    low, high = np.quantile(np.array(values), QUANTILES_95)
+    return float(low), float(high)
 
-    What is hard for one is hard for the other, so the share of two numbers of the same episodes is
-    known far better than either.
+
+def paired_ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
+    """Return the ratio of two numbers, with its interval by the bootstrap over both at once.
+
+    What is hard for one is hard for the other, so the ratio of two numbers of the same episodes is
+    known far better than either. Where both are zero, the ratio is 1.
 
     Args:
-        part: the one, of the same samples in the same order.
-        whole: the other; where both are zero, the share is 1.
+        numerator: of the same samples in the same order.
+        denominator: measured by the same statistic.
     """
+    numerator_statistic = numerator.statistic
+    denominator_statistic = denominator.statistic
+    assert numerator.samples is not None
+    assert denominator.samples is not None
+    assert numerator_statistic is not None
+    assert denominator_statistic is not None
 
-    def of(rows: np.ndarray) -> float:
-        above, below = part.statistic(rows[..., 0]), whole.statistic(rows[..., 1])
-        return above / below if below else 1.0 if above == below else float("nan")
+    def ratio_of_statistics(rows: np.ndarray) -> float:
+        above = numerator_statistic(rows[..., 0])
+        below = denominator_statistic(rows[..., 1])
+        if below:
+            return above / below
+        return 1.0 if above == below else math.nan
 
-    return estimate(np.stack([part.samples, whole.samples], -1), of)
+    return estimate(np.stack([numerator.samples, denominator.samples], -1), ratio_of_statistics)

@@ -1,1 +1,1 @@
-"""Making labelled video with a world: players, episodes in batches, quality flags, resume."""
+"""Data sets that a world generates, and DAgger relabelling of a world's own frames."""

@@ -1,20 +1,19 @@
-"""What can be said about the quality of a generated episode, and which to keep.
-
-Takes: an episode's frames and what the world said of them.  Gives: named numbers, and a yes or no.
-    Knows nothing of: files, models.
-"""
+"""Quality metrics of a generated episode, and a filter of episodes by them."""
 
 from __future__ import annotations
 
 import operator
 import re
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from streamdit_gym.errors import StreamDiTError
 
+EDGE_SHARE = 0.15  # of an episode: its first and last frames, whose sharpness is compared
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -22,50 +21,84 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-NAMES = ("self_consistency_error", "disagreement_max", "drift", "return", "success", "menu")
+METRICS = (
+    "self_consistency_error",
+    "self_consistency_error_max",
+    "drift",
+    "return",
+    "success",
+    "menu",
+)
+# as data sets of earlier versions have them
+FORMER_NAMES = {
+    "disagreement": "self_consistency_error",
+    "disagreement_max": "self_consistency_error_max",
+}
+Condition = tuple[str, Callable[[float, float], bool], float]  # metric, comparison, number
+CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*(-?\d+\.?\d*(?:e-?\d+)?)\s*")
 
 
-def flags(
-    frames: UInt8[np.ndarray, "f h w 3"],
-    doubts: Float[np.ndarray, " n"],
-    rewards: Float[np.ndarray, " s"],
-    success: bool,
-    menu: float = 1.0,
-) -> dict[str, float]:
-    """Return an episode's flags, see `NAMES`.
+@dataclass(frozen=True, kw_only=True)
+class EpisodeQuality:
+    """What was measured of an episode.
 
-    Args:
+    Attributes:
         frames: its frames.
-        doubts: how far the world's second looks lay from its first.
-        rewards: of the task that is played.
+        self_consistency_errors: of some of its frames.
+        rewards: of the task.
         success: whether the task was done at any time.
         menu: share of its prompts that are menu entries.
-
-    Returns:
-        ``self_consistency_error``, mean and ``_max``; ``drift``, how much the sharpness of the last
-        15 % of the frames differs from the first's, as a share; ``return``, the sum of the rewards;
-        ``success``, 0 or 1; ``menu``, as given.
     """
-    grey = frames.astype(np.float32).mean(-1)
-    sharp = np.sqrt(
-        (np.diff(grey, axis=2) ** 2).mean((1, 2)) + (np.diff(grey, axis=1) ** 2).mean((1, 2))
-    )
-    part = max(1, round(0.15 * len(sharp)))
-    return {
-        "self_consistency_error": float(doubts.mean()),
-        "disagreement_max": float(doubts.max()),
-        "drift": float(abs(sharp[-part:].mean() / max(sharp[:part].mean(), 1e-6) - 1)),
-        "return": float(rewards.sum()),
-        "success": float(success),
-        "menu": menu,
-    }
+
+    frames: UInt8[np.ndarray, "f h w 3"]
+    self_consistency_errors: Float[np.ndarray, " n"]
+    rewards: Float[np.ndarray, " s"]
+    success: bool
+    menu: float = 1.0
+
+    def metrics(self) -> dict[str, float]:
+        """Return the quality metrics by name, see `METRICS`.
+
+        ``self_consistency_error`` is a mean, beside its maximum; ``drift`` is how much the
+        sharpness of the last frames differs from that of the first ones, as a share; ``return`` is
+        the sum of the rewards; ``success`` is 0 or 1.
+        """
+        errors = self.self_consistency_errors
+        return {
+            "self_consistency_error": float(errors.mean()),
+            "self_consistency_error_max": float(errors.max()),
+            "drift": _drift(self.frames),
+            "return": float(self.rewards.sum()),
+            "success": float(self.success),
+            "menu": self.menu,
+        }
 
 
-class Keep:
+def _drift(frames: UInt8[np.ndarray, "f h w 3"]) -> float:
+    pixels = frames.astype(np.float32)
+    grey = pixels.mean(-1)
+    horizontal = np.diff(grey, axis=2) ** 2
+    vertical = np.diff(grey, axis=1) ** 2
+    squared_sharpness = horizontal.mean((1, 2)) + vertical.mean((1, 2))
+    sharpness = np.sqrt(squared_sharpness)
+    count = round(EDGE_SHARE * len(sharpness))
+    count = max(1, count)
+    first = sharpness[:count].mean()
+    last = sharpness[-count:].mean()
+    change = last / max(first, 1e-6) - 1
+    return float(abs(change))
+
+
+def current_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """Return metrics with today's names; those of earlier versions are renamed."""
+    return {FORMER_NAMES.get(name, name): value for name, value in metrics.items()}
+
+
+class EpisodeFilter:
     """A rule such as ``self_consistency_error<0.1 and drift<0.2``.
 
     Args:
-        rule: comparisons of flags with numbers, joined by ``and``; empty keeps everything.
+        rule: comparisons of quality metrics with numbers, joined by ``and``; empty keeps all.
 
     Raises:
         StreamDiTError: if the rule cannot be read.
@@ -73,18 +106,43 @@ class Keep:
 
     def __init__(self, rule: str) -> None:
         self.rule = rule
-        self._parts: list[tuple[str, Callable[[float, float], bool], float]] = []
-        for part in filter(str.strip, re.split(r"\band\b", rule)):
-            found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*(-?\d+\.?\d*(?:e-?\d+)?)\s*", part)
-            if found is None or found[1] not in NAMES:
-                raise StreamDiTError(
-                    "cannot read which episodes to keep",
-                    given=repr(part.strip()),
-                    allowed=f"FLAG < NUMBER with one of {', '.join(COMPARISONS)}; flags: {', '.join(NAMES)}",
-                    remedy='for example --keep-if "self_consistency_error<0.1 and drift<0.2"',
-                )
-            self._parts.append((found[1], COMPARISONS[found[2]], float(found[3])))
+        self._conditions: list[Condition] = []
+        for text in re.split(r"\band\b", rule):
+            if not text.strip():
+                continue
+            self._conditions.append(_condition(text))
 
-    def __call__(self, of: dict[str, float]) -> bool:
-        """Return whether an episode with such flags is kept."""
-        return all(compare(of[name], number) for name, compare, number in self._parts)
+    def __call__(self, metrics: dict[str, float]) -> bool:
+        """Return whether an episode with such metrics is kept."""
+        return all(compare(metrics[name], number) for name, compare, number in self._conditions)
+
+
+def _condition(text: str) -> Condition:
+    """Return a comparison such as ``drift<0.2``.
+
+    Raises:
+        StreamDiTError: if it cannot be read.
+    """
+    match = CONDITION.fullmatch(text)
+    if match is not None:
+        name, comparison, number = match.groups()
+        name = _current_name(name)
+        if name in METRICS:
+            return name, COMPARISONS[comparison], float(number)
+    comparisons = ", ".join(COMPARISONS)
+    metrics = ", ".join(METRICS)
+    raise StreamDiTError(
+        "cannot read which episodes to keep",
+        given=repr(text.strip()),
+        allowed=f"METRIC < NUMBER with one of {comparisons}; metrics: {metrics}",
+        remedy='for example --keep-if "self_consistency_error<0.1 and drift<0.2"',
+    )
+
+
+def _current_name(name: str) -> str:
+    if name not in FORMER_NAMES:
+        return name
+    current = FORMER_NAMES[name]
+    text = f"the quality metric {name} is now {current}"
+    warnings.warn(text, DeprecationWarning, stacklevel=5)
+    return current

@@ -34,7 +34,7 @@ class ParallelSimulator:
 
     def action_prompt(self, prompt: str) -> str:
         """Return the part of a prompt that names an action, after what it says about appearance."""
-        return self._simulator.hear(prompt)
+        return self._simulator.parse_prompt(prompt)
 
     def step(self, action: int) -> Image:
         """Execute a menu action and return the frame after it."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PARTITIONS
@@ -17,8 +18,6 @@ from streamdit_gym.train.latent_episodes import LatentEpisodes
 MAX_EPISODES = 3
 MAX_FRAMES = 64
 FRAME_STRIDE = 4
-GAP_PIXELS = 4
-GREY = 128
 
 
 @torch.no_grad()
@@ -52,16 +51,3 @@ def film_strip(
         codec.decode(latents[:, ::FRAME_STRIDE]).cpu().numpy() for latents in (real, generated)
     )
     return pairs_of_rows(real_frames, generated_frames)
-
-
-def pairs_of_rows(
-    real: UInt8[np.ndarray, "e f h w 3"], generated: UInt8[np.ndarray, "e f h w 3"]
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Lay episodes out as film strips, twice enlarged: real above generated, gaps between."""
-    rows: list[np.ndarray] = []
-    for real_episode, generated_episode in zip(real, generated, strict=True):
-        strips = [np.concatenate(list(frames), 1) for frames in (real_episode, generated_episode)]
-        if rows:
-            rows.append(np.full((GAP_PIXELS, strips[0].shape[1], 3), GREY, np.uint8))
-        rows += strips
-    return np.concatenate(rows).repeat(2, 0).repeat(2, 1)

@@ -1,6 +1,6 @@
 """Gymnasium's wrappers that hand arrays from one library to another: NumPy, torch, jax.
 
-A batch gives torch's arrays by itself (output="torch"), and then no texts in its infos, of which no
+A batch gives torch's arrays by itself (backend={"output": "torch"}), and then no texts in its infos, of which no
 array can be made. They need array-api-compat, some of them jax. They run where these are installed,
 see run.py.
 """
@@ -17,7 +17,8 @@ import torch
 from gymnasium.wrappers import ArrayConversion, NumpyToTorch
 from gymnasium.wrappers.vector import ArrayConversion as VectorArrayConversion
 
-ID, HORIZON = "streamdit_gym:StreamDiT/PushT-Reach-v0", 3
+ID = "streamdit_gym:StreamDiT/PushT-Reach-v0"
+HORIZON = 3
 
 
 def check(env: Any, kind: type, num_envs: int | None) -> None:
@@ -37,12 +38,11 @@ def main() -> None:
     settings: dict[str, Any] = {"horizon": HORIZON}
     check(NumpyToTorch(gymnasium.make(ID, **settings)), torch.Tensor, None)
     check(ArrayConversion(gymnasium.make(ID, **settings), np, jnp), jax.Array, None)
-    envs = gymnasium.make_vec(ID, num_envs=2, output="torch", **settings)
+    envs = gymnasium.make_vec(ID, num_envs=2, backend={"output": "torch"}, **settings)
     check(VectorArrayConversion(envs, torch, jnp), jax.Array, 2)
-    wrappers = "NumpyToTorch, ArrayConversion"
-    print(
-        f"Gymnasium {gymnasium.__version__} | make; make_vec with output='torch'; {wrappers}, with jax {jax.__version__}"
-    )
+    versions = f"Gymnasium {gymnasium.__version__}, jax {jax.__version__}"
+    settings_text = "make; make_vec with backend={'output': 'torch'}"
+    print(f"{versions} | {settings_text}; NumpyToTorch, ArrayConversion")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def declare_torchvision_ops() -> None:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        declare_torchvision_ops.library = library  # type: ignore[attr-defined]  # it ends with the last reference
+        # the operator lives as long as the last reference to its library
+        declare_torchvision_ops.library = library  # type: ignore[attr-defined]
 
 
 def generate(folder: Path) -> Path:
@@ -53,7 +54,7 @@ def generate(folder: Path) -> Path:
 
 
 def check_frame(data: Path) -> None:
-    """Check the first frame as LeRobot hands it out."""
+    """Check the first frame as LeRobot returns it."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     dataset = LeRobotDataset("streamdit/pusht", root=data, video_backend="pyav")
@@ -110,9 +111,8 @@ def main() -> None:
         check_frame(data)
         for policy in ("act", "diffusion"):
             train(policy, data, Path(folder) / "runs")
-    print(
-        f"lerobot {version('lerobot')} | generate --format lerobot; ACT and Diffusion, {STEPS} steps each"
-    )
+    trained = f"ACT and Diffusion, {STEPS} steps each"
+    print(f"lerobot {version('lerobot')} | generate --format lerobot; {trained}")
 
 
 if __name__ == "__main__":

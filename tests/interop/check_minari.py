@@ -13,7 +13,8 @@ import gymnasium
 import minari
 import numpy as np
 
-HORIZON, EPISODES = 4, 3
+HORIZON = 4
+EPISODES = 3
 
 
 def record(folder: str) -> minari.MinariDataset:

@@ -1,5 +1,4 @@
-"""RL Baselines3 Zoo trains PPO with this project's hyperparameters and plays the agent that it
-saved.
+"""RL Baselines3 Zoo trains PPO with this project's hyperparameters and runs the saved agent.
 
 It runs where rl_zoo3 is installed, see run.py.
 """
@@ -24,7 +23,7 @@ def zoo(command: str, folder: str, *options: str) -> None:
 
 
 def main() -> None:
-    """Train and play."""
+    """Train and run the agent."""
     with TemporaryDirectory() as folder:
         quick = ["-n", str(STEPS), "--eval-freq", "-1", "--hyperparams", "n_steps:16"]
         zoo("train", folder, "--conf-file", str(HYPERPARAMETERS), *quick)

@@ -17,15 +17,16 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.tune.registry import register_env
 
-HORIZON, ENVS = 6, 3
+HORIZON = 6
+ENVS = 3
 LENGTHS: list[int] = []
 
 
 class EpisodeLengths(RLlibCallback):
-    """Keeps the length of every episode that the horizon ended."""
+    """Records the length of every episode that the horizon truncates."""
 
     def on_episode_end(self, *, episode: Any, **kwargs: Any) -> None:
-        """Keep it."""
+        """Record it."""
         if episode.is_truncated and not episode.is_terminated:
             LENGTHS.append(episode.t)  # of all its pieces: sampling cuts episodes
 
@@ -53,7 +54,7 @@ def make_config() -> PPOConfig:
 
 
 def main() -> None:
-    """Train for two iterations and look at the episodes."""
+    """Train for two iterations and check the episodes."""
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     algorithm = make_config().build_algo()
     for _ in range(2):

@@ -16,7 +16,10 @@ from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OffPolicyTrainerParams
 from tianshou.utils.net.common import Net
 
-HORIZON, ENVS, EPOCHS, STEPS = 8, 2, 2, 64
+HORIZON = 8
+ENVS = 2
+EPOCHS = 2
+STEPS = 64
 
 
 def make_env() -> gymnasium.Env:

@@ -14,7 +14,8 @@ from torchrl.collectors import Collector
 from torchrl.envs import GymEnv, GymWrapper
 from torchrl.envs.utils import check_env_specs
 
-ID, HORIZON = "streamdit_gym:StreamDiT/PushT-v0", 4
+ID = "streamdit_gym:StreamDiT/PushT-v0"
+HORIZON = 4
 
 
 def check_single() -> None:
@@ -41,21 +42,20 @@ def check_batch() -> None:
     truncated = rollout["next", "truncated"].squeeze(-1)
     terminated = rollout["next", "terminated"].squeeze(-1)
     for row in range(2):
-        since = 0
+        length = 0
         for step in range(2 * HORIZON + 2):
-            since += 1
-            assert truncated[row, step] == (since == HORIZON and not terminated[row, step])
+            length += 1
+            assert truncated[row, step] == (length == HORIZON and not terminated[row, step])
             if truncated[row, step] or terminated[row, step]:
-                since = 0
+                length = 0
 
 
 def main() -> None:
     """Check both."""
     check_single()
     check_batch()
-    print(
-        f"TorchRL {version('torchrl')} | make; make_vec with autoreset_mode='DISABLED'; rollouts, collector"
-    )
+    settings = "make; make_vec with autoreset_mode='DISABLED'"
+    print(f"TorchRL {version('torchrl')} | {settings}; rollouts, collector")
 
 
 if __name__ == "__main__":

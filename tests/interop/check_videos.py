@@ -19,7 +19,8 @@ from stable_baselines3.common.vec_env import VecVideoRecorder
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv
 
-ID, HORIZON = "streamdit_gym:StreamDiT/PushT-v0", 6
+ID = "streamdit_gym:StreamDiT/PushT-v0"
+HORIZON = 6
 
 
 def record_single(folder: Path) -> None:
@@ -61,12 +62,12 @@ def check_film(folder: Path) -> None:
 
 
 def main() -> None:
-    """Make and check three films."""
+    """Record and check three films."""
     with TemporaryDirectory() as folder:
         for record in (record_single, record_vector, record_sb3):
-            place = Path(folder) / record.__name__
-            record(place)
-            check_film(place)
+            subfolder = Path(folder) / record.__name__
+            record(subfolder)
+            check_film(subfolder)
     versions = f"Gymnasium {gymnasium.__version__}, SB3 {version('stable-baselines3')}"
     print(f"{versions} | render_mode='rgb_array'; RecordVideo (single, vector), VecVideoRecorder")
 

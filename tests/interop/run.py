@@ -1,12 +1,12 @@
-"""Run other people's programs on this checkout, each in a virtual environment of its own.
+"""Run other projects' programs on this checkout, each in a virtual environment of its own.
 
     make interop                                          all of them
     python tests/interop/run.py lerobot tianshou          some of them
     python tests/interop/run.py --folder DIR --only-installed
 
-It prints one line each and ends with status 1 if one failed. An environment is made once, about 1
-to 3 GB each, and used again until its list of packages changes. docs/interop.md has what came out
-and when.
+It prints one line for each and exits with status 1 if one failed. An environment is created once,
+about 1 to 3 GB each, and reused until its list of packages changes. docs/interop.md has the
+results.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "streamdit-interop"
 SKIPPED = 77  # as in automake
-LONGEST = 1800  # seconds for one program
+MAX_SECONDS = 1800  # seconds for one program
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program of other people's.
+    """A program of another project.
 
     Args:
-        script: what runs it, in this folder.
+        script: the file in this folder that runs it.
         packages: what pip installs beside the packages that this project needs.
-        bare: what pip installs without what it asks for.
+        bare: packages that pip installs without their dependencies.
         unpinned: packages whose version this program chooses, not constraints.txt.
         venv: another program's name, whose environment it shares.
     """
@@ -49,7 +49,7 @@ class Program:
 
 @dataclass
 class Outcome:
-    """What one program did."""
+    """The result of one program."""
 
     name: str
     status: str
@@ -107,11 +107,11 @@ def needed_packages() -> list[str]:
 
 
 def constraints(program: Program) -> str:
-    """Return the versions that were tested together, but for those that the program chooses."""
+    """Return the versions that were tested together, without those that the program chooses."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
-    kept = [pin for pin in pins if re.split("[<=>]", pin)[0] not in program.unpinned]
-    return "\n".join(kept) + "\n"
+    allowed = [pin for pin in pins if re.split("[<=>]", pin)[0] not in program.unpinned]
+    return "\n".join(allowed) + "\n"
 
 
 def run_logged(command: list[str], log: Path, **options: object) -> int:
@@ -123,12 +123,12 @@ def run_logged(command: list[str], log: Path, **options: object) -> int:
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=LONGEST,
+                timeout=MAX_SECONDS,
                 check=False,
                 **options,  # type: ignore[call-overload]
             )
         except subprocess.TimeoutExpired:
-            print(f"stopped after {LONGEST} s", file=output)
+            print(f"stopped after {MAX_SECONDS} s", file=output)
             return 1
     return done.returncode
 
@@ -139,7 +139,7 @@ def python_of(venv: Path) -> Path:
 
 
 def install(name: str, folder: Path, log: Path) -> bool:
-    """Make a program's environment, if it is not there as it should be; return whether it is."""
+    """Create a program's environment unless it is up to date; return whether it is there."""
     program = PROGRAMS[name]
     venv = folder / name
     wanted = "\n".join([*needed_packages(), *program.packages, *program.bare, constraints(program)])
@@ -171,8 +171,8 @@ def run(name: str, folder: Path, only_installed: bool) -> Outcome:
         return Outcome(name, "skipped", "not installed")
     if not install(program.venv or name, folder, log):
         return Outcome(name, "failed", f"cannot install it, see {log}")
-    begin = time.monotonic()
-    surroundings = {
+    started_at = time.monotonic()
+    variables = {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
@@ -183,9 +183,9 @@ def run(name: str, folder: Path, only_installed: bool) -> Outcome:
         [str(python_of(venv)), str(HERE / program.script)],
         log,
         cwd=folder,
-        env={**os.environ, **surroundings},
+        env={**os.environ, **variables},
     )
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - started_at
     last = next(iter(log.read_text(errors="replace").splitlines()[::-1]), "")
     if status == 0:
         return Outcome(name, "ok", last, seconds)
@@ -195,11 +195,11 @@ def run(name: str, folder: Path, only_installed: bool) -> Outcome:
 
 
 def main() -> int:
-    """Run the programs that were asked for; return 1 if one failed."""
+    """Run the programs that are asked for; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=", ".join(PROGRAMS))
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")
-    parser.add_argument("--only-installed", action="store_true", help="make no environment")
+    parser.add_argument("--only-installed", action="store_true", help="create no environment")
     options = parser.parse_args()
     unknown = sorted(set(options.programs) - set(PROGRAMS))
     if unknown:

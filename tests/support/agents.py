@@ -17,8 +17,8 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from streamdit_gym.agents.config import ALGORITHMS, AgentTraining
-from streamdit_gym.agents.training import hyperparameters
+from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.train_agent import hyperparameters
 
 SPACES = {
     "state": spaces.Box(-np.inf, np.inf, (10,), np.float32),

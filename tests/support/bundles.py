@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any
 from conftest import make_tiny_world
 
 from streamdit_gym.bundle.config import content_digest
+from streamdit_gym.bundle.phrase_storage import with_all_phrases
+from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.world import World
 
 Place = tuple[str | int, ...]  # keys and indices from the top of config.json to a value
@@ -29,7 +32,10 @@ def read_content(folder: Path) -> dict[str, Any]:
 
 def write_content(folder: Path, content: dict[str, Any]) -> None:
     """Write a ``config.json`` with the digest that fits."""
-    signed = {**content, "digest": content_digest(content)}
+    listed = content
+    with contextlib.suppress(StreamDiTError):  # what cannot be read is signed as it is
+        listed, _ = with_all_phrases(content)
+    signed = {**content, "digest": content_digest(listed)}
     (folder / "config.json").write_text(json.dumps(signed))
 
 

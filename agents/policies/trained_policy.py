@@ -1,0 +1,52 @@
+"""A trained agent as a policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+
+from streamdit_gym.agents.policies.policy import Observation
+from streamdit_gym.agents.policies.policy_file import TrainedAgent
+
+
+class TrainedPolicy:
+    """Does what a trained agent predicts.
+
+    Args:
+        trained: the agent, and how it was trained.
+        deterministic: take the likeliest action instead of drawing one.
+        seed_every_step: seed all generators that a stochastic agent draws from before every
+            prediction, so that its actions depend on the numbers given to `reset` alone.
+    """
+
+    def __init__(
+        self, trained: TrainedAgent, *, deterministic: bool = False, seed_every_step: bool = False
+    ) -> None:
+        self.trained = trained
+        self.deterministic = deterministic
+        self.seed_every_step = seed_every_step
+        self._seed = 0
+
+    @property
+    def observation(self) -> Observation:
+        """What the agent was trained on."""
+        return self.trained.config.observation
+
+    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+        """Begin to act in so many rows."""
+        if self.seed_every_step:
+            self._seed = int(rng.integers(2**31))
+
+    def act(
+        self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]
+    ) -> Int[np.ndarray, " n"]:
+        """Return the agent's action for every row; of scores for all actions the largest one."""
+        agent = self.trained.agent
+        if self.seed_every_step:
+            self._seed += 1
+            torch.manual_seed(self._seed)  # policies of actor-critic algorithms draw from torch,
+            np.random.seed(self._seed)  # DQN from NumPy,
+            agent.action_space.seed(self._seed)  # and from its action space
+        actions, _ = agent.predict(observation, deterministic=self.deterministic)
+        return actions.argmax(-1) if actions.ndim > 1 else actions

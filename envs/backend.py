@@ -1,0 +1,76 @@
+"""What an environment needs of whatever makes its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from streamdit_gym.definition import WorldSpec
+from streamdit_gym.model.readout import Readout
+
+Frames = UInt8[Tensor, "n h w 3"]
+Latents = Float[Tensor, "n c g g"]
+Scores = Float[Tensor, "n m"]
+MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successes
+
+
+class Reading(NamedTuple):
+    """What a backend returns of some rows' newest frames: frames or latents, and their scores."""
+
+    observed: Frames | Latents
+    scores: Scores
+
+
+class Backend(Protocol):
+    """Makes the frames of a batch of environments; rows are environments."""
+
+    spec: WorldSpec
+    latency_frames: int
+    device: torch.device
+    takes_init: bool
+
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> Reading:
+        """Start some rows anew; `init` holds the caller's own frames."""
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+        """Move every row by one frame; `actions` is None when prompts are free text."""
+
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
+        """Return how far every row's newest frame is from itself, denoised once more."""
+
+    def frames_of(self, observed: Frames | Latents) -> Frames:
+        """Return what this backend handed out as frames."""
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return the world's readout of latents that this backend handed out."""
+
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows can go on: those whose numbers are finite."""
+
+    def save(self) -> Any:
+        """Return a copy of every row's state."""
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what `save` did not return; rows of `finite` must hold finite numbers only."""
+
+    def restore(self, state: Any) -> None:
+        """Go back to a state that `check` let pass: all rows, or none if there is an error."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+@torch.no_grad()
+def read_latents(readout: Readout, latents: Latents) -> Float[Tensor, "n o"]:
+    """Return a world's readout of latents: states and scores, standardised and clamped."""
+    one_frame_clips = latents[:, None]
+    numbers = readout.raw(one_frame_clips)
+    numbers = numbers[:, 0].float()
+    return numbers.clamp(-MAX_ABS_READOUT, MAX_ABS_READOUT)

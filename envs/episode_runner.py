@@ -1,0 +1,123 @@
+"""Starts the episodes of a batch and moves them by a frame: rewards, endings, faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from streamdit_gym.definition import Task
+from streamdit_gym.envs.backend import Backend, Frames, Reading
+from streamdit_gym.envs.episodes import Episodes
+from streamdit_gym.envs.faults import find_faults, without
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step has earned and ended, one number per row."""
+
+    rewards: Float[Tensor, " n"]
+    terminated: Bool[np.ndarray, " n"]
+    truncated: Bool[np.ndarray, " n"]
+
+
+class EpisodeRunner:
+    """Runs the episodes of a batch of environments.
+
+    Args:
+        backend: makes the frames and scores.
+        episodes: the rows' own numbers, which it changes.
+        task: the task that is rewarded.
+        horizon: steps until truncation.
+    """
+
+    def __init__(self, backend: Backend, episodes: Episodes, task: Task, horizon: int) -> None:
+        names = backend.spec.score_names
+        self._backend = backend
+        self._episodes = episodes
+        self._task = task
+        self._horizon = horizon
+        self._potential = names.index(task.potential)
+        self._success = names.index(task.success)
+        self.measures_self_consistency = False
+
+    def start(self, rows: Int[np.ndarray, " r"], init: Frames | None) -> None:
+        """Start the episodes of some rows, from the caller's frames or the world's own."""
+        backend = self._backend
+        episodes = self._episodes
+        rngs = [episodes.rngs[row] for row in rows]
+        reading = backend.reset(rows.tolist(), rngs, init)
+        observed, scores = reading
+        index = torch.from_numpy(rows).to(backend.device)
+        is_finite = backend.finite()[index]
+        fault = find_faults(is_finite, scores)
+        episodes.fault[rows] = fault.cpu().numpy()
+        if episodes.fault[rows].any():  # the world is broken: there is nothing to show
+            reading = Reading(without(fault, observed, 0), without(fault, scores, 0))
+        idle_prompt = backend.spec.menu[0][0]
+        episodes.start(rows, reading, idle_prompt)
+
+    def step(self, prompts: list[str], menu: list[int] | None) -> Outcome:
+        """Move every row by one frame.
+
+        A row with a number that is not finite is truncated, without a reward, and keeps its last
+        finite frame.
+
+        Args:
+            prompts: every row's prompt.
+            menu: every row's menu action; None if prompts are free text.
+        """
+        episodes = self._episodes
+        last = Reading(episodes.observed, episodes.scores)
+        reading = self._backend.step(prompts, menu)
+        episodes.advance(reading, prompts, menu)
+        rewards = self._rewards(last.scores)
+        is_finite = self._backend.finite()
+        if self.measures_self_consistency:
+            is_finite = is_finite & self._measure_self_consistency()
+        has_fault = find_faults(is_finite, episodes.scores, rewards)
+        is_success = episodes.scores[:, self._success] > self._task.threshold
+        # both in one copy: a GPU is waited for once
+        flags = torch.stack([is_success, has_fault])
+        success, fault = flags.cpu().numpy()
+        episodes.fault = fault
+        terminated = success & ~fault
+        is_late = episodes.steps >= self._horizon
+        truncated = is_late & ~terminated | fault
+        if fault.any():
+            rewards = without(has_fault, rewards, 0.0)
+            self._keep_last(last, has_fault)
+        return Outcome(rewards, terminated, truncated)
+
+    def potential_and_success(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Return the task's potential in every row, and the probability that it is done."""
+        scores = self._episodes.scores
+        columns = scores.cpu().numpy().astype(np.float64).T
+        potential = columns[self._potential]
+        success = columns[self._success]
+        return potential.copy(), success.copy()
+
+    def _rewards(self, last_scores: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
+        scores = self._episodes.scores
+        last_potential = last_scores[:, self._potential]
+        gained = scores[:, self._potential] - last_potential
+        success = scores[:, self._success]
+        rewards: Tensor = self._task.reward(gained, success)
+        return rewards.to(torch.float32)  # a bonus has torch's default dtype
+
+    def _measure_self_consistency(self) -> Bool[Tensor, " n"]:
+        """Measure the self-consistency error of every row, and return where it is finite."""
+        error = self._backend.self_consistency_error()
+        on_host = error.cpu().numpy()
+        self._episodes.self_consistency_error = on_host.astype(np.float64)
+        return error.isfinite()
+
+    def _keep_last(self, last: Reading, fault: Bool[Tensor, " n"]) -> None:
+        """Put the last observation and scores back where there is a fault."""
+        episodes = self._episodes
+        episodes.observed = without(fault, episodes.observed, last.observed)
+        episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.self_consistency_error[episodes.fault] = 0

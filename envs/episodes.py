@@ -1,0 +1,110 @@
+"""What each environment of a batch has of its own while its episode lasts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from streamdit_gym.envs.backend import Reading
+from streamdit_gym.envs.state import EnvState, StateOwner
+
+
+class Episodes:
+    """The rows of a batch: counts, endings, the newest observation, random generators.
+
+    Args:
+        num_envs: number of rows.
+        observed_shape: shape of what the backend hands out of one row.
+        observed_dtype: its type.
+        num_scores: scores of a frame.
+        latency_frames: actions that are pending at any time.
+        device: where observations and scores are.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        observed_shape: tuple[int, ...],
+        observed_dtype: Any,
+        num_scores: int,
+        latency_frames: int,
+        device: torch.device,
+    ) -> None:
+        observed = np.zeros((num_envs, *observed_shape), observed_dtype)
+        self.observed: Shaped[Tensor, "n ..."] = torch.from_numpy(observed).to(device)
+        self.scores: Float[Tensor, "n m"] = torch.zeros(
+            num_envs, num_scores, dtype=torch.float32, device=device
+        )
+        self.steps = np.zeros(num_envs, dtype=np.int64)
+        self.done = np.zeros(num_envs, dtype=bool)
+        self.fault = np.zeros(num_envs, dtype=bool)
+        self.self_consistency_error = np.zeros(num_envs)
+        self.prompts = np.array([""] * num_envs, dtype=object)
+        self.pending: Int[np.ndarray, "n late"] = np.zeros(
+            (num_envs, latency_frames), dtype=np.int64
+        )
+        self.rngs = [np.random.default_rng() for _ in range(num_envs)]
+
+    def seed(self, row: int, seed: int | None) -> None:
+        """Give a row a new generator; None leaves it the one that it has."""
+        if seed is not None:
+            self.rngs[row] = np.random.default_rng(seed)
+
+    def start(self, rows: Int[np.ndarray, " r"], reading: Reading, prompt: str) -> None:
+        """Start the episodes of some rows."""
+        index = torch.from_numpy(rows).to(reading.observed.device)
+        self.observed = self.observed.index_copy(0, index, reading.observed)
+        self.scores = self.scores.index_copy(0, index, reading.scores.float())
+        self.steps[rows] = 0
+        self.done[rows] = False
+        self.pending[rows] = 0
+        self.prompts[rows] = prompt
+        self.self_consistency_error[rows] = 0
+
+    def advance(self, reading: Reading, prompts: list[str], menu: list[int] | None) -> None:
+        """Take note of a step of all rows; `menu` is None when prompts are free text."""
+        self.observed = reading.observed
+        self.scores = reading.scores
+        self.prompts = np.array(prompts, dtype=object)
+        self.steps += 1
+        if menu is not None and self.pending.shape[1]:
+            self.pending = shifted(self.pending, np.array(menu))
+
+    def to_state(self, owner: StateOwner, backend: Any) -> EnvState:
+        """Return the state now, no copy, with the backend's part."""
+        return EnvState(
+            owner=owner,
+            backend=backend,
+            steps=self.steps,
+            done=self.done,
+            fault=self.fault,
+            pending=self.pending,
+            observed=self.observed,
+            scores=self.scores,
+            prompts=self.prompts.tolist(),
+            rngs=[rng.bit_generator.state for rng in self.rngs],
+        )
+
+    def load(self, state: EnvState) -> None:
+        """Go back to a checked state."""
+        self.steps = state.steps
+        self.done = state.done
+        self.fault = state.fault
+        self.pending = state.pending
+        self.observed = state.observed
+        self.scores = state.scores
+        self.prompts = np.array(state.prompts, dtype=object)
+        for rng, generator in zip(self.rngs, state.rngs, strict=True):
+            rng.bit_generator.state = generator
+
+
+def shifted(
+    pending: Int[np.ndarray, "n late"], actions: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "n late"]:
+    """Return pending actions after a step: the oldest has become visible, the newest is last."""
+    return np.concatenate([pending[:, 1:], actions[:, None]], axis=1)

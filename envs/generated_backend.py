@@ -1,0 +1,324 @@
+"""The generated world behind an environment: one batched evaluation moves all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from streamdit_gym.checks import check_int, check_prompt, shown
+from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
+from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
+from streamdit_gym.model.precision import precision
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.saved import REMEDY, check_keys
+from streamdit_gym.stream.session import ENTRIES, Session
+from streamdit_gym.threads import choose_threads
+from streamdit_gym.world import World
+
+# Entries of a session that are rows of the prompt table.
+PROMPT_ENTRIES = ("reference_prompts", "buffer_prompts")
+
+
+@dataclass(frozen=True)
+class NewStreams:
+    """Streams that have just started.
+
+    Attributes:
+        session: the streams.
+        latents: of their newest frames.
+        reading: what is observed of them, if it is known already.
+    """
+
+    session: Session
+    latents: Float[Tensor, "b 1 c g g"]
+    reading: Reading | None = None
+
+
+class GeneratedBackend:
+    """Frames from a World.
+
+    Args:
+        world: the world.
+        engine: moves its streams, one frame per action, so c = 1; it holds no stream's state, so
+            backends may share it.
+        rows: number of environments.
+        common_noise: give every row the same noise at every reset, for paired comparisons.
+        observe_latents: return latents instead of frames, and decode none.
+        use_warm_pool: start a stream of every frame in the world's bank at the first reset, and
+            copy all new streams from these. On a GPU starting one stream takes as long as starting
+            hundreds, and in a large batch some row ends in every step. Only where streams start
+            alike whatever their noise (N = 1, or a model without noise).
+        threads: of torch on a CPU; None: see `choose_threads`.
+
+    Raises:
+        PartitionError: if the engine's partition does not fit.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        engine: Engine,
+        rows: int,
+        *,
+        common_noise: bool = False,
+        observe_latents: bool = False,
+        use_warm_pool: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        partition = engine.partition
+        if partition.chunk_frames != 1:
+            raise PartitionError(
+                "an environment makes one frame per action",
+                given=str(partition),
+                allowed="c = 1",
+                remedy="use the Engine directly for longer chunks",
+            )
+        self.takes_init = True
+        self.world = world
+        self.spec = world.spec
+        self.device = world.device
+        self.latency_frames = partition.latency_frames
+        self._rows = rows
+        self._engine = engine
+        self._common_noise = common_noise
+        self._observe_latents = observe_latents
+        self._threads = threads
+        self._session: Session | None = None
+        self._compiled_readout = engine.compiled(world.readout)
+        self._compiled_decode = engine.compiled(world.codec.decode)
+        self._use_warm_pool = use_warm_pool and engine.starts_without_noise
+        self._warm_pool: NewStreams | None = None
+
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> Reading:
+        """Start rows from the caller's frames (n f h w 3), or from real frames of the bank."""
+        session = self._session
+        if session is None and self.device.type == "cpu":
+            choose_threads(self._trial_step(), threads=self._threads)
+        new = self._start_from_bank(rngs) if init is None else self._start_from_frames(init, rngs)
+        if session is None or len(rows) == self._rows:
+            return self._replace_session(new)
+        session.write(rows, new.session)
+        if new.reading is not None:
+            return new.reading
+        return self._read(new.latents)
+
+    def _replace_session(self, new: NewStreams) -> Reading:
+        engine = self._engine
+        engine.warm(new.session)
+        is_first = self._session is None
+        if is_first and engine.compiles:
+            self._read(new.latents)  # compiles
+            self._read(new.latents)  # records; what follows replays
+        self._session = new.session
+        return self._read(new.latents)
+
+    def _start_from_bank(self, rngs: Sequence[np.random.Generator]) -> NewStreams:
+        bank = self.world.starts.latents
+        bank_size = len(bank)
+        numbers = [int(rng.integers(bank_size)) for rng in rngs]
+        noise = self._noise(rngs)
+        latents = bank[numbers][:, None]
+        if not self._use_warm_pool:
+            return self._start(latents, noise)
+        pool = self._get_warm_pool()
+        reading = pool.reading
+        assert reading is not None
+        return NewStreams(
+            session=pool.session.take(numbers, noise),
+            latents=latents,
+            reading=Reading(reading.observed[numbers], reading.scores[numbers]),
+        )
+
+    def _get_warm_pool(self) -> NewStreams:
+        """Return a stream of every frame in the bank, started once."""
+        if self._warm_pool is None:
+            bank = self.world.starts.latents
+            latents = bank[:, None]
+            noise = Noise.seeded(range(len(bank)))
+            streams = self._start(latents, noise)
+            self._warm_pool = replace(streams, reading=self._read(latents))
+        return self._warm_pool
+
+    def _start_from_frames(self, frames: Frames, rngs: Sequence[np.random.Generator]) -> NewStreams:
+        codec = self.world.codec
+        with torch.no_grad(), precision(self.device, False):
+            latents = codec.encode(frames)
+        noise = self._noise(rngs)
+        return self._start(latents, noise)
+
+    def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
+        engine = self._engine
+        prompts = torch.full(latents.shape[:2], engine.idle)
+        session = engine.new_session(latents, prompts, noise)
+        newest = latents[:, -1:]
+        return NewStreams(session=session, latents=newest)
+
+    def _noise(self, rngs: Sequence[np.random.Generator]) -> Noise:
+        if self._common_noise:
+            rngs = [np.random.default_rng(0) for _ in rngs]
+        return Noise.of(rngs)
+
+    def _trial_step(self) -> Callable[[], object]:
+        """Return a step of as many streams, with noise of their own, to measure its time."""
+        engine = self._engine
+        idle_prompts = torch.full((self._rows,), engine.idle)
+        sessions: list[Session] = []  # made at the first call: mostly none is needed
+
+        def step() -> None:
+            if not sessions:
+                sessions.append(self._trial_session())
+            session = sessions[0]
+            noise = session.noise.to(self.device)
+            engine.tick(replace(session, noise=noise), idle_prompts)
+
+        return step
+
+    def _trial_session(self) -> Session:
+        rows = self._rows
+        bank = self.world.starts.latents
+        latents = bank[:1, None].expand(rows, 1, -1, -1, -1)
+        noise = Noise.seeded(range(rows))
+        return self._start(latents, noise).session
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+        """Push every row's prompt and return the frames that became clean."""
+        session = self._open_session()
+        rows = self.world.table.rows(prompts)
+        latents = self._engine.tick(session, rows)
+        return self._read(latents)
+
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
+        """Denoise the newest frames once more; see `Engine.self_consistency_error`."""
+        session = self._open_session()
+        return self._engine.self_consistency_error(session)
+
+    def save(self) -> Any:
+        """Return a copy of the session, and the prompts that it names by their table rows.
+
+        Another process has other rows.
+        """
+        session = self._open_session()
+        state = session.state_dict()
+        phrases = self.world.table.phrases
+        rows = _prompt_rows(state)
+        return {**state, "phrases": {row: phrases[row] for row in rows}}
+
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows' latents are finite."""
+        session = self._open_session()
+        return session.finite()
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what is no session of this kind, or names prompts that cannot be embedded here."""
+        check_keys("a stream", state, (*ENTRIES, "phrases"))
+        session = self._open_session()
+        session.check_state_dict({name: state[name] for name in ENTRIES}, finite)
+        phrases = _checked_phrases(state["phrases"])
+        rows = _prompt_rows(state)
+        unknown = [row for row in rows if row not in phrases]
+        if unknown:
+            raise ShapeError(
+                "a saved state names prompts that it does not tell",
+                given=f"rows {unknown}",
+                allowed=f"rows {sorted(phrases)}",
+                remedy=REMEDY,
+            )
+        self._rows_here(phrases)
+
+    def restore(self, state: Any) -> None:
+        """Go back to a saved session."""
+        row_here = self._rows_here(state["phrases"])
+        state_here = {name: state[name] for name in ENTRIES}
+        for name in PROMPT_ENTRIES:
+            saved_rows = state[name]
+            rows = saved_rows.clone()
+            for saved, here in row_here.items():
+                rows[saved_rows == saved] = here
+            state_here[name] = rows
+        session = self._open_session()
+        session.load_state_dict(state_here)
+
+    def _rows_here(self, phrases: dict[int, str]) -> dict[int, int]:
+        """Return the rows of a saved table's prompts in this one's, and embed what is new here."""
+        texts = list(phrases.values())
+        rows = self.world.table.rows(texts)
+        return dict(zip(phrases, rows.tolist(), strict=True))
+
+    def close(self) -> None:
+        """Drop the session; the world may be shared and stays."""
+        self._session = None
+        self._warm_pool = None
+
+    @torch.no_grad()
+    def frames_of(self, observed: Frames | Latents) -> Frames:
+        """Decode latents; frames are frames."""
+        if not self._observe_latents:
+            return observed
+        codec = self.world.codec
+        with precision(self.device, self._engine.autocast):
+            frames = codec.decode(observed[:, None])
+        return frames[:, 0]
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return the world's readout of latents, in full precision."""
+        with precision(self.device, False):
+            return read_latents(self.world.readout, latents)
+
+    def _open_session(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+    @torch.no_grad()
+    def _read(self, latents: Float[Tensor, "b 1 c g g"]) -> Reading:
+        # New streams come in all numbers, for each of which something would be compiled anew.
+        if len(latents) == self._rows:
+            readout = self._compiled_readout
+            decode = self._compiled_decode
+        else:
+            readout = self.world.readout
+            decode = self.world.codec.decode
+        # A single row's strides would tell a slice from a whole tensor.
+        latents = latents.clone(memory_format=torch.contiguous_format)
+        with precision(self.device, False):
+            _, scores = readout(latents)
+        scores = scores[:, 0].clone()
+        if self._observe_latents:
+            return Reading(latents[:, 0].float(), scores)
+        with precision(self.device, self._engine.autocast):
+            frames = decode(latents)
+        return Reading(frames[:, 0].clone(), scores)
+
+
+def _prompt_rows(state: dict[str, Any]) -> list[int]:
+    """Return the prompt table's rows that a saved session names."""
+    entries = [state[name].flatten() for name in PROMPT_ENTRIES]
+    rows = torch.cat(entries).unique()
+    return [row for row in rows.tolist() if row >= 0]
+
+
+def _checked_phrases(phrases: Any) -> dict[int, str]:
+    """Return the prompts of a saved state by their rows there.
+
+    Raises:
+        ArgumentError: if they are something else, or no prompts.
+    """
+    if not isinstance(phrases, dict):
+        raise ArgumentError(
+            "phrases of a saved state cannot be used",
+            given=shown(phrases),
+            allowed="a dictionary of rows to prompts",
+            remedy=REMEDY,
+        )
+    for row, text in phrases.items():
+        check_int("a prompt's row in a saved state", row, least=0)
+        check_prompt(text)
+    return phrases

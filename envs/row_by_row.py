@@ -1,0 +1,92 @@
+"""A batch of environments evaluated row by row, so that no row depends on the batch's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from streamdit_gym.envs.backend import Frames, Latents, Reading
+from streamdit_gym.envs.generated_backend import GeneratedBackend
+from streamdit_gym.stream.saved import check_list
+
+
+class RowByRow:
+    """Generated backends of one row each, side by side.
+
+    Args:
+        backends: one for each row; all of the same world.
+    """
+
+    def __init__(self, backends: list[GeneratedBackend]) -> None:
+        self.backends = backends
+        first = backends[0]
+        self.spec = first.spec
+        self.latency_frames = first.latency_frames
+        self.device = first.device
+        self.takes_init = first.takes_init
+
+    def frames_of(self, observed: Frames | Latents) -> Frames:
+        """Return frames, as any row's backend would."""
+        return self.backends[0].frames_of(observed)
+
+    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+        """Return the world's readout of latents, row by row."""
+        return torch.cat([self.backends[0].readout(row) for row in latents.split(1)])
+
+    def reset(
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+    ) -> Reading:
+        """Start rows one after the other."""
+        readings = []
+        for i, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
+            frames = None if init is None else init[i : i + 1]
+            readings.append(self.backends[row].reset([0], [rng], frames))
+        return _joined(readings)
+
+    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+        """Step rows one after the other."""
+        # a prompt that cannot be embedded must stop every row, not some
+        self.backends[0].world.table.rows(prompts)
+        readings = []
+        for backend, prompt in zip(self.backends, prompts, strict=True):
+            readings.append(backend.step([prompt], None))
+        return _joined(readings)
+
+    def self_consistency_error(self) -> Float[Tensor, " n"]:
+        """Denoise the newest frames once more, row by row."""
+        return torch.cat([backend.self_consistency_error() for backend in self.backends])
+
+    def save(self) -> Any:
+        """Return every row's state."""
+        return [backend.save() for backend in self.backends]
+
+    def finite(self) -> Bool[Tensor, " n"]:
+        """Return which rows' latents are finite."""
+        return torch.cat([backend.finite() for backend in self.backends])
+
+    def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
+        """Refuse what is no list of one session for each row."""
+        states = check_list("backend", state, len(self.backends))
+        for row, backend in enumerate(self.backends):
+            backend.check(states[row], finite[row : row + 1])
+
+    def restore(self, state: Any) -> None:
+        """Go back to saved states."""
+        for backend, saved in zip(self.backends, state, strict=True):
+            backend.restore(saved)
+
+    def close(self) -> None:
+        """Close every row."""
+        for backend in self.backends:
+            backend.close()
+
+
+def _joined(readings: list[Reading]) -> Reading:
+    observed = torch.cat([reading.observed for reading in readings])
+    scores = torch.cat([reading.scores for reading in readings])
+    return Reading(observed, scores)

@@ -1,0 +1,123 @@
+"""The command ``rl``: train agents in a world, and compare policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.option_types import Count, CountOrZero
+from streamdit_gym.cli.settings_option import Settings, parse_settings
+
+# settings of `AgentTraining` that --set takes beside hyperparameters
+RUN_SETTINGS = ("num_envs", "penalty", "check_every", "check_episodes", "tolerance", "patience")
+RUN_DEFAULTS = {"check_every": 4000, "check_episodes": 16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RlTrain(Command):
+    """Train agents with Stable-Baselines3 on generated frames alone.
+
+    At the end they are compared with a random policy, in the world and in its reference simulator.
+    """
+
+    resume_options: ClassVar[str] = "--resume"
+
+    env: str = "StreamDiT/PushT-Reach-v0"
+    """id to train in; a -Real- id trains in the simulator (the ceiling)"""
+    world: str | None = None
+    """world other than the id's own: shipped name, folder or Hub id"""
+    algo: Literal["ppo", "dqn", "sac"] = "ppo"
+    """algorithm of Stable-Baselines3"""
+    observation: Literal["state", "latent", "frame"] = "state"
+    """what the agent observes: the world's readout of a frame, its latents, or the frame itself"""
+    steps: Count = 12_000
+    """environment steps of training"""
+    seeds: Count = 1
+    """how many agents, each with its own seed"""
+    episodes: Count = 100
+    """episodes per score at the end"""
+    films: CountOrZero = 0
+    """episodes to film at the end, world and simulator side by side"""
+    set: Settings = ()
+    """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5, and
+    num_envs, penalty, check_every, check_episodes, tolerance, patience (see docs/agents.md)
+    """
+    out: Path = Path("runs/agent")
+    """folder; every seed has its own in it"""
+    resume: bool = False
+    """go on with the agents in the folder"""
+
+    def run(self) -> None:
+        """Train agents and compare them."""
+        from streamdit_gym.agents.agent_config import AgentTraining
+        from streamdit_gym.agents.train_run import TrainRun, train_agents
+
+        settings = RUN_DEFAULTS | parse_settings(self.set)
+        overrides = {name: settings[name] for name in settings if name not in RUN_SETTINGS}
+        config = AgentTraining(
+            env=self.env,
+            algo=self.algo,
+            world=self.world,
+            observation=self.observation,
+            steps=self.steps,
+            overrides=overrides,
+            **{name: settings[name] for name in settings if name in RUN_SETTINGS},
+        )
+        run = TrainRun(
+            config=config,
+            num_seeds=self.seeds,
+            episodes=self.episodes,
+            films=self.films,
+            out=self.out,
+            resume=self.resume,
+        )
+        train_agents(run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RlEvaluate(Command):
+    """Compare policies in a world and in its reference simulator."""
+
+    policies: Annotated[tuple[str, ...], tyro.conf.Positional] = ("random", "scripted")
+    """random; scripted or scripted:0.3 (share of random actions); planner; an agent's folder, or a
+    file in its checkpoints/
+    """
+    ceiling: tuple[str, ...] = ()
+    """agents trained in the simulator: how far from the random policy to them do the others get?"""
+    env: str = "StreamDiT/PushT-Reach-v0"
+    """id to act in; its simulator is used as well"""
+    world: str | None = None
+    """world other than the id's own: shipped name, folder or Hub id"""
+    episodes: Count = 100
+    """episodes per score"""
+    out: Path | None = None
+    """folder for scores.json"""
+    trust_agents: bool = False
+    """also load agents that are only there as agent.zip; such a file is a program, and can do
+    whatever you can
+    """
+
+    def run(self) -> None:
+        """Print the table of scores."""
+        from streamdit_gym.agents.evaluate_run import print_scores
+        from streamdit_gym.agents.policy_scores import PlaySettings
+
+        settings = PlaySettings(
+            episodes=self.episodes, world=self.world, trust_agents=self.trust_agents
+        )
+        print_scores(self.policies, self.ceiling, self.env, settings, self.out)
+
+
+def rl(
+    command: Annotated[
+        Annotated[RlTrain, tyro.conf.subcommand("train")]
+        | Annotated[RlEvaluate, tyro.conf.subcommand("evaluate")],
+        tyro.conf.arg(name=""),
+    ],
+) -> Command:
+    """Train agents in a world, or compare policies."""
+    return command

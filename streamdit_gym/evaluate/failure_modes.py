@@ -1,0 +1,135 @@
+"""Failure modes: a table of the ways in which a world plainly fails, by the numbers that show them.
+
+A symptom looks at an end of an interval, so that chance alone does not make one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamdit_gym.evaluate.acceptance import MIN_COPY_HORIZON, Bound
+from streamdit_gym.evaluate.evaluator_models import MAX_ACTOR_ERROR_PX, MIN_INVERSE_ACCURACY
+from streamdit_gym.evaluate.measured_metrics import look_up, placeholder_values
+from streamdit_gym.evaluate.schema import Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """A number that shows that a world fails.
+
+    Attributes:
+        number: path of a number in `Scores`, such as an end of an estimate's interval.
+        above: the number is above this bound.
+        below: the number is below all of these bounds.
+        min_horizon: smallest horizon at which it counts.
+    """
+
+    number: str
+    above: float | None = None
+    below: tuple[Bound, ...] = ()
+    min_horizon: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureMode:
+    """A way for a world to fail, which any of its symptoms shows."""
+
+    name: str
+    symptoms: tuple[Symptom, ...]
+
+
+FAILURE_MODES: tuple[FailureMode, ...] = (
+    FailureMode(
+        name="the evaluator is weak: its probe or its inverse-dynamics model errs on real frames",
+        symptoms=(
+            Symptom(number="evaluator.state_error.actor_px.value", above=MAX_ACTOR_ERROR_PX),
+            Symptom(
+                number="evaluator.inverse_dynamics_accuracy.value", below=(MIN_INVERSE_ACCURACY,)
+            ),
+        ),
+    ),
+    FailureMode(
+        name="frozen: frames hardly change",
+        symptoms=(Symptom(number="motion.high", below=(0.2,)),),
+    ),
+    FailureMode(
+        name="ignores actions: other prompts give the same frames",
+        symptoms=(Symptom(number="action.other_actions_error_ratio.low", below=(1.1,)),),
+    ),
+    FailureMode(
+        name="does not follow actions: they cannot be read off frames",
+        symptoms=(
+            Symptom(
+                number="action.inverse_dynamics_accuracy.low",
+                below=("action.twice_chance",),
+            ),
+        ),
+    ),
+    FailureMode(
+        name="worse than copying the first frame",
+        symptoms=(
+            Symptom(
+                number="fidelity.{horizon}.psnr_db.high",
+                below=("fidelity.{horizon}.copy_psnr_db.low",),
+                min_horizon=MIN_COPY_HORIZON,
+            ),
+        ),
+    ),
+    FailureMode(
+        name="drifts: the end of a long stream does not look like its beginning",
+        symptoms=(
+            Symptom(number="drift.sharpness.generated_over_real.low", above=1.1),
+            Symptom(number="drift.sharpness.generated_over_real.high", below=(0.9,)),
+            Symptom(number="drift.level.generated_over_real.low", above=1.1),
+            Symptom(number="drift.level.generated_over_real.high", below=(0.9,)),
+        ),
+    ),
+    FailureMode(
+        name="loses objects: they do not keep their shape and number",
+        symptoms=(
+            Symptom(
+                number="drift.object_integrity.{object}.high",
+                below=(0.9, "evaluator.object_integrity.{object}.low"),
+            ),
+        ),
+    ),
+    FailureMode(
+        name="claims success where there is none",
+        symptoms=(
+            Symptom(number="readout.tasks.{task}.real_false_success.low", above=0.02),
+            Symptom(number="readout.tasks.{task}.generated_false_success.low", above=0.02),
+        ),
+    ),
+    FailureMode(
+        name="misses success: its readout recognises less than half of the real ones",
+        symptoms=(Symptom(number="readout.tasks.{task}.real_success_recall.high", below=(0.5,)),),
+    ),
+)
+
+
+def failure_modes(scores: Scores) -> tuple[str, ...]:
+    """Return the names of what is plainly wrong with a world; empty if nothing is."""
+    return tuple(
+        mode.name
+        for mode in FAILURE_MODES
+        if any(_is_present(symptom, scores) for symptom in mode.symptoms)
+    )
+
+
+def _is_present(symptom: Symptom, scores: Scores) -> bool:
+    places = placeholder_values(symptom.number, scores, symptom.min_horizon)
+    return any(_is_present_at(symptom, scores, names) for names in places)
+
+
+def _is_present_at(symptom: Symptom, scores: Scores, names: dict[str, str]) -> bool:
+    number: float = look_up(scores, symptom.number.format(**names))
+    if symptom.above is not None:
+        return number > symptom.above
+    return all(number < _bound_value(bound, scores, names) for bound in symptom.below)
+
+
+def _bound_value(bound: Bound, scores: Scores, names: dict[str, str]) -> float:
+    if not isinstance(bound, str):
+        return bound
+    value: float = look_up(scores, bound.format(**names))
+    return value

@@ -1,0 +1,343 @@
+"""The table of metrics that reports, model cards and comparisons iterate.
+
+A metric has a path in `Scores`, such as ``fidelity.16.state_error.actor_px``. In the table, a path
+may hold ``{horizon}``, ``{object}``, ``{task}`` or ``{appearance}``: the metric then stands for one
+of each that was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from streamdit_gym.evaluate.statistics import Estimate
+
+Better = Literal["higher", "lower", "nearer to 1"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How numbers are written.
+
+    Attributes:
+        number_format: of Python's format language.
+        suffix: what follows the number.
+    """
+
+    number_format: str
+    suffix: str = ""
+
+    def format_number(self, number: float) -> str:
+        """Return a number as text."""
+        return f"{number:{self.number_format}}{self.suffix}"
+
+    def format_estimate(self, estimate: Estimate) -> str:
+        """Return ``value [low, high]`` with the unit."""
+        if not estimate.is_measured:
+            return "not measured"
+        return f"{estimate:{self.number_format}}{self.suffix}"
+
+
+PIXELS = Unit(".2f", " px")
+DEGREES = Unit(".1f", "°")
+DECIBELS = Unit(".1f", " dB")
+SHARE = Unit(".1%")
+RATIO = Unit(".2f")
+NEAR_ONE = Unit(".3f")
+SQUARED_LEVELS = Unit(".0f")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One kind of metric.
+
+    Attributes:
+        path: where it stands in `Scores`.
+        label: what it says, for people.
+        unit: how it is written.
+        better: which values are better, if it depends on the transformer; such metrics are compared
+            between a student and its teacher.
+        baseline: path of a metric to read it against.
+        baseline_label: what that is.
+    """
+
+    path: str
+    label: str
+    unit: Unit
+    better: Better | None = None
+    baseline: str | None = None
+    baseline_label: str = ""
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        path="evaluator.state_error.actor_px",
+        label="evaluator, real frames: error of the actor's position (median)",
+        unit=PIXELS,
+    ),
+    Metric(
+        path="evaluator.state_error.body_px",
+        label="evaluator, real frames: error of the body's position (median)",
+        unit=PIXELS,
+    ),
+    Metric(
+        path="evaluator.state_error.body_degrees",
+        label="evaluator, real frames: error of the body's angle (median)",
+        unit=DEGREES,
+    ),
+    Metric(
+        path="evaluator.actor_within_1px",
+        label="evaluator, real frames: actor found within 1 px",
+        unit=SHARE,
+    ),
+    Metric(
+        path="evaluator.inverse_dynamics_accuracy",
+        label="evaluator, real frames: inverse-dynamics accuracy",
+        unit=SHARE,
+    ),
+    Metric(
+        path="evaluator.object_integrity.{object}",
+        label="evaluator, real frames: object integrity rate, {object}",
+        unit=SHARE,
+    ),
+    Metric(path="codec.psnr_db", label="codec: PSNR of moving pixels", unit=DECIBELS),
+    Metric(
+        path="codec.actor_within_1px",
+        label="codec: share of frames with the actor within 1 px",
+        unit=SHARE,
+    ),
+    Metric(
+        path="codec.state_error.actor_px",
+        label="codec: error of the actor's position (median)",
+        unit=PIXELS,
+    ),
+    Metric(
+        path="codec.state_error.body_px",
+        label="codec: error of the body's position (median)",
+        unit=PIXELS,
+    ),
+    Metric(
+        path="codec.state_error.body_degrees",
+        label="codec: error of the body's angle (median)",
+        unit=DEGREES,
+    ),
+    Metric(
+        path="fidelity.{horizon}.psnr_db",
+        label="PSNR of moving pixels after {horizon} frames",
+        unit=DECIBELS,
+        better="higher",
+        baseline="fidelity.{horizon}.copy_psnr_db",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.ssim",
+        label="SSIM after {horizon} frames",
+        unit=NEAR_ONE,
+        better="higher",
+        baseline="fidelity.{horizon}.copy_ssim",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.state_error.actor_px",
+        label="error of the actor's position after {horizon} frames (median)",
+        unit=PIXELS,
+        better="lower",
+        baseline="fidelity.{horizon}.copy_state_error.actor_px",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.state_error.body_px",
+        label="error of the body's position after {horizon} frames (median)",
+        unit=PIXELS,
+        better="lower",
+        baseline="fidelity.{horizon}.copy_state_error.body_px",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.state_error.body_degrees",
+        label="error of the body's angle after {horizon} frames (median)",
+        unit=DEGREES,
+        better="lower",
+        baseline="fidelity.{horizon}.copy_state_error.body_degrees",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.moved_body.body_px",
+        label="error of the body's position after {horizon} frames, where it moved (median)",
+        unit=PIXELS,
+        better="lower",
+        baseline="fidelity.{horizon}.copy_moved_body.body_px",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.moved_body.body_degrees",
+        label="error of the body's angle after {horizon} frames, where it moved (median)",
+        unit=DEGREES,
+        better="lower",
+        baseline="fidelity.{horizon}.copy_moved_body.body_degrees",
+        baseline_label="copying the first frame",
+    ),
+    Metric(
+        path="fidelity.{horizon}.object_integrity.{object}",
+        label="object integrity rate after {horizon} frames, {object}",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="motion",
+        label="change from frame to frame, generated over real",
+        unit=RATIO,
+        better="nearer to 1",
+    ),
+    Metric(
+        path="action.inverse_dynamics_accuracy",
+        label="inverse-dynamics accuracy on generated frames",
+        unit=SHARE,
+        better="higher",
+        baseline="action.chance",
+        baseline_label="chance",
+    ),
+    Metric(
+        path="action.action_fidelity",
+        label="action fidelity: inverse-dynamics accuracy, generated over real",
+        unit=SHARE,
+        baseline="action.real_inverse_dynamics_accuracy",
+        baseline_label="accuracy on real frames",
+    ),
+    Metric(
+        path="action.next_frame_error",
+        label="next frame around the actor: squared error",
+        unit=SQUARED_LEVELS,
+        better="lower",
+    ),
+    Metric(
+        path="action.other_actions_error_ratio",
+        label="next frame around the actor: error under other actions over the true ones",
+        unit=RATIO,
+        better="higher",
+    ),
+    Metric(
+        path="action.idle_error_ratio",
+        label="next frame around the actor: error when idling over the true actions",
+        unit=RATIO,
+        better="higher",
+    ),
+    Metric(
+        path="text.menu_accuracy",
+        label="inverse-dynamics accuracy under the menu's phrases",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="text.unseen_accuracy",
+        label="inverse-dynamics accuracy under unseen phrases",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="text.unseen_ratio",
+        label="accuracy under unseen phrases over that under the menu's",
+        unit=SHARE,
+    ),
+    Metric(
+        path="drift.sharpness.generated",
+        label="long streams: sharpness at the end over the beginning",
+        unit=NEAR_ONE,
+        baseline="drift.sharpness.real",
+        baseline_label="reference simulator",
+    ),
+    Metric(
+        path="drift.sharpness.generated_over_real",
+        label="long streams: change of sharpness, generated over real",
+        unit=NEAR_ONE,
+        better="nearer to 1",
+    ),
+    Metric(
+        path="drift.level.generated",
+        label="long streams: grey level at the end over the beginning",
+        unit=NEAR_ONE,
+        baseline="drift.level.real",
+        baseline_label="reference simulator",
+    ),
+    Metric(
+        path="drift.level.generated_over_real",
+        label="long streams: change of grey level, generated over real",
+        unit=NEAR_ONE,
+        better="nearer to 1",
+    ),
+    Metric(
+        path="drift.object_integrity.{object}",
+        label="long streams: object integrity rate, {object}",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="drift.end_object_integrity.{object}",
+        label="long streams: object integrity rate at the end, {object}",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="reaction.generated.prompt_shows",
+        label="share of episodes in which a new prompt shows",
+        unit=SHARE,
+        better="higher",
+        baseline="reaction.real.prompt_shows",
+        baseline_label="reference simulator",
+    ),
+    Metric(
+        path="appearance.rates.{appearance}",
+        label="unseen appearance shows: {appearance} frames",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="readout.tasks.{task}.real_potential_r",
+        label="{task}: r of the read and the true potential, real frames",
+        unit=NEAR_ONE,
+    ),
+    Metric(
+        path="readout.tasks.{task}.generated_potential_r",
+        label="{task}: r of the read and the true potential, generated frames",
+        unit=NEAR_ONE,
+        better="higher",
+    ),
+    Metric(
+        path="readout.tasks.{task}.real_step_gain_r",
+        label="{task}: r of the read and the true gain of one step, real frames",
+        unit=NEAR_ONE,
+    ),
+    Metric(
+        path="readout.tasks.{task}.generated_gain_r",
+        label="{task}: r of the read and the true gain of a short rollout, generated frames",
+        unit=NEAR_ONE,
+        better="higher",
+    ),
+    Metric(
+        path="readout.tasks.{task}.real_false_success",
+        label="{task}: false successes on real frames",
+        unit=SHARE,
+    ),
+    Metric(
+        path="readout.tasks.{task}.generated_false_success",
+        label="{task}: false successes on generated frames",
+        unit=SHARE,
+        better="lower",
+    ),
+    Metric(
+        path="readout.tasks.{task}.real_success_recall",
+        label="{task}: real successes that are recognised",
+        unit=SHARE,
+    ),
+    Metric(
+        path="policies.pearson_r",
+        label="policies' returns, world against reference simulator: Pearson's r",
+        unit=RATIO,
+    ),
+    Metric(
+        path="policies.rank_r",
+        label="policies' returns, world against reference simulator: rank correlation",
+        unit=RATIO,
+    ),
+)
+METRICS_BY_PATH = {metric.path: metric for metric in METRICS}

@@ -1,0 +1,1 @@
+"""Metrics of a world: one module for each family of `schema`."""

@@ -1,0 +1,138 @@
+"""What becomes of long streams.
+
+A simulator, too, may look different after a while: a T that is pushed off its goal has more edges.
+So the reference simulator takes the same actions from the same states, and what counts is how much
+more a stream has drifted.
+
+A lost object is often lost for good, so the frames of a stream repeat each other: intervals are
+over streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from streamdit_gym.data.processes import map_in_processes
+from streamdit_gym.definition import Simulator
+from streamdit_gym.evaluate.candidate import Frames
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
+from streamdit_gym.evaluate.schema import DriftMetrics, DriftRatio
+from streamdit_gym.evaluate.statistics import estimate, ratio
+
+END_SHARE = 0.15  # of a stream: the parts that are compared
+MAX_HOLD = 8  # steps for which an action is held at most
+FILM_FRAMES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayJob:
+    """Actions to take in the reference simulator.
+
+    Attributes:
+        make: makes a simulator.
+        start: kind of start.
+        state: the state to begin in.
+        actions: what to do.
+        seed: of the simulator.
+    """
+
+    make: Callable[[], Simulator]
+    start: str
+    state: Float[np.ndarray, " s"]
+    actions: Sequence[int]
+    seed: int = 0
+
+
+def drift_metrics(
+    context: EvaluationContext, frames: int, max_streams: int, workers: int = 1, seed: int = 0
+) -> DriftMetrics:
+    """Compare the first with the last part of long streams, and check their objects.
+
+    Args:
+        context: what is measured against what.
+        frames: length of a stream.
+        max_streams: how many at most; each starts as a held-out episode does.
+        workers: processes for the reference simulator.
+        seed: of the random actions and of the noise.
+    """
+    streams = min(max_streams, len(context.held_out.frames))
+    actions = _held_random_actions(len(context.spec.menu), streams, frames, seed)
+    prompts = [[context.spec.menu[action][0] for action in stream] for stream in actions]
+    shown = context.candidate.roll_out(context.first_frames[:streams], prompts, seed).frames
+    generated_looks = np.stack([sharpness_and_level(stream) for stream in shown])
+    real_looks = _replayed_looks(context, actions, workers, seed)
+    end = max(1, int(END_SHARE * frames))
+    objects = context.reference.objects(shown.reshape(-1, *shown.shape[2:]))
+    per_stream = {name: rates.reshape(streams, frames) for name, rates in objects.items()}
+    return DriftMetrics(
+        frames=frames,
+        streams=streams,
+        sharpness=_drift_ratio(generated_looks[..., 0], real_looks[..., 0], end),
+        level=_drift_ratio(generated_looks[..., 1], real_looks[..., 1], end),
+        object_integrity={name: estimate(rates) for name, rates in per_stream.items()},
+        end_object_integrity={
+            name: estimate(rates[:, -end:]) for name, rates in per_stream.items()
+        },
+        film_strip=_evenly_spaced(shown),
+    )
+
+
+def replay_looks(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
+    """Take actions in the reference simulator, and return its frames' sharpness and level."""
+    simulator = job.make()
+    simulator.reset(np.random.default_rng(job.seed), job.start)
+    simulator.start_from(np.random.default_rng(job.seed), job.state, 0, job.state)
+    looks = []
+    for action in job.actions:  # frame by frame: a long stream is large
+        looks.append(sharpness_and_level(simulator.step(action)[None]))
+    simulator.close()
+    return np.concatenate(looks)
+
+
+def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    actions = []
+    for _ in range(streams):
+        stream: list[int] = []
+        while len(stream) < frames:
+            action = int(rng.integers(count))
+            stream += [action] * int(rng.integers(1, MAX_HOLD + 1))
+        actions.append(stream[:frames])
+    return actions
+
+
+def _replayed_looks(
+    context: EvaluationContext, actions: list[list[int]], workers: int, seed: int
+) -> Float[np.ndarray, "n f 2"]:
+    start = next(iter(context.reference.starts))
+    jobs = [
+        ReplayJob(make=context.reference.make, start=start, state=state, actions=stream, seed=seed)
+        for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
+    ]
+    bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)
+    return np.stack(map_in_processes(replay_looks, jobs, workers, bar))
+
+
+def _drift_ratio(
+    generated: Float[np.ndarray, "n f"], real: Float[np.ndarray, "n f"], end: int
+) -> DriftRatio:
+    columns = [
+        part.mean(1) for looks in (generated, real) for part in (looks[:, -end:], looks[:, :end])
+    ]
+    ends = np.stack(columns, -1)
+    return DriftRatio(
+        generated=estimate(ends[:, :2], ratio),
+        real=estimate(ends[:, 2:], ratio),
+        generated_over_real=estimate(ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:])),
+    )
+
+
+def _evenly_spaced(shown: Frames) -> np.ndarray:
+    first_stream = shown[0]
+    return first_stream[np.linspace(0, len(first_stream) - 1, FILM_FRAMES).astype(int)]

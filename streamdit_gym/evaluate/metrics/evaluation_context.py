@@ -1,0 +1,66 @@
+"""What every metric needs: a candidate, real episodes, and models that read frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from streamdit_gym.data.shard import Shard
+from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.evaluate.candidate import Candidate, Frames
+from streamdit_gym.evaluate.evaluator_models import EvaluatorModels, StateErrors
+from streamdit_gym.evaluate.schema import StateErrorMetrics
+from streamdit_gym.evaluate.statistics import Estimate, estimate, median
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext:
+    """A candidate and what it is measured against.
+
+    Attributes:
+        candidate: the world that is evaluated.
+        reference: the real simulator.
+        held_out: real episodes that no training has seen.
+        models: read states and actions off frames.
+    """
+
+    candidate: Candidate
+    reference: ReferenceSimulator
+    held_out: Shard
+    models: EvaluatorModels
+
+    @property
+    def spec(self) -> WorldSpec:
+        """The world's spec."""
+        return self.candidate.spec
+
+    @property
+    def first_frames(self) -> Frames:
+        """The first frame of every held-out episode, from which rollouts go on."""
+        return self.held_out.frames[:, :1]
+
+    @property
+    def actor_columns(self) -> list[int]:
+        """Where the actor's position stands in a state."""
+        return [self.spec.state_names.index(name) for name in self.reference.actor]
+
+    def state_errors(self, frames: Frames, states: Float[np.ndarray, "e f s"]) -> StateErrors:
+        """Return how far the states that are read off frames are from the true ones."""
+        return self.models.state_errors(frames, states, self.reference, self.spec)
+
+    def object_integrity(self, frames: Frames) -> dict[str, Estimate]:
+        """Return, for each object, the share of frames that show exactly one, undamaged."""
+        episodes = len(frames)
+        per_frame = self.reference.objects(frames.reshape(-1, *frames.shape[2:]))
+        return {name: estimate(rates.reshape(episodes, -1)) for name, rates in per_frame.items()}
+
+
+def median_errors(errors: StateErrors) -> StateErrorMetrics:
+    """Return the medians of state errors."""
+    return StateErrorMetrics(
+        actor_px=estimate(errors.actor_px, median),
+        body_px=estimate(errors.body_px, median),
+        body_degrees=estimate(errors.body_degrees, median),
+    )

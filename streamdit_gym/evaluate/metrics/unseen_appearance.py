@@ -1,0 +1,57 @@
+"""Whether the world takes on an appearance that no training has shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from streamdit_gym.evaluate.candidate import menu_prompts
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.schema import AppearanceMetrics
+from streamdit_gym.evaluate.statistics import estimate
+
+HORIZONS = (1, 4, 16, 64)
+FILM_ROWS = 6
+
+
+def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
+    """Prompt unseen appearances once, with the first move, and check frames after it.
+
+    Returns:
+        None for a world that has only one appearance.
+    """
+    appearances = context.reference.appearance
+    if appearances is None:
+        return None
+    steps = min(max(HORIZONS), context.held_out.actions.shape[1])
+    horizons = [horizon for horizon in HORIZONS if horizon <= steps]
+    first = context.first_frames
+    asked = [appearances.unseen[i % len(appearances.unseen)] for i in range(len(first))]
+    descriptions = [appearances.describe(appearance) for appearance in asked]
+    short = replace(context.held_out, actions=context.held_out.actions[:, :steps])
+    moves = menu_prompts(context.spec, short)
+    prompts = [
+        [f"{description}; {episode[0]}", *episode[1:]]
+        for description, episode in zip(descriptions, moves, strict=True)
+    ]
+    shown = context.candidate.roll_out(first, prompts).frames
+    shows = [
+        appearances.shows(frames, appearance)
+        for frames, appearance in zip(shown, asked, strict=True)
+    ]
+    rates = {}
+    for horizon in horizons:
+        by_thing = {
+            thing: np.array([episode[thing][horizon - 1] for episode in shows])
+            for thing in shows[0]
+        }
+        rates[f"all_after_{horizon}"] = estimate(np.nanmin(list(by_thing.values()), axis=0))
+        for thing, values in by_thing.items():
+            rates[f"{thing}_after_{horizon}"] = estimate(values)
+    film_columns = [horizon - 1 for horizon in horizons]
+    return AppearanceMetrics(
+        prompts=tuple(descriptions[:FILM_ROWS]),
+        rates=rates,
+        film_strip=np.concatenate([first[:FILM_ROWS], shown[:FILM_ROWS, film_columns]], 1),
+    )

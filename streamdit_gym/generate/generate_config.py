@@ -1,0 +1,79 @@
+"""What to generate: the settings of a generated data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamdit_gym.checks import check_choice, check_int, check_real, check_str
+
+MAX_SHARDS = 100_000  # their numbers have five digits
+MAX_BATCH = 65_536
+MAX_STEPS = 1_000_000
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """What to generate.
+
+    Attributes:
+        world: shipped name, folder or Hub id.
+        episodes: how many in all.
+        steps: frames per episode, beside the first.
+        batch: episodes per shard; they are generated as one batch, so the data depend on it.
+        seed: a shard's content depends on the seed and the shard's number alone.
+        policy: see `load_policy`; or a file of prompts (``.jsonl``).
+        task: whose reward is kept as *the* reward, and what a script does.
+        partition: how to stream.
+        images: folder of start frames; None: the world's own bank.
+        over: data set of clips to draw over (video to video); episode i is drawn over its clip i,
+            from the clip's first frame.
+        strength: how much of those clips is replaced by noise, above 0 to 1.
+        device: where the world runs.
+        dtype: ``"float32"`` or ``"bfloat16"``.
+        trust_agents: also use an agent that is only there as ``agent.zip``, which is code; it
+            changes no data.
+    """
+
+    world: str = "PushT"
+    episodes: int = 64
+    steps: int = 64
+    batch: int = 32
+    seed: int = 0
+    policy: str = "random"
+    task: str = "push"
+    partition: str = "reactive"
+    images: str | None = None
+    over: str | None = None
+    strength: float = 0.5
+    device: str = "cpu"
+    dtype: str = "float32"
+    trust_agents: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ArgumentError: if a value is of the wrong type or out of range.
+            UnknownNameError: if the precision is none.
+        """
+        check_int("batch", self.batch, least=1, most=MAX_BATCH)
+        check_int("episodes", self.episodes, least=1, most=MAX_SHARDS * self.batch)
+        check_int("steps", self.steps, least=1, most=MAX_STEPS)
+        check_int("seed", self.seed, least=0, most=MAX_SEED)
+        check_real("strength", self.strength, above=0.0, most=1.0)
+        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in ("world", "policy", "task", "partition", "device"):
+            check_str(name, getattr(self, name))
+        for name in ("images", "over"):
+            if getattr(self, name) is not None:
+                check_str(name, getattr(self, name))
+
+    @property
+    def num_shards(self) -> int:
+        """The number of shards in all."""
+        return -(-self.episodes // self.batch)
+
+    def num_rows(self, shard: int) -> int:
+        """Return the number of episodes in a shard."""
+        return min(self.batch, self.episodes - shard * self.batch)

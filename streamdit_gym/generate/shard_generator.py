@@ -1,0 +1,307 @@
+"""Generates shards of episodes with one batched world; one machine and many use the same code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from streamdit_gym.agents.policies.load_policy import load_policy
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.rewards import task_rewards
+from streamdit_gym.data.shard import Shard
+from streamdit_gym.definition import WorldSpec
+from streamdit_gym.errors import ArgumentError, PartitionError
+from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.generate.generated_shard import EpisodeRow, GeneratedShard
+from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
+from streamdit_gym.generate.prompt_source import (
+    FilePrompts,
+    PolicyPrompts,
+    Prompts,
+    PromptSource,
+)
+from streamdit_gym.generate.quality import EpisodeQuality
+from streamdit_gym.generate.start_frames import Clips, start_images
+from streamdit_gym.presets import partition
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.world import World
+
+CHECK_EVERY = 8  # frames between two self-consistency errors
+FRAMES_PER_DECODE = 512
+MAX_SHARD_BYTES = 2**35  # pixels of a shard, which lie in memory while it is generated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """A shard's streams, from their first frames to their last.
+
+    Attributes:
+        latents: all frames.
+        prompts: prompts and actions of every step.
+        self_consistency_errors: of every stream at some of its frames.
+        is_faulty: which streams had a frame that is not finite.
+    """
+
+    latents: Float[Tensor, "n f c g g"]
+    prompts: list[Prompts]
+    self_consistency_errors: Float[np.ndarray, "n k"]
+    is_faulty: Bool[Tensor, " n"]
+
+
+class ShardGenerator:
+    """Generates shards.
+
+    Args:
+        config: what to generate.
+        phrases: all phrases of the prompts, in the data set's order.
+
+    Raises:
+        StreamDiTError: if anything that the config names does not exist.
+    """
+
+    def __init__(self, config: GenerateConfig, phrases: list[str]) -> None:
+        self.config = config
+        self.phrase_numbers = {phrase: number for number, phrase in enumerate(phrases)}
+        self.world = World.from_pretrained(config.world, device=config.device)
+        self._check_memory()
+        self.idle_phrase = self.world.spec.menu[0][0]
+        self.partition = partition(config.partition)
+        if self.partition.chunk_frames != 1:
+            raise PartitionError(
+                "an action is for one frame",
+                given=str(self.partition),
+                allowed="c = 1",
+                remedy="choose a partition with c1",
+            )
+        self.source = self._prompt_source()
+        self.engine = self._engine(self.world.table)
+        size = self.world.spec.size
+        self.clips = None
+        if config.over is not None:
+            self.clips = Clips(Dataset(config.over), config.steps, size)
+        self.images = None
+        if config.images is not None:
+            self.images = start_images(Path(config.images), size)
+
+    def _check_memory(self) -> None:
+        config = self.config
+        frame_bytes = 3 * self.world.spec.size**2
+        max_frames = max(1, MAX_SHARD_BYTES // frame_bytes)
+        num_frames = config.batch * (config.steps + 1)
+        if num_frames > max_frames:
+            raise ArgumentError(
+                "a shard of so many frames does not fit in memory",
+                given=f"{config.batch} episodes of {config.steps} steps",
+                allowed=f"{max_frames} frames in all",
+                remedy="lower the batch or --steps",
+            )
+
+    def _prompt_source(self) -> PromptSource:
+        config = self.config
+        if is_prompt_file(config.policy):
+            return FilePrompts(read_prompts(Path(config.policy)), self.world)
+        policy = load_policy(
+            config.policy,
+            lambda: self.world,
+            config.task,
+            in_streams=True,
+            trust_agents=config.trust_agents,
+        )
+        return PolicyPrompts(policy, self.world)
+
+    def _engine(self, table: PromptTable) -> Engine:
+        model = self.world.model_for(self.partition)
+        idle_row = table.rows([self.idle_phrase])[0]
+        autocast = self.config.dtype == "bfloat16"
+        return Engine(model, table, self.partition, idle=int(idle_row), autocast=autocast)
+
+    def _engine_for(self, episodes: list[int]) -> Engine:
+        """Return the engine of a shard.
+
+        Prompts of a file have a table for each shard, so that nothing depends on what was generated
+        before.
+        """
+        table = self.world.table
+        embedded = table.phrases
+        phrases = self.source.phrases_of(episodes)
+        if phrases <= set(embedded):
+            return self.engine
+        most = len(embedded) + len(phrases)
+        own_table = table.only(embedded, most=most)
+        own_table.rows(sorted(phrases))
+        return self._engine(own_table)
+
+    def _episode_numbers(self, index: int) -> list[int]:
+        first = index * self.config.batch
+        return list(range(first, first + self.config.num_rows(index)))
+
+    @torch.no_grad()
+    def generate(self, index: int) -> GeneratedShard:
+        """Return the episodes of a shard."""
+        numbers = self._episode_numbers(index)
+        rollout = self._roll_out(index, numbers)
+        states, scores = self.world.readout(rollout.latents)
+        shard = self._shard_of(rollout, states.float().cpu().numpy(), scores.float().cpu().numpy())
+        rows = [self._row_of(index, row, shard, rollout) for row in range(len(numbers))]
+        return GeneratedShard(shard=shard, rows=rows)
+
+    def _roll_out(self, index: int, episodes: list[int]) -> Rollout:
+        """Run the streams of a shard."""
+        config = self.config
+        num_rows = len(episodes)
+        engine = self._engine_for(episodes)
+        rng = np.random.default_rng([config.seed, index])
+        clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
+        start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
+        seeds = rng.integers(2**63, size=num_rows)
+        idle_prompts = torch.full((num_rows, 1), engine.idle)
+        session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
+        self.source.begin(episodes, rng)
+        frames = [start[:, None]]
+        chosen: list[Prompts] = []
+        errors = []
+        is_faulty = torch.zeros(num_rows, dtype=torch.bool, device=start.device)
+        latency = self.partition.chunks - 1
+        for step in range(config.steps + latency):
+            phrases = [self.idle_phrase] * num_rows
+            if step < config.steps:
+                prompts = self.source.next(frames[-1])
+                phrases = prompts.phrases
+                chosen.append(prompts)
+            # the session refuses clips where N > 1
+            clip = None if clips is None else clips[:, step + 1 : step + 2]
+            prompt_rows = engine.table.rows(phrases)
+            frame = engine.tick(session, prompt_rows, clip, config.strength)
+            is_faulty |= ~is_finite(frame)
+            if step < latency:  # in flight before the first prompt
+                continue
+            # policies and readout need numbers; an episode with a fault is not kept
+            frames.append(frame.nan_to_num(0, 0, 0))
+            num_new = len(frames) - 1
+            if num_new % CHECK_EVERY == 0 or num_new == config.steps:
+                error = engine.self_consistency_error(session)
+                errors.append(error.cpu().numpy())
+        finite_errors = np.nan_to_num(np.stack(errors, 1), posinf=0.0, neginf=0.0)
+        return Rollout(
+            latents=torch.cat(frames, 1),
+            prompts=chosen,
+            self_consistency_errors=finite_errors,
+            is_faulty=is_faulty,
+        )
+
+    def _shard_of(
+        self,
+        rollout: Rollout,
+        states: Float[np.ndarray, "n f s"],
+        scores: Float[np.ndarray, "n f m"],
+    ) -> Shard:
+        """Return the arrays of a shard."""
+        spec = self.world.spec
+        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:])
+        actions = []
+        numbers = []
+        for prompts in rollout.prompts:
+            actions.append(prompts.actions)
+            numbers.append([self.phrase_numbers[phrase] for phrase in prompts.phrases])
+        return Shard(
+            frames=self._decode(rollout.latents),
+            actions=np.stack(actions, 1).astype(np.int16),
+            states=states,
+            scores=scores,
+            rewards=until_success(spec, rewards, scores),
+            prompts=np.array(numbers, dtype=np.int32).T,
+        )
+
+    def _row_of(self, index: int, row: int, shard: Shard, rollout: Rollout) -> EpisodeRow:
+        """Return an episode's entries in the manifest."""
+        config = self.config
+        spec = self.world.spec
+        task = spec.tasks[config.task]
+        success_column = spec.score_names.index(task.success)
+        task_column = sorted(spec.tasks).index(config.task)
+        successes = shard.scores[row, 1:, success_column] > task.threshold
+        prompts = [step.phrases[row] for step in rollout.prompts]
+        menu_share = self.source.menu_share(prompts)
+        quality = EpisodeQuality(
+            frames=shard.frames[row],
+            self_consistency_errors=rollout.self_consistency_errors[row],
+            rewards=shard.rewards[row, :, task_column],
+            success=bool(successes.any()),
+            menu=menu_share,
+        )
+        return EpisodeRow(
+            shard=index,
+            batch_row=row,
+            seed=index * config.batch + row,
+            policy=config.policy,
+            task=config.task,
+            prompts=prompts,
+            actions_resolved=menu_share < 1,
+            world_fault=bool(rollout.is_faulty[row]),
+            successes=successes.tolist(),
+            quality=quality.metrics(),
+        )
+
+    def _clip_latents(self, clips: Clips, episodes: list[int]) -> Float[Tensor, "n f c g g"]:
+        """Return the latents of the clips that episodes are drawn over."""
+        codec = self.world.codec
+        device = self.world.device
+        latents = []
+        for number in episodes:
+            clip = torch.from_numpy(clips.clip(number))
+            encoded = codec.encode(clip[None].to(device))
+            latents.append(encoded)
+        return torch.cat(latents).float()
+
+    def _start_latents(self, rng: np.random.Generator, num_rows: int) -> Float[Tensor, "n c g g"]:
+        """Return random start frames: the user's own, or the world's."""
+        if self.images is None:
+            bank = self.world.starts.latents
+            bank_rows = rng.integers(len(bank), size=num_rows)
+            return bank[torch.from_numpy(bank_rows)]
+        image_rows = rng.integers(len(self.images), size=num_rows)
+        images = torch.from_numpy(self.images[image_rows])
+        encoded = self.world.codec.encode(images[:, None].to(self.world.device))
+        return encoded[:, 0].float()
+
+    def _decode(self, latents: Float[Tensor, "n f c g g"]) -> UInt8[np.ndarray, "n f h w 3"]:
+        """Return frames, decoded some episodes at a time."""
+        device_type = self.world.device.type
+        episodes_per_decode = max(1, FRAMES_PER_DECODE // latents.shape[1])
+        frames = []
+        for part in latents.split(episodes_per_decode):
+            with torch.autocast(device_type, torch.bfloat16, enabled=self.engine.autocast):
+                decoded = self.world.codec.decode(part)
+            frames.append(decoded.cpu().numpy())
+        return np.concatenate(frames)
+
+
+def is_finite(frames: Float[Tensor, "n 1 c g g"]) -> Bool[Tensor, " n"]:
+    """Return which streams' frames are finite everywhere."""
+    numbers = frames.flatten(1)
+    return numbers.isfinite().all(1)
+
+
+def until_success(
+    spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: Float[np.ndarray, "e g m"]
+) -> Float[np.ndarray, "e s k"]:
+    """Return every task's rewards up to its first success, and zeros after it.
+
+    There an environment's episode would have ended.
+    """
+    rewards = rewards.copy()
+    for column, name in enumerate(sorted(spec.tasks)):
+        task = spec.tasks[name]
+        success_column = spec.score_names.index(task.success)
+        successes = scores[:, 1:, success_column] > task.threshold
+        was_done = np.logical_or.accumulate(successes, axis=1)[:, :-1]
+        later_rewards = rewards[:, 1:, column]
+        later_rewards[was_done] = 0
+    return rewards

@@ -1,0 +1,157 @@
+"""Scores: their schema, files of two versions, acceptance criteria, failure modes, reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from conftest import make_tiny_world
+from support.scores import RECORDED, recorded_content, recorded_scores
+
+from streamdit_gym.evaluate.acceptance import CRITERIA, check_criteria
+from streamdit_gym.evaluate.card import card
+from streamdit_gym.evaluate.failure_modes import failure_modes
+from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics
+from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
+from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
+from streamdit_gym.evaluate.outcomes import CriterionResult
+from streamdit_gym.evaluate.report import text_report
+from streamdit_gym.evaluate.schema import SCHEMA_VERSION, PolicyReturns, Scores
+from streamdit_gym.evaluate.statistics import Estimate
+from streamdit_gym.world import World
+
+
+def estimate_of(value: float) -> Estimate:
+    return Estimate(value=value, low=value, high=value, count=9)
+
+
+def result_of(scores: Scores, metric: str) -> CriterionResult:
+    return next(result for result in check_criteria(scores) if result.metric == metric)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_file_says_its_version_and_is_read_back(name: str) -> None:
+    scores = recorded_scores(name)
+    text = scores.to_json()
+    assert json.loads(text)["schema_version"] == SCHEMA_VERSION
+    assert Scores.from_json(text) == scores
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_scores_of_version_1_get_the_verdicts_they_got(name: str) -> None:
+    recorded = recorded_content(name)
+    scores = recorded_scores(name)
+    verdicts = sorted(
+        (str(result.passed), -1 if result.estimate is None else result.estimate.value)
+        for result in check_criteria(scores)
+    )
+    expected = sorted(
+        (str(promise["kept"]), -1 if promise["found"] is None else promise["found"]["value"])
+        for promise in recorded["promises"]
+    )
+    assert verdicts == expected
+    assert list(failure_modes(scores)) == recorded["faults"]
+
+
+@pytest.mark.parametrize("name", ["PushT", "PushT-Looks"])
+def test_scores_in_shipped_bundles_are_read(name: str) -> None:
+    scores = Scores.from_dict(World.from_pretrained(name).facts["scores"])
+    assert scores.world == name
+    assert len(check_criteria(scores)) == len(scores.criteria)
+
+
+def test_every_metric_of_the_table_is_in_the_schema() -> None:
+    measured = {metric.metric.path for metric in measured_metrics(recorded_scores("PushT-Looks"))}
+    not_measured = {path for path in METRICS_BY_PATH if path.startswith("policies.")}
+    assert measured == set(METRICS_BY_PATH) - not_measured
+    assert len(METRICS_BY_PATH) == len(METRICS), "two metrics have one path"
+
+
+def test_criteria_are_about_metrics_of_the_table() -> None:
+    assert {criterion.metric for criterion in CRITERIA} <= set(METRICS_BY_PATH)
+
+
+def test_a_metric_is_found_by_its_path() -> None:
+    scores = recorded_scores()
+    assert (
+        look_up(scores, "fidelity.16.state_error.actor_px")
+        is scores.fidelity[2].state_error.actor_px
+    )
+    assert look_up(scores, "drift.object_integrity.T.low") == scores.drift.object_integrity["T"].low
+    assert look_up(scores, "fidelity.17.psnr_db") is None
+    assert look_up(scores, "appearance.rates.all_after_4") is None
+
+
+@pytest.mark.parametrize(("value", "passed"), [(27.9, False), (28.0, True), (float("nan"), None)])
+def test_a_criterion_passes_from_its_bound_on(value: float, passed: bool | None) -> None:
+    scores = recorded_scores()
+    codec = replace(scores.codec, psnr_db=estimate_of(value))
+    result = result_of(replace(scores, codec=codec), "codec.psnr_db")
+    assert result.passed is passed
+    assert result.bound == "at least 28.0 dB"
+
+
+@pytest.mark.parametrize(("value", "passed"), [(0.94, False), (1.0, True), (1.06, False)])
+def test_a_criterion_may_have_two_bounds(value: float, passed: bool) -> None:
+    scores = recorded_scores()
+    sharpness = replace(scores.drift.sharpness, generated_over_real=estimate_of(value))
+    scores = replace(scores, drift=replace(scores.drift, sharpness=sharpness))
+    assert result_of(scores, "drift.sharpness.generated_over_real").passed is passed
+
+
+def test_a_bound_may_be_another_metric() -> None:
+    scores = recorded_scores()
+    row = scores.fidelity[2]
+    worse = replace(row, psnr_db=estimate_of(row.copy_psnr_db.value - 0.1))
+    fidelity = tuple(worse if row.horizon == 16 else row for row in scores.fidelity)
+    result = result_of(replace(scores, fidelity=fidelity), "fidelity.16.psnr_db")
+    assert result.passed is False
+    assert "copying the first frame" in result.bound
+
+
+def test_a_correlation_over_few_policies_stays_open() -> None:
+    returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
+    scores = replace(recorded_scores(), policies=policy_metrics(returns))
+    assert result_of(scores, "policies.pearson_r").passed is True
+    few = dict(list(returns.items())[:7])
+    scores = replace(scores, policies=policy_metrics(few))
+    assert result_of(scores, "policies.pearson_r").passed is None
+
+
+def test_policies_that_were_not_run_are_no_criterion() -> None:
+    metrics = {result.metric for result in check_criteria(recorded_scores())}
+    assert "policies.pearson_r" not in metrics
+
+
+def test_an_object_that_the_evaluator_itself_loses_is_not_lost_by_the_world() -> None:
+    scores = recorded_scores()
+    lost = replace(scores.drift, object_integrity={"T": estimate_of(0.5)})
+    scores = replace(scores, drift=lost)
+    assert failure_modes(scores)[0].startswith("loses objects")
+    blind = replace(scores.evaluator, object_integrity={"T": estimate_of(0.4)})
+    assert failure_modes(replace(scores, evaluator=blind)) == ()
+
+
+def test_reports_say_which_criteria_failed() -> None:
+    scores = recorded_scores()
+    codec = replace(scores.codec, psnr_db=estimate_of(20))
+    scores = replace(scores, codec=codec)
+    scores = replace(scores, criteria=check_criteria(scores), failure_modes=("frozen",))
+    text = text_report(scores)
+    assert "failed" in text
+    assert "FAILURE  frozen" in text
+    limits = card(make_tiny_world(), scores).split("## Limits")[1]
+    assert "**frozen**" in limits
+    assert "Failed: codec: PSNR of moving pixels: 20.0 [20.0, 20.0] dB" in limits
+
+
+def test_a_card_states_limits_even_when_every_criterion_passes() -> None:
+    scores = recorded_scores()
+    scores = replace(scores, criteria=check_criteria(scores), failure_modes=failure_modes(scores))
+    assert all(result.passed for result in scores.criteria)
+    limits = card(make_tiny_world(), scores).split("## Limits")[1]
+    assert "scripted play" in limits
+    assert "Errors add up" in limits
+    assert "Not measured" in limits
+    assert "none" not in limits
