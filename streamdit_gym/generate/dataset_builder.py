@@ -81,37 +81,48 @@ def generate(
         StreamDiTError: for anything that does not exist, cannot be read or written, or does not fit
             what is in the folder.
     """
-    check_int("cores", cores, least=1)
     store = frame_format(check_choice("format", kind, FORMATS))
     EpisodeFilter(check_str("keep_if", keep_if))
     for module in store.required_modules:
         require(module, "generate", f"the format {kind}")
-    world = World.from_pretrained(config.world)
-    if config.task not in world.spec.tasks:
-        raise UnknownNameError("task", config.task, world.spec.tasks)
-    meta = dataset_meta(config, world, format_name=kind, keep_if=keep_if)
+    meta = _checked_meta(config, kind, keep_if)
     # errors come before anything is written; Ray's actors have generators of their own
     local_config = config if ray is None else dataclasses.replace(config, device="cpu")
     generator = ShardGenerator(local_config, meta["phrases"])
+    pool = None if ray is None else _pool(config, ray, cores)
     with writing_to(folder, REMEDY), folder_lock(folder):
         for place in store.shard_folders:
             remove_parts(folder / place)
         begin_dataset(folder, meta)
         _check_not_fewer(folder, config)
         writer = ShardWriter(config, folder, meta, generator)
-        if ray is None:
-            _write_missing(writer, None)
-        else:
-            pool = RayPool(address=ray or None, gpus=config.device == "cuda", cores=cores)
-            _write_missing(writer, pool)
+        _write_missing(writer, pool)
         rows = _finish(writer)
-    num_kept = sum(row["kept"] for row in rows)
+    kept = [row for row in rows if row["kept"]]
     return GeneratedDataset(
         num_generated=len(rows),
-        num_kept=num_kept,
-        num_frames=num_kept * (config.steps + 1),
-        location=store.export_path(folder, [row for row in rows if row["kept"]]),
+        num_kept=len(kept),
+        num_frames=len(kept) * (config.steps + 1),
+        location=store.export_path(folder, kept),
     )
+
+
+def _pool(config: GenerateConfig, address: str, cores: int) -> RayPool:
+    """Return where Ray's actors run; no address starts Ray on this machine."""
+    gpus = config.device == "cuda"
+    return RayPool(address=address or None, gpus=gpus, cores=check_int("cores", cores, least=1))
+
+
+def _checked_meta(config: GenerateConfig, kind: str, keep_if: str) -> dict[str, Any]:
+    """Return the content of ``meta.json``.
+
+    Raises:
+        UnknownNameError: if the world has no such task.
+    """
+    world = World.from_pretrained(config.world)
+    if config.task not in world.spec.tasks:
+        raise UnknownNameError("task", config.task, world.spec.tasks)
+    return dataset_meta(config, world, format_name=kind, keep_if=keep_if)
 
 
 def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
