@@ -128,7 +128,11 @@ def encode_dataset(dataset: Dataset, encoder: ShardEncoder, folder: Path) -> Lat
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         arrays = _read_or_encode(dataset, position, encoder, folder)
         count = len(arrays["latents"])
-        parts.append(LatentEpisodes(**arrays, num_generated=torch.full((count,), dataset.num_generated_frames)))
+        parts.append(
+            LatentEpisodes(
+                **arrays, num_generated=torch.full((count,), dataset.num_generated_frames)
+            )
+        )
     return concatenate(parts)
 
 
