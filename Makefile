@@ -106,7 +106,7 @@ gpu-test: $(GPU_SITE)/.ready
 
 gpu-bench: $(GPU_SITE)/.ready
 	$(GPU) -m streamdit_gym.cli bench PushT --envs $(BENCH_ENVS) --device $(GPU_DEVICE) --dtype bfloat16 \
-	  --preset $(BENCH_PRESET) --long $(BENCH_LONG) $(BENCH_ARGS) --json-file $(OUT)/bench.json --picture $(OUT)/bench.png
+	  --preset $(BENCH_PRESET) --long $(BENCH_LONG) $(BENCH_ARGS) --out $(OUT)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

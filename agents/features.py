@@ -16,7 +16,8 @@ from streamdit_gym.world import World
 @torch.no_grad()
 def encode(world: World, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 1 c g g"]:
     """Return a world's latents of some frames."""
-    return world.codec.encode(torch.from_numpy(frames)[:, None].to(world.device))
+    pixels = torch.from_numpy(frames)[:, None]
+    return world.codec.encode(pixels.to(world.device))
 
 
 @torch.no_grad()
@@ -29,10 +30,12 @@ def observe(world: World, latents: Float[Tensor, "n 1 c g g"], observation: str)
         observation: ``"frame"``, ``"latent"``, or ``"state"``, the world's readout.
     """
     if observation == "frame":
-        return world.codec.decode(latents)[:, 0].cpu().numpy()
-    if observation == "latent":
-        return latents[:, 0].float().cpu().numpy()
-    return read_latents(world.readout, latents[:, 0]).cpu().numpy()
+        observations = world.codec.decode(latents)[:, 0]
+    elif observation == "latent":
+        observations = latents[:, 0].float()
+    else:
+        observations = read_latents(world.readout, latents[:, 0])
+    return observations.cpu().numpy()
 
 
 class LatentFeatures(BaseFeaturesExtractor):

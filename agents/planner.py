@@ -18,6 +18,7 @@ from streamdit_gym.errors import ShapeError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
 
 
@@ -101,7 +102,8 @@ class Planner:
         self.task = world.spec.tasks[task]
         self.planning = planning or Planning()
         self.engine = Engine(world.model, world.table, PARTITIONS["reactive"], autocast=autocast)
-        self.prompt_rows = world.table.rows([phrases[0] for phrases in world.spec.menu])
+        plainest_phrases = [phrases[0] for phrases in world.spec.menu]
+        self.prompt_rows = world.table.rows(plainest_phrases)
         self.rng = np.random.default_rng(seed)
 
     def predict(
@@ -131,12 +133,14 @@ class Planner:
         self._plan_where_none(state)
         actions = np.array([plan[0] for plan in state.plans])
         state.plans = [plan[1:] for plan in state.plans]
-        state.actions = np.concatenate([state.actions[:, 1:], actions[:, None]], axis=1)
+        earlier_actions = state.actions[:, 1:]
+        state.actions = np.concatenate([earlier_actions, actions[:, None]], axis=1)
         return actions, state
 
     def _check_frames(self, frames: np.ndarray) -> None:
         size = self.world.spec.size
-        if frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or frames.dtype != np.uint8:
+        has_shape = frames.ndim == 4 and frames.shape[1:] == (size, size, 3)
+        if not has_shape or frames.dtype != np.uint8:
             raise ShapeError(
                 "a planner needs frames",
                 given=f"{frames.shape} {frames.dtype}",
@@ -158,7 +162,8 @@ class Planner:
                 actions=np.zeros((len(frames), num_frames), dtype=np.int64),
                 plans=[[] for _ in frames],
             )
-        history = np.concatenate([state.frames[:, 1:], frames[:, None]], axis=1)
+        earlier_frames = state.frames[:, 1:]
+        history = np.concatenate([earlier_frames, frames[:, None]], axis=1)
         actions = state.actions.copy()
         plans = list(state.plans)
         for row in np.flatnonzero(is_new):
@@ -188,24 +193,27 @@ class Planner:
         """
         planning = self.planning
         count = len(frames)
+        pixels = torch.from_numpy(frames).to(self.world.device)
+        latents = self.world.codec.encode(pixels)
         num_actions = len(self.prompt_rows)
         num_parts = -(-planning.horizon // planning.hold)
-        latents = self.world.codec.encode(torch.from_numpy(frames).to(self.world.device))
         probabilities = np.full((count, num_parts, num_actions), 1 / num_actions)
         best_plans = np.zeros((count, planning.horizon), dtype=np.int64)
         best_returns = np.full(count, -np.inf)
         for _ in range(planning.rounds):
             candidates = self._draw_candidates(probabilities)
-            plans = candidates.repeat(planning.hold, axis=-1)[..., : planning.horizon]
+            plans = candidates.repeat(planning.hold, axis=-1)
+            plans = plans[..., : planning.horizon]
             returns = self.returns(latents, actions, plans)
             for row in range(count):
-                best_first = returns[row].argsort()[::-1]
-                best = best_first[0]
-                if returns[row, best] > best_returns[row]:
+                ranking = returns[row].argsort()[::-1]
+                best = ranking[0]
+                best_return = returns[row, best]
+                if best_return > best_returns[row]:
                     best_plans[row] = plans[row, best]
-                    best_returns[row] = returns[row, best]
-                elites = candidates[row, best_first[: planning.elites]]
-                probabilities[row] = self._fit(elites, num_actions)
+                    best_returns[row] = best_return
+                elites = ranking[: planning.elites]
+                probabilities[row] = self._fit(candidates[row, elites], num_actions)
         return best_plans
 
     def _draw_candidates(
@@ -223,9 +231,10 @@ class Planner:
     ) -> Float[np.ndarray, "parts a"]:
         """Return the elites' action frequencies, mixed with uniform ones."""
         planning = self.planning
+        spread = planning.spread
         counts = np.stack([np.bincount(part, minlength=num_actions) for part in elites.T])
-        uniform = planning.spread / num_actions
-        return (1 - planning.spread) * counts / planning.elites + uniform
+        like_elites = (1 - spread) * counts / planning.elites
+        return like_elites + spread / num_actions
 
     def returns(
         self,
@@ -241,23 +250,48 @@ class Planner:
             plans: m plans for each.
         """
         count, num_plans, horizon = plans.shape
+        num_futures = count * num_plans
         copies = torch.arange(count).repeat_interleave(num_plans)
-        noise = Noise.seeded(self.rng.integers(2**63, size=count * num_plans).tolist())
-        prompts = self.prompt_rows[torch.from_numpy(actions)][copies]
-        session = self.engine.start(latents[copies], prompts, noise)
+        session = self._branch(latents, actions, copies)
+        flat_plans = torch.from_numpy(plans.reshape(num_futures, horizon))
+        newest = latents[:, -1:]
+        previous_potential = self._task_scores(newest)[0][copies]
+        device = previous_potential.device
+        total = torch.zeros(num_futures, device=device)
+        weight = torch.ones(num_futures, device=device)
+        task = self.task
+        gamma = self.planning.gamma
+        for step in range(horizon):
+            prompts = self.prompt_rows[flat_plans[:, step]]
+            frame = self.engine.tick(session, prompts)
+            potential, success = self._task_scores(frame)
+            gain = potential - previous_potential
+            rewards = task.reward(gain, success)
+            total += weight * rewards
+            goes_on = success <= task.threshold
+            weight = weight * gamma * goes_on
+            previous_potential = potential
+        returns = total.reshape(count, num_plans)
+        return returns.cpu().numpy()
+
+    def _branch(
+        self,
+        latents: Float[Tensor, "n k c h w"],
+        actions: Int[np.ndarray, "n k"],
+        copies: Int[Tensor, " futures"],
+    ) -> Session:
+        """Return a session of futures, each with the past of a row and noise of its own."""
+        seeds = self.rng.integers(2**63, size=len(copies))
+        noise = Noise.seeded(seeds.tolist())
+        prompts = self.prompt_rows[torch.from_numpy(actions)]
+        return self.engine.start(latents[copies], prompts[copies], noise)
+
+    def _task_scores(
+        self, frame: Float[Tensor, "b 1 c h w"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Return the task's potential and success probability in a frame of every row."""
+        _, scores = self.world.readout(frame)
         names = self.world.spec.score_names
         potential = names.index(self.task.potential)
         success = names.index(self.task.success)
-        before = self.world.readout(latents[:, -1:])[1][copies, 0]
-        total = torch.zeros(count * num_plans, device=before.device)
-        weight = torch.ones(count * num_plans, device=before.device)
-        for step in range(horizon):
-            prompts = self.prompt_rows[torch.from_numpy(plans[..., step].reshape(-1))]
-            frame = self.engine.tick(session, prompts)
-            after = self.world.readout(frame)[1][:, 0]
-            gain = after[:, potential] - before[:, potential]
-            total += weight * self.task.reward(gain, after[:, success])
-            goes_on = after[:, success] <= self.task.threshold
-            weight = weight * self.planning.gamma * goes_on
-            before = after
-        return total.reshape(count, num_plans).cpu().numpy()
+        return scores[:, 0, potential], scores[:, 0, success]

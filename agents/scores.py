@@ -36,7 +36,8 @@ class Score:
         count = len(self.returns)
         if count < 2:
             return math.nan
-        return float(1.96 * self.returns.std(ddof=1) / np.sqrt(count))
+        deviation = self.returns.std(ddof=1)
+        return float(1.96 * deviation / np.sqrt(count))
 
     def __str__(self) -> str:
         """Return the score as one cell of a table."""
@@ -62,7 +63,9 @@ def play_episodes(venv: VecEnv, policy: Policy, num_episodes: int, seed: int) ->
     running_returns = np.zeros(num_rows)
     steps = np.zeros(num_rows, dtype=int)
     starts = np.ones(num_rows, dtype=bool)
-    policy.reset(num_rows, int(venv.action_space.n), np.random.default_rng(seed))  # type: ignore[attr-defined]
+    num_actions = int(venv.action_space.n)  # type: ignore[attr-defined]
+    rng = np.random.default_rng(seed)
+    policy.reset(num_rows, num_actions, rng)
     venv.seed(seed)
     observation = venv.reset()
     while min(map(len, returns)) < episodes_per_row:
@@ -73,8 +76,9 @@ def play_episodes(venv: VecEnv, policy: Policy, num_episodes: int, seed: int) ->
         steps = steps + 1
         for row in np.flatnonzero(dones):
             if len(returns[row]) < episodes_per_row:
+                is_success = infos[row].get("is_success", False)
                 returns[row].append(float(running_returns[row]))
-                successes[row].append(bool(infos[row].get("is_success", False)))
+                successes[row].append(bool(is_success))
                 lengths[row].append(int(steps[row]))
             running_returns[row] = 0.0
             steps[row] = 0

@@ -87,18 +87,21 @@ class TrainingCallback(BaseCallback):
         self._schedule_check()
 
     def _on_step(self) -> bool:
+        step = self.num_timesteps
+        curve = self.progress.curve
         for info in self.locals["infos"]:
             if "episode" in info:
-                episode_return = float(info["episode"]["r"])
-                self.progress.curve.append((self.num_timesteps, episode_return))
-        self.bar.update(self.num_timesteps - self.bar.n)
+                episode_return = info["episode"]["r"]
+                curve.append((step, float(episode_return)))
+        self.bar.update(step - self.bar.n)
         self._display_returns()
-        if not self.config.check_every or self.num_timesteps < self._next_check:
+        has_checks = self.config.check_every > 0
+        if not has_checks or step < self._next_check:
             return True
         self._schedule_check()
         self.save()
-        name = f"{self.num_timesteps:08d}.safetensors"
-        save_policy(self.folder / "checkpoints" / name, self.trained)
+        checkpoints = self.folder / "checkpoints"
+        save_policy(checkpoints / f"{step:08d}.safetensors", self.trained)
         return self._check_gap()
 
     def _display_returns(self) -> None:
@@ -114,39 +117,48 @@ class TrainingCallback(BaseCallback):
 
     def save(self) -> None:
         """Write the checkpoint, in one move, and then what others read."""
-        self.progress.trained_steps = self.model.num_timesteps
-        write_checkpoint(self.folder / CHECKPOINT, self.model, self.config, self.progress)
-        write_results(self.folder, self.trained, self.progress)
+        progress = self.progress
+        progress.trained_steps = self.model.num_timesteps
+        write_checkpoint(self.folder / CHECKPOINT, self.model, self.config, progress)
+        write_results(self.folder, self.trained, progress)
 
     def _schedule_check(self) -> None:
         every = self.config.check_every
-        self._next_check = (self.num_timesteps // every + 1) * every if every else 0
+        if every:
+            num_checks = self.num_timesteps // every
+            self._next_check = (num_checks + 1) * every
 
     def _check_gap(self) -> bool:
         """Compare the world with its simulator; return whether to go on."""
         if self.compare is None:
             return True
         comparison = self.compare(self.trained)
-        exceeds = comparison.is_beyond_chance and comparison.excess > self.config.tolerance
+        excess = comparison.excess
+        exceeds = comparison.is_beyond_chance and excess > self.config.tolerance
         gap = {
             "imagined": comparison.generated,
             "real": comparison.real,
-            "over": comparison.excess,
+            "over": excess,
         }
         entry = {"step": self.num_timesteps, **gap, "beyond_chance": float(exceeds)}
         self.progress.gap.append(entry)
+        self._log_gap(gap)
+        patience = self.config.patience
+        recent = self.progress.gap[-patience:]
+        has_enough = len(recent) == patience
+        if not has_enough or not all(check["beyond_chance"] for check in recent):
+            return True
+        percent = f"{100 * excess:.0f} %"
+        reason = f"the world gave {percent} more than the simulator, in {patience} checks in a row"
+        self.progress.stopped = reason
+        self.bar.write(f"stopped: {reason}")
+        return False
+
+    def _log_gap(self, gap: dict[str, float]) -> None:
+        """Write a comparison to TensorBoard."""
         for name, value in gap.items():
             self.logger.record(f"gap/{name}", value)
         self.logger.dump(self.num_timesteps)
-        patience = self.config.patience
-        recent = self.progress.gap[-patience:]
-        if len(recent) == patience and all(check["beyond_chance"] for check in recent):
-            percent = f"{100 * comparison.excess:.0f} %"
-            self.progress.stopped = (
-                f"the world gave {percent} more than the simulator, in {patience} checks in a row"
-            )
-            self.bar.write(f"stopped: {self.progress.stopped}")
-        return not self.progress.stopped
 
 
 def write_results(folder: Path, trained: TrainedAgent, progress: Progress) -> None:

@@ -70,5 +70,7 @@ class Backend(Protocol):
 @torch.no_grad()
 def read_latents(readout: Readout, latents: Latents) -> Float[Tensor, "n o"]:
     """Return a world's readout of latents: states and scores, standardised and clamped."""
-    numbers = readout.raw(latents[:, None])[:, 0].float()
+    one_frame_clips = latents[:, None]
+    numbers = readout.raw(one_frame_clips)
+    numbers = numbers[:, 0].float()
     return numbers.clamp(-MAX_ABS_READOUT, MAX_ABS_READOUT)

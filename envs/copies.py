@@ -34,7 +34,7 @@ def constructor_and_state(env: StreamDiTVectorEnv) -> dict[str, Any]:
     has_state = env._ready and not env.closed
     return {
         "arguments": env._arguments,
-        "world": env._owner.world,
+        "world": env._state_owner.world,
         "closed": env.closed,
         "measures_self_consistency": env._runner.measures_self_consistency,
         "state": env.save_state() if has_state else None,
@@ -56,10 +56,10 @@ def rebuild(env: StreamDiTVectorEnv, copied: dict[str, Any]) -> None:
     args, settings = copied["arguments"]
     env.__init__(*args, **settings)
     env._arguments = copied["arguments"]
-    if env._owner.world != copied["world"]:
+    if env._state_owner.world != copied["world"]:
         raise BundleError(
             "a copied environment's world has other weights now",
-            given=env._owner.world,
+            given=env._state_owner.world,
             allowed=copied["world"],
             remedy="put the bundle back that it was made with, or make a new environment",
         )

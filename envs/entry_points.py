@@ -151,4 +151,4 @@ def _joined_options(backend: Any, options: dict[str, Any]) -> Any:
 
 def _warn(name: str, replacement: str) -> None:
     text = f"the argument {name} will be removed in the next release; use {replacement}"
-    warnings.warn(text, DeprecationWarning, stacklevel=4)
+    warnings.warn(text, DeprecationWarning, stacklevel=5)  # who called make

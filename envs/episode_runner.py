@@ -46,16 +46,19 @@ class EpisodeRunner:
 
     def start(self, rows: Int[np.ndarray, " r"], init: Frames | None) -> None:
         """Start the episodes of some rows, from the caller's frames or the world's own."""
+        backend = self._backend
         episodes = self._episodes
         rngs = [episodes.rngs[row] for row in rows]
-        reading = self._backend.reset(rows.tolist(), rngs, init)
-        index = torch.from_numpy(rows).to(reading.observed.device)
-        fault = find_faults(self._backend.finite()[index], reading.scores).cpu().numpy()
-        if fault.any():  # the world is broken: there is nothing to show
-            observed = without(fault, reading.observed, 0)
-            reading = Reading(observed, without(fault, reading.scores, 0))
-        episodes.fault[rows] = fault
-        episodes.start(rows, reading, self._backend.spec.menu[0][0])
+        reading = backend.reset(rows.tolist(), rngs, init)
+        observed, scores = reading
+        index = torch.from_numpy(rows).to(backend.device)
+        is_finite = backend.finite()[index]
+        fault = find_faults(is_finite, scores)
+        episodes.fault[rows] = fault.cpu().numpy()
+        if episodes.fault[rows].any():  # the world is broken: there is nothing to show
+            reading = Reading(without(fault, observed, 0), without(fault, scores, 0))
+        idle_prompt = backend.spec.menu[0][0]
+        episodes.start(rows, reading, idle_prompt)
 
     def step(self, prompts: list[str], menu: list[int] | None) -> Outcome:
         """Move every row by one frame.
@@ -69,42 +72,52 @@ class EpisodeRunner:
         """
         episodes = self._episodes
         last = Reading(episodes.observed, episodes.scores)
-        episodes.advance(self._backend.step(prompts, menu), prompts, menu)
+        reading = self._backend.step(prompts, menu)
+        episodes.advance(reading, prompts, menu)
         rewards = self._rewards(last.scores)
-        is_finite = self._backend.finite() & self._is_self_consistency_finite()
-        fault = find_faults(is_finite, episodes.scores, rewards)
-        success = episodes.scores[:, self._success]
+        is_finite = self._backend.finite()
+        if self.measures_self_consistency:
+            is_finite = is_finite & self._measure_self_consistency()
+        has_fault = find_faults(is_finite, episodes.scores, rewards)
+        is_success = episodes.scores[:, self._success] > self._task.threshold
         # both in one copy: a GPU is waited for once
-        flags = torch.stack([success > self._task.threshold, fault]).cpu().numpy()
-        is_success, episodes.fault = flags
-        terminated = is_success & ~episodes.fault
-        truncated = (episodes.steps >= self._horizon) & ~terminated | episodes.fault
-        if episodes.fault.any():
-            rewards = without(episodes.fault, rewards, 0.0)
-            self._keep_last_where_faulty(last)
+        flags = torch.stack([is_success, has_fault])
+        success, fault = flags.cpu().numpy()
+        episodes.fault = fault
+        terminated = success & ~fault
+        is_late = episodes.steps >= self._horizon
+        truncated = is_late & ~terminated | fault
+        if fault.any():
+            rewards = without(has_fault, rewards, 0.0)
+            self._keep_last(last, has_fault)
         return Outcome(rewards, terminated, truncated)
 
     def potential_and_success(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """Return the task's potential in every row, and the probability that it is done."""
-        scores = self._episodes.scores.cpu().numpy().astype(np.float64)
-        return scores[:, self._potential].copy(), scores[:, self._success].copy()
+        scores = self._episodes.scores
+        columns = scores.cpu().numpy().astype(np.float64).T
+        potential = columns[self._potential]
+        success = columns[self._success]
+        return potential.copy(), success.copy()
 
     def _rewards(self, last_scores: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
         scores = self._episodes.scores
-        gained = scores[:, self._potential] - last_scores[:, self._potential]
-        rewards: Tensor = self._task.reward(gained, scores[:, self._success])
+        last_potential = last_scores[:, self._potential]
+        gained = scores[:, self._potential] - last_potential
+        success = scores[:, self._success]
+        rewards: Tensor = self._task.reward(gained, success)
         return rewards.to(torch.float32)  # a bonus has torch's default dtype
 
-    def _is_self_consistency_finite(self) -> Bool[Tensor, " n"] | bool:
-        """Measure the self-consistency error, if asked to, and return where it is finite."""
-        if not self.measures_self_consistency:
-            return True
+    def _measure_self_consistency(self) -> Bool[Tensor, " n"]:
+        """Measure the self-consistency error of every row, and return where it is finite."""
         error = self._backend.self_consistency_error()
-        self._episodes.self_consistency_error = error.cpu().numpy().astype(np.float64)
+        on_host = error.cpu().numpy()
+        self._episodes.self_consistency_error = on_host.astype(np.float64)
         return error.isfinite()
 
-    def _keep_last_where_faulty(self, last: Reading) -> None:
+    def _keep_last(self, last: Reading, fault: Bool[Tensor, " n"]) -> None:
+        """Put the last observation and scores back where there is a fault."""
         episodes = self._episodes
-        episodes.observed = without(episodes.fault, episodes.observed, last.observed)
-        episodes.scores = without(episodes.fault, episodes.scores, last.scores)
+        episodes.observed = without(fault, episodes.observed, last.observed)
+        episodes.scores = without(fault, episodes.scores, last.scores)
         episodes.self_consistency_error[episodes.fault] = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,15 +19,17 @@ def find_faults(
         scores: of the newest frames.
         rewards: of the step, if there are any.
     """
-    is_healthy = finite & scores.isfinite().all(1)
+    has_finite_scores = scores.isfinite().all(1)
+    is_healthy = finite & has_finite_scores
     if rewards is not None:
         is_healthy = is_healthy & rewards.isfinite()
     return ~is_healthy
 
 
-def without(fault: Bool[np.ndarray, " n"], new: Tensor, old: Tensor | float) -> Tensor:
-    """Return new numbers, but old ones in rows that have a fault."""
+def without(rows: Bool[Tensor, " n"], new: Tensor, old: Tensor | float) -> Tensor:
+    """Return new numbers, but old ones in some rows."""
     trailing_axes = [1] * (new.ndim - 1)
-    rows = torch.from_numpy(fault).to(new.device).reshape(-1, *trailing_axes)
-    replacement = old if isinstance(old, Tensor) else torch.full_like(new, old)
-    return torch.where(rows, replacement, new)
+    is_old = rows.reshape(-1, *trailing_axes)
+    if not isinstance(old, Tensor):
+        old = torch.full_like(new, old)
+    return torch.where(is_old, old, new)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
@@ -100,102 +100,131 @@ class GeneratedBackend:
         self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
     ) -> Reading:
         """Start rows from the caller's frames (n f h w 3), or from real frames of the bank."""
-        is_first = self._session is None
-        if is_first and self.device.type == "cpu":
+        session = self._session
+        if session is None and self.device.type == "cpu":
             choose_threads(self._trial_step(), threads=self._threads)
         new = self._start_from_bank(rngs) if init is None else self._start_from_frames(init, rngs)
-        if self._session is None or len(rows) == self._rows:
-            return self._replace_session(new.session, new.latents, is_first=is_first)
-        self._session.write(rows, new.session)
-        return self._read(new.latents) if new.reading is None else new.reading
+        if session is None or len(rows) == self._rows:
+            return self._replace_session(new)
+        session.write(rows, new.session)
+        if new.reading is not None:
+            return new.reading
+        return self._read(new.latents)
 
-    def _replace_session(
-        self, session: Session, latents: Float[Tensor, "b 1 c g g"], *, is_first: bool
-    ) -> Reading:
-        self._engine.warm(session)
-        if is_first and self._engine.compiles:
-            self._read(latents)  # compiles
-            self._read(latents)  # records; what follows replays
-        self._session = session
-        return self._read(latents)
+    def _replace_session(self, new: NewStreams) -> Reading:
+        engine = self._engine
+        engine.warm(new.session)
+        is_first = self._session is None
+        if is_first and engine.compiles:
+            self._read(new.latents)  # compiles
+            self._read(new.latents)  # records; what follows replays
+        self._session = new.session
+        return self._read(new.latents)
 
     def _start_from_bank(self, rngs: Sequence[np.random.Generator]) -> NewStreams:
         bank = self.world.starts.latents
-        numbers = [int(rng.integers(len(bank))) for rng in rngs]
+        bank_size = len(bank)
+        numbers = [int(rng.integers(bank_size)) for rng in rngs]
         noise = self._noise(rngs)
+        latents = bank[numbers][:, None]
         if not self._use_warm_pool:
-            return self._start(bank[numbers][:, None], noise)
-        if self._warm_pool is None:
-            streams = self._start(bank[:, None], Noise.seeded(range(len(bank))))
-            self._warm_pool = replace(streams, reading=self._read(bank[:, None]))
-        pool = self._warm_pool
-        assert pool.reading is not None
+            return self._start(latents, noise)
+        pool = self._get_warm_pool()
+        reading = pool.reading
+        assert reading is not None
         return NewStreams(
             session=pool.session.take(numbers, noise),
-            latents=bank[numbers][:, None],
-            reading=Reading(pool.reading.observed[numbers], pool.reading.scores[numbers]),
+            latents=latents,
+            reading=Reading(reading.observed[numbers], reading.scores[numbers]),
         )
 
+    def _get_warm_pool(self) -> NewStreams:
+        """Return a stream of every frame in the bank, started once."""
+        if self._warm_pool is None:
+            bank = self.world.starts.latents
+            latents = bank[:, None]
+            noise = Noise.seeded(range(len(bank)))
+            streams = self._start(latents, noise)
+            self._warm_pool = replace(streams, reading=self._read(latents))
+        return self._warm_pool
+
     def _start_from_frames(self, frames: Frames, rngs: Sequence[np.random.Generator]) -> NewStreams:
+        codec = self.world.codec
         with torch.no_grad(), precision(self.device, False):
-            latents = self.world.codec.encode(frames)
-        return self._start(latents, self._noise(rngs))
+            latents = codec.encode(frames)
+        noise = self._noise(rngs)
+        return self._start(latents, noise)
 
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
-        session = self._engine.new_session(latents, self._idle_prompts(latents), noise)
-        return NewStreams(session=session, latents=latents[:, -1:])
+        engine = self._engine
+        prompts = torch.full(latents.shape[:2], engine.idle)
+        session = engine.new_session(latents, prompts, noise)
+        newest = latents[:, -1:]
+        return NewStreams(session=session, latents=newest)
 
     def _noise(self, rngs: Sequence[np.random.Generator]) -> Noise:
         if self._common_noise:
-            return Noise.of([np.random.default_rng(0) for _ in rngs])
+            rngs = [np.random.default_rng(0) for _ in rngs]
         return Noise.of(rngs)
-
-    def _idle_prompts(self, latents: Float[Tensor, "b f c g g"]) -> Int[Tensor, "b f"]:
-        return torch.full(latents.shape[:2], self._engine.idle)
 
     def _trial_step(self) -> Callable[[], object]:
         """Return a step of as many streams, with noise of their own, to measure its time."""
+        engine = self._engine
+        idle_prompts = torch.full((self._rows,), engine.idle)
         sessions: list[Session] = []  # made at the first call: mostly none is needed
 
         def step() -> None:
             if not sessions:
-                latents = self.world.starts.latents[:1, None].expand(self._rows, 1, -1, -1, -1)
-                noise = Noise.seeded(range(self._rows))
-                sessions.append(self._start(latents, noise).session)
-            session = replace(sessions[0], noise=sessions[0].noise.to(self.device))
-            self._engine.tick(session, torch.full((self._rows,), self._engine.idle))
+                sessions.append(self._trial_session())
+            session = sessions[0]
+            noise = session.noise.to(self.device)
+            engine.tick(replace(session, noise=noise), idle_prompts)
 
         return step
 
+    def _trial_session(self) -> Session:
+        rows = self._rows
+        bank = self.world.starts.latents
+        latents = bank[:1, None].expand(rows, 1, -1, -1, -1)
+        noise = Noise.seeded(range(rows))
+        return self._start(latents, noise).session
+
     def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
         """Push every row's prompt and return the frames that became clean."""
+        session = self._open_session()
         rows = self.world.table.rows(prompts)
-        return self._read(self._engine.tick(self._open_session(), rows))
+        latents = self._engine.tick(session, rows)
+        return self._read(latents)
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Denoise the newest frames once more; see `Engine.self_consistency_error`."""
-        return self._engine.self_consistency_error(self._open_session())
+        session = self._open_session()
+        return self._engine.self_consistency_error(session)
 
     def save(self) -> Any:
         """Return a copy of the session, and the prompts that it names by their table rows.
 
         Another process has other rows.
         """
-        state = self._open_session().state_dict()
+        session = self._open_session()
+        state = session.state_dict()
         phrases = self.world.table.phrases
-        return {**state, "phrases": {row: phrases[row] for row in _prompt_rows(state)}}
+        rows = _prompt_rows(state)
+        return {**state, "phrases": {row: phrases[row] for row in rows}}
 
     def finite(self) -> Bool[Tensor, " n"]:
         """Return which rows' latents are finite."""
-        return self._open_session().finite()
+        session = self._open_session()
+        return session.finite()
 
     def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
         """Refuse what is no session of this kind, or names prompts that cannot be embedded here."""
         check_keys("a stream", state, (*ENTRIES, "phrases"))
-        session = {name: state[name] for name in ENTRIES}
-        self._open_session().check_state_dict(session, finite)
+        session = self._open_session()
+        session.check_state_dict({name: state[name] for name in ENTRIES}, finite)
         phrases = _checked_phrases(state["phrases"])
-        unknown = [row for row in _prompt_rows(state) if row not in phrases]
+        rows = _prompt_rows(state)
+        unknown = [row for row in rows if row not in phrases]
         if unknown:
             raise ShapeError(
                 "a saved state names prompts that it does not tell",
@@ -203,19 +232,26 @@ class GeneratedBackend:
                 allowed=f"rows {sorted(phrases)}",
                 remedy=REMEDY,
             )
-        self.world.table.rows(list(phrases.values()))
+        self._rows_here(phrases)
 
     def restore(self, state: Any) -> None:
         """Go back to a saved session."""
-        phrases = state["phrases"]
-        session = {name: state[name] for name in ENTRIES}
-        rows_here = self.world.table.rows(list(phrases.values())).tolist()
-        row_here = dict(zip(phrases, rows_here, strict=True))
+        row_here = self._rows_here(state["phrases"])
+        state_here = {name: state[name] for name in ENTRIES}
         for name in PROMPT_ENTRIES:
-            saved = state[name]
-            rows = [row_here.get(row, row) for row in saved.flatten().tolist()]
-            session[name] = torch.tensor(rows, dtype=saved.dtype).reshape(saved.shape)
-        self._open_session().load_state_dict(session)
+            saved_rows = state[name]
+            rows = saved_rows.clone()
+            for saved, here in row_here.items():
+                rows[saved_rows == saved] = here
+            state_here[name] = rows
+        session = self._open_session()
+        session.load_state_dict(state_here)
+
+    def _rows_here(self, phrases: dict[int, str]) -> dict[int, int]:
+        """Return the rows of a saved table's prompts in this one's, and embed what is new here."""
+        texts = list(phrases.values())
+        rows = self.world.table.rows(texts)
+        return dict(zip(phrases, rows.tolist(), strict=True))
 
     def close(self) -> None:
         """Drop the session; the world may be shared and stays."""
@@ -227,8 +263,10 @@ class GeneratedBackend:
         """Decode latents; frames are frames."""
         if not self._observe_latents:
             return observed
+        codec = self.world.codec
         with precision(self.device, self._engine.autocast):
-            return self.world.codec.decode(observed[:, None])[:, 0]
+            frames = codec.decode(observed[:, None])
+        return frames[:, 0]
 
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
         """Return the world's readout of latents, in full precision."""
@@ -242,9 +280,12 @@ class GeneratedBackend:
     @torch.no_grad()
     def _read(self, latents: Float[Tensor, "b 1 c g g"]) -> Reading:
         # New streams come in all numbers, for each of which something would be compiled anew.
-        is_whole_batch = len(latents) == self._rows
-        readout = self._compiled_readout if is_whole_batch else self.world.readout
-        decode = self._compiled_decode if is_whole_batch else self.world.codec.decode
+        if len(latents) == self._rows:
+            readout = self._compiled_readout
+            decode = self._compiled_decode
+        else:
+            readout = self.world.readout
+            decode = self.world.codec.decode
         # A single row's strides would tell a slice from a whole tensor.
         latents = latents.clone(memory_format=torch.contiguous_format)
         with precision(self.device, False):
@@ -253,13 +294,14 @@ class GeneratedBackend:
         if self._observe_latents:
             return Reading(latents[:, 0].float(), scores)
         with precision(self.device, self._engine.autocast):
-            frames = decode(latents)[:, 0].clone()
-        return Reading(frames, scores)
+            frames = decode(latents)
+        return Reading(frames[:, 0].clone(), scores)
 
 
 def _prompt_rows(state: dict[str, Any]) -> list[int]:
     """Return the prompt table's rows that a saved session names."""
-    rows = torch.cat([state[name].flatten() for name in PROMPT_ENTRIES]).unique()
+    entries = [state[name].flatten() for name in PROMPT_ENTRIES]
+    rows = torch.cat(entries).unique()
     return [row for row in rows.tolist() if row >= 0]
 
 

@@ -9,24 +9,25 @@ from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.envs.row_by_row import RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
+from streamdit_gym.envs.state import StateOwner
 from streamdit_gym.envs.worlds import shared_world, shipped_world
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OpenedWorld:
     """What makes an environment's frames.
 
     Attributes:
         backend: makes the frames.
-        content: identifies the world by what it is, for saved states: equal worlds have equal
-            contents.
+        state_owner: identifies the environments in saved states, by what their world is: equal
+            worlds have equal contents.
         encoder: the world that encodes observations, if they are latents or states.
     """
 
     backend: Backend
-    content: str
+    state_owner: StateOwner
     encoder: World | None
 
 
@@ -52,7 +53,7 @@ def _open_simulators(settings: EnvSettings) -> OpenedWorld:
     backend = SimulatorBackend(
         spec, shipped.make_simulator, settings.num_envs, shipped.starts, encoder
     )
-    return OpenedWorld(backend=backend, content=content, encoder=encoder)
+    return OpenedWorld(backend, _state_owner(settings, content), encoder)
 
 
 def _open_generated(settings: EnvSettings) -> OpenedWorld:
@@ -77,7 +78,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
     else:
         backend = make_backend(settings.num_envs)
     encoder = world if observe_latents else None
-    return OpenedWorld(backend=backend, content=world.digest, encoder=encoder)
+    return OpenedWorld(backend, _state_owner(settings, world.digest), encoder)
 
 
 def _make_engine(world: World, settings: EnvSettings) -> Engine:
@@ -92,4 +93,15 @@ def _make_engine(world: World, settings: EnvSettings) -> Engine:
         prompt_scope=settings.backend.prompt_scope,
         autocast=settings.backend.dtype == "bfloat16",
         compile=settings.backend.compile,
+    )
+
+
+def _state_owner(settings: EnvSettings, content: str) -> StateOwner:
+    is_generated = not settings.real
+    return StateOwner(
+        world=content,
+        partition=str(settings.partition) if is_generated else "real",
+        observation=settings.observation,
+        num_envs=settings.num_envs,
+        deterministic=settings.backend.deterministic and is_generated,
     )

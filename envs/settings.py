@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from gymnasium.vector import AutoresetMode
 
-from streamdit_gym.checks import check_choice, check_fields, check_str, shown
+from streamdit_gym.checks import check_choice, check_fields, check_int, check_str, shown
 from streamdit_gym.device import check_device
 from streamdit_gym.envs.argument_checks import check_autoreset_mode, check_dtype, check_world
 from streamdit_gym.errors import ArgumentError, ShapeError, UnknownArgumentError
@@ -168,8 +168,9 @@ class EnvSettings:
             UnknownArgumentError: for a name that there is not, with the nearest one; else as the
                 class.
         """
-        if "max_episode_steps" in arguments:
-            max_episode_steps = arguments.pop("max_episode_steps")
+        max_episode_steps = arguments.pop("max_episode_steps", None)
+        if max_episode_steps is not None:
+            check_int("max_episode_steps", max_episode_steps, least=1, most=MAX_STEPS)
             if arguments.get("horizon") is None:
                 arguments["horizon"] = max_episode_steps
         _check_names(cls, arguments)

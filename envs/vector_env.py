@@ -6,7 +6,6 @@ The same class serves a generated world and its reference simulator; only the ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from streamdit_gym.envs.env_spaces import action_space, backend_space, observati
 from streamdit_gym.envs.episode_runner import EpisodeRunner, Outcome
 from streamdit_gym.envs.episodes import Episodes
 from streamdit_gym.envs.faults import without
+from streamdit_gym.envs.infos import with_final, with_masks
 from streamdit_gym.envs.opening import open_world
 from streamdit_gym.envs.outputs import make_output
 from streamdit_gym.envs.reset_checks import check_reset
 from streamdit_gym.envs.settings import RENDER_MODES, EnvSettings
-from streamdit_gym.envs.state import EnvState, StateLimits, StateOwner
+from streamdit_gym.envs.state import EnvState, StateLimits
 from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile
 from streamdit_gym.errors import NotReadyError
@@ -63,7 +63,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         opened = open_world(checked)
         self._backend = opened.backend
         self.world_spec = opened.backend.spec
-        self.task = self.world_spec.tasks[check_choice("task", checked.task, self.world_spec.tasks)]
+        task_name = check_choice("task", checked.task, self.world_spec.tasks)
+        self.task = self.world_spec.tasks[task_name]
         self.num_envs = checked.num_envs
         self.render_mode = checked.render_mode
         self.observation = checked.observation
@@ -76,13 +77,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             "autoreset_mode": self.autoreset_mode,
             "render_fps": self.world_spec.fps,
         }
-        self._owner = StateOwner(
-            world=opened.content,
-            partition="real" if checked.real else str(checked.partition),
-            observation=checked.observation,
-            num_envs=checked.num_envs,
-            deterministic=checked.backend.deterministic and not checked.real,
-        )
+        self._state_owner = opened.state_owner
         self._output = make_output(checked.backend.output, self._backend.device)
         self._window: Window | None = None
         self._ready = False
@@ -93,14 +88,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = action_space(checked.actions, len(self.world_spec.menu))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._episodes = Episodes(
-            self.num_envs,
-            observed_shape=backend_observations.shape,
-            observed_dtype=backend_observations.dtype,
-            num_scores=len(self.world_spec.score_names),
-            latency_frames=self.latency_frames,
-            device=self._backend.device,
-        )
+        self._episodes = Episodes(self.num_envs, self._backend, backend_observations)
         self._runner = EpisodeRunner(self._backend, self._episodes, self.task, self.horizon)
 
     def __new__(cls, *args: Any, **settings: Any) -> StreamDiTVectorEnv:
@@ -206,20 +194,19 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._check_may_step()
         prompts, menu = self._prompts_and_menu(actions)
         outcome = self._runner.step(prompts, menu)
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._episodes.done.any():
-            outcome = self._reset_instead(self._episodes.done.copy(), outcome)
-        self._episodes.done = outcome.terminated | outcome.truncated
-        info = self._info(np.ones(self.num_envs, dtype=bool), outcome.terminated)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._episodes.done.any():
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            outcome = self._reset_done(outcome)
+        done = outcome.terminated | outcome.truncated
+        self._episodes.done = done
+        all_rows = np.ones(self.num_envs, dtype=bool)
+        info = self._info(all_rows, outcome.terminated)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
             info = self._reset_same_step(info)
         self._show_if_human()
-        return (
-            self._observation(),
-            self._output.rewards(outcome.rewards),
-            self._output.flags(outcome.terminated),
-            self._output.flags(outcome.truncated),
-            info,
-        )
+        rewards = self._output.rewards(outcome.rewards)
+        terminated = self._output.flags(outcome.terminated)
+        truncated = self._output.flags(outcome.truncated)
+        return self._observation(), rewards, terminated, truncated, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return one (h, w, 3) uint8 frame per environment, or show them in a window."""
@@ -227,7 +214,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self.render_mode == "human":
             self._show_if_human()
             return None
-        return tuple(self._frames().copy())
+        frames = self._frames()
+        return tuple(frames.copy())
 
     def save_state(self) -> dict[str, Any]:
         """Return a copy of everything that the next frames depend on.
@@ -241,7 +229,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             NotReadyError: before the first reset or after close.
         """
         self._check_ready("save_state")
-        return self._episodes.to_state(self._owner, self._backend.save()).to_dict()
+        saved = self._backend.save()
+        state = self._episodes.to_state(self._state_owner, saved)
+        return state.to_dict()
 
     def restore_state(self, state: dict[str, Any]) -> Any:
         """Go back to a saved state and return its observation.
@@ -261,9 +251,10 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             num_actions=len(self.world_spec.menu),
             may_be_done=self.autoreset_mode is not AutoresetMode.SAME_STEP,
         )
-        current = self._episodes.to_state(self._owner, None)
+        current = self._episodes.to_state(self._state_owner, None)
         saved = EnvState.from_dict(state, current, limits)
-        self._backend.check(saved.backend, ~(saved.done | saved.fault))
+        must_be_finite = ~(saved.done | saved.fault)
+        self._backend.check(saved.backend, must_be_finite)
         self._backend.restore(saved.backend)
         self._episodes.load(saved)
         return self._observation()
@@ -282,14 +273,18 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         checked = check_menu_actions(actions, self.num_envs, len(menu))
         return [menu[action][0] for action in checked], checked
 
-    def _reset_instead(self, rows: Bool[np.ndarray, " n"], outcome: Outcome) -> Outcome:
+    def _reset_done(self, outcome: Outcome) -> Outcome:
         """Reset rows that ended in the step before; their actions are ignored."""
-        self._runner.start(np.flatnonzero(rows), None)
-        return replace(
-            outcome,
-            rewards=without(rows, outcome.rewards, 0.0),
-            terminated=outcome.terminated & ~rows,
-            truncated=outcome.truncated & ~rows,
+        done = self._episodes.done.copy()
+        if not done.any():
+            return outcome
+        self._runner.start(np.flatnonzero(done), None)
+        rewards = outcome.rewards
+        on_device = torch.from_numpy(done).to(rewards.device)
+        return Outcome(
+            rewards=without(on_device, rewards, 0.0),
+            terminated=outcome.terminated & ~done,
+            truncated=outcome.truncated & ~done,
         )
 
     def _reset_same_step(self, info: dict[str, Any]) -> dict[str, Any]:
@@ -298,17 +293,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         final_observations = self._output.final_observations(self._observation, ended)
         self._runner.start(np.flatnonzero(ended), None)
         all_rows = np.ones(self.num_envs, dtype=bool)
-        new_info = self._info(all_rows, ~all_rows)  # an ended row's info is of its new episode
-        final_info = {}
-        for key, value in info.items():
-            final_info[key] = ended.copy() if key.startswith("_") else value
-        return {
-            **new_info,
-            "final_obs": final_observations,
-            "_final_obs": ended,
-            "final_info": final_info,
-            "_final_info": ended.copy(),
-        }
+        new_info = self._info(all_rows, successes=~all_rows)
+        return with_final(new_info, info, final_observations, ended)
 
     def _info(
         self, mask: Bool[np.ndarray, " n"], successes: Bool[np.ndarray, " n"]
@@ -323,7 +309,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         info["world_fault"] = episodes.fault.copy()
         if self._runner.measures_self_consistency:
             info["self_consistency_error"] = episodes.self_consistency_error.copy()
-        return info | {f"_{key}": mask.copy() for key in info}
+        return with_masks(info, mask)
 
     def _observation(self, rows: Int[np.ndarray, " r"] | None = None) -> Any:
         """Return what is observed of all rows, or of some, a copy."""
@@ -335,7 +321,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return self._output.observations(observed)
 
     def _frames(self) -> np.ndarray[Any, Any]:
-        return self._backend.frames_of(self._episodes.observed).cpu().numpy()
+        frames = self._backend.frames_of(self._episodes.observed)
+        return frames.cpu().numpy()
 
     def _show_if_human(self) -> None:
         if self.render_mode != "human":

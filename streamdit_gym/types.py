@@ -54,8 +54,8 @@ class PreparedPrompts:
 
     pooled: Float[Tensor, "u d"]
     mask: Bool[Tensor, "u l"]
-    keys: Float[Tensor, "layer u g l d"]
-    values: Float[Tensor, "layer u g l d"]
+    keys: Float[Tensor, "layer u g l e"]
+    values: Float[Tensor, "layer u g l e"]
     extra: Float[Tensor, "u k o"]
 
     def join(self, later: PreparedPrompts) -> PreparedPrompts:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_table
 from support.disks import fill, small_disk
 from torch import Tensor
 
@@ -34,10 +33,8 @@ from streamdit_gym.generate.frame_choice import choose_frames
 from streamdit_gym.generate.generated_streams import without_actor
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.session import Session
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.train.train_codec import CodecTraining
-from streamdit_gym.train.train_heads import HeadTraining
-from streamdit_gym.train.train_world import WorldTraining, train_world
+from streamdit_gym.train.dataset_checks import check_dataset, check_relabelled
+from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
 from streamdit_gym.world import World
 
 CONFIG = RelabelConfig(
@@ -58,8 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
-    there, put, rng = PushTSimulator(), PushTSimulator(), np.random.default_rng(3)
-    off, off_at_rest = [], []
+    there = PushTSimulator()
+    put = PushTSimulator()
+    rng = np.random.default_rng(3)
+    errors = []
+    errors_at_rest = []
     for start in (*STARTS, HARD_START):
         there.reset(rng, start)
         before = there.state()
@@ -72,15 +72,15 @@ def test_a_simulator_put_at_a_state_goes_on_as_the_one_that_was_there() -> None:
                 there.step(then)
                 put.start_from(rng, before, action, state)
                 put.step(then)
-                off.append(np.abs(there.state() - put.state()).max())
+                errors.append(np.abs(there.state() - put.state()).max())
                 put.start_from(rng, state, 0, state)
                 put.step(then)
-                off_at_rest.append(np.abs(there.state() - put.state()).max())
+                errors_at_rest.append(np.abs(there.state() - put.state()).max())
                 there.restore(saved)
             before = state
-    assert np.median(off) < 0.02
-    assert np.quantile(off, 0.8) < 0.3, "what touches is found out anew"
-    assert np.median(off_at_rest) > 0.3, "its speed counts"
+    assert np.median(errors) < 0.02
+    assert np.quantile(errors, 0.8) < 0.3, "what touches is found out anew"
+    assert np.median(errors_at_rest) > 0.3, "its speed counts"
 
 
 def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
@@ -93,7 +93,7 @@ def test_an_impossible_state_is_moved_to_the_nearest_place() -> None:
         simulator.start_from(rng, state, 0, state)
         first = simulator.state()
         simulator.step(0)
-        assert np.abs(simulator.state() - first).max() < 0.3, "nothing is thrown"
+        assert np.abs(simulator.state() - first).max() < 0.3, "nothing is thrown out"
         assert (first[:2] > 0).all()
         assert (first[:2] < 64).all()
         gap = min(
@@ -124,12 +124,10 @@ def test_an_episode_begins_with_the_worlds_frames_and_goes_on_with_the_simulator
                     "the simulator's"
                 )
             jump = np.abs(shard.frames[e, last + 1].astype(int) - shard.frames[e, last]).mean()
-            assert 0 < jump < 6, "no cut: the story goes on"
-    said = {
-        dataset.phrases[p]
-        for p in dataset.shard(0).prompts[:, : CONFIG.generated_frames - 1].ravel()
-    }
-    assert said <= {ways[0] for ways in SPEC.menu}
+            assert 0 < jump < 6, "no cut: the episode goes on"
+    generated_prompts = dataset.shard(0).prompts[:, : CONFIG.generated_frames - 1]
+    phrases = {dataset.phrases[number] for number in generated_prompts.ravel()}
+    assert phrases <= {menu_phrases[0] for menu_phrases in SPEC.menu}
 
 
 def test_recording_resumes_with_the_same_streams(folder: Path, tmp_path: Path) -> None:
@@ -187,15 +185,16 @@ def test_a_pusher_read_where_it_cannot_be_stays_where_it_was() -> None:
 def test_some_streams_begin_without_the_actor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, start = [], Engine.start
+    starts = []
+    start = Engine.start
 
     def watched(engine: Engine, latents: Tensor, *rest: Any) -> Session:
-        begun.append(latents)
+        starts.append(latents)
         return start(engine, latents, *rest)
 
     monkeypatch.setattr(Engine, "start", watched)
     relabel_world("PushT", tmp_path, replace(CONFIG, shards=1, actor_removed_share=2 / 3))
-    shown = World.from_pretrained("PushT").codec.decode(begun[0])[:, 0].numpy()
+    shown = World.from_pretrained("PushT").codec.decode(starts[0])[:, 0].numpy()
     assert object_integrity(shown)["pusher"].tolist() == [0, 0, 1]
     with pytest.raises(StreamDiTError, match="actor_removed_share"):
         replace(CONFIG, actor_removed_share=1.5)
@@ -210,86 +209,60 @@ def test_the_actor_is_painted_over() -> None:
     assert ((emptied != frames).any(-1).sum((1, 2)) < 50).all()
 
 
-def test_of_every_broken_spell_an_early_and_a_late_place_are_chosen() -> None:
+def test_of_every_broken_spell_an_early_and_a_late_frame_are_chosen() -> None:
     rng = np.random.default_rng(0)
-    whole = np.ones((5, 20), bool)
-    whole[0, 1], whole[1, 2:5], whole[2, :6], whole[3, 7:9], whole[3, 10:20] = (
-        False,
-        False,
-        False,
-        False,
-        False,
-    )
+    is_intact = np.ones((5, 20), bool)
+    is_intact[0, 1] = False
+    is_intact[1, 2:5] = False
+    is_intact[2, :6] = False
+    is_intact[3, 7:9] = False
+    is_intact[3, 10:20] = False
     early = [{(1, 3)}, {(3, 7), (3, 8)}, {(3, 10), (3, 11)}]
     late = [{(1, 4)}, {(2, 3), (2, 4), (2, 5)}, {(3, frame) for frame in range(12, 20)}]
     for _ in range(20):
-        places = choose_frames(whole, 4, 8, rng)
+        places = choose_frames(is_intact, 4, 8, rng)
         assert len(places) == len({*places}) == 8
         assert min(frame for _, frame in places) >= 3, "the frames before it are needed, too"
         assert all(len(part & {*places[:6]}) == 1 for part in early + late)
     assert (
         sum(
-            any(place in part for part in early + late) for place in choose_frames(whole, 4, 2, rng)
+            any(place in part for part in early + late)
+            for place in choose_frames(is_intact, 4, 2, rng)
         )
         == 2
     ), "their share of two, rounded"
     assert len(choose_frames(np.ones((5, 20), bool), 4, 8, rng)) == 8
 
 
-def test_a_world_is_trained_with_corrections(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_knows_which_frames_are_generated(folder: Path, tmp_path: Path) -> None:
+    codec = World.from_pretrained("PushT").codec
+    encoder = ShardEncoder(codec, "cpu")
+    episodes = encode_dataset(Dataset(folder), encoder, tmp_path / "latents")
+    assert episodes.num_generated.tolist() == [CONFIG.generated_frames] * 6
+
+
+def test_training_takes_relabelled_data_beside_recorded_data_alone(
+    folder: Path, tmp_path: Path
 ) -> None:
-    record(
-        SPEC,
-        PushTSimulator,
-        STARTS,
-        tmp_path / "data",
-        RecordConfig(shards=2, episodes=2, steps=12),
-    )
-    config = WorldTraining(
-        preset="tiny", starts=4, codec=CodecTraining(steps=1, batch=6), heads=HeadTraining(steps=1)
-    )
-    learned = []
-    monkeypatch.setattr(
-        "streamdit_gym.train.train_world.train_streamdit",
-        lambda model, episodes, *_, **__: learned.append(episodes),
-    )
-    monkeypatch.setattr(
-        "streamdit_gym.train.train_world.embed_phrases",
-        lambda _, dataset: make_table(dataset.phrases),
-    )
-
-    def train(data: Path, *corrections: Dataset) -> World | None:
-        return train_world(
-            SPEC,
-            Dataset(data),
-            MiniLMEncoder,
-            tmp_path / "run",
-            config,
-            "cpu",
-            corrections=corrections,
-        )
-
-    world = train(tmp_path / "data", Dataset(folder))
-    assert world is not None
-    assert learned[0].astray.tolist() == [0, 0] + [CONFIG.generated_frames] * 6, (
-        "one of two shards is held out, no correction is"
-    )
-    assert world.facts["corrected_episodes"] == 6
-    other = Dataset(folder)
-    other.meta = other.meta | {"steps": 11}
-    with pytest.raises(DatasetError, match="another steps"):
-        train(tmp_path / "data", other)
-    with pytest.raises(DatasetError, match="no corrections"):
-        train(tmp_path / "data", Dataset(tmp_path / "data"))
+    config = RecordConfig(shards=2, episodes=2, steps=12)
+    record(SPEC, PushTSimulator, STARTS, tmp_path / "data", config)
+    recorded = Dataset(tmp_path / "data")
+    relabelled = Dataset(folder)
+    check_relabelled(relabelled, recorded)
+    with pytest.raises(DatasetError, match="no relabelled frames"):
+        check_relabelled(recorded, recorded)
     with pytest.raises(DatasetError, match="all that is learned"):
-        train(folder)
+        check_dataset(relabelled, SPEC)
+    relabelled.meta = relabelled.meta | {"steps": 11}
+    with pytest.raises(DatasetError, match="another steps"):
+        check_relabelled(relabelled, recorded)
 
 
 def test_the_command_is_refused_clearly_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = f"relabel PushT --out {tmp_path} --shards 1 --episodes 2 --steps 10 --workers 1 --device cpu".split()
+    options = "--shards 1 --episodes 2 --steps 10 --workers 1 --device cpu"
+    command = f"relabel PushT --out {tmp_path} {options}".split()
     assert main(command) == 0
     written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     assert main(command) == 0
@@ -298,31 +271,6 @@ def test_the_command_is_refused_clearly_and_resumes(
     assert "differing in seed" in capsys.readouterr().err
     assert main(["relabel", "Pusht"]) == 2
     assert "PushT" in capsys.readouterr().err
-    for alone in (
-        "--adapt-codec",
-        "--looks 9",
-        "--continue-from PushT --adapt-codec --looks 8",
-        "--continue-from PushT --looks 9",
-        "--continue-from PushT --adapt-codec --looks 9 --codec-steps 0",
-    ):
-        assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
-        assert "--adapt-codec" in capsys.readouterr().err
-    for command in ("train", "distill"):
-        assert (
-            main(f"{command} PushT --data {tmp_path} --out {tmp_path / 'run'} --by-minutes".split())
-            == 2
-        )
-    assert "--minutes 60" in capsys.readouterr().err
-    for alone in ("--words-only", "--keep 0.5"):
-        assert main(f"train PushT --data {tmp_path} --out {tmp_path / 'run'} {alone}".split()) == 2
-        assert "--continue-from WORLD" in capsys.readouterr().err
-    assert (
-        main(
-            f"train PushT --data {tmp_path} --out {tmp_path / 'run'} --continue-from PushT --keep 1.5".split()
-        )
-        == 2
-    )
-    assert "from 0.0 to 1.0" in capsys.readouterr().err
 
 
 def test_what_cannot_be_counted_is_refused() -> None:

@@ -48,7 +48,7 @@ from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.train.train_world import check_dataset, held_out_shards
+from streamdit_gym.train.dataset_checks import check_dataset, held_out_shards
 
 SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
 
@@ -560,13 +560,14 @@ def test_the_command_generates_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
-    command = f"generate PushT --out {tmp_path} --episodes 2 --steps 3 --batch 2 --policy scripted --task reach".split()
+    options = "--episodes 2 --steps 3 --set batch=2 --policy scripted --task reach"
+    command = f"generate PushT --out {tmp_path} {options}".split()
     assert main(command) == 0
     assert "2 of 2 episodes kept" in capsys.readouterr().out
     assert main([*command, "--episodes", "4"]) == 0
     assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
     assert main([*command, "--policy", "random"]) == 2
-    assert "differing in player" in capsys.readouterr().err
+    assert "differing in policy" in capsys.readouterr().err
 
 
 @pytest.mark.slow

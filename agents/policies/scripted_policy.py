@@ -52,9 +52,12 @@ class ScriptedPolicy:
         if self.observation == "frame":
             latents = encode(self.world, observation)
         else:
-            latents = torch.from_numpy(observation)[:, None].to(self.world.device)
+            latents = torch.from_numpy(observation)[:, None]
+            latents = latents.to(self.world.device)
         states, _ = self.world.readout(latents)
-        scripted = self._script(states[:, 0].cpu().numpy(), self.task)
-        is_random = self._rng.random(len(scripted)) < self.noise
-        random = self._rng.integers(self._num_actions, size=len(scripted))
+        newest_states = states[:, 0].cpu().numpy()
+        scripted = self._script(newest_states, self.task)
+        num_rows = len(scripted)
+        is_random = self._rng.random(num_rows) < self.noise
+        random = self._rng.integers(self._num_actions, size=num_rows)
         return np.where(is_random, random, scripted)

@@ -22,9 +22,7 @@ from streamdit_gym.cli.training_options import (
 
 @dataclass(frozen=True, kw_only=True)
 class Bench(Command):
-    """Measure speed: many environments in one batch, where the time goes,
-    and the machine's own ceilings.
-    """
+    """Measure speed: environment steps, where the time goes, and the machine's own ceilings."""
 
     world: WorldName = "PushT"
     """world to step"""
@@ -39,19 +37,15 @@ class Bench(Command):
     partition: tuple[str, ...] = ("reactive",)
     """ways to stream"""
     compile: bool = False
-    """compile what is measured, all but the long stream: a minute for every batch size,
-    partition and precision
+    """compile what is measured, all but the long stream: a minute for every batch size, partition
+    and precision
     """
     long: CountOrZero = 0
-    """also step one environment so many times: is the last step as quick as the first,
-    does memory grow?
-    """
+    """also step one environment so many times: does it slow down, does memory grow?"""
     preset: str | None = None
     """also time a preset with random weights, e.g. paper-4b"""
-    json_file: Path | None = None
-    """write the figures here as well"""
-    picture: Path | None = None
-    """draw them here as well"""
+    out: Path | None = None
+    """folder for bench.json and bench.png"""
 
     def run(self) -> None:
         """Measure speed."""
@@ -70,6 +64,6 @@ class Bench(Command):
             compiled=self.compile,
         )
         report = run_bench(config)
-        write_json(self.json_file, report.to_json())
-        if self.picture is not None:
-            plot_report(report, self.picture)
+        if self.out is not None:
+            write_json(self.out / "bench.json", report.to_json())
+            plot_report(report, self.out / "bench.png")

@@ -15,13 +15,15 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 # (command, old option): new option
 RENAMED_OPTIONS = {
     ("evaluate", "--late"): "--extra-latency",
-    ("record", "--drilled"): "--hard-starts",
     ("generate", "--player"): "--policy",
     ("train", "--corrections"): "--relabelled",
 }
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
 REMOVED_OPTIONS: dict[tuple[str, str], str] = {
+    ("record", "--drilled"): "leave it out: the world says how many episodes have a hard start",
+    ("bench", "--json-file"): "use --out FOLDER: it gets bench.json and bench.png",
+    ("bench", "--picture"): "use --out FOLDER: it gets bench.json and bench.png",
     ("play", "--scope"): "choose it on the page, or LiveStream(prompt_scope=...) in Python",
     ("play", "--transition"): "choose it on the page, or LiveStream(transition=...) in Python",
     ("play", "--twin"): "leave it out: the simulator is shown where there is one",

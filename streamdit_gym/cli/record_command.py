@@ -8,7 +8,6 @@ from pathlib import Path
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import (
     Count,
-    CountOrZero,
     Seed,
     Shards,
     Workers,
@@ -33,10 +32,6 @@ class Record(Command):
     """steps per episode"""
     seed: Seed = 0
     """the data depend on the seed and nothing else"""
-    hard_starts: CountOrZero | None = None
-    """how many of a shard's episodes practise what is rare elsewhere (PushT:
-    a T pressed to the walls); default: as the world asks
-    """
     workers: Workers = field(default_factory=cpu_count)
     """processes"""
 
@@ -47,9 +42,6 @@ class Record(Command):
 
         make, starts = simulator_of(self.world)
         hard_start, rate = hard_start_of(self.world)
-        num_hard_starts = self.hard_starts
-        if num_hard_starts is None:
-            num_hard_starts = round(rate * self.episodes)
         config = RecordConfig(
             shards=self.shards,
             episodes=self.episodes,
@@ -57,6 +49,6 @@ class Record(Command):
             seed=self.seed,
             workers=self.workers,
             hard_start=hard_start,
-            num_hard_starts=num_hard_starts,
+            num_hard_starts=round(rate * self.episodes),
         )
         record(make.spec, make, starts, self.out or Path("recorded") / self.world, config)

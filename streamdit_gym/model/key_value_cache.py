@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-# keys and values, g attention heads
-Pair = tuple[Float[Tensor, "b f n g d"], Float[Tensor, "b f n g d"]]
+# keys and values of any number of frames, g attention heads
+Pair = tuple[Float[Tensor, "b _ n g e"], Float[Tensor, "b _ n g e"]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -324,7 +324,7 @@ class StreamDiT(nn.Module):
 
     def _with_no_prompt(
         self, prompts: Conditioning
-    ) -> tuple[Float[Tensor, "1+u l e"], Bool[Tensor, "1+u l"]]:
+    ) -> tuple[Float[Tensor, "r l e"], Bool[Tensor, "r l"]]:
         """Return padded tokens and mask with a row 0 in front, which stands for no prompt."""
         missing = max(0, MIN_TEXT_TOKENS - prompts.tokens.shape[1])
         tokens = functional.pad(prompts.tokens, (0, 0, 0, missing))

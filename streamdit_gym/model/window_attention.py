@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +40,7 @@ def _attend_explicitly(
     return (scores.softmax(-1) @ v).unflatten(0, (batch, -1))
 
 
-def _wrapped(length: int, shift: int) -> Float[Tensor, " l"]:
+def _wrapped(length: int, shift: int) -> Int[Tensor, " l"]:
     """Return 1 for every place that the cyclic shift has wrapped around, else 0."""
     if shift == 0:
         return torch.zeros(length, dtype=torch.long)
@@ -102,7 +102,9 @@ def from_windows(x: Tensor, window: Size, grid: Size) -> Tensor:
     )
 
 
-def attention_bias(mask: Bool[Tensor, "f s"], tokens: int) -> Float[Tensor, "f*n s*n"]:
+def attention_bias(
+    mask: Bool[Tensor, "f s"], tokens: int
+) -> Float[Tensor, "f*{tokens} s*{tokens}"]:
     """Return a frame mask as a bias: 0 where a token of n may see a token, else minus infinity."""
     bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
     bias = bias.masked_fill(~mask, float("-inf"))

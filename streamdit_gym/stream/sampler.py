@@ -27,6 +27,7 @@ from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import BufferView
 
 Latents = Float[Tensor, "b f c h w"]
+Times = Float[Tensor, "b f"]
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 # Latents are clamped to this range. Worlds' starts reach 6.7 (of unit variance); a latent much
 # farther out would feed on itself.
@@ -142,7 +143,7 @@ class Sampler:
         clean, _ = self._predict_clean(view, prompts)
         return clean.float()
 
-    def _velocity(self, session: Session, times: Float[Tensor, "b f"]) -> Latents:
+    def _velocity(self, session: Session, times: Times) -> Latents:
         """Evaluate the model on references and buffer together."""
         references = self.partition.references
         buffer = session.buffer
@@ -152,7 +153,7 @@ class Sampler:
         return velocity
 
     def _cached_velocity(
-        self, session: Session, cache: KeyValueCache, times: Float[Tensor, "b f"], step: int
+        self, session: Session, cache: KeyValueCache, times: Times, step: int
     ) -> Latents:
         """Evaluate the model on the newest references and the buffer, behind the cache.
 
@@ -190,7 +191,7 @@ class Sampler:
         return velocity
 
     def _evaluate(
-        self, view: BufferView, prompts: Int[Tensor, "b f"], cache: KeyValueCache | None
+        self, view: BufferView, prompts: Int[Tensor, "b s"], cache: KeyValueCache | None
     ) -> tuple[Latents, KeyValueCache]:
         conditioning = self.table.conditioning(prompts)
         with self._precision():
@@ -200,14 +201,14 @@ class Sampler:
         return velocity.float(), longer_cache
 
     def _predict_clean(
-        self, view: BufferView, prompts: Int[Tensor, "b f"]
+        self, view: BufferView, prompts: Int[Tensor, "b s"]
     ) -> tuple[Latents, KeyValueCache]:
         conditioning = self.table.conditioning(prompts)
         with self._precision():
             return self.model.predict_clean(view, conditioning, None, self.prompts.current())
 
     def _view(
-        self, references: Latents, frames: Latents, times: Float[Tensor, "b f"]
+        self, references: Float[Tensor, "b k c h w"], frames: Latents, times: Times
     ) -> BufferView:
         """Lay out references and the frames behind them."""
         return stream_view(
@@ -220,7 +221,7 @@ class Sampler:
             limit=self.model.config.references,
         )
 
-    def _reference_times(self, frames: Latents) -> Float[Tensor, "b f"]:
+    def _reference_times(self, frames: Latents) -> Times:
         return equal_times(frames, self.model.config.reference_time)
 
     def _precision(self) -> AbstractContextManager[None]:
