@@ -22,12 +22,13 @@ def compare(student: Scores, teacher: Scores, teacher_name: str) -> Comparison:
         teacher: the teacher's scores, on the same evidence.
         teacher_name: for people.
     """
-    rows = [
-        _compare(own, other)
-        for own, other in zip(measured_metrics(student), measured_metrics(teacher), strict=True)
-        if own.metric.better is not None
-    ]
-    return Comparison(teacher=teacher_name, rows=tuple(rows))
+    pairs = zip(_comparable(student), _comparable(teacher), strict=True)
+    rows = tuple(_compare(own, other) for own, other in pairs)
+    return Comparison(teacher=teacher_name, rows=rows)
+
+
+def _comparable(scores: Scores) -> list[MeasuredMetric]:
+    return [metric for metric in measured_metrics(scores) if metric.metric.better is not None]
 
 
 def _compare(student: MeasuredMetric, teacher: MeasuredMetric) -> MetricComparison:
