@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Reading
+from streamdit_gym.envs.backend import Backend, Reading
 from streamdit_gym.envs.state import EnvState, StateOwner
 
 
@@ -18,36 +19,23 @@ class Episodes:
 
     Args:
         num_envs: number of rows.
-        observed_shape: shape of what the backend hands out of one row.
-        observed_dtype: its type.
-        num_scores: scores of a frame.
-        latency_frames: actions that are pending at any time.
-        device: where observations and scores are.
+        backend: makes their frames.
+        space: of what the backend hands out of one row.
     """
 
-    def __init__(
-        self,
-        num_envs: int,
-        *,
-        observed_shape: tuple[int, ...],
-        observed_dtype: Any,
-        num_scores: int,
-        latency_frames: int,
-        device: torch.device,
-    ) -> None:
-        observed = np.zeros((num_envs, *observed_shape), observed_dtype)
+    def __init__(self, num_envs: int, backend: Backend, space: spaces.Box[Any]) -> None:
+        device = backend.device
+        observed = np.zeros((num_envs, *space.shape), space.dtype)
+        scores = torch.zeros(num_envs, len(backend.spec.score_names), dtype=torch.float32)
+        pending = np.zeros((num_envs, backend.latency_frames), dtype=np.int64)
         self.observed: Shaped[Tensor, "n ..."] = torch.from_numpy(observed).to(device)
-        self.scores: Float[Tensor, "n m"] = torch.zeros(
-            num_envs, num_scores, dtype=torch.float32, device=device
-        )
+        self.scores: Float[Tensor, "n m"] = scores.to(device)
+        self.pending: Int[np.ndarray, "n late"] = pending
         self.steps = np.zeros(num_envs, dtype=np.int64)
         self.done = np.zeros(num_envs, dtype=bool)
         self.fault = np.zeros(num_envs, dtype=bool)
         self.self_consistency_error = np.zeros(num_envs)
         self.prompts = np.array([""] * num_envs, dtype=object)
-        self.pending: Int[np.ndarray, "n late"] = np.zeros(
-            (num_envs, latency_frames), dtype=np.int64
-        )
         self.rngs = [np.random.default_rng() for _ in range(num_envs)]
 
     def seed(self, row: int, seed: int | None) -> None:
@@ -57,9 +45,10 @@ class Episodes:
 
     def start(self, rows: Int[np.ndarray, " r"], reading: Reading, prompt: str) -> None:
         """Start the episodes of some rows."""
-        index = torch.from_numpy(rows).to(reading.observed.device)
-        self.observed = self.observed.index_copy(0, index, reading.observed)
-        self.scores = self.scores.index_copy(0, index, reading.scores.float())
+        observed, scores = reading
+        index = torch.from_numpy(rows).to(observed.device)
+        self.observed = self.observed.index_copy(0, index, observed)
+        self.scores = self.scores.index_copy(0, index, scores.float())
         self.steps[rows] = 0
         self.done[rows] = False
         self.pending[rows] = 0
@@ -72,8 +61,10 @@ class Episodes:
         self.scores = reading.scores
         self.prompts = np.array(prompts, dtype=object)
         self.steps += 1
-        if menu is not None and self.pending.shape[1]:
-            self.pending = shifted(self.pending, np.array(menu))
+        has_pending = self.pending.shape[1] > 0
+        if menu is not None and has_pending:
+            actions = np.array(menu)
+            self.pending = shifted(self.pending, actions)
 
     def to_state(self, owner: StateOwner, backend: Any) -> EnvState:
         """Return the state now, no copy, with the backend's part."""
@@ -107,4 +98,6 @@ def shifted(
     pending: Int[np.ndarray, "n late"], actions: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, "n late"]:
     """Return pending actions after a step: the oldest has become visible, the newest is last."""
-    return np.concatenate([pending[:, 1:], actions[:, None]], axis=1)
+    remaining = pending[:, 1:]
+    newest = actions[:, None]
+    return np.concatenate([remaining, newest], axis=1)

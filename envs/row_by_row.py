@@ -36,7 +36,9 @@ class RowByRow:
 
     def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
         """Return the world's readout of latents, row by row."""
-        return torch.cat([self.backends[0].readout(row) for row in latents.split(1)])
+        first = self.backends[0]
+        rows = latents.split(1)
+        return torch.cat([first.readout(row) for row in rows])
 
     def reset(
         self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
@@ -59,7 +61,8 @@ class RowByRow:
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Denoise the newest frames once more, row by row."""
-        return torch.cat([backend.self_consistency_error() for backend in self.backends])
+        errors = [backend.self_consistency_error() for backend in self.backends]
+        return torch.cat(errors)
 
     def save(self) -> Any:
         """Return every row's state."""
@@ -67,7 +70,8 @@ class RowByRow:
 
     def finite(self) -> Bool[Tensor, " n"]:
         """Return which rows' latents are finite."""
-        return torch.cat([backend.finite() for backend in self.backends])
+        flags = [backend.finite() for backend in self.backends]
+        return torch.cat(flags)
 
     def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
         """Refuse what is no list of one session for each row."""

@@ -87,7 +87,8 @@ class SimulatorBackend:
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Return zeros: a simulator always agrees with itself."""
-        return torch.zeros(len(self.simulators), dtype=torch.float32)
+        num_envs = len(self.simulators)
+        return torch.zeros(num_envs, dtype=torch.float32)
 
     def save(self) -> Any:
         """Return every simulator's state."""
@@ -95,7 +96,8 @@ class SimulatorBackend:
 
     def finite(self) -> Bool[Tensor, " n"]:
         """Return True for every row: the environment itself looks at a simulator's scores."""
-        return torch.ones(len(self.simulators), dtype=torch.bool)
+        num_envs = len(self.simulators)
+        return torch.ones(num_envs, dtype=torch.bool)
 
     def check(self, state: Any, finite: Bool[np.ndarray, " n"]) -> None:
         """Refuse what is no list of one state for each row; `restore` checks the states."""
@@ -122,12 +124,14 @@ class SimulatorBackend:
     def _read(
         self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]
     ) -> Reading:
+        scores = [simulator.scores() for simulator in simulators]
         observed = torch.from_numpy(np.stack(frames))
         if self._encoder is not None:
+            codec = self._encoder.codec
             with precision(self.device, False):
-                observed = self._encoder.codec.encode(observed[:, None])[:, 0].float()
-        scores = np.stack([simulator.scores() for simulator in simulators])
-        return Reading(observed, torch.from_numpy(scores))
+                latents = codec.encode(observed[:, None])
+            observed = latents[:, 0].float()
+        return Reading(observed, torch.from_numpy(np.stack(scores)))
 
 
 def _restore(simulator: Simulator, saved: Any) -> None:

@@ -88,14 +88,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = action_space(checked.actions, len(self.world_spec.menu))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._episodes = Episodes(
-            self.num_envs,
-            observed_shape=backend_observations.shape,
-            observed_dtype=backend_observations.dtype,
-            num_scores=len(self.world_spec.score_names),
-            latency_frames=self.latency_frames,
-            device=self._backend.device,
-        )
+        self._episodes = Episodes(self.num_envs, self._backend, backend_observations)
         self._runner = EpisodeRunner(self._backend, self._episodes, self.task, self.horizon)
 
     def __new__(cls, *args: Any, **settings: Any) -> StreamDiTVectorEnv:

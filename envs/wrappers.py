@@ -158,7 +158,8 @@ class VectorSelfConsistencyPenalty(VectorWrapper[Any, Any, Any, Any, Any]):
         cost = _cost(self._penalty, errors)
         if isinstance(rewards, Tensor):
             return rewards - torch.from_numpy(cost).to(rewards.device)
-        return (np.asarray(rewards, dtype=np.float32) - cost).astype(np.float64)
+        penalised = np.asarray(rewards, dtype=np.float32) - cost
+        return penalised.astype(np.float64)
 
 
 class SelfConsistencyPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -198,7 +199,8 @@ def _check_penalty(penalty: Any) -> float:
 
 def _cost(penalty: float, errors: Any) -> Any:
     """Return what is taken off, in float32 as the environment's own rewards are."""
-    return np.float32(penalty) * np.asarray(errors, dtype=np.float32)
+    errors = np.asarray(errors, dtype=np.float32)
+    return np.float32(penalty) * errors
 
 
 def _vector_base(env: VectorEnv[Any, Any, Any]) -> StreamDiTVectorEnv:

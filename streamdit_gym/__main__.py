@@ -1,5 +1,6 @@
-"""``python -m streamdit_gym`` is the command ``streamdit-gym``;
-`torchrun -m streamdit_gym` starts it in several processes.
+"""``python -m streamdit_gym`` is the command ``streamdit-gym``.
+
+``torchrun -m streamdit_gym`` starts it in several processes.
 """
 
 import sys

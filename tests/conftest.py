@@ -1,5 +1,6 @@
-"""Shared fixtures: a tiny world with random weights for everything that does not need a trained
-one, and the shipped world.
+"""Shared fixtures: a tiny world with random weights, and the shipped world.
+
+Tests use the tiny world for everything that does not need trained weights.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from streamdit_gym.world import Starts, World
 
 @pytest.fixture(autouse=True)
 def _same_surroundings() -> None:
-    torch.set_num_threads(
-        int(os.environ.get("OMP_NUM_THREADS", "1"))
-    )  # two wait for each other where other programs run
+    # two threads wait for each other where other programs run
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
-    # a shell that starts the tests in the background has Ctrl-C ignored, and children would inherit
-    # that
+    # a shell that starts the tests in the background ignores Ctrl-C, and children inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -143,9 +143,7 @@ LONG_MODULES = {
     "channel",
     "engine",
     "generate",
-    "phrases",
     "stream",
-    "vector_env",
     "worker",
 }
 LONG_FUNCTIONS = {

@@ -567,7 +567,7 @@ def test_the_command_generates_and_resumes(
     assert main([*command, "--episodes", "4"]) == 0
     assert "4 of 4 episodes kept, 16 frames" in capsys.readouterr().out
     assert main([*command, "--policy", "random"]) == 2
-    assert "differing in player" in capsys.readouterr().err
+    assert "differing in policy" in capsys.readouterr().err
 
 
 @pytest.mark.slow

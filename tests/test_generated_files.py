@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -427,6 +428,50 @@ def test_a_data_set_of_an_older_version_is_read_and_left_alone(
     with pytest.raises(DatasetError, match="an older version made"):
         generate(small(tiny_bundle), folder, kind="lerobot")
     assert contents(folder) == before
+
+
+def rewrite_json(path: Path, change: Callable[[Any], Any]) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def with_former_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the manifest as earlier versions wrote it."""
+    row = dict(row)
+    quality = row.pop("quality")
+    row["player"] = row.pop("policy")
+    row["made"] = row.pop("batch_row")
+    former = {"self_consistency_error": "disagreement"}
+    former["self_consistency_error_max"] = "disagreement_max"
+    row["flags"] = {former.get(name, name): value for name, value in quality.items()}
+    return row
+
+
+def test_a_data_set_with_former_names_is_read_and_goes_on(
+    made: dict[str, Path], tiny_bundle: str, tmp_path: Path
+) -> None:
+    folder = copy_of(made, "mkv", tmp_path)
+    quality = inspect_dataset(folder).quality
+
+    def former_meta(meta: Any) -> Any:
+        generated = meta["generated"]
+        generated["player"] = generated.pop("policy")
+        generated["inputs"]["player"] = generated["inputs"].pop("policy")
+        return meta
+
+    def former_record(record: Any) -> Any:
+        return {**record, "rows": [with_former_names(row) for row in record["rows"]]}
+
+    rewrite_json(folder / "meta.json", former_meta)
+    for path in folder.glob("shard-*.json"):
+        rewrite_json(path, former_record)
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    rows = [json.dumps(with_former_names(json.loads(line))) for line in lines]
+    (folder / "manifest.jsonl").write_text("".join(row + "\n" for row in rows))
+    report = inspect_dataset(folder)
+    assert report.damage == []
+    assert report.quality == quality
+    assert generate(small(tiny_bundle, episodes=7), folder).num_generated == 7
+    assert inspect_dataset(folder).damage == []
 
 
 @pytest.mark.parametrize(

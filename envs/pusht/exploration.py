@@ -94,8 +94,10 @@ def _plan_drive(rng: np.random.Generator, pusher: Point, middle: Point) -> list[
     """Head for a point on the T and on past it, from wherever the pusher is."""
     target = middle + rng.normal(0, 45, 2)
     offset = target - pusher
-    direction = offset / (np.linalg.norm(offset) + 1e-6)
-    target = target + direction * rng.uniform(0, 120)
+    distance = np.linalg.norm(offset)
+    direction = offset / (distance + 1e-6)
+    overshoot = rng.uniform(0, 120)
+    target = target + direction * overshoot
     return [_waypoint(rng, target, max_steps=28)]
 
 
@@ -104,20 +106,24 @@ def _plan_push(
 ) -> list[Waypoint]:
     """Go behind the T and push it towards the middle of the table, or away from it."""
     inwards = (TABLE_UNITS / 2 - middle) / 130
-    direction = (-inwards if outwards else inwards) + rng.normal(0, 0.7, 2)
+    wanted = -inwards if outwards else inwards
+    direction = wanted + rng.normal(0, 0.7, 2)
     direction /= np.linalg.norm(direction) + 1e-6
     side = np.array([-direction[1], direction[0]])
     behind = middle - 115 * direction
-    beyond = middle + rng.uniform(0, 150) * direction
+    push_length = rng.uniform(0, 150)
+    beyond = middle + push_length * direction
     places = [behind, beyond]
     offset = pusher - middle
-    if offset @ direction > -60:  # do not sweep the T away on the way behind it
-        nearer_side = 130 if offset @ side > 0 else -130
-        places.insert(0, middle + nearer_side * side)
+    along = offset @ direction
+    if along > -60:  # do not sweep the T away on the way behind it
+        detour = 130 if offset @ side > 0 else -130
+        places.insert(0, middle + detour * side)
     lever = rng.normal(0, 22) * side  # pushed beside its middle, the T turns
     return [_waypoint(rng, place + lever, max_steps=24) for place in places]
 
 
 def _waypoint(rng: np.random.Generator, place: Point, max_steps: int) -> Waypoint:
     inside = np.clip(place, BORDER_UNITS, TABLE_UNITS - BORDER_UNITS)
-    return Waypoint(inside, int(rng.integers(8, max_steps)))
+    steps = rng.integers(8, max_steps)
+    return Waypoint(inside, int(steps))

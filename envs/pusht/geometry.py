@@ -37,26 +37,36 @@ Point = Float[np.ndarray, " 2"]
 
 def block_middle(position: Point, angle: float) -> Point:
     """Return the centre of gravity of a T with its origin at a position, in units."""
-    return position + BLOCK_CENTRE_UNITS[1] * np.array([-np.sin(angle), np.cos(angle)])
+    stem_direction = np.array([-np.sin(angle), np.cos(angle)])
+    lever = BLOCK_CENTRE_UNITS[1]
+    return position + lever * stem_direction
 
 
 def block_limits(angle: float) -> tuple[Point, Point]:
     """Return the least and greatest positions, in units, at which a turned T is clear of walls."""
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    hull = np.array(BLOCK_HULL_UNITS) @ rotation.T
-    return WALL_UNITS - hull.min(0), TABLE_UNITS - WALL_UNITS - hull.max(0)
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    hull = np.array(BLOCK_HULL_UNITS)
+    turned = hull @ rotation.T
+    low = WALL_UNITS - turned.min(0)
+    high = TABLE_UNITS - WALL_UNITS - turned.max(0)
+    return low, high
 
 
 def distance_to_block(point: Point, position: Point, angle: float) -> float:
     """Return how far a point is from a T, in units; 0 inside."""
-    along = np.array([np.cos(angle), np.sin(angle)])
-    across = np.array([-np.sin(angle), np.cos(angle)])
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
+    along = np.array([cosine, sine])
+    across = np.array([-sine, cosine])
     offset = point - position
     in_block_frame = np.array([offset @ along, offset @ across])
     distances = []
-    for part in BLOCK_PARTS_UNITS:
-        nearest = np.clip(in_block_frame, part[:2], part[2:])
-        distances.append(float(np.linalg.norm(in_block_frame - nearest)))
+    for least_x, least_y, greatest_x, greatest_y in BLOCK_PARTS_UNITS:
+        nearest = np.clip(in_block_frame, (least_x, least_y), (greatest_x, greatest_y))
+        distance = np.linalg.norm(in_block_frame - nearest)
+        distances.append(float(distance))
     return min(distances)
 
 
@@ -75,7 +85,8 @@ def _places_around(centre: Point) -> Iterator[Point]:
     turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     for distance in range(2, int(TABLE_UNITS), 2):
         for turn in turns:
-            yield centre + distance * np.array([np.cos(turn), np.sin(turn)])
+            direction = np.array([np.cos(turn), np.sin(turn)])
+            yield centre + distance * direction
 
 
 def _on_table(place: Point) -> bool:

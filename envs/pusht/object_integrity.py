@@ -32,18 +32,24 @@ def object_integrity(frames: UInt8[np.ndarray, "n h w 3"]) -> dict[str, Float[np
     pushers = []
     blocks = []
     for frame in frames:  # one by one: of a long stream the distances would not fit into memory
-        offsets = frame[..., None, :].astype(np.float32) - palette
-        nearest_colour = (offsets**2).sum(-1).argmin(-1)
+        pixels = frame[..., None, :].astype(np.float32)
+        offsets = pixels - palette
+        distances = (offsets**2).sum(-1)
+        nearest_colour = distances.argmin(-1)
         pushers.append(_is_one_pusher(nearest_colour == 0))
         blocks.append(_is_one_t(nearest_colour == 1))
-    return {"pusher": np.array(pushers, float), "T": np.array(blocks, float)}
+    return {
+        "pusher": np.array(pushers, float),
+        "T": np.array(blocks, float),
+    }
 
 
 def _connected_parts(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " p"]]:
     """Return the connected parts of a mask, numbered from 1, and their areas."""
-    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    areas = np.bincount(parts.ravel(), minlength=count)[1:]
-    return parts, areas
+    as_bytes = mask.astype(np.uint8)
+    count, parts = cv2.connectedComponents(as_bytes, connectivity=8)
+    areas = np.bincount(parts.ravel(), minlength=count)
+    return parts, areas[1:]
 
 
 def _is_one_pusher(mask: Mask) -> bool:

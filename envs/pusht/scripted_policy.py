@@ -18,11 +18,13 @@ def nearest_move(offset: Float[np.ndarray, " 2"]) -> int:
 
     An offset that is shorter than a quarter of a step's target means to stay.
     """
-    if np.linalg.norm(offset) < STEP_UNITS / 4:
+    distance = np.linalg.norm(offset)
+    if distance < STEP_UNITS / 4:
         return 0
     directions = np.array(MOVES[1:], dtype=float)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return 1 + int(np.argmax(directions @ offset))
+    nearest = np.argmax(directions @ offset)
+    return 1 + int(nearest)
 
 
 def scripted_actions(states: Float[np.ndarray, "n 6"], task: str) -> Int[np.ndarray, " n"]:
@@ -45,18 +47,26 @@ def scripted_actions(states: Float[np.ndarray, "n 6"], task: str) -> Int[np.ndar
 def _middles(states: Float[np.ndarray, "n 6"]) -> Points:
     """Return the T's centre of gravity in px."""
     lever = BLOCK_CENTRE_UNITS[1] / UNITS_PER_PX
-    return states[:, 2:4] + lever * np.stack([-states[:, 5], states[:, 4]], -1)
+    positions = states[:, 2:4]
+    cosine = states[:, 4]
+    sine = states[:, 5]
+    stem_directions = np.stack([-sine, cosine], -1)
+    return positions + lever * stem_directions
 
 
 def _push_targets(pusher: Points, middle: Points) -> Points:
     """Return where to head for so as to push the T to its goal, all in px."""
-    direction = GOAL_MIDDLE_PX - middle
-    direction = direction / (np.linalg.norm(direction, axis=1, keepdims=True) + 1e-6)
+    to_goal = GOAL_MIDDLE_PX - middle
+    distance = np.linalg.norm(to_goal, axis=1, keepdims=True)
+    direction = to_goal / (distance + 1e-6)
     side = np.stack([-direction[:, 1], direction[:, 0]], -1)
     offset = pusher - middle
     along = (offset * direction).sum(1, keepdims=True)
     beside = (offset * side).sum(1, keepdims=True)
     behind = middle - 14 * direction
-    around = middle + np.where(beside > 0, 16, -16) * side - 6 * direction
-    from_behind = np.where(np.abs(beside) > 4, behind, GOAL_MIDDLE_PX)
-    return np.where(along > -4, around, from_behind)
+    detour = np.where(beside > 0, 16, -16)
+    around = middle + detour * side - 6 * direction
+    is_off_line = np.abs(beside) > 4
+    from_behind = np.where(is_off_line, behind, GOAL_MIDDLE_PX)
+    is_in_front = along > -4
+    return np.where(is_in_front, around, from_behind)

@@ -71,9 +71,8 @@ class PushTSimulator:
         """
         poses = draw_start_state(rng, start)
         self._exploration.start_episode(rng, outwards=start == HARD_START)
-        return self._start_from_poses(
-            [float(x) for x in (*poses.pusher, *poses.block, poses.angle)]
-        )
+        numbers = [*poses.pusher, *poses.block, poses.angle]
+        return self._start_from_poses([float(number) for number in numbers])
 
     def start_from(
         self,
@@ -95,12 +94,15 @@ class PushTSimulator:
             sure: newest states in which each thing was intact, see `poses_from_states`.
         """
         poses_before, poses = poses_from_states(before, state, sure)
-        self._start_from_bodies(_body_numbers(poses_before, AT_REST))
+        numbers = _body_numbers(poses_before, AT_REST)
+        self._start_from_bodies(numbers)
         # in a tenth of a second the pusher's controller forgets the speed that it started with
         self.step(action)
         speed = [*self._env.agent.velocity, 0.0]
-        self._start_from_bodies(_body_numbers(poses, speed))
-        self._exploration.start_episode(rng, outwards=rng.random() < 0.5)
+        numbers = _body_numbers(poses, speed)
+        self._start_from_bodies(numbers)
+        outwards = rng.random() < 0.5
+        self._exploration.start_episode(rng, outwards=outwards)
 
     def step(self, action: int) -> Frame:
         """Move for a tenth of a second: the pusher's controller aims one step ahead."""
@@ -108,7 +110,8 @@ class PushTSimulator:
             raise ActionError(
                 "no such move", given=action, allowed=f"0..{len(MOVES) - 1}", remedy="see MOVES"
             )
-        direction = np.array(MOVES[int(action)], dtype=float)
+        move = MOVES[int(action)]
+        direction = np.array(move, dtype=float)
         length = np.linalg.norm(direction)
         target = self._pusher
         if length:
@@ -147,9 +150,11 @@ class PushTSimulator:
     def scores(self) -> Float[np.ndarray, " 4"]:
         """Return the two potentials (px, at most 0) and the two successes (0 or 1)."""
         gap = self._gap_px()
+        misfit = self._misfit_px()
         is_touching = gap <= TOUCH_PX
         is_at_goal = self._coverage > self._env.success_threshold
-        return np.array([-gap, -self._misfit_px(), is_touching, is_at_goal], dtype=np.float32)
+        scores = [-gap, -misfit, is_touching, is_at_goal]
+        return np.array(scores, dtype=np.float32)
 
     def save(self) -> tuple[list[float], list[int]]:
         """Return where the episode starts and the actions since; the simulator is deterministic.
@@ -186,11 +191,13 @@ class PushTSimulator:
         """Start at rest: place of the pusher, place and angle of the T, in units."""
         self._start_numbers = list(numbers)
         self._actions = []
-        state = gym_pusht_state(numbers[:2], numbers[2:4], numbers[4])
-        large, _ = self._env.reset(options={"reset_to_state": state})
-        add_thick_walls(self._env.space)
-        self._env.block.position_func = BlockMotion(self._env)
-        self._coverage = float(self._env._get_coverage())
+        pusher_x, pusher_y, block_x, block_y, angle = numbers
+        state = gym_pusht_state((pusher_x, pusher_y), (block_x, block_y), angle)
+        env = self._env
+        large, _ = env.reset(options={"reset_to_state": state})
+        add_thick_walls(env.space)
+        env.block.position_func = BlockMotion(env)
+        self._coverage = float(env._get_coverage())
         return self._small_frame(large)
 
     def _start_from_bodies(self, numbers: list[float]) -> None:
@@ -208,19 +215,24 @@ class PushTSimulator:
 
     def _gap_px(self) -> float:
         """Return the distance between pusher and T."""
+        pusher = tuple(self._pusher)
         shapes = self._env.block.shapes
-        nearest = min(shape.point_query(tuple(self._pusher)).distance for shape in shapes)
-        return max(0.0, nearest - PUSHER_RADIUS_UNITS) / UNITS_PER_PX
+        distances = [shape.point_query(pusher).distance for shape in shapes]
+        gap = max(0.0, min(distances) - PUSHER_RADIUS_UNITS)
+        return gap / UNITS_PER_PX
 
     def _misfit_px(self) -> float:
         """Return the mean distance between the T's corners and where they are at the goal."""
-        goal = self._env.get_goal_pose_body(self._env.goal_pose)
+        env = self._env
+        goal = env.get_goal_pose_body(env.goal_pose)
         distances = []
-        for shape in self._env.block.shapes:
+        for shape in env.block.shapes:
             for corner in shape.get_vertices():
-                offset = shape.body.local_to_world(corner) - goal.local_to_world(corner)
-                distances.append(offset.length)
-        return float(np.mean(distances)) / UNITS_PER_PX
+                here = shape.body.local_to_world(corner)
+                at_goal = goal.local_to_world(corner)
+                distances.append((here - at_goal).length)
+        misfit = float(np.mean(distances))
+        return misfit / UNITS_PER_PX
 
     @property
     def _bodies(self) -> tuple[Any, Any]:

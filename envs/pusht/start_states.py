@@ -91,7 +91,8 @@ def _move_to_walls(rng: np.random.Generator, block: Point, low: Point, high: Poi
     """Move a T to one wall, or into a corner."""
     both_walls = rng.random() < 0.5
     at_wall = rng.permutation([True, both_walls])
-    inwards = np.minimum(rng.exponential(CORNERED_UNITS, 2), high - low)
+    inwards = rng.exponential(CORNERED_UNITS, 2)
+    inwards = np.minimum(inwards, high - low)
     at_low_wall = rng.random(2) < 0.5
     place = np.where(at_low_wall, low + inwards, high - inwards)
     return np.where(at_wall, place, block)
@@ -133,7 +134,9 @@ def poses_from_states(
 def _free_corner(state: State) -> Point:
     """Return the corner of the table (px) that the T is not in."""
     far = TABLE_UNITS - MARGIN_UNITS
-    return np.where(state[2:4] < FRAME_PX / 2, far, MARGIN_UNITS) / UNITS_PER_PX
+    is_near_origin = state[2:4] < FRAME_PX / 2
+    corner = np.where(is_near_origin, far, MARGIN_UNITS)
+    return corner / UNITS_PER_PX
 
 
 def _upright(state: State, last_intact: State) -> tuple[Point, float]:
@@ -141,11 +144,23 @@ def _upright(state: State, last_intact: State) -> tuple[Point, float]:
 
     It is turned about its middle by thirds of a turn, to be nearest to its last certain angle.
     """
-    angle = float(np.arctan2(state[5], state[4]))
-    last_angle = float(np.arctan2(last_intact[5], last_intact[4]))
+    angle = _angle(state)
+    last_angle = _angle(last_intact)
     third = 2 * np.pi / 3
-    upright = angle + third * round((last_angle - angle) / third)
+    num_thirds = round((last_angle - angle) / third)
+    upright = angle + third * num_thirds
     position = np.asarray(state[2:4], float) * UNITS_PER_PX
-    directions = np.array([[-np.sin(x), np.cos(x)] for x in (angle, upright)])
-    centres = BLOCK_CENTRE_UNITS[1] * directions
-    return position + centres[0] - centres[1], upright
+    return position + _centre(angle) - _centre(upright), upright
+
+
+def _angle(state: State) -> float:
+    cosine = state[4]
+    sine = state[5]
+    return float(np.arctan2(sine, cosine))
+
+
+def _centre(angle: float) -> Point:
+    """Return the centre of gravity of a turned T, from its origin."""
+    stem_direction = np.array([-np.sin(angle), np.cos(angle)])
+    lever = BLOCK_CENTRE_UNITS[1]
+    return lever * stem_direction

@@ -52,19 +52,24 @@ def shows_appearance(
     for thing in THINGS:
         least, most = AREAS[thing]
         area = masks[thing].sum((1, 2))
-        results[thing] = ((area >= least) & (area <= most)).astype(float)
+        is_right = (area >= least) & (area <= most)
+        results[thing] = is_right.astype(float)
     num_specks = (masks["goal"] & ~GOAL_REGION).sum((1, 2))
-    results["goal"] *= num_specks <= MAX_GOAL_SPECKS
-    covered = (masks["T"] & GOAL_REGION).sum((1, 2)) > MIN_COVERED_PX
-    results["goal"][covered & (results["goal"] == 0)] = np.nan
+    goal = results["goal"]
+    goal *= num_specks <= MAX_GOAL_SPECKS
+    hidden_area = (masks["T"] & GOAL_REGION).sum((1, 2))
+    may_be_hidden = hidden_area > MIN_COVERED_PX
+    goal[may_be_hidden & (goal == 0)] = np.nan
     return results
 
 
 def _nearest_colours(frames: UInt8[np.ndarray, "n h w 3"]) -> Int[np.ndarray, "n h w"]:
     """Return for each pixel the number of the nearest colour."""
     colours = np.array(list(COLOURS.values()), np.float32)
-    offsets = frames[..., None, :].astype(np.float32) - colours
-    return (offsets**2).sum(-1).argmin(-1)
+    pixels = frames[..., None, :].astype(np.float32)
+    offsets = pixels - colours
+    distances = (offsets**2).sum(-1)
+    return distances.argmin(-1)
 
 
 APPEARANCE_EVALUATION = AppearanceEvaluation(

@@ -19,6 +19,7 @@ base world's appearance.
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -200,6 +201,17 @@ class Dataset:
                     remedy=RECORD_AGAIN,
                 )
 
+    def plain(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
+        """Deprecated name of `base_frames`."""
+        _warn_renamed("Dataset.plain", "Dataset.base_frames")
+        return self.base_frames(position)
+
+    @property
+    def painted(self) -> bool:
+        """Deprecated name of `has_base_frames`."""
+        _warn_renamed("Dataset.painted", "Dataset.has_base_frames")
+        return self.has_base_frames
+
     def _arrays(self, position: int) -> dict[str, np.ndarray]:
         path = arrays_path(self.folder, self.shards[position])
         try:
@@ -227,3 +239,7 @@ class Dataset:
             "states": (episodes, steps + 1, len(meta["state_names"])),
             "scores": (episodes, steps + 1, len(meta["score_names"])),
         }
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=3)

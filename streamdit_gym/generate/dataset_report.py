@@ -69,7 +69,8 @@ class DatasetReport:
         total = max(1, sum(self.actions.values()))
         shares = []
         for action, count in sorted(self.actions.items()):
-            shares.append(f"{action}: {100 * count / total:.1f} %")
+            percent = 100 * count / total
+            shares.append(f"{action}: {percent:.1f} %")
         lines = [
             f"world      {self.world}, frames as {self.storage}",
             episodes,
@@ -134,24 +135,27 @@ class _Contents:
 
     def add(self, shard: Shard, position: int, index: int) -> None:
         """Add a shard."""
-        self.num_episodes += len(shard.frames)
-        self.num_frames += shard.frames.shape[0] * shard.frames.shape[1]
-        self.actions.update(shard.actions.ravel().tolist())
-        self.phrases.update(shard.prompts.ravel().tolist())
+        frames = shard.frames
+        num_episodes, num_frames = frames.shape[:2]
+        self.num_episodes += num_episodes
+        self.num_frames += num_episodes * num_frames
+        actions = shard.actions.ravel()
+        prompts = shard.prompts.ravel()
+        self.actions.update(actions.tolist())
+        self.phrases.update(prompts.tolist())
         self.returns.append(shard.rewards.sum(1))
-        for row, frames in enumerate(shard.frames):
-            self._add_place(frames, (index, row))
+        for row, episode in enumerate(frames):
+            self._add_place(episode, (index, row))
         if self.is_small:
-            self.strips += map(_strip, shard.frames)
+            self.strips += map(_strip, frames)
         elif position % self.shards_per_strip == 0:
-            self.strips.append(_strip(shard.frames[0]))
+            self.strips.append(_strip(frames[0]))
 
     def _add_place(self, frames: UInt8[np.ndarray, "f h w 3"], place: Place) -> None:
         digest = hashlib.sha256(frames.tobytes()).digest()
-        if digest in self.places:
-            self.duplicates.append((self.places[digest], place))
-        else:
-            self.places[digest] = place
+        first_place = self.places.setdefault(digest, place)
+        if first_place != place:
+            self.duplicates.append((first_place, place))
 
     def write_to(self, report: DatasetReport) -> None:
         """Write the sums into a report."""
@@ -164,7 +168,8 @@ class _Contents:
             returns = np.concatenate(self.returns)
             for column, task in enumerate(self.tasks):
                 of_task = returns[:, column]
-                report.returns[task] = (float(of_task.mean()), float(of_task.std()))
+                mean = float(of_task.mean())
+                report.returns[task] = (mean, float(of_task.std()))
         if self.strips:
             report.sheet = np.concatenate(self.strips[:SHEET_EPISODES])
 
@@ -196,7 +201,9 @@ def _add_quality(rows: list[dict[str, Any]], report: DatasetReport) -> None:
     metrics = [quality_of(row) for row in rows]
     for name in metrics[0] if metrics else ():
         values = [of_episode[name] for of_episode in metrics]
-        report.quality[name] = (float(np.median(values)), float(np.quantile(values, 0.95)))
+        median = np.median(values)
+        high = np.quantile(values, 0.95)
+        report.quality[name] = (float(median), float(high))
 
 
 def quality_of(row: dict[str, Any]) -> dict[str, float]:
@@ -215,5 +222,7 @@ def _is_finished(folder: Path, rows: list[dict[str, Any]]) -> bool:
 
 def _strip(frames: UInt8[np.ndarray, "f h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """Return some frames of an episode side by side."""
-    places = np.linspace(0, len(frames) - 1, SHEET_FRAMES).round().astype(int)
-    return np.concatenate(list(frames[places]), axis=1)
+    last = len(frames) - 1
+    places = np.linspace(0, last, SHEET_FRAMES).round()
+    chosen = frames[places.astype(int)]
+    return np.concatenate(list(chosen), axis=1)

@@ -14,6 +14,7 @@ from streamdit_gym.data.random_actions import HeldRandomActions
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
 
 ACTOR_RADIUS_PX = 4  # of the disc that hides the actor
@@ -63,36 +64,61 @@ def stream_segments(
     """
     rng = np.random.default_rng(settings.seed)
     num_streams = settings.num_streams
+    overlap = settings.overlap_frames
     engine = Engine(world.model, world.table, PARTITIONS["reactive"])
-    bank_rows = torch.as_tensor(rng.integers(len(world.starts.latents), size=num_streams))
-    noise = Noise.seeded(rng.integers(2**63, size=num_streams).tolist())
-    starts = world.starts.latents[bank_rows, None]
-    num_removed = round(settings.actor_removed_share * num_streams)
-    if num_removed:
-        starts[:num_removed] = _without_actor(world, starts[:num_removed], actor)
-    session = engine.start(starts, torch.full((num_streams, 1), -1), noise)
-    prompt_rows = world.table.rows([phrases[0] for phrases in world.spec.menu])
+    session = _start(engine, world, actor, settings, rng)
+    plainest_phrases = [phrases[0] for phrases in world.spec.menu]
+    prompt_rows = world.table.rows(plainest_phrases)
     # a stream's actions must not depend on when the others change theirs
     policy = HeldRandomActions(rng, num_streams, len(prompt_rows), draw_every_row=True)
     latents: list[Tensor] = []
     actions: list[np.ndarray] = []
-    for segment in range(settings.num_segments):
-        num_frames = settings.segment_frames + (settings.overlap_frames if segment == 0 else 0)
+    for _ in range(settings.num_segments):
+        # the first segment has none before it, whose last frames it could repeat
+        num_frames = settings.segment_frames + overlap - len(latents)
         for _ in range(num_frames):
             chosen = policy.next()
-            latents.append(engine.tick(session, prompt_rows[torch.as_tensor(chosen)]))
+            prompts = prompt_rows[torch.as_tensor(chosen)]
+            frame = engine.tick(session, prompts)
+            latents.append(frame)
             actions.append(chosen)
         yield _segment_of(world, latents, actions)
-        latents = latents[-settings.overlap_frames :]
-        actions = actions[-settings.overlap_frames :]
+        latents = latents[-overlap:]
+        actions = actions[-overlap:]
+
+
+def _start(
+    engine: Engine,
+    world: World,
+    actor: tuple[str, str],
+    settings: StreamSettings,
+    rng: np.random.Generator,
+) -> Session:
+    """Return a session that begins with frames of the world's bank, some without the actor."""
+    num_streams = settings.num_streams
+    bank = world.starts.latents
+    bank_rows = rng.integers(len(bank), size=num_streams)
+    seeds = rng.integers(2**63, size=num_streams)
+    starts = bank[torch.as_tensor(bank_rows), None]
+    num_removed = round(settings.actor_removed_share * num_streams)
+    if num_removed:
+        removed = _without_actor(world, starts[:num_removed], actor)
+        starts[:num_removed] = removed
+    no_prompts = torch.full((num_streams, 1), -1)
+    return engine.start(starts, no_prompts, Noise.seeded(seeds.tolist()))
 
 
 def _segment_of(world: World, latents: list[Tensor], actions: list[np.ndarray]) -> StreamSegment:
     """Return a segment; its readout is that of the frames encoded again, as a training sees it."""
+    codec = world.codec
+    frames = []
+    encoded = []
     # stream by stream: all of their frames at once need too much memory
-    frames = [world.codec.decode(stream[None]) for stream in torch.cat(latents, 1)]
-    encoded = torch.cat([world.codec.encode(stream) for stream in frames])
-    states, scores = world.readout(encoded)
+    for stream in torch.cat(latents, 1):
+        decoded = codec.decode(stream[None])
+        frames.append(decoded)
+        encoded.append(codec.encode(decoded))
+    states, scores = world.readout(torch.cat(encoded))
     return StreamSegment(
         frames=torch.cat(frames).cpu().numpy(),
         actions=np.stack(actions, 1),
@@ -105,12 +131,15 @@ def _without_actor(
     world: World, latents: Float[Tensor, "n 1 c g g"], actor: tuple[str, str]
 ) -> Float[Tensor, "n 1 c g g"]:
     """Return the latents of the same frames without the actor."""
-    columns = [world.spec.state_names.index(name) for name in actor]
+    state_names = world.spec.state_names
+    columns = [state_names.index(name) for name in actor]
     states, _ = world.readout(latents)
     places = states[:, 0, columns].cpu().numpy()
-    frames = world.codec.decode(latents)[:, 0].cpu().numpy()
-    emptied = torch.from_numpy(without_actor(frames, places))
-    encoded = world.codec.encode(emptied[:, None].to(latents.device))
+    frames = world.codec.decode(latents)
+    pixels = frames[:, 0].cpu().numpy()
+    emptied = torch.from_numpy(without_actor(pixels, places))
+    emptied = emptied[:, None].to(latents.device)
+    encoded = world.codec.encode(emptied)
     return encoded.to(latents.dtype)
 
 
@@ -126,7 +155,9 @@ def without_actor(
     emptied = frames.copy()
     rows, columns = np.indices(frames.shape[1:3])
     for frame, (x, y) in zip(emptied, places, strict=True):
-        colours, counts = np.unique(frame.reshape(-1, 3), axis=0, return_counts=True)
+        pixels = frame.reshape(-1, 3)
+        colours, counts = np.unique(pixels, axis=0, return_counts=True)
+        commonest = colours[counts.argmax()]
         distances = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
-        frame[distances < ACTOR_RADIUS_PX] = colours[counts.argmax()]
+        frame[distances < ACTOR_RADIUS_PX] = commonest
     return emptied

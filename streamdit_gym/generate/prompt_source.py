@@ -18,6 +18,7 @@ from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.world import World
 
 PLAINEST_SHARE = 0.5  # of the prompts are the menu's first phrase, the others any phrase
+NOTHING = np.zeros(0)  # the observation of a policy that looks at none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,28 +59,37 @@ class PolicyPrompts:
         embedded = set(world.table.phrases)
         self._phrases: list[list[str]] = []  # of every action
         for menu_phrases in world.spec.menu:
-            self._phrases.append([phrase for phrase in menu_phrases if phrase in embedded])
+            phrases = [phrase for phrase in menu_phrases if phrase in embedded]
+            self._phrases.append(phrases)
 
     def begin(self, episodes: list[int], rng: np.random.Generator) -> None:
         """Begin episodes, one a stream."""
+        num_rows = len(episodes)
         self._rng = rng
-        self._starts = np.ones(len(episodes), dtype=bool)
-        self.policy.reset(len(episodes), len(self._phrases), rng)
+        self._starts = np.ones(num_rows, dtype=bool)
+        self.policy.reset(num_rows, len(self._phrases), rng)
 
     def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
         """Return the policy's actions and phrases for them."""
+        observation = NOTHING
         kind = self.policy.observation
-        observation = np.zeros(0) if kind is None else observe(self.world, latents, kind)
+        if kind is not None:
+            observation = observe(self.world, latents, kind)
         actions = self.policy.act(observation, self._starts)
         self._starts = np.zeros_like(self._starts)
-        is_plainest = self._rng.random(len(actions)) < PLAINEST_SHARE
-        positions = self._rng.random(len(actions))
+        return Prompts(actions=actions, phrases=self._worded(actions))
+
+    def _worded(self, actions: Int[np.ndarray, " n"]) -> list[str]:
+        """Return a phrase for every action."""
+        num_rows = len(actions)
+        is_plainest = self._rng.random(num_rows) < PLAINEST_SHARE
+        positions = self._rng.random(num_rows)
         phrases = []
-        for row, action in enumerate(actions):
+        for action, plainest, position in zip(actions, is_plainest, positions, strict=True):
             choices = self._phrases[action]
-            index = 0 if is_plainest[row] else int(positions[row] * len(choices))
+            index = 0 if plainest else int(position * len(choices))
             phrases.append(choices[index])
-        return Prompts(actions=actions, phrases=phrases)
+        return phrases
 
     def phrases_of(self, episodes: list[int]) -> set[str]:
         """Return nothing: the world has all of its menu's phrases."""
@@ -123,18 +133,30 @@ class FilePrompts:
 
     def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
         """Return the next prompts of the file, and their actions."""
-        phrases = [prompts[self._step % len(prompts)] for prompts in self._running]
+        phrases = []
+        actions = []
+        for prompts in self._running:
+            phrase = prompts[self._step % len(prompts)]
+            action, _ = self._action_of(phrase)
+            phrases.append(phrase)
+            actions.append(action)
         self._step += 1
-        actions = [self._action_of(phrase)[0] for phrase in phrases]
         return Prompts(actions=np.array(actions), phrases=phrases)
 
     def phrases_of(self, episodes: list[int]) -> set[str]:
         """Return the phrases of some episodes."""
-        return {phrase for number in episodes for phrase in self._prompts_of(number)}
+        phrases: set[str] = set()
+        for number in episodes:
+            phrases.update(self._prompts_of(number))
+        return phrases
 
     def menu_share(self, prompts: list[str]) -> float:
         """Return the share of prompts whose move is a menu entry."""
-        return sum(self._action_of(prompt)[1] for prompt in prompts) / len(prompts)
+        num_entries = 0
+        for prompt in prompts:
+            _, is_entry = self._action_of(prompt)
+            num_entries += is_entry
+        return num_entries / len(prompts)
 
     def _prompts_of(self, number: int) -> list[str]:
         return self.episodes[number % len(self.episodes)]
@@ -149,10 +171,14 @@ class FilePrompts:
             move = self.move_prompt(prompt)
             entry = self.meanings.entry(move)
             if entry is None:
-                plainest = [phrases[0] for phrases in self.world.spec.menu]
-                # each text is embedded alone: batches differ in bits
-                table = self.world.table.only(plainest, most=len(plainest) + 1)
-                self._actions[prompt] = self.meanings.action_of(move, table), False
+                self._actions[prompt] = self._inferred_action(move), False
             else:
                 self._actions[prompt] = entry, True
         return self._actions[prompt]
+
+    def _inferred_action(self, move: str) -> int:
+        """Return the action whose frames are most like those of a text that is no menu entry."""
+        plainest = [phrases[0] for phrases in self.world.spec.menu]
+        # each text is embedded alone: batches differ in bits
+        table = self.world.table.only(plainest, most=len(plainest) + 1)
+        return self.meanings.action_of(move, table)

@@ -34,6 +34,7 @@ FORMER_NAMES = {
     "disagreement": "self_consistency_error",
     "disagreement_max": "self_consistency_error_max",
 }
+Condition = tuple[str, Callable[[float, float], bool], float]  # metric, comparison, number
 CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*(-?\d+\.?\d*(?:e-?\d+)?)\s*")
 
 
@@ -62,9 +63,10 @@ class EpisodeQuality:
         sharpness of the last frames differs from that of the first ones, as a share; ``return`` is
         the sum of the rewards; ``success`` is 0 or 1.
         """
+        errors = self.self_consistency_errors
         return {
-            "self_consistency_error": float(self.self_consistency_errors.mean()),
-            "self_consistency_error_max": float(self.self_consistency_errors.max()),
+            "self_consistency_error": float(errors.mean()),
+            "self_consistency_error_max": float(errors.max()),
             "drift": _drift(self.frames),
             "return": float(self.rewards.sum()),
             "success": float(self.success),
@@ -73,14 +75,18 @@ class EpisodeQuality:
 
 
 def _drift(frames: UInt8[np.ndarray, "f h w 3"]) -> float:
-    grey = frames.astype(np.float32).mean(-1)
-    horizontal = (np.diff(grey, axis=2) ** 2).mean((1, 2))
-    vertical = (np.diff(grey, axis=1) ** 2).mean((1, 2))
-    sharpness = np.sqrt(horizontal + vertical)
-    count = max(1, round(EDGE_SHARE * len(sharpness)))
-    first = max(sharpness[:count].mean(), 1e-6)
+    pixels = frames.astype(np.float32)
+    grey = pixels.mean(-1)
+    horizontal = np.diff(grey, axis=2) ** 2
+    vertical = np.diff(grey, axis=1) ** 2
+    squared_sharpness = horizontal.mean((1, 2)) + vertical.mean((1, 2))
+    sharpness = np.sqrt(squared_sharpness)
+    count = round(EDGE_SHARE * len(sharpness))
+    count = max(1, count)
+    first = sharpness[:count].mean()
     last = sharpness[-count:].mean()
-    return float(abs(last / first - 1))
+    change = last / max(first, 1e-6) - 1
+    return float(abs(change))
 
 
 def current_metrics(metrics: dict[str, float]) -> dict[str, float]:
@@ -100,31 +106,43 @@ class EpisodeFilter:
 
     def __init__(self, rule: str) -> None:
         self.rule = rule
-        self._conditions: list[tuple[str, Callable[[float, float], bool], float]] = []
+        self._conditions: list[Condition] = []
         for text in re.split(r"\band\b", rule):
             if not text.strip():
                 continue
-            match = CONDITION.fullmatch(text)
-            name = _current_name(match[1]) if match else ""
-            if match is None or name not in METRICS:
-                comparisons = ", ".join(COMPARISONS)
-                raise StreamDiTError(
-                    "cannot read which episodes to keep",
-                    given=repr(text.strip()),
-                    allowed=f"METRIC < NUMBER with one of {comparisons}; "
-                    f"metrics: {', '.join(METRICS)}",
-                    remedy='for example --keep-if "self_consistency_error<0.1 and drift<0.2"',
-                )
-            self._conditions.append((name, COMPARISONS[match[2]], float(match[3])))
+            self._conditions.append(_condition(text))
 
     def __call__(self, metrics: dict[str, float]) -> bool:
         """Return whether an episode with such metrics is kept."""
         return all(compare(metrics[name], number) for name, compare, number in self._conditions)
 
 
+def _condition(text: str) -> Condition:
+    """Return a comparison such as ``drift<0.2``.
+
+    Raises:
+        StreamDiTError: if it cannot be read.
+    """
+    match = CONDITION.fullmatch(text)
+    if match is not None:
+        name, comparison, number = match.groups()
+        name = _current_name(name)
+        if name in METRICS:
+            return name, COMPARISONS[comparison], float(number)
+    comparisons = ", ".join(COMPARISONS)
+    metrics = ", ".join(METRICS)
+    raise StreamDiTError(
+        "cannot read which episodes to keep",
+        given=repr(text.strip()),
+        allowed=f"METRIC < NUMBER with one of {comparisons}; metrics: {metrics}",
+        remedy='for example --keep-if "self_consistency_error<0.1 and drift<0.2"',
+    )
+
+
 def _current_name(name: str) -> str:
     if name not in FORMER_NAMES:
         return name
-    text = f"the quality metric {name} is now {FORMER_NAMES[name]}"
-    warnings.warn(text, DeprecationWarning, stacklevel=4)
-    return FORMER_NAMES[name]
+    current = FORMER_NAMES[name]
+    text = f"the quality metric {name} is now {current}"
+    warnings.warn(text, DeprecationWarning, stacklevel=5)
+    return current

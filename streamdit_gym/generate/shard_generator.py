@@ -19,7 +19,12 @@ from streamdit_gym.errors import ArgumentError, PartitionError
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.generated_shard import EpisodeRow, GeneratedShard
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
-from streamdit_gym.generate.prompt_source import FilePrompts, PolicyPrompts, PromptSource
+from streamdit_gym.generate.prompt_source import (
+    FilePrompts,
+    PolicyPrompts,
+    Prompts,
+    PromptSource,
+)
 from streamdit_gym.generate.quality import EpisodeQuality
 from streamdit_gym.generate.start_frames import Clips, start_images
 from streamdit_gym.presets import partition
@@ -39,15 +44,13 @@ class Rollout:
 
     Attributes:
         latents: all frames.
-        actions: one array per step.
-        prompts: one list per step.
+        prompts: prompts and actions of every step.
         self_consistency_errors: of every stream at some of its frames.
         is_faulty: which streams had a frame that is not finite.
     """
 
     latents: Float[Tensor, "n f c g g"]
-    actions: list[np.ndarray]
-    prompts: list[list[str]]
+    prompts: list[Prompts]
     self_consistency_errors: Float[np.ndarray, "n k"]
     is_faulty: Bool[Tensor, " n"]
 
@@ -68,6 +71,7 @@ class ShardGenerator:
         self.phrase_numbers = {phrase: number for number, phrase in enumerate(phrases)}
         self.world = World.from_pretrained(config.world, device=config.device)
         self._check_memory()
+        self.idle_phrase = self.world.spec.menu[0][0]
         self.partition = partition(config.partition)
         if self.partition.chunk_frames != 1:
             raise PartitionError(
@@ -78,18 +82,20 @@ class ShardGenerator:
             )
         self.source = self._prompt_source()
         self.engine = self._engine(self.world.table)
+        size = self.world.spec.size
         self.clips = None
         if config.over is not None:
-            self.clips = Clips(Dataset(config.over), config.steps, self.world.spec.size)
+            self.clips = Clips(Dataset(config.over), config.steps, size)
         self.images = None
         if config.images is not None:
-            self.images = start_images(Path(config.images), self.world.spec.size)
+            self.images = start_images(Path(config.images), size)
 
     def _check_memory(self) -> None:
         config = self.config
         frame_bytes = 3 * self.world.spec.size**2
         max_frames = max(1, MAX_SHARD_BYTES // frame_bytes)
-        if config.batch * (config.steps + 1) > max_frames:
+        num_frames = config.batch * (config.steps + 1)
+        if num_frames > max_frames:
             raise ArgumentError(
                 "a shard of so many frames does not fit in memory",
                 given=f"{config.batch} episodes of {config.steps} steps",
@@ -111,14 +117,10 @@ class ShardGenerator:
         return PolicyPrompts(policy, self.world)
 
     def _engine(self, table: PromptTable) -> Engine:
-        idle_phrase = self.world.spec.menu[0][0]
-        return Engine(
-            self.world.model_for(self.partition),
-            table,
-            self.partition,
-            idle=int(table.rows([idle_phrase])[0]),
-            autocast=self.config.dtype == "bfloat16",
-        )
+        model = self.world.model_for(self.partition)
+        idle_row = table.rows([self.idle_phrase])[0]
+        autocast = self.config.dtype == "bfloat16"
+        return Engine(model, table, self.partition, idle=int(idle_row), autocast=autocast)
 
     def _engine_for(self, episodes: list[int]) -> Engine:
         """Return the engine of a shard.
@@ -127,10 +129,12 @@ class ShardGenerator:
         before.
         """
         table = self.world.table
+        embedded = table.phrases
         phrases = self.source.phrases_of(episodes)
-        if phrases <= set(table.phrases):
+        if phrases <= set(embedded):
             return self.engine
-        own_table = table.only(table.phrases, most=len(table.phrases) + len(phrases))
+        most = len(embedded) + len(phrases)
+        own_table = table.only(embedded, most=most)
         own_table.rows(sorted(phrases))
         return self._engine(own_table)
 
@@ -141,55 +145,54 @@ class ShardGenerator:
     @torch.no_grad()
     def generate(self, index: int) -> GeneratedShard:
         """Return the episodes of a shard."""
-        rollout = self._roll_out(index)
+        numbers = self._episode_numbers(index)
+        rollout = self._roll_out(index, numbers)
         states, scores = self.world.readout(rollout.latents)
         shard = self._shard_of(rollout, states.float().cpu().numpy(), scores.float().cpu().numpy())
-        numbers = self._episode_numbers(index)
         rows = [self._row_of(index, row, shard, rollout) for row in range(len(numbers))]
         return GeneratedShard(shard=shard, rows=rows)
 
-    def _roll_out(self, index: int) -> Rollout:
+    def _roll_out(self, index: int, episodes: list[int]) -> Rollout:
         """Run the streams of a shard."""
         config = self.config
-        episodes = self._episode_numbers(index)
         num_rows = len(episodes)
         engine = self._engine_for(episodes)
-        latency = self.partition.chunks - 1
         rng = np.random.default_rng([config.seed, index])
         clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
         start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
-        noise = Noise.seeded(rng.integers(2**63, size=num_rows).tolist())
+        seeds = rng.integers(2**63, size=num_rows)
         idle_prompts = torch.full((num_rows, 1), engine.idle)
-        session = engine.start(start[:, None], idle_prompts, noise)
+        session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
         self.source.begin(episodes, rng)
         frames = [start[:, None]]
-        actions = []
-        prompts = []
+        chosen: list[Prompts] = []
         errors = []
         is_faulty = torch.zeros(num_rows, dtype=torch.bool, device=start.device)
+        latency = self.partition.chunks - 1
         for step in range(config.steps + latency):
-            phrases = [self.world.spec.menu[0][0]] * num_rows
+            phrases = [self.idle_phrase] * num_rows
             if step < config.steps:
-                chosen = self.source.next(frames[-1])
-                phrases = chosen.phrases
-                actions.append(chosen.actions)
-                prompts.append(phrases)
+                prompts = self.source.next(frames[-1])
+                phrases = prompts.phrases
+                chosen.append(prompts)
             # the session refuses clips where N > 1
             clip = None if clips is None else clips[:, step + 1 : step + 2]
-            frame = engine.tick(session, engine.table.rows(phrases), clip, config.strength)
-            is_faulty |= ~frame.flatten(1).isfinite().all(1)
-            # policies and readout need numbers; such an episode is not kept
-            frame = frame.nan_to_num(0, 0, 0)
+            prompt_rows = engine.table.rows(phrases)
+            frame = engine.tick(session, prompt_rows, clip, config.strength)
+            is_faulty |= ~is_finite(frame)
             if step < latency:  # in flight before the first prompt
                 continue
-            frames.append(frame)
-            if (len(frames) - 1) % CHECK_EVERY == 0 or len(frames) == config.steps + 1:
-                errors.append(engine.self_consistency_error(session).cpu().numpy())
+            # policies and readout need numbers; an episode with a fault is not kept
+            frames.append(frame.nan_to_num(0, 0, 0))
+            num_new = len(frames) - 1
+            if num_new % CHECK_EVERY == 0 or num_new == config.steps:
+                error = engine.self_consistency_error(session)
+                errors.append(error.cpu().numpy())
+        finite_errors = np.nan_to_num(np.stack(errors, 1), posinf=0.0, neginf=0.0)
         return Rollout(
             latents=torch.cat(frames, 1),
-            actions=actions,
-            prompts=prompts,
-            self_consistency_errors=np.nan_to_num(np.stack(errors, 1), posinf=0.0, neginf=0.0),
+            prompts=chosen,
+            self_consistency_errors=finite_errors,
             is_faulty=is_faulty,
         )
 
@@ -201,14 +204,18 @@ class ShardGenerator:
     ) -> Shard:
         """Return the arrays of a shard."""
         spec = self.world.spec
-        rewards = until_success(spec, task_rewards(spec, scores[:, :-1], scores[:, 1:]), scores)
-        numbers = [[self.phrase_numbers[text] for text in texts] for texts in rollout.prompts]
+        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:])
+        actions = []
+        numbers = []
+        for prompts in rollout.prompts:
+            actions.append(prompts.actions)
+            numbers.append([self.phrase_numbers[phrase] for phrase in prompts.phrases])
         return Shard(
             frames=self._decode(rollout.latents),
-            actions=np.stack(rollout.actions, 1).astype(np.int16),
+            actions=np.stack(actions, 1).astype(np.int16),
             states=states,
             scores=scores,
-            rewards=rewards,
+            rewards=until_success(spec, rewards, scores),
             prompts=np.array(numbers, dtype=np.int32).T,
         )
 
@@ -217,14 +224,15 @@ class ShardGenerator:
         config = self.config
         spec = self.world.spec
         task = spec.tasks[config.task]
-        success_scores = shard.scores[row, 1:, spec.score_names.index(task.success)]
-        successes = success_scores > task.threshold
-        prompts = [phrases[row] for phrases in rollout.prompts]
+        success_column = spec.score_names.index(task.success)
+        task_column = sorted(spec.tasks).index(config.task)
+        successes = shard.scores[row, 1:, success_column] > task.threshold
+        prompts = [step.phrases[row] for step in rollout.prompts]
         menu_share = self.source.menu_share(prompts)
         quality = EpisodeQuality(
             frames=shard.frames[row],
             self_consistency_errors=rollout.self_consistency_errors[row],
-            rewards=shard.rewards[row, :, sorted(spec.tasks).index(config.task)],
+            rewards=shard.rewards[row, :, task_column],
             success=bool(successes.any()),
             menu=menu_share,
         )
@@ -243,29 +251,42 @@ class ShardGenerator:
 
     def _clip_latents(self, clips: Clips, episodes: list[int]) -> Float[Tensor, "n f c g g"]:
         """Return the latents of the clips that episodes are drawn over."""
+        codec = self.world.codec
+        device = self.world.device
         latents = []
         for number in episodes:
-            clip = torch.from_numpy(clips.clip(number))[None]
-            latents.append(self.world.codec.encode(clip.to(self.world.device)))
+            clip = torch.from_numpy(clips.clip(number))
+            encoded = codec.encode(clip[None].to(device))
+            latents.append(encoded)
         return torch.cat(latents).float()
 
     def _start_latents(self, rng: np.random.Generator, num_rows: int) -> Float[Tensor, "n c g g"]:
+        """Return random start frames: the user's own, or the world's."""
         if self.images is None:
             bank = self.world.starts.latents
-            return bank[torch.from_numpy(rng.integers(len(bank), size=num_rows))]
-        images = torch.from_numpy(self.images[rng.integers(len(self.images), size=num_rows)])
-        return self.world.codec.encode(images[:, None].to(self.world.device))[:, 0].float()
+            bank_rows = rng.integers(len(bank), size=num_rows)
+            return bank[torch.from_numpy(bank_rows)]
+        image_rows = rng.integers(len(self.images), size=num_rows)
+        images = torch.from_numpy(self.images[image_rows])
+        encoded = self.world.codec.encode(images[:, None].to(self.world.device))
+        return encoded[:, 0].float()
 
     def _decode(self, latents: Float[Tensor, "n f c g g"]) -> UInt8[np.ndarray, "n f h w 3"]:
         """Return frames, decoded some episodes at a time."""
+        device_type = self.world.device.type
         episodes_per_decode = max(1, FRAMES_PER_DECODE // latents.shape[1])
-        parts = []
+        frames = []
         for part in latents.split(episodes_per_decode):
-            with torch.autocast(
-                self.world.device.type, torch.bfloat16, enabled=self.engine.autocast
-            ):
-                parts.append(self.world.codec.decode(part).cpu().numpy())
-        return np.concatenate(parts)
+            with torch.autocast(device_type, torch.bfloat16, enabled=self.engine.autocast):
+                decoded = self.world.codec.decode(part)
+            frames.append(decoded.cpu().numpy())
+        return np.concatenate(frames)
+
+
+def is_finite(frames: Float[Tensor, "n 1 c g g"]) -> Bool[Tensor, " n"]:
+    """Return which streams' frames are finite everywhere."""
+    numbers = frames.flatten(1)
+    return numbers.isfinite().all(1)
 
 
 def until_success(
@@ -278,7 +299,9 @@ def until_success(
     rewards = rewards.copy()
     for column, name in enumerate(sorted(spec.tasks)):
         task = spec.tasks[name]
-        successes = scores[:, 1:, spec.score_names.index(task.success)] > task.threshold
-        is_over = np.logical_or.accumulate(successes, axis=1)
-        rewards[:, 1:, column][is_over[:, :-1]] = 0
+        success_column = spec.score_names.index(task.success)
+        successes = scores[:, 1:, success_column] > task.threshold
+        was_done = np.logical_or.accumulate(successes, axis=1)[:, :-1]
+        later_rewards = rewards[:, 1:, column]
+        later_rewards[was_done] = 0
     return rewards

@@ -1,0 +1,58 @@
+"""What the documentation says: its commands are commands, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tyro
+
+from streamdit_gym.cli.deprecated import current_arguments
+from streamdit_gym.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+]
+MAX_README_LINES = 150
+
+
+def documented_commands() -> list[str]:
+    """Return the command lines in indented blocks of the documentation."""
+    commands = []
+    for page in PAGES:
+        for line in page.read_text().replace("\\\n", " ").splitlines():
+            if not line.startswith("    "):
+                continue
+            code = line.split("#")[0]
+            for part in re.split(r"&&|\|", code):
+                if part.strip().startswith("streamdit-gym "):
+                    commands.append(part.strip())
+    return list(dict.fromkeys(commands))
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_documented_command_can_be_parsed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *words = shlex.split(command)
+    parsed = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=current_arguments(words))
+    parsed.check_options()
+    assert capsys.readouterr().err == "", "the documentation uses current names"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MAX_README_LINES
