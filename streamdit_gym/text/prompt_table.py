@@ -216,7 +216,8 @@ def pad_tokens(x: Tensor, length: int) -> Tensor:
     return functional.pad(x, (0, 0) * axes_behind + (0, length - x.shape[1]))
 
 
-def _mixed(ends: Float[Tensor, "2 *n"], share: float) -> Float[Tensor, "*n"]:
+def _mixed(ends: Tensor, share: float) -> Tensor:
+    """Return what lies a share of the way from the first of two rows to the second."""
     first, second = ends
     return torch.lerp(first, second, share)
 
