@@ -17,8 +17,9 @@ _forked = False
 
 
 def forked() -> bool:
-    """Return whether this process was forked from one that had loaded torch:
-    more than one thread would hang it.
+    """Return whether this process was forked from one that had loaded torch.
+
+    More than one thread would hang it.
     """
     return _forked
 
