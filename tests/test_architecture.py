@@ -138,25 +138,10 @@ def library_files() -> list[Path]:
 
 
 # Exceptions. These lists may only become shorter.
-SHARED_NAMES = {"config", "files", "saved", "window"}
-LONG_MODULES = {
-    "channel",
-    "engine",
-    "generate",
-    "stream",
-    "worker",
-}
-LONG_FUNCTIONS = {
-    "begin",
-    "generate",
-    "inspect",
-    "make",
-    "predict_clean",
-    "run",
-    "run_on_ray",
-    "tick",
-}
-FILES_THAT_NAME_THE_PALETTE = 22  # the goal is 5
+SHARED_NAMES = {"files"}
+LONG_MODULES: set[str] = set()
+LONG_FUNCTIONS: set[str] = set()
+FILES_THAT_NAME_THE_PALETTE = 9  # the goal is 5
 
 
 def test_two_modules_never_share_a_name() -> None:

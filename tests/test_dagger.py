@@ -26,7 +26,7 @@ from streamdit_gym.errors import (
     StorageError,
     StreamDiTError,
 )
-from streamdit_gym.evaluate.metrics.drift import ReplayJob, replay_looks
+from streamdit_gym.evaluate.metrics.drift import ReplayJob, replay_image_statistics
 from streamdit_gym.files import folder_lock
 from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
 from streamdit_gym.generate.frame_choice import choose_frames
@@ -311,8 +311,8 @@ def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
     state.reset(np.random.default_rng(0))
     start = state.state()
     job = ReplayJob(make=Plainest, start="uniform", state=start, actions=[1, 2, 3])
-    shipped = replay_looks(replace(job, make=PushTSimulator))
-    np.testing.assert_array_equal(replay_looks(job), shipped)
+    shipped = replay_image_statistics(replace(job, make=PushTSimulator))
+    np.testing.assert_array_equal(replay_image_statistics(job), shipped)
 
 
 def test_two_processes_do_not_correct_into_one_folder(tmp_path: Path) -> None:

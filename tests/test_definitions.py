@@ -239,7 +239,7 @@ def test_frames_that_never_change_are_only_warned_of(caplog: pytest.LogCaptureFi
 def test_training_refuses_the_data_of_another_definition_at_once(
     key: str, value: Any, tmp_path: Path
 ) -> None:
-    from streamdit_gym.train.train_world import check_dataset
+    from streamdit_gym.train.dataset_checks import check_dataset
 
     record(SPEC, Dot, STARTS, tmp_path, dataclasses.replace(CONFIG, shards=2))
     dataset = Dataset(tmp_path)
@@ -251,18 +251,22 @@ def test_training_refuses_the_data_of_another_definition_at_once(
 
 def test_training_refuses_frames_of_a_size_that_its_codec_does_not_take(tmp_path: Path) -> None:
     from streamdit_gym.errors import StreamDiTError
-    from streamdit_gym.train.train_streamdit import StreamDiTTraining
-    from streamdit_gym.train.train_world import WorldTraining, train_world
+    from streamdit_gym.recipes import Recipe
+    from streamdit_gym.recipes.stage_settings import DynamicsTraining
+    from streamdit_gym.train.pipeline import train_world
+    from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
 
     record(SPEC, Dot, STARTS, tmp_path / "data", dataclasses.replace(CONFIG, shards=2))
-    config = WorldTraining(preset="tiny", streamdit=StreamDiTTraining(clip_frames=2))
+    recipe = Recipe(preset="tiny", dynamics=DynamicsTraining(clip_frames=2))
+    data = Dataset(tmp_path / "data")
+    inputs = TrainingInputs(spec=SPEC, dataset=data, make_encoder=lambda: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(StreamDiTError, match="64 pixels: preset tiny"):
-        train_world(SPEC, Dataset(tmp_path / "data"), lambda: None, tmp_path / "run", config, "cpu")  # type: ignore[arg-type,return-value]
+        train_world(inputs, recipe, RunOptions(folder=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_training_refuses_data_in_which_the_menu_was_not_said(tmp_path: Path) -> None:
-    from streamdit_gym.train.train_world import check_phrases
+    from streamdit_gym.train.dataset_checks import check_phrases
 
     record(SPEC, Dot, STARTS, tmp_path, CONFIG)
     other = dataclasses.replace(SPEC, menu=(("stay",), ("go", "hop")))

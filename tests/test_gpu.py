@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_world
+from support.training import take_steps, trainer_of
 
 from streamdit_gym.envs.outputs import to_host
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.presets import PARTITIONS
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.train.train_streamdit import StreamDiTTrainer, StreamDiTTraining
+from streamdit_gym.train.stages.dynamics_stage import compile_blocks
 
 pytestmark = [
     pytest.mark.gpu,
@@ -126,18 +128,11 @@ def test_rows_of_a_batch_equal_single_streams_on_the_gpu(partition: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_training_steps_run_in_bfloat16_and_compiled() -> None:
-    from conftest import make_table
-    from test_train import TINY, moving_square
-
-    from streamdit_gym.model.streamdit import StreamDiT
-
-    for compiled in (False, True):
-        config = StreamDiTTraining(clips=8, clip_frames=4, compile=compiled)
-        model = StreamDiT(TINY).cuda()
-        trainer = StreamDiTTrainer(
-            model, moving_square(), make_table(["right", "left"]), config, "cuda"
-        )
-        losses = [trainer.step(i / 40) for i in range(40)]
-        assert np.isfinite(losses).all()
-        assert np.mean(losses[-10:]) < np.mean(losses[:10])
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_training_steps_run_in_bfloat16_and_compiled(is_compiled: bool) -> None:
+    trainer = trainer_of(DynamicsTraining(clips=8, clip_frames=4), device="cuda")
+    if is_compiled:
+        compile_blocks(trainer.model)
+    losses = take_steps(trainer, 40, total=40)
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def refusal(socket: Any) -> str:
 
 
 LOCAL = {"base_url": "http://127.0.0.1"}
+STREAM = "ws://127.0.0.1/stream"
 
 
 def test_an_unwatched_branch_gives_way_to_a_new_one(
@@ -130,9 +131,13 @@ def test_expensive_commands_are_limited_more() -> None:
     assert sum(limiter.allow() for _ in range(200)) in range(100, 110)
 
 
-def test_the_server_sends_page_frames_and_films_and_takes_commands(
-    registry: SessionRegistry,
-) -> None:
+@pytest.fixture
+def client(registry: SessionRegistry) -> Iterator[Any]:
+    with TestClient(make_app(registry, ServerAddress()), **LOCAL) as client:
+        yield client
+
+
+def test_the_page_is_served_whole_and_closes_its_sessions(registry: SessionRegistry) -> None:
     with TestClient(make_app(registry, ServerAddress()), **LOCAL) as client:
         page = client.get("/")
         assert page.status_code == 200
@@ -141,76 +146,104 @@ def test_the_server_sends_page_frames_and_films_and_takes_commands(
             assert client.get(f"/page/{name}").status_code == 200
             assert f"page/{name}" in page.text
         assert "http" not in page.text, "no asset from outside"
-        with client.websocket_connect("ws://127.0.0.1/stream") as socket:
-            hello = receive_message(socket, "hello")
-            assert hello["menu"][3] == "move right"
-            assert receive_frame(socket)[1][0].shape == (64, 64, 3)
-            socket.send_json({"command": "prompt", "text": "move right", "id": 7})
-            number = receive_message(socket, "prompt_applied")["number"]
-            assert (
-                receive_frame(socket, lambda h: h["number"] >= number)[0]["prompt"] == "move right"
-            )
-            socket.send_json({"command": "branch"})
-            assert receive_message(socket, "branched")["name"] == "2"
-            with client.websocket_connect("ws://127.0.0.1/stream?stream=2") as other:
-                assert receive_message(other, "hello")["stream"] == "2"
-                assert receive_frame(other)[0]["prompt"] == "move right"
-            socket.send_json({"command": "record", "on": True})
-            number = receive_frame(socket)[0]["number"]
-            receive_frame(socket, lambda h: h["number"] > number + 8)
-            socket.send_json({"command": "record", "on": False})
-            film = client.get(f"/films/{receive_message(socket, 'recorded')['name']}")
-            assert film.headers["content-type"] == "video/mp4"
-            assert film.content[4:8] == b"ftyp"
-        assert client.get("/films/..%2Fsecret.mp4").status_code == 404
-        assert client.get("/films/none.mp4").status_code == 404
-        assert client.get(f"/films/{'a' * 300}.mp4").status_code == 404
     assert not registry.sessions["1"].is_alive
 
 
-def test_what_the_server_refuses(registry: SessionRegistry, world: World) -> None:
-    with TestClient(make_app(registry, ServerAddress()), **LOCAL) as client:
-        assert client.get("/", headers={"host": "evil.example"}).status_code == 400
-        for address, headers, text in (
-            ("ws://127.0.0.1/stream", {"origin": "http://evil.example"}, "foreign origin"),
-            ("ws://127.0.0.1/stream", {"origin": "http://["}, "foreign origin"),
-            ("ws://127.0.0.1/stream?stream=9", {}, "unknown stream"),
-        ):
-            with client.websocket_connect(address, headers=headers) as socket:
-                assert text in refusal(socket)
-        with client.websocket_connect(
-            "ws://127.0.0.1/stream", headers={"origin": "http://127.0.0.1"}
-        ) as socket:
-            receive_message(socket, "hello")
-            for message, problem in (
-                ("{", "no command"),
-                ('{"command": "format"}', "unknown command"),
-                ('{"command": "prompt"}', "is missing"),
-                ('{"command": "prompt", "text": 3}', "prompt cannot be used"),
-                ('{"command": "configure", "speed": 3}', "unknown field"),
-                ('{"command": "configure", "chunks": 99}', "chunks cannot be used"),
-                ('{"command": "configure", "chunks": true}', "chunks cannot be used"),
-                ('{"command": "configure", "prompt_scope": "all"}', "unknown prompt_scope"),
-                (json.dumps({"command": "prompt", "text": "a" * 5000}), "too long"),
-                (
-                    json.dumps({"command": "prompt", "text": "é" * 3000}, ensure_ascii=False),
-                    "too long",
-                ),
-                ("[" * 2000, "no command"),
-            ):
-                socket.send_text(message)
-                assert problem in receive_message(socket, "error")["problem"], message
-    for open_to_all in (
-        ServerAddress(host="0.0.0.0"),
-        ServerAddress(allow_hosts=("lab.example",)),
-    ):
-        with pytest.raises(StreamDiTError, match="without a token"):
-            make_app(registry, open_to_all)
-    registry = SessionRegistry(world, registry.film_folder, 20.0)
-    registry.open(LiveStream(world))
-    with TestClient(
-        make_app(registry, ServerAddress(host="0.0.0.0"), "secret"), base_url="http://box.example"
-    ) as client:
+def test_a_viewer_receives_frames_and_steers(client: Any) -> None:
+    with client.websocket_connect(STREAM) as socket:
+        hello = receive_message(socket, "hello")
+        assert hello["menu"][3] == "move right"
+        _, images = receive_frame(socket)
+        assert images[0].shape == (64, 64, 3)
+        socket.send_json({"command": "prompt", "text": "move right", "id": 7})
+        first = receive_message(socket, "prompt_applied")["number"]
+        header, _ = receive_frame(socket, lambda header: header["number"] >= first)
+        assert header["prompt"] == "move right"
+
+
+def test_a_branch_is_a_stream_of_its_own(client: Any) -> None:
+    with client.websocket_connect(STREAM) as socket:
+        receive_message(socket, "hello")
+        socket.send_json({"command": "branch"})
+        assert receive_message(socket, "branched")["name"] == "2"
+        with client.websocket_connect(f"{STREAM}?stream=2") as other:
+            assert receive_message(other, "hello")["stream"] == "2"
+            assert receive_frame(other)[0]["prompt"] == "stay"
+
+
+def test_a_film_is_recorded_and_downloaded(client: Any) -> None:
+    with client.websocket_connect(STREAM) as socket:
+        socket.send_json({"command": "record", "on": True})
+        header, _ = receive_frame(socket)
+        receive_frame(socket, lambda later: later["number"] > header["number"] + 8)
+        socket.send_json({"command": "record", "on": False})
+        name = receive_message(socket, "recorded")["name"]
+    film = client.get(f"/films/{name}")
+    assert film.headers["content-type"] == "video/mp4"
+    assert film.content[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("name", ["..%2Fsecret.mp4", "none.mp4", f"{'a' * 300}.mp4"])
+def test_other_files_are_no_films(name: str, client: Any) -> None:
+    assert client.get(f"/films/{name}").status_code == 404
+
+
+def test_a_foreign_host_name_is_refused(client: Any) -> None:
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "origin", "reason"),
+    [
+        ("", "http://evil.example", "foreign origin"),
+        ("", "http://[", "foreign origin"),
+        ("?stream=9", "http://127.0.0.1", "unknown stream"),
+    ],
+)
+def test_a_viewer_who_is_refused_is_told_why(
+    query: str, origin: str, reason: str, client: Any
+) -> None:
+    with client.websocket_connect(f"{STREAM}{query}", headers={"origin": origin}) as socket:
+        assert reason in refusal(socket)
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        ("{", "no command"),
+        ("[" * 2000, "no command"),
+        ('{"command": "format"}', "unknown command"),
+        ('{"command": "prompt"}', "is missing"),
+        ('{"command": "prompt", "text": 3}', "prompt cannot be used"),
+        ('{"command": "configure", "speed": 3}', "unknown field"),
+        ('{"command": "configure", "chunks": 99}', "chunks cannot be used"),
+        ('{"command": "configure", "chunks": true}', "chunks cannot be used"),
+        ('{"command": "configure", "prompt_scope": "all"}', "unknown prompt_scope"),
+        (json.dumps({"command": "prompt", "text": "a" * 5000}), "too long"),
+        (
+            '{"command": "prompt", "text": "' + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 3000,
+            "too long",
+        ),
+    ],
+    ids=range(11),
+)
+def test_a_bad_message_is_a_clear_error(message: str, problem: str) -> None:
+    with pytest.raises(StreamDiTError, match=problem):
+        parse_command(message, RecordingViewer())
+
+
+@pytest.mark.parametrize(
+    "address", [ServerAddress(host="0.0.0.0"), ServerAddress(allow_hosts=("lab.example",))]
+)
+def test_a_public_address_needs_a_token(address: ServerAddress, registry: SessionRegistry) -> None:
+    with pytest.raises(StreamDiTError, match="without a token"):
+        make_app(registry, address)
+    registry.close()
+
+
+def test_a_token_opens_page_and_stream(registry: SessionRegistry) -> None:
+    app = make_app(registry, ServerAddress(host="0.0.0.0"), "secret")
+    with TestClient(app, base_url="http://box.example") as client:
         assert client.get("/").status_code == 403
         assert client.get("/?token=wrong").status_code == 403
         assert client.get("/?token=secret").status_code == 200

@@ -268,7 +268,7 @@ def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> Non
     simulator.reset(np.random.default_rng(0))
     assert simulator.plain_frame() is None
     (tmp_path / "plain" / "shard-00000.mkv").unlink()
-    with pytest.raises(DatasetError, match="without palette channels"):
+    with pytest.raises(DatasetError, match="without adapt_autoencoder"):
         dataset.base_frames(0)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from streamdit_gym.train import parallel
-from streamdit_gym.train.train_streamdit import learn
+from streamdit_gym.train.optimization import OptimizerPart, Optimizers
 
 TESTS = Path(__file__).parent
 PLAIN = f"""
@@ -19,7 +19,7 @@ import sys; sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
 import torch
 from streamdit_gym.train import parallel
-from streamdit_gym.train.train_streamdit import learn
+from streamdit_gym.train.optimization import OptimizerPart, Optimizers
 """
 
 
@@ -52,7 +52,8 @@ def lesson(rows: slice, bad: bool = False) -> torch.nn.Module:
     model.register_parameter("unused", torch.nn.Parameter(torch.ones(2)))
     data = torch.randn(8, 3)[rows]
     loss = (model(data) - data.sum(1, keepdim=True)).square().mean()
-    learn(model, [torch.optim.SGD(model.parameters(), 0.1)], loss / 0 if bad else loss)
+    sgd = OptimizerPart(torch.optim.SGD(model.parameters(), 0.1), 0.1)
+    Optimizers(model, {"sgd": sgd}).step(loss / 0 if bad else loss)
     return model
 
 
@@ -107,14 +108,15 @@ with parallel.join("cpu") as device:
 def test_two_processes_train_one_transformer_and_resume(tmp_path: Path) -> None:
     torchrun(
         """
-from test_train import QUIET, TINY, StreamDiT, make_table, moving_square, replace
-from streamdit_gym.train.train_streamdit import train_streamdit
+from support.training import QUIET, trainer_of
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stages.dynamics_stage import train_dynamics
+from dataclasses import replace
 with parallel.join("cpu") as device:
     for minutes in (0.0, None):
-        torch.manual_seed(parallel.rank())
-        model = StreamDiT(TINY)
-        train_streamdit(model, moving_square(), make_table(["right", "left"]), replace(QUIET, steps=5), Path("run"), device, minutes)
-    torch.save(model.state_dict(), f"model-{parallel.rank()}.pt")
+        trainer = trainer_of(replace(QUIET, steps=5), seed=parallel.rank(), device=device)
+        train_dynamics(trainer, RunOptions(folder=Path("run"), device=device, minutes=minutes))
+    torch.save(trainer.model.state_dict(), f"model-{parallel.rank()}.pt")
 """,
         tmp_path,
     )

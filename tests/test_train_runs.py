@@ -1,4 +1,4 @@
-"""Runs on disk: numbers, threads, locks, full disks, kills."""
+"""Runs on disk: threads, locks, full disks, kills."""
 
 from __future__ import annotations
 
@@ -9,121 +9,114 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from conftest import make_table, make_tiny_world
-from safetensors.torch import save_file
+from conftest import make_tiny_world
 from support.disks import fill, remount_read_only, small_disk
 from support.kills import survive_often
-from test_distill import REACTIVE, teacher_of
-from test_palettes import PAINTED, painted
-from test_train import FAST, TINY, moving_square
+from support.painted import PAINTED, painted
+from support.recorded import record_tiny
+from support.training import PROMPTS, TINY, moving_square, train_square
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.distill.multistep import Distillation, distill
-from streamdit_gym.envs.pusht.definition import SPEC, STARTS
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.errors import ArgumentError, DatasetError, StorageError, StreamDiTError
+from streamdit_gym.data.recorder import RecordConfig
+from streamdit_gym.distill.distill_world import train_student
+from streamdit_gym.distill.distiller import DistillationData
+from streamdit_gym.envs.pusht.definition import SPEC
+from streamdit_gym.errors import ArgumentError, DatasetError, StorageError
 from streamdit_gym.files import folder_lock
 from streamdit_gym.model.appearance import PromptedPalette
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.readout import Readout, ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.threads import ThreadChoice
-from streamdit_gym.train import run
-from streamdit_gym.train.latents import encode_dataset
-from streamdit_gym.train.run import Budget, Stage, write_config
-from streamdit_gym.train.train_codec import CodecTraining, train_codec
-from streamdit_gym.train.train_heads import HeadTraining, train_heads
-from streamdit_gym.train.train_looks import LooksTraining, Palettes, train_looks
-from streamdit_gym.train.train_streamdit import StreamDiTTraining, train_streamdit
-from streamdit_gym.train.train_world import WorldTraining
+from streamdit_gym.recipes.distillation_settings import Distillation
+from streamdit_gym.recipes.stage_settings import (
+    AppearanceTraining,
+    AutoencoderTraining,
+    ReadoutTraining,
+)
+from streamdit_gym.train import loop
+from streamdit_gym.train.run_files import write_config
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stage_run import StageRun
+from streamdit_gym.train.stages.appearance_stage import (
+    AppearanceTrainer,
+    Palettes,
+    train_appearance,
+)
+from streamdit_gym.train.stages.autoencoder_stage import TrainingFrames, train_autoencoder
+from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
+from streamdit_gym.train.stages.readout_stage import train_readout
 from streamdit_gym.world import World
-
-TABLE = make_table(["right", "left"])
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny recording whose phrases are embedded already, at random."""
-    folder = tmp_path_factory.mktemp("recorded")
-    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=3, steps=16))
-    count = len(Dataset(folder).phrases)
-    embedded = {
-        "tokens": torch.randn(count, 2, 384).half(),
-        "mask": torch.ones(count, 2, dtype=torch.bool),
-    }
-    save_file(
-        {**embedded, "pooled": torch.randn(count, 384).half()}, folder / "phrases.safetensors"
-    )
-    return folder
+    return record_tiny(tmp_path_factory.mktemp("recorded"))
 
 
 def train_command(data: Path, out: Path) -> list[str]:
-    told = f"train PushT --data {data} --out {out} --preset tiny --steps 5 --codec-steps 4 --head-steps 4 --clips 2"
-    return [*told.split(), "--device", "cpu", "--resume"]
+    command = f"train PushT --recipe tiny --data {data} --out {out} --device cpu --resume"
+    return command.split()
 
 
 def distill_command(world: str, data: Path, out: Path) -> list[str]:
-    return f"distill {world} --data {data} --out {out} --steps 4 --streams 4 --device cpu --resume".split()
+    command = f"distill {world} --recipe tiny --data {data} --out {out} --device cpu --resume"
+    return command.split()
+
+
+def decoder_command(world: str, data: Path, out: Path) -> list[str]:
+    return f"distill-decoder {world} --data {data} --out {out} --device cpu".split()
 
 
 def left_over(folder: Path) -> list[Path]:
     return list(folder.rglob("part-*"))
 
 
-def codec_run(folder: Path) -> torch.nn.Module:
+def autoencoder_run(folder: Path) -> torch.nn.Module:
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
-    frames = torch.randint(0, 255, (4, 5, 64, 64, 3), dtype=torch.uint8).numpy()
-    train_codec(codec, frames, frames[0], CodecTraining(steps=2, batch=6), folder, "cpu")
+    episodes = torch.randint(0, 255, (4, 5, 64, 64, 3), dtype=torch.uint8).numpy()
+    frames = TrainingFrames(episodes=episodes, held_out=episodes[0])
+    settings = AutoencoderTraining(steps=2, batch=6)
+    train_autoencoder(codec, frames, settings, RunOptions(folder=folder))
     return codec
 
 
-def heads_run(folder: Path) -> torch.nn.Module:
-    heads = Readout(ReadoutConfig(width=8, state_names=("x",), score_names=("success_x",)))
+def readout_run(folder: Path) -> torch.nn.Module:
+    readout = Readout(ReadoutConfig(width=8, state_names=("x",), score_names=("success_x",)))
     episodes = moving_square()
-    scores = torch.zeros(*episodes.latents.shape[:2], 1)
-    train_heads(
-        heads,
-        replace(episodes, states=scores, scores=scores),
-        HeadTraining(steps=2, batch=8),
-        folder,
-        "cpu",
-    )
-    return heads
+    zeros = torch.zeros(len(episodes), episodes.length, 1)
+    episodes = replace(episodes, states=zeros, scores=zeros)
+    train_readout(readout, episodes, ReadoutTraining(steps=2, batch=8), RunOptions(folder=folder))
+    return readout
 
 
-def looks_run(folder: Path) -> torch.nn.Module:
-    looks = PromptedPalette(2, 384, width=16)
-    table = make_table(["stay", "red", "green", "grey"])
-    train_looks(
-        looks,
-        Palettes(painted(), PAINTED.spatial_channels),
-        table,
-        LooksTraining(steps=2, batch=8),
-        folder,
-        "cpu",
-    )
-    return looks
+def appearance_run(folder: Path) -> torch.nn.Module:
+    module = PromptedPalette(2, 384, width=16)
+    palettes = Palettes(painted(prompts=2), PAINTED.spatial_channels)
+    settings = AppearanceTraining(steps=2, batch=8)
+    trainer = AppearanceTrainer(module, palettes, PROMPTS, settings, "cpu")
+    train_appearance(trainer, RunOptions(folder=folder))
+    return module
 
 
-def streamdit_run(folder: Path) -> torch.nn.Module:
-    model = StreamDiT(TINY)
-    train_streamdit(model, moving_square(), TABLE, replace(FAST, steps=2), folder, "cpu")
-    return model
+def dynamics_run(folder: Path) -> torch.nn.Module:
+    return train_square(folder, steps=2)
 
 
-def distill_run(folder: Path) -> torch.nn.Module:
-    teacher = teacher_of()
-    config = Distillation(partitions=(REACTIVE,), teacher_steps=2, steps=2, streams=4)
-    return distill(teacher, teacher, moving_square(), TABLE, config, folder, "cpu")
+def distillation_run(folder: Path) -> torch.nn.Module:
+    torch.manual_seed(0)
+    teacher = StreamDiT(TINY).eval().requires_grad_(False)
+    settings = Distillation(teacher_steps=2, steps=2, streams=4)
+    data = DistillationData(episodes=moving_square(), table=PROMPTS)
+    return train_student(teacher, teacher, data, settings, RunOptions(folder=folder))
 
 
-@pytest.mark.parametrize("stage", [codec_run, heads_run, looks_run, streamdit_run, distill_run])
+@pytest.mark.parametrize(
+    "stage", [autoencoder_run, readout_run, appearance_run, dynamics_run, distillation_run]
+)
 def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
     stage: Callable[[Path], torch.nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,63 +129,13 @@ def test_measuring_with_how_many_threads_a_stage_is_faster_changes_nothing(
         return 1
 
     torch.manual_seed(3)
-    monkeypatch.setattr(run, "choose_threads", lambda work, *, again: 1)
+    monkeypatch.setattr(loop, "choose_threads", lambda work, *, again: 1)
     plain = stage(tmp_path / "plain").state_dict()
     torch.manual_seed(3)
-    monkeypatch.setattr(run, "choose_threads", measured)
+    monkeypatch.setattr(loop, "choose_threads", measured)
     trained = stage(tmp_path / "measured").state_dict()
     assert calls == [True]
     assert all(torch.equal(value, plain[name]) for name, value in trained.items())
-
-
-def test_the_command_line_says_how_many_threads(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("streamdit_gym.threads._choice", ThreadChoice())
-    measured = []
-    monkeypatch.setattr(
-        "streamdit_gym.threads._median_seconds", lambda work: measured.append(work) or 1.0
-    )
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert main([*train_command(data, tmp_path / "run"), "--minutes", "0", "--threads", "1"]) == 0
-    assert torch.get_num_threads() == 1
-    assert not measured
-    assert main([*train_command(data, tmp_path / "run"), "--threads", "0"]) == 2
-
-
-def distillation(**change: Any) -> Distillation:
-    return Distillation(partitions=(REACTIVE,), **change)
-
-
-@pytest.mark.parametrize(
-    ("config", "change"),
-    [
-        (WorldTraining, {"keep": 1.5}),
-        (WorldTraining, {"decoder_steps": 10**24}),
-        (WorldTraining, {"starts": 0}),
-        (WorldTraining, {"preset": "smal"}),
-        (StreamDiTTraining, {"steps": -1}),
-        (StreamDiTTraining, {"clips": 2.0}),
-        (StreamDiTTraining, {"rate": float("nan")}),
-        (StreamDiTTraining, {"cooldown": 0.0}),
-        (StreamDiTTraining, {"compile": "False"}),
-        (StreamDiTTraining, {"partitions": (("K4N1c1s1", 2.0),)}),
-        (CodecTraining, {"batch": 2}),
-        (CodecTraining, {"learning_rate": float("inf")}),
-        (HeadTraining, {"batch": 10**9}),
-        (LooksTraining, {"prompt_noise": "0.5"}),
-        (Budget, {"steps": 1.5}),
-        (Budget, {"steps": 1, "minutes": float("nan")}),
-        (distillation, {"temperature": -1.0}),
-        (distillation, {"streams": 10**12}),
-    ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
-)
-def test_numbers_that_cannot_be_trained_with_are_refused_at_once(
-    config: Callable[..., object], change: dict[str, Any]
-) -> None:
-    with pytest.raises(StreamDiTError, match="allowed"):
-        config(**change)
 
 
 def test_minutes_that_are_no_number_are_refused_before_the_run_begins(
@@ -202,19 +145,17 @@ def test_minutes_that_are_no_number_are_refused_before_the_run_begins(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("command", ["train", "distill", "distill --decoder-blocks 1"])
+@pytest.mark.parametrize("name", ["train", "distill", "distill-decoder"])
 def test_two_processes_do_not_work_in_one_run_folder(
-    command: str, data: Path, tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, data: Path, tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = (
-        train_command(data, tmp_path)
-        if command == "train"
-        else distill_command(tiny_bundle, data, tmp_path)
-    )
-    if "decoder" in command:
-        told = f"{command} {tiny_bundle} --data {data} --out {tmp_path} --device cpu".split()
+    command = {
+        "train": train_command(data, tmp_path),
+        "distill": distill_command(tiny_bundle, data, tmp_path),
+        "distill-decoder": decoder_command(tiny_bundle, data, tmp_path),
+    }[name]
     with folder_lock(tmp_path):
-        assert main(told) == 2
+        assert main(command) == 2
     assert "another process works here" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -229,10 +170,11 @@ def test_a_cut_shard_is_found_before_the_first_stage(data: Path, tmp_path: Path)
 
 def test_latents_that_are_cut_are_made_anew(data: Path, tmp_path: Path) -> None:
     codec = make_tiny_world().codec
-    first = encode_dataset(Dataset(data), codec, tmp_path, "cpu")
+    encoder = ShardEncoder(codec, "cpu")
+    first = encode_dataset(Dataset(data), encoder, tmp_path)
     path = tmp_path / "latents-00001.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    again = encode_dataset(Dataset(data), codec, tmp_path, "cpu")
+    again = encode_dataset(Dataset(data), encoder, tmp_path)
     assert torch.equal(first.latents, again.latents)
 
 
@@ -260,7 +202,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     layer = torch.nn.Linear(2, 2)
-    stage = Stage(tmp_path, "stage", {"layer": layer})
+    stage = StageRun(tmp_path, "stage", {"layer": layer})
     stage.save()
     before = stage.path.read_bytes()
     write_config(tmp_path, {"a": 1})

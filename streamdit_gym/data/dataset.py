@@ -12,8 +12,8 @@ machines without a prompt encoder. ``shard-00000.npz`` holds a shard's arrays:
 
 ``shard-00000.mkv`` holds its frames (H.264 in RGB, lossless, every frame of every episode in
 order); generated data sets may keep them in another format, see `streamdit_gym.data.formats`.
-Where a world continues a base world that looks different, ``plain/`` holds the same frames in the
-base world's appearance.
+Where a world continues a base world that draws differently, ``plain/`` holds the same frames as
+the base world draws them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Dataset:
 
     @property
     def has_base_frames(self) -> bool:
-        """Whether the frames exist in the appearance of the base world, too."""
+        """Whether the frames exist as the base world draws them, too."""
         return (self.folder / BASE_FOLDER).is_dir()
 
     def __len__(self) -> int:
@@ -155,7 +155,7 @@ class Dataset:
         return Shard(frames=frames, **arrays)
 
     def base_frames(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
-        """Read the frames of one shard in the appearance of the base world.
+        """Read the frames of one shard as the base world draws them.
 
         Args:
             position: as for `shard`.
@@ -172,8 +172,8 @@ class Dataset:
             raise DatasetError(
                 "the frames of the base world are not there, or cut",
                 given=f"{folder}, shard {index}",
-                allowed="a world that continues another in another appearance",
-                remedy="record it anew, or train it without palette channels",
+                allowed="a world that continues one that draws differently",
+                remedy="record it anew, or train without adapt_autoencoder",
             ) from error
 
     def check_shard(self, position: int) -> None:

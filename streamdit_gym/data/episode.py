@@ -25,8 +25,8 @@ CANONICAL_PHRASE_RATE = 0.5  # else any paraphrase of the action
 class Episode:
     """An episode under way.
 
-    It has one frame, state and row of scores more than actions and prompts, and frames in the
-    appearance of the base world where the simulator draws them.
+    It has one frame, state and row of scores more than actions and prompts, and frames as the base
+    world draws them where the simulator has them.
     """
 
     frames: list[np.ndarray] = field(default_factory=list)

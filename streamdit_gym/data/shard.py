@@ -27,8 +27,8 @@ class Shard:
         rewards: one column per task, sorted by name.
         states: the simulator's true state at each frame.
         scores: the simulator's true task scores at each frame.
-        base_frames: the same frames in the appearance of the base world, only where the shard has
-            just been recorded; `Dataset.base_frames` reads them.
+        base_frames: the same frames as the base world draws them, only where the shard has just
+            been recorded; `Dataset.base_frames` reads them.
     """
 
     frames: UInt8[np.ndarray, "e g h w 3"]

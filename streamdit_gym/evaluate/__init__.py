@@ -1,1 +1,1 @@
-"""Measuring a world against its twin."""
+"""Measures a world against its reference simulator."""

@@ -165,8 +165,8 @@ class WorldCandidate:
         for index, step_rows in enumerate(bar):
             latents = self.engine.tick(session, step_rows)
             if index >= latency:
-                frames.append(world.codec.decode(latents).cpu().numpy())
-                scores.append(world.readout(latents)[1].cpu().numpy())
+                frames.append(_decode(world, latents))
+                scores.append(_read(world, latents))
         return Rollout(frames=np.concatenate(frames, 1), scores=np.concatenate(scores, 1))
 
     def _idle_rows(self, episodes: int, frames: int) -> torch.Tensor:
@@ -178,7 +178,7 @@ class WorldCandidate:
         decoded = []
         for episode in frames:
             latents = _encode(self.world, episode[None])
-            decoded.append(self.world.codec.decode(latents).cpu().numpy())
+            decoded.append(_decode(self.world, latents))
         return np.concatenate(decoded)
 
     @torch.no_grad()
@@ -187,7 +187,7 @@ class WorldCandidate:
         scores = []
         for episode in frames:
             latents = _encode(self.world, episode[None])
-            scores.append(self.world.readout(latents)[1].cpu().numpy())
+            scores.append(_read(self.world, latents))
         return np.concatenate(scores)
 
 
@@ -249,3 +249,13 @@ def sampled_prompts(
 def _encode(world: World, frames: Frames) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(frames))
     return world.codec.encode(pixels.to(world.device))
+
+
+def _decode(world: World, latents: torch.Tensor) -> Frames:
+    pixels = world.codec.decode(latents)
+    return pixels.cpu().numpy()
+
+
+def _read(world: World, latents: torch.Tensor) -> TaskScores:
+    _, scores = world.readout(latents)
+    return scores.cpu().numpy()

@@ -35,15 +35,19 @@ class InverseDynamics(nn.Module):
     def forward(self, triples: Float[Tensor, "n 3 k"]) -> Float[Tensor, "n a"]:
         """Return logits over the menu."""
         before, now, after = triples.unbind(1)
-        motions = [MOTION_GAIN * (after - now), MOTION_GAIN * (now - before)]
-        return self.net(torch.cat([now, *motions], -1))
+        next_motion = MOTION_GAIN * (after - now)
+        last_motion = MOTION_GAIN * (now - before)
+        inputs = torch.cat([now, next_motion, last_motion], -1)
+        return self.net(inputs)
 
     @torch.no_grad()
     def predict(self, features: Float[np.ndarray, "e f k"]) -> Int[np.ndarray, "e f-2"]:
         """Return the actions that led to every frame but the first two."""
-        triples = torch.from_numpy(features).unfold(1, 3, 1).movedim(-1, 2)
+        windows = torch.from_numpy(features).unfold(1, 3, 1)
+        triples = windows.movedim(-1, 2)
         logits = self(triples.flatten(0, 1))
-        return logits.argmax(-1).numpy().reshape(len(features), -1)
+        actions = logits.argmax(-1).numpy()
+        return actions.reshape(len(features), -1)
 
 
 def train_inverse_dynamics(
@@ -56,17 +60,21 @@ def train_inverse_dynamics(
 ) -> InverseDynamics:
     """Train on real frames; action f leads from frame f to frame f + 1."""
     torch.manual_seed(seed)
-    model = InverseDynamics(features.shape[-1], num_actions)
+    num_features = features.shape[-1]
+    last_start = actions.shape[1] - 1
+    model = InverseDynamics(num_features, num_actions)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in trange(steps, desc="inverse dynamics", unit="step", leave=False, mininterval=1.0):
         episodes = rng.integers(len(features), size=batch)
-        frames = rng.integers(actions.shape[1] - 1, size=batch)
-        triples = torch.from_numpy(features[episodes[:, None], frames[:, None] + np.arange(3)])
-        triples = triples + FEATURE_NOISE * torch.randn_like(triples)
-        targets = torch.from_numpy(actions[episodes, frames + 1].astype(np.int64))
-        loss = functional.cross_entropy(model(triples), targets)
+        frames = rng.integers(last_start, size=batch)
+        windows = frames[:, None] + np.arange(3)
+        triples = torch.from_numpy(features[episodes[:, None], windows])
+        noise = FEATURE_NOISE * torch.randn_like(triples)
+        targets = actions[episodes, frames + 1].astype(np.int64)
+        logits = model(triples + noise)
+        loss = functional.cross_entropy(logits, torch.from_numpy(targets))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -37,8 +37,8 @@ def text_report(scores: Scores) -> str:
     ]
     if not scores.failure_modes:
         parts.append("no failure mode found")
-    parts += ["", markdown_table(horizon_table(scores)), ""]
-    parts += aligned(metric_table(scores))
+    parts += ["", *aligned(horizon_table(scores))]
+    parts += ["", *aligned(metric_table(scores))]
     parts += ["", f"acceptance criteria: {criteria_summary(scores)}"]
     parts += [f"  {line}" for line in aligned(criteria_table(scores))]
     if scores.comparison is not None:
@@ -111,11 +111,11 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def comparison_summary(comparison: Comparison) -> str:
     """Return how many metrics of a student are as good as its teacher's."""
-    judged = [row for row in comparison.rows if row.passed is not None]
-    passed = sum(row.passed is True for row in judged)
-    clearly_worse = sum(row.clearly_worse for row in judged)
+    compared = [row for row in comparison.rows if row.passed is not None]
+    passed = sum(row.passed is True for row in compared)
+    clearly_worse = sum(row.clearly_worse for row in compared)
     return (
-        f"{comparison.teacher}, over the same episodes: {passed} of {len(judged)} metrics better"
+        f"{comparison.teacher}, over the same episodes: {passed} of {len(compared)} metrics better"
         f" or within {100 * TOLERANCE:.0f} %; {clearly_worse} of the others clearly worse"
     )
 
@@ -157,11 +157,11 @@ def _stream_text(scores: Scores) -> str:
 def _reaction_rows(scores: Scores) -> Iterator[list[str]]:
     generated = scores.reaction.generated
     real = scores.reaction.real
-    for share, frames, real_frames in (
+    for fraction, frames, real_frames in (
         ("50 %", generated.frames_to_50, real.frames_to_50),
         ("90 %", generated.frames_to_90, real.frames_to_90),
     ):
-        label = f"frames until a new prompt has {share} of its effect"
+        label = f"frames until a new prompt has {fraction} of its effect"
         text = f"{_frames_text(frames)}; reference simulator: {_frames_text(real_frames)}"
         yield [label, text]
         if frames is not None and scores.speed is not None:

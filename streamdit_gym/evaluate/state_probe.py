@@ -35,9 +35,9 @@ class StateProbe(nn.Module):
         super().__init__()
         self.num_key_points = num_key_points
         half_frame = spec.size / 2
-        is_position = [name.endswith("_px") for name in spec.state_names]
-        self.scale = torch.tensor([half_frame if position else 1.0 for position in is_position])
-        self.offset = torch.tensor([half_frame if position else 0.0 for position in is_position])
+        is_position = torch.tensor([name.endswith("_px") for name in spec.state_names])
+        self.scale = torch.where(is_position, half_frame, 1.0)
+        self.offset = torch.where(is_position, half_frame, 0.0)
         self.trunk = nn.Sequential(
             *_convolution(3, 32, kernel=5, stride=2),
             *_convolution(32, 32, kernel=3, stride=1),
@@ -76,20 +76,27 @@ class StateProbe(nn.Module):
         """Return the states (in the world's units) and the key points of frames."""
         leading_shape = frames.shape[:-3]
         flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, *frames.shape[-3:])
-        outputs = [self(_to_pixels(part)) for part in flat.split(FRAMES_PER_FORWARD)]
-        scaled_states = torch.cat([states for states, _ in outputs])
-        key_points = torch.cat([points for _, points in outputs])
-        states = scaled_states * self.scale + self.offset
+        state_parts = []
+        key_point_parts = []
+        for part in flat.split(FRAMES_PER_FORWARD):
+            scaled_states, key_points = self(_to_pixels(part))
+            state_parts.append(scaled_states * self.scale + self.offset)
+            key_point_parts.append(key_points)
+        all_states = torch.cat(state_parts).numpy()
+        all_key_points = torch.cat(key_point_parts).numpy()
         return (
-            states.numpy().reshape(*leading_shape, -1),
-            key_points.numpy().reshape(*leading_shape, -1),
+            all_states.reshape(*leading_shape, -1),
+            all_key_points.reshape(*leading_shape, -1),
         )
 
     def features(self, frames: UInt8[np.ndarray, "e f h w 3"]) -> Float[np.ndarray, "e f k"]:
         """Return what the inverse-dynamics model sees of frames: scaled states and key points."""
+        offset = self.offset.numpy()
+        scale = self.scale.numpy()
         states, key_points = self.read(frames)
-        scaled_states = (states - self.offset.numpy()) / self.scale.numpy()
-        return np.concatenate([scaled_states, key_points], -1).astype(np.float32)
+        scaled_states = (states - offset) / scale
+        features = np.concatenate([scaled_states, key_points], -1)
+        return features.astype(np.float32)
 
     @property
     def num_features(self) -> int:
@@ -116,7 +123,8 @@ def train_state_probe(
         rows = rng.integers(len(frames), size=batch)
         pixels = _to_pixels(torch.from_numpy(frames[rows]))
         noise_level = PIXEL_NOISE * torch.rand(batch, 1, 1, 1)
-        predictions, _ = probe(pixels + noise_level * torch.randn_like(pixels))
+        noise = noise_level * torch.randn_like(pixels)
+        predictions, _ = probe(pixels + noise)
         loss = functional.smooth_l1_loss(predictions, targets[rows], beta=HUBER_BETA)
         optimizer.zero_grad()
         loss.backward()

@@ -50,12 +50,16 @@ class Estimate:
 
 def mean(samples: np.ndarray) -> float:
     """Return the mean over everything that could be measured."""
-    return float(np.nanmean(samples)) if np.isfinite(samples).any() else math.nan
+    if not np.isfinite(samples).any():
+        return math.nan
+    return float(np.nanmean(samples))
 
 
 def median(samples: np.ndarray) -> float:
     """Return the median over everything that could be measured."""
-    return float(np.nanmedian(samples)) if np.isfinite(samples).any() else math.nan
+    if not np.isfinite(samples).any():
+        return math.nan
+    return float(np.nanmedian(samples))
 
 
 def correlation(samples: np.ndarray) -> float:
@@ -65,13 +69,16 @@ def correlation(samples: np.ndarray) -> float:
     if (pairs.std(0) <= RELATIVE_EPSILON * largest).any():
         return math.nan
     a, b = (pairs - pairs.mean(0)).T
-    return float((a * b).mean() / (a.std() * b.std()))
+    covariance = (a * b).mean()
+    return float(covariance / (a.std() * b.std()))
 
 
 def ratio(samples: np.ndarray) -> float:
     """Return the sum of the first column over the sum of the second."""
     numerator, denominator = samples.reshape(-1, 2).sum(0)
-    return float(numerator / denominator) if denominator > 0 else math.nan
+    if denominator <= 0:
+        return math.nan
+    return float(numerator / denominator)
 
 
 def psnr(samples: np.ndarray) -> float:
@@ -109,7 +116,8 @@ def bootstrap_interval(
     count = len(samples)
     values = []
     for _ in range(num_resamples):
-        value = statistic(samples[rng.integers(count, size=count)])
+        rows = rng.integers(count, size=count)
+        value = statistic(samples[rows])
         if np.isfinite(value):
             values.append(value)
     if not values:
@@ -142,4 +150,5 @@ def paired_ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
             return above / below
         return 1.0 if above == below else math.nan
 
-    return estimate(np.stack([numerator.samples, denominator.samples], -1), ratio_of_statistics)
+    samples = np.stack([numerator.samples, denominator.samples], -1)
+    return estimate(samples, ratio_of_statistics)

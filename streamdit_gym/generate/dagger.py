@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from streamdit_gym.checks import check_fields
@@ -232,10 +233,10 @@ def _jobs_of(
     rng: np.random.Generator,
 ) -> list[RelabelJob]:
     """Return the episodes of a shard as far as they are generated."""
-    phrase_numbers = {phrase: number for number, phrase in enumerate(all_phrases(spec))}
-    prompts = np.array([phrase_numbers[phrases[0]] for phrases in spec.menu])
+    phrases = all_phrases(spec)
+    prompts = np.array([phrases.index(menu_phrases[0]) for menu_phrases in spec.menu])
     integrity = [reference.objects(frames) for frames in segment.frames]
-    is_intact = np.array([(np.stack(list(row.values())) > 0).all(0) for row in integrity])
+    is_intact = np.array([_all_intact(objects) for objects in integrity])
     num_frames = config.generated_frames
     jobs = []
     for stream, last in choose_frames(is_intact, num_frames, config.episodes, rng):
@@ -254,6 +255,12 @@ def _jobs_of(
         seed = int(rng.integers(2**31))
         jobs.append(RelabelJob(episode=episode, intact_states=intact_states, seed=seed))
     return jobs
+
+
+def _all_intact(objects: dict[str, Float[np.ndarray, " f"]]) -> Bool[np.ndarray, " f"]:
+    """Return in which frames all objects are intact."""
+    integrity = np.stack(list(objects.values()))
+    return np.logical_and.reduce(integrity > 0, axis=0)
 
 
 def _newest_intact_states(

@@ -133,7 +133,9 @@ def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
     """
     last = max(recorded_shards(folder), default=0)
     record = ShardRecord.read(folder, last)
-    num_episodes = last * config.batch + (len(record.rows) if record else 0)
+    num_episodes = last * config.batch
+    if record is not None:
+        num_episodes += len(record.rows)
     if num_episodes > config.episodes:
         raise DatasetError(
             "more episodes are here",
@@ -146,8 +148,12 @@ def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
 def _write_missing(writer: ShardWriter, pool: RayPool | None) -> None:
     """Write every shard that is not on disk as it was written."""
     config = writer.config
-    missing = [index for index in range(config.num_shards) if not writer.is_whole(index)]
-    done = config.episodes - sum(config.num_rows(index) for index in missing)
+    missing = []
+    done = config.episodes
+    for index in range(config.num_shards):
+        if not writer.is_whole(index):
+            missing.append(index)
+            done -= config.num_rows(index)
     title = f"generate {writer.meta['world']}"
     with tqdm(total=config.episodes, initial=done, unit="episode", desc=title) as bar:
         if pool is None:
@@ -173,7 +179,8 @@ def _finish(writer: ShardWriter) -> list[dict[str, Any]]:
     kept = [row for row in rows if row["kept"]]
     if kept:
         writer.store.finish(folder, writer.meta, kept)
-    write_text(folder / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    lines = [json.dumps(row) + "\n" for row in rows]
+    write_text(folder / "manifest.jsonl", "".join(lines))
     if not kept:
         raise DatasetError(
             "no episode was kept",
@@ -236,13 +243,15 @@ class ShardWriter:
         """Write a shard: frames and arrays of the kept episodes, then its record."""
         # the shard on disk may hold fewer episodes, or be damaged
         remove_shard(self.folder, index, self.store)
+        world = self.meta["world"]
         rows = [dataclasses.asdict(row) for row in generated.rows]
         kept: list[int] = []
         for position, row in enumerate(rows):
-            row["kept"] = self.keep(row["quality"]) and not row["world_fault"]
-            row["row"] = len(kept) if row["kept"] else -1
-            row["env"] = id_of(self.meta["world"], row["task"])
-            if row["kept"]:
+            is_kept = self.keep(row["quality"]) and not row["world_fault"]
+            row["kept"] = is_kept
+            row["row"] = len(kept) if is_kept else -1
+            row["env"] = id_of(world, row["task"])
+            if is_kept:
                 kept.append(position)
         if kept:
             self._save_kept(index, generated, [rows[position] for position in kept], kept)
@@ -251,11 +260,13 @@ class ShardWriter:
     def _save_kept(
         self, index: int, generated: GeneratedShard, rows: list[dict[str, Any]], kept: list[int]
     ) -> None:
-        arrays = {name: getattr(generated.shard, name)[kept] for name in ARRAYS}
+        shard = generated.shard
+        frames = shard.frames[kept]
+        arrays = {name: getattr(shard, name)[kept] for name in ARRAYS}
         with_arrays = []
         for position, row in enumerate(rows):
-            with_arrays.append({**row, **_named_arrays(self.meta, arrays, position)})
-        frames = generated.shard.frames[kept]
+            named_arrays = _named_arrays(self.meta, arrays, position)
+            with_arrays.append({**row, **named_arrays})
         self.store.write(self.folder, index, frames, self.meta["fps"], with_arrays)
         with atomic_write(self.folder / f"shard-{index:05d}.npz") as part:
             np.savez_compressed(part, **arrays)

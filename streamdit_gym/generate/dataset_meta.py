@@ -101,7 +101,8 @@ def _digest(place: Path) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path.suffix not in VIDEO_SUFFIXES:
-            digest.update(path.name.encode() + path.read_bytes())
+            name = path.name.encode()
+            digest.update(name + path.read_bytes())
     return digest.hexdigest()
 
 

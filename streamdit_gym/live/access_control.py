@@ -56,8 +56,8 @@ class AccessControl:
         return None
 
     def _has_token(self, request: HTTPConnection, token: str) -> bool:
-        given = request.query_params.get("token", "")
-        return secrets.compare_digest(given.encode(), token.encode())
+        query_token = request.query_params.get("token", "")
+        return secrets.compare_digest(query_token.encode(), token.encode())
 
     def _is_own_page(self, origin: str, host: str) -> bool:
         try:

@@ -1,6 +1,6 @@
 """Opening the page in a browser without showing its token to other users of the machine.
 
-Every local user can read a command line. So the browser is given a file that only this user can
+Every local user can read a command line. So the browser gets a file that only this user can
 read and that redirects to the address.
 """
 

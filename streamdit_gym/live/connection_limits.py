@@ -1,6 +1,6 @@
 """uvicorn's server with limits on connections: how many, how slow, and how much they may log.
 
-uvicorn itself waits for ever for a request that never arrives whole, and for a client who never
+uvicorn itself waits without limit for a request that never ends, and for a client who never
 reads.
 """
 

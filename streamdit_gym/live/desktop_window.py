@@ -108,15 +108,15 @@ def _has_display() -> bool:
 def _run_window(session: LiveSession) -> None:
     """Draw frames and handle keys until the window is closed."""
     with_simulator = session.live.simulator is not None
-    drawn: StreamFrame | None = None
+    shown_frame: StreamFrame | None = None
     while session.is_alive:
         frame = session.newest
-        if frame is not None and frame is not drawn:
-            drawn = frame
+        if frame is not None and frame is not shown_frame:
+            shown_frame = frame
             picture = draw_frame(frame, with_simulator)
             cv2.imshow(TITLE, np.ascontiguousarray(picture[..., ::-1]))
         key = cv2.waitKey(5)
-        if key == ESCAPE or (drawn is not None and not _is_visible()):
+        if key == ESCAPE or (shown_frame is not None and not _is_visible()):
             return
         if key >= 0:
             command = command_for_key(chr(key & 0xFF).lower(), session.live.menu, session)

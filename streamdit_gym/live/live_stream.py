@@ -90,7 +90,7 @@ class LiveStream(RenamedAttributes):
         self.autocast = check_bool("autocast", autocast)
         self.menu = [phrases[0] for phrases in world.spec.menu]
         own_phrases = list(world.table.phrases)
-        # a table of its own: what is said in this stream does not fill the world's table
+        # a table of its own: prompts of this stream do not fill the world's table
         self.table = world.table.only(own_phrases, len(own_phrases) + EXTRA_TABLE_ROWS)
         self._meanings = Meanings(
             world.model,

@@ -13,7 +13,6 @@ from streamdit_gym.train import parallel
 from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
 
 MAX_HELD_OUT_SHARDS = 4
-GENERATED_FRAMES = "astray"  # in a data set's meta.json: leading frames that a world generated
 
 
 def held_out_shards(dataset: Dataset) -> int:
@@ -41,7 +40,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
                 allowed=value,
                 remedy="record it for this world",
             )
-    if dataset.meta.get(GENERATED_FRAMES):
+    if dataset.num_generated_frames:
         raise DatasetError(
             "generated frames cannot be all that is learned",
             given=dataset.folder,
@@ -97,7 +96,7 @@ def check_relabelled(relabelled: Dataset, dataset: Dataset) -> None:
             or another length.
     """
     remedy = "make them with streamdit-gym relabel, with the data set's --steps and today's menu"
-    if not relabelled.meta.get(GENERATED_FRAMES):
+    if not relabelled.num_generated_frames:
         raise DatasetError("these are no relabelled frames", given=relabelled.folder, remedy=remedy)
     for key in ("world", "steps", "phrases"):
         if relabelled.meta[key] != dataset.meta[key]:

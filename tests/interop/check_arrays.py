@@ -1,8 +1,8 @@
 """Gymnasium's wrappers that hand arrays from one library to another: NumPy, torch, jax.
 
-A batch gives torch's arrays by itself (backend={"output": "torch"}), and then no texts in its infos, of which no
-array can be made. They need array-api-compat, some of them jax. They run where these are installed,
-see run.py.
+A batch returns torch's arrays by itself (backend={"output": "torch"}), and then no texts in its
+infos, of which no array can be made. They need array-api-compat, some of them jax. They run where
+these are installed, see run.py.
 """
 
 from __future__ import annotations

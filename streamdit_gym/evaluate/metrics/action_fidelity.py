@@ -9,7 +9,7 @@ from streamdit_gym.evaluate.candidate import Frames, menu_prompts
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.pixel_metrics import disc
 from streamdit_gym.evaluate.schema import ActionMetrics
-from streamdit_gym.evaluate.statistics import estimate, ratio
+from streamdit_gym.evaluate.statistics import Estimate, estimate, ratio
 
 CONTEXT_FRAMES = 5  # real frames from which a one-step test goes on
 START_STRIDE = 8
@@ -24,19 +24,22 @@ def action_metrics(context: EvaluationContext, generated: Frames, steps: int) ->
         generated: frames under the held-out episodes' actions; the first is the real first frame.
         steps: how many of the rollout's actions to read.
     """
-    steps = min(steps, context.held_out.actions.shape[1])
-    actions = context.held_out.actions[:, :steps]
-    matches = context.models.actions_match(generated[:, : steps + 1], actions)
-    real_matches = context.models.actions_match(context.held_out.frames[:, : steps + 1], actions)
+    held_out = context.held_out
+    models = context.models
+    steps = min(steps, held_out.actions.shape[1])
+    frames = slice(steps + 1)
+    actions = held_out.actions[:, :steps]
+    matches = models.actions_match(generated[:, frames], actions)
+    real_matches = models.actions_match(held_out.frames[:, frames], actions)
     errors = one_step_errors(context)
     return ActionMetrics(
         inverse_dynamics_accuracy=estimate(matches),
         real_inverse_dynamics_accuracy=estimate(real_matches),
-        action_fidelity=estimate(np.stack([matches.mean(1), real_matches.mean(1)], -1), ratio),
+        action_fidelity=_ratio_of(matches.mean(1), real_matches.mean(1)),
         chance=1 / len(context.spec.menu),
         next_frame_error=estimate(errors["true"]),
-        other_actions_error_ratio=estimate(np.stack([errors["other"], errors["true"]], -1), ratio),
-        idle_error_ratio=estimate(np.stack([errors["idle"], errors["true"]], -1), ratio),
+        other_actions_error_ratio=_ratio_of(errors["other"], errors["true"]),
+        idle_error_ratio=_ratio_of(errors["idle"], errors["true"]),
     )
 
 
@@ -46,19 +49,18 @@ def one_step_errors(context: EvaluationContext) -> dict[str, Float[np.ndarray, "
     The keys say which action was prompted: the ``true`` one, ``idle``, or any ``other``.
     """
     held_out = context.held_out
+    steps = held_out.actions.shape[1]
     prompts = menu_prompts(context.spec, held_out)
     rng = np.random.default_rng(0)
     errors: dict[str, list[np.ndarray]] = {"true": [], "idle": [], "other": []}
-    for start in range(0, held_out.actions.shape[1] - CONTEXT_FRAMES, START_STRIDE):
+    for start in range(0, steps - CONTEXT_FRAMES, START_STRIDE):
         now = start + CONTEXT_FRAMES
         next_prompts = _next_prompts(context, prompts, now - 1, rng)
         shown = _next_frames(context, prompts, start, next_prompts)
         mask = _around_actor(context, now)
         real = held_out.frames[:, now].astype(float)
         for kind, frames in shown.items():
-            per_pixel = ((frames - real) ** 2).mean(-1)
-            pixels = mask.sum((1, 2)).clip(1)
-            errors[kind].append((per_pixel * mask).sum((1, 2)) / pixels)
+            errors[kind].append(_masked_error(frames, real, mask))
     return {kind: np.mean(values, axis=0) for kind, values in errors.items()}
 
 
@@ -81,29 +83,51 @@ def _next_frames(
     next_prompts: dict[str, list[str]],
 ) -> dict[str, Float[np.ndarray, "e h w 3"]]:
     """Generate the frame after the context under each kind of next prompt, all in one batch."""
-    frames = context.held_out.frames[:, start : start + CONTEXT_FRAMES]
-    last_step = start + CONTEXT_FRAMES - 1
+    end = start + CONTEXT_FRAMES
+    last_step = end - 1
+    frames = context.held_out.frames[:, start:end]
     batch_prompts = [
         [*episode[start:last_step], next_prompt]
         for kind_prompts in next_prompts.values()
         for episode, next_prompt in zip(prompts, kind_prompts, strict=True)
     ]
     kinds = len(next_prompts)
-    rollout = context.candidate.roll_out(np.concatenate([frames] * kinds), batch_prompts)
+    batch_frames = np.concatenate([frames] * kinds)
+    rollout = context.candidate.roll_out(batch_frames, batch_prompts)
     shown = rollout.frames[:, 0].astype(float)
     return dict(zip(next_prompts, np.split(shown, kinds), strict=True))
 
 
 def _around_actor(context: EvaluationContext, frame: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels around the actor in a frame and in the one before."""
+    size = context.spec.size
     positions = context.held_out.states[:, :, context.actor_columns]
-    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, context.spec.size)
-    after = disc(positions[:, frame], ACTOR_RADIUS_PX, context.spec.size)
+    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, size)
+    after = disc(positions[:, frame], ACTOR_RADIUS_PX, size)
     return before | after
+
+
+def _masked_error(
+    shown: Float[np.ndarray, "e h w 3"],
+    real: Float[np.ndarray, "e h w 3"],
+    mask: Bool[np.ndarray, "e h w"],
+) -> Float[np.ndarray, " e"]:
+    differences = shown - real
+    per_pixel = (differences**2).mean(-1)
+    total = (per_pixel * mask).sum((1, 2))
+    pixels = mask.sum((1, 2)).clip(1)
+    return total / pixels
+
+
+def _ratio_of(
+    numerators: Float[np.ndarray, " e"], denominators: Float[np.ndarray, " e"]
+) -> Estimate:
+    return estimate(np.stack([numerators, denominators], -1), ratio)
 
 
 def other_actions(
     actions: Int[np.ndarray, " e"], count: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " e"]:
     """Return, for every action, one of the others."""
-    return (actions + rng.integers(1, count, size=len(actions))) % count
+    offsets = rng.integers(1, count, size=len(actions))
+    return (actions + offsets) % count

@@ -65,34 +65,41 @@ def drift_metrics(
     actions = _held_random_actions(len(context.spec.menu), streams, frames, seed)
     prompts = [[context.spec.menu[action][0] for action in stream] for stream in actions]
     shown = context.candidate.roll_out(context.first_frames[:streams], prompts, seed).frames
-    generated_looks = np.stack([sharpness_and_level(stream) for stream in shown])
-    real_looks = _replayed_looks(context, actions, workers, seed)
+    generated = np.stack([sharpness_and_level(stream) for stream in shown])
+    real = _real_image_statistics(context, actions, workers, seed)
     end = max(1, int(END_SHARE * frames))
-    objects = context.reference.objects(shown.reshape(-1, *shown.shape[2:]))
-    per_stream = {name: rates.reshape(streams, frames) for name, rates in objects.items()}
+    integrity = _integrity_by_stream(context, shown)
     return DriftMetrics(
         frames=frames,
         streams=streams,
-        sharpness=_drift_ratio(generated_looks[..., 0], real_looks[..., 0], end),
-        level=_drift_ratio(generated_looks[..., 1], real_looks[..., 1], end),
-        object_integrity={name: estimate(rates) for name, rates in per_stream.items()},
-        end_object_integrity={
-            name: estimate(rates[:, -end:]) for name, rates in per_stream.items()
-        },
+        sharpness=_drift_ratio(generated[..., 0], real[..., 0], end),
+        level=_drift_ratio(generated[..., 1], real[..., 1], end),
+        object_integrity={name: estimate(rates) for name, rates in integrity.items()},
+        end_object_integrity={name: estimate(rates[:, -end:]) for name, rates in integrity.items()},
         film_strip=_evenly_spaced(shown),
     )
 
 
-def replay_looks(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
+def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
     simulator = job.make()
     simulator.reset(np.random.default_rng(job.seed), job.start)
     simulator.start_from(np.random.default_rng(job.seed), job.state, 0, job.state)
-    looks = []
+    statistics = []
     for action in job.actions:  # frame by frame: a long stream is large
-        looks.append(sharpness_and_level(simulator.step(action)[None]))
+        frame = simulator.step(action)
+        statistics.append(sharpness_and_level(frame[None]))
     simulator.close()
-    return np.concatenate(looks)
+    return np.concatenate(statistics)
+
+
+def _integrity_by_stream(
+    context: EvaluationContext, shown: Frames
+) -> dict[str, Float[np.ndarray, "n f"]]:
+    streams, frames = shown.shape[:2]
+    flat = shown.reshape(-1, *shown.shape[2:])
+    integrity = context.reference.objects(flat)
+    return {name: rates.reshape(streams, frames) for name, rates in integrity.items()}
 
 
 def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> list[list[int]]:
@@ -107,7 +114,7 @@ def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> li
     return actions
 
 
-def _replayed_looks(
+def _real_image_statistics(
     context: EvaluationContext, actions: list[list[int]], workers: int, seed: int
 ) -> Float[np.ndarray, "n f 2"]:
     start = next(iter(context.reference.starts))
@@ -116,23 +123,32 @@ def _replayed_looks(
         for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
     ]
     bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)
-    return np.stack(map_in_processes(replay_looks, jobs, workers, bar))
+    return np.stack(map_in_processes(replay_image_statistics, jobs, workers, bar))
 
 
 def _drift_ratio(
     generated: Float[np.ndarray, "n f"], real: Float[np.ndarray, "n f"], end: int
 ) -> DriftRatio:
-    columns = [
-        part.mean(1) for looks in (generated, real) for part in (looks[:, -end:], looks[:, :end])
-    ]
+    columns = []
+    for statistic in (generated, real):
+        columns.append(statistic[:, -end:].mean(1))
+        columns.append(statistic[:, :end].mean(1))
     ends = np.stack(columns, -1)
     return DriftRatio(
         generated=estimate(ends[:, :2], ratio),
         real=estimate(ends[:, 2:], ratio),
-        generated_over_real=estimate(ends, lambda rows: ratio(rows[:, :2]) / ratio(rows[:, 2:])),
+        generated_over_real=estimate(ends, _ratio_of_ratios),
     )
+
+
+def _ratio_of_ratios(ends: Float[np.ndarray, "n 4"]) -> float:
+    generated = ratio(ends[:, :2])
+    real = ratio(ends[:, 2:])
+    return generated / real
 
 
 def _evenly_spaced(shown: Frames) -> np.ndarray:
     first_stream = shown[0]
-    return first_stream[np.linspace(0, len(first_stream) - 1, FILM_FRAMES).astype(int)]
+    last = len(first_stream) - 1
+    frames = np.linspace(0, last, FILM_FRAMES).astype(int)
+    return first_stream[frames]

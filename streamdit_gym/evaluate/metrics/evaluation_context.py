@@ -44,7 +44,8 @@ class EvaluationContext:
     @property
     def actor_columns(self) -> list[int]:
         """Where the actor's position stands in a state."""
-        return [self.spec.state_names.index(name) for name in self.reference.actor]
+        state_names = self.spec.state_names
+        return [state_names.index(name) for name in self.reference.actor]
 
     def state_errors(self, frames: Frames, states: Float[np.ndarray, "e f s"]) -> StateErrors:
         """Return how far the states that are read off frames are from the true ones."""
@@ -53,8 +54,11 @@ class EvaluationContext:
     def object_integrity(self, frames: Frames) -> dict[str, Estimate]:
         """Return, for each object, the share of frames that show exactly one, undamaged."""
         episodes = len(frames)
-        per_frame = self.reference.objects(frames.reshape(-1, *frames.shape[2:]))
-        return {name: estimate(rates.reshape(episodes, -1)) for name, rates in per_frame.items()}
+        flat = frames.reshape(-1, *frames.shape[2:])
+        integrity = {}
+        for name, rates in self.reference.objects(flat).items():
+            integrity[name] = estimate(rates.reshape(episodes, -1))
+        return integrity
 
 
 def median_errors(errors: StateErrors) -> StateErrorMetrics:

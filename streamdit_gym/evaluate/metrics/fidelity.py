@@ -34,20 +34,22 @@ def fidelity_metrics(
 
 
 def _at_horizon(context: EvaluationContext, generated: Frames, horizon: int) -> FidelityMetrics:
+    held_out = context.held_out
+    at_horizon = slice(horizon, horizon + 1)
     first = context.first_frames
-    real = context.held_out.frames[:, horizon : horizon + 1]
-    shown = generated[:, horizon : horizon + 1]
-    states = context.held_out.states[:, horizon : horizon + 1]
+    real = held_out.frames[:, at_horizon]
+    shown = generated[:, at_horizon]
+    states = held_out.states[:, at_horizon]
     errors = context.state_errors(shown, states)
     copy_errors = context.state_errors(first, states)
-    has_moved = body_has_moved(
-        context.held_out.states[:, 0], states[:, 0], context.reference, context.spec
-    )
+    first_states = held_out.states[:, 0]
+    has_moved = body_has_moved(first_states, states[:, 0], context.reference, context.spec)
+    decoded = context.candidate.reconstruct(real)
     return FidelityMetrics(
         horizon=horizon,
         psnr_db=moving_psnr(shown, real, first),
         copy_psnr_db=moving_psnr(first, real, first),
-        codec_psnr_db=moving_psnr(context.candidate.reconstruct(real), real, first),
+        codec_psnr_db=moving_psnr(decoded, real, first),
         ssim=estimate(ssim(shown, real)),
         copy_ssim=estimate(ssim(first, real)),
         state_error=median_errors(errors),
@@ -66,9 +68,13 @@ def body_has_moved(
 ) -> Bool[np.ndarray, " e"]:
     """Return in which episodes the body is elsewhere, or turned."""
     x, y, cosine, sine = (spec.state_names.index(name) for name in reference.body)
-    distance = np.linalg.norm(after[:, [x, y]] - before[:, [x, y]], axis=-1)
-    cosine_of_turn = (after[:, [cosine, sine]] * before[:, [cosine, sine]]).sum(-1)
-    return (distance > MOVED_PX) | (cosine_of_turn < np.cos(np.radians(MOVED_DEGREES)))
+    position = [x, y]
+    direction = [cosine, sine]
+    distance = np.linalg.norm(after[:, position] - before[:, position], axis=-1)
+    cosine_of_turn = (after[:, direction] * before[:, direction]).sum(-1)
+    is_elsewhere = distance > MOVED_PX
+    is_turned = cosine_of_turn < np.cos(np.radians(MOVED_DEGREES))
+    return is_elsewhere | is_turned
 
 
 def _body_errors_where(has_moved: Bool[np.ndarray, " e"], errors: StateErrors) -> BodyErrorMetrics:

@@ -12,48 +12,59 @@ from streamdit_gym.evaluate.statistics import Estimate, estimate, psnr, ratio
 
 MOVING_LEVEL = 8  # grey levels by which a pixel that moves differs from the first frame
 SSIM_WINDOW = 7
+SSIM_C1 = (0.01 * 255) ** 2
+SSIM_C2 = (0.03 * 255) ** 2
 
 
 def moving_psnr(shown: Frames, real: Frames, first: Frames) -> Estimate:
     """Return the PSNR over the pixels that differ between the real and the first real frames."""
-    return estimate(squared_errors(shown, real, moving_pixels(real, first)), psnr)
+    moving = moving_pixels(real, first)
+    return estimate(squared_errors(shown, real, moving), psnr)
 
 
 def motion_ratio(generated: Frames, real: Frames) -> Estimate:
     """Return how much generated frames change from one to the next, over how much real ones do."""
     changes = []
     for frames in (generated, real):
-        differences = np.abs(np.diff(frames.astype(np.int16), axis=1))
-        changes.append(differences.reshape(len(frames), -1).mean(1))
+        levels = frames.astype(np.int16)
+        differences = np.abs(np.diff(levels, axis=1))
+        per_episode = differences.reshape(len(frames), -1)
+        changes.append(per_episode.mean(1))
     return estimate(np.stack(changes, -1), ratio)
 
 
 def moving_pixels(frames: Frames, first: Frames) -> Bool[np.ndarray, "e f h w"]:
     """Return which pixels differ from the first frames."""
-    return np.abs(frames.astype(np.int16) - first).max(-1) > MOVING_LEVEL
+    differences = np.abs(frames.astype(np.int16) - first)
+    return differences.max(-1) > MOVING_LEVEL
 
 
 def squared_errors(
     shown: Frames, real: Frames, mask: Bool[np.ndarray, "e f h w"]
 ) -> Float[np.ndarray, "e 2"]:
     """Return every episode's sum of squared errors under a mask, and the pixels in it."""
-    per_pixel = ((shown.astype(float) - real) ** 2).mean(-1) * mask
-    return np.stack([per_pixel.sum((1, 2, 3)), mask.sum((1, 2, 3))], -1)
+    differences = shown.astype(float) - real
+    per_pixel = (differences**2).mean(-1) * mask
+    errors = per_pixel.sum((1, 2, 3))
+    pixels = mask.sum((1, 2, 3))
+    return np.stack([errors, pixels], -1)
 
 
 def ssim(shown: Frames, real: Frames) -> Float[np.ndarray, "e f"]:
     """Return the structural similarity of grey frames, by uniform windows (Wang et al., 2004)."""
-    x, y = (torch.from_numpy(frames.astype(np.float32).mean(-1)) for frames in (shown, real))
+    x = _grey(shown)
+    y = _grey(real)
     mean_x = _window_mean(x)
     mean_y = _window_mean(y)
     variance_x = _window_mean(x * x) - mean_x**2
     variance_y = _window_mean(y * y) - mean_y**2
     covariance = _window_mean(x * y) - mean_x * mean_y
-    c1 = (0.01 * 255) ** 2
-    c2 = (0.03 * 255) ** 2
-    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    denominator = (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
-    return (numerator / denominator).mean((-1, -2)).numpy()
+    mean_product = 2 * mean_x * mean_y + SSIM_C1
+    mean_squares = mean_x**2 + mean_y**2 + SSIM_C1
+    twice_covariance = 2 * covariance + SSIM_C2
+    variances = variance_x + variance_y + SSIM_C2
+    similarity = (mean_product * twice_covariance) / (mean_squares * variances)
+    return similarity.mean((-1, -2)).numpy()
 
 
 def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarray, "f 2"]:
@@ -64,16 +75,26 @@ def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarra
     grey = frames.astype(np.float32).mean(-1)
     across = np.diff(grey, axis=2)
     down = np.diff(grey, axis=1)
-    sharpness = np.sqrt((across**2).mean((1, 2)) + (down**2).mean((1, 2)))
-    return np.stack([sharpness, grey.mean((1, 2))], -1)
+    across_square = (across**2).mean((1, 2))
+    down_square = (down**2).mean((1, 2))
+    sharpness = np.sqrt(across_square + down_square)
+    level = grey.mean((1, 2))
+    return np.stack([sharpness, level], -1)
 
 
 def disc(centres: Float[np.ndarray, "e 2"], radius: float, size: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels of a square frame around some centres (x, y in px)."""
     pixel_centres = np.arange(size) + 0.5
-    across = pixel_centres[None, None, :] - centres[:, 0, None, None]
-    down = pixel_centres[None, :, None] - centres[:, 1, None, None]
-    return across**2 + down**2 < radius**2
+    x = centres[:, 0, None, None]
+    y = centres[:, 1, None, None]
+    across = pixel_centres[None, None, :] - x
+    down = pixel_centres[None, :, None] - y
+    squared_distance = across**2 + down**2
+    return squared_distance < radius**2
+
+
+def _grey(frames: Frames) -> torch.Tensor:
+    return torch.from_numpy(frames.astype(np.float32).mean(-1))
 
 
 def _window_mean(values: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,6 @@ effect is the difference of the actor's velocities between the two, along its fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -50,11 +48,11 @@ def reaction_curve(steady: Positions, changed: Positions, latency_frames: int = 
     effect = changed_velocity - steady_velocity
     final = effect[:, -FINAL_STEPS:].mean(1, keepdims=True)
     length = np.linalg.norm(final, axis=-1).clip(MIN_LENGTH_PX)
-    share_of_final = (effect * final).sum(-1) / length**2
+    fraction_of_final = (effect * final).sum(-1) / length**2
     shows = length[:, 0] > MIN_EFFECT_PX
     curve = np.full(STEPS_AFTER, np.nan)
     if shows.any():
-        curve = np.nanmedian(np.where(shows[:, None], share_of_final, np.nan), axis=0)
+        curve = np.median(fraction_of_final[shows], axis=0)
     curve = np.concatenate([np.zeros(latency_frames), curve])
     return ReactionCurve(
         effect=tuple(float(value) for value in curve),
@@ -64,8 +62,8 @@ def reaction_curve(steady: Positions, changed: Positions, latency_frames: int = 
     )
 
 
-def _frames_until(curve: Float[np.ndarray, " f"], share: float) -> int | None:
-    reached = np.flatnonzero(curve >= share)
+def _frames_until(curve: Float[np.ndarray, " f"], fraction: float) -> int | None:
+    reached = np.flatnonzero(curve >= fraction)
     return int(reached[0]) + 1 if len(reached) else None
 
 
@@ -81,12 +79,12 @@ def _action_pairs(episodes: int, count: int) -> tuple[Actions, Actions]:
 
 
 def _generated_positions(context: EvaluationContext, actions: Actions) -> Positions:
-    prompts: Sequence[Sequence[str]] = [
-        [context.spec.menu[action][0] for action in episode] for episode in actions
-    ]
+    phrases = [phrases[0] for phrases in context.spec.menu]
+    prompts = [[phrases[action] for action in episode] for episode in actions]
     first = context.first_frames
     rollout = context.candidate.roll_out(first, prompts)
-    states, _ = context.models.probe.read(np.concatenate([first, rollout.frames], 1))
+    frames = np.concatenate([first, rollout.frames], 1)
+    states, _ = context.models.probe.read(frames)
     return states[..., context.actor_columns]
 
 
@@ -94,6 +92,7 @@ def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
     """Take actions in the reference simulator from fresh starts."""
     simulator = context.reference.make()
     start = next(iter(context.reference.starts))
+    columns = context.actor_columns
     positions = []
     for seed, episode in enumerate(actions.tolist()):
         simulator.reset(np.random.default_rng(seed), start)
@@ -101,6 +100,6 @@ def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
         for action in episode:
             simulator.step(action)
             states.append(simulator.state())
-        positions.append(np.stack(states)[:, context.actor_columns])
+        positions.append(np.stack(states)[:, columns])
     simulator.close()
     return np.stack(positions)

@@ -36,4 +36,5 @@ def _accuracies(
     rollout = context.candidate.roll_out(first, prompts)
     frames = np.concatenate([first, rollout.frames], 1)
     actions = context.held_out.actions[:, :STEPS]
-    return context.models.actions_match(frames, actions).mean(1)
+    matches = context.models.actions_match(frames, actions)
+    return matches.mean(1)

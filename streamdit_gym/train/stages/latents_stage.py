@@ -22,7 +22,7 @@ from streamdit_gym.model.codec import LatentCodec
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.train import parallel
-from streamdit_gym.train.dataset_checks import GENERATED_FRAMES, held_out_shards, latents_path
+from streamdit_gym.train.dataset_checks import held_out_shards, latents_path
 from streamdit_gym.train.latent_episodes import LatentEpisodes, concatenate
 from streamdit_gym.train.run_files import saving
 from streamdit_gym.train.stage_context import StageContext, has_global_channels
@@ -124,12 +124,15 @@ def encode_dataset(dataset: Dataset, encoder: ShardEncoder, folder: Path) -> Lat
         DatasetError: if the folder holds other latents, or one cannot be read.
     """
     _check_origin(dataset, encoder, folder)
-    num_generated = dataset.meta.get(GENERATED_FRAMES, 0)
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         arrays = _read_or_encode(dataset, position, encoder, folder)
         count = len(arrays["latents"])
-        parts.append(LatentEpisodes(**arrays, num_generated=torch.full((count,), num_generated)))
+        parts.append(
+            LatentEpisodes(
+                **arrays, num_generated=torch.full((count,), dataset.num_generated_frames)
+            )
+        )
     return concatenate(parts)
 
 

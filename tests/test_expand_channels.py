@@ -5,19 +5,16 @@ and the new ones can be learned.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import wake
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
+from streamdit_gym.model.expand_channels import expand_codec, expand_model
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
-from streamdit_gym.train.train_codec import CodecTraining, Pairs, cleared, to_pixels, train_codec
-from streamdit_gym.train.widen import widened_codec, widened_model
 from streamdit_gym.types import Conditioning
 
 CONFIG = StreamDiTConfig(width=64, depth=2, heads=2, refiner_channels=16)
@@ -33,7 +30,7 @@ def codec_of(**sizes: int) -> ConvCodec:
 
 def test_a_wider_codec_encodes_places_as_before_and_learns_to_paint() -> None:
     codec = codec_of()
-    made = widened_codec(codec, 6)
+    made = expand_codec(codec, 6)
     pixels = torch.rand(2, 3, 64, 64) * 2 - 1
     latents = made.encode_pixels(pixels)
     assert latents.shape == (2, 14, 8, 8)
@@ -88,7 +85,7 @@ def test_a_look_can_be_what_one_cell_alone_tells() -> None:
 def test_a_wider_transformer_moves_as_before_and_copies_looks(config: StreamDiTConfig) -> None:
     model = StreamDiT(config).eval()
     wake(model)
-    made = widened_model(model, 3)
+    made = expand_model(model, 3)
     latents = torch.randn(2, 5, 11, 8, 8)
     times = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]]).expand(2, -1)
     prompts = Conditioning(
@@ -119,35 +116,3 @@ def test_a_wider_transformer_moves_as_before_and_copies_looks(config: StreamDiTC
     made.train()
     new.square().mean().backward()
     assert made.appearance.out[1].weight.grad.abs().sum() > 0, "until words are learned"
-
-
-def test_the_old_channels_learn_to_say_in_every_look_what_they_said_before(tmp_path: Path) -> None:
-    known = ConvCodec(ConvCodecConfig(width=16, blocks=1)).requires_grad_(False)
-    plain = np.zeros((4, 12, 64, 64, 3), np.uint8)
-    for place in range(12):
-        plain[:, place, 8 : 8 + 4 * place, 16:32] = 255
-    known.normalise.momentum = 1.0
-    known.encode_pixels(to_pixels(plain, "cpu"))
-    known.eval()
-    painted = np.where(plain == 255, np.uint8([40, 200, 90]), np.uint8([250, 140, 40]))
-    pairs = Pairs(plain=plain, codec=known)
-    pixels, before = (to_pixels(frames[0, ::3], "cpu") for frames in (painted, plain))
-    away = []
-    for aligned in (0.0, 1.0):
-        torch.manual_seed(0)
-        codec = widened_codec(known, 6).requires_grad_(True)
-        latents = codec.eval().encode_pixels(pixels)
-        made, _ = cleared(latents, before, known)
-        assert torch.equal(made[:, :8], known.encode_pixels(before)), (
-            "no colour can hide among the places"
-        )
-        assert torch.equal(made[:, 8:], latents[:, 8:])
-        assert cleared(codec.encode_pixels(before), before, known)[1] < 1e-9
-        config = CodecTraining(
-            steps=150, batch=15, noise=0.0, between=0.0, straight=0.0, aligned=aligned
-        )
-        assert train_codec(
-            codec, painted, painted[0], config, tmp_path / str(aligned), "cpu", pairs=pairs
-        )
-        away.append(cleared(codec.encode_pixels(pixels), before, known)[1].item())
-    assert away[1] < 0.25 * away[0]

@@ -1,0 +1,26 @@
+"""A tiny recording of PushT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.envs.pusht.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht.simulator import PushTSimulator
+
+
+def record_tiny(folder: Path) -> Path:
+    """Record two shards whose phrases are embedded already, at random."""
+    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=3, steps=16))
+    count = len(Dataset(folder).phrases)
+    embeddings = {
+        "tokens": torch.randn(count, 2, 384).half(),
+        "mask": torch.ones(count, 2, dtype=torch.bool),
+        "pooled": torch.randn(count, 384).half(),
+    }
+    save_file(embeddings, folder / "phrases.safetensors")
+    return folder
