@@ -30,6 +30,7 @@ class Criterion:
         at_most: upper bound, itself allowed.
         at: what the path's placeholders stand for; default: everything that was measured.
         min_horizon: smallest horizon at which it is asked.
+        min_count: independent samples below which it stays open.
     """
 
     metric: str
@@ -37,6 +38,7 @@ class Criterion:
     at_most: Bound | None = None
     at: dict[str, str] = field(default_factory=dict)
     min_horizon: int = 0
+    min_count: int = 1
 
 
 def _position_criteria(horizon: int, actor: float, body: float, degrees: float) -> list[Criterion]:
@@ -79,7 +81,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="readout.tasks.{task}.generated_potential_r", at_least=0.9),
     Criterion(metric="readout.tasks.{task}.real_false_success", at_most=0.02),
     Criterion(metric="readout.tasks.{task}.generated_false_success", at_most=0.02),
-    Criterion(metric="policies.pearson_r", at_least=0.9),
+    Criterion(metric="policies.pearson_r", at_least=0.9, min_count=MIN_POLICIES),
 )
 
 
@@ -109,7 +111,9 @@ def _places(criterion: Criterion, scores: Scores) -> list[dict[str, str]]:
 def _check(scores: Scores, criterion: Criterion, names: dict[str, str]) -> CriterionResult:
     metric = METRICS_BY_PATH[criterion.metric]
     path = criterion.metric.format(**names)
-    estimate = _sufficient_estimate(scores, path)
+    estimate: Estimate | None = look_up(scores, path)
+    if estimate is not None and not _is_sufficient(estimate, criterion):
+        estimate = None
     at_least = _bound_value(scores, criterion.at_least, names)
     at_most = _bound_value(scores, criterion.at_most, names)
     passed = None
@@ -128,17 +132,8 @@ def _check(scores: Scores, criterion: Criterion, names: dict[str, str]) -> Crite
     )
 
 
-def _sufficient_estimate(scores: Scores, path: str) -> Estimate | None:
-    """Return a measurement; None if it was not made, or has too little evidence."""
-    policies = scores.policies
-    if policies is not None and path.startswith("policies."):
-        has_enough = len(policies.returns) >= MIN_POLICIES
-    else:
-        has_enough = True
-    estimate: Estimate | None = look_up(scores, path)
-    if estimate is None or not estimate.is_measured or not has_enough:
-        return None
-    return estimate
+def _is_sufficient(estimate: Estimate, criterion: Criterion) -> bool:
+    return estimate.is_measured and estimate.count >= criterion.min_count
 
 
 def _bound_value(scores: Scores, bound: Bound | None, names: dict[str, str]) -> float | None:

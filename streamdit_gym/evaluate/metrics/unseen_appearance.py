@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from streamdit_gym.evaluate.candidate import menu_prompts
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.schema import AppearanceMetrics
-from streamdit_gym.evaluate.statistics import estimate
+from streamdit_gym.evaluate.statistics import Estimate, estimate
 
 HORIZONS = (1, 4, 16, 64)
 FILM_ROWS = 6
@@ -40,18 +41,31 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
         appearances.shows(frames, appearance)
         for frames, appearance in zip(shown, asked, strict=True)
     ]
-    rates = {}
-    for horizon in horizons:
-        by_thing = {
-            thing: np.array([episode[thing][horizon - 1] for episode in shows])
-            for thing in shows[0]
-        }
-        rates[f"all_after_{horizon}"] = estimate(np.nanmin(list(by_thing.values()), axis=0))
-        for thing, values in by_thing.items():
-            rates[f"{thing}_after_{horizon}"] = estimate(values)
     film_columns = [horizon - 1 for horizon in horizons]
+    film_strip = np.concatenate([first[:FILM_ROWS], shown[:FILM_ROWS, film_columns]], 1)
     return AppearanceMetrics(
         prompts=tuple(descriptions[:FILM_ROWS]),
-        rates=rates,
-        film_strip=np.concatenate([first[:FILM_ROWS], shown[:FILM_ROWS, film_columns]], 1),
+        rates=_rates(shows, horizons),
+        film_strip=film_strip,
     )
+
+
+def _rates(
+    shows: list[dict[str, Float[np.ndarray, " f"]]], horizons: list[int]
+) -> dict[str, Estimate]:
+    """Return the share of episodes that show each thing as prompted, and all things at once.
+
+    Args:
+        shows: for each episode and thing, whether its frames show it: 1, 0, or NaN.
+        horizons: frames after the prompt.
+    """
+    rates = {}
+    for horizon in horizons:
+        by_thing = {}
+        for thing in shows[0]:
+            by_thing[thing] = np.array([episode[thing][horizon - 1] for episode in shows])
+        all_things = np.nanmin(list(by_thing.values()), axis=0)
+        rates[f"all_after_{horizon}"] = estimate(all_things)
+        for thing, values in by_thing.items():
+            rates[f"{thing}_after_{horizon}"] = estimate(values)
+    return rates
