@@ -22,12 +22,14 @@ def compare(student: Scores, teacher: Scores, teacher_name: str) -> Comparison:
         teacher: the teacher's scores, on the same evidence.
         teacher_name: for people.
     """
-    rows = [
-        _compare(own, other)
-        for own, other in zip(measured_metrics(student), measured_metrics(teacher), strict=True)
-        if own.metric.better is not None
-    ]
+    pairs = zip(directed_metrics(student), directed_metrics(teacher), strict=True)
+    rows = [_compare(own, other) for own, other in pairs]
     return Comparison(teacher=teacher_name, rows=tuple(rows))
+
+
+def directed_metrics(scores: Scores) -> list[MeasuredMetric]:
+    """Return the metrics with a better direction; others may be measured of the student alone."""
+    return [each for each in measured_metrics(scores) if each.metric.better is not None]
 
 
 def _compare(student: MeasuredMetric, teacher: MeasuredMetric) -> MetricComparison:
