@@ -35,8 +35,8 @@ wheel-test:
 
 # ten times as many random calls as `make test` tries, with new random numbers, and more damaged bundles and states
 fuzz: install
-	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz.py
-	DAMAGED_BUNDLES=1000 SOAK_STEPS=25000 STATE_EDITS=300 $(BIN)/python -m pytest -m slow tests/test_damaged_bundles.py tests/test_env_state.py
+	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz_envs.py tests/test_fuzz_files.py
+	DAMAGED_BUNDLES=1000 SOAK_STEPS=25000 STATE_EDITS=300 $(BIN)/python -m pytest -m slow tests/test_damaged_bundles.py tests/test_env_faults.py tests/test_env_saved_states.py
 
 # twenty kills of every long command, in place of two
 kills: install
