@@ -209,11 +209,11 @@ class Distiller:
         target = self._target_velocity(streams, buffer, micro_step, frames)
         velocity = self.velocity(self.student, streams, buffer, partition, micro_step)
         error = channel_error(velocity, target, self.spatial_channels)
-        latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
-        weight = self.frame_weight(streams, latents, partition)
         robust = robust_loss(error, settings.robust_scale, settings.squared_weight)
+        latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
+        weighted = robust * self.frame_weight(streams, latents, partition)
         bounded = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
-        return (weight * robust).mean(), buffer.with_latents(bounded)
+        return weighted.mean(), buffer.with_latents(bounded)
 
     def _target_velocity(
         self,
@@ -233,9 +233,12 @@ class Distiller:
         partition = buffer.partition
         if frames is None:
             end = self.teacher_end(streams, buffer, micro_step)
-            return (end - buffer.latents) * (partition.chunks * partition.micro_steps)
-        remaining = 1 - sampling_times(partition, micro_step).to(self.device)
-        return (frames - buffer.latents) / remaining[:, None, None, None]
+            way = end - buffer.latents
+            return way * (partition.chunks * partition.micro_steps)
+        way = frames - buffer.latents
+        remaining = 1 - sampling_times(partition, micro_step)
+        remaining = remaining.to(self.device)
+        return way / remaining[:, None, None, None]
 
     def _with_new_chunk(self, streams: StudentStreams, partition: Partition) -> MovingBuffer:
         chunk_frames = partition.chunk_frames
