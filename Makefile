@@ -35,8 +35,8 @@ wheel-test:
 
 # ten times as many random calls as `make test` tries, with new random numbers, and more damaged bundles and states
 fuzz: install
-	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz.py
-	DAMAGED_BUNDLES=1000 SOAK_STEPS=25000 STATE_EDITS=300 $(BIN)/python -m pytest -m slow tests/test_damaged_bundles.py tests/test_env_state.py
+	FUZZ=10 $(BIN)/python -m pytest tests/test_fuzz_envs.py tests/test_fuzz_files.py
+	DAMAGED_BUNDLES=1000 SOAK_STEPS=25000 STATE_EDITS=300 $(BIN)/python -m pytest -m slow tests/test_damaged_bundles.py tests/test_env_faults.py tests/test_env_saved_states.py
 
 # twenty kills of every long command, in place of two
 kills: install
@@ -67,12 +67,10 @@ GPU_PYTHON ?= python3
 GPU_SITE ?= /tmp/streamdit-site
 GPU_WORLD ?= PushT
 GPU_DATA ?= recorded/$(GPU_WORLD)
-GPU_PRESET ?= small
+GPU_RECIPE ?= gpu
 GPU_STEPS ?= 60000
 GPU_MINUTES ?= 9
 GPU_DEVICE ?= cuda
-GPU_CLIPS ?= 256
-GPU_STREAMS ?= 1024
 GPU_ARGS ?= --compile
 DISTILL_ARGS ?= --compile
 BENCH_ENVS ?= 1 16 64 256 1024 4096
@@ -93,13 +91,12 @@ $(GPU_SITE)/.ready:
 	touch $@
 
 gpu-train: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD) --preset $(GPU_PRESET) --steps $(GPU_STEPS) \
-	  --clips $(GPU_CLIPS) --minutes $(GPU_MINUTES) --by-minutes --device $(GPU_DEVICE) --resume $(GPU_ARGS)
+	$(GPU) -m streamdit_gym.cli train $(GPU_WORLD) --recipe $(GPU_RECIPE) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD) --steps $(GPU_STEPS) \
+	  --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(GPU_ARGS)
 
 gpu-distill: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli distill $(GPU_WORLD) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD)-student --partition pipelined --one-by-one \
-	  --teacher-steps 1 --temperature 0 --streams $(GPU_STREAMS) --rate 0.5 --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --by-minutes \
-	  --device $(GPU_DEVICE) --resume $(DISTILL_ARGS)
+	$(GPU) -m streamdit_gym.cli distill $(GPU_WORLD) --recipe $(GPU_RECIPE) --data $(GPU_DATA) --out $(OUT)/$(GPU_WORLD)-student \
+	  --steps $(GPU_STEPS) --minutes $(GPU_MINUTES) --device $(GPU_DEVICE) --resume $(DISTILL_ARGS)
 
 gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu

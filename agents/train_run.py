@@ -20,10 +20,12 @@ from streamdit_gym.agents.policy_scores import (
 from streamdit_gym.agents.rollouts import film_agent
 from streamdit_gym.agents.train_agent import has_agent, train_agent
 from streamdit_gym.agents.training_callback import Comparison
+from streamdit_gym.checks import check_int
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.files import folder_lock, writing_to
 
+MAX_EPISODES = 10**6
 FLOOR_EPISODES = 32  # of the random policy, for the line in the curve's picture
 COMPARISON_SEED = 2000
 
@@ -47,6 +49,15 @@ class TrainRun:
     films: int
     out: Path
     resume: bool
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ArgumentError: if one is out of range.
+        """
+        check_int("episodes", self.episodes, least=1, most=MAX_EPISODES)
+        check_int("films", self.films, least=0, most=MAX_EPISODES)
 
 
 def train_agents(run: TrainRun) -> None:

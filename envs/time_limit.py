@@ -2,7 +2,7 @@
 
 Truncation is the environments' own: their count of steps is part of their state.
 `gymnasium.make(max_episode_steps=...)` adds a wrapper with a count of its own, of which the
-environment inside is not told.
+environment inside does not know.
 """
 
 from __future__ import annotations

@@ -222,8 +222,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
         It is made of tensors and plain numbers and texts: `torch.save` it, and `torch.load` reads
         it as safely as weights (where there is no such device as the environments', with
-        ``map_location="cpu"``). A reference simulator that is far in its episode starts again where
-        it is (`PushTSimulator.save`), so that nobody has to replay it all.
+        ``map_location="cpu"``). See `PushTSimulator.save` for long episodes of simulators.
 
         Raises:
             NotReadyError: before the first reset or after close.

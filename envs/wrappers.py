@@ -128,7 +128,7 @@ class PendingActions(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
 class VectorSelfConsistencyPenalty(VectorWrapper[Any, Any, Any, Any, Any]):
     """Takes the world's self-consistency error off the reward.
 
-    Every frame is denoised once more. How far the two results lie apart is told in
+    Every frame is denoised once more. How far the two results lie apart is in
     ``info["self_consistency_error"]``. A reference simulator's error is 0.
 
     Args:

@@ -1,6 +1,4 @@
-"""Robot worlds you can train in: a Gymnasium environment whose simulator is a streaming video
-diffusion transformer.
-"""
+"""Gymnasium environments whose simulator is a streaming video diffusion transformer."""
 
 from __future__ import annotations
 

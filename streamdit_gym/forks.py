@@ -1,11 +1,8 @@
-"""A process begun by `os.fork()` computes with one thread.
-
-Takes: nothing.  Gives: whether this is such a process.  Knows nothing of: torch, until somebody
-    else has loaded it.
+"""A process that was started by `os.fork()` computes with one thread.
 
 A child of `os.fork()` has none of its parent's threads, but OpenMP believes that it has, and would
-wait for them for ever. Imported with the package, and so before environments are made and processes
-begun.
+wait for them for ever. This module is imported with the package, and so before environments are
+made and processes started. It does not load torch itself.
 """
 
 from __future__ import annotations
@@ -17,8 +14,9 @@ _forked = False
 
 
 def forked() -> bool:
-    """Return whether this process was forked from one that had loaded torch:
-    more than one thread would hang it.
+    """Return whether this process was forked from one that had loaded torch.
+
+    More than one thread would hang it.
     """
     return _forked
 

@@ -1,8 +1,4 @@
-"""Named model configurations.
-
-Takes: a name.  Gives: the configurations of codec, transformer and head.  Knows nothing of:
-    weights, data.
-"""
+"""Named configurations of codec and transformer, and named partitions."""
 
 from __future__ import annotations
 
@@ -17,15 +13,18 @@ from streamdit_gym.stream.partition import Partition
 PARTITIONS = {
     # the next frame already obeys
     "reactive": Partition(references=4),
-    # four frames in the buffer: smoother, three frames late
+    # four frames in the buffer: smoother, and prompts act three frames later
     "pipelined": Partition(references=4, chunks=4),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A codec and a transformer that fit each other; codec None:
-    only the transformer is built (benchmarks).
+    """A codec and a transformer that fit each other.
+
+    Attributes:
+        codec: the codec; None: only the transformer is built (benchmarks).
+        model: the transformer.
     """
 
     codec: ConvCodecConfig | None
@@ -74,16 +73,16 @@ def preset(name: str) -> Preset:
     return PRESETS[check_choice("preset", name, PRESETS)]
 
 
-def partition(given: str | Partition) -> Partition:
+def partition(name: str | Partition) -> Partition:
     """Return a partition by name (``reactive``, ``pipelined``) or short form (``K4N2c1s1``).
 
     Raises:
         ArgumentError: if it is neither a text nor a `Partition`.
         PartitionError: if it is neither a name nor a short form, or out of range.
     """
-    if isinstance(given, Partition):
-        return given
-    text = check_str("partition", given)
+    if isinstance(name, Partition):
+        return name
+    text = check_str("partition", name)
     if text in PARTITIONS:
         return PARTITIONS[text]
     try:

@@ -50,15 +50,15 @@ def test_play_gives_every_row_the_same_number_of_episodes() -> None:
 
 
 @pytest.mark.slow
-def test_ppo_learns_to_reach_in_the_twin(tmp_path: Path) -> None:
-    """Can it learn? 6,000 steps lift the mean return well above the random player's."""
-    learned, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
+def test_ppo_learns_to_reach_in_the_simulator(tmp_path: Path) -> None:
+    """Can it learn? 6,000 steps lift the mean return well above the random policy's."""
+    trained, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
     venv = make_venv(REAL, 16)
-    trained = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 32, 7)
+    score = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 32, 7)
     floor = play_episodes(venv, RandomPolicy(), 32, 7)
-    assert trained.mean - trained.interval > floor.mean + floor.interval
+    assert score.mean - score.interval > floor.mean + floor.interval
     assert points
-    assert learned.agent.num_timesteps >= 6000
+    assert trained.agent.num_timesteps >= 6000
 
 
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
@@ -82,11 +82,11 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
     }
     train_agent(AgentTraining(steps=32, **config), tmp_path, progress=False)  # type: ignore[arg-type]
     first = json.loads((tmp_path / "curve.json").read_text())
-    learned, points = train_agent(
+    trained, points = train_agent(
         AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True
     )  # type: ignore[arg-type]
     assert (
-        learned.agent.num_timesteps
+        trained.agent.num_timesteps
         == json.loads((tmp_path / "agent.json").read_text())["trained_steps"]
         >= 200
     )
@@ -102,7 +102,7 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
 
 
 @pytest.mark.slow
-def test_training_stops_when_the_world_promises_more_than_the_twin_gives(tmp_path: Path) -> None:
+def test_training_stops_when_the_world_gives_more_than_the_simulator(tmp_path: Path) -> None:
     config = AgentTraining(
         env=REAL,
         steps=2000,
@@ -126,11 +126,11 @@ def test_training_stops_when_the_world_promises_more_than_the_twin_gives(tmp_pat
 
 
 @pytest.mark.slow
-def test_the_command_that_trains_and_the_one_that_plays(
+def test_the_commands_that_train_and_evaluate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = "num_envs=2 check_every=64 check_episodes=2 n_steps=16 batch_size=16"
-    options = f"--steps 64 --seeds 1 --films 1 --out {tmp_path} --episodes 2 --set {settings}"
+    settings = "films=1 episodes=2 num_envs=2 check_every=64 check_episodes=2"
+    options = f"--steps 64 --out {tmp_path} --set {settings} n_steps=16 batch_size=16"
     arguments = ["rl", "train", *options.split()]
     assert main(arguments) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
@@ -179,6 +179,8 @@ def test_the_command_that_trains_and_the_one_that_plays(
         (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
         (["--set", "num_envs=1", "n_steps=1"], "ppo does not take these hyperparameters"),
         (["--set", "num_envs=0"], "num_envs cannot be used"),
+        (["--set", "episodes=0"], "episodes cannot be used"),
+        (["--set", "observation=pixels"], "observation"),
         (["--set", "penalty=.nan"], "penalty cannot be used"),
     ],
 )
@@ -273,12 +275,12 @@ def test_from_floor_to_ceiling() -> None:
 
 
 def test_an_agent_on_film(tmp_path: Path) -> None:
-    learned, _ = train_agent(
+    trained, _ = train_agent(
         AgentTraining(env=REACH, steps=64, num_envs=2, observation="latent", algo="sac"),
         tmp_path,
         progress=False,
     )
-    frames = film_agent(learned, REACH, episodes=1, progress=False)
+    frames = film_agent(trained, REACH, episodes=1, progress=False)
     assert len(frames) > 8
     assert frames[0].shape == (432, 648, 3)
     assert (frames[0][56:376, :320] == frames[0][56:376, 328:]).mean() > 0.9, "the same first frame"

@@ -200,3 +200,15 @@ def test_the_evaluation_does_not_import_the_trainer() -> None:
     for path, importer, imported in imports():
         if room_of(importer) == "evaluate":
             assert not imported.startswith("streamdit_gym.train"), path
+
+
+def test_files_are_replaced_in_one_place() -> None:
+    """`files` alone writes beside a file and replaces it; a bundle moves several files at once."""
+    calls = re.compile(r"os\.(replace|rename)\(|mkdtemp\(|mkstemp\(|NamedTemporaryFile\(")
+    allowed = {ROOT / "streamdit_gym/files.py", ROOT / "streamdit_gym/bundle/files.py"}
+    by_hand = [
+        str(path)
+        for path in library_files()
+        if path not in allowed and calls.search(path.read_text())
+    ]
+    assert by_hand == [], "use streamdit_gym.files.atomic_write"

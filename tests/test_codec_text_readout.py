@@ -1,4 +1,4 @@
-"""Codec, prompt table and heads."""
+"""Codec, prompt table and readout."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_wrong_frames_are_refused(frames: torch.Tensor) -> None:
         ConvCodec(ConvCodecConfig(width=16)).encode(frames)
 
 
-def test_text_is_embedded_once_and_rows_never_move() -> None:
+def test_a_text_is_embedded_once_and_rows_never_move() -> None:
     encoder = CountingEncoder()
     table = PromptTable.from_encoder(encoder, ["move up", "stay"])
     before = table.tokens[:2].clone()
@@ -88,7 +88,7 @@ def test_a_table_refuses_what_it_cannot_embed() -> None:
     assert table.phrases == ["a"], "nothing was changed"
 
 
-def test_the_head_gives_probabilities_for_successes_and_units_for_numbers() -> None:
+def test_the_readout_returns_probabilities_for_successes_and_units_for_numbers() -> None:
     head = Readout(
         ReadoutConfig(width=8, state_names=("x", "y"), score_names=("potential_a", "success_a"))
     )

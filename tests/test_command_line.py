@@ -184,7 +184,7 @@ def test_an_evaluation_writes_scores_page_pictures_and_card(
 def test_no_card_is_written_from_scores_with_extra_latency(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main("evaluate PushT --extra-latency 3 --card".split()) == 2
+    assert main(["evaluate", "PushT", "--extra-latency", "3", "--card"]) == 2
     assert "only frames can have extra latency" in capsys.readouterr().err
 
 

@@ -261,13 +261,13 @@ def test_training_takes_relabelled_data_beside_recorded_data_alone(
 def test_the_command_is_refused_clearly_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "--shards 1 --episodes 2 --steps 10 --workers 1 --device cpu"
+    options = "--shards 1 --device cpu --set episodes=2 steps=10 workers=1"
     command = f"relabel PushT --out {tmp_path} {options}".split()
     assert main(command) == 0
     written = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     assert main(command) == 0
     assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == written
-    assert main([*command, "--seed", "4"]) == 2
+    assert main([*command, "seed=4"]) == 2
     assert "differing in seed" in capsys.readouterr().err
     assert main(["relabel", "Pusht"]) == 2
     assert "PushT" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from support.scores import RECORDED, recorded_content, recorded_scores
 
 from streamdit_gym.evaluate.acceptance import CRITERIA, check_criteria
 from streamdit_gym.evaluate.card import card
+from streamdit_gym.evaluate.comparison import directed_metrics
 from streamdit_gym.evaluate.failure_modes import failure_modes
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics
 from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
@@ -155,3 +156,12 @@ def test_a_card_states_limits_even_when_every_criterion_passes() -> None:
     assert "Errors add up" in limits
     assert "Not measured" in limits
     assert "none" not in limits
+
+
+def test_a_student_that_ranked_policies_is_compared_with_a_teacher_that_did_not() -> None:
+    teacher = recorded_scores()
+    returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
+    student = replace(teacher, policies=policy_metrics(returns))
+    paths = [[each.path for each in directed_metrics(scores)] for scores in (student, teacher)]
+    assert paths[0] == paths[1]
+    assert paths[0]

@@ -249,7 +249,7 @@ def test_the_command_generates_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
-    options = "--episodes 2 --steps 3 --set batch=2 --policy scripted --task reach"
+    options = "--episodes 2 --steps 3 --policy scripted --set batch=2 task=reach"
     command = f"generate PushT --out {tmp_path} {options}".split()
     assert main(command) == 0
     assert "2 of 2 episodes kept" in capsys.readouterr().out

@@ -106,7 +106,7 @@ def test_a_rotation_multiplies_complex_numbers() -> None:
 
 
 @pytest.mark.parametrize("learns", [False, True])
-def test_blocks_write_over_nothing_that_is_needed_once_more(learns: bool) -> None:
+def test_blocks_overwrite_no_tensor_that_is_used_again(learns: bool) -> None:
     model = model_of()
     latents, times, said = torch.randn(1, 3, 8, 8, 8), torch.rand(1, 3), prompts(1, 3)
     view = full_view(latents, times, 1, 1, 4)
@@ -189,7 +189,7 @@ def test_a_whole_model_without_mask_sees_everything() -> None:
 
 
 @pytest.mark.parametrize("part", ["pooled", "tokens"])
-def test_each_frame_obeys_the_prompt_it_was_born_with_by_both_routes(part: str) -> None:
+def test_each_frame_obeys_its_own_prompt_by_both_routes(part: str) -> None:
     model = model_of()
     latents, times = torch.randn(1, 4, 8, 8, 8), torch.zeros(1, 4)
     view = stream_view(

@@ -1,4 +1,4 @@
-"""Looks: what a prompt names is put on, what it does not name is copied, and both are learned."""
+"""Palettes: a colour that a prompt names changes, and every other one is copied."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def begin(engine: Engine) -> Session:
         ("K2N1c8s3", {}),
     ],
 )
-def test_a_stream_wears_what_is_said_and_nothing_fades(cut: str, settings: dict[str, Any]) -> None:
+def test_a_stream_shows_the_colours_that_prompts_name_and_no_colour_fades(
+    cut: str, settings: dict[str, Any]
+) -> None:
     engine = painter(cut, **settings)
     session = begin(engine)
     worn = session.references[:, -1, PAINTED.spatial_channels :]
@@ -98,7 +100,7 @@ def test_a_stream_wears_what_is_said_and_nothing_fades(cut: str, settings: dict[
         assert torch.allclose(found, expected[:, None].expand_as(found), atol=1e-3), tick
 
 
-def test_how_sure_a_world_is_is_no_matter_of_colours() -> None:
+def test_the_self_consistency_error_ignores_the_palette() -> None:
     engine = painter("K4N1c1s1")
     session = begin(engine)
     engine.tick(session, torch.tensor([0, 1, 3]))
@@ -108,7 +110,7 @@ def test_how_sure_a_world_is_is_no_matter_of_colours() -> None:
     assert torch.equal(engine.self_consistency_error(session), before)
 
 
-def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None:
+def test_prompts_prepared_later_equal_prompts_prepared_at_once() -> None:
     torch.manual_seed(0)
     model, table = StreamDiT(PAINTED), make_table(["a", "b", "c", "d"])
     wake(model)
@@ -124,7 +126,7 @@ def test_prompts_that_come_later_say_what_they_would_have_said_at_once() -> None
     assert joined.extra.shape == (5, 2, 4)
 
 
-def test_rewards_know_nothing_of_colours() -> None:
+def test_the_readout_ignores_the_palette() -> None:
     torch.manual_seed(0)
     latents = torch.randn(2, 3, 14, 8, 8)
     readout = Readout(

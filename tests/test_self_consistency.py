@@ -1,6 +1,4 @@
-"""How sure a world is of its frames: a second look at each,
-told in the info and taken off the reward.
-"""
+"""The self-consistency error: how far a second prediction of a frame is from the first."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ ACTIONS = np.random.default_rng(0).integers(9, size=(6, 3))
 
 
 @pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N4c1s1", "K2N2c2s2"])
-def test_a_second_look_is_the_model_asked_again_and_touches_nothing(cut: str) -> None:
+def test_the_error_is_that_of_a_second_prediction_and_streams_do_not_change(cut: str) -> None:
     torch.manual_seed(0)
     model = StreamDiT(StreamDiTConfig(width=32, depth=2, heads=2))
     wake(model)
@@ -59,7 +57,7 @@ def test_a_second_look_is_the_model_asked_again_and_touches_nothing(cut: str) ->
         )
 
 
-def test_the_penalty_is_taken_off_the_reward_and_told() -> None:
+def test_the_penalty_is_subtracted_from_the_reward_and_reported() -> None:
     settings = {"task": "reach", "horizon": 4, "autoreset_mode": "SAME_STEP"}
     plain = StreamDiTVectorEnv(3, **settings)
     told = penalised_env(3, 0.0, **settings)
@@ -84,7 +82,7 @@ def test_the_penalty_is_taken_off_the_reward_and_told() -> None:
         assert np.array_equal(first["self_consistency_error"], second["self_consistency_error"])
 
 
-def test_rows_are_of_their_own_mind_and_a_simulator_is_of_one() -> None:
+def test_rows_are_independent_and_a_simulator_is_consistent() -> None:
     many, row_by_row = (
         penalised_env(3, 0.0, backend={"deterministic": how}) for how in (False, True)
     )

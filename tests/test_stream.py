@@ -104,7 +104,7 @@ def test_a_prompt_acts_exactly_when_its_latency_says(cut: str) -> None:
     assert not same[first : first + c].any()
 
 
-def test_with_the_papers_prompt_scope_a_prompt_acts_on_everything_begun() -> None:
+def test_with_the_papers_prompt_scope_a_prompt_acts_on_the_whole_buffer() -> None:
     engine = engine_of("K4N4c1s1", prompt_scope="buffer")
     prompts = [[1, 1, 1]] * 6
     other = [*prompts[:2], [3, 3, 3], *prompts[3:]]
@@ -149,7 +149,7 @@ def test_a_new_buffer_holds_the_last_frame_still_at_each_slots_time(cut: str) ->
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_stream_that_was_thrown_far_off_feeds_on_no_number_without_bounds(cut: str) -> None:
+def test_latents_of_a_stream_far_off_are_clamped(cut: str) -> None:
     engine = engine_of(cut)
     with torch.no_grad():
         engine.model.final.weight *= 1e4
@@ -157,7 +157,7 @@ def test_a_stream_that_was_thrown_far_off_feeds_on_no_number_without_bounds(cut:
     assert frames.abs().max() == MAX_ABS_LATENT
 
 
-def test_a_trained_stream_that_was_thrown_far_off_comes_back() -> None:
+def test_a_trained_stream_far_off_comes_back() -> None:
     world = World.from_pretrained("PushT")
     engine = Engine(
         world.model_for(Partition.parse("K4N4c1s1")), world.table, Partition.parse("K4N4c1s1")
@@ -274,7 +274,7 @@ def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_tick
 
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 @pytest.mark.parametrize("cut", ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K2N2c1s2", "K1N1c1s1"])
-def test_a_compiled_streams_cache_is_laid_out_alike_before_and_after_ticks(cut: str) -> None:
+def test_a_compiled_streams_cache_has_the_same_layout_before_and_after_ticks(cut: str) -> None:
     engine = engine_of(
         cut, replace(CONFIG, references=Partition.parse(cut).references), compile=True
     )
@@ -395,7 +395,7 @@ def test_start_latents_of_another_shape_are_refused() -> None:
         )
 
 
-def test_what_is_not_there_once_for_each_stream_is_refused() -> None:
+def test_arguments_that_are_not_one_for_each_stream_are_refused() -> None:
     engine, latents = engine_of("K4N1c1s1"), torch.zeros(2, 1, 8, 8, 8)
     for prompts, sequences in (
         (torch.zeros(1, 1, dtype=torch.long), 2),

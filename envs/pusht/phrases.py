@@ -1,4 +1,4 @@
-"""Many ways to ask for each of PushT's nine moves, and some that no training has heard."""
+"""Many ways to ask for each of PushT's nine moves, and some that no training data hold."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _directions(name: str) -> tuple[str, ...]:
     )
 
 
-# Written by hand, in words that the templates do not make. No training hears them: they measure how
-# free text is followed.
+# Written by hand, in words that the templates do not make. No training data hold them: they measure
+# how free text is followed.
 UNSEEN_PHRASES: tuple[tuple[str, ...], ...] = (
     (
         "remain motionless",

@@ -38,7 +38,7 @@ def add_thick_walls(space: Any) -> None:
     import pymunk
 
     for line in space.static_body.shapes:
-        line.sensor = True  # drawn, but it stops nothing
+        line.sensor = True  # visible, but it stops nothing
     # gym-pusht draws no radius, so these walls stay out of the picture
     inner = -4.0
     outer = -WALL_DEPTH_UNITS

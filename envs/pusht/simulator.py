@@ -1,4 +1,4 @@
-"""PushT's reference simulator: gym-pusht behind nine spoken moves."""
+"""PushT's reference simulator: gym-pusht behind a menu of nine moves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LargeFrame = UInt8[np.ndarray, "512 512 3"]
 
 
 class PushTSimulator:
-    """gym-pusht behind nine spoken moves; `streamdit_gym.definition.Simulator` has the protocol.
+    """gym-pusht behind a menu of nine moves; `streamdit_gym.definition.Simulator` has the protocol.
 
     Raises:
         MissingExtraError: if gym-pusht is not installed.

@@ -39,7 +39,7 @@ def shows_appearance(
     """Return for each thing whether each frame shows it in its colour: 1 or 0.
 
     A thing has its colour if about as many pixels have it as the thing has; the goal's must be in
-    its place. A goal that the T lies on cannot be told: NaN.
+    its place. A goal that the T may hide is NaN.
 
     Args:
         frames: pixels.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import Count, DeviceName, Seed, WorldName
+from streamdit_gym.cli.option_types import Count, DeviceName, WorldName
 from streamdit_gym.cli.settings_option import Settings, check_setting_names, parse_settings
 from streamdit_gym.cli.training_options import choose_device
 
-SETTINGS = ("batch", "dtype", "images", "over", "partition", "strength")
+SETTINGS = ("batch", "dtype", "images", "over", "partition", "seed", "strength", "task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +33,16 @@ class Generate(Command):
     """who acts: random; scripted or scripted:0.3 (share of random actions); an agent's folder or
     checkpoint; a file of prompts (.jsonl)
     """
-    task: str = "push"
-    """whose reward is the reward"""
     format: Literal["mkv", "mp4", "lerobot", "minari", "webdataset"] = "lerobot"
     """how the frames lie on disk; mkv and minari lose nothing"""
     keep_if: str = ""
     """which episodes to keep, e.g. "self_consistency_error<0.1 and drift<0.2"; the others stand in
     the manifest alone
     """
-    seed: Seed = 0
-    """the data depend on the seed, the batch, and nothing else"""
     set: Settings = ()
-    """batch=32 (episodes of a shard, which are generated at once), dtype=bfloat16,
-    partition=pipelined, images=FOLDER (your own start frames), over=DATASET (clips to draw over)
+    """seed=0 and batch=32 (the data depend on both and nothing else; a batch is generated at once
+    and lies in one shard), task=push (whose reward counts), dtype=bfloat16, partition=pipelined,
+    images=FOLDER (your own start frames), over=DATASET (clips to draw over)
     with strength=0.5 (share of the clips that noise replaces)
     """
     device: DeviceName | None = None
@@ -71,8 +68,6 @@ class Generate(Command):
             episodes=self.episodes,
             steps=self.steps,
             policy=self.policy,
-            task=self.task,
-            seed=self.seed,
             device=choose_device(self.device),
             trust_agents=self.trust_agents,
             **settings,

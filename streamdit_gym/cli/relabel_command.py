@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import (
-    Count,
-    DeviceName,
-    Seed,
-    Shards,
-    Workers,
-    WorldName,
-    cpu_count,
-)
+from streamdit_gym.cli.option_types import DeviceName, Shards, WorldName, cpu_count
+from streamdit_gym.cli.settings_option import Settings, check_setting_names, parse_settings
 from streamdit_gym.cli.training_options import choose_device
+
+SETTINGS = (
+    "episodes",
+    "steps",
+    "seed",
+    "workers",
+    "generated_frames",
+    "shard_frames",
+    "actor_removed_share",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +34,10 @@ class Relabel(Command):
     """folder of the data set"""
     shards: Shards = 40
     """shards in all, each of them further down the same streams"""
-    episodes: Count = 32
-    """streams, and so episodes per shard"""
-    steps: Count = 96
-    """steps per episode, as in the recorded data that they are mixed with"""
-    seed: Seed = 0
-    """of starts, noise and actions"""
-    workers: Workers = field(default_factory=cpu_count)
-    """processes of the simulator"""
+    set: Settings = ()
+    """episodes=32 (streams, and so episodes per shard), steps=96 (per episode, as in the recorded
+    data that they are mixed with), seed=0, workers (processes of the simulator; default: all cores)
+    """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
 
@@ -46,11 +45,7 @@ class Relabel(Command):
         """Record a relabelled data set."""
         from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
 
-        config = RelabelConfig(
-            shards=self.shards,
-            episodes=self.episodes,
-            steps=self.steps,
-            seed=self.seed,
-            workers=self.workers,
-        )
+        settings = {"workers": cpu_count(), **parse_settings(self.set)}
+        check_setting_names(settings, SETTINGS)
+        config = RelabelConfig(shards=self.shards, **settings)
         relabel_world(self.world, self.out, config, choose_device(self.device))

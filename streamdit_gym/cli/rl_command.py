@@ -9,12 +9,21 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import Count, CountOrZero
+from streamdit_gym.cli.option_types import Count
 from streamdit_gym.cli.settings_option import Settings, parse_settings
 
-# settings of `AgentTraining` that --set takes beside hyperparameters
-RUN_SETTINGS = ("num_envs", "penalty", "check_every", "check_episodes", "tolerance", "patience")
-RUN_DEFAULTS = {"check_every": 4000, "check_episodes": 16}
+# settings of `TrainRun` and `AgentTraining` that --set takes beside hyperparameters
+RUN_SETTINGS = {"episodes": 100, "films": 0}
+AGENT_DEFAULTS = {"check_every": 4000, "check_episodes": 16}
+AGENT_SETTINGS = (
+    "observation",
+    "num_envs",
+    "penalty",
+    "check_every",
+    "check_episodes",
+    "tolerance",
+    "patience",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +41,14 @@ class RlTrain(Command):
     """world other than the id's own: shipped name, folder or Hub id"""
     algo: Literal["ppo", "dqn", "sac"] = "ppo"
     """algorithm of Stable-Baselines3"""
-    observation: Literal["state", "latent", "frame"] = "state"
-    """what the agent observes: the world's readout of a frame, its latents, or the frame itself"""
     steps: Count = 12_000
     """environment steps of training"""
     seeds: Count = 1
     """how many agents, each with its own seed"""
-    episodes: Count = 100
-    """episodes per score at the end"""
-    films: CountOrZero = 0
-    """episodes to film at the end, world and simulator side by side"""
     set: Settings = ()
     """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5, and
-    num_envs, penalty, check_every, check_episodes, tolerance, patience (see docs/agents.md)
+    settings of the run: observation=state, latent or frame, num_envs, episodes (per score), films,
+    penalty, check_every, check_episodes, tolerance, patience (see docs/agents.md)
     """
     out: Path = Path("runs/agent")
     """folder; every seed has its own in it"""
@@ -56,24 +60,19 @@ class RlTrain(Command):
         from streamdit_gym.agents.agent_config import AgentTraining
         from streamdit_gym.agents.train_run import TrainRun, train_agents
 
-        settings = RUN_DEFAULTS | parse_settings(self.set)
-        overrides = {name: settings[name] for name in settings if name not in RUN_SETTINGS}
+        settings = {**RUN_SETTINGS, **AGENT_DEFAULTS, **parse_settings(self.set)}
+        of_run = {name: settings.pop(name) for name in RUN_SETTINGS}
+        of_agent = {name: settings.pop(name) for name in AGENT_SETTINGS if name in settings}
         config = AgentTraining(
             env=self.env,
             algo=self.algo,
             world=self.world,
-            observation=self.observation,
             steps=self.steps,
-            overrides=overrides,
-            **{name: settings[name] for name in settings if name in RUN_SETTINGS},
+            overrides=settings,
+            **of_agent,
         )
         run = TrainRun(
-            config=config,
-            num_seeds=self.seeds,
-            episodes=self.episodes,
-            films=self.films,
-            out=self.out,
-            resume=self.resume,
+            config=config, num_seeds=self.seeds, out=self.out, resume=self.resume, **of_run
         )
         train_agents(run)
 

@@ -115,8 +115,10 @@ class Distiller:
     @torch.no_grad()
     def teacher_end(self, streams: StudentStreams, buffer: MovingBuffer, micro_step: int) -> Tensor:
         """Return where the teacher carries the buffer in one of the student's micro steps."""
-        partition = replace(buffer.partition, micro_steps=self.settings.teacher_steps)
-        per_student_step = self.settings.teacher_steps // buffer.partition.micro_steps
+        student = buffer.partition
+        teacher_steps = self.settings.teacher_steps
+        partition = replace(student, micro_steps=teacher_steps)
+        per_student_step = teacher_steps // student.micro_steps
         first = micro_step * per_student_step
         for k in range(first, first + per_student_step):
             velocity = self.velocity(self.teacher, streams, buffer, partition, k)
@@ -171,11 +173,13 @@ class Distiller:
 
     def frame_weight(self, streams: StudentStreams, frames: Tensor, partition: Partition) -> Tensor:
         """Return weights of a buffer's latents: what moves and the chunk that leaves weigh more."""
-        previous = torch.cat([streams.references[:, -1:], frames[:, :-1]], 1)
+        last_reference = streams.references[:, -1:]
+        previous = torch.cat([last_reference, frames[:, :-1]], 1)
         moving = motion_weight(frames, previous, self.settings.motion_weight, self.spatial_channels)
-        per_chunk = [self.settings.leaving_weight] + [1.0] * (partition.chunks - 1)
-        weights = torch.tensor(per_chunk, device=self.device)
-        per_frame = (weights / weights.mean()).repeat_interleave(partition.chunk_frames)
+        others = [1.0] * (partition.chunks - 1)
+        weights = torch.tensor([self.settings.leaving_weight, *others], device=self.device)
+        weights = weights / weights.mean()
+        per_frame = weights.repeat_interleave(partition.chunk_frames)
         return moving * per_frame[:, None, None, None]
 
     def noise(self, model: StreamDiT, like: Tensor) -> Tensor:
@@ -205,11 +209,11 @@ class Distiller:
         target = self._target_velocity(streams, buffer, micro_step, frames)
         velocity = self.velocity(self.student, streams, buffer, partition, micro_step)
         error = channel_error(velocity, target, self.spatial_channels)
-        latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
-        weight = self.frame_weight(streams, latents, partition)
         robust = robust_loss(error, settings.robust_scale, settings.squared_weight)
+        latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
+        weighted = robust * self.frame_weight(streams, latents, partition)
         bounded = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
-        return (weight * robust).mean(), buffer.with_latents(bounded)
+        return weighted.mean(), buffer.with_latents(bounded)
 
     def _target_velocity(
         self,
@@ -229,9 +233,12 @@ class Distiller:
         partition = buffer.partition
         if frames is None:
             end = self.teacher_end(streams, buffer, micro_step)
-            return (end - buffer.latents) * (partition.chunks * partition.micro_steps)
-        remaining = 1 - sampling_times(partition, micro_step).to(self.device)
-        return (frames - buffer.latents) / remaining[:, None, None, None]
+            way = end - buffer.latents
+            return way * (partition.chunks * partition.micro_steps)
+        way = frames - buffer.latents
+        remaining = 1 - sampling_times(partition, micro_step)
+        remaining = remaining.to(self.device)
+        return way / remaining[:, None, None, None]
 
     def _with_new_chunk(self, streams: StudentStreams, partition: Partition) -> MovingBuffer:
         chunk_frames = partition.chunk_frames

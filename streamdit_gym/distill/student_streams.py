@@ -37,10 +37,14 @@ class StudentStreams:
 
     def with_clean(self, clean: Tensor, prompts: Tensor) -> StudentStreams:
         """Return the streams with more clean frames as their newest references."""
-        kept = self.references.shape[1]
-        references = torch.cat([self.references, clean], 1)[:, -kept:]
-        reference_prompts = torch.cat([self.reference_prompts, prompts], 1)[:, -kept:]
-        return replace(self, references=references, reference_prompts=reference_prompts)
+        num_references = self.references.shape[1]
+        frames = torch.cat([self.references, clean], 1)
+        frame_prompts = torch.cat([self.reference_prompts, prompts], 1)
+        return replace(
+            self,
+            references=frames[:, -num_references:],
+            reference_prompts=frame_prompts[:, -num_references:],
+        )
 
     def advanced(self, buffer: MovingBuffer) -> StudentStreams:
         """Return the streams after a move: the oldest chunk of a buffer leaves it, clean."""
@@ -81,14 +85,16 @@ class StreamSampler:
         if streams is None:
             return restarted
         chance = torch.rand(len(restarted.episode), generator=self.generator)
-        has_next = streams.place + partition.chunk_frames <= self.episodes.length
-        continues = (chance < self.settings.continue_probability) & has_next
-        return _select(continues, streams, restarted)
+        chosen = chance < self.settings.continue_probability
+        end = streams.place + partition.chunk_frames
+        has_next = end <= self.episodes.length
+        return _select(chosen & has_next, streams, restarted)
 
     def corrupted(self, streams: StudentStreams) -> StudentStreams:
         """Return the streams, the references of some of them corrupted."""
         chance = torch.rand(len(streams.episode), generator=self.generator)
-        chosen = (chance < self.settings.corruption_probability).to(self.device)
+        chosen = chance < self.settings.corruption_probability
+        chosen = chosen.to(self.device)
         if self.corruption is None or not chosen.any():
             return streams
         references = streams.references.clone()
@@ -97,10 +103,12 @@ class StreamSampler:
 
     def prompts(self, streams: StudentStreams, frames: int) -> Int[Tensor, "b f"]:
         """Return the prompts of the streams' next frames."""
-        device = self.episodes.prompts.device
-        rows = streams.episode[:, None].to(device)
-        places = (streams.place[:, None] + torch.arange(frames)).to(device)
-        return self.episodes.prompts[rows, places].to(self.device)
+        prompts = self.episodes.prompts
+        rows = streams.episode[:, None]
+        places = streams.place[:, None] + torch.arange(frames)
+        rows = rows.to(prompts.device)
+        places = places.to(prompts.device)
+        return prompts[rows, places].to(self.device)
 
     def _restarted(self, partition: Partition) -> StudentStreams:
         num_references = partition.references
@@ -112,7 +120,8 @@ class StreamSampler:
         frames = frames.to(self.device, torch.float32)
         prompts = prompts.to(self.device)
         recorded = frames[:, num_references:]
-        times = sampling_times(partition, 0)[:in_flight].to(self.device).expand(len(frames), -1)
+        chunk_times = sampling_times(partition, 0)[:in_flight]
+        times = chunk_times.to(self.device).expand(len(frames), -1)
         noise = self.temperature * torch.randn_like(recorded)
         buffer = MovingBuffer(
             partition=partition,
@@ -134,7 +143,9 @@ def _select(
     """Return the streams that go on, and restarted ones in the place of the others."""
 
     def choose(old: Tensor, new: Tensor) -> Tensor:
-        mask = continues.to(old.device).reshape(-1, *[1] * (old.ndim - 1))
+        other_axes = [1] * (old.ndim - 1)
+        mask = continues.to(old.device)
+        mask = mask.reshape(-1, *other_axes)
         return torch.where(mask, old, new)
 
     old_buffer = streams.buffer

@@ -22,13 +22,14 @@ def compare(student: Scores, teacher: Scores, teacher_name: str) -> Comparison:
         teacher: the teacher's scores, on the same evidence.
         teacher_name: for people.
     """
-    pairs = zip(_comparable(student), _comparable(teacher), strict=True)
-    rows = tuple(_compare(own, other) for own, other in pairs)
-    return Comparison(teacher=teacher_name, rows=rows)
+    pairs = zip(directed_metrics(student), directed_metrics(teacher), strict=True)
+    rows = [_compare(own, other) for own, other in pairs]
+    return Comparison(teacher=teacher_name, rows=tuple(rows))
 
 
-def _comparable(scores: Scores) -> list[MeasuredMetric]:
-    return [metric for metric in measured_metrics(scores) if metric.metric.better is not None]
+def directed_metrics(scores: Scores) -> list[MeasuredMetric]:
+    """Return the metrics with a better direction; others may be measured of the student alone."""
+    return [each for each in measured_metrics(scores) if each.metric.better is not None]
 
 
 def _compare(student: MeasuredMetric, teacher: MeasuredMetric) -> MetricComparison:

@@ -100,7 +100,8 @@ class _Layer(nn.Module):
         bias: Float[Tensor, "u 1 1 l"],
     ) -> Float[Tensor, "u 1 k d"]:
         keys, values = self.cross.prepare(text)
-        x = x + self.cross(self.norm(x), keys, values, bias)
+        hidden = self.norm(x)
+        x = x + self.cross(hidden, keys, values, bias)
         return x + self.mlp(x)
 
 
@@ -122,7 +123,10 @@ class PromptedPalette(nn.Module):
         self.queries = embedding(colours, width, std=1.0)
         self.text = nn.Linear(text_width, width)
         self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, RGB + 1))
+        self.out = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, RGB + 1),
+        )
 
     def prepare(
         self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]
@@ -133,7 +137,8 @@ class PromptedPalette(nn.Module):
         """
         text = self.text(tokens)
         bias = padding_bias(mask, text.dtype)
-        x = self.queries.to(text.dtype).expand(len(tokens), 1, -1, -1)
+        queries = self.queries.to(text.dtype)
+        x = queries.expand(len(tokens), 1, -1, -1)
         for layer in self.layers:
             x = layer(x, text, bias)
         instructions = self.out(x[:, 0])
@@ -256,8 +261,10 @@ class CodecPalette:
         sizes = [self.spatial_channels, self.palette_channels, self.palette_channels]
         spatial, colours, attention = features.split(sizes, dim=1)
         weights = attention.flatten(2).softmax(-1)
-        mean = (weights * colours.flatten(2)).sum(-1)
-        return spatial, mean[..., None, None].expand_as(colours)
+        weighted = weights * colours.flatten(2)
+        mean = weighted.sum(-1)
+        palette = mean[..., None, None]
+        return spatial, palette.expand_as(colours)
 
     def decode(
         self, drawn: Float[Tensor, "n o H W"], latents: Float[Tensor, "n c h w"]

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention
 
 from streamdit_gym.model.key_value_cache import Pair
 from streamdit_gym.model.window_attention import WindowAttention
@@ -36,9 +36,8 @@ class CrossAttention(nn.Module):
 
     def prepare(self, tokens: Float[Tensor, "u l d"]) -> Float[Tensor, "2 u g l e"]:
         """Return keys and values of a prompt table."""
-        return rearrange(
-            self.key_value(tokens), "u l (two g d) -> two u g l d", two=2, g=self.heads
-        )
+        pairs = self.key_value(tokens)
+        return rearrange(pairs, "u l (two g d) -> two u g l d", two=2, g=self.heads)
 
     def forward(
         self,
@@ -48,15 +47,20 @@ class CrossAttention(nn.Module):
         bias: Float[Tensor, "b*f 1 1 l"],
     ) -> Float[Tensor, "b f n d"]:
         """Attend; keys, values and the bias of padding are those of each frame's own prompt."""
-        q = rearrange(self.query(x), "b f n (g d) -> (b f) g n d", g=self.heads)
+        q = self.query(x)
+        q = rearrange(q, "b f n (g d) -> (b f) g n d", g=self.heads)
         # Written out for training: with a handful of keys, the fused kernel's backward is ten
         # times slower on a CPU.
         if q.requires_grad:
-            scores = (q * q.shape[-1] ** -0.5) @ keys.mT + bias
-            y = scores.softmax(-1).to(values.dtype) @ values
+            scale = q.shape[-1] ** -0.5
+            scores = (q * scale) @ keys.mT + bias
+            weights = scores.softmax(-1)
+            y = weights.to(values.dtype) @ values
         else:
-            y = functional.scaled_dot_product_attention(q, keys, values, attn_mask=bias.to(q.dtype))
-        return self.out(rearrange(y, "(b f) g n d -> b f n (g d)", b=x.shape[0]))
+            bias = bias.to(q.dtype)
+            y = scaled_dot_product_attention(q, keys, values, attn_mask=bias)
+        y = rearrange(y, "(b f) g n d -> b f n (g d)", b=len(x))
+        return self.out(y)
 
 
 def _modulate(
@@ -113,15 +117,24 @@ class Block(nn.Module):
             context: how many of the first frames are attended to only.
         """
         modulation = self.modulation(condition)[:, :, None]
-        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation.chunk(6, dim=-1)
+        shift, scale, gate, *mlp_modulation = modulation.chunk(6, dim=-1)
+        hidden = _modulate(self.attention_norm(x), shift, scale)
         attended, pair = self.attention(
-            _modulate(self.attention_norm(x), shift, scale), rotations, mask, cached, context
+            hidden,
+            rotations,
+            mask,
+            cached,
+            context,
         )
         x = torch.addcmul(x[:, context:], gate[:, context:], attended)
-        x = x + self.cross(self.cross_norm(x), *prompt)
-        hidden = _modulate(self.mlp_norm(x), mlp_shift[:, context:], mlp_scale[:, context:])
-        hidden = _squared(self.mlp_in(hidden).relu_())
-        return torch.addcmul(x, mlp_gate[:, context:], self.mlp_out(hidden)), pair
+        hidden = self.cross_norm(x)
+        x = x + self.cross(hidden, *prompt)
+        shift, scale, gate = (part[:, context:] for part in mlp_modulation)
+        hidden = _modulate(self.mlp_norm(x), shift, scale)
+        hidden = self.mlp_in(hidden)
+        hidden = _squared(hidden.relu_())
+        hidden = self.mlp_out(hidden)
+        return torch.addcmul(x, gate, hidden), pair
 
 
 def _squared(x: Tensor) -> Tensor:

@@ -48,17 +48,23 @@ class LatentCodec(nn.Module, ABC):
         """
         self._check_frames(frames)
         weight = next(self.parameters())
-        pixels = rearrange(frames, "b f h w c -> (b f) c h w").to(weight.device, weight.dtype)
-        latents = self.encode_pixels(pixels / HALF_RANGE - 1)
+        pixels = rearrange(frames, "b f h w c -> (b f) c h w")
+        pixels = pixels.to(weight.device, weight.dtype)
+        pixels = pixels / HALF_RANGE - 1
+        latents = self.encode_pixels(pixels)
         return rearrange(latents, "(b f) c h w -> b f c h w", b=len(frames))
 
     def decode(self, latents: Float[Tensor, "b f c h w"]) -> UInt8[Tensor, "b f H W 3"]:
         """Decode latents to uint8 frames."""
         weight = next(self.parameters())
-        flat = rearrange(latents, "b f c h w -> (b f) c h w").to(weight.dtype)
-        pixels = self.decode_latents(flat).float()
-        frames = ((pixels + 1) * HALF_RANGE).round().clamp(0, 255).to(torch.uint8)
-        return rearrange(frames, "(b f) c h w -> b f h w c", b=len(latents)).contiguous()
+        flat = rearrange(latents, "b f c h w -> (b f) c h w")
+        pixels = self.decode_latents(flat.to(weight.dtype))
+        values = (pixels.float() + 1) * HALF_RANGE
+        values = values.round()
+        values = values.clamp(0, 255)
+        frames = values.to(torch.uint8)
+        frames = rearrange(frames, "(b f) c h w -> b f h w c", b=len(latents))
+        return frames.contiguous()
 
     def _check_frames(self, frames: Tensor) -> None:
         shape = (self.size, self.size, 3)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import silu
 
 from streamdit_gym.model.appearance import CodecPalette
 from streamdit_gym.model.codec import LatentCodec
@@ -57,8 +57,10 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
         """Return the sum."""
-        hidden = self.first(functional.silu(self.norm(x)))
-        return x + self.second(functional.silu(hidden))
+        hidden = silu(self.norm(x))
+        hidden = self.first(hidden)
+        hidden = silu(hidden)
+        return x + self.second(hidden)
 
 
 def _residuals(width: int, count: int) -> list[nn.Module]:
@@ -92,12 +94,15 @@ class ConvCodec(LatentCodec):
 
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
         """Return latents of pixels in [-1, 1]."""
-        spatial, palette = self.palette.encode(self.encoder(pixels))
-        return torch.cat([self.normalise(spatial), palette], dim=1)
+        features = self.encoder(pixels)
+        spatial, palette = self.palette.encode(features)
+        spatial = self.normalise(spatial)
+        return torch.cat([spatial, palette], dim=1)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""
-        drawn = self.decoder(latents[:, : self.spatial_channels])
+        spatial = latents[:, : self.spatial_channels]
+        drawn = self.decoder(spatial)
         return self.palette.decode(drawn, latents)
 
 

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import silu
 
 
 class _Residual(nn.Module):
@@ -27,8 +27,8 @@ class _Residual(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
-        hidden = self.first(functional.silu(x))
-        return x + self.second(functional.silu(hidden))
+        hidden = self.first(silu(x))
+        return x + self.second(silu(hidden))
 
 
 class ConvRefiner(nn.Module):
@@ -61,20 +61,27 @@ class ConvRefiner(nn.Module):
         before: Float[Tensor, "b f c h w"],
     ) -> Float[Tensor, "b f o h w"]:
         """Return a correction of the prediction: the change's channels, then the gate's logit."""
+        patch = self.patch
+        rows = prediction.shape[-1] // patch
         features = rearrange(
             tokens,
             "b f (h w) (p q d) -> (b f) d (h p) (w q)",
-            h=prediction.shape[-1] // self.patch,
-            p=self.patch,
-            q=self.patch,
+            h=rows,
+            p=patch,
+            q=patch,
         )
-        beside = [part.flatten(0, 1).to(features.dtype) for part in (prediction, own, before)]
-        x = torch.cat([features, *beside], dim=1)
+        inputs = [features]
+        for part in (prediction, own, before):
+            part = part.flatten(0, 1)
+            inputs.append(part.to(features.dtype))
+        x = torch.cat(inputs, dim=1)
         with _convolution_precision(x.device):
             if x.device.type == "cpu":
                 x = x.to(self.first.weight.dtype)
-            x = self.first(x.contiguous(memory_format=torch.channels_last))
-            x = self.out(functional.silu(self.blocks(x)))
+            x = x.contiguous(memory_format=torch.channels_last)
+            x = self.first(x)
+            x = self.blocks(x)
+            x = self.out(silu(x))
         return rearrange(x, "(b f) o h w -> b f o h w", b=len(tokens))
 
 

@@ -24,7 +24,8 @@ def linear_estimate(
     It is t X_t / (t^2 + (1 - t)^2): 0 at t = 0, where X_t says nothing, and X_t itself at t = 1.
     """
     t = expand_times(times)
-    return at * (t / (t.square() + (1 - t).square()))
+    variance = t.square() + (1 - t).square()
+    return at * (t / variance)
 
 
 def velocity_of_clean(

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import silu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,12 @@ class Readout(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
+        cells = config.grid**2
         outputs = len(config.state_names) + len(config.score_names)
         self.first = nn.Conv2d(config.channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.third = nn.Conv2d(width, width, 3, padding=1)
-        self.hidden = nn.Linear(width * config.grid**2, 4 * width)
+        self.hidden = nn.Linear(width * cells, 4 * width)
         self.out = nn.Linear(4 * width, outputs)
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("spread", torch.ones(outputs))
@@ -63,17 +64,22 @@ class Readout(nn.Module):
         """Return standardised outputs, successes as logits (what the loss sees)."""
         spatial = latents[:, :, : self.config.channels]
         spatial = rearrange(spatial, "b f c h w -> (b f) c h w")
-        x = functional.silu(self.first(spatial.to(self.out.weight.dtype)))
-        x = x + functional.silu(self.second(x))
-        x = x + functional.silu(self.third(x))
-        hidden = functional.silu(self.hidden(x.flatten(1)))
-        return rearrange(self.out(hidden), "(b f) o -> b f o", b=len(latents))
+        spatial = spatial.to(self.out.weight.dtype)
+        x = silu(self.first(spatial))
+        x = x + silu(self.second(x))
+        x = x + silu(self.third(x))
+        x = x.flatten(1)
+        x = silu(self.hidden(x))
+        x = self.out(x)
+        return rearrange(x, "(b f) o -> b f o", b=len(latents))
 
     def forward(
         self, latents: Float[Tensor, "b f c h w"]
     ) -> tuple[Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
         """Return the state and the scores of every frame."""
         raw = self.raw(latents).float()
-        values = torch.where(self.is_success, raw.sigmoid(), raw * self.spread + self.centre)
+        probabilities = raw.sigmoid()
+        numbers = raw * self.spread + self.centre
+        values = torch.where(self.is_success, probabilities, numbers)
         states = len(self.config.state_names)
         return values[..., :states], values[..., states:]

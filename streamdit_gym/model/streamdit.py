@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import pad, silu
 
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.appearance import palette_module
@@ -100,28 +100,38 @@ class StreamDiT(nn.Module):
         token_channels = channels * config.patch**2
         self.embed = nn.Linear(2 * token_channels, width)  # of a frame and of the one before it
         self.pos_embed = embedding(config.rows**2, width, std=0.02)
-        self.time = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.time = _mlp(2 * width, width)
         self.text = nn.Linear(config.text_width, width)
-        self.pooled = nn.Sequential(
-            nn.Linear(config.text_width, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.pooled = _mlp(config.text_width, width)
         self.no_prompt = embedding(2, config.text_width, std=0.02)  # its token; its pooled vector
-        self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.rows, config.window, shifted=bool(i % 2))
-            for i in range(config.depth)
-        )
+        self.blocks = nn.ModuleList()
+        for layer in range(config.depth):
+            is_shifted = layer % 2 == 1
+            self.blocks.append(
+                Block(
+                    width,
+                    config.heads,
+                    config.rows,
+                    config.window,
+                    is_shifted,
+                )
+            )
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, token_channels + config.patch**2)  # a change and its gate
         self.conv_refiner: ConvRefiner | None = None
         if config.refiner_channels:
             self.conv_refiner = ConvRefiner(
-                width, channels, config.patch, config.refiner_channels, config.refiner_blocks
+                width,
+                channels,
+                config.patch,
+                config.refiner_channels,
+                config.refiner_blocks,
             )
         self.skip_gain = nn.Linear(width, 2 * channels)
-        for layer in (self.final_modulation, self.final, self.skip_gain):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for output in (self.final_modulation, self.final, self.skip_gain):
+            nn.init.zeros_(output.weight)
+            nn.init.zeros_(output.bias)
         self.appearance = palette_module(config.palette_channels, config.text_width)
         self.register_state_dict_post_hook(store_names)
         self.register_load_state_dict_pre_hook(restore_names)
@@ -201,11 +211,22 @@ class StreamDiT(nn.Module):
         tokens, mask = self._with_no_prompt(prompts)
         text = self.text(tokens)
         no_prompt = self.no_prompt[1:].to(prompts.pooled.dtype)
-        pooled = self.pooled(torch.cat([no_prompt, prompts.pooled]))
-        crosses = [module for module in self.blocks.modules() if isinstance(module, CrossAttention)]
-        keys, values = torch.stack([cross.prepare(text) for cross in crosses], dim=1)
+        pooled = torch.cat([no_prompt, prompts.pooled])
+        pooled = self.pooled(pooled)
+        pairs = [
+            module.prepare(text)
+            for module in self.blocks.modules()
+            if isinstance(module, CrossAttention)
+        ]
+        keys, values = torch.stack(pairs, dim=1)
         extra = self.appearance.prepare(prompts.tokens, prompts.mask)
-        return PreparedPrompts(pooled=pooled, mask=mask, keys=keys, values=values, extra=extra)
+        return PreparedPrompts(
+            pooled=pooled,
+            mask=mask,
+            keys=keys,
+            values=values,
+            extra=extra,
+        )
 
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""
@@ -247,8 +268,11 @@ class StreamDiT(nn.Module):
     ) -> Float[Tensor, "b f n d"]:
         """Return tokens of every frame beside the frame before it, with their position added."""
         spatial = slice(self.config.spatial_channels)
-        patches = [patchify(part[:, :, spatial], self.config.patch) for part in (own, before)]
-        tokens = self.embed(torch.cat(patches, -1))
+        patch = self.config.patch
+        own_patches = patchify(own[:, :, spatial], patch)
+        before_patches = patchify(before[:, :, spatial], patch)
+        patches = torch.cat([own_patches, before_patches], -1)
+        tokens = self.embed(patches)
         return tokens + self.pos_embed.to(tokens.dtype)
 
     def _condition(
@@ -256,8 +280,11 @@ class StreamDiT(nn.Module):
     ) -> Float[Tensor, "b f d"]:
         """Return the adaLN condition of every frame: its noise levels and its prompt."""
         width = self.config.width
-        times = [sinusoid(view.times, width), sinusoid(view.before_times, width)]
-        return functional.silu(self.time(torch.cat(times, -1).to(dtype)) + pooled)
+        own_times = sinusoid(view.times, width)
+        before_times = sinusoid(view.before_times, width)
+        times = torch.cat([own_times, before_times], -1)
+        embedded = self.time(times.to(dtype))
+        return silu(embedded + pooled)
 
     def _run_blocks(
         self,
@@ -306,34 +333,47 @@ class StreamDiT(nn.Module):
     ) -> Float[Tensor, "b f s h w"]:
         """Return the clean spatial channels: a gated change of the frame before."""
         config = self.config
-        own = own[:, :, : config.spatial_channels]
-        before = before[:, :, : config.spatial_channels]
-        shift, scale = self.final_modulation(condition)[:, :, None].chunk(2, dim=-1)
-        tokens = torch.addcmul(shift, self.final_norm(tokens), 1 + scale)
-        prediction = unpatchify(self.final(tokens), config.patch, config.rows)
+        channels = config.spatial_channels
+        own = own[:, :, :channels]
+        before = before[:, :, :channels]
+        modulation = self.final_modulation(condition)[:, :, None]
+        shift, scale = modulation.chunk(2, dim=-1)
+        tokens = self.final_norm(tokens)
+        tokens = torch.addcmul(shift, tokens, 1 + scale)
+        prediction = self.final(tokens)
+        prediction = unpatchify(prediction, config.patch, config.rows)
         if self.conv_refiner is not None:
-            prediction = prediction + self.conv_refiner(tokens, prediction, own, before)
-        change = prediction[:, :, :-1].float()
-        gate = 2 * prediction[:, :, -1:].float().sigmoid()
-        gains = self.skip_gain(condition).float()[..., None, None]
-        before_gain, own_gain = gains.chunk(2, dim=2)
+            correction = self.conv_refiner(tokens, prediction, own, before)
+            prediction = prediction + correction
+        change, gate_logit = prediction.split([channels, 1], dim=2)
+        gate = 2 * gate_logit.float().sigmoid()
+        gains = self.skip_gain(condition).float()
+        before_gain, own_gain = gains[..., None, None].chunk(2, dim=2)
         # what stands still is copied exactly: with a closed gate and a clean frame before, there
         # is no way for it to fade
         before_weight = 1 + before_gain * (1 - expand_times(before_times))
-        return before_weight * before + own_gain * own + gate * change
+        return before_weight * before + own_gain * own + gate * change.float()
 
     def _with_no_prompt(
         self, prompts: Conditioning
     ) -> tuple[Float[Tensor, "r l e"], Bool[Tensor, "r l"]]:
         """Return padded tokens and mask with a row 0 in front, which stands for no prompt."""
         missing = max(0, MIN_TEXT_TOKENS - prompts.tokens.shape[1])
-        tokens = functional.pad(prompts.tokens, (0, 0, 0, missing))
-        mask = functional.pad(prompts.mask, (0, missing))
+        tokens = pad(prompts.tokens, (0, 0, 0, missing))
+        mask = pad(prompts.mask, (0, missing))
         no_tokens = tokens.new_zeros(1, *tokens.shape[1:])
         no_tokens[0, 0] = self.no_prompt[0].to(tokens.dtype)
         no_mask = mask.new_zeros(1, *mask.shape[1:])
         no_mask[0, 0] = True
         return torch.cat([no_tokens, tokens]), torch.cat([no_mask, mask])
+
+
+def _mlp(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
+    )
 
 
 def _all_positions(positions: Int[Tensor, " f"], cached: int) -> Int[Tensor, " s"]:

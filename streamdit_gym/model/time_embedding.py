@@ -14,10 +14,14 @@ ROTARY_BASE = 100.0  # small, since streams see tens of frames
 
 def sinusoid(times: Float[Tensor, "b f"], width: int) -> Float[Tensor, "b f d"]:
     """Return sines and cosines of a time in [0, 1] at frequencies from 1 to 1000 radians."""
-    steps = torch.arange(width // 2, dtype=torch.float32, device=times.device)
-    frequencies = torch.exp(math.log(FASTEST_RADIANS) * steps / (width // 2 - 1))
+    count = width // 2
+    steps = torch.arange(count, dtype=torch.float32, device=times.device)
+    exponents = math.log(FASTEST_RADIANS) * steps / (count - 1)
+    frequencies = torch.exp(exponents)
     angles = times[..., None].float() * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    sines = angles.sin()
+    cosines = angles.cos()
+    return torch.cat([sines, cosines], dim=-1)
 
 
 def rotation(
@@ -32,15 +36,26 @@ def rotation(
     frequencies = ROTARY_BASE ** (-steps / width)
     angles = positions[:, None].float() * frequencies
     sine = angles.sin()
-    return angles.cos().repeat(1, 2), torch.cat([-sine, sine], dim=-1)
+    cosine = angles.cos()
+    return cosine.repeat(1, 2), torch.cat([-sine, sine], dim=-1)
 
 
 def rotate(
     x: Float[Tensor, "b f ... d"], cosine: Float[Tensor, "f d"], sine: Float[Tensor, "f d"]
 ) -> Float[Tensor, "b f ... d"]:
     """Turn queries or keys by their frame's rotation."""
-    shape = (len(cosine), *[1] * (x.ndim - 3), -1)
-    cosine = cosine.view(shape).to(x.dtype)
-    sine = sine.view(shape).to(x.dtype)
-    swapped = x.roll(x.shape[-1] // 2, -1)
-    return swapped.mul_(sine).addcmul_(x, cosine)  # in place: fresh memory costs more
+    cosine = _as_factor(cosine, x)
+    sine = _as_factor(sine, x)
+    half = x.shape[-1] // 2
+    swapped = x.roll(half, -1)
+    # in place: fresh memory costs more than the products
+    swapped.mul_(sine)
+    swapped.addcmul_(x, cosine)
+    return swapped
+
+
+def _as_factor(part: Float[Tensor, "f d"], x: Tensor) -> Tensor:
+    """Return numbers per frame and feature in a shape and dtype to multiply x by."""
+    axes_between = x.ndim - 3
+    shape = (len(part), *[1] * axes_between, -1)
+    return part.view(shape).to(x.dtype)

@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.key_value_cache import Pair
@@ -33,11 +33,15 @@ def _attend_explicitly(
     Its backward is up to twice as slow for short clips on a CPU.
     """
     batch = len(q)
-    q = (q * q.shape[-1] ** -0.5).flatten(0, 1)
+    scale = q.shape[-1] ** -0.5
+    q = (q * scale).flatten(0, 1)
     k = k.flatten(0, 1)
     v = v.flatten(0, 1)
-    scores = q @ k.mT if bias is None else torch.baddbmm(bias, q, k.mT)
-    return (scores.softmax(-1) @ v).unflatten(0, (batch, -1))
+    keys = k.mT
+    scores = q @ keys if bias is None else torch.baddbmm(bias, q, keys)
+    weights = scores.softmax(-1)
+    y = weights @ v
+    return y.unflatten(0, (batch, -1))
 
 
 def _wrapped(length: int, shift: int) -> Int[Tensor, " l"]:
@@ -66,7 +70,8 @@ def window_mask(
         return allowed
     frame = torch.arange(grid[0]).roll(-shift[0])[:, None, None].expand(grid)
     frame = to_windows(frame[None, ..., None], window)[..., 0]
-    return allowed.to(frame_mask.device) & frame_mask[frame[:, :, None], frame[:, None, :]]
+    sees = frame_mask[frame[:, :, None], frame[:, None, :]]
+    return allowed.to(sees.device) & sees
 
 
 @lru_cache(maxsize=16)
@@ -197,7 +202,7 @@ class WindowAttention(nn.Module):
         if q.requires_grad and not q.is_cuda:
             y = _attend_explicitly(q, k, v, bias)
         else:
-            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            y = scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return rearrange(y, "b g (f n) d -> b f n (g d)", f=frames)
 
     def _attend_in_windows(
@@ -208,7 +213,7 @@ class WindowAttention(nn.Module):
         padding = -frames % window[0]  # frames that no frame sees fill the last window up
         if padding:
             mask = _padded_mask(mask, frames, padding, q.device)
-            q, k, v = (functional.pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
+            q, k, v = (pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
         grid = (frames + padding, self.rows, self.rows)
         shift = self._shift(grid, window)
         if mask is None:
@@ -218,7 +223,7 @@ class WindowAttention(nn.Module):
         if allowed is not None:
             allowed = allowed.repeat(len(q), 1, 1)[:, None]  # fused kernels want four axes
         q, k, v = (self._windowed(part, window, shift) for part in (q, k, v))
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        y = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         y = from_windows(y, window, grid).roll(shift, (1, 2, 3))
         return rearrange(y, "b f h w d -> b f (h w) d")[:, :frames]
 
@@ -247,5 +252,5 @@ def _padded_mask(
     """Return the mask of frames with padding behind them, which no frame sees."""
     if mask is None:
         mask = torch.ones(frames, frames, dtype=torch.bool, device=device)
-    columns = functional.pad(mask, (0, padding), value=False)
-    return functional.pad(columns, (0, 0, 0, padding), value=True)
+    columns = pad(mask, (0, padding), value=False)
+    return pad(columns, (0, 0, 0, padding), value=True)

@@ -209,10 +209,12 @@ class Engine:
 
     def _history(self, frames: Tensor) -> Tensor:
         """Return the last K + c frames (or their prompts); the first is repeated if needed."""
-        length = self.partition.references + self.partition.chunk_frames
+        partition = self.partition
+        length = partition.references + partition.chunk_frames
         missing = max(0, length - frames.shape[1])
         first = frames[:, :1].expand(-1, missing, *frames.shape[2:])
-        return torch.cat([first, frames], 1)[:, -length:].to(self.device)
+        history = torch.cat([first, frames], 1)
+        return history[:, -length:].to(self.device)
 
     def _push(
         self,
@@ -227,10 +229,12 @@ class Engine:
         if init_latents is not None:
             times = equal_times(latents, start_time)
             latents = point(init_latents.to(latents), latents, times)
-        rows = prompts.to(self.device)[:, None]
-        session.buffer = session.buffer.push(latents, rows.expand(-1, chunk))
+        rows = prompts.to(self.device)
+        rows = rows[:, None]
+        buffer = session.buffer.push(latents, rows.expand(-1, chunk))
         if self.prompt_scope == "buffer":
-            session.buffer = session.buffer.with_prompt(rows)
+            buffer = buffer.with_prompt(rows)
+        session.buffer = buffer
 
     def _check_start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> None:
         config = self.model.config

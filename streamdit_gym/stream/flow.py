@@ -18,7 +18,8 @@ def point(
 ) -> Float[Tensor, "b f c h w"]:
     """Return X_t = t X1 + (1 - (1 - s_min) t) X0, every frame at its own time."""
     t = expand_times(times)
-    return t * clean + (1 - (1 - S_MIN) * t) * noise
+    noise_share = 1 - (1 - S_MIN) * t
+    return t * clean + noise_share * noise
 
 
 def velocity(

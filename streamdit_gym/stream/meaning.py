@@ -23,7 +23,9 @@ MAX_REMEMBERED = 4096  # texts, beside the menu
 
 def normalized(text: str) -> str:
     """Return a phrase in small letters, with single spaces and without a full stop at its end."""
-    return " ".join(text.lower().split()).removesuffix(".").rstrip()
+    words = text.lower().split()
+    phrase = " ".join(words).removesuffix(".")
+    return phrase.rstrip()
 
 
 class Meanings:
@@ -88,16 +90,27 @@ class Meanings:
     def _nearest_action(self, text: str, table: PromptTable) -> int:
         frames = self._frames(text, table)
         if not self._examples:
-            self._examples = [self._frames(phrases[0], table) for phrases in self._menu]
-        errors = [(example - frames).square().mean() for example in self._examples]
+            plainest = [phrases[0] for phrases in self._menu]
+            self._examples = [self._frames(phrase, table) for phrase in plainest]
+        errors = []
+        for example in self._examples:
+            difference = example - frames
+            errors.append(difference.square().mean())
         return int(torch.stack(errors).argmin())
 
     @torch.no_grad()
     def _frames(self, text: str, table: PromptTable) -> Float[Tensor, "n f c h w"]:
         """Return the frames that follow the starts under a text, with the same noise for all."""
         count = len(self._starts)
-        engine = Engine(self._model, table.only([text]), self._partition, autocast=self._autocast)
+        engine = Engine(
+            self._model,
+            table.only([text]),
+            self._partition,
+            autocast=self._autocast,
+        )
         no_prompts = torch.full((count, 1), -1)
-        session = engine.start(self._starts, no_prompts, Noise.seeded(range(count)))
+        noise = Noise.seeded(range(count))
+        session = engine.start(self._starts, no_prompts, noise)
         row = torch.zeros(count, dtype=torch.long)
-        return torch.cat([engine.tick(session, row) for _ in range(NUM_FRAMES)], 1)
+        frames = [engine.tick(session, row) for _ in range(NUM_FRAMES)]
+        return torch.cat(frames, 1)

@@ -50,7 +50,8 @@ class MovingBuffer:
     @property
     def chunks(self) -> int:
         """Number of chunks in it now."""
-        return self.latents.shape[1] // self.partition.chunk_frames
+        frames = self.latents.shape[1]
+        return frames // self.partition.chunk_frames
 
     def push(self, noise: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]) -> MovingBuffer:
         """Append a chunk of noise with its prompts."""
@@ -66,10 +67,18 @@ class MovingBuffer:
 
     def with_prompt(self, prompt: Int[Tensor, "b 1"]) -> MovingBuffer:
         """Return the buffer with one prompt for all frames of a stream."""
-        return replace(self, prompts=prompt.expand(-1, self.latents.shape[1]).contiguous())
+        frames = self.latents.shape[1]
+        prompts = prompt.expand(-1, frames)
+        return replace(self, prompts=prompts.contiguous())
 
     def pop(self) -> tuple[Float[Tensor, "b n c h w"], Int[Tensor, "b n"], MovingBuffer]:
         """Return the front chunk, its prompts, and the buffer without it."""
         chunk = self.partition.chunk_frames
-        rest = replace(self, latents=self.latents[:, chunk:], prompts=self.prompts[:, chunk:])
-        return self.latents[:, :chunk], self.prompts[:, :chunk], rest
+        rest = replace(
+            self,
+            latents=self.latents[:, chunk:],
+            prompts=self.prompts[:, chunk:],
+        )
+        front = self.latents[:, :chunk]
+        front_prompts = self.prompts[:, :chunk]
+        return front, front_prompts, rest

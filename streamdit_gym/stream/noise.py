@@ -40,13 +40,16 @@ class Noise:
     def seeded(cls, seeds: Sequence[int]) -> Noise:
         """Begin sequences; seeds are whole numbers from 0 to 2^63 - 1."""
         # mixed: neighbouring seeds must not share a sequence
-        origins = _mixed(torch.tensor(list(seeds), dtype=torch.long))
-        return cls(origins=origins, drawn=torch.zeros_like(origins))
+        numbers = torch.tensor(list(seeds), dtype=torch.long)
+        origins = _mixed(numbers)
+        drawn = torch.zeros_like(origins)
+        return cls(origins=origins, drawn=drawn)
 
     @classmethod
     def of(cls, rngs: Sequence[np.random.Generator]) -> Noise:
         """Begin sequences seeded by NumPy's generators."""
-        return cls.seeded([int(rng.integers(2**63)) for rng in rngs])
+        seeds = [int(rng.integers(2**63)) for rng in rngs]
+        return cls.seeded(seeds)
 
     def __len__(self) -> int:
         """Return the number of streams."""
@@ -59,14 +62,13 @@ class Noise:
         """
         count = math.prod(shape)
         pairs = -(-count // 2)
-        steps = torch.arange(1, pairs + 1, device=self.origins.device)
-        position = self.drawn[:, None] + steps
+        origins = self.origins[:, None]
+        steps = torch.arange(1, pairs + 1, device=origins.device)
+        positions = self.drawn[:, None] + steps
         self.drawn = self.drawn + pairs
-        bits = _mixed(self.origins[:, None] + position * STRIDE)
-        radius = (-2 * _uniform(_shift_right(bits, 32)).log()).sqrt()
-        angle = 2 * math.pi * _uniform(bits & LOW_BITS)
-        normal = radius[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
-        return normal.flatten(1)[:, :count].reshape(len(self), *shape)
+        bits = _mixed(origins + positions * STRIDE)
+        normal = _normal(bits).flatten(1)
+        return normal[:, :count].reshape(len(self), *shape)
 
     def write(self, rows: Int[Tensor, " r"], other: Noise) -> None:
         """Replace some rows."""
@@ -75,7 +77,20 @@ class Noise:
 
     def to(self, device: torch.device | str) -> Noise:
         """Return a copy on a device; drawing from one leaves the other where it is."""
-        return Noise(origins=self.origins.to(device), drawn=self.drawn.to(device))
+        return Noise(
+            origins=self.origins.to(device),
+            drawn=self.drawn.to(device),
+        )
+
+
+def _normal(bits: Int[Tensor, "*n"]) -> Float[Tensor, "*n 2"]:
+    """Return a pair of standard normal numbers for every 64 random bits."""
+    high = _uniform(_shift_right(bits, 32))
+    low = _uniform(bits & LOW_BITS)
+    radius = (-2 * high.log()).sqrt()
+    angle = 2 * math.pi * low
+    direction = torch.stack([angle.cos(), angle.sin()], -1)
+    return radius[..., None] * direction
 
 
 def _uniform(bits: Int[Tensor, "*n"]) -> Float[Tensor, "*n"]:

@@ -16,18 +16,26 @@ from streamdit_gym.stream.partition import Partition
 def slot_starts(partition: Partition) -> Float[Tensor, " n"]:
     """Return the time of every slot when a move begins: t_j = (N - 1 - j) / N."""
     chunks = partition.chunks
-    return torch.arange(chunks - 1, -1, -1, dtype=torch.float32) / chunks
+    later_chunks = torch.arange(chunks - 1, -1, -1, dtype=torch.float32)
+    return later_chunks / chunks
 
 
 def sampling_times(partition: Partition, micro_step: int) -> Float[Tensor, " f"]:
     """Return the time of every frame in the buffer at one micro step of a move."""
-    advance = micro_step / (partition.micro_steps * partition.chunks)
-    return (slot_starts(partition) + advance).repeat_interleave(partition.chunk_frames)
+    steps_to_clean = partition.micro_steps * partition.chunks
+    times = slot_starts(partition) + micro_step / steps_to_clean
+    return times.repeat_interleave(partition.chunk_frames)
 
 
 def equal_times(latents: Float[Tensor, "b f c h w"], time: float) -> Float[Tensor, "b f"]:
     """Return one time for all frames, in float32 whatever torch's default is."""
-    return torch.full(latents.shape[:2], time, dtype=torch.float32, device=latents.device)
+    shape = latents.shape[:2]
+    return torch.full(
+        shape,
+        time,
+        dtype=torch.float32,
+        device=latents.device,
+    )
 
 
 def training_times(
@@ -44,6 +52,8 @@ def training_times(
     """
     chunks = partition.chunks
     offsets = torch.rand(batch, chunks, device=device)
-    offsets = offsets * (torch.rand(batch, 1, device=device) >= start_share)
-    times = slot_starts(partition).to(device) + offsets / chunks
+    is_inside = torch.rand(batch, 1, device=device) >= start_share
+    offsets = offsets * is_inside
+    starts = slot_starts(partition).to(device)
+    times = starts + offsets / chunks
     return times.repeat_interleave(partition.chunk_frames, dim=1)

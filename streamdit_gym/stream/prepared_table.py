@@ -30,15 +30,16 @@ class PreparedTable:
 
     def current(self) -> PreparedPrompts:
         """Return the prepared table, with the prompts that came since the last call."""
-        count = 0 if self._prepared is None else len(self._prepared.pooled) - 1
-        if self._prepared is None or count < len(self.table.phrases):
-            fresh = self.model.prepare(self._prompts_from(count))
-            if self._prepared is not None:
-                fresh = self._prepared.join(fresh)
+        prepared = self._prepared
+        count = 0 if prepared is None else len(prepared.pooled) - 1  # without row 0
+        if prepared is None or count < len(self.table.phrases):
+            prompts = self._prompts_from(count)
+            fresh = self.model.prepare(prompts)
+            prepared = fresh if prepared is None else prepared.join(fresh)
             if self._compiled:
-                _mark_growing(fresh)
-            self._prepared = fresh
-        return self._prepared
+                _mark_growing(prepared)
+            self._prepared = prepared
+        return prepared
 
     def _prompts_from(self, row: int) -> Conditioning:
         table = self.table

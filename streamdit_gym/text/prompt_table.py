@@ -1,6 +1,4 @@
-"""The table of prompts already embedded.
-
-Takes: strings.  Gives: rows of a table of embeddings.  Knows nothing of: actions, models.
+"""The table of prompts that are embedded already.
 
 A world carries its menu's rows, so stepping through the menu needs no encoder; any other text is
 embedded once, when it is first used.
@@ -13,6 +11,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.text.prompt_encoder import MAX_PROMPT_TOKENS, PromptEncoder
@@ -44,9 +43,13 @@ class PromptTable:
         make_encoder: Callable[[], PromptEncoder] | None = None,
         most: int = 4096,
     ) -> None:
-        self.phrases, self.tokens, self.mask, self.pooled = list(phrases), tokens, mask, pooled
-        self._rows = {phrase: row for row, phrase in enumerate(self.phrases)}
-        self._make_encoder, self._most = make_encoder, most
+        self.phrases = list(phrases)
+        self.tokens = tokens
+        self.mask = mask
+        self.pooled = pooled
+        self._rows = {phrase: row for row, phrase in enumerate(phrases)}
+        self._make_encoder = make_encoder
+        self._most = most
         self._encoder: PromptEncoder | None = None
 
     @classmethod
@@ -68,42 +71,48 @@ class PromptTable:
         return torch.tensor([self._rows[text] for text in texts], dtype=torch.long)
 
     def between(self, first: str, second: str, share: float) -> int:
-        """Return the row of a prompt between two: their embeddings mixed, a share of the way from
-        the first to the second.
+        """Return the row of a prompt between two.
+
+        Its embeddings are mixed: a share of the way from the first to the second.
 
         Raises:
             ShapeError, MissingExtraError: as :meth:`rows`.
         """
         name = f"{share:.3f} of the way from {first!r} to {second!r}"
-        a, b = self.rows([first, second]).tolist()
+        ends = self.rows([first, second])
         if name not in self._rows:
             self._check_room(1, self.tokens.shape[1])
-            mixed = (
-                torch.lerp(self.tokens[a], self.tokens[b], share),
-                torch.lerp(self.pooled[a], self.pooled[b], share),
-            )
-            self._append(
-                [name], mixed[0][None], (self.mask[a] | self.mask[b])[None], mixed[1][None]
-            )
+            tokens = _mixed(self.tokens[ends], share)
+            mask = self.mask[ends].any(0)
+            pooled = _mixed(self.pooled[ends], share)
+            self._append([name], tokens[None], mask[None], pooled[None])
         return self._rows[name]
 
     def only(self, phrases: list[str], most: int | None = None) -> PromptTable:
-        """Return a table of some of the phrases, with room for others,
-        and another limit if one is given.
+        """Return a table of some of the phrases, with room for others.
+
+        Args:
+            phrases: the phrases.
+            most: largest number of rows; None: as here.
         """
         rows = self.rows(phrases)
-        most = self._most if most is None else most
-        longest = int(self.mask[rows].any(0).sum())  # other phrases may have been longer
-        tokens, mask = self.tokens[rows, :longest], self.mask[rows, :longest]
-        table = PromptTable(phrases, tokens, mask, self.pooled[rows], self._make_encoder, most)
+        mask = self.mask[rows]
+        longest = int(mask.any(0).sum())  # other phrases may have been longer
+        table = PromptTable(
+            phrases,
+            self.tokens[rows, :longest],
+            mask[:, :longest],
+            self.pooled[rows],
+            self._make_encoder,
+            self._most if most is None else most,
+        )
         table._encoder = self._encoder  # loading it again takes seconds
         return table
 
     @property
     def room(self) -> int:
         """How many more prompts fit in, however long."""
-        longest = max(self.tokens.shape[1], MAX_PROMPT_TOKENS)
-        return max(0, min(self._most, MAX_TABLE_TOKENS // longest) - len(self.phrases))
+        return max(0, self._max_rows(MAX_PROMPT_TOKENS) - len(self.phrases))
 
     def conditioning(self, index: Int[Tensor, "b f"]) -> Conditioning:
         """Return the whole table with an index into it."""
@@ -123,9 +132,13 @@ class PromptTable:
 
     def to(self, device: str, dtype: torch.dtype) -> PromptTable:
         """Return the table on a device, with embeddings of a dtype."""
-        tokens, pooled = self.tokens.to(device, dtype), self.pooled.to(device, dtype)
         return PromptTable(
-            self.phrases, tokens, self.mask.to(device), pooled, self._make_encoder, self._most
+            self.phrases,
+            self.tokens.to(device, dtype),
+            self.mask.to(device),
+            self.pooled.to(device, dtype),
+            self._make_encoder,
+            self._most,
         )
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -133,30 +146,41 @@ class PromptTable:
         return {"tokens": self.tokens, "mask": self.mask, "pooled": self.pooled}
 
     def _add(self, texts: list[str]) -> None:
+        """Embed new texts and append them."""
         if any(not text.strip() for text in texts):
             raise ShapeError(
                 "an empty prompt", given=repr(""), allowed="text", remedy="say what should happen"
             )
         self._check_room(len(texts), self.tokens.shape[1])  # before the work
+        encoder = self._load_encoder(texts[0])
+        tokens, mask, pooled = encoder.encode(texts)
+        self._check_room(len(texts), tokens.shape[1])
+        self._append(texts, tokens, mask, pooled)
+
+    def _load_encoder(self, text: str) -> PromptEncoder:
+        """Return the encoder; `text` is what needs it."""
         if self._encoder is None:
             if self._make_encoder is None:
                 raise ShapeError(
                     "this table has no encoder for new text",
-                    given=texts[0],
+                    given=text,
                     allowed="its phrases",
                     remedy="use a phrase of the menu",
                 )
             self._encoder = self._make_encoder()
-        tokens, mask, pooled = self._encoder.encode(texts)
-        self._check_room(len(texts), tokens.shape[1])
-        self._append(texts, tokens, mask, pooled)
+        return self._encoder
+
+    def _max_rows(self, length: int) -> int:
+        """Return how many rows fit in, if new prompts have so many tokens."""
+        longest = max(1, length, self.tokens.shape[1])
+        return min(self._most, MAX_TABLE_TOKENS // longest)
 
     def _check_room(self, more: int, length: int) -> None:
         """Refuse more prompts of so many tokens than fit in."""
         rows = len(self.phrases) + more
-        longest = max(length, self.tokens.shape[1])
-        most = min(self._most, MAX_TABLE_TOKENS // max(1, longest))
+        most = self._max_rows(length)
         if rows > most:
+            longest = max(length, self.tokens.shape[1])
             raise ShapeError(
                 "too many distinct prompts",
                 given=f"{rows}, of up to {longest} tokens",
@@ -172,18 +196,31 @@ class PromptTable:
         pooled: Float[Tensor, "u e"],
     ) -> None:
         longest = max(tokens.shape[1], self.tokens.shape[1])
-
-        def pad(x: Tensor) -> Tensor:
-            return torch.nn.functional.pad(x, (0, 0) * (x.ndim - 2) + (0, longest - x.shape[1]))
-
-        def join(old: Tensor, fresh: Tensor) -> Tensor:
-            return torch.cat([old, fresh.to(old.device, old.dtype)])
-
-        self.tokens, self.mask = (
-            join(pad(self.tokens), pad(tokens)),
-            join(pad(self.mask), pad(mask)),
+        self.tokens = _append_rows(
+            pad_tokens(self.tokens, longest),
+            pad_tokens(tokens, longest),
         )
-        self.pooled = join(self.pooled, pooled)
+        self.mask = _append_rows(
+            pad_tokens(self.mask, longest),
+            pad_tokens(mask, longest),
+        )
+        self.pooled = _append_rows(self.pooled, pooled)
         for text in texts:
             self._rows[text] = len(self.phrases)
             self.phrases.append(text)
+
+
+def pad_tokens(x: Tensor, length: int) -> Tensor:
+    """Pad tokens (u, l, e) or their mask (u, l) to a length."""
+    axes_behind = x.ndim - 2
+    return functional.pad(x, (0, 0) * axes_behind + (0, length - x.shape[1]))
+
+
+def _mixed(ends: Tensor, share: float) -> Tensor:
+    """Return what lies a share of the way from the first of two rows to the second."""
+    first, second = ends
+    return torch.lerp(first, second, share)
+
+
+def _append_rows(table: Tensor, rows: Tensor) -> Tensor:
+    return torch.cat([table, rows.to(table.device, table.dtype)])

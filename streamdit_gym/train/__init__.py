@@ -1,1 +1,1 @@
-"""Training: codec, transformer, heads; resumable, on the CPU or one GPU."""
+"""Training of a world, stage by stage; resumable, in one process or several."""

@@ -61,10 +61,12 @@ def bundled_table(context: StageContext, table: PromptTable) -> PromptTable:
 
 def start_frames(context: StageContext, encoded: EncodedData) -> Starts:
     """Return the frames that environments start from."""
-    rows = start_episodes(context.inputs.dataset.meta, len(encoded.train))
+    episodes = encoded.train
+    rows = start_episodes(context.inputs.dataset.meta, len(episodes))
     rows = rows[: context.recipe.max_start_frames]
-    first = encoded.train.latents[rows, 0].float()
-    return Starts(latents=first.to(context.device), states=encoded.train.states[rows, 0])
+    latents = episodes.latents[rows, 0].float()
+    states = episodes.states[rows, 0]
+    return Starts(latents=latents.to(context.device), states=states)
 
 
 def start_episodes(meta: dict[str, Any], num_episodes: int) -> list[int]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightAverage:
@@ -22,21 +22,25 @@ class WeightAverage:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self.shadow = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.shadow = copies_of(module)
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take in the module's current weights."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        state = module.state_dict()
-        floating = [key for key, value in state.items() if value.is_floating_point()]
-        averages = [self.shadow[key] for key in floating]
-        current = [state[key] for key in floating]
+        early_decay = (1 + self.updates) / (10 + self.updates)
+        decay = min(self.decay, early_decay)
+        averages: list[Tensor] = []
+        current: list[Tensor] = []
+        for key, value in module.state_dict().items():
+            average = self.shadow[key]
+            if value.is_floating_point():
+                averages.append(average)
+                current.append(value)
+            else:
+                average.copy_(value)
         # all at once: one by one, they are hundreds of kernels on a GPU
         torch._foreach_lerp_(averages, current, 1 - decay)
-        for key in state.keys() - floating:
-            self.shadow[key].copy_(state[key])
 
     def copy_to(self, module: nn.Module) -> None:
         """Load the averaged weights into a module."""
@@ -53,10 +57,18 @@ class WeightAverage:
             self.shadow[key].copy_(value)
 
 
+def copies_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of a module's weights and buffers."""
+    copies: dict[str, Tensor] = {}
+    for key, value in module.state_dict().items():
+        copies[key] = value.detach().clone()
+    return copies
+
+
 @contextmanager
 def averaged_weights(module: nn.Module, average: WeightAverage) -> Iterator[None]:
     """Let a module hold its averaged weights for a while."""
-    current = {key: value.clone() for key, value in module.state_dict().items()}
+    current = copies_of(module)
     average.copy_to(module)
     try:
         yield

@@ -73,12 +73,16 @@ class Warp:
 
     def _smooth_displacement(self, clips: Clips) -> Float[Tensor, "b 2 h w"]:
         device = clips.device
-        strength = self.bend * torch.rand(len(clips), 1, 1, 1, device=device)
-        knots = torch.randn(len(clips), 2, self.knots, self.knots, device=device)
-        size = clips.shape[-2:]
-        return strength * functional.interpolate(
-            knots, size=size, mode="bicubic", align_corners=True
+        count = len(clips)
+        strength = self.bend * torch.rand(count, 1, 1, 1, device=device)
+        knots = torch.randn(count, 2, self.knots, self.knots, device=device)
+        smooth = functional.interpolate(
+            knots,
+            size=clips.shape[-2:],
+            mode="bicubic",
+            align_corners=True,
         )
+        return strength * smooth
 
     def _region_displacement(self, clips: Clips) -> Float[Tensor, "b 2 h w"]:
         kind = torch.randint(5, (len(clips), 1, 1), device=clips.device)
@@ -97,10 +101,10 @@ class Warp:
         return region.inside[:, None] * displacement
 
     def _region_radius(self, kind: Tensor) -> Float[Tensor, "b 1 1"]:
-        random = self.radius * torch.rand(kind.shape, device=kind.device)
-        random = random * (1 + (kind == ROTATE).float())
+        small = self.radius * torch.rand(kind.shape, device=kind.device)
+        small = torch.where(kind == ROTATE, 2 * small, small)
         is_large = (kind == STRETCH) | (kind == SLIDE) | (kind == SQUEEZE)
-        return torch.where(is_large, 2 * self.radius, random)
+        return torch.where(is_large, 2 * self.radius, small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +124,13 @@ class Superimpose:
         first = self.warp(clips)
         second = self.warp(clips)
         mean = (first + second) / 2
-        either = torch.where(saliency(first) > saliency(second), first, second)
+        first_stands_out = saliency(first) > saliency(second)
+        either = torch.where(first_stands_out, first, second)
         chance = torch.rand(len(clips), 1, 1, 1, 1, device=clips.device)
-        one_or_either = torch.where(chance < self.probability, either, first)
-        return torch.where(chance < self.probability / 2, mean, one_or_either)
+        shows_both = chance < self.probability
+        shows_mean = chance < self.probability / 2
+        result = torch.where(shows_both, either, first)
+        return torch.where(shows_mean, mean, result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +155,9 @@ class Fade:
         shape = (len(clips), 1, 1)
         strength = torch.rand(shape, device=clips.device)
         fades = torch.rand(shape, device=clips.device) < self.probability
-        amount = (strength * fades * region.inside)[:, None, None]
-        return torch.lerp(clips, background_color(clips).expand_as(clips), amount)
+        amount = strength * fades * region.inside
+        background = background_color(clips).expand_as(clips)
+        return torch.lerp(clips, background, amount[:, None, None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,12 +188,14 @@ class ContextCorruption:
     def __call__(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         """Return corrupted latents; only their spatial channels change."""
         clips = self._decode(latents)
-        corrupted = self.superimposing(clips)
+        superimposed = self.superimposing(clips)
         fading = Fade(probability=self.fade, radius=self.radius)
-        corrupted = fading(corrupted, fading.region(clips))
-        encoded = self._encode(corrupted).to(latents.dtype)
+        faded = fading(superimposed, fading.region(clips))
+        encoded = self._encode(faded).to(latents.dtype)
         spatial = self.codec.spatial_channels
-        return torch.cat([encoded[:, :, :spatial], latents[:, :, spatial:]], 2)
+        corrupted = encoded[:, :, :spatial]
+        others = latents[:, :, spatial:]
+        return torch.cat([corrupted, others], 2)
 
     @property
     def superimposing(self) -> Superimpose:
@@ -219,10 +229,13 @@ def _sampled(clips: Clips, displacement: Float[Tensor, "b 2 h w"]) -> Clips:
     size = clips.shape[-1]
     along = torch.arange(size, device=clips.device, dtype=torch.float32)
     rows, columns = torch.meshgrid(along, along, indexing="ij")
-    source = torch.stack([columns + displacement[:, 0], rows + displacement[:, 1]], dim=-1)
+    x = columns + displacement[:, 0]
+    y = rows + displacement[:, 1]
+    source = torch.stack([x, y], dim=-1)
+    normalised = source * 2 / (size - 1) - 1
     sampled = functional.grid_sample(
         rearrange(clips, "b f c h w -> b (f c) h w"),
-        source * 2 / (size - 1) - 1,
+        normalised,
         padding_mode="border",
         align_corners=True,
     )

@@ -106,10 +106,11 @@ class DynamicsTrainer:
         Args:
             progress: done part of the training, 0 to 1.
         """
-        fading = max(0.0, 1 - progress / self.settings.squared_fade)
-        self.squared_weight = self.settings.squared_weight + fading
+        settings = self.settings
+        fading = max(0.0, 1 - progress / settings.squared_fade)
+        self.squared_weight = settings.squared_weight + fading
         choice = torch.rand((), generator=self.generator).item()
-        for text, share in self.settings.partitions:
+        for text, share in settings.partitions:
             if choice < share:
                 return self.buffer_loss(Partition.parse(text))
             choice -= share
@@ -129,15 +130,15 @@ class DynamicsTrainer:
         if choice >= self.settings.sampler_time_share:
             rollouts = self.sampler.next_window(progress, None)
             inputs, _ = self._window_inputs(rollouts, at_sampler_times=False)
-            return self.loss_of(inputs)[0]
-        if self.rollouts is None or self.rollouts.micro_step == self.settings.micro_steps:
-            self.rollouts = self.sampler.next_window(progress, self.rollouts)
-        inputs, times = self._window_inputs(self.rollouts, at_sampler_times=True)
+            loss, _ = self.loss_of(inputs)
+            return loss
+        rollouts = self._current_rollouts(progress)
+        inputs, times = self._window_inputs(rollouts, at_sampler_times=True)
         loss, predicted = self.loss_of(inputs)
         with torch.no_grad():
-            frames = self._sampler_step(self.rollouts, inputs, times, predicted.detach())
-        micro_step = self.rollouts.micro_step + 1
-        self.rollouts = replace(self.rollouts, micro_step=micro_step, frames=frames)
+            frames = self._sampler_step(rollouts, inputs, times, predicted.detach())
+        micro_step = rollouts.micro_step + 1
+        self.rollouts = replace(rollouts, micro_step=micro_step, frames=frames)
         return loss
 
     def buffer_loss(self, partition: Partition) -> Tensor:
@@ -150,7 +151,8 @@ class DynamicsTrainer:
         index = self.episodes.sample(count, num_references + num_frames, self.generator)
         inputs = self._buffer_inputs(partition, index)
         with eager():
-            return self.loss_of(inputs)[0]
+            loss, _ = self.loss_of(inputs)
+        return loss
 
     def loss_of(self, inputs: LossInputs) -> tuple[Tensor, Tensor]:
         """Return the loss and the predicted velocities."""
@@ -173,15 +175,19 @@ class DynamicsTrainer:
 
     def bounded_velocity(self, view: BufferView, target: Tensor, noise: Tensor) -> Tensor:
         """Return the true velocity, bounded near t = 1 exactly as the model's is."""
-        times = view.times[:, -target.shape[1] :, None, None, None]
+        frames = target.shape[1]
+        times = view.times[:, -frames:, None, None, None]
         remaining = 1 - times
-        bound = remaining / remaining.clamp_min(self.settings.velocity_floor)
+        floored = remaining.clamp_min(self.settings.velocity_floor)
+        bound = remaining / floored
         return velocity(target, noise) * bound
 
     def prompts(self, rows: Int[Tensor, "b f"]) -> Conditioning:
         """Return the batch's distinct prompts, corrupted, with some frames' prompts dropped."""
-        dropped = torch.rand(rows.shape, device=self.device) < self.settings.prompt_dropout
-        distinct = self.table.distinct(rows.masked_fill(dropped, -1))
+        chance = torch.rand(rows.shape, device=self.device)
+        dropped = chance < self.settings.prompt_dropout
+        rows = rows.masked_fill(dropped, -1)
+        distinct = self.table.distinct(rows)
         return self.prompt_corruption(distinct)
 
     def rehearse(self) -> None:
@@ -193,6 +199,13 @@ class DynamicsTrainer:
         with eager():
             trainer.next_frame_loss(0.0).backward()
 
+    def _current_rollouts(self, progress: float) -> Rollouts:
+        """Return the window that is being sampled, or the next one if it is done."""
+        rollouts = self.rollouts
+        if rollouts is None or rollouts.micro_step == self.settings.micro_steps:
+            return self.sampler.next_window(progress, rollouts)
+        return rollouts
+
     def _window_inputs(
         self, rollouts: Rollouts, at_sampler_times: bool
     ) -> tuple[LossInputs, Tensor]:
@@ -201,7 +214,9 @@ class DynamicsTrainer:
         clips, rows = self.sampler.cut(rollouts.index, frames + 1)
         target = clips[:, 1:]
         noise = torch.randn_like(target)
-        prompts = self.prompts(torch.cat([rows[:, :-1], rows[:, 1:]], 1))
+        reference_rows = rows[:, :-1]
+        frame_rows = rows[:, 1:]
+        prompts = self.prompts(torch.cat([reference_rows, frame_rows], 1))
         sampler_time = rollouts.micro_step / self.settings.micro_steps
         sampler_times = torch.full((len(clips), frames), sampler_time, device=self.device)
         times = sampler_times if at_sampler_times else torch.rand_like(sampler_times)
@@ -296,5 +311,7 @@ def _previous_frames(
 ) -> Float[Tensor, "b f c h w"]:
     """Return the frame before each that is denoised; the first of all stands for its own."""
     if num_references:
-        return clips[:, num_references - 1 : -1]
-    return torch.cat([clips[:, :1], clips[:, :-1]], 1)
+        first = num_references - 1
+        return clips[:, first:-1]
+    first_frame = clips[:, :1]
+    return torch.cat([first_frame, clips[:, :-1]], 1)

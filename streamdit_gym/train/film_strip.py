@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.model.conv_codec import ConvCodec
@@ -34,11 +35,13 @@ def film_strip(
     """
     steps = min(MAX_FRAMES, held_out.length - 1)
     count = min(MAX_EPISODES, len(held_out))
+    spacing = len(held_out) // count
+    rows = spacing * torch.arange(count)
+    real = held_out.latents[rows, : steps + 1]
+    real = real.float().to(device)
+    prompts = held_out.prompts[rows, : steps + 1]
     training = model.training
     model.eval()
-    rows = torch.arange(count) * (len(held_out) // count)
-    real = held_out.latents[rows, : steps + 1].float().to(device)
-    prompts = held_out.prompts[rows, : steps + 1]
     engine = Engine(model, table.to(device, torch.float32), PARTITIONS["reactive"])
     start_prompts = torch.zeros(count, 1, dtype=torch.long)
     session = engine.start(real[:, :1], start_prompts, Noise.seeded(range(count)))
@@ -47,7 +50,9 @@ def film_strip(
         frames.append(engine.tick(session, prompts[:, step]))
     generated = torch.cat(frames, 1)
     model.train(training)
-    real_frames, generated_frames = (
-        codec.decode(latents[:, ::FRAME_STRIDE]).cpu().numpy() for latents in (real, generated)
-    )
-    return pairs_of_rows(real_frames, generated_frames)
+    return pairs_of_rows(_shown_frames(codec, real), _shown_frames(codec, generated))
+
+
+def _shown_frames(codec: ConvCodec, latents: Tensor) -> UInt8[np.ndarray, "e f h w 3"]:
+    shown = latents[:, ::FRAME_STRIDE]
+    return codec.decode(shown).cpu().numpy()

@@ -78,8 +78,10 @@ class LatentEpisodes:
         generated = self.num_generated[episode]
         first = generated // 2
         end = torch.where(generated > 0, generated, num_starts)
-        start = first + torch.rand(count, generator=generator) * (end - first)
-        return ClipIndex(episode=episode, start=start.long().clamp(max=num_starts - 1))
+        share = torch.rand(count, generator=generator)
+        start = first + share * (end - first)
+        start = start.long().clamp(max=num_starts - 1)
+        return ClipIndex(episode=episode, start=start)
 
     def is_recorded(self, index: ClipIndex, frames: int, offset: int = 0) -> Bool[Tensor, "n f"]:
         """Return which frames of some clips are the simulator's.
@@ -89,14 +91,17 @@ class LatentEpisodes:
             frames: how many of each.
             offset: of the first frame, from the clip's start.
         """
-        place = index.start[:, None] + offset + torch.arange(frames)
-        return place >= self.num_generated[index.episode, None]
+        first = index.start + offset
+        place = first[:, None] + torch.arange(frames)
+        num_generated = self.num_generated[index.episode]
+        return place >= num_generated[:, None]
 
     def clips(self, index: ClipIndex, frames: int) -> tuple[Tensor, Tensor]:
         """Cut clips out: latents (n, frames, c, h, w) and prompts (n, frames)."""
         device = self.latents.device
         rows = index.episode[:, None].to(device)
-        place = (index.start[:, None] + torch.arange(frames)).to(device)
+        place = index.start[:, None] + torch.arange(frames)
+        place = place.to(device)
         return self.latents[rows, place], self.prompts[rows, place]
 
     def to(self, device: str) -> LatentEpisodes:
@@ -132,6 +137,8 @@ NAMES = tuple(field.name for field in fields(LatentEpisodes))
 def concatenate(parts: Iterable[LatentEpisodes]) -> LatentEpisodes:
     """Return all episodes of several sets of the same length."""
     parts = list(parts)
-    return LatentEpisodes(
-        **{name: torch.cat([getattr(part, name) for part in parts]) for name in NAMES}
-    )
+    tensors: dict[str, Tensor] = {}
+    for name in NAMES:
+        values = [getattr(part, name) for part in parts]
+        tensors[name] = torch.cat(values)
+    return LatentEpisodes(**tensors)

@@ -87,16 +87,18 @@ class TrainingLoop:
         Raises:
             KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
         """
+        stage = self.stage
         torch.manual_seed(self.run_seed)
-        for step in self.stage.steps(self.budget):
-            self.optimizers.prepare(self.schedule(step, self.stage.progress))
-            loss = loss_of(step, self.stage.progress)
+        for step in stage.steps(self.budget):
+            rate = self.schedule(step, stage.progress)
+            self.optimizers.prepare(rate)
+            loss = loss_of(step, stage.progress)
             self.optimizers.step(loss)
             self.average.update(self.module)
             self._log(step, loss)
             self.after_step(step)
         self.average.copy_to(self.module)
-        return self.stage.finished
+        return stage.finished
 
     def _log(self, step: int, loss: Tensor) -> None:
         curve = self.curve(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +15,7 @@ FOREGROUND_DIFFERENCE = 0.04  # of a color in [-1, 1]
 MIN_COLOR_SHARE = 2e-3  # of the pixels, below which a color is no rarer
 MOTION_THRESHOLD = 0.01  # mean squared change of a latent from which it counts as moving
 LEVELS_PER_CHANNEL = 8  # of quantized colors
+NUM_COLORS = LEVELS_PER_CHANNEL**3
 
 
 def robust_loss(error: Tensor, scale: float, squared_weight: float) -> Tensor:
@@ -24,15 +25,18 @@ def robust_loss(error: Tensor, scale: float, squared_weight: float) -> Tensor:
     likeliest one instead. A little of the squared error keeps small moving things from vanishing
     where their places are guesses.
     """
-    return scale**2 * torch.log1p(error / scale**2) + squared_weight * error
+    scale_squared = scale**2
+    forgiving = scale_squared * torch.log1p(error / scale_squared)
+    return forgiving + squared_weight * error
 
 
 def channel_error(
     prediction: Float[Tensor, "b f c h w"], target: Float[Tensor, "b f c h w"], channels: int
 ) -> Float[Tensor, "b f 1 h w"]:
     """Return the mean squared error over the first channels."""
-    difference = (prediction - target)[:, :, :channels]
-    return difference.square().mean(2, keepdim=True)
+    difference = prediction - target
+    squared = difference[:, :, :channels].square()
+    return squared.mean(2, keepdim=True)
 
 
 def motion_weight(
@@ -42,30 +46,42 @@ def motion_weight(
     channels: int,
 ) -> Float[Tensor, "b f 1 h w"]:
     """Return weights of latents: 1, and more where they differ from those of the frame before."""
-    moves = channel_error(frames, previous, channels) > MOTION_THRESHOLD
-    return 1 + extra * moves
+    change = channel_error(frames, previous, channels)
+    is_moving = change > MOTION_THRESHOLD
+    return 1 + extra * is_moving
 
 
 def background_color(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
     """Return the color that most of each frame has: the median of its pixels."""
-    return pixels.flatten(-2).median(-1).values[..., None, None]
+    flat = pixels.flatten(-2)
+    median = flat.median(-1).values
+    return median[..., None, None]
 
 
 def foreground(pixels: Float[Tensor, "n 3 h w"]) -> Bool[Tensor, "n 1 h w"]:
     """Return which pixels differ from their frame's background."""
-    difference = (pixels - background_color(pixels)).abs()
-    return difference.amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
+    difference = pixels - background_color(pixels)
+    largest = difference.abs().amax(1, keepdim=True)
+    return largest > FOREGROUND_DIFFERENCE
 
 
 def color_balance(pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
     """Return weights of pixels with which every color weighs about the same; 1 on average."""
-    levels = ((pixels + 1) * 3.999).long()
-    red, green, blue = levels.unbind(1)
-    color = (LEVELS_PER_CHANNEL**2 * red + LEVELS_PER_CHANNEL * green + blue).unsqueeze(1)
-    count = torch.bincount(color.flatten(), minlength=LEVELS_PER_CHANNEL**3)
+    color = _quantized_colors(pixels)
+    count = torch.bincount(color.flatten(), minlength=NUM_COLORS)
     share = count / color.numel()
-    weight = share.clamp_min(MIN_COLOR_SHARE).reciprocal()[color]
+    rarity = share.clamp_min(MIN_COLOR_SHARE).reciprocal()
+    weight = rarity[color]
     return weight / weight.mean()
+
+
+def _quantized_colors(pixels: Float[Tensor, "n 3 h w"]) -> Int[Tensor, "n 1 h w"]:
+    """Return the number of each pixel's quantized color."""
+    levels = (pixels + 1) * 3.999
+    color = torch.zeros_like(levels[:, :1], dtype=torch.long)
+    for channel in levels.long().split(1, dim=1):
+        color = LEVELS_PER_CHANNEL * color + channel
+    return color
 
 
 def readout_loss(
@@ -73,13 +89,19 @@ def readout_loss(
 ) -> Tensor:
     """Return smooth L1 of the standardised numbers plus cross-entropy of the successes."""
     success = readout.is_success
+    number = ~success
     standardised = (truth - readout.centre) / readout.spread
-    regression = functional.smooth_l1_loss(raw[:, ~success], standardised[:, ~success], beta=0.1)
+    regression = functional.smooth_l1_loss(
+        raw[:, number],
+        standardised[:, number],
+        beta=0.1,
+    )
     classification = functional.binary_cross_entropy_with_logits(raw[:, success], truth[:, success])
     return regression + classification
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
     """Return the peak signal-to-noise ratio of pixels in [-1, 1], in dB."""
-    error = (a - b).square().mean().item()
+    difference = a - b
+    error = difference.square().mean().item()
     return 10 * math.log10(4 / max(1e-12, error))

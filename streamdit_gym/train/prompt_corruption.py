@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import Conditioning
@@ -39,17 +41,25 @@ class PromptCorruption:
 
     def __call__(self, prompts: Conditioning) -> Conditioning:
         """Return corrupted prompts."""
-        mask = prompts.mask & self._visible_tokens(prompts)
-        token_noise = self.noise * self.token_std * torch.randn_like(prompts.tokens)
-        tokens = prompts.tokens + token_noise * mask[..., None]
-        pooled_noise = self.noise * self.pooled_std * torch.randn_like(prompts.pooled)
-        return replace(prompts, tokens=tokens, mask=mask, pooled=prompts.pooled + pooled_noise)
+        visible = self._visible_tokens(prompts.mask)
+        mask = prompts.mask & visible
+        token_scale = self.noise * self.token_std
+        token_noise = token_scale * torch.randn_like(prompts.tokens)
+        pooled_scale = self.noise * self.pooled_std
+        pooled_noise = pooled_scale * torch.randn_like(prompts.pooled)
+        return replace(
+            prompts,
+            tokens=prompts.tokens + token_noise * mask[..., None],
+            mask=mask,
+            pooled=prompts.pooled + pooled_noise,
+        )
 
-    def _visible_tokens(self, prompts: Conditioning) -> torch.Tensor:
-        device = prompts.mask.device
+    def _visible_tokens(self, mask: Bool[Tensor, "u l"]) -> Bool[Tensor, "u l"]:
+        device = mask.device
         # half of the prompts get a share below zero, and so keep all of their tokens
-        share = 2 * torch.rand(len(prompts.mask), 1, device=device) - 1
+        share = 2 * torch.rand(len(mask), 1, device=device) - 1
         hidden_share = self.token_dropout * share.clamp(min=0)
-        visible = torch.rand(prompts.mask.shape, device=device) >= hidden_share
+        chance = torch.rand(mask.shape, device=device)
+        visible = chance >= hidden_share
         visible[:, 0] = True  # attention needs at least one token
         return visible

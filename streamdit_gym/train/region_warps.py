@@ -14,6 +14,8 @@ from torch import Tensor
 
 from streamdit_gym.train.losses import background_color
 
+# away from the left, right, top and bottom edge
+INWARDS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
 WAVES = 3  # with one to so many periods around, the first the largest
 Offsets = Float[Tensor, "b 2 h w"]
 PerClip = Float[Tensor, "b 1 1"]
@@ -49,19 +51,24 @@ class Region:
 
 def saliency(clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
     """Return the squared difference of every pixel from the frame's background."""
-    return (clips - background_color(clips)).square().sum(2, keepdim=True)
+    difference = clips - background_color(clips)
+    return difference.square().sum(2, keepdim=True)
 
 
 def pick_region(clips: Float[Tensor, "b f c h w"], radius: PerClip) -> Region:
     """Return a random disc of each clip: in half of them anywhere, in half on something salient."""
     size = clips.shape[-1]
-    salient = saliency(clips[:, :1])[:, 0].flatten(1) + 1e-6
-    probability = salient / salient.sum(1, keepdim=True) + 1 / size**2
-    center = torch.multinomial(probability, 1)[..., None]
+    first_frames = clips[:, :1]
+    salient = saliency(first_frames).flatten(1) + 1e-6
+    on_something = salient / salient.sum(1, keepdim=True)
+    anywhere = 1 / size**2
+    center = torch.multinomial(on_something + anywhere, 1)[..., None]
+    column = center % size
+    row = center // size
     along = torch.arange(size, device=clips.device, dtype=torch.float32)
-    x, y = torch.broadcast_tensors(along - center % size, along[:, None] - center // size)
-    inside = x.square() + y.square() < radius.square()
-    return Region(x, y, inside)
+    x, y = torch.broadcast_tensors(along - column, along[:, None] - row)
+    distance = x.square() + y.square()
+    return Region(x, y, inside=distance < radius.square())
 
 
 def stretched_by_direction(region: Region, turn: float, stretch: float) -> Offsets:
@@ -74,7 +81,8 @@ def stretched_by_direction(region: Region, turn: float, stretch: float) -> Offse
     """
     angle = random_by_direction(region, turn)
     log_length = random_by_direction(region, stretch)
-    return _turned(region, angle) * log_length.exp()[:, None] - region.offsets
+    length = log_length.exp()[:, None]
+    return length * _turned(region, angle) - region.offsets
 
 
 def rotated(region: Region) -> Offsets:
@@ -85,14 +93,16 @@ def rotated(region: Region) -> Offsets:
 
 def squeezed(region: Region, most: float) -> Offsets:
     """Make the region's content up to so many times smaller."""
-    factor = 1 + (most - 1) * region.uniform()
-    return region.offsets * factor[:, None] - region.offsets
+    excess = (most - 1) * region.uniform()
+    factor = 1 + excess[:, None]
+    return factor * region.offsets - region.offsets
 
 
 def displaced_from_elsewhere(region: Region) -> Offsets:
     """Fill the region with what is somewhere else."""
-    size = region.x.shape[-1]
-    return (size / 4) * torch.randn(len(region.x), 2, 1, 1, device=region.x.device)
+    count, _, size = region.x.shape
+    direction = torch.randn(count, 2, 1, 1, device=region.x.device)
+    return (size / 4) * direction
 
 
 def slid_over_edge(region: Region, reach: float) -> Offsets:
@@ -103,18 +113,22 @@ def slid_over_edge(region: Region, reach: float) -> Offsets:
         reach: how far, in pixels, and how near an edge must be; where none is, nothing moves.
     """
     inwards = nearest_edge_direction(region, reach)
-    return reach * inwards * region.uniform()[:, None]
+    share = region.uniform()[:, None]
+    return reach * inwards * share
 
 
 def nearest_edge_direction(region: Region, reach: float) -> Float[Tensor, "b 2 1 1"]:
     """Return the direction (x, y) away from the nearest edge; 0 where every edge is far."""
-    x, y = region.x, region.y
     axes = (1, 2)
-    gaps = torch.stack([-x.amin(axes), x.amax(axes), -y.amin(axes), y.amax(axes)], 1)
-    gap, edge = gaps.min(1)
-    inwards = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], device=x.device)
-    is_near = (gap < reach)[:, None]
-    return (inwards[edge] * is_near)[..., None, None]
+    left = -region.x.amin(axes)
+    right = region.x.amax(axes)
+    top = -region.y.amin(axes)
+    bottom = region.y.amax(axes)
+    gap, edge = torch.stack([left, right, top, bottom], 1).min(1)
+    inwards = torch.tensor(INWARDS, device=gap.device)[edge]
+    is_near = gap < reach
+    direction = inwards * is_near[:, None]
+    return direction[..., None, None]
 
 
 def random_by_direction(region: Region, deviation: float) -> Float[Tensor, "b h w"]:
@@ -124,7 +138,8 @@ def random_by_direction(region: Region, deviation: float) -> Float[Tensor, "b h 
     for periods in range(1, WAVES + 1):
         phase = 2 * torch.pi * region.uniform()
         height = deviation * region.normal() * 2**0.5 / periods**2
-        total = total + height * torch.sin(periods * direction + phase)
+        wave = torch.sin(periods * direction + phase)
+        total = total + height * wave
     return total
 
 

@@ -47,6 +47,16 @@ class Rollouts:
     frames: Float[Tensor, "b f c h w"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The frames that a window begins with; see `Rollouts`."""
+
+    index: ClipIndex
+    depth: Int[Tensor, " b"]
+    is_target: Bool[Tensor, "b f"]
+    clean: Float[Tensor, "b f c h w"]
+
+
 class RolloutSampler:
     """Choose which clips to look at next.
 
@@ -87,31 +97,17 @@ class RolloutSampler:
             progress: done part of the training, 0 to 1.
             rollouts: the clips under way; None: all are new.
         """
+        window = self._new_window()
+        if rollouts is not None:
+            window = self._continued(progress, rollouts, window)
+        clean = self._corrupted(window.clean)
         frames = self.settings.clip_frames
-        index = self.episodes.sample(self.settings.clips, frames + 1, self.generator)
-        depth = torch.zeros_like(index.start)
-        is_target = torch.ones(len(index), frames, dtype=torch.bool, device=self.device)
-        if rollouts is None:
-            clean = self.cut(index, frames)[0]
-        else:
-            same_future = self._same_future(rollouts)
-            continues = self._continues(progress, rollouts, same_future)
-            index = ClipIndex(
-                episode=torch.where(continues, rollouts.index.episode, index.episode),
-                start=torch.where(continues, rollouts.index.start + 1, index.start),
-            )
-            depth = torch.where(continues, rollouts.depth + 1, depth)
-            on_device = continues.to(self.device)
-            recorded = self.cut(index, frames)[0]
-            clean = torch.where(on_device[:, None, None, None, None], rollouts.frames, recorded)
-            is_target = torch.where(on_device[:, None], same_future, is_target)
-        clean = self._corrupted(clean)
-        is_recorded = self.episodes.is_recorded(index, frames, offset=1)
+        is_recorded = self.episodes.is_recorded(window.index, frames, offset=1)
         references, times = self.with_noise(clean)
         return Rollouts(
-            index=index,
-            depth=depth,
-            is_target=is_target & is_recorded.to(self.device),
+            index=window.index,
+            depth=window.depth,
+            is_target=window.is_target & is_recorded.to(self.device),
             clean=clean,
             references=references,
             reference_times=times,
@@ -121,30 +117,70 @@ class RolloutSampler:
 
     def with_noise(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Put noise on some clips' references; return them and their times."""
+        count, frames = references.shape[:2]
         max_level = self.settings.reference_noise
-        level = max_level * torch.rand(len(references), 1, device=self.device)
-        level = level * (torch.rand_like(level) < 0.5)
-        times = (1 - level).expand(-1, references.shape[1])
-        return point(references, torch.randn_like(references), times), times
+        level = max_level * torch.rand(count, 1, device=self.device)
+        is_noisy = torch.rand_like(level) < 0.5
+        times = 1 - level * is_noisy
+        times = times.expand(-1, frames)
+        noise = torch.randn_like(references)
+        return point(references, noise, times), times
+
+    def _new_window(self) -> Window:
+        """Return recorded frames from anywhere."""
+        frames = self.settings.clip_frames
+        index = self.episodes.sample(self.settings.clips, frames + 1, self.generator)
+        every_frame = torch.ones(len(index), frames, dtype=torch.bool, device=self.device)
+        clean, _ = self.cut(index, frames)
+        return Window(
+            index=index,
+            depth=torch.zeros_like(index.start),
+            is_target=every_frame,
+            clean=clean,
+        )
+
+    def _continued(self, progress: float, rollouts: Rollouts, window: Window) -> Window:
+        """Return the window with the predictions of the clips that go on."""
+        old = rollouts.index
+        new = window.index
+        same_future = self._same_future(rollouts)
+        continues = self._continues(progress, rollouts, same_future)
+        on_device = continues.to(self.device)
+        per_frame = on_device[:, None]
+        per_latent = on_device[:, None, None, None, None]
+        return Window(
+            index=ClipIndex(
+                episode=torch.where(continues, old.episode, new.episode),
+                start=torch.where(continues, old.start + 1, new.start),
+            ),
+            depth=torch.where(continues, rollouts.depth + 1, window.depth),
+            is_target=torch.where(per_frame, same_future, window.is_target),
+            clean=torch.where(per_latent, rollouts.frames, window.clean),
+        )
 
     def _same_future(self, rollouts: Rollouts) -> Bool[Tensor, "b f"]:
         """Return which predictions are still near the recorded frames."""
-        frames = self.settings.clip_frames
-        recorded = self.cut(rollouts.index, frames + 1)[0][:, 1:]
+        settings = self.settings
+        clips, _ = self.cut(rollouts.index, settings.clip_frames + 1)
+        recorded = clips[:, 1:]
         error = channel_error(rollouts.frames, recorded, self.spatial_channels)
-        return error.mean((2, 3, 4)) < self.settings.max_rollout_error
+        frame_error = error.mean((2, 3, 4))
+        return frame_error < settings.max_rollout_error
 
     def _continues(
         self, progress: float, rollouts: Rollouts, same_future: Bool[Tensor, "b f"]
     ) -> Bool[Tensor, " b"]:
         """Return which clips go on from the model's own frames."""
         settings = self.settings
+        start = rollouts.index.start
         ramp = min(1.0, progress / settings.rollout_ramp)
-        chance = settings.rollout_probability * ramp
-        chosen = torch.rand(len(rollouts.index), generator=self.generator) < chance
+        probability = settings.rollout_probability * ramp
+        chance = torch.rand(len(start), generator=self.generator)
+        chosen = chance < probability
         not_too_deep = rollouts.depth + 1 < settings.max_rollout_depth
-        has_next = rollouts.index.start + settings.clip_frames + 1 < self.episodes.length
-        return chosen & not_too_deep & has_next & same_future[:, -1].cpu()
+        has_next = start + settings.clip_frames + 1 < self.episodes.length
+        last_is_near = same_future[:, -1].cpu()
+        return chosen & not_too_deep & has_next & last_is_near
 
     def _corrupted(self, clean: Tensor) -> Tensor:
         chance = torch.rand(len(clean), generator=self.generator)

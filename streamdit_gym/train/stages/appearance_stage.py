@@ -107,22 +107,29 @@ class Palettes:
         groups = [frames for frames in (self.frames, self.changes) if len(frames)]
         samples: list[Tensor] = []
         for frames in groups:
-            rows = torch.randint(len(frames), (count // len(groups),), generator=generator)
+            share = count // len(groups)
+            rows = torch.randint(len(frames), (share,), generator=generator)
             samples.append(frames[rows])
         episode, frame = torch.cat(samples).unbind(1)
         before = self.colors[episode, frame - 1]
-        return before, self.colors[episode, frame], self.prompts[episode, frame]
+        after = self.colors[episode, frame]
+        return before, after, self.prompts[episode, frame]
 
     def _recorded_frames(self, episodes: LatentEpisodes) -> Int[Tensor, "n 2"]:
         """Return episode and frame of all frames that follow a recorded one."""
-        length = self.prompts.shape[1]
-        frames = torch.cartesian_prod(torch.arange(len(episodes)), torch.arange(1, length))
-        before = ClipIndex(episode=frames[:, 0], start=frames[:, 1] - 1)
-        return frames[episodes.is_recorded(before, 1)[:, 0]]
+        every_episode = torch.arange(len(episodes))
+        every_frame = torch.arange(1, episodes.length)
+        frames = torch.cartesian_prod(every_episode, every_frame)
+        episode, frame = frames.unbind(1)
+        before = ClipIndex(episode=episode, start=frame - 1)
+        is_recorded = episodes.is_recorded(before, 1)
+        return frames[is_recorded[:, 0]]
 
     def _change(self) -> Float[Tensor, " n"]:
         episode, frame = self.frames.unbind(1)
-        difference = self.colors[episode, frame] - self.colors[episode, frame - 1]
+        before = self.colors[episode, frame - 1]
+        after = self.colors[episode, frame]
+        difference = after - before
         return difference.abs().amax((1, 2))
 
 
@@ -178,7 +185,11 @@ def palette_loss(
 ) -> Tensor:
     """Return the mean squared error of palettes changed by prompts."""
     tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
-    named = module.prepare(tokens, prompts.mask)[prompts.index[:, 0] + 1]
+    instructions = module.prepare(tokens, prompts.mask)
+    rows = prompts.index[:, 0] + 1
+    named = instructions[rows]
     color = named[..., :3]
     is_named = named[..., 3:].sigmoid()  # while it learns, all colors are named a little
-    return (torch.lerp(before, color, is_named) - target).square().mean()
+    after = torch.lerp(before, color, is_named)
+    difference = after - target
+    return difference.square().mean()

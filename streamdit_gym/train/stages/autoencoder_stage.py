@@ -173,8 +173,9 @@ class AutoencoderTrainer:
             if plain is not None:
                 latents, alignment = self._aligned(latents, plain)
             rebuilt, curvature = rebuild(self.codec, latents, settings)
-        error = (rebuilt.float() - pixels).square()
-        reconstruction = (self._pixel_weight(pixels, plain) * error).mean()
+        difference = rebuilt.float() - pixels
+        weighted_error = self._pixel_weight(pixels, plain) * difference.square()
+        reconstruction = weighted_error.mean()
         straightness = settings.straightness_weight * curvature
         return reconstruction + straightness + settings.alignment_weight * alignment
 
@@ -187,14 +188,17 @@ class AutoencoderTrainer:
     def _sample(self) -> tuple[Tensor, Tensor | None]:
         """Return pixels of random triplets, also in plain colors if there are any."""
         episodes = self.frames.episodes
+        aligned = self.frames.aligned
+        num_starts = episodes.shape[1] - TRIPLET + 1
         count = self.settings.batch // TRIPLET
         episode = self.rng.integers(len(episodes), size=count)
-        first = self.rng.integers(episodes.shape[1] - TRIPLET + 1, size=count)
-        triplets = (episode[:, None], first[:, None] + np.arange(TRIPLET))
+        first = self.rng.integers(num_starts, size=count)
+        places = first[:, None] + np.arange(TRIPLET)
+        triplets = (episode[:, None], places)
         pixels = to_pixels(episodes[triplets], self.device)
-        if self.frames.aligned is None:
+        if aligned is None:
             return pixels, None
-        return pixels, to_pixels(self.frames.aligned.plain[triplets], self.device)
+        return pixels, to_pixels(aligned.plain[triplets], self.device)
 
     def _aligned(self, latents: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
         assert self.frames.aligned is not None
@@ -208,16 +212,22 @@ class AutoencoderTrainer:
     @torch.no_grad()
     def _picture(self) -> None:
         """Draw held-out frames, real above rebuilt, and log their error."""
+        codec = self.codec.eval()
+        stage = self.stage
+        device = self.device
         held_out = self.frames.held_out
-        frames = held_out[:: max(1, len(held_out) // PICTURE_FRAMES)][:PICTURE_FRAMES]
-        self.codec.eval()
-        latents = self.codec.encode(torch.from_numpy(frames)[None].to(self.device))
-        rebuilt = self.codec.decode(latents)[0].cpu().numpy()
-        error = psnr(to_pixels(frames, self.device), to_pixels(rebuilt, self.device))
-        self.stage.log(held_out_psnr_db=error)
-        rows = [np.concatenate(list(row), axis=1) for row in (frames, rebuilt)]
-        picture = np.concatenate(rows).repeat(2, 0).repeat(2, 1)
-        self.stage.picture(f"{self.stage.step:06d}", picture)
+        spacing = max(1, len(held_out) // PICTURE_FRAMES)
+        frames = held_out[::spacing][:PICTURE_FRAMES]
+        episode = torch.from_numpy(frames)[None]
+        latents = codec.encode(episode.to(device))
+        rebuilt = codec.decode(latents)[0]
+        rebuilt_frames = rebuilt.cpu().numpy()
+        error = psnr(to_pixels(frames, device), to_pixels(rebuilt_frames, device))
+        stage.log(held_out_psnr_db=error)
+        real_row = np.concatenate(list(frames), axis=1)
+        rebuilt_row = np.concatenate(list(rebuilt_frames), axis=1)
+        picture = np.concatenate([real_row, rebuilt_row])
+        stage.picture(f"{stage.step:06d}", picture.repeat(2, 0).repeat(2, 1))
 
 
 def rebuild(
@@ -259,8 +269,9 @@ def with_aligned_channels(
     spatial = known.spatial_channels
     with torch.no_grad():
         target = known.encode_pixels(plain).float()[:, :spatial]
-    distance = (latents[:, :spatial] - target).square().mean()
-    return torch.cat([target, latents[:, spatial:]], 1), distance
+    difference = latents[:, :spatial] - target
+    others = latents[:, spatial:]
+    return torch.cat([target, others], 1), difference.square().mean()
 
 
 def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
@@ -274,9 +285,11 @@ def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
 
 def to_pixels(frames: UInt8[np.ndarray, "*n h w 3"], device: str) -> Float[Tensor, "n 3 h w"]:
     """Return pixels in [-1, 1] of frames."""
+    height, width, channels = frames.shape[-3:]
     tensor = torch.from_numpy(np.ascontiguousarray(frames))
-    tensor = tensor.reshape(-1, *frames.shape[-3:]).to(device)
-    return rearrange(tensor, "n h w c -> n c h w").float() / 127.5 - 1
+    tensor = tensor.reshape(-1, height, width, channels).to(device)
+    levels = rearrange(tensor, "n h w c -> n c h w").float()
+    return levels / 127.5 - 1
 
 
 def num_training_shards(dataset: Dataset, max_frames: int) -> int:
@@ -288,8 +301,10 @@ def num_training_shards(dataset: Dataset, max_frames: int) -> int:
 
 def load_frames(dataset: Dataset, num_shards: int) -> TrainingFrames:
     """Return the frames of the first shards, and held-out ones."""
-    held_out = dataset.shard(len(dataset) - 1).frames
-    episodes = np.concatenate([dataset.shard(i).frames for i in range(num_shards)])
+    last = len(dataset) - 1
+    held_out = dataset.shard(last).frames
+    shards = [dataset.shard(position) for position in range(num_shards)]
+    episodes = np.concatenate([shard.frames for shard in shards])
     return TrainingFrames(episodes=episodes, held_out=held_out.reshape(-1, *held_out.shape[2:]))
 
 

@@ -133,21 +133,27 @@ class ReadoutTrainer:
 
     def standardise(self) -> None:
         """Set the readout's scale to that of the data; successes have none."""
-        success = self.readout.is_success.cpu()
+        readout = self.readout
+        success = readout.is_success.cpu()
+        mean = self.truth.mean(0)
         std = self.truth.std(0).clamp_min(MIN_STD)
-        self.readout.centre.copy_(torch.where(success, 0.0, self.truth.mean(0)))
-        self.readout.spread.copy_(torch.where(success, 1.0, std))
+        readout.centre.copy_(torch.where(success, 0.0, mean))
+        readout.spread.copy_(torch.where(success, 1.0, std))
 
     def loss(self, _step: int, _progress: float) -> Tensor:
         """Return the loss of some frames, with noise on their latents."""
-        count = self.settings.batch
-        rows = torch.randint(len(self.latents), (count,), generator=self.generator)
-        latents = self.latents[rows, None].to(self.device, torch.float32)
-        deviation = torch.rand(len(latents), 1, 1, 1, 1, device=self.device)
-        noise = self.settings.latent_noise * deviation * torch.randn_like(latents)
-        with training_precision(self.device):
+        settings = self.settings
+        device = self.device
+        rows = torch.randint(len(self.latents), (settings.batch,), generator=self.generator)
+        latents = self.latents[rows, None]
+        latents = latents.to(device, torch.float32)
+        deviation = torch.rand(len(latents), 1, 1, 1, 1, device=device)
+        noise = settings.latent_noise * deviation * torch.randn_like(latents)
+        with training_precision(device):
             raw = self.readout.raw(latents + noise)
-        return readout_loss(self.readout, raw[:, 0].float(), self.truth[rows].to(self.device))
+        first_frame = raw[:, 0].float()
+        truth = self.truth[rows].to(device)
+        return readout_loss(self.readout, first_frame, truth)
 
     def rehearse(self) -> None:
         """Do a piece of a step, on a copy of the readout."""
@@ -170,15 +176,24 @@ def readout_errors(readout: Readout, held_out: LatentEpisodes, device: str) -> d
     names = (*readout.config.state_names, *readout.config.score_names)
     errors: dict[str, float] = {}
     for i, name in enumerate(names):
+        predicted = predictions[..., i]
+        true = truth[..., i]
         if name.startswith("success_"):
-            errors[f"{name}_accuracy"] = _accuracy(predictions[..., i], truth[..., i])
+            errors[f"{name}_accuracy"] = _accuracy(predicted, true)
         else:
-            errors[f"{name}_error"] = (predictions[..., i] - truth[..., i]).abs().mean().item()
+            errors[f"{name}_error"] = _mean_absolute_error(predicted, true)
     return errors
 
 
+def _mean_absolute_error(predictions: Float[Tensor, "e g"], truth: Float[Tensor, "e g"]) -> float:
+    difference = predictions - truth
+    return difference.abs().mean().item()
+
+
 def _accuracy(predictions: Float[Tensor, "e g"], truth: Float[Tensor, "e g"]) -> float:
-    is_right = (predictions > 0.5) == (truth > 0.5)
+    predicted = predictions > 0.5
+    true = truth > 0.5
+    is_right = predicted == true
     return is_right.float().mean().item()
 
 
