@@ -11,7 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -324,3 +326,11 @@ def test_the_log_repeats_nothing() -> None:
         for text in "ab"
     ]
     assert sum(map(throttle.filter, records)) == 2
+
+
+def test_a_refused_handshake_gets_no_second_answer_when_the_server_ends() -> None:
+    connection = limits.LimitedWebSocket.__new__(limits.LimitedWebSocket)
+    connection.conn = SimpleNamespace(eof_sent=True)
+    connection.transport = Mock()
+    connection.shutdown()
+    connection.transport.close.assert_called_once_with()

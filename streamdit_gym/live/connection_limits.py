@@ -173,6 +173,13 @@ class LimitedWebSocket(_ReadTimeout, WebSocketsSansIOProtocol):
             self.logger.warning("a message that cannot be understood")
             self.transport.abort()
 
+    def shutdown(self) -> None:
+        """Close when the server ends; a handshake that was refused gets no second answer."""
+        if self.conn.eof_sent:
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def handle_cont(self, event: Any) -> None:
         """Refuse fragmented messages, which might never end: no browser sends them."""
         self.conn.fail(1003, "fragmented messages are not taken")
