@@ -17,7 +17,7 @@ from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.expand_channels import expand_codec
 from streamdit_gym.recipes.stage_settings import AutoencoderTraining
-from streamdit_gym.train.losses import background_color, color_balance, foreground
+from streamdit_gym.train.losses import background_colour, colour_balance, foreground
 from streamdit_gym.train.stage_context import RunOptions
 from streamdit_gym.train.stages.autoencoder_stage import (
     AlignedFrames,
@@ -71,7 +71,7 @@ def test_the_autoencoder_can_learn_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_middle_frames_are_interpolated_from_their_neighbors(probability: float) -> None:
+def test_middle_frames_are_interpolated_from_their_neighbours(probability: float) -> None:
     latents = torch.randn(12, 3, 8, 8)
     training = settings(interpolation_probability=probability)
     rebuilt, _ = rebuild(identity_codec(channels=3), latents, training)
@@ -111,25 +111,25 @@ def test_noise_on_global_channels_is_the_same_in_every_cell() -> None:
     assert (rebuilt[:, :2].std((2, 3)) > 0).all(), "elsewhere each cell has its own"
 
 
-def test_the_background_is_the_color_that_most_of_a_frame_has() -> None:
+def test_the_background_is_the_colour_that_most_of_a_frame_has() -> None:
     frames = torch.full((2, 3, 4, 4), 1.0)
     frames[1] = -0.5
     frames[:, :, :2, :2] = 0.3
-    assert background_color(frames).flatten().tolist() == [1.0] * 3 + [-0.5] * 3
+    assert background_colour(frames).flatten().tolist() == [1.0] * 3 + [-0.5] * 3
     assert torch.equal(foreground(frames)[:, 0], (frames == 0.3).all(1))
 
 
-def test_every_color_weighs_the_same() -> None:
+def test_every_colour_weighs_the_same() -> None:
     pixels = -torch.ones(1, 3, 10, 10)
     pixels[..., :2, :] = 1.0
     pixels[..., 0, 0] = torch.tensor([1.0, -1.0, -1.0])
-    weight = color_balance(pixels)
+    weight = colour_balance(pixels)
     assert weight.mean() == pytest.approx(1.0)
     black = pixels[:, :1] < 0
     white = (pixels[:, :1] > 0) & (pixels[:, 1:2] > 0)
     red = (pixels[:, :1] > 0) & (pixels[:, 1:2] < 0)
-    for color in (black, white, red):
-        assert weight[color].sum() == pytest.approx(100 / 3, rel=1e-4)
+    for colour in (black, white, red):
+        assert weight[colour].sum() == pytest.approx(100 / 3, rel=1e-4)
 
 
 def test_inner_convolutions_are_neither_first_nor_last() -> None:
@@ -167,11 +167,11 @@ def test_aligned_channels_are_another_autoencoders_of_the_plain_frames() -> None
     latents = codec.encode_pixels(pixels)
     aligned, distance = with_aligned_channels(latents, pixels, known)
     assert torch.equal(aligned[:, :8], known.encode_pixels(pixels))
-    assert torch.equal(aligned[:, 8:], latents[:, 8:]), "no color can hide among the places"
+    assert torch.equal(aligned[:, 8:], latents[:, 8:]), "no colour can hide among the places"
     assert distance < 1e-9
 
 
-def test_spatial_channels_learn_to_be_the_same_for_all_colors(tmp_path: Path) -> None:
+def test_spatial_channels_learn_to_be_the_same_for_all_colours(tmp_path: Path) -> None:
     plain = plain_frames()
     known = known_codec(plain)
     green, orange = np.uint8([40, 200, 90]), np.uint8([250, 140, 40])

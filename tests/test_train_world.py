@@ -185,9 +185,9 @@ def test_the_readout_can_learn_the_state(tmp_path: Path) -> None:
     assert errors["success_a_accuracy"] > 0.75
 
 
-# --- a world of many colors, continued from a plain one ---------------------------------------
+# --- a world of many colours, continued from a plain one ---------------------------------------
 
-PAINTED_SPEC = replace(LOOKS_SPEC, also=())  # without painted episodes no colors are named
+PAINTED_SPEC = replace(LOOKS_SPEC, also=())  # without painted episodes no colours are named
 PAINTED = Recipe(
     preset="tiny",
     continue_from=Continuation(world="tiny", adapt_autoencoder=True),
@@ -234,7 +234,7 @@ def test_a_painted_world_has_more_channels_than_the_plain_one(painted: PaintedRu
     assert world.codec.channels == world.model.config.channels == 11
     assert world.codec.spatial_channels == 8
     assert world.starts.latents.shape[1:] == (11, 8, 8)
-    assert world.readout.config.channels == 8, "rewards are no matter of colors"
+    assert world.readout.config.channels == 8, "rewards are no matter of colours"
 
 
 def test_a_painted_worlds_places_are_those_of_the_plain_frames(painted: PaintedRun) -> None:

@@ -49,8 +49,8 @@ def distill_decoder(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints with channels for colors, or
-            the run folder is another run's.
+        StreamDiTError: if the decoder has not so many blocks or paints with channels for colours,
+            or the run folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
@@ -60,7 +60,7 @@ def distill_decoder(
     if has_global_channels(world.codec):
         raise StreamDiTError(
             "a decoder that paints learns with its encoder",
-            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colors",
+            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colours",
             allowed="none",
             remedy="train with a recipe that continues from that world, with adapt_autoencoder",
         )

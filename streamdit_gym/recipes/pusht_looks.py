@@ -16,7 +16,7 @@ def pusht_looks() -> Recipe:
     """Return the training of the shipped PushT-Looks.
 
     It continued from PushT, on 80 shards and two CPU cores. The autoencoder gets a palette of five
-    colors; the transformer learns prompts alone, and a quarter of what it learned is kept
+    colours; the transformer learns prompts alone, and a quarter of what it learned is kept
     (docs/decisions/0009).
     """
     return Recipe(

@@ -27,7 +27,7 @@ class Recipe:
         continue_from: the trained world to start from; None: from nothing.
         autoencoder: how frames become latents.
         readout: how states and rewards are read from latents.
-        appearance: how colors are read from prompts, in a world with appearance channels.
+        appearance: how colours are read from prompts, in a world with appearance channels.
         dynamics: how the transformer learns.
         relabelled: folders of generated frames relabelled by the simulator (DAgger), trained on
             beside the recorded ones.

@@ -9,7 +9,7 @@ from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.recipes import limits
 from streamdit_gym.stream.partition import Partition
 
-CHANNELS_PER_COLOR = 3
+CHANNELS_PER_COLOUR = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +18,18 @@ class AutoencoderTraining:
 
     Attributes:
         steps: optimizer steps.
-        batch: frames per step, in triplets of neighboring frames.
+        batch: frames per step, in triplets of neighbouring frames.
         muon_rate: peak learning rate of Muon, for the inner convolutions of encoder and decoder.
         adamw_rate: peak learning rate of AdamW, for everything else.
         foreground_weight: extra weight of pixels that differ from the frame's background, beside 1
             for every pixel. Where another autoencoder's frames of the same scenes are at hand, each
-            of their colors weighs the same instead.
+            of their colours weighs the same instead.
         latent_noise: largest standard deviation of the noise put on the latents.
         global_noise: likewise on the global channels, which are the same all over a frame and tell
-            its colors.
+            its colours.
         straightness_weight: weight of the squared curvature of the latents over a triplet.
         interpolation_probability: share of the triplets whose middle frame is rebuilt from the mean
-            of its neighbors' latents.
+            of its neighbours' latents.
         alignment_weight: weight of the squared distance between the spatial channels and those of
             the autoencoder that training continues from, see `AlignedFrames`.
         decoder_only: keep the encoder, and so every latent made with it.
@@ -98,11 +98,11 @@ class ReadoutTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class AppearanceTraining:
-    """How the optional appearance module learns to read colors from prompts.
+    """How the optional appearance module learns to read colours from prompts.
 
     Attributes:
-        channels: latent channels added to the world that training continues from, three to a color;
-            its own channels go on telling where things are.
+        channels: latent channels added to the world that training continues from, three to a
+            colour; its own channels go on telling where things are.
         steps: optimizer steps.
         batch: frames per step, half of them with a change of appearance.
         adamw_rate: peak learning rate of AdamW.
@@ -125,9 +125,9 @@ class AppearanceTraining:
             },
             reals={"adamw_rate": limits.LEARNING_RATE, "prompt_noise": limits.WEIGHT},
         )
-        if self.channels % CHANNELS_PER_COLOR:
+        if self.channels % CHANNELS_PER_COLOUR:
             raise StreamDiTError(
-                "appearance channels come three to a color",
+                "appearance channels come three to a colour",
                 given=f"appearance.channels {self.channels}",
                 allowed="0, or a multiple of three",
                 remedy="for example channels=15",

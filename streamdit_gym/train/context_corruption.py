@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.model.codec import LatentCodec
-from streamdit_gym.train.losses import background_color
+from streamdit_gym.train.losses import background_colour
 from streamdit_gym.train.region_warps import (
     Region,
     displaced_from_elsewhere,
@@ -156,7 +156,7 @@ class Fade:
         strength = torch.rand(shape, device=clips.device)
         fades = torch.rand(shape, device=clips.device) < self.probability
         amount = strength * fades * region.inside
-        background = background_color(clips).expand_as(clips)
+        background = background_colour(clips).expand_as(clips)
         return torch.lerp(clips, background, amount[:, None, None])
 
 

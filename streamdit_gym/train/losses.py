@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from streamdit_gym.model.readout import Readout
 
-FOREGROUND_DIFFERENCE = 0.04  # of a color in [-1, 1]
-MIN_COLOR_SHARE = 2e-3  # of the pixels, below which a color is no rarer
+FOREGROUND_DIFFERENCE = 0.04  # of a colour in [-1, 1]
+MIN_COLOUR_SHARE = 2e-3  # of the pixels, below which a colour is no rarer
 MOTION_THRESHOLD = 0.01  # mean squared change of a latent from which it counts as moving
-LEVELS_PER_CHANNEL = 8  # of quantized colors
-NUM_COLORS = LEVELS_PER_CHANNEL**3
+LEVELS_PER_CHANNEL = 8  # of quantized colours
+NUM_COLOURS = LEVELS_PER_CHANNEL**3
 
 
 def robust_loss(error: Tensor, scale: float, squared_weight: float) -> Tensor:
@@ -51,8 +51,8 @@ def motion_weight(
     return 1 + extra * is_moving
 
 
-def background_color(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
-    """Return the color that most of each frame has: the median of its pixels."""
+def background_colour(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1 1"]:
+    """Return the colour that most of each frame has: the median of its pixels."""
     flat = pixels.flatten(-2)
     median = flat.median(-1).values
     return median[..., None, None]
@@ -60,28 +60,28 @@ def background_color(pixels: Float[Tensor, "*n c h w"]) -> Float[Tensor, "*n c 1
 
 def foreground(pixels: Float[Tensor, "n 3 h w"]) -> Bool[Tensor, "n 1 h w"]:
     """Return which pixels differ from their frame's background."""
-    difference = pixels - background_color(pixels)
+    difference = pixels - background_colour(pixels)
     largest = difference.abs().amax(1, keepdim=True)
     return largest > FOREGROUND_DIFFERENCE
 
 
-def color_balance(pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
-    """Return weights of pixels with which every color weighs about the same; 1 on average."""
-    color = _quantized_colors(pixels)
-    count = torch.bincount(color.flatten(), minlength=NUM_COLORS)
-    share = count / color.numel()
-    rarity = share.clamp_min(MIN_COLOR_SHARE).reciprocal()
-    weight = rarity[color]
+def colour_balance(pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
+    """Return weights of pixels with which every colour weighs about the same; 1 on average."""
+    colour = _quantized_colours(pixels)
+    count = torch.bincount(colour.flatten(), minlength=NUM_COLOURS)
+    share = count / colour.numel()
+    rarity = share.clamp_min(MIN_COLOUR_SHARE).reciprocal()
+    weight = rarity[colour]
     return weight / weight.mean()
 
 
-def _quantized_colors(pixels: Float[Tensor, "n 3 h w"]) -> Int[Tensor, "n 1 h w"]:
-    """Return the number of each pixel's quantized color."""
+def _quantized_colours(pixels: Float[Tensor, "n 3 h w"]) -> Int[Tensor, "n 1 h w"]:
+    """Return the number of each pixel's quantized colour."""
     levels = (pixels + 1) * 3.999
-    color = torch.zeros_like(levels[:, :1], dtype=torch.long)
+    colour = torch.zeros_like(levels[:, :1], dtype=torch.long)
     for channel in levels.long().split(1, dim=1):
-        color = LEVELS_PER_CHANNEL * color + channel
-    return color
+        colour = LEVELS_PER_CHANNEL * colour + channel
+    return colour
 
 
 def readout_loss(

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.train.losses import background_color
+from streamdit_gym.train.losses import background_colour
 
 # away from the left, right, top and bottom edge
 INWARDS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
@@ -51,7 +51,7 @@ class Region:
 
 def saliency(clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
     """Return the squared difference of every pixel from the frame's background."""
-    difference = clips - background_color(clips)
+    difference = clips - background_colour(clips)
     return difference.square().sum(2, keepdim=True)
 
 

@@ -119,7 +119,7 @@ class StageContext:
 
 
 def has_global_channels(codec: LatentCodec) -> bool:
-    """Return whether some latent channels are the same all over a frame, and tell its colors."""
+    """Return whether some latent channels are the same all over a frame, and tell its colours."""
     return codec.spatial_channels < codec.channels
 
 

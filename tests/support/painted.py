@@ -1,4 +1,4 @@
-"""Latents of a world of two painted things, whose prompts change their colors."""
+"""Latents of a world of two painted things, whose prompts change their colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.training import TINY
 
 PAINTED = replace(TINY, channels=TINY.channels + 6, palette_channels=6)
 PAINT_PROBABILITY = 0.1  # of each prompt that paints
-# prompt: which of the two things it paints, and in what color; prompt 0 paints none
+# prompt: which of the two things it paints, and in what colour; prompt 0 paints none
 PAINTS = {1: (0, [1.0, 0.0, -1.0]), 2: (0, [-1.0, 1.0, 0.0]), 3: (1, [0.5, 0.5, 0.5])}
 
 
@@ -27,13 +27,13 @@ def painted(episodes: int = 70, length: int = 20, prompts: int = 4) -> LatentEpi
     rows = torch.randint(1, prompts, (episodes, length), generator=generator)
     stays = torch.rand(episodes, length, generator=generator) > 3 * PAINT_PROBABILITY
     rows[stays] = 0
-    colors = torch.zeros(episodes, length, 2, 3)
+    colours = torch.zeros(episodes, length, 2, 3)
     for frame in range(1, length):
-        colors[:, frame] = colors[:, frame - 1]
-        for prompt, (thing, color) in PAINTS.items():
-            colors[rows[:, frame] == prompt, frame, thing] = torch.tensor(color)
+        colours[:, frame] = colours[:, frame - 1]
+        for prompt, (thing, colour) in PAINTS.items():
+            colours[rows[:, frame] == prompt, frame, thing] = torch.tensor(colour)
     places = torch.randn(episodes, 1, TINY.channels, 8, 8, generator=generator)
-    palettes = colors.flatten(2)[..., None, None].expand(-1, -1, -1, 8, 8)
+    palettes = colours.flatten(2)[..., None, None].expand(-1, -1, -1, 8, 8)
     latents = torch.cat([places.expand(-1, length, -1, -1, -1), palettes], 2)
     states = torch.zeros(episodes, length, 1)
     return LatentEpisodes(

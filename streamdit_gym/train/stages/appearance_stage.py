@@ -1,7 +1,7 @@
-"""The optional appearance module: a palette of colors that prompts can change.
+"""The optional appearance module: a palette of colours that prompts can change.
 
-A palette has latent channels of its own, the same all over a frame, three to a color. This stage
-learns from pairs of palettes which colors a prompt names; pixels, places and the transformer take
+A palette has latent channels of its own, the same all over a frame, three to a colour. This stage
+learns from pairs of palettes which colours a prompt names; pixels, places and the transformer take
 no part in it (docs/decisions/0009).
 """
 
@@ -27,7 +27,7 @@ from streamdit_gym.types import Conditioning
 AVERAGE_DECAY = 0.998
 WEIGHT_DECAY = 1e-2
 SEED = 3
-# change of a palette's number, in thirds of a color's range, from which a prompt changed it
+# change of a palette's number, in thirds of a colour's range, from which a prompt changed it
 MIN_CHANGE = 0.3
 
 
@@ -92,7 +92,7 @@ class Palettes:
 
     def __init__(self, episodes: LatentEpisodes, spatial_channels: int) -> None:
         channels = episodes.latents[:, :, spatial_channels:, 0, 0].float()
-        self.colors = rearrange(channels, "e g (k rgb) -> e g k rgb", rgb=3)
+        self.colours = rearrange(channels, "e g (k rgb) -> e g k rgb", rgb=3)
         self.prompts = episodes.prompts
         self.frames = self._recorded_frames(episodes)
         self.changes = self.frames[self._change() > MIN_CHANGE]
@@ -111,8 +111,8 @@ class Palettes:
             rows = torch.randint(len(frames), (share,), generator=generator)
             samples.append(frames[rows])
         episode, frame = torch.cat(samples).unbind(1)
-        before = self.colors[episode, frame - 1]
-        after = self.colors[episode, frame]
+        before = self.colours[episode, frame - 1]
+        after = self.colours[episode, frame]
         return before, after, self.prompts[episode, frame]
 
     def _recorded_frames(self, episodes: LatentEpisodes) -> Int[Tensor, "n 2"]:
@@ -127,8 +127,8 @@ class Palettes:
 
     def _change(self) -> Float[Tensor, " n"]:
         episode, frame = self.frames.unbind(1)
-        before = self.colors[episode, frame - 1]
-        after = self.colors[episode, frame]
+        before = self.colours[episode, frame - 1]
+        after = self.colours[episode, frame]
         difference = after - before
         return difference.abs().amax((1, 2))
 
@@ -188,8 +188,8 @@ def palette_loss(
     instructions = module.prepare(tokens, prompts.mask)
     rows = prompts.index[:, 0] + 1
     named = instructions[rows]
-    color = named[..., :3]
-    is_named = named[..., 3:].sigmoid()  # while it learns, all colors are named a little
-    after = torch.lerp(before, color, is_named)
+    colour = named[..., :3]
+    is_named = named[..., 3:].sigmoid()  # while it learns, all colours are named a little
+    after = torch.lerp(before, colour, is_named)
     difference = after - target
     return difference.square().mean()

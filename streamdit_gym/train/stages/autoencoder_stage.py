@@ -2,7 +2,7 @@
 
 The transformer predicts latents, and where it is unsure it predicts a mean. So the mean of two
 latents should be a picture too: the one between them. Frames are trained in triplets; the latents
-of the middle one are drawn to, and half of the time replaced by, the mean of its neighbors'
+of the middle one are drawn to, and half of the time replaced by, the mean of its neighbours'
 (docs/decisions/0006; temporal straightness after Henaff et al., 2019).
 """
 
@@ -30,7 +30,7 @@ from streamdit_gym.recipes.stage_settings import AutoencoderTraining
 from streamdit_gym.train import parallel
 from streamdit_gym.train.dataset_checks import held_out_shards
 from streamdit_gym.train.loop import TrainingLoop
-from streamdit_gym.train.losses import color_balance, foreground, psnr
+from streamdit_gym.train.losses import colour_balance, foreground, psnr
 from streamdit_gym.train.optimization import Optimizers, cosine_schedule, muon_and_adamw
 from streamdit_gym.train.run_files import saving
 from streamdit_gym.train.stage_context import (
@@ -53,9 +53,10 @@ class AlignedFrames:
     """The same scenes as another autoencoder knows them.
 
     Attributes:
-        plain: the frames that are trained on, in the colors that it knows.
+        plain: the frames that are trained on, in the colours that it knows.
         codec: that autoencoder. Its spatial channels of the plain frames are what the new one's
-            shall be for all colors. Frames are rebuilt from them, so that no color can hide there.
+            shall be for all colours. Frames are rebuilt from them, so that no colour can hide
+            there.
     """
 
     plain: UInt8[np.ndarray, "e f h w 3"]
@@ -186,7 +187,7 @@ class AutoencoderTrainer:
             _enable_training(self.codec, self.settings)
 
     def _sample(self) -> tuple[Tensor, Tensor | None]:
-        """Return pixels of random triplets, also in plain colors if there are any."""
+        """Return pixels of random triplets, also in plain colours if there are any."""
         episodes = self.frames.episodes
         aligned = self.frames.aligned
         num_starts = episodes.shape[1] - TRIPLET + 1
@@ -206,7 +207,7 @@ class AutoencoderTrainer:
 
     def _pixel_weight(self, pixels: Tensor, plain: Tensor | None) -> Tensor:
         if plain is not None:
-            return color_balance(plain)
+            return colour_balance(plain)
         return 1 + self.settings.foreground_weight * foreground(pixels)
 
     @torch.no_grad()
@@ -235,8 +236,8 @@ def rebuild(
 ) -> tuple[Float[Tensor, "n 3 H W"], Tensor]:
     """Decode disturbed latents of triplets of frames.
 
-    Some middle frames are interpolated from their neighbors; all latents get noise of random
-    deviations. Global channels, which tell colors, are never interpolated.
+    Some middle frames are interpolated from their neighbours; all latents get noise of random
+    deviations. Global channels, which tell colours, are never interpolated.
 
     Returns:
         The pixels, and the mean squared curvature of the latents over a triplet.

@@ -87,7 +87,7 @@ class ShardEncoder:
         codec: the autoencoder.
         device: where to encode.
         spatial_codec: the autoencoder whose spatial channels are taken instead, of the same frames
-            in the colors that it knows.
+            in the colours that it knows.
     """
 
     codec: LatentCodec
@@ -146,7 +146,7 @@ def encoder_hash(codec: LatentCodec) -> str:
 
 
 def _aligned_codec(context: StageContext, codec: ConvCodec) -> ConvCodec | None:
-    """Return the continued world's autoencoder, if the data set has its colors, too."""
+    """Return the continued world's autoencoder, if the data set has its colours, too."""
     world = context.base_world
     if (
         world is None

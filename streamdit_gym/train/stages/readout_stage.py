@@ -47,8 +47,8 @@ def inherited(context: StageContext) -> Readout | None:
     world = context.base_world
     if world is None:
         return None
-    tells_colors = has_global_channels(world.codec) or bool(context.recipe.added_channels)
-    is_aligned = tells_colors and context.inputs.dataset.has_base_frames
+    tells_colours = has_global_channels(world.codec) or bool(context.recipe.added_channels)
+    is_aligned = tells_colours and context.inputs.dataset.has_base_frames
     keeps_latents = is_aligned or not context.adapts_autoencoder
     spec = context.inputs.spec
     config = world.readout.config
