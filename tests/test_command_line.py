@@ -163,18 +163,18 @@ def test_an_evaluation_writes_scores_page_pictures_and_card(
     trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = shutil.copytree(trained.world, tmp_path / "world")
-    scores, page, strip = (tmp_path / name for name in ("scores.json", "page.html", "strip.png"))
-    evaluate = f"evaluate {world} --quick --json {scores} --picture {strip} --html {page} --card"
-    command = [*evaluate.split(), "--teacher", str(trained.student)]
+    out = tmp_path / "evaluation"
+    command = ["evaluate", str(world), "--quick", "--card", "--out", str(out)]
+    command += ["--teacher", str(trained.student)]
     assert main([*command, "--policies", "random", "scripted:0.5"]) == 0
-    found = json.loads(scores.read_text())
+    found = json.loads((out / "scores.json").read_text())
     assert found["schema_version"] == 2
     assert {"fidelity", "action", "text", "drift", "reaction", "readout"} <= set(found)
     assert {"policies", "speed", "criteria", "failure_modes"} <= set(found)
     assert set(found["policies"]["returns"]) == {"random", "scripted:0.5"}
     assert {"label", "ratio", "passed"} <= set(found["comparison"]["rows"][0])
-    assert strip.stat().st_size > 1000
-    assert page.read_text().startswith("<!doctype html>")
+    assert (out / "strips.png").stat().st_size > 1000
+    assert (out / "page.html").read_text().startswith("<!doctype html>")
     assert "| frames | PSNR |" in (world / "README.md").read_text()
     facts = json.loads((world / "config.json").read_text())["facts"]
     assert "comparison" not in facts["scores"], "the teacher is no fact about the world"
@@ -220,6 +220,8 @@ def test_the_bench_writes_its_figures(
         ("evaluate PushT --policies randm", "did you mean 'random'"),
         ("bench --preset paper --envs 1 --steps 1", "did you mean"),
         ("bench --json-file figures.json", "--out FOLDER"),
+        ("evaluate PushT --html page.html", "--out FOLDER"),
+        ("evaluate PushT --against PushT", "leave it out"),
     ],
 )
 def test_bad_input_gets_one_clear_error(

@@ -36,12 +36,10 @@ SPEED_ENVS = (1, 16)
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Measure a world against its reference simulator, and write a page with all scores."""
+    """Measure a world against its reference simulator; write a page, scores and film strips."""
 
     world: WorldName
     """shipped name, folder or Hub id"""
-    against: str | None = None
-    """world whose simulator is the reference; default: the world's own"""
     partition: str = "reactive"
     """how to stream"""
     extra_latency: CountOrZero = 0
@@ -67,12 +65,8 @@ class Evaluate(Command):
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
-    html: Path | None = None
-    """write the page here; default: runs/evaluate/WORLD.html"""
-    json: Path | None = None
-    """write the scores here as well"""
-    picture: Path | None = None
-    """write the film strips here as well"""
+    out: Path | None = None
+    """folder of page.html, scores.json and strips.png; default: runs/evaluate/WORLD"""
     card: bool = False
     """write the scores into the bundle: its config.json and its model card"""
 
@@ -87,7 +81,7 @@ class Evaluate(Command):
         self._check_options()
         device = choose_device(self.device)
         world = World.from_pretrained(self.world, device=device)
-        reference = reference_simulator(self.against or world.spec.name)
+        reference = reference_simulator(world.spec.name)
         candidate = WorldCandidate(world, self.partition, self.extra_latency)
         _embed_unseen_phrases(world, reference)
         teacher = self._teacher(candidate, reference, device)
@@ -181,15 +175,14 @@ class Evaluate(Command):
         from streamdit_gym.evaluate.report import text_report
         from streamdit_gym.world import find_world
 
-        if self.json is not None:
-            write_text(self.json, scores.to_json())
+        folder = self.out or RUN_FOLDER / world.spec.name
+        write_text(folder / "scores.json", scores.to_json())
         print("\n" + text_report(scores))
-        page = self.html or RUN_FOLDER / f"{world.spec.name}.html"
-        write_text(page, html_report(scores))
-        print(f"\nthe page is {page}")
-        if self.picture is not None and scores.film_strips is not None:
+        write_text(folder / "page.html", html_report(scores))
+        print(f"\nthe page is {folder / 'page.html'}")
+        if scores.film_strips is not None:
             strips = scores.film_strips
-            save_picture(self.picture, pairs_of_rows(strips.real, strips.generated))
+            save_picture(folder / "strips.png", pairs_of_rows(strips.real, strips.generated))
         if self.card:
             print(f"wrote {write_card(find_world(self.world), world, scores)}")
 

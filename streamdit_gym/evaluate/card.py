@@ -40,7 +40,7 @@ def write_card(folder: Path, world: World, scores: Scores) -> Path:
     own_scores = {name: content[name] for name in content if name not in NOT_IN_FACTS}
     path = folder / "README.md"
     with writing_to(
-        folder, "make room; the bundle is whole, and --json and --html have the scores"
+        folder, "make room; the bundle is whole, and the folder of --out has the scores"
     ):
         update_facts(folder, {**world.facts, "scores": own_scores})
         write_text(path, text)
