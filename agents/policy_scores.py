@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from streamdit_gym.agents.scores import Score, play_episodes
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import UnknownNameError
-from streamdit_gym.files import write_text
+from streamdit_gym.files import write_json
 
 GENERATED = "generated world"
 REAL = "real simulator"
@@ -155,7 +154,7 @@ def write_scores(folder: Path, env: str, rows: Sequence[PolicyScore]) -> dict[st
         for row in rows
     ]
     content = {"env": env, "scores": scores}
-    write_text(folder / "scores.json", json.dumps(content, indent=1))
+    write_json(folder / "scores.json", content)
     return content
 
 

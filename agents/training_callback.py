@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, Progress, write_checkpoint
 from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.policies.policy_file import POLICY, TrainedAgent, save_policy
-from streamdit_gym.files import write_text
+from streamdit_gym.files import write_json
 
 STEPS_BETWEEN_DISPLAYS = 20
 EPISODES_DISPLAYED = 50
@@ -171,4 +170,4 @@ def write_results(folder: Path, trained: TrainedAgent, progress: Progress) -> No
     }
     contents = {"agent": settings, "curve": progress.curve, "gap": progress.gap}
     for name, content in contents.items():
-        write_text(folder / f"{name}.json", json.dumps(content, indent=1))
+        write_json(folder / f"{name}.json", content)

@@ -27,7 +27,10 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         **settings: see `EnvSettings`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["rgb_array", "human"],
+        "render_fps": 10,
+    }
     _spec: EnvSpec | None = None
     _time_limits: weakref.WeakSet[TimeLimit[Any, Any]] | None = None  # None: not yet looked for
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import preset
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.world import Starts, World
+
+if TYPE_CHECKING:
+    from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +92,19 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     make_tiny_world().save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def envs(tiny_bundle: str) -> StreamDiTVectorEnv:
+    """Two environments that have been reset."""
+    from support.envs import started_envs
+
+    return started_envs(tiny_bundle)
+
+
+@pytest.fixture
+def untouched(tiny_bundle: str) -> StreamDiTVectorEnv:
+    """The same two environments, which nobody gives anything wrong."""
+    from support.envs import started_envs
+
+    return started_envs(tiny_bundle)

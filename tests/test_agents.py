@@ -80,7 +80,8 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
         "check_every": 16,
         "overrides": less,
     }
-    train_agent(AgentTraining(steps=32, **config), tmp_path, progress=False)  # type: ignore[arg-type]
+    training = AgentTraining(steps=32, **config)  # type: ignore[arg-type]
+    train_agent(training, tmp_path, progress=False)
     first = json.loads((tmp_path / "curve.json").read_text())
     trained, points = train_agent(
         AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True

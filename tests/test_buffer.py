@@ -1,4 +1,4 @@
-"""Partition, noise levels and the moving buffer, against a slow list-based twin."""
+"""Partition, noise levels and the moving buffer, against a slow list-based model."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_one_chunk_without_references_is_plain_flow_matching() -> None:
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 def test_the_buffer_equals_a_list_of_frames_with_their_own_clocks(cut: Partition) -> None:
-    """The slow twin keeps a list of frames, each with its own time, and moves them one by one."""
+    """The slow model keeps a list of frames, each with its own time, and moves them one by one."""
     clean, c = torch.randn(2, 40, 3, 2, 2), cut.chunk_frames
     noise = torch.randn_like(clean)
     field = velocity(clean, noise)  # constant along the path, so Euler must land on the clean frame
-    twin: list[dict] = []
+    slow_frames: list[dict] = []
     buffer, born, popped_frames = empty(cut), 0, 0
     moves = cut.chunks + 4
     for move in range(moves):
         fresh = slice(born, born + c)
         buffer = buffer.push(noise[:, fresh], torch.full((2, c), move))
-        twin += [
+        slow_frames += [
             {"x": noise[:, i], "t": 0.0, "id": i, "prompt": move} for i in range(born, born + c)
         ]
         born += c
@@ -64,16 +64,16 @@ def test_the_buffer_equals_a_list_of_frames_with_their_own_clocks(cut: Partition
         for k in range(cut.micro_steps):
             dt = 1 / (cut.micro_steps * cut.chunks)
             times = sampling_times(cut, k)[behind:]
-            torch.testing.assert_close(times, torch.tensor([f["t"] for f in twin]))
+            torch.testing.assert_close(times, torch.tensor([f["t"] for f in slow_frames]))
             buffer = buffer.with_latents(euler_step(buffer.latents, field[:, ids], dt))
-            for frame in twin:
+            for frame in slow_frames:
                 frame["x"], frame["t"] = frame["x"] + dt * field[:, frame["id"]], frame["t"] + dt
-        for place, frame in enumerate(twin):
+        for place, frame in enumerate(slow_frames):
             torch.testing.assert_close(buffer.latents[:, place], frame["x"])
             assert buffer.prompts[0, place] == frame["prompt"]
         if buffer.chunks == cut.chunks:
             chunk, prompts, buffer = buffer.pop()
-            front, twin = twin[:c], twin[c:]
+            front, slow_frames = slow_frames[:c], slow_frames[c:]
             assert all(abs(frame["t"] - 1) < 1e-5 for frame in front), "a popped chunk is at t = 1"
             torch.testing.assert_close(
                 chunk, clean[:, popped_frames : popped_frames + c], atol=1e-4, rtol=1e-4

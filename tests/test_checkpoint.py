@@ -101,7 +101,9 @@ def test_frames_in_the_replay_buffer_come_back(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / CHECKPOINT, agent, config, Progress())
     restored = new_agent(config)
     read_checkpoint(tmp_path / CHECKPOINT).restore(restored)
-    assert np.array_equal(agent.replay_buffer.observations, restored.replay_buffer.observations)  # type: ignore[attr-defined]
+    before: Any = agent.replay_buffer
+    after: Any = restored.replay_buffer
+    assert np.array_equal(before.observations, after.observations)
     assert restored.replay_buffer.pos == 6  # type: ignore[attr-defined]
 
 

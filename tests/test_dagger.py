@@ -303,8 +303,8 @@ class Plainest(PushTSimulator):
 def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = replace(reference_simulator("PushT"), make=Plainest)
-    monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: twin)
+    plainest = replace(reference_simulator("PushT"), make=Plainest)
+    monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: plainest)
     relabel_world("PushT", tmp_path, replace(CONFIG, shards=1))
     assert len(Dataset(tmp_path)) == 1
     state = PushTSimulator()

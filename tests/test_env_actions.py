@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector.utils import batch_space
-from support.envs import HANGUL, assert_nothing_changed, started_envs
+from support.envs import HANGUL, assert_nothing_changed
 
 from streamdit_gym.checks import check_prompt
 from streamdit_gym.envs.prompt_space import PromptSpace
@@ -31,18 +31,6 @@ from streamdit_gym.text.prompt_table import PromptTable
 
 REAL = "StreamDiT/PushT-Real-v0"
 GENERATED = "StreamDiT/PushT-v0"
-
-
-@pytest.fixture
-def envs(tiny_bundle: str) -> StreamDiTVectorEnv:
-    """Two environments that have been reset."""
-    return started_envs(tiny_bundle)
-
-
-@pytest.fixture
-def untouched(tiny_bundle: str) -> StreamDiTVectorEnv:
-    """The same two environments, which nobody gives anything wrong."""
-    return started_envs(tiny_bundle)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +120,10 @@ def test_the_space_of_prompts_is_a_space_like_gymnasiums() -> None:
         space.sample(mask=(3, np.array([c == " " for c in space.character_list], np.int8)))
     )
     assert space.max_length == 200
-    for twin in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
-        assert twin == space
-        assert twin.contains("nach links")
-        assert twin.sample() == copy.deepcopy(space).sample()
+    for duplicate in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
+        assert duplicate == space
+        assert duplicate.contains("nach links")
+        assert duplicate.sample() == copy.deepcopy(space).sample()
     assert space != gymnasium.spaces.Text(200, charset=space.character_set)
     batch = batch_space(space, 3)
     assert batch.contains(("上に", "b", "c"))

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from support.envs import assert_nothing_changed, started_envs
+from support.envs import assert_nothing_changed
 
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -24,18 +24,6 @@ from streamdit_gym.generate.start_frames import start_images
 
 REAL = "StreamDiT/PushT-Real-v0"
 GENERATED = "StreamDiT/PushT-v0"
-
-
-@pytest.fixture
-def envs(tiny_bundle: str) -> StreamDiTVectorEnv:
-    """Two environments that have been reset."""
-    return started_envs(tiny_bundle)
-
-
-@pytest.fixture
-def untouched(tiny_bundle: str) -> StreamDiTVectorEnv:
-    """The same two environments, which nobody gives anything wrong."""
-    return started_envs(tiny_bundle)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def small(bundle: str, **changes: Any) -> GenerateConfig:
 
 
 class _Encoder:
-    """Gives every text the embedding of the last menu phrase that it mentions."""
+    """Gives every text the embedding of the last action prompt that it mentions."""
 
     def __init__(self, world: World) -> None:
         self.table = world.table
@@ -83,7 +83,8 @@ def test_colours_are_no_part_of_a_move() -> None:
 
 def test_the_menu_is_known_in_any_case_with_or_without_a_full_stop(tiny_world: World) -> None:
     menu = tiny_world.spec.menu
-    meanings = Meanings(tiny_world.model, tiny_world.starts.latents, menu, None)  # type: ignore[arg-type]
+    table: Any = None
+    meanings = Meanings(tiny_world.model, tiny_world.starts.latents, menu, table)
     assert normalized(" Move  LEFT. ") == "move left"
     for action, ways in enumerate(menu):
         assert meanings.entry(ways[0].upper() + ".") == action

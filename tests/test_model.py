@@ -1,4 +1,4 @@
-"""The transformer: windows against a slow twin, causality,
+"""The transformer: windows against a slow check, causality,
 the cache against recomputing everything.
 """
 
@@ -25,6 +25,27 @@ from streamdit_gym.types import BufferView, Conditioning
 CONFIG = StreamDiTConfig(width=32, depth=3, heads=2)
 
 
+def split_view(
+    latents: torch.Tensor,
+    times: torch.Tensor,
+    references: int,
+    *,
+    causal: bool,
+    chunk_frames: int,
+    limit: int,
+) -> BufferView:
+    """Return the view of frames of which the first ones are references."""
+    return stream_view(
+        latents[:, :references],
+        times[:, :references],
+        latents[:, references:],
+        times[:, references:],
+        causal=causal,
+        chunk_frames=chunk_frames,
+        limit=limit,
+    )
+
+
 def model_of(config: StreamDiTConfig = CONFIG) -> StreamDiT:
     torch.manual_seed(0)
     model = StreamDiT(config)
@@ -43,7 +64,7 @@ def prompts(rows: int, frames: int) -> Conditioning:
 def slow_windows(
     layer: WindowAttention, x: torch.Tensor, frames: int, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """The obvious twin: every pair of tokens, one by one, asks whether they share a window."""
+    """The obvious way: every pair of tokens, one by one, asks whether they share a window."""
     rows, n = layer.rows, layer.rows**2
     size = (min(layer.window[0] or frames, frames), *layer.window[1:])
     length = frames + -frames % size[0]
@@ -143,30 +164,14 @@ def test_the_velocity_of_the_true_clean_latent_is_the_true_velocity() -> None:
 def test_a_causal_model_looks_only_back(c: int) -> None:
     model = model_of()
     latents, times = torch.randn(1, 6, 8, 8, 8), torch.rand(1, 6)
-    view = stream_view(
-        latents[:, :2],
-        times[:, :2],
-        latents[:, 2:],
-        times[:, 2:],
-        causal=True,
-        chunk_frames=c,
-        limit=4,
-    )
+    view = split_view(latents, times, 2, causal=True, chunk_frames=c, limit=4)
     before, _ = model(view, prompts(1, 6))
     for changed in range(2, 6):
         other = latents.clone()
         other[:, changed] += 1
         index = prompts(1, 6).index.clone()
         index[:, changed] = (index[:, changed] + 2) % 6
-        view = stream_view(
-            other[:, :2],
-            times[:, :2],
-            other[:, 2:],
-            times[:, 2:],
-            causal=True,
-            chunk_frames=c,
-            limit=4,
-        )
+        view = split_view(other, times, 2, causal=True, chunk_frames=c, limit=4)
         after, _ = model(view, replace(prompts(1, 6), index=index))
         first = (changed - 2) // c * c  # its chunk's first frame is the first that may notice
         assert (after[:, :first] == before[:, :first]).all()
@@ -192,15 +197,7 @@ def test_a_whole_model_without_mask_sees_everything() -> None:
 def test_each_frame_obeys_its_own_prompt_by_both_routes(part: str) -> None:
     model = model_of()
     latents, times = torch.randn(1, 4, 8, 8, 8), torch.zeros(1, 4)
-    view = stream_view(
-        latents[:, :2],
-        times[:, :2],
-        latents[:, 2:],
-        times[:, 2:],
-        causal=True,
-        chunk_frames=1,
-        limit=4,
-    )
+    view = split_view(latents, times, 2, causal=True, chunk_frames=1, limit=4)
     given = table().conditioning(torch.tensor([[0, 1, 2, 3]]))
     other = replace(
         given,
@@ -218,15 +215,7 @@ def test_each_frame_obeys_its_own_prompt_by_both_routes(part: str) -> None:
 def test_guidance_goes_past_what_the_prompt_asks_for_and_leaves_references_alone() -> None:
     model = model_of()
     latents, times = torch.randn(1, 4, 8, 8, 8), torch.rand(1, 4)
-    view = stream_view(
-        latents[:, :2],
-        times[:, :2],
-        latents[:, 2:],
-        times[:, 2:],
-        causal=True,
-        chunk_frames=1,
-        limit=4,
-    )
+    view = split_view(latents, times, 2, causal=True, chunk_frames=1, limit=4)
     given = table().conditioning(torch.tensor([[0, 1, 2, 3]]))
     (said, keys), (unsaid, _) = (
         model(view, given),
@@ -244,15 +233,7 @@ def test_guidance_goes_past_what_the_prompt_asks_for_and_leaves_references_alone
 def test_padding_of_a_prompt_does_not_matter() -> None:
     model = model_of()
     latents, times = torch.randn(1, 2, 8, 8, 8), torch.zeros(1, 2)
-    view = stream_view(
-        latents[:, :1],
-        times[:, :1],
-        latents[:, 1:],
-        times[:, 1:],
-        causal=True,
-        chunk_frames=1,
-        limit=4,
-    )
+    view = split_view(latents, times, 1, causal=True, chunk_frames=1, limit=4)
     given = table().conditioning(torch.tensor([[0, 2]]))
     longer = replace(
         given,
@@ -265,7 +246,7 @@ def test_padding_of_a_prompt_does_not_matter() -> None:
 def full_view(
     latents: torch.Tensor, times: torch.Tensor, references: int, c: int, limit: int
 ) -> BufferView:
-    """Everything since the beginning in one call, nothing cached: the cache's slow twin."""
+    """Everything since the beginning in one call, nothing cached: the slow way."""
     zero = torch.zeros_like(latents[:, :1])
     return cached_view(
         latents[:, :references],

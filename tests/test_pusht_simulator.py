@@ -129,22 +129,22 @@ def test_a_saved_simulator_comes_back() -> None:
 
 
 def test_a_long_episode_comes_back_as_soon_as_a_short_one() -> None:
-    simulator, twin = PushTSimulator(), PushTSimulator()
+    simulator, untouched = PushTSimulator(), PushTSimulator()
     rngs = [np.random.default_rng(3) for _ in range(2)]
-    for each, rng in zip((simulator, twin), rngs, strict=True):
+    for each, rng in zip((simulator, untouched), rngs, strict=True):
         each.reset(rng, "near_goal")
         for _ in range(MAX_REPLAYED_ACTIONS + 1):
             each.step(each.explore(rng))
-    saved, before = simulator.save(), twin.state()
+    saved, before = simulator.save(), untouched.state()
     assert not saved[1], "nothing to play again"
     assert np.array_equal(simulator.state(), before)
     actions = [3, 3, 3, 5, 5, 5, 1, 1, 7]
     frames = [simulator.step(action) for action in actions]
-    unsaved = [twin.step(action) for action in actions]
-    assert np.abs(simulator.state() - twin.state()).max() < 0.3, "pixels; it is being pushed"
+    unsaved = [untouched.step(action) for action in actions]
+    assert np.abs(simulator.state() - untouched.state()).max() < 0.3, "pixels; it is being pushed"
     assert np.abs(np.stack(frames).astype(int) - np.stack(unsaved)).mean() < 0.5
-    twin.restore(saved)
-    assert np.array_equal([twin.step(action) for action in actions], frames)
+    untouched.restore(saved)
+    assert np.array_equal([untouched.step(action) for action in actions], frames)
     for _ in range(5):
         simulator.save()
         simulator.step(2)

@@ -40,7 +40,7 @@ def test_the_error_is_that_of_a_second_prediction_and_streams_do_not_change(cut:
     )
     k, c = partition.references, partition.chunk_frames
     noise = torch.randn(c, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    for row in range(2):  # the obvious twin, row by row
+    for row in range(2):  # the obvious way, row by row
         frames, index = (
             session.references[row : row + 1, -(k + c) :],
             session.reference_prompts[row : row + 1, -(k + c) :],
@@ -89,10 +89,10 @@ def test_rows_are_independent_and_a_simulator_is_consistent() -> None:
     for env in (many, row_by_row):
         env.reset(seed=5)
     for actions in ACTIONS:
-        found, twin = (
+        found, batched = (
             env.step(actions)[-1]["self_consistency_error"] for env in (many, row_by_row)
         )
-        assert found == pytest.approx(twin, abs=1e-4)
+        assert found == pytest.approx(batched, abs=1e-4)
     real = penalised_env(2, real=True)
     real.reset(seed=0)
     assert (real.step(np.array([1, 2]))[-1]["self_consistency_error"] == 0).all()

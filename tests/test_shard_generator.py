@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,8 @@ def test_prompts_from_a_file_get_the_actions_that_they_name(tmp_path: Path) -> N
 def test_agents_and_scripts_act_reproducibly(observation: str, tmp_path: Path) -> None:
     env = "StreamDiT/PushT-Reach-v0"
     less = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
-    config = AgentTraining(env=env, steps=16, num_envs=2, observation=observation, overrides=less)  # type: ignore[arg-type]
+    kind: Any = observation
+    config = AgentTraining(env=env, steps=16, num_envs=2, observation=kind, overrides=less)
     train_agent(config, tmp_path / "agent", progress=False)
     assert load_agent(tmp_path / "agent").config == config
     for player in (str(tmp_path / "agent"), "scripted:0.2"):

@@ -134,13 +134,13 @@ def test_resetting_a_row_leaves_the_others_bit_equal(cut: str) -> None:
 @pytest.mark.parametrize("cut", ["K4N4c1s1", "K4N2c2s2"])
 def test_a_new_buffer_holds_the_last_frame_still_at_each_slots_time(cut: str) -> None:
     engine = engine_of(cut)
-    session, twin = begin(engine), begin(engine)
+    session, identical = begin(engine), begin(engine)
     waiting, c = (
         engine.partition.frames - engine.partition.chunk_frames,
         engine.partition.chunk_frames,
     )
-    twin.noise = Noise.seeded(range(3))
-    noise = twin.draw(waiting)
+    identical.noise = Noise.seeded(range(3))
+    noise = identical.draw(waiting)
     for place in range(waiting):
         time = (engine.partition.chunks - 1 - place // c) / engine.partition.chunks
         expected = time * session.references[:, -1] + (1 - time) * noise[:, place]
@@ -192,7 +192,7 @@ def test_a_saved_session_goes_on_bit_equal(cut: str) -> None:
 def test_streaming_with_the_cache_equals_recomputing_the_whole_history(
     cut: str, guidance: float
 ) -> None:
-    """The slow twin of a stream with chunks of N = 1: all clean frames so far in one call,
+    """The slow way to a stream with chunks of N = 1: all clean frames so far in one call,
     nothing kept.
     """
     engine = engine_of(

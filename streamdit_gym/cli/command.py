@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from streamdit_gym.cli.option_types import Range, option_range
 from streamdit_gym.errors import ArgumentError
 
 
-class Command:
+class Command(ABC):
     """Base of all commands: a frozen dataclass whose fields are the options.
 
     The docstrings of class and fields are the help. `run` imports what it needs itself, so that
@@ -21,9 +22,9 @@ class Command:
 
     resume_options: ClassVar[str] = ""  # what to add to the command line after an interruption
 
+    @abstractmethod
     def run(self) -> None:
         """Do the work."""
-        raise NotImplementedError
 
     def check_options(self) -> None:
         """Refuse numbers out of range and texts that no file or world can be called.

@@ -13,7 +13,7 @@ from streamdit_gym.data.episode import all_phrases
 from streamdit_gym.envs.registration import spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError
-from streamdit_gym.files import PART, write_text
+from streamdit_gym.files import PART, write_json
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
 from streamdit_gym.world import World, find_world
@@ -130,7 +130,7 @@ def begin_dataset(folder: Path, meta: dict[str, Any]) -> None:
                 given=folder,
                 remedy="use an empty folder",
             )
-        write_text(path, json.dumps(meta, indent=1))
+        write_json(path, meta)
         return
     content = _read(path)
     old = _flat(content)

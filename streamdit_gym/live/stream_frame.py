@@ -24,7 +24,7 @@ class StreamFrame(RenamedAttributes):
         readout: what the world's readout estimates from it, by name: state, potentials, successes.
         simulator_image: the reference simulator's frame at the same time. None without a simulator,
             and where the simulator could not start from the stream's start frame.
-        simulator_action: the menu phrase that the simulator executed; None where it has no frame.
+        simulator_action: the action prompt that the simulator executed; None where it has no frame.
         restarted: whether the stream restarted before this frame, because its latents were no
             longer finite.
     """

@@ -111,7 +111,8 @@ def train_autoencoder(
     """
     codec.to(options.device)
     _enable_training(codec, settings)
-    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+    # twice as fast on a CPU
+    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts = muon_and_adamw(
         codec.parameters(),
         inner_convolutions(codec),
