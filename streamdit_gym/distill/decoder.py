@@ -23,6 +23,7 @@ from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions, has_global_channels
 from streamdit_gym.train.stages.autoencoder_stage import (
     TRIPLET,
+    AutoencoderTrainer,
     load_frames,
     num_training_shards,
     train_autoencoder,
@@ -72,7 +73,8 @@ def distill_decoder(
         _check_origin(options.folder, encoder_hash(codec))
         write_config(options.folder, dataclasses.asdict(_RunConfig.of(world, codec, settings)))
         frames = load_frames(dataset, num_training_shards(dataset, training.max_frames))
-        if not train_autoencoder(codec, frames, training, options):
+        trainer = AutoencoderTrainer(codec, frames, training, options.device)
+        if not train_autoencoder(trainer, options):
             return None
         return _saved(world, codec, options.folder)
 
