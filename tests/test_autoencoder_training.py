@@ -42,7 +42,7 @@ class IdentityCodec(ConvCodec):
 
 
 def identity_codec(channels: int, global_channels: int = 0) -> IdentityCodec:
-    config = ConvCodecConfig(width=16, channels=channels, palette_channels=global_channels)
+    config = ConvCodecConfig(width=16, channels=channels, global_channels=global_channels)
     return IdentityCodec(config)
 
 

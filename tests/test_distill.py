@@ -394,12 +394,12 @@ def test_a_decoder_needs_triplets_of_frames(
         )
 
 
-def test_a_decoder_that_paints_is_refused(
+def test_a_decoder_of_global_channels_is_refused(
     short_recordings: dict[int, Dataset], tmp_path: Path
 ) -> None:
-    config = ConvCodecConfig(width=16, blocks=1, channels=14, palette_channels=6)
+    config = ConvCodecConfig(width=16, blocks=1, channels=14, global_channels=6)
     world = replace(make_tiny_world(), codec=ConvCodec(config))
-    with pytest.raises(StreamDiTError, match="paints"):
+    with pytest.raises(StreamDiTError, match="global channels"):
         distill_decoder(world, short_recordings[3], SHALLOW, RunOptions(folder=tmp_path))
 
 

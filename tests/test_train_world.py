@@ -258,8 +258,8 @@ def test_a_painted_world_may_keep_the_plain_ones_readout(painted: PaintedRun) ->
 def test_prompts_may_be_learned_longer_than_in_an_earlier_call(painted: PaintedRun) -> None:
     longer = AppearanceTraining(channels=3, steps=4, batch=8)
     world = painted.train(replace(PAINTED, appearance=longer))
-    before = painted.world.model.appearance.queries
-    assert not torch.equal(world.model.appearance.queries, before)
+    before = painted.world.model.global_predictor.queries
+    assert not torch.equal(world.model.global_predictor.queries, before)
 
 
 def test_weights_are_interpolated_with_the_continued_ones(painted: PaintedRun) -> None:

@@ -50,7 +50,7 @@ def distill_decoder(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints with channels for colours,
+        StreamDiTError: if the decoder has not so many blocks or the world has global channels,
             or the run folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
@@ -60,8 +60,8 @@ def distill_decoder(
     check_length(dataset, TRIPLET - 1)
     if has_global_channels(world.codec):
         raise StreamDiTError(
-            "a decoder that paints learns with its encoder",
-            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colours",
+            "a decoder of latents with global channels learns with its encoder",
+            given=f"{world.codec.channels - world.codec.spatial_channels} global channels",
             allowed="none",
             remedy="train with a recipe that continues from that world, with adapt_autoencoder",
         )

@@ -33,7 +33,7 @@ def run(
     context: StageContext, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable
 ) -> PromptedPalette | None:
     """Train a transformer's appearance module and return a copy of it; None if it has none."""
-    module = model.appearance
+    module = model.global_predictor
     if not isinstance(module, PromptedPalette):
         return None
     palettes = Palettes(episodes, model.config.spatial_channels)
@@ -45,7 +45,7 @@ def run(
 def restore(model: StreamDiT, module: PromptedPalette | None) -> None:
     """Put an appearance module back; a transformer's checkpoint may have brought an earlier one."""
     if module is not None:
-        model.appearance = module
+        model.global_predictor = module
 
 
 def train_appearance(trainer: AppearanceTrainer, options: RunOptions) -> bool:
@@ -173,7 +173,7 @@ def palette_loss(
 ) -> Tensor:
     """Return the mean squared error of palettes changed by prompts."""
     tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
-    instructions = module.prepare(tokens, prompts.mask)
+    instructions = module.encode(tokens, prompts.mask)
     rows = prompts.index[:, 0] + 1
     named = instructions[rows]
     colour = named[..., :3]
