@@ -77,9 +77,16 @@ class Readout(nn.Module):
         self, latents: Float[Tensor, "b f c h w"]
     ) -> tuple[Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
         """Return the state and the scores of every frame."""
+        _, states, scores = self.read(latents)
+        return states, scores
+
+    def read(
+        self, latents: Float[Tensor, "b f c h w"]
+    ) -> tuple[Float[Tensor, "b f o"], Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
+        """Return the standardised outputs, and the state and the scores that they stand for."""
         raw = self.raw(latents).float()
         probabilities = raw.sigmoid()
         numbers = raw * self.spread + self.centre
         values = torch.where(self.is_success, probabilities, numbers)
-        states = len(self.config.state_names)
-        return values[..., :states], values[..., states:]
+        num_states = len(self.config.state_names)
+        return raw, values[..., :num_states], values[..., num_states:]
