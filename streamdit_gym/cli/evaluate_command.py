@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streamdit_gym.evaluate.schema import PolicyReturns, Scores, SpeedMetrics
     from streamdit_gym.world import World
 
+PAGE_MODULES = ("matplotlib", "PIL")
 RUN_FOLDER = Path("runs") / "evaluate"
 POLICY_EPISODES = 64
 SPEED_STEPS = 50
@@ -77,7 +78,8 @@ class Evaluate(Command):
         from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
         from streamdit_gym.world import World
 
-        require("matplotlib", "train", "the page's plots")
+        for module in PAGE_MODULES:
+            require(module, "evaluate", "the page")
         self._check_options()
         device = choose_device(self.device)
         world = World.from_pretrained(self.world, device=device)
@@ -150,7 +152,7 @@ class Evaluate(Command):
     def _speed(self, device: str) -> SpeedMetrics:
         from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
         from streamdit_gym.bench.hardware import hardware_name
-        from streamdit_gym.evaluate.schema import SpeedMetrics, StepSpeed
+        from streamdit_gym.evaluate.schema import SpeedMetrics, VectorEnvSpeed
 
         steps = []
         for envs in SPEED_ENVS:
@@ -159,7 +161,7 @@ class Evaluate(Command):
             )
             speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
-                StepSpeed(
+                VectorEnvSpeed(
                     envs=envs,
                     steps_per_s=speed.steps_per_s,
                     p50_ms=speed.p50_ms,
