@@ -91,8 +91,8 @@ def _train_seed(run: TrainRun, seed: int) -> TrainedAgent:
     trained, curve = train_agent(config, folder, resume=run.resume, compare=compare)
     _plot(folder, config, curve)
     if run.films and not is_reference(config.env):
-        world = config.world or env_settings(config.env)["world"]
-        fps = round(shared_world(world, "cpu").spec.fps)
+        world = shared_world(config.world or env_settings(config.env)["world"], "cpu")
+        fps = round(world.spec.fps)
         film = film_agent(trained, config.env, episodes=run.films, world=config.world)
         write_mp4(folder / "film.mp4", film, fps=fps)
     return trained

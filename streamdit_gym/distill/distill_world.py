@@ -20,7 +20,7 @@ from streamdit_gym.train.context_corruption import ContextCorruption
 from streamdit_gym.train.dataset_checks import check_dataset, check_shards
 from streamdit_gym.train.dynamics_trainer import dynamics_optimizers
 from streamdit_gym.train.loop import LOG_EVERY, TrainingLoop
-from streamdit_gym.train.optimization import Optimizers, linear_cooldown
+from streamdit_gym.train.optimization import linear_cooldown
 from streamdit_gym.train.phrases import embed_phrases
 from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions
@@ -101,23 +101,21 @@ def train_student(
         compile_blocks(student)
     rates = DynamicsTraining(rate_scale=settings.rate_scale)
     loop = TrainingLoop(
-        module=student,
         name="distill",
         state_name="student",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(student, dynamics_optimizers(student, rates)),
+        module=student,
+        trainer=distiller,
+        optimizers=dynamics_optimizers(student, rates),
         schedule=linear_cooldown(settings.cooldown),
-        budget=options.budget(settings.steps, settings.end_with_minutes),
         average_decay=settings.average_decay,
         seed=SEED,
-        rehearsal=distiller.rehearse,
+        steps=settings.steps,
+        end_with_minutes=settings.end_with_minutes,
+        options=options,
         curve=_curve_of(settings),
     )
-    distiller.moves = loop.stage.step
-    distiller.sampler.generator.manual_seed(loop.run_seed)
-    loop.run(distiller.loss)
-    return student.eval().requires_grad_(False)
+    loop.run()
+    return student.requires_grad_(False)
 
 
 def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOptions) -> World:
@@ -157,7 +155,8 @@ def _teacher_and_initial(world: World, settings: Distillation) -> tuple[StreamDi
     initial = world.model
     if _is_pipelined(settings):
         initial = world.model_for(settings.student_partitions[0])
-    teacher = copy.deepcopy(world.model if settings.autoregressive_teacher else initial)
+    original = world.model if settings.autoregressive_teacher else initial
+    teacher = copy.deepcopy(original)
     teacher.config = replace(teacher.config, guidance=settings.guidance)
     return teacher, initial
 
@@ -166,7 +165,8 @@ def _initial_student(teacher: StreamDiT, initial: StreamDiT, settings: Distillat
     temperature = settings.temperature
     if temperature is None:
         temperature = initial.config.temperature
-    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=temperature))
+    config = replace(teacher.config, guidance=1.0, temperature=temperature)
+    student = StreamDiT(config)
     student.load_state_dict(initial.state_dict())
     return student
 

@@ -44,11 +44,6 @@ class Optimizers:
         self.parts = parts
         self.max_gradient_norm = max_gradient_norm
 
-    @property
-    def state(self) -> dict[str, Optimizer]:
-        """What a checkpoint holds."""
-        return {name: part.optimizer for name, part in self.parts.items()}
-
     def prepare(self, factor: float) -> None:
         """Forget the last gradients and set the learning rates.
 
@@ -65,12 +60,14 @@ class Optimizers:
 
         Neither a loss nor a gradient reaches the weights unless it is finite.
         """
-        if parallel.highest(int(not loss.isfinite())):
+        is_bad = not loss.isfinite()
+        if parallel.highest(int(is_bad)):
             return
         loss.backward()
-        parallel.average_gradients(self.module.parameters())
+        parameters = list(self.module.parameters())
+        parallel.average_gradients(parameters)
         if self.max_gradient_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_gradient_norm)
+            norm = nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
             if not norm.isfinite():
                 return
         for part in self.parts.values():
@@ -104,9 +101,9 @@ def muon_and_adamw(
     }
 
 
-def adamw_only(module: nn.Module, rate: float, weight_decay: float) -> dict[str, OptimizerPart]:
+def adamw_only(module: nn.Module, rate: float) -> dict[str, OptimizerPart]:
     """Return AdamW for all of a module."""
-    optimizer = AdamW(module.parameters(), lr=rate, weight_decay=weight_decay)
+    optimizer = AdamW(module.parameters(), lr=rate)
     return {"optimizer": OptimizerPart(optimizer, rate)}
 
 
@@ -114,8 +111,11 @@ def cosine_schedule(steps: int, warmup: int = 100) -> Schedule:
     """Return a schedule: a linear warm-up, then a cosine down to zero."""
 
     def factor(step: int, _progress: float) -> float:
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-        return min(1.0, (step + 1) / warmup) * cosine
+        share = min(1.0, step / steps)
+        cosine = math.cos(math.pi * share)
+        fall = 0.5 * (1 + cosine)
+        rise = min(1.0, (step + 1) / warmup)
+        return rise * fall
 
     return factor
 
@@ -128,6 +128,8 @@ def linear_cooldown(cooldown: float) -> Schedule:
     """
 
     def factor(_step: int, progress: float) -> float:
-        return min(1.0, (progress + 1e-4) * 100, (1 - progress) / cooldown)
+        rise = (progress + 1e-4) * 100
+        fall = (1 - progress) / cooldown
+        return min(1.0, rise, fall)
 
     return factor
