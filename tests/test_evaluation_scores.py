@@ -36,9 +36,9 @@ def result_of(scores: Scores, metric: str) -> CriterionResult:
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_file_says_its_version_and_is_read_back(name: str) -> None:
     scores = recorded_scores(name)
-    text = scores.to_json()
-    assert json.loads(text)["schema_version"] == SCHEMA_VERSION
-    assert Scores.from_json(text) == scores
+    content = json.loads(scores.to_json())
+    assert content["schema_version"] == SCHEMA_VERSION
+    assert Scores.from_dict(content) == scores
 
 
 @pytest.mark.parametrize("name", RECORDED)

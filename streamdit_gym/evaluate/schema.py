@@ -398,8 +398,3 @@ class Scores:
             )
         scores: Scores = from_plain(Scores, content)
         return scores
-
-    @staticmethod
-    def from_json(text: str) -> Scores:
-        """Return scores from the text of a file; see `from_dict`."""
-        return Scores.from_dict(json.loads(text))
