@@ -12,7 +12,7 @@ from torch import Tensor
 
 from streamdit_gym.checks import shown
 from streamdit_gym.definition import Simulator, WorldSpec
-from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, read_latents
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
@@ -65,7 +65,7 @@ class SimulatorBackend:
             return read_latents(self._encoder.readout, latents)
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
         """Start rows as the training data's episodes start."""
         names = list(self._starts)

@@ -503,7 +503,7 @@ def test_a_teacher_is_as_late_as_its_student() -> None:
 
 def test_a_teacher_is_never_later_than_its_student() -> None:
     world = make_tiny_world()
-    with pytest.raises(PartitionError, match=r"(?s)later than its student.*--extra-latency 3"):
+    with pytest.raises(PartitionError, match=r"(?s)later than its student.*extra_latency=3"):
         teacher_of(WorldCandidate(world), world, "K4N4c1s1")
 
 
