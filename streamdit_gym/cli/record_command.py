@@ -38,17 +38,16 @@ class Record(Command):
     def run(self) -> None:
         """Record a data set."""
         from streamdit_gym.data.recorder import RecordConfig, record
-        from streamdit_gym.envs.worlds import hard_start_of, simulator_of
+        from streamdit_gym.registry import world_definition
 
-        make, starts = simulator_of(self.world)
-        hard_start, rate = hard_start_of(self.world)
+        definition = world_definition(self.world)
         config = RecordConfig(
             shards=self.shards,
             episodes=self.episodes,
             steps=self.steps,
             seed=self.seed,
             workers=self.workers,
-            hard_start=hard_start,
-            num_hard_starts=round(rate * self.episodes),
+            hard_start=definition.hard_start,
+            num_hard_starts=round(definition.hard_start_share * self.episodes),
         )
-        record(make.spec, make, starts, self.out or Path("recorded") / self.world, config)
+        record(definition, self.out or Path("recorded") / definition.name, config)

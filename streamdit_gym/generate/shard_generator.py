@@ -204,7 +204,9 @@ class ShardGenerator:
     ) -> Shard:
         """Return the arrays of a shard."""
         spec = self.world.spec
-        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:])
+        num_rows, num_frames = scores.shape[:2]
+        own_rewards = np.zeros((num_rows, num_frames - 1), dtype=np.float32)
+        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:], own_rewards)
         actions = []
         numbers = []
         for prompts in rollout.prompts:
@@ -217,6 +219,8 @@ class ShardGenerator:
             scores=scores,
             rewards=until_success(spec, rewards, scores),
             prompts=np.array(numbers, dtype=np.int32).T,
+            lengths=np.full(num_rows, num_frames - 1, dtype=np.int32),
+            terminated=np.zeros(num_rows, dtype=bool),
         )
 
     def _row_of(self, index: int, row: int, shard: Shard, rollout: Rollout) -> EpisodeRow:
