@@ -68,7 +68,7 @@ def test_prompts_are_learned_and_all_else_is_copied(tmp_path: Path) -> None:
     torch.manual_seed(0)
     learned = trainer()
     assert train_appearance(learned, RunOptions(folder=tmp_path))
-    named = learned.module.prepare(PROMPTS.tokens, PROMPTS.mask)
+    named = learned.module.encode(PROMPTS.tokens, PROMPTS.mask)
     before = torch.randn(5, 2, 3).clamp(-1, 1)
     after = learned.module.paint(before, named)
     # row 0 is no prompt, row 1 "stay"
@@ -106,7 +106,7 @@ def test_colors_count_nothing_in_distillation(monkeypatch: pytest.MonkeyPatch) -
     distiller = Distiller(teacher, student.train(), data, settings, "cpu")
     assert distiller.loss(0, 0.0).item() < 1e-4
     with torch.no_grad():
-        student.appearance.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
+        student.global_predictor.out[1].bias.add_(10.0)  # type: ignore[union-attr, index, operator]
     assert distiller.loss(1, 0.0).item() < 1e-4
 
 
@@ -114,13 +114,13 @@ def test_a_student_leaves_the_appearance_module_alone() -> None:
     student = StreamDiT(PAINTED)
     data = DistillationData(episodes=painted(), table=PROMPTS)
     Distiller(StreamDiT(PAINTED), student, data, Distillation(streams=2), "cpu")
-    assert not any(p.requires_grad for p in student.appearance.parameters())
+    assert not any(p.requires_grad for p in student.global_predictor.parameters())
     assert all(p.requires_grad for _, p in student.dynamics_parameters())
 
 
 def test_corruption_changes_spatial_channels_only() -> None:
     torch.manual_seed(0)
-    config = ConvCodecConfig(width=16, blocks=1, channels=14, palette_channels=6)
+    config = ConvCodecConfig(width=16, blocks=1, channels=14, global_channels=6)
     codec = ConvCodec(config).eval()
     wake(codec)
     latents = torch.randn(2, 3, 14, 8, 8)

@@ -141,7 +141,13 @@ def library_files() -> list[Path]:
 SHARED_NAMES = {"files"}
 LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
-FILES_THAT_NAME_THE_PALETTE = 9  # the goal is 5
+FILES_THAT_NAME_THE_PALETTE = {
+    "definition.py",
+    "model/appearance.py",
+    "model/optional_modules.py",
+    "train/pipeline.py",
+    "train/stages/appearance_stage.py",
+}
 
 
 def test_two_modules_never_share_a_name() -> None:
@@ -182,12 +188,25 @@ def test_the_formatter_is_never_switched_off() -> None:
 
 
 def test_few_engine_files_know_the_palette() -> None:
-    rooms = ("bundle", "data", "distill", "model", "stream", "text", "train")
-    word = re.compile(r"palette|appearance|\.looks\b|\blooks\s*[=:]", re.IGNORECASE)
-    paths = [path for room in rooms for path in (ROOT / "streamdit_gym" / room).rglob("*.py")]
-    paths += (ROOT / "streamdit_gym").glob("*.py")
-    knowing = [str(path) for path in paths if word.search(path.read_text())]
-    assert len(knowing) <= FILES_THAT_NAME_THE_PALETTE, knowing
+    """To all others its channels are global channels, whatever these mean.
+
+    Names on disk (``"looks"``) do not count: formats outlive modules.
+    """
+    package = ROOT / "streamdit_gym"
+    rooms = ("bench", "bundle", "data", "distill", "model", "stream", "text", "train")
+    words = (
+        "palette",
+        "appearance",
+        r"\.looks\b(?!\")",
+        r"\blooks\s*[=:]",
+        r"\bpaints?\b",
+        "channels? for colour",
+    )
+    word = re.compile("|".join(words), re.IGNORECASE)
+    paths = [path for room in rooms for path in (package / room).rglob("*.py")]
+    paths += package.glob("*.py")
+    naming = {str(path.relative_to(package)) for path in paths if word.search(path.read_text())}
+    assert naming <= FILES_THAT_NAME_THE_PALETTE
 
 
 def test_environments_do_not_import_the_evaluation() -> None:

@@ -21,6 +21,7 @@ from streamdit_gym.train.losses import background_colour, colour_balance, foregr
 from streamdit_gym.train.stage_context import RunOptions
 from streamdit_gym.train.stages.autoencoder_stage import (
     AlignedFrames,
+    AutoencoderTrainer,
     TrainingFrames,
     inner_convolutions,
     rebuild,
@@ -41,7 +42,7 @@ class IdentityCodec(ConvCodec):
 
 
 def identity_codec(channels: int, global_channels: int = 0) -> IdentityCodec:
-    config = ConvCodecConfig(width=16, channels=channels, palette_channels=global_channels)
+    config = ConvCodecConfig(width=16, channels=channels, global_channels=global_channels)
     return IdentityCodec(config)
 
 
@@ -66,7 +67,8 @@ def test_the_autoencoder_can_learn_frames(tmp_path: Path) -> None:
 
     before = error()
     data = TrainingFrames(episodes=episodes, held_out=frames)
-    assert train_autoencoder(codec, data, training, RunOptions(folder=tmp_path / "run"))
+    trainer = AutoencoderTrainer(codec, data, training, "cpu")
+    assert train_autoencoder(trainer, RunOptions(folder=tmp_path / "run"))
     assert error() < 0.3 * before
 
 
@@ -188,7 +190,8 @@ def test_spatial_channels_learn_to_be_the_same_for_all_colours(tmp_path: Path) -
             steps=150, batch=15, straightness_weight=0.0, global_noise=0.1, alignment_weight=weight
         )
         options = RunOptions(folder=tmp_path / str(weight))
-        assert train_autoencoder(codec, frames, training, options)
+        trainer = AutoencoderTrainer(codec, frames, training, "cpu")
+        assert train_autoencoder(trainer, options)
         latents = codec.encode_pixels(pixels)
         distances.append(with_aligned_channels(latents, plain_pixels, known)[1].item())
     assert distances[1] < 0.25 * distances[0]

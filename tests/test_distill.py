@@ -63,9 +63,9 @@ def distiller_of(
     return Distiller(teacher, student.train(), DATA, settings, "cpu")
 
 
-def move(distiller: Distiller) -> float:
-    """Move all streams by a chunk and return the loss."""
-    return distiller.loss(0, 0.0).item()
+def move(distiller: Distiller, step: int = 0) -> float:
+    """Move the streams of a step's partition by a chunk and return the loss."""
+    return distiller.loss(step, 0.0).item()
 
 
 @pytest.fixture
@@ -252,12 +252,12 @@ def test_a_student_that_draws_what_its_teacher_draws_has_nothing_to_learn(
 def test_partitions_are_learned_in_turn_on_streams_of_their_own() -> None:
     distiller = distiller_of()
     distiller.settings = replace(distiller.settings, partitions=(REACTIVE, PIPELINED))
-    for _ in range(2):
-        move(distiller)
+    for step in range(2):
+        move(distiller, step)
     in_flight = {cut: streams.buffer.latents.shape[1] for cut, streams in distiller.streams.items()}
     assert in_flight == {REACTIVE: 0, PIPELINED: 3}
     before = dict(distiller.streams)
-    move(distiller)
+    move(distiller, step=2)
     assert distiller.streams[PIPELINED] is before[PIPELINED]
     assert distiller.streams[REACTIVE] is not before[REACTIVE]
 
@@ -394,12 +394,12 @@ def test_a_decoder_needs_triplets_of_frames(
         )
 
 
-def test_a_decoder_that_paints_is_refused(
+def test_a_decoder_of_global_channels_is_refused(
     short_recordings: dict[int, Dataset], tmp_path: Path
 ) -> None:
-    config = ConvCodecConfig(width=16, blocks=1, channels=14, palette_channels=6)
+    config = ConvCodecConfig(width=16, blocks=1, channels=14, global_channels=6)
     world = replace(make_tiny_world(), codec=ConvCodec(config))
-    with pytest.raises(StreamDiTError, match="paints"):
+    with pytest.raises(StreamDiTError, match="global channels"):
         distill_decoder(world, short_recordings[3], SHALLOW, RunOptions(folder=tmp_path))
 
 

@@ -44,7 +44,7 @@ def test_a_wider_codec_encodes_places_as_before_and_learns_to_paint() -> None:
 
 
 def test_pixels_are_mixed_of_the_palette() -> None:
-    codec = codec_of(channels=14, palette_channels=6)
+    codec = codec_of(channels=14, global_channels=6)
     latents = torch.randn(1, 14, 8, 8)
     latents[:, 8:] = latents[:, 8:, :1, :1]
     red, blue = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
@@ -64,11 +64,11 @@ def test_pixels_are_mixed_of_the_palette() -> None:
 @pytest.mark.parametrize("looks", [8, -3, 9])
 def test_a_palette_has_three_numbers_to_a_colour_and_leaves_room_for_places(looks: int) -> None:
     with pytest.raises(ShapeError, match="multiple of three"):
-        ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=9, palette_channels=looks))
+        ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=9, global_channels=looks))
 
 
 def test_a_look_can_be_what_one_cell_alone_tells() -> None:
-    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=11, palette_channels=3)).eval()
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, channels=11, global_channels=3)).eval()
     features = torch.zeros(1, 14, 8, 8)
     features[0, 8, 2, 5], features[0, 11, 2, 5] = 4.0, 20.0
     codec.encoder = torch.nn.Identity()
@@ -109,10 +109,10 @@ def test_a_wider_transformer_moves_as_before_and_copies_looks(config: StreamDiTC
     new, old = made.predict_clean(wide, prompts)[0], model.predict_clean(narrow, prompts)[0]
     assert torch.allclose(new[:, :, :8], old, atol=1e-4)
     with torch.no_grad():
-        made.appearance.out[1].bias[3] = -100.0  # nothing is named
+        made.global_predictor.out[1].bias[3] = -100.0  # nothing is named
     assert torch.equal(made.predict_clean(wide, prompts)[0][:, :, 8:], latents[:, 3:4, 8:]), (
         "as the frame before"
     )
     made.train()
     new.square().mean().backward()
-    assert made.appearance.out[1].weight.grad.abs().sum() > 0, "until words are learned"
+    assert made.global_predictor.out[1].weight.grad.abs().sum() > 0, "until words are learned"

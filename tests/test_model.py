@@ -330,7 +330,7 @@ def test_a_model_with_small_windows_refuses_a_cache() -> None:
 
 
 def test_tensors_keep_their_old_names_on_disk_and_are_read_by_both() -> None:
-    config = replace(CONFIG, channels=11, palette_channels=3, refiner_channels=16)
+    config = replace(CONFIG, channels=11, global_channels=3, refiner_channels=16)
     model, other, third = (model_of(config) for _ in range(3))
     stored = model.state_dict()
     parts = {name.split(".")[0] for name in stored}

@@ -59,7 +59,7 @@ def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
     wake(model)
     said = torch.full((5, 2, 4), -1.0)
     said[1 + 2, 0] = torch.tensor([1.0, 0.0, -1.0, 1.0])
-    model.appearance.prepare = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
+    model.global_predictor.encode = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
     return Engine(model.eval(), make_table(["a", "b", "c", "d"]), Partition.parse(cut), **settings)
 
 

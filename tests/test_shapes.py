@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-MODULES = ["test_model.py", "test_buffer.py", "test_noise.py", "test_stream.py"]
+MODULES = [
+    "test_model.py",
+    "test_palettes.py",
+    "test_buffer.py",
+    "test_noise.py",
+    "test_stream.py",
+]
 # compiled code cannot be checked, refused calls break their annotations on purpose, and shipped
 # weights run the same lines as tiny ones
 LEFT_OUT = "not compiled and not refused and not trained"

@@ -46,9 +46,13 @@ from streamdit_gym.train.stages.appearance_stage import (
     Palettes,
     train_appearance,
 )
-from streamdit_gym.train.stages.autoencoder_stage import TrainingFrames, train_autoencoder
+from streamdit_gym.train.stages.autoencoder_stage import (
+    AutoencoderTrainer,
+    TrainingFrames,
+    train_autoencoder,
+)
 from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
-from streamdit_gym.train.stages.readout_stage import train_readout
+from streamdit_gym.train.stages.readout_stage import ReadoutTrainer, train_readout
 from streamdit_gym.world import World
 
 
@@ -80,7 +84,8 @@ def autoencoder_run(folder: Path) -> torch.nn.Module:
     episodes = torch.randint(0, 255, (4, 5, 64, 64, 3), dtype=torch.uint8).numpy()
     frames = TrainingFrames(episodes=episodes, held_out=episodes[0])
     settings = AutoencoderTraining(steps=2, batch=6)
-    train_autoencoder(codec, frames, settings, RunOptions(folder=folder))
+    trainer = AutoencoderTrainer(codec, frames, settings, "cpu")
+    train_autoencoder(trainer, RunOptions(folder=folder))
     return codec
 
 
@@ -89,7 +94,8 @@ def readout_run(folder: Path) -> torch.nn.Module:
     episodes = moving_square()
     zeros = torch.zeros(len(episodes), episodes.length, 1)
     episodes = replace(episodes, states=zeros, scores=zeros)
-    train_readout(readout, episodes, ReadoutTraining(steps=2, batch=8), RunOptions(folder=folder))
+    trainer = ReadoutTrainer(readout, episodes, ReadoutTraining(steps=2, batch=8), "cpu")
+    train_readout(trainer, RunOptions(folder=folder))
     return readout
 
 

@@ -34,7 +34,11 @@ from streamdit_gym.train.assembly import start_episodes
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.pipeline import train_world
 from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
-from streamdit_gym.train.stages.readout_stage import readout_errors, train_readout
+from streamdit_gym.train.stages.readout_stage import (
+    ReadoutTrainer,
+    readout_errors,
+    train_readout,
+)
 from streamdit_gym.world import World
 
 RECIPE = Recipe(
@@ -179,7 +183,8 @@ def test_the_readout_can_learn_the_state(tmp_path: Path) -> None:
     readout = Readout(config)
     before = readout_errors(readout, episodes, "cpu")["x_error"]
     settings = ReadoutTraining(steps=150, batch=64, latent_noise=0.0)
-    assert train_readout(readout, episodes, settings, RunOptions(folder=tmp_path))
+    trainer = ReadoutTrainer(readout, episodes, settings, "cpu")
+    assert train_readout(trainer, RunOptions(folder=tmp_path))
     errors = readout_errors(readout, episodes, "cpu")
     assert errors["x_error"] < 0.5 * before
     assert errors["success_a_accuracy"] > 0.75
@@ -253,8 +258,8 @@ def test_a_painted_world_may_keep_the_plain_ones_readout(painted: PaintedRun) ->
 def test_prompts_may_be_learned_longer_than_in_an_earlier_call(painted: PaintedRun) -> None:
     longer = AppearanceTraining(channels=3, steps=4, batch=8)
     world = painted.train(replace(PAINTED, appearance=longer))
-    before = painted.world.model.appearance.queries
-    assert not torch.equal(world.model.appearance.queries, before)
+    before = painted.world.model.global_predictor.queries
+    assert not torch.equal(world.model.global_predictor.queries, before)
 
 
 def test_weights_are_interpolated_with_the_continued_ones(painted: PaintedRun) -> None:

@@ -24,12 +24,13 @@ from streamdit_gym.bundle.field_checks import (
 )
 from streamdit_gym.checks import check_bool, check_int, check_real
 from streamdit_gym.model.conv_codec import ConvCodecConfig
+from streamdit_gym.model.optional_modules import ALLOWED_GLOBAL_CHANNELS, fits_global_channels
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit import StreamDiTConfig
 
 MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
 STORED_NAMES = {
-    "palette_channels": "looks",
+    "global_channels": "looks",
     "refiner_channels": "refine",
     "refiner_blocks": "refine_blocks",
 }
@@ -120,8 +121,8 @@ def _value_of(value: Any, field: str) -> Any:
 MODEL_RULES = (
     Rule(
         "looks",
-        lambda m: m.palette_channels % 3 == 0 and m.palette_channels < m.channels,
-        "a multiple of 3 below channels",
+        lambda m: fits_global_channels(m.channels, m.global_channels),
+        ALLOWED_GLOBAL_CHANNELS,
     ),
     Rule("grid", lambda m: m.grid % m.patch == 0, "a multiple of patch"),
     Rule("grid", lambda m: m.rows <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} times patch"),
@@ -141,7 +142,7 @@ NETWORK_RULES = (
     Rule("codec.channels", lambda c: c.codec.channels == c.model.channels, "model.channels"),
     Rule(
         "codec.looks",
-        lambda c: c.codec.palette_channels == c.model.palette_channels,
+        lambda c: c.codec.global_channels == c.model.global_channels,
         "model.looks",
     ),
     Rule("codec.size", lambda c: c.codec.size == 8 * c.model.grid, "8 x model.grid"),

@@ -23,6 +23,7 @@ from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions, has_global_channels
 from streamdit_gym.train.stages.autoencoder_stage import (
     TRIPLET,
+    AutoencoderTrainer,
     load_frames,
     num_training_shards,
     train_autoencoder,
@@ -49,7 +50,7 @@ def distill_decoder(
 
     Raises:
         DatasetError: if the data set is of another world, too small, or of too short episodes.
-        StreamDiTError: if the decoder has not so many blocks or paints with channels for colours,
+        StreamDiTError: if the decoder has not so many blocks or the world has global channels,
             or the run folder is another run's.
         BusyError: if another run holds the run folder.
         StorageError: if the run folder cannot be written to.
@@ -59,8 +60,8 @@ def distill_decoder(
     check_length(dataset, TRIPLET - 1)
     if has_global_channels(world.codec):
         raise StreamDiTError(
-            "a decoder that paints learns with its encoder",
-            given=f"{world.codec.channels - world.codec.spatial_channels} channels for colours",
+            "a decoder of latents with global channels learns with its encoder",
+            given=f"{world.codec.channels - world.codec.spatial_channels} global channels",
             allowed="none",
             remedy="train with a recipe that continues from that world, with adapt_autoencoder",
         )
@@ -72,7 +73,8 @@ def distill_decoder(
         _check_origin(options.folder, encoder_hash(codec))
         write_config(options.folder, dataclasses.asdict(_RunConfig.of(world, codec, settings)))
         frames = load_frames(dataset, num_training_shards(dataset, training.max_frames))
-        if not train_autoencoder(codec, frames, training, options):
+        trainer = AutoencoderTrainer(codec, frames, training, options.device)
+        if not train_autoencoder(trainer, options):
             return None
         return _saved(world, codec, options.folder)
 

@@ -20,7 +20,7 @@ from streamdit_gym.train.context_corruption import ContextCorruption
 from streamdit_gym.train.dataset_checks import check_dataset, check_shards
 from streamdit_gym.train.dynamics_trainer import dynamics_optimizers
 from streamdit_gym.train.loop import LOG_EVERY, TrainingLoop
-from streamdit_gym.train.optimization import Optimizers, linear_cooldown
+from streamdit_gym.train.optimization import linear_cooldown
 from streamdit_gym.train.phrases import embed_phrases
 from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions
@@ -101,23 +101,21 @@ def train_student(
         compile_blocks(student)
     rates = DynamicsTraining(rate_scale=settings.rate_scale)
     loop = TrainingLoop(
-        module=student,
         name="distill",
         state_name="student",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(student, dynamics_optimizers(student, rates)),
+        module=student,
+        trainer=distiller,
+        optimizers=dynamics_optimizers(student, rates),
         schedule=linear_cooldown(settings.cooldown),
-        budget=options.budget(settings.steps, settings.end_with_minutes),
         average_decay=settings.average_decay,
         seed=SEED,
-        rehearsal=distiller.rehearse,
+        steps=settings.steps,
+        end_with_minutes=settings.end_with_minutes,
+        options=options,
         curve=_curve_of(settings),
     )
-    distiller.moves = loop.stage.step
-    distiller.sampler.generator.manual_seed(loop.run_seed)
-    loop.run(distiller.loss)
-    return student.eval().requires_grad_(False)
+    loop.run()
+    return student.requires_grad_(False)
 
 
 def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOptions) -> World:

@@ -89,16 +89,18 @@ class Distiller:
         )
         self.spatial_channels = student.config.spatial_channels
         self.streams: dict[Partition, StudentStreams] = {}
-        self.moves = 0
         student.requires_grad_(False)
         for _, weight in student.dynamics_parameters():
             weight.requires_grad_(True)
 
-    def loss(self, _step: int, _progress: float) -> Tensor:
-        """Move every stream of the next partition by one chunk and return the student's loss."""
+    def seed(self, seed: int, _step: int) -> None:
+        """Seed the choice of streams."""
+        self.sampler.generator.manual_seed(seed)
+
+    def loss(self, step: int, _progress: float) -> Tensor:
+        """Move every stream of the step's partition by one chunk and return the student's loss."""
         partitions = self.settings.student_partitions
-        partition = partitions[self.moves % len(partitions)]
-        self.moves += 1
+        partition = partitions[step % len(partitions)]
         streams = self.sampler.next(partition, self.streams.get(partition))
         streams = self.sampler.corrupted(streams)
         buffer = self._with_new_chunk(streams, partition)

@@ -1,19 +1,14 @@
 """The appearance of what a world shows: an optional palette of colours that prompts can change.
 
-The last channels of a latent may be a palette: three numbers to a colour, the same in every cell.
-The other channels, the spatial ones, tell where things are. A codec mixes every pixel from the
-palette's colours (`CodecPalette`). The transformer draws the spatial channels alone. A module of
-its own (`PromptedPalette`) changes the colours that a prompt names and copies all others, for as
-long as a stream lives (docs/decisions/0009).
+The global channels of a latent are the palette: three numbers to a colour. The autoencoder mixes
+every pixel from the palette's colours (`CodecPalette`). In the transformer, `PromptedPalette`
+changes the colours that a prompt names and copies all others, for as long as a stream lives
+(docs/decisions/0009).
 
-A model without a palette has `NoPalette` in its place. Both offer the same three hooks:
-`prepare` encodes prompts, `condition` tells what each frame's prompt asks for, and `decode` puts
-the palette behind the predicted spatial channels.
+The networks know neither: to them the palette is the channels that `global_channels` is about.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -23,60 +18,17 @@ from torch import Tensor, nn
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.block import CrossAttention, padding_bias
 from streamdit_gym.model.embedding import embedding
+from streamdit_gym.model.global_channels import RGB, GlobalCoder, GlobalPredictor
 from streamdit_gym.types import PreparedPrompts
 
-RGB = 3
 COLOUR_SCALE = 3  # a palette's number is a colour in [0, 1], less its middle, times this
 COLOUR_MIDDLE = 0.5
 
 
-def check_palette(channels: int, palette_channels: int) -> None:
-    """Refuse a palette that leaves no spatial channels or holds parts of a colour.
-
-    Raises:
-        ShapeError: if the palette does not fit.
-    """
-    if palette_channels % RGB or not 0 <= palette_channels < channels:
-        raise ShapeError(
-            "no such palette",
-            given=f"{palette_channels} of {channels} channels",
-            allowed="a multiple of three, and channels left over",
-            remedy="15 for five colours",
-        )
-
-
-def palette_module(palette_channels: int, text_width: int) -> PromptedPalette | NoPalette:
-    """Return the module of the transformer that owns the palette; it does nothing without one."""
-    if palette_channels == 0:
-        return NoPalette()
-    return PromptedPalette(palette_channels // RGB, text_width)
-
-
-class NoPalette(nn.Module):
-    """The hooks of a model without a palette: nothing to prepare and nothing to append."""
-
-    def prepare(
-        self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]
-    ) -> Float[Tensor, "1+u 0 4"]:
-        """Return an empty instruction for no prompt (row 0) and for each prompt."""
-        return tokens.new_zeros(len(tokens) + 1, 0, 4)
-
-    def condition(
-        self, prepared: PreparedPrompts, rows: Int[Tensor, "b f"]
-    ) -> Float[Tensor, "u 0 4"]:
-        """Return no instructions."""
-        return prepared.extra
-
-    def decode(
-        self,
-        spatial: Float[Tensor, "b f s h w"],
-        times: Float[Tensor, "b f"],
-        before: Float[Tensor, "b f s h w"],
-        before_times: Float[Tensor, "b f"],
-        instructions: Float[Tensor, "u 0 4"],
-    ) -> Float[Tensor, "b f s h w"]:
-        """Return the spatial channels, which are all there are."""
-        return spatial
+def is_palette(channels: int, palette_channels: int) -> bool:
+    """Return whether a palette holds whole colours and leaves spatial channels."""
+    has_whole_colours = palette_channels % RGB == 0
+    return has_whole_colours and 0 <= palette_channels < channels
 
 
 class _Layer(nn.Module):
@@ -105,7 +57,7 @@ class _Layer(nn.Module):
         return x + self.mlp(x)
 
 
-class PromptedPalette(nn.Module):
+class PromptedPalette(GlobalPredictor):
     """One query per colour searches a prompt for what it says of that colour.
 
     Args:
@@ -128,7 +80,12 @@ class PromptedPalette(nn.Module):
             nn.Linear(width, RGB + 1),
         )
 
-    def prepare(
+    @classmethod
+    def of_channels(cls, palette_channels: int, text_width: int) -> PromptedPalette:
+        """Return the module for so many palette channels."""
+        return cls(palette_channels // RGB, text_width)
+
+    def encode(
         self, tokens: Float[Tensor, "u l e"], mask: Bool[Tensor, "u l"]
     ) -> Float[Tensor, "1+u k 4"]:
         """Return the instructions of no prompt (row 0) and of each prompt, one for each colour.
@@ -167,14 +124,14 @@ class PromptedPalette(nn.Module):
             times: the frames' noise levels.
             before: the latents of the frames before them.
             before_times: the noise levels of those.
-            instructions: what the frames' prompts ask for, see `prepare`.
+            instructions: what the frames' prompts ask for, see `encode`.
         """
         palettes = before[:, :, spatial.shape[2] :]
         palettes = self(times, palettes, before_times, instructions)
         return torch.cat([spatial, palettes], dim=2)
 
     def paint(
-        self, colours: Float[Tensor, "*n k 3"], instructions: Float[Tensor, "*n k 4"]
+        self, colours: Float[Tensor, "*#n k 3"], instructions: Float[Tensor, "*#n k 4"]
     ) -> Float[Tensor, "*n k 3"]:
         """Return palettes in which the named colours are changed."""
         is_named = instructions[..., RGB:] > 0
@@ -197,7 +154,7 @@ class PromptedPalette(nn.Module):
             times: the frames' noise levels.
             before: palettes of the frames before them.
             before_times: the noise levels of those.
-            instructions: what the frames' prompts ask for, see `prepare`.
+            instructions: what the frames' prompts ask for, see `encode`.
         """
         frames, _, height, width = before.shape[1:]
         if frames == 0:
@@ -215,11 +172,10 @@ class PromptedPalette(nn.Module):
         return rearrange(palettes, "b f (h w) k rgb -> b f (k rgb) h w", h=height, w=width)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CodecPalette:
-    """How a codec reads and shows a palette; without one (0 channels) it passes everything on.
+class CodecPalette(GlobalCoder):
+    """How a codec reads and shows a palette.
 
-    Attributes:
+    Args:
         channels: channels of a latent, the palette's included.
         palette_channels: how many of them, the last ones, are the palette.
 
@@ -227,28 +183,25 @@ class CodecPalette:
         ShapeError: if the palette does not fit.
     """
 
-    channels: int
-    palette_channels: int
-
-    def __post_init__(self) -> None:
-        check_palette(self.channels, self.palette_channels)
-
-    @property
-    def spatial_channels(self) -> int:
-        """Channels of a latent that tell where things are."""
-        return self.channels - self.palette_channels
+    def __init__(self, channels: int, palette_channels: int) -> None:
+        if not is_palette(channels, palette_channels):
+            raise ShapeError(
+                "no such palette",
+                given=f"{palette_channels} of {channels} channels",
+                allowed="a multiple of three, and channels left over",
+                remedy="15 for five colours",
+            )
+        super().__init__(channels, palette_channels)
 
     @property
     def encoder_channels(self) -> int:
         """Channels of the encoder's output: the latent, and where to read each palette number."""
-        return self.channels + self.palette_channels
+        return self.channels + self.global_channels
 
     @property
     def decoder_channels(self) -> int:
-        """Channels that the decoder draws: each colour's share and a brightness, or plain RGB."""
-        if self.palette_channels == 0:
-            return RGB
-        return self.palette_channels // RGB + 1
+        """Channels that the decoder draws: each colour's share, and a brightness."""
+        return self.global_channels // RGB + 1
 
     def encode(
         self, features: Float[Tensor, "n o h w"]
@@ -258,7 +211,7 @@ class CodecPalette:
         Each number of the palette is a mean over the cells, weighted by where the encoder looks
         for it: the colour of a small thing is in one cell alone.
         """
-        sizes = [self.spatial_channels, self.palette_channels, self.palette_channels]
+        sizes = [self.spatial_channels, self.global_channels, self.global_channels]
         spatial, colours, attention = features.split(sizes, dim=1)
         weights = attention.flatten(2).softmax(-1)
         weighted = weights * colours.flatten(2)
@@ -270,8 +223,6 @@ class CodecPalette:
         self, drawn: Float[Tensor, "n o H W"], latents: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n 3 H W"]:
         """Return pixels: the palette's colours, mixed in the shares that the decoder has drawn."""
-        if self.palette_channels == 0:
-            return drawn
         palette = latents[:, self.spatial_channels :].mean((2, 3))
         palette = rearrange(palette, "n (k rgb) -> n rgb k", rgb=RGB)
         colours = COLOUR_MIDDLE + palette / COLOUR_SCALE

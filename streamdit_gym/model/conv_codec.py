@@ -2,8 +2,8 @@
 
 Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens
 on grids a quarter and an eighth of the frame. A batch normalisation without parameters keeps the
-scale of the spatial channels at one (a palette has the scale of colours). Noise on the latents
-while training makes the decoder forgive the small errors of a rollout.
+scale of the spatial channels at one; global channels have a scale of their own. Noise on the
+latents while training makes the decoder forgive the small errors of a rollout.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from streamdit_gym.model.appearance import CodecPalette
 from streamdit_gym.model.codec import LatentCodec
+from streamdit_gym.model.optional_modules import global_coder
 
 FOLD = 4  # pixels on a side that are folded into channels
 STRIDE = 8  # pixels on a side of a latent cell
@@ -30,8 +30,8 @@ class ConvCodecConfig:
     Attributes:
         size: frame height and width in pixels, a multiple of 8.
         channels: latent channels.
-        palette_channels: how many of them, the last ones, are a frame's palette, three to a colour;
-            see `streamdit_gym.model.appearance`.
+        global_channels: how many of them, the last ones, are the same in every cell; see
+            `streamdit_gym.model.global_channels`.
         width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
         blocks: residual blocks on each grid.
         decoder_blocks: residual blocks on each grid of the decoder; None: as many.
@@ -39,7 +39,7 @@ class ConvCodecConfig:
 
     size: int = 64
     channels: int = 8
-    palette_channels: int = 0
+    global_channels: int = 0
     width: int = 64
     blocks: int = 2
     decoder_blocks: int | None = None
@@ -71,39 +71,37 @@ class ConvCodec(LatentCodec):
     """The codec of the shipped worlds; see the module's text.
 
     Raises:
-        ShapeError: if the palette does not fit the channels.
+        ShapeError: if the global channels do not fit the channels.
     """
 
     def __init__(self, config: ConvCodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.palette = CodecPalette(
-            channels=config.channels, palette_channels=config.palette_channels
-        )
+        self.global_coder = global_coder(config.channels, config.global_channels)
         self.size = config.size
         self.channels = config.channels
         self.grid = config.size // STRIDE
-        self.encoder = _encoder(config, self.palette.encoder_channels)
+        self.encoder = _encoder(config, self.global_coder.encoder_channels)
         self.normalise = nn.BatchNorm2d(self.spatial_channels, affine=False, momentum=0.02)
-        self.decoder = _decoder(config, self.spatial_channels, self.palette.decoder_channels)
+        self.decoder = _decoder(config, self.spatial_channels, self.global_coder.decoder_channels)
 
     @property
     def spatial_channels(self) -> int:
         """Channels that tell where things are."""
-        return self.palette.spatial_channels
+        return self.global_coder.spatial_channels
 
     def encode_pixels(self, pixels: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n c h w"]:
         """Return latents of pixels in [-1, 1]."""
         features = self.encoder(pixels)
-        spatial, palette = self.palette.encode(features)
+        spatial, others = self.global_coder.encode(features)
         spatial = self.normalise(spatial)
-        return torch.cat([spatial, palette], dim=1)
+        return torch.cat([spatial, others], dim=1)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""
         spatial = latents[:, : self.spatial_channels]
         drawn = self.decoder(spatial)
-        return self.palette.decode(drawn, latents)
+        return self.global_coder.decode(drawn, latents)
 
 
 def _encoder(config: ConvCodecConfig, channels: int) -> nn.Sequential:

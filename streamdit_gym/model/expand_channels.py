@@ -12,14 +12,14 @@ from streamdit_gym.model.streamdit import StreamDiT
 
 
 def expand_codec(codec: ConvCodec, channels: int) -> ConvCodec:
-    """Return an autoencoder with so many palette channels more; 0: a copy.
+    """Return an autoencoder with so many global channels more; 0: a copy.
 
-    It encodes places as before, and has to learn to paint.
+    It encodes the spatial channels as before; its decoder has to learn anew.
     """
     config = replace(
         codec.config,
         channels=codec.channels + channels,
-        palette_channels=codec.config.palette_channels + channels,
+        global_channels=codec.config.global_channels + channels,
     )
     expanded = ConvCodec(config)
     _copy_weights(codec, expanded)
@@ -27,14 +27,14 @@ def expand_codec(codec: ConvCodec, channels: int) -> ConvCodec:
 
 
 def expand_model(model: StreamDiT, channels: int) -> StreamDiT:
-    """Return a transformer with so many palette channels more; 0: a copy.
+    """Return a transformer with so many global channels more; 0: a copy.
 
-    No prompt changes them until the palette has learned to read it.
+    No prompt changes them until their module has learned to read it.
     """
     config = replace(
         model.config,
         channels=model.config.channels + channels,
-        palette_channels=model.config.palette_channels + channels,
+        global_channels=model.config.global_channels + channels,
     )
     expanded = StreamDiT(config)
     _copy_weights(model, expanded)
@@ -45,8 +45,8 @@ def expand_model(model: StreamDiT, channels: int) -> StreamDiT:
 def _copy_weights(source: nn.Module, expanded: nn.Module) -> None:
     """Copy weights into a module with more channels.
 
-    The encoder's last layer has more outputs, behind the old ones; the decoder's last one paints in
-    another way, and stays random.
+    The encoder's last layer has more outputs, behind the old ones; the decoder's last one draws
+    something else, and stays random.
     """
     target = expanded.state_dict()
     for name, value in source.state_dict().items():

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from streamdit_gym.errors import PartitionError
-from streamdit_gym.model.appearance import palette_module
 from streamdit_gym.model.block import Block, CrossAttention, padding_bias
 from streamdit_gym.model.conv_refiner import ConvRefiner
 from streamdit_gym.model.embedding import embedding
 from streamdit_gym.model.key_value_cache import KeyValueCache
+from streamdit_gym.model.optional_modules import global_predictor
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.preconditioning import expand_times, linear_estimate, velocity_of_clean
 from streamdit_gym.model.tensor_names import restore_names, store_names
@@ -40,8 +40,8 @@ class StreamDiTConfig:
 
     Attributes:
         channels: latent channels.
-        palette_channels: how many of them, the last ones, are a palette, three to a colour; see
-            `streamdit_gym.model.appearance`.
+        global_channels: how many of them, the last ones, are the same in every cell; see
+            `streamdit_gym.model.global_channels`.
         grid: latent height and width.
         patch: latents per token side.
         width: token width.
@@ -62,7 +62,7 @@ class StreamDiTConfig:
     """
 
     channels: int = 8
-    palette_channels: int = 0
+    global_channels: int = 0
     grid: int = 8
     patch: int = 2
     width: int = 256
@@ -81,7 +81,7 @@ class StreamDiTConfig:
     @property
     def spatial_channels(self) -> int:
         """Channels that tell where things are; the transformer draws these."""
-        return self.channels - self.palette_channels
+        return self.channels - self.global_channels
 
     @property
     def rows(self) -> int:
@@ -132,7 +132,7 @@ class StreamDiT(nn.Module):
         for output in (self.final_modulation, self.final, self.skip_gain):
             nn.init.zeros_(output.weight)
             nn.init.zeros_(output.bias)
-        self.appearance = palette_module(config.palette_channels, config.text_width)
+        self.global_predictor = global_predictor(config.global_channels, config.text_width)
         self.register_state_dict_post_hook(store_names)
         self.register_load_state_dict_pre_hook(restore_names)
 
@@ -194,16 +194,16 @@ class StreamDiT(nn.Module):
         spatial = self._predict_spatial(
             tokens, condition[:, context:], own[:, context:], before, before_times
         )
-        instructions = self.appearance.condition(table, rows[:, context:])
-        clean = self.appearance.decode(
+        instructions = self.global_predictor.condition(table, rows[:, context:])
+        clean = self.global_predictor.decode(
             spatial, view.times[:, context:], before, before_times, instructions
         )
         return clean, longer_cache
 
     def dynamics_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield all weights with their names, but for those of the appearance module."""
+        """Yield all weights with their names, but for those of the global predictor."""
         for name, parameter in self.named_parameters():
-            if not name.startswith("appearance."):
+            if not name.startswith("global_predictor."):
                 yield name, parameter
 
     def prepare(self, prompts: Conditioning) -> PreparedPrompts:
@@ -219,7 +219,7 @@ class StreamDiT(nn.Module):
             if isinstance(module, CrossAttention)
         ]
         keys, values = torch.stack(pairs, dim=1)
-        extra = self.appearance.prepare(prompts.tokens, prompts.mask)
+        extra = self.global_predictor.encode(prompts.tokens, prompts.mask)
         return PreparedPrompts(
             pooled=pooled,
             mask=mask,
@@ -254,7 +254,7 @@ class StreamDiT(nn.Module):
     ) -> None:
         """Move a prediction away from what the model predicts without a prompt, in place.
 
-        Only spatial channels move: past a colour that is named there is no colour.
+        Only spatial channels move: past what a prompt names a global channel has no meaning.
         """
         index = prompts.index.clone()
         index[:, view.context :] = -1

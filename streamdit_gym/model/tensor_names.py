@@ -14,7 +14,7 @@ STORED_NAMES = {
     "mlp_out": "narrow",
     "conv_refiner": "refine",
     "skip_gain": "carry",
-    "appearance": "looks",
+    "global_predictor": "looks",
 }
 NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 

@@ -42,7 +42,7 @@ def check_continuation(context: StageContext) -> None:
     added = context.recipe.added_channels
     if added and world is not None and has_global_channels(world.codec):
         raise StreamDiTError(
-            "the continued world has channels for colours already",
+            "the continued world has global channels already",
             given=f"{added} more channels",
             allowed="0",
             remedy="leave them out of the recipe",

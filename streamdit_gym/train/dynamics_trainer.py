@@ -100,6 +100,10 @@ class DynamicsTrainer:
         """The training episodes."""
         return self.sampler.episodes
 
+    def seed(self, seed: int, _step: int) -> None:
+        """Seed the choice of partitions and clips."""
+        self.generator.manual_seed(seed)
+
     def loss(self, _step: int, progress: float) -> Tensor:
         """Return the loss of a step, of a partition chosen at random.
 

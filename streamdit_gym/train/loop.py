@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +12,36 @@ from torch import Tensor, nn
 from streamdit_gym.threads import choose_threads
 from streamdit_gym.train import parallel
 from streamdit_gym.train.average import WeightAverage
-from streamdit_gym.train.optimization import Optimizers, Schedule
-from streamdit_gym.train.stage_run import Budget, StageRun
+from streamdit_gym.train.optimization import OptimizerPart, Optimizers, Schedule
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stage_run import StageRun
 
 LOG_EVERY = 50
-LossFunction = Callable[[int, float], Tensor]
-"""The loss of a step, from the step's number and the done part of the training (0 to 1)."""
+
+
+class Trainer(Protocol):
+    """The loss of every step of a stage, on batches that it samples itself."""
+
+    def seed(self, seed: int, step: int) -> None:
+        """Seed the batches of a call that goes on from a step."""
+
+    def loss(self, step: int, progress: float) -> Tensor:
+        """Return the loss of a step.
+
+        Args:
+            step: its number.
+            progress: done part of the training, 0 to 1.
+        """
+
+    def rehearse(self) -> None:
+        """Do a piece of a step on a copy of the module, to measure how fast it is."""
 
 
 def _every_so_often(step: int) -> str | None:
     return "loss" if step % LOG_EVERY == 0 else None
 
 
-def _nothing(_step: int) -> None:
+def _nothing(_loop: TrainingLoop, _step: int) -> None:
     pass
 
 
@@ -33,77 +50,83 @@ class TrainingLoop:
     """Train one module, resuming from the run folder.
 
     Attributes:
-        module: what learns; it ends up holding the averaged weights.
         name: of the stage: of its checkpoint and its curves.
-        state_name: of the module in the checkpoint.
-        folder: the run folder.
-        device: where it learns.
-        optimizers: of the module.
+        state_name: of the module in the checkpoint; None: the stage's.
+        module: what learns; it ends up holding the averaged weights.
+        trainer: the loss of a step.
+        optimizers: of the module, by their names in the checkpoint.
         schedule: of their learning rates.
-        budget: when the call ends.
+        max_gradient_norm: to which gradients are clipped; None: never.
         average_decay: of the averaged weights.
         seed: of the stage; the state of all random numbers follows from it and the first step.
-        rehearsal: a piece of a step's work on a copy of the module, to choose the number of threads
-            by; random states are as before afterwards.
+        steps: of the stage, in all calls.
+        end_with_minutes: the schedule also ends with the minutes of the call.
+        options: of the run.
         curve: name of the curve on which a step's loss is drawn; None: on none.
-        after_step: called after every step with its number.
+        after_step: called after every step with the loop and the step's number.
     """
 
-    module: nn.Module
     name: str
-    state_name: str
-    folder: Path
-    device: str
-    optimizers: Optimizers
+    state_name: str | None = None
+    module: nn.Module
+    trainer: Trainer
+    optimizers: dict[str, OptimizerPart]
     schedule: Schedule
-    budget: Budget
-    average_decay: float
+    max_gradient_norm: float | None = 1.0
+    average_decay: float = 0.998
     seed: int
-    rehearsal: Callable[[], object]
+    steps: int
+    end_with_minutes: bool = False
+    options: RunOptions
     curve: Callable[[int], str | None] = _every_so_often
-    after_step: Callable[[int], None] = _nothing
+    after_step: Callable[[TrainingLoop, int], None] = _nothing
     average: WeightAverage = field(init=False)
     stage: StageRun = field(init=False)
 
     def __post_init__(self) -> None:
         parallel.share(self.module)
         self.average = WeightAverage(self.module, self.average_decay)
-        choose_threads_for_stage(self.device, self.rehearsal)
-        state = {
-            self.state_name: self.module,
-            **self.optimizers.state,
-            "average": self.average,
-        }
-        self.stage = StageRun(self.folder, self.name, state)
+        choose_threads_for_stage(self.options.device, self.trainer.rehearse)
+        self.stage = StageRun(self.options.folder, self.name, self._checkpoint_state())
 
-    @property
-    def run_seed(self) -> int:
-        """The seed of this call, in this process: resumed calls go on with other numbers."""
-        return parallel.seed(self.seed + self.stage.step)
-
-    def run(self, loss_of: LossFunction) -> bool:
-        """Train until the budget is spent, and return whether all steps are done.
+    def run(self) -> bool:
+        """Train until the minutes or steps are spent, and return whether all steps are done.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
         """
         stage = self.stage
-        torch.manual_seed(self.run_seed)
-        for step in stage.steps(self.budget):
+        optimizers = Optimizers(self.module, self.optimizers, self.max_gradient_norm)
+        budget = self.options.budget(self.steps, self.end_with_minutes)
+        self._seed()
+        for step in stage.steps(budget):
             rate = self.schedule(step, stage.progress)
-            self.optimizers.prepare(rate)
-            loss = loss_of(step, stage.progress)
-            self.optimizers.step(loss)
+            optimizers.prepare(rate)
+            loss = self.trainer.loss(step, stage.progress)
+            optimizers.step(loss)
             self.average.update(self.module)
             self._log(step, loss)
-            self.after_step(step)
+            self.after_step(self, step)
         self.average.copy_to(self.module)
+        self.module.eval()
         return stage.finished
+
+    def _seed(self) -> None:
+        """Seed all random numbers: resumed calls go on with others, and so does each process."""
+        step = self.stage.step
+        seed = parallel.seed(self.seed + step)
+        torch.manual_seed(seed)
+        self.trainer.seed(seed, step)
 
     def _log(self, step: int, loss: Tensor) -> None:
         curve = self.curve(step)
         if curve is not None:
             self.stage.log(**{curve: loss.item()})
+
+    def _checkpoint_state(self) -> dict[str, Any]:
+        optimizers = {name: part.optimizer for name, part in self.optimizers.items()}
+        module_name = self.state_name or self.name
+        return {module_name: self.module, **optimizers, "average": self.average}
 
 
 def choose_threads_for_stage(device: str, work: Callable[[], object]) -> None:

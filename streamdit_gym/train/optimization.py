@@ -44,11 +44,6 @@ class Optimizers:
         self.parts = parts
         self.max_gradient_norm = max_gradient_norm
 
-    @property
-    def state(self) -> dict[str, Optimizer]:
-        """What a checkpoint holds."""
-        return {name: part.optimizer for name, part in self.parts.items()}
-
     def prepare(self, factor: float) -> None:
         """Forget the last gradients and set the learning rates.
 
@@ -104,9 +99,9 @@ def muon_and_adamw(
     }
 
 
-def adamw_only(module: nn.Module, rate: float, weight_decay: float) -> dict[str, OptimizerPart]:
+def adamw_only(module: nn.Module, rate: float) -> dict[str, OptimizerPart]:
     """Return AdamW for all of a module."""
-    optimizer = AdamW(module.parameters(), lr=rate, weight_decay=weight_decay)
+    optimizer = AdamW(module.parameters(), lr=rate)
     return {"optimizer": OptimizerPart(optimizer, rate)}
 
 

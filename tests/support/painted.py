@@ -9,7 +9,7 @@ import torch
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from support.training import TINY
 
-PAINTED = replace(TINY, channels=TINY.channels + 6, palette_channels=6)
+PAINTED = replace(TINY, channels=TINY.channels + 6, global_channels=6)
 PAINT_PROBABILITY = 0.1  # of each prompt that paints
 # prompt: which of the two things it paints, and in what colour; prompt 0 paints none
 PAINTS = {1: (0, [1.0, 0.0, -1.0]), 2: (0, [-1.0, 1.0, 0.0]), 3: (1, [0.5, 0.5, 0.5])}

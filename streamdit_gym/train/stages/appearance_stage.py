@@ -20,12 +20,10 @@ from streamdit_gym.recipes.stage_settings import AppearanceTraining
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
 from streamdit_gym.train.loop import TrainingLoop
-from streamdit_gym.train.optimization import Optimizers, adamw_only, cosine_schedule
+from streamdit_gym.train.optimization import adamw_only, cosine_schedule
 from streamdit_gym.train.stage_context import RunOptions, StageContext, require_finished
 from streamdit_gym.types import Conditioning
 
-AVERAGE_DECAY = 0.998
-WEIGHT_DECAY = 1e-2
 SEED = 3
 # change of a palette's number, in thirds of a colour's range, from which a prompt changed it
 MIN_CHANGE = 0.3
@@ -35,12 +33,11 @@ def run(
     context: StageContext, model: StreamDiT, episodes: LatentEpisodes, table: PromptTable
 ) -> PromptedPalette | None:
     """Train a transformer's appearance module and return a copy of it; None if it has none."""
-    module = model.appearance
+    module = model.global_predictor
     if not isinstance(module, PromptedPalette):
         return None
     palettes = Palettes(episodes, model.config.spatial_channels)
-    settings = context.recipe.appearance
-    trainer = AppearanceTrainer(module, palettes, table, settings, context.device)
+    trainer = AppearanceTrainer(module, palettes, table, context.recipe.appearance, context.device)
     require_finished(train_appearance(trainer, context.stage_options()))
     return copy.deepcopy(module)
 
@@ -48,38 +45,23 @@ def run(
 def restore(model: StreamDiT, module: PromptedPalette | None) -> None:
     """Put an appearance module back; a transformer's checkpoint may have brought an earlier one."""
     if module is not None:
-        model.appearance = module
+        model.global_predictor = module
 
 
 def train_appearance(trainer: AppearanceTrainer, options: RunOptions) -> bool:
-    """Train in place, resuming from the run folder; the module ends up with averaged weights.
-
-    Returns:
-        Whether all steps are done.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
-    """
-    module = trainer.module
+    """Train an appearance module in place, and return whether all steps are done."""
     settings = trainer.settings
-    parts = adamw_only(module, settings.adamw_rate, WEIGHT_DECAY)
     loop = TrainingLoop(
-        module=module,
         name="looks",
-        state_name="looks",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(module, parts),
+        module=trainer.module,
+        trainer=trainer,
+        optimizers=adamw_only(trainer.module, settings.adamw_rate),
         schedule=cosine_schedule(settings.steps),
-        budget=options.budget(settings.steps),
-        average_decay=AVERAGE_DECAY,
         seed=SEED,
-        rehearsal=trainer.rehearse,
+        steps=settings.steps,
+        options=options,
     )
-    trainer.generator.manual_seed(loop.run_seed)
-    finished = loop.run(trainer.loss)
-    module.eval()
-    return finished
+    return loop.run()
 
 
 class Palettes:
@@ -157,8 +139,13 @@ class AppearanceTrainer:
         self.table = table.to(device, torch.float32)
         self.settings = settings
         self.device = device
-        self.noise = settings.prompt_noise * self.table.tokens[self.table.mask].std()
+        tokens = self.table.tokens[self.table.mask]
+        self.noise = settings.prompt_noise * tokens.std()
         self.generator = torch.Generator()
+
+    def seed(self, seed: int, _step: int) -> None:
+        """Seed the choice of frames."""
+        self.generator.manual_seed(seed)
 
     def loss(self, _step: int, _progress: float) -> Tensor:
         """Return the loss of some frames."""
@@ -166,12 +153,13 @@ class AppearanceTrainer:
 
     def rehearse(self) -> None:
         """Do a piece of a step, on a copy of the module."""
-        generator = torch.Generator().manual_seed(0)
-        self._loss(copy.deepcopy(self.module), generator).backward()
+        scratch = copy.deepcopy(self.module)
+        loss = self._loss(scratch, torch.Generator())
+        loss.backward()
 
     def _loss(self, module: PromptedPalette, generator: torch.Generator) -> Tensor:
-        sample = self.palettes.sample(self.settings.batch, generator)
-        before, target, rows = (part.to(self.device) for part in sample)
+        batch = self.palettes.sample(self.settings.batch, generator)
+        before, target, rows = (part.to(self.device) for part in batch)
         prompts = self.table.distinct(rows[:, None])
         return palette_loss(module, before, target, prompts, self.noise)
 
@@ -185,7 +173,7 @@ def palette_loss(
 ) -> Tensor:
     """Return the mean squared error of palettes changed by prompts."""
     tokens = prompts.tokens + noise * torch.randn_like(prompts.tokens)
-    instructions = module.prepare(tokens, prompts.mask)
+    instructions = module.encode(tokens, prompts.mask)
     rows = prompts.index[:, 0] + 1
     named = instructions[rows]
     colour = named[..., :3]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from streamdit_gym.train import parallel
 from streamdit_gym.train.dataset_checks import held_out_shards
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.losses import colour_balance, foreground, psnr
-from streamdit_gym.train.optimization import Optimizers, cosine_schedule, muon_and_adamw
+from streamdit_gym.train.optimization import OptimizerPart, cosine_schedule, muon_and_adamw
 from streamdit_gym.train.run_files import saving
 from streamdit_gym.train.stage_context import (
     RunOptions,
@@ -39,6 +38,7 @@ from streamdit_gym.train.stage_context import (
     has_global_channels,
     require_finished,
 )
+from streamdit_gym.train.stage_run import StageRun
 
 AVERAGE_DECAY = 0.995
 WEIGHT_DECAY = 1e-3
@@ -88,7 +88,8 @@ def run(context: StageContext) -> ConvCodec:
         _load(codec, path)
         return codec.to(context.device).eval()
     frames = _training_frames(context, codec, settings.max_frames)
-    require_finished(train_autoencoder(codec, frames, settings, context.stage_options()))
+    trainer = AutoencoderTrainer(codec, frames, settings, context.device)
+    require_finished(train_autoencoder(trainer, context.stage_options()))
     if not parallel.rank():
         tensors = {key: value.cpu().contiguous() for key, value in codec.state_dict().items()}
         with saving(path) as part:
@@ -96,49 +97,37 @@ def run(context: StageContext) -> ConvCodec:
     return codec
 
 
-def train_autoencoder(
-    codec: ConvCodec, frames: TrainingFrames, settings: AutoencoderTraining, options: RunOptions
-) -> bool:
-    """Train an autoencoder in place, resuming from the run folder.
+def train_autoencoder(trainer: AutoencoderTrainer, options: RunOptions) -> bool:
+    """Train an autoencoder in place, and return whether all steps are done."""
+    settings = trainer.settings
+    loop = TrainingLoop(
+        name="codec",
+        module=trainer.codec,
+        trainer=trainer,
+        optimizers=autoencoder_optimizers(trainer.codec, settings),
+        schedule=cosine_schedule(settings.steps),
+        average_decay=AVERAGE_DECAY,
+        seed=SEED,
+        steps=settings.steps,
+        options=options,
+        after_step=trainer.after_step,
+    )
+    finished = loop.run()
+    parallel.share(trainer.codec)  # running statistics are each process's own
+    return finished
 
-    It ends up holding the averaged weights.
 
-    Returns:
-        Whether all steps are done.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
-    """
-    codec.to(options.device)
-    _enable_training(codec, settings)
-    # twice as fast on a CPU
-    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts = muon_and_adamw(
+def autoencoder_optimizers(
+    codec: ConvCodec, settings: AutoencoderTraining
+) -> dict[str, OptimizerPart]:
+    """Return Muon for the inner convolutions and AdamW for the rest."""
+    return muon_and_adamw(
         codec.parameters(),
         inner_convolutions(codec),
         (settings.muon_rate, settings.adamw_rate),
         weight_decay=WEIGHT_DECAY,
         adamw_name="optimizer",
     )
-    loop = TrainingLoop(
-        module=codec,
-        name="codec",
-        state_name="codec",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(codec, parts),
-        schedule=cosine_schedule(settings.steps),
-        budget=options.budget(settings.steps),
-        average_decay=AVERAGE_DECAY,
-        seed=SEED,
-        rehearsal=partial(_rehearse, codec, frames, settings, options.device),
-    )
-    trainer = AutoencoderTrainer(codec, frames, settings, loop)
-    loop.after_step = trainer.after_step
-    finished = loop.run(trainer.loss)
-    parallel.share(codec)  # running statistics are each process's own
-    codec.eval()
-    return finished
 
 
 class AutoencoderTrainer:
@@ -148,7 +137,7 @@ class AutoencoderTrainer:
         codec: the autoencoder.
         frames: what it learns from.
         settings: how.
-        loop: the loop that calls this.
+        device: where.
     """
 
     def __init__(
@@ -156,14 +145,20 @@ class AutoencoderTrainer:
         codec: ConvCodec,
         frames: TrainingFrames,
         settings: AutoencoderTraining,
-        loop: TrainingLoop,
+        device: str,
     ) -> None:
-        self.codec = codec
+        self.codec = codec.to(device)
         self.frames = frames
         self.settings = settings
-        self.device = loop.device
-        self.stage = loop.stage
-        self.rng = np.random.default_rng([SEED, self.stage.step, parallel.rank()])
+        self.device = device
+        self.rng = np.random.default_rng(SEED)
+        _enable_training(codec, settings)
+        # twice as fast on a CPU
+        codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def seed(self, _seed: int, step: int) -> None:
+        """Seed the choice of frames."""
+        self.rng = np.random.default_rng([SEED, step, parallel.rank()])
 
     def loss(self, _step: int, _progress: float) -> Tensor:
         """Return the loss of some triplets of frames."""
@@ -181,10 +176,20 @@ class AutoencoderTrainer:
         straightness = settings.straightness_weight * curvature
         return reconstruction + straightness + settings.alignment_weight * alignment
 
-    def after_step(self, step: int) -> None:
+    def rehearse(self) -> None:
+        """Do a piece of a step, on a copy of the autoencoder."""
+        scratch = copy.deepcopy(self.codec)
+        pixels = to_pixels(self.frames.episodes[:4, :TRIPLET], self.device)
+        with training_precision(self.device):
+            latents = scratch.encode_pixels(pixels)
+            rebuilt, _ = rebuild(scratch, latents.float(), self.settings)
+        error = rebuilt.float().square()
+        error.mean().backward()
+
+    def after_step(self, loop: TrainingLoop, step: int) -> None:
         """Draw a picture now and then."""
         if step % PICTURE_EVERY == PICTURE_EVERY - 1:
-            self._picture()
+            self._picture(loop.stage)
             _enable_training(self.codec, self.settings)
 
     def _sample(self) -> tuple[Tensor, Tensor | None]:
@@ -212,10 +217,9 @@ class AutoencoderTrainer:
         return 1 + self.settings.foreground_weight * foreground(pixels)
 
     @torch.no_grad()
-    def _picture(self) -> None:
+    def _picture(self, stage: StageRun) -> None:
         """Draw held-out frames, real above rebuilt, and log their error."""
         codec = self.codec.eval()
-        stage = self.stage
         device = self.device
         held_out = self.frames.held_out
         spacing = max(1, len(held_out) // PICTURE_FRAMES)
@@ -368,14 +372,3 @@ def _enable_training(codec: ConvCodec, settings: AutoencoderTraining) -> None:
     if settings.decoder_only:
         codec.encoder.requires_grad_(False)
         codec.normalise.eval()  # its running statistics are part of what a latent means
-
-
-def _rehearse(
-    codec: ConvCodec, frames: TrainingFrames, settings: AutoencoderTraining, device: str
-) -> None:
-    """Do a piece of a step, on a copy of the autoencoder."""
-    scratch = copy.deepcopy(codec)
-    pixels = to_pixels(frames.episodes[:4, :TRIPLET], device)
-    with training_precision(device):
-        rebuilt, _ = rebuild(scratch, scratch.encode_pixels(pixels).float(), settings)
-    rebuilt.float().square().mean().backward()

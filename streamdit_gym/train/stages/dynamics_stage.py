@@ -19,7 +19,7 @@ from streamdit_gym.train.dynamics_trainer import DynamicsTrainer, dynamics_optim
 from streamdit_gym.train.film_strip import film_strip
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.loop import TrainingLoop
-from streamdit_gym.train.optimization import Optimizers, linear_cooldown
+from streamdit_gym.train.optimization import linear_cooldown
 from streamdit_gym.train.stage_context import RunOptions, StageContext
 
 SEED = 1
@@ -88,50 +88,40 @@ def train_dynamics(
     picture: Picture | None = None,
     picture_every: int = PICTURE_EVERY,
 ) -> bool:
-    """Train a transformer in place, resuming from the run folder.
-
-    It ends up holding the averaged weights.
+    """Train a transformer in place, and return whether all steps are done.
 
     Args:
         trainer: the model and its loss.
         options: of the run.
         picture: draws a sample picture with the averaged weights.
         picture_every: steps between pictures.
-
-    Returns:
-        Whether all steps are done.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     model = trainer.model
     settings = trainer.settings
     model.to(options.device).train()
     if options.compile:
         compile_blocks(model)
+
+    def draw_picture(loop: TrainingLoop, step: int) -> None:
+        steps_done = step + 1
+        if picture is not None and steps_done % picture_every == 0:
+            _draw(model, loop, picture, f"{steps_done:06d}")
+
     loop = TrainingLoop(
-        module=model,
         name="streamdit",
         state_name="model",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(model, dynamics_optimizers(model, settings)),
+        module=model,
+        trainer=trainer,
+        optimizers=dynamics_optimizers(model, settings),
         schedule=linear_cooldown(settings.cooldown),
-        budget=options.budget(settings.steps, settings.end_with_minutes),
         average_decay=settings.average_decay,
         seed=SEED,
-        rehearsal=trainer.rehearse,
+        steps=settings.steps,
+        end_with_minutes=settings.end_with_minutes,
+        options=options,
+        after_step=draw_picture,
     )
-
-    def after_step(step: int) -> None:
-        if picture is not None and step % picture_every == picture_every - 1:
-            _draw(model, loop, picture, f"{step + 1:06d}")
-
-    loop.after_step = after_step
-    trainer.generator.manual_seed(loop.run_seed)
-    finished = loop.run(trainer.loss)
-    model.eval()
-    return finished
+    return loop.run()
 
 
 def compile_blocks(model: StreamDiT) -> None:

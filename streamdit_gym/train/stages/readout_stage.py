@@ -16,7 +16,7 @@ from streamdit_gym.recipes.stage_settings import ReadoutTraining
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.losses import readout_loss
-from streamdit_gym.train.optimization import Optimizers, adamw_only, cosine_schedule
+from streamdit_gym.train.optimization import adamw_only, cosine_schedule
 from streamdit_gym.train.stage_context import (
     RunOptions,
     StageContext,
@@ -24,8 +24,6 @@ from streamdit_gym.train.stage_context import (
     require_finished,
 )
 
-AVERAGE_DECAY = 0.998
-WEIGHT_DECAY = 1e-2
 SEED = 2
 MIN_STD = 1e-3
 EPISODES_AT_ONCE = 8
@@ -35,7 +33,10 @@ def run(context: StageContext, codec: ConvCodec, episodes: LatentEpisodes) -> Re
     """Return the readout: the continued world's, trained on, or a new one."""
     readout = inherited(context) or _new(context, codec)
     settings = context.recipe.readout
-    require_finished(train_readout(readout, episodes, settings, context.stage_options()))
+    if not settings.steps:
+        return readout.to(context.device).eval()
+    trainer = ReadoutTrainer(readout, episodes, settings, context.device)
+    require_finished(train_readout(trainer, context.stage_options()))
     return readout
 
 
@@ -74,48 +75,28 @@ def check(context: StageContext) -> None:
         )
 
 
-def train_readout(
-    readout: Readout, episodes: LatentEpisodes, settings: ReadoutTraining, options: RunOptions
-) -> bool:
-    """Train a readout in place, resuming from the run folder; with no steps it stays as it is.
-
-    Returns:
-        Whether all steps are done.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
-    """
-    if not settings.steps:
-        readout.to(options.device).eval()
-        return True
-    trainer = ReadoutTrainer(readout, episodes, settings, options.device)
-    trainer.standardise()
-    readout.to(options.device).train()
-    parts = adamw_only(readout, settings.adamw_rate, WEIGHT_DECAY)
+def train_readout(trainer: ReadoutTrainer, options: RunOptions) -> bool:
+    """Train a readout in place, and return whether all steps are done."""
+    settings = trainer.settings
     loop = TrainingLoop(
-        module=readout,
         name="heads",
-        state_name="heads",
-        folder=options.folder,
-        device=options.device,
-        optimizers=Optimizers(readout, parts, max_gradient_norm=None),
+        module=trainer.readout,
+        trainer=trainer,
+        optimizers=adamw_only(trainer.readout, settings.adamw_rate),
+        max_gradient_norm=None,
         schedule=cosine_schedule(settings.steps),
-        budget=options.budget(settings.steps),
-        average_decay=AVERAGE_DECAY,
         seed=SEED,
-        rehearsal=trainer.rehearse,
+        steps=settings.steps,
+        options=options,
     )
-    trainer.generator.manual_seed(loop.run_seed)
-    finished = loop.run(trainer.loss)
-    readout.eval()
-    return finished
+    return loop.run()
 
 
 class ReadoutTrainer:
     """The loss of a step.
 
     Args:
-        readout: what learns.
+        readout: what learns; it takes the scale of the data.
         episodes: training episodes.
         settings: how.
         device: where.
@@ -124,44 +105,57 @@ class ReadoutTrainer:
     def __init__(
         self, readout: Readout, episodes: LatentEpisodes, settings: ReadoutTraining, device: str
     ) -> None:
-        self.readout = readout
+        truth = torch.cat([episodes.states, episodes.scores], -1)
+        self.latents = episodes.latents.flatten(0, 1)
+        self.truth = truth.flatten(0, 1).float()
         self.settings = settings
         self.device = device
-        self.latents = episodes.latents.flatten(0, 1)
-        self.truth = torch.cat([episodes.states, episodes.scores], -1).flatten(0, 1).float()
         self.generator = torch.Generator()
+        standardise(readout, self.truth)
+        self.readout = readout.to(device).train()
 
-    def standardise(self) -> None:
-        """Set the readout's scale to that of the data; successes have none."""
-        readout = self.readout
-        success = readout.is_success.cpu()
-        mean = self.truth.mean(0)
-        std = self.truth.std(0).clamp_min(MIN_STD)
-        readout.centre.copy_(torch.where(success, 0.0, mean))
-        readout.spread.copy_(torch.where(success, 1.0, std))
+    def seed(self, seed: int, _step: int) -> None:
+        """Seed the choice of frames."""
+        self.generator.manual_seed(seed)
 
     def loss(self, _step: int, _progress: float) -> Tensor:
         """Return the loss of some frames, with noise on their latents."""
-        settings = self.settings
-        device = self.device
-        rows = torch.randint(len(self.latents), (settings.batch,), generator=self.generator)
-        latents = self.latents[rows, None]
-        latents = latents.to(device, torch.float32)
-        deviation = torch.rand(len(latents), 1, 1, 1, 1, device=device)
-        noise = settings.latent_noise * deviation * torch.randn_like(latents)
-        with training_precision(device):
-            raw = self.readout.raw(latents + noise)
-        first_frame = raw[:, 0].float()
-        truth = self.truth[rows].to(device)
-        return readout_loss(self.readout, first_frame, truth)
+        return self._loss(self.readout, self.generator)
 
     def rehearse(self) -> None:
         """Do a piece of a step, on a copy of the readout."""
         scratch = copy.deepcopy(self.readout)
-        latents = self.latents[: self.settings.batch, None].to(self.device, torch.float32)
+        loss = self._loss(scratch, torch.Generator())
+        loss.backward()
+
+    def _loss(self, readout: Readout, generator: torch.Generator) -> Tensor:
+        rows = torch.randint(len(self.latents), (self.settings.batch,), generator=generator)
+        latents = self.latents[rows].to(self.device, torch.float32)
+        truth = self.truth[rows].to(self.device)
+        noisy = with_random_noise(latents[:, None], self.settings.latent_noise)
         with training_precision(self.device):
-            raw = scratch.raw(latents)
-        raw.float().square().mean().backward()
+            raw = readout.raw(noisy)
+        predictions = raw[:, 0].float()
+        return readout_loss(readout, predictions, truth)
+
+
+def standardise(readout: Readout, truth: Float[Tensor, "n v"]) -> None:
+    """Set a readout's scale to that of the data; successes have none."""
+    is_success = readout.is_success.cpu()
+    mean = truth.mean(0)
+    std = truth.std(0)
+    std = std.clamp_min(MIN_STD)
+    readout.centre.copy_(torch.where(is_success, 0.0, mean))
+    readout.spread.copy_(torch.where(is_success, 1.0, std))
+
+
+def with_random_noise(
+    latents: Float[Tensor, "n g c h w"], max_deviation: float
+) -> Float[Tensor, "n g c h w"]:
+    """Return latents with noise, whose standard deviation differs from frame to frame."""
+    deviation = torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
+    noise = max_deviation * deviation * torch.randn_like(latents)
+    return latents + noise
 
 
 @torch.no_grad()
