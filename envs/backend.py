@@ -20,10 +20,19 @@ MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successe
 
 
 class Reading(NamedTuple):
-    """What a backend returns of some rows' newest frames: frames or latents, and their scores."""
+    """What a backend returns of some rows' newest frames.
+
+    Attributes:
+        observed: frames or latents.
+        scores: the frames' scores.
+        rewards: the environment's own rewards of the step; None where there are none.
+        ends: probability that the step ended the episode; None where there is no end.
+    """
 
     observed: Frames | Latents
     scores: Scores
+    rewards: Float[Tensor, " n"] | None = None
+    ends: Float[Tensor, " n"] | None = None
 
 
 class Backend(Protocol):

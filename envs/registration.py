@@ -1,7 +1,7 @@
 """The ids under which Gymnasium knows the worlds; they follow from the worlds' definitions.
 
-A world of one task has the ids ``StreamDiT/NAME-v0`` (generated) and ``StreamDiT/NAME-Real-v0`` (its
-reference simulator, if it has one). Further tasks have their name in the ids:
+A world of one task has the ids ``StreamDiT/NAME-v0`` (generated) and ``StreamDiT/NAME-Real-v0``
+(its reference simulator, if it has one). Further tasks have their name in the ids:
 ``StreamDiT/NAME-Task-v0``.
 """
 
@@ -50,7 +50,7 @@ def task_id(spec: WorldSpec, task: str, *, real: bool = False) -> str:
 def ids_of(definition: WorldDefinition) -> dict[str, dict[str, Any]]:
     """Return the arguments of every id of a world."""
     ids: dict[str, dict[str, Any]] = {}
-    for task in definition.tasks or {"": None}:
+    for task in list(definition.tasks) or [""]:
         settings: dict[str, Any] = {"world": definition.name}
         if task:
             settings["task"] = task

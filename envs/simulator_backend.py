@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.checks import shown
-from streamdit_gym.data.episode import scores_of
+from streamdit_gym.data.episode import outcome_of, scores_of
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import SavesState, Simulator, WorldDefinition
 from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
@@ -82,7 +82,12 @@ class SimulatorBackend:
         frames = []
         for simulator, action in zip(self.simulators, actions, strict=True):
             frames.append(simulator.step(int(action)))
-        return self._read(frames, self.simulators)
+        reading = self._read(frames, self.simulators)
+        outcomes = [outcome_of(simulator) for simulator in self.simulators]
+        return reading._replace(
+            rewards=torch.tensor([outcome.reward for outcome in outcomes], dtype=torch.float32),
+            ends=torch.tensor([outcome.terminated for outcome in outcomes], dtype=torch.float32),
+        )
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Return zeros: a simulator always agrees with itself."""

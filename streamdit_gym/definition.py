@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from streamdit_gym.actions import ActionLanguage, Menu
+from streamdit_gym.errors import StreamDiTError
 
 Frame = UInt8[np.ndarray, "h w 3"]
 # An action: a number of a menu, or the values of a box.
@@ -249,6 +250,22 @@ class WorldSpec:
         """Shape of a frame: height, width, 3."""
         return (*self.frame_size, 3)
 
+    def potential_task(self, name: str) -> Task:
+        """Return a task with a potential.
+
+        Raises:
+            StreamDiTError: if its reward is the environment's own.
+        """
+        task = self.tasks[name]
+        if isinstance(task, Task):
+            return task
+        raise StreamDiTError(
+            "this task has no potential",
+            given=f"{name} of {self.name}: the environment's own reward",
+            allowed="a Task with potential and success",
+            remedy="define such a task, with scores of the simulator",
+        )
+
     @property
     def default_task(self) -> str:
         """Name of the first task; empty if there is none."""
@@ -346,6 +363,10 @@ class WorldDefinition(WorldSpec):
             more: this class's own attributes.
         """
         return cls(**{item.name: getattr(spec, item.name) for item in fields(WorldSpec)}, **more)
+
+    def for_evaluation(self) -> WorldDefinition:
+        """Return the definition with the starts that the evaluation begins with."""
+        return replace(self, starts=self.evaluation.starts or self.starts)
 
     @property
     def spec(self) -> WorldSpec:

@@ -227,7 +227,7 @@ class ShardGenerator:
         """Return an episode's entries in the manifest."""
         config = self.config
         spec = self.world.spec
-        task = spec.tasks[config.task]
+        task = spec.potential_task(config.task)
         success_column = spec.score_names.index(task.success)
         task_column = sorted(spec.tasks).index(config.task)
         successes = shard.scores[row, 1:, success_column] > task.threshold
@@ -302,7 +302,7 @@ def until_success(
     """
     rewards = rewards.copy()
     for column, name in enumerate(sorted(spec.tasks)):
-        task = spec.tasks[name]
+        task = spec.potential_task(name)
         success_column = spec.score_names.index(task.success)
         successes = scores[:, 1:, success_column] > task.threshold
         was_done = np.logical_or.accumulate(successes, axis=1)[:, :-1]

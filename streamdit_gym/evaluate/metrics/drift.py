@@ -10,7 +10,7 @@ over streams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from streamdit_gym.data.processes import map_in_processes
-from streamdit_gym.definition import Simulator
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import StartsAnywhere, WorldDefinition
 from streamdit_gym.evaluate.candidate import Frames
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
@@ -35,14 +36,14 @@ class ReplayJob:
     """Actions to take in the reference simulator.
 
     Attributes:
-        make: makes a simulator.
+        definition: the world.
         start: kind of start.
         state: the state to begin in.
         actions: what to do.
         seed: of the simulator.
     """
 
-    make: Callable[[], Simulator]
+    definition: WorldDefinition
     start: str
     state: Float[np.ndarray, " s"]
     actions: Sequence[int]
@@ -82,7 +83,8 @@ def drift_metrics(
 
 def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
-    simulator = job.make()
+    simulator = simulator_of(job.definition)
+    assert isinstance(simulator, StartsAnywhere)
     simulator.reset(np.random.default_rng(job.seed), job.start)
     simulator.start_from(np.random.default_rng(job.seed), job.state, 0, job.state)
     statistics = []
@@ -98,7 +100,9 @@ def _integrity_by_stream(
 ) -> dict[str, Float[np.ndarray, "n f"]]:
     streams, frames = shown.shape[:2]
     flat = shown.reshape(-1, *shown.shape[2:])
-    integrity = context.reference.objects(flat)
+    objects = context.reference.evaluation.objects
+    assert objects is not None
+    integrity = objects(flat)
     return {name: rates.reshape(streams, frames) for name, rates in integrity.items()}
 
 
@@ -119,7 +123,7 @@ def _real_image_statistics(
 ) -> Float[np.ndarray, "n f 2"]:
     start = next(iter(context.reference.starts))
     jobs = [
-        ReplayJob(make=context.reference.make, start=start, state=state, actions=stream, seed=seed)
+        ReplayJob(definition=context.reference, start=start, state=state, actions=stream, seed=seed)
         for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
     ]
     bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)

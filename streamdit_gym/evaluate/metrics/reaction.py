@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import HasState
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.schema import ReactionCurve, ReactionMetrics
 from streamdit_gym.evaluate.statistics import estimate
@@ -90,7 +92,8 @@ def _generated_positions(context: EvaluationContext, actions: Actions) -> Positi
 
 def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
     """Take actions in the reference simulator from fresh starts."""
-    simulator = context.reference.make()
+    simulator = simulator_of(context.reference)
+    assert isinstance(simulator, HasState)
     start = next(iter(context.reference.starts))
     columns = context.actor_columns
     positions = []
