@@ -91,8 +91,8 @@ class GeneratedBackend:
         self._observe_latents = observe_latents
         self._threads = threads
         self._session: Session | None = None
-        self._compiled_readout = engine.compiled(world.readout)
-        self._compiled_decode = engine.compiled(world.codec.decode)
+        self._compiled_readout = engine.sampler.compile(world.readout)
+        self._compiled_decode = engine.sampler.compile(world.codec.decode)
         self._use_warm_pool = use_warm_pool and engine.starts_without_noise
         self._warm_pool: NewStreams | None = None
 
@@ -158,7 +158,7 @@ class GeneratedBackend:
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
         engine = self._engine
         prompts = torch.full(latents.shape[:2], engine.idle)
-        session = engine.new_session(latents, prompts, noise)
+        session = engine.start(latents, prompts, noise, warm=False)
         newest = latents[:, -1:]
         return NewStreams(session=session, latents=newest)
 

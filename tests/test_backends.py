@@ -26,10 +26,10 @@ def played(
     engine = Engine(world.model, world.table, named_partition(partition))
     backend = GeneratedBackend(world, engine, 3, observe_latents=latent, use_warm_pool=stock)
     begun: list[int] = []
-    new_session = engine.new_session
-    engine.new_session = lambda latents, *others: (
+    start = engine.start
+    engine.start = lambda latents, *others, **settings: (
         begun.append(len(latents)),
-        new_session(latents, *others),
+        start(latents, *others, **settings),
     )[1]  # type: ignore[method-assign]
     rngs = [np.random.default_rng(seed) for seed in range(3)]
     found = [backend.reset(range(3), rngs, None)]

@@ -78,7 +78,7 @@ def no_latent_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def engine_of(distiller: Distiller, partition: Partition) -> Engine:
     """Return an engine that streams with the teacher, in the precision of training."""
     is_narrow = learns_in_bfloat16(torch.device("cpu"))
-    return Engine(distiller.teacher, distiller.table, partition, cached=False, autocast=is_narrow)
+    return Engine(distiller.teacher, distiller.table, partition, autocast=is_narrow)
 
 
 def session_of(streams: StudentStreams, buffer: MovingBuffer) -> Session:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from conftest import make_table, wake
 
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model import precision as numbers
 from streamdit_gym.model.precision import cpu_prefers_bfloat16, precision, training_precision
 from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.stream.sampler import MAX_ABS_LATENT
+from streamdit_gym.stream.sampler import MAX_ABS_LATENT, Sampler
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view
 from streamdit_gym.world import World
@@ -240,8 +241,6 @@ def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig)
     session = begin(engine)
     assert session.cache is None
     assert run(engine, session, [[1, 2, 3]] * 4).isfinite().all()
-    with pytest.raises(PartitionError, match="cached=False"):
-        engine_of("K4N2c1s1", config, cached=True)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -280,7 +279,8 @@ def test_a_compiled_streams_cache_has_the_same_layout_before_and_after_ticks(cut
     )
     engine.sampler.evaluate = engine.model.forward
     rows = torch.randn(3, 2, 8, 8, 8)
-    session = engine.new_session(rows, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
+    prompts = torch.zeros(3, 2, dtype=torch.long)
+    session = engine.start(rows, prompts, Noise.seeded(range(3)), warm=False)
     laid = []
     for _ in range(3):
         assert session.cache is not None
@@ -377,14 +377,54 @@ def test_training_is_in_bfloat16_where_that_is_faster(
         )
 
 
-def test_a_tick_that_fails_leaves_its_streams_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engine_of("K4N4c1s1")
-    broken, same = begin(engine), begin(engine)
+PARTS_OF_A_TICK = [
+    (Session, "draw"),
+    (Sampler, "_evaluate"),
+    (MovingBuffer, "pop"),
+    (Sampler, "as_reference"),
+    (Session, "append_references"),
+    (Session, "become"),
+]
+
+
+@pytest.mark.parametrize("cut", ["K4N1c1s2", "K4N4c1s1"])
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("owner", "part"), PARTS_OF_A_TICK)
+def test_a_tick_that_is_interrupted_leaves_its_streams_as_they_were(
+    owner: type, part: str, is_after: bool, cut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(cut, replace(CONFIG, reference_time=0.9))
+    interrupted, other = begin(engine), begin(engine)
+    original = getattr(owner, part)
+
+    def interrupt(*arguments: object) -> None:
+        if is_after:
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    if is_after and part == "become":
+        run(engine, other, [[1, 2, 3]])  # the move was over
     with monkeypatch.context() as patched:
-        patched.setattr(engine.sampler, "evaluate", lambda *given: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            engine.tick(broken, torch.tensor([1, 2, 3]))
-    assert (run(engine, broken, [[1, 2, 3]] * 5) == run(engine, same, [[1, 2, 3]] * 5)).all()
+        patched.setattr(owner, part, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            engine.tick(interrupted, torch.tensor([1, 2, 3]))
+    prompts = [[1, 2, 3]] * 5
+    assert torch.equal(run(engine, interrupted, prompts), run(engine, other, prompts))
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.5, 1.5, float("nan"), "0.5"])
+def test_a_strength_out_of_range_is_refused(strength: object) -> None:
+    engine = engine_of("K4N1c1s1")
+    session = begin(engine)
+    latents = torch.zeros(3, 1, 8, 8, 8)
+    with pytest.raises(ArgumentError, match="strength"):
+        engine.tick(session, torch.tensor([1, 2, 3]), latents, strength)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("prompt_scope", "delay"), [("chunk", 3), ("buffer", 0)])
+def test_the_prompt_delay_depends_on_the_prompt_scope(prompt_scope: str, delay: int) -> None:
+    engine = engine_of("K4N4c2s1", prompt_scope=prompt_scope)
+    assert engine.prompt_delay == delay
 
 
 def test_start_latents_of_another_shape_are_refused() -> None:

@@ -132,8 +132,8 @@ def _part_calls(
     engine = _make_engine(world, settings, compiled=settings.compiled)
     session = _start_session(world, engine, settings.envs)
     rows = world.table.rows(prompts)
-    decoder = engine.compiled(world.codec.decode)
-    readout = engine.compiled(world.readout)
+    decoder = engine.sampler.compile(world.codec.decode)
+    readout = engine.sampler.compile(world.readout)
 
     def decode() -> Any:
         with precision(world.device, settings.dtype == "bfloat16"):

@@ -107,7 +107,6 @@ class LiveSession:
     def settings(self) -> Message:
         """Return the settings as viewers receive them."""
         live = self.live
-        has_latency = live.prompt_scope == "chunk"
         return {
             "kind": "settings",
             "partition": str(live.partition),
@@ -120,7 +119,7 @@ class LiveSession:
             "ended": self._ended,
             "saved": self._controller.history.saved_names,
             "recording": self.is_recording,
-            "latency_frames": live.partition.latency_frames if has_latency else 0,
+            "latency_frames": live.prompt_delay * live.partition.chunk_frames,
         }
 
     def _run(self) -> None:

@@ -124,7 +124,7 @@ class LiveStream(RenamedAttributes):
     @property
     def prompt_delay(self) -> int:
         """How many steps later than the next one a new prompt's first chunk is clean."""
-        return 0 if self.prompt_scope == "buffer" else self.partition.chunks - 1
+        return self._engine.prompt_delay
 
     def reset(self, seed: int = 0, start_frame: Image | None = None) -> None:
         """Start over from a real frame; the prompt stays.

@@ -6,14 +6,15 @@ Knows nothing of: pixels, actions, rewards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from streamdit_gym.checks import check_real
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.flow import point
@@ -22,7 +23,7 @@ from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.noise_levels import equal_times, sampling_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
-from streamdit_gym.stream.self_consistency import self_consistency_error
+from streamdit_gym.stream.self_consistency import second_prediction_error
 from streamdit_gym.stream.session import Session
 from streamdit_gym.text.prompt_table import PromptTable
 
@@ -40,13 +41,17 @@ class Engine:
         idle: prompt row of the chunks that a new buffer holds.
         prompt_scope: ``"chunk"``: every frame keeps the prompt that its chunk started with (ours);
             ``"buffer"``: a new prompt conditions every frame still in the buffer (the paper's).
-        cached: keep keys and values of references. None: whenever the model can.
         autocast: run the model in bfloat16.
         compile: compile what a tick evaluates (with CUDA graphs on a GPU). `start` then takes a
             minute the first time, and again for a larger number of streams; no tick compiles.
 
+    Attributes:
+        idle: as given; it may change between two starts.
+        prompt_scope: as given; it may change between two ticks.
+        cached: whether sessions keep keys and values of references: whenever the model can.
+
     Raises:
-        PartitionError: if the partition or the cache does not fit the model.
+        PartitionError: if the partition does not fit the model.
     """
 
     def __init__(
@@ -57,24 +62,15 @@ class Engine:
         *,
         idle: int = 0,
         prompt_scope: Literal["chunk", "buffer"] = "chunk",
-        cached: bool | None = None,
         autocast: bool = False,
         compile: bool = False,
     ) -> None:
         _check_references(model, partition)
-        can_cache = _can_cache(model, partition)
-        if cached and not can_cache:
-            raise PartitionError(
-                "this model and partition cannot keep a cache",
-                given=f"{partition}, causal={model.config.causal}, window={model.config.window}",
-                allowed=f"causal, one window, K={model.config.references}",
-                remedy="use cached=False",
-            )
         self.table = table
         self.partition = partition
         self.idle = idle
         self.prompt_scope = prompt_scope
-        self.cached = can_cache if cached is None else cached
+        self.cached = _can_cache(model, partition)
         self.autocast = autocast
         self.compiles = compile
         self.sampler = Sampler(model, table, partition, autocast=autocast, compiled=compile)
@@ -83,7 +79,9 @@ class Engine:
         self._warm_streams = 0
 
     @torch.no_grad()
-    def start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
+    def start(
+        self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise, *, warm: bool = True
+    ) -> Session:
         """Start streams from real frames and fill their buffers, so that no tick has to.
 
         Args:
@@ -91,6 +89,8 @@ class Engine:
                 more the last are used.
             prompts: the prompts that led to the frames; -1 for none.
             noise: a sequence for each stream; the session draws from a copy.
+            warm: compile ticks of so many streams now, see `warm`; False for streams that become
+                rows of another session.
 
         Returns:
             A session at rest: the buffer holds N - 1 chunks, conditioned on the idle prompt.
@@ -98,13 +98,6 @@ class Engine:
         Raises:
             ShapeError: if the latents do not fit the model, or prompts or noise do not fit them.
         """
-        session = self.new_session(latents, prompts, noise)
-        self.warm(session)
-        return session
-
-    @torch.no_grad()
-    def new_session(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> Session:
-        """Start streams as `start` does, but compile nothing: for rows of other sessions."""
         self._check_start(latents, prompts, noise)
         latents = self._history(latents)
         waiting = self.partition.latency_frames
@@ -130,6 +123,8 @@ class Engine:
             noise_of_chunks = self.sampler.initial_noise(session, waiting)
             still = point(buffer.latents, noise_of_chunks, times.expand(len(latents), -1))
             session.buffer = buffer.with_latents(still)
+        if warm:
+            self.warm(session)
         return session
 
     @torch.no_grad()
@@ -142,32 +137,33 @@ class Engine:
     ) -> Latents:
         """Move every stream by one chunk and return the chunk that has become clean.
 
+        The session changes all at once, at the end: after an error, or Ctrl-C, the streams are
+        where they were.
+
         Args:
             session: the streams; changed in place.
             prompts: row of the prompt table that conditions each stream's new chunk.
             init_latents: video to video: clean latents that the new chunk starts from, instead of
                 noise alone.
-            strength: how much of them is replaced by noise, above 0 (nothing changes) to 1
-                (nothing stays).
+            strength: how much of them is replaced by noise, near 0 (they hardly change) to 1
+                (nothing of them stays); not 0.
 
         Raises:
             PartitionError: if the buffer holds several chunks and there are `init_latents`.
-            ShapeError: if there is not one prompt, or one chunk of `init_latents`, for each stream,
-                or the strength is out of range.
+            ShapeError: if there is not one prompt, or one chunk of `init_latents`, for each stream.
+            ArgumentError: if the strength is out of range.
         """
         _check_shape("prompts", prompts.shape, (len(session),))
-        start_time = 0.0 if init_latents is None else 1 - strength
+        start_time = 0.0
         if init_latents is not None:
             self._check_init_latents(session, init_latents, strength)
-        at_rest = (session.buffer, session.cache, session.noise.to(self.device))
-        try:
-            self._push(session, prompts, init_latents, start_time)
-            self.sampler.denoise(session, start_time)
-        except BaseException:  # also Ctrl-C: the streams can still go on
-            session.buffer, session.cache, session.noise = at_rest
-            raise
-        clean, clean_prompts, session.buffer = session.buffer.pop()
-        session.append_references(self.sampler.as_reference(clean, session), clean_prompts)
+            start_time = 1 - strength
+        moved = replace(session, noise=session.noise.to(self.device))
+        self._push(moved, prompts, init_latents, start_time)
+        self.sampler.denoise(moved, start_time)
+        clean, clean_prompts, moved.buffer = moved.buffer.pop()
+        moved.append_references(self.sampler.as_reference(clean, moved), clean_prompts)
+        session.become(moved)
         return clean
 
     @torch.no_grad()
@@ -176,7 +172,7 @@ class Engine:
 
         The streams do not change; see `streamdit_gym.stream.self_consistency`.
         """
-        return self_consistency_error(self.sampler, session)
+        return second_prediction_error(self.sampler, session)
 
     def warm(self, session: Session) -> None:
         """Compile what a tick of so many streams evaluates, if ticks are compiled.
@@ -192,13 +188,10 @@ class Engine:
         for _ in range(WARM_UP_TICKS):
             self.tick(rehearsal, idle)
 
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function compiled as ticks are, or as it is if they are not.
-
-        On a GPU it is recorded as a CUDA graph: its result is overwritten when anything compiled is
-        called next.
-        """
-        return self.sampler.compile(function)
+    @property
+    def prompt_delay(self) -> int:
+        """Chunks that leave the buffer before the first one that a new prompt conditions."""
+        return 0 if self.prompt_scope == "buffer" else self.partition.chunks - 1
 
     @property
     def starts_without_noise(self) -> bool:
@@ -258,13 +251,7 @@ class Engine:
                 allowed="N = 1",
                 remedy='partition("reactive")',
             )
-        if not 0 < strength <= 1:
-            raise ShapeError(
-                "strength out of range",
-                given=strength,
-                allowed="0 < strength <= 1",
-                remedy="about 0.5",
-            )
+        check_real("strength", strength, above=0, most=1)
         shape = (len(session), self.partition.chunk_frames, *session.references.shape[2:])
         _check_shape("latents to draw over", init_latents.shape, shape)
 

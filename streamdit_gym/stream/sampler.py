@@ -67,7 +67,11 @@ class Sampler:
         self.evaluate: Evaluate = self.compile(self.model.forward)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function compiled as the model is, or as it is if the model is not compiled."""
+        """Return a function compiled as the model is, or as it is if the model is not compiled.
+
+        On a GPU it is recorded as a CUDA graph: its result is overwritten when anything compiled is
+        called next.
+        """
         if not self.is_compiled:
             return function
         mode = "reduce-overhead" if self.device.type == "cuda" else None

@@ -13,7 +13,7 @@ SECOND_PREDICTION_TIME = 0.75  # noise level to which a finished chunk is taken 
 NOISE_SEED = 0
 
 
-def self_consistency_error(sampler: Sampler, session: Session) -> Float[Tensor, " b"]:
+def second_prediction_error(sampler: Sampler, session: Session) -> Float[Tensor, " b"]:
     """Return the root mean square, over spatial channels, between two predictions of a chunk.
 
     Every stream's newest chunk gets noise and is predicted once more, with the same references and

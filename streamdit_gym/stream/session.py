@@ -58,6 +58,11 @@ class Session:
         noise = self.noise.draw(shape)
         return noise.to(self.references)
 
+    def become(self, other: Session) -> None:
+        """Take over the state of another session of the same streams, all or nothing."""
+        # one operation of the interpreter: Ctrl-C comes before or after it, never within
+        vars(self).update(vars(other))
+
     def append_references(
         self, latents: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]
     ) -> None:
