@@ -102,8 +102,8 @@ gpu-test: $(GPU_SITE)/.ready
 	$(GPU) -m pytest -m gpu
 
 gpu-bench: $(GPU_SITE)/.ready
-	$(GPU) -m streamdit_gym.cli bench PushT --envs $(BENCH_ENVS) --device $(GPU_DEVICE) --dtype bfloat16 \
-	  --preset $(BENCH_PRESET) --long $(BENCH_LONG) $(BENCH_ARGS) --out $(OUT)
+	$(GPU) -m streamdit_gym.cli bench PushT --envs $(BENCH_ENVS) --device $(GPU_DEVICE) --out $(OUT) $(BENCH_ARGS) \
+	  --set dtypes=bfloat16 preset=$(BENCH_PRESET) long_steps=$(BENCH_LONG)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

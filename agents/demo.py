@@ -29,14 +29,16 @@ TASK = "reach"
 FILM_EPISODES = 6
 
 
-def demo(out: Path, *, steps: int, episodes: int, world: str, trust_agents: bool = False) -> None:
+def demo(
+    out: Path, *, steps: int, world: str, episodes: int = 64, trust_agents: bool = False
+) -> None:
     """Train PPO in the generated world, score it, and write film, curve and scores.
 
     Args:
         out: folder for ``film.mp4``, ``curve.png``, ``scores.json`` and the agent.
         steps: environment steps of training; 0 takes the agent that is in the folder.
-        episodes: per score.
         world: shipped name, folder or Hub id.
+        episodes: per score.
         trust_agents: see `load_agent`.
     """
     start = time.monotonic()
@@ -75,7 +77,7 @@ def _shipped_agent(world: str, trust_agents: bool) -> dict[str, TrainedAgent]:
     if not trust_agents and not (folder / POLICY).is_file():
         print(
             f"left out: {folder} is a program and no policy file;"
-            " --trust-agents runs it, if you trust whoever made it"
+            " demo(trust_agents=True) in Python runs it, if you trust whoever made it"
         )
         return {}
     return {"shipped PPO": load_agent(folder, trust_agents=trust_agents)}

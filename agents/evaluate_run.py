@@ -16,7 +16,6 @@ from streamdit_gym.agents.policy_scores import (
     print_table,
     write_scores,
 )
-from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.files import writing_to
 
 FLOOR = "random"
@@ -39,45 +38,20 @@ class CeilingProgress:
 
 
 def print_scores(
-    policies: Sequence[str],
-    ceiling: Sequence[str],
-    env: str,
-    settings: PlaySettings,
-    out: Path | None,
+    policies: Sequence[str], env: str, settings: PlaySettings, out: Path | None
 ) -> None:
     """Score policies in a world and in its simulator, and print the table.
 
     Args:
         policies: names or paths.
-        ceiling: paths of agents trained in the simulator; with them, the share of the way from the
-            random policy to them is printed too.
         env: id of the environment.
         settings: how the policies are played.
         out: folder for ``scores.json``; None: it is not written.
-
-    Raises:
-        StreamDiTError: if there is a ceiling and nothing to compare with it.
     """
-    floor = [FLOOR] if ceiling else []
-    names = list(dict.fromkeys([*floor, *policies, *ceiling]))
+    names = list(dict.fromkeys(policies))
     label = labels(names)
-    compared = {label[name] for name in policies if name != FLOOR and name not in ceiling}
-    if ceiling and not compared:
-        raise StreamDiTError(
-            "no policy to compare with the ceiling",
-            given=tuple(policies),
-            allowed="policies beside random",
-            remedy="name some",
-        )
     scores = evaluate_policies({label[name]: name for name in names}, env, settings)
     print_table(scores)
-    if ceiling:
-        way = progress_to_ceiling(scores, compared, {label[name] for name in ceiling})
-        interval = f"[{100 * way.low:.0f}, {100 * way.high:.0f}]"
-        print(
-            "\nfrom the random policy to the ceiling, in the simulator: "
-            f"{100 * way.share:.0f} % of the way {interval}"
-        )
     if out is not None:
         with writing_to(out, "make room, or give another --out"):
             write_scores(out, env, scores)

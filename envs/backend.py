@@ -14,6 +14,7 @@ from streamdit_gym.definition import WorldSpec
 from streamdit_gym.model.readout import Readout
 
 Frames = UInt8[Tensor, "n h w 3"]
+Clips = UInt8[Tensor, "n f h w 3"]
 Latents = Float[Tensor, "n c g g"]
 Scores = Float[Tensor, "n m"]
 MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successes
@@ -44,7 +45,7 @@ class Backend(Protocol):
     takes_init: bool
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
         """Start some rows anew; `init` holds the caller's own frames."""
 

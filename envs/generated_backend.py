@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
-from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, read_latents
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
@@ -97,9 +97,9 @@ class GeneratedBackend:
         self._warm_pool: NewStreams | None = None
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
-        """Start rows from the caller's frames (n f h w 3), or from real frames of the bank."""
+        """Start rows from the caller's frames, or from real frames of the bank."""
         session = self._session
         if session is None and self.device.type == "cpu":
             choose_threads(self._trial_step(), threads=self._threads)
@@ -148,7 +148,7 @@ class GeneratedBackend:
             self._warm_pool = replace(streams, reading=self._read(latents))
         return self._warm_pool
 
-    def _start_from_frames(self, frames: Frames, rngs: Sequence[np.random.Generator]) -> NewStreams:
+    def _start_from_frames(self, frames: Clips, rngs: Sequence[np.random.Generator]) -> NewStreams:
         codec = self.world.codec
         with torch.no_grad(), precision(self.device, False):
             latents = codec.encode(frames)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Frames, Latents, Reading
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading
 from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.stream.saved import check_list
 
@@ -41,7 +41,7 @@ class RowByRow:
         return torch.cat([first.readout(row) for row in rows])
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
         """Start rows one after the other."""
         readings = []
@@ -91,6 +91,8 @@ class RowByRow:
 
 
 def _joined(readings: list[Reading]) -> Reading:
-    observed = torch.cat([reading.observed for reading in readings])
-    scores = torch.cat([reading.scores for reading in readings])
-    return Reading(observed, scores)
+    columns: dict[str, Any] = {}
+    for name in Reading._fields:
+        parts = [getattr(reading, name) for reading in readings]
+        columns[name] = None if parts[0] is None else torch.cat(parts)
+    return Reading(**columns)

@@ -153,10 +153,9 @@ def test_the_commands_that_train_and_evaluate(
     assert "--resume" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0, "done already: it is scored again"
     checkpoint = next((folder / "checkpoints").iterdir())
-    options = f"{folder} {checkpoint} --ceiling {folder} --episodes 2 --out {tmp_path / 'again'}"
+    options = f"{folder} {checkpoint} --episodes 2 --out {tmp_path / 'again'}"
     assert main(["rl", "evaluate", *options.split()]) == 0
     output = capsys.readouterr().out
-    assert "% of the way" in output
     assert f"checkpoints/{checkpoint.name}" in output
     assert (tmp_path / "again" / "scores.json").is_file()
 

@@ -52,8 +52,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("commands")
     data = folder / "data"
-    record = f"record PushT --out {data} --shards 2 --episodes 2 --steps 12 --workers 1"
-    assert main(record.split()) == 0
+    record = f"record PushT --out {data} --shards 2"
+    settings = ["--set", "episodes=2", "steps=12", "workers=1"]
+    assert main([*record.split(), *settings]) == 0
     train = f"train PushT --recipe tiny --data {data} --out {folder / 'run'} --steps 2"
     assert main(train.split()) == 0
     world = folder / "run" / "world"
@@ -97,8 +98,8 @@ def test_a_distillation_ends_with_the_commands_that_compare_it(
     printed = capsys.readouterr().out
     for partition in ("K4N4c1s1", "K4N1c1s1"):
         line = (
-            f"evaluate {out / 'world'} --partition {partition} --teacher {out / 'teacher'}"
-            " --teacher-partition K4N1c1s1\n"
+            f"evaluate {out / 'world'} --teacher {out / 'teacher'}"
+            f" --set partition={partition} teacher_partition=K4N1c1s1\n"
         )
         assert printed.count(line) == 1
     assert World.from_pretrained(out / "world").pipelined_model is None, "one student for both"
@@ -184,14 +185,14 @@ def test_an_evaluation_writes_scores_page_pictures_and_card(
 def test_no_card_is_written_from_scores_with_extra_latency(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["evaluate", "PushT", "--extra-latency", "3", "--card"]) == 2
+    assert main(["evaluate", "PushT", "--card", "--set", "extra_latency=3"]) == 2
     assert "only frames can have extra latency" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_an_agent_is_trained_in_the_world(trained: Run, tmp_path: Path) -> None:
-    settings = "--set num_envs=2 check_every=0 n_steps=32 batch_size=64"
-    train = f"rl train --world {trained.world} --out {tmp_path} --steps 64 --episodes 2 {settings}"
+    settings = "--set episodes=2 num_envs=2 check_every=0 n_steps=32 batch_size=64"
+    train = f"rl train --world {trained.world} --out {tmp_path} --steps 64 {settings}"
     assert main(train.split()) == 0
     assert (tmp_path / "seed-0" / "policy.safetensors").is_file()
 
@@ -201,7 +202,7 @@ def test_the_bench_writes_its_figures(
     trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bench"
-    bench = f"bench {trained.world} --envs 1 2 --steps 2 --preset tiny --out {out}"
+    bench = f"bench {trained.world} --envs 1 2 --set steps=2 preset=tiny --out {out}"
     assert main(bench.split()) == 0
     printed = capsys.readouterr().out
     assert "env steps/s" in printed
@@ -218,7 +219,7 @@ def test_the_bench_writes_its_figures(
         ("train PushT --recipe tinny", "did you mean 'tiny'"),
         ("evaluate PushTT", "did you mean 'PushT'"),
         ("evaluate PushT --policies randm", "did you mean 'random'"),
-        ("bench --preset paper --envs 1 --steps 1", "did you mean"),
+        ("bench --envs 1 --set steps=1 preset=paper", "did you mean"),
         ("bench --json-file figures.json", "--out FOLDER"),
         ("evaluate PushT --html page.html", "--out FOLDER"),
         ("evaluate PushT --against PushT", "leave it out"),
@@ -234,7 +235,7 @@ def test_bad_input_gets_one_clear_error(
 
 
 def test_ctrl_c_while_recording_keeps_whole_shards_and_says_how_to_go_on(tmp_path: Path) -> None:
-    record = f"record PushT --out {tmp_path} --shards 500 --episodes 1 --steps 5 --workers 2"
+    record = f"record PushT --out {tmp_path} --shards 500 --set episodes=1 steps=5 workers=2"
     command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym.cli", *record.split()]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     for _ in range(600):

@@ -206,10 +206,9 @@ def test_a_disk_that_takes_nothing_more_is_a_clear_error(
                     str(disk / "data"),
                     "--shards",
                     "1",
-                    "--episodes",
-                    "1",
-                    "--steps",
-                    "2",
+                    "--set",
+                    "episodes=1",
+                    "steps=2",
                 ]
             )
             == 2
@@ -240,7 +239,7 @@ def test_numbers_that_cannot_be_recorded_are_refused_at_once(change: dict[str, A
 @pytest.mark.slow
 def test_a_recording_survives_being_killed(tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        told = f"record PushT --out {out} --shards 6 --episodes 3 --steps 24 --workers 2"
+        told = f"record PushT --out {out} --shards 6 --set episodes=3 steps=24 workers=2"
         return [sys.executable, "-m", "streamdit_gym", *told.split()]
 
     for folder in survive_often(command, tmp_path):

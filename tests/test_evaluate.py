@@ -17,6 +17,7 @@ from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate.candidate import (
     Frames,
@@ -364,7 +365,7 @@ def test_the_shipped_evaluator_models_read_real_frames(
     monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
     models = evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
     shard = record_shard(
-        SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0
+        replace(WORLD, starts={"anywhere": 1.0}), RecordConfig(episodes=8, steps=16, seed=77), 0
     )
     errors = models.state_errors(shard.frames, shard.states, reference, SPEC)
     assert np.median(errors.actor_px) < 0.4
@@ -504,7 +505,7 @@ def test_a_teacher_is_as_late_as_its_student() -> None:
 
 def test_a_teacher_is_never_later_than_its_student() -> None:
     world = make_tiny_world()
-    with pytest.raises(PartitionError, match=r"(?s)later than its student.*--extra-latency 3"):
+    with pytest.raises(PartitionError, match=r"(?s)later than its student.*extra_latency=3"):
         teacher_of(WorldCandidate(world), world, "K4N4c1s1")
 
 
@@ -524,7 +525,7 @@ def test_context_frames_are_not_generated_again() -> None:
 
 def test_unseen_phrases_stand_for_their_actions() -> None:
     shard = record_shard(
-        SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0
+        replace(WORLD, starts={"uniform": 1.0}), RecordConfig(episodes=1, steps=12, seed=6), 0
     )
     (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard)
     assert [ACTION_OF[phrase] for phrase in prompts] == shard.actions[0].tolist()
@@ -533,7 +534,7 @@ def test_unseen_phrases_stand_for_their_actions() -> None:
 
 def test_objects_are_counted() -> None:
     shard = record_shard(
-        SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0
+        replace(WORLD, starts={"near_goal": 1.0}), RecordConfig(episodes=3, steps=20, seed=5), 0
     )
     frames = shard.frames.reshape(-1, 64, 64, 3)
     found = object_integrity(frames)

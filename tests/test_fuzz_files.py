@@ -187,6 +187,8 @@ FLAGS = [
     "--late",
     "--dtype",
     "--policy",
+    "--proxy",
+    "--set",
 ]
 values = st.sampled_from(
     [

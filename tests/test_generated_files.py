@@ -198,8 +198,8 @@ def test_the_closing_message_tells_how_many_tars(
         "3",
         "--steps",
         "2",
-        "--batch",
-        "1",
+        "--set",
+        "batch=1",
         "--format",
         "webdataset",
         "--device",
@@ -373,8 +373,8 @@ def test_after_kills_the_data_are_those_of_an_undisturbed_run(
         "6",
     ]
     command += [
-        "--batch",
-        "2",
+        "--set",
+        "batch=2",
         "--format",
         kind,
         "--keep-if",

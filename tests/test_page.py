@@ -38,7 +38,7 @@ class Server:
     """`streamdit-gym play` as people start it."""
 
     def __init__(self, folder: Path, port: int = 0, *more: str) -> None:
-        arguments = f"play PushT --port {port} --no-browser --fps 30 --out {folder}".split()
+        arguments = f"play PushT --port {port} --no-browser --out {folder} --set fps=30".split()
         command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *arguments, *more]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -262,7 +262,7 @@ def test_a_server_that_falls_silent_is_noticed_and_what_is_said_meanwhile_is_not
 
 def test_the_page_lives_below_a_proxys_path(browser: Any, folder: Path) -> None:
     server = Server(
-        folder, 0, "--allow-host", "127.0.0.1"
+        folder, 0, "--proxy", "127.0.0.1"
     )  # the proxy sends another name on than the visitor's
     token = server.address.split("?")[1]
     try:

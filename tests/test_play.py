@@ -23,7 +23,7 @@ from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.launch import PlayOptions, play
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.prompt_schedule import PromptSchedule, TimedPrompt, read_script
-from streamdit_gym.live.server_address import ServerAddress
+from streamdit_gym.live.server_address import ServerAddress, split_proxies
 
 
 def test_a_schedule_returns_the_newest_prompt_that_is_due(tmp_path: Path) -> None:
@@ -123,6 +123,26 @@ def test_options_that_contradict_each_other_are_refused(
 def test_an_address_that_is_none_is_refused(address: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         ServerAddress(**address)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "root_path", "hosts"),
+    [
+        ((), "", ()),
+        (("lab.example",), "", ("lab.example",)),
+        (("lab.example/lab", "lab.local/lab"), "/lab", ("lab.example", "lab.local")),
+        (("/lab",), "/lab", ()),
+    ],
+)
+def test_a_proxys_addresses_have_names_and_a_path(
+    proxies: tuple[str, ...], root_path: str, hosts: tuple[str, ...]
+) -> None:
+    assert split_proxies(proxies) == (root_path, hosts)
+
+
+def test_a_proxy_has_one_path() -> None:
+    with pytest.raises(ArgumentError, match="the same path"):
+        split_proxies(("lab.example/lab", "lab.local/other"))
 
 
 @pytest.mark.parametrize("host", ["a" * 300, "a\0b", "\udfff"])

@@ -109,7 +109,7 @@ def read_sheet(path: Path, seed: int, column: int) -> np.ndarray:
 
 def generate(folder: Path) -> Iterator[tuple[str, str]]:
     """Make a small data set and yield its arrays' names and digests."""
-    options = f"--episodes 4 --steps 16 --batch 4 --seed 3 --policy scripted:0.3 --out {folder}"
+    options = f"--episodes 4 --steps 16 --set batch=4 seed=3 --policy scripted:0.3 --out {folder}"
     command = ["generate", "PushT", *options.split(), "--format", "mkv", "--device", "cpu"]
     assert main(command) == 0
     for path in sorted(folder.rglob("*.npz")):

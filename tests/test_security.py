@@ -13,6 +13,7 @@ import torch
 from support.agents import hostile_pickle, new_agent, small_training, write_hostile_agent
 
 from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, read_checkpoint
+from streamdit_gym.agents.demo import demo
 from streamdit_gym.agents.policies.policy_file import TrainedAgent, load_agent, save_policy
 from streamdit_gym.cli import main
 from streamdit_gym.errors import BundleError
@@ -104,11 +105,12 @@ def test_demo_leaves_out_the_agent_of_a_world_that_is_code(
 ) -> None:
     world = shutil.copytree(tiny_bundle, tmp_path / "world")
     shutil.copytree(hostile, world / "agents" / "reach")
-    demo = ["demo", "--world", str(world), "--steps", "0", "--out", str(tmp_path / "nothing")]
-    assert main(demo) == 2, "there is no agent in --out"
+    command = ["demo", "--world", str(world), "--steps", "0", "--out", str(tmp_path / "nothing")]
+    assert main(command) == 2, "there is no agent in --out"
     assert "left out" in capsys.readouterr().out
     assert not trap.exists()
-    assert main([*demo, "--trust-agents"]) == 2
+    with pytest.raises(BundleError):
+        demo(tmp_path / "nothing", steps=0, world=str(world), trust_agents=True)
     assert trap.is_dir()
 
 

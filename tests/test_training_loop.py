@@ -12,7 +12,8 @@ import torch
 from support.training import train_square
 
 from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.train import stage_run
 from streamdit_gym.train.average import WeightAverage, averaged_weights

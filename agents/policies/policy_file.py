@@ -154,8 +154,8 @@ def load_agent(place: Path, *, trust_agents: bool = False) -> TrainedAgent:
             "an agent in Stable-Baselines3's own format is code, and code is not run unasked",
             given=file,
             allowed=f"a folder with {POLICY}, or a .safetensors file of its checkpoints/",
-            remedy="train it anew; or, if you trust whoever made it: --trust-agents"
-            " (in Python trust_agents=True)",
+            remedy="train it anew; or, if you trust whoever made it: --trust-agents of generate,"
+            " evaluate and rl evaluate (in Python trust_agents=True)",
         )
     return _run_zip(file)
 

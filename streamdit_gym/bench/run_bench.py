@@ -30,8 +30,8 @@ class BenchConfig:
     Attributes:
         world: the world.
         envs: batch sizes; where the time goes is measured at the largest.
-        steps: steps per measurement.
         device: where to run.
+        steps: steps per measurement.
         dtypes: precisions of the transformer.
         partitions: how to stream.
         preset: also time this preset with random weights.
@@ -41,8 +41,8 @@ class BenchConfig:
 
     world: str
     envs: tuple[int, ...]
-    steps: int
     device: str
+    steps: int = 50
     dtypes: tuple[str, ...] = ("float32",)
     partitions: tuple[str, ...] = ("reactive",)
     preset: str | None = None

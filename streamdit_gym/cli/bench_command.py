@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.command_outputs import write_json
-from streamdit_gym.cli.option_types import (
-    Count,
-    CountOrZero,
-    DeviceName,
-    Range,
-    WorldName,
-)
-from streamdit_gym.cli.training_options import (
-    choose_device,
-)
+from streamdit_gym.cli.option_types import Count, CountOrZero, DeviceName, Range, WorldName
+from streamdit_gym.cli.settings_option import Settings
+from streamdit_gym.cli.training_options import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench(Command):
     """Measure speed: environment steps, where the time goes, and the machine's own ceilings."""
 
+    setting_types: ClassVar[Mapping[str, Any]] = {
+        "steps": Count,
+        "dtypes": tuple[Literal["float32", "bfloat16"], ...],
+        "partitions": tuple[str, ...],
+        "long_steps": CountOrZero,
+        "preset": str,
+    }
+
     world: WorldName = "PushT"
     """world to step"""
     envs: tuple[Annotated[int, Range(1, 65_536)], ...] = (1, 16)
     """batch sizes"""
-    steps: Count = 50
-    """steps per batch size"""
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
-    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
-    """precisions of the transformer"""
-    partition: tuple[str, ...] = ("reactive",)
-    """ways to stream"""
     compile: bool = False
     """compile what is measured, all but the long stream: a minute for every batch size, partition
     and precision
     """
-    long: CountOrZero = 0
-    """also step one environment so many times: does it slow down, does memory grow?"""
-    preset: str | None = None
-    """also time a preset with random weights, e.g. paper-4b"""
+    set: Settings = ()
+    """steps=50: per batch size
+    dtypes=float32: precisions of the transformer, such as float32,bfloat16
+    partitions=reactive: ways to stream, such as reactive,pipelined
+    long_steps=0: also step one environment so many times: does it slow down, does memory grow?
+    preset=NAME: also time a preset with random weights, such as paper-4b
+    """
     out: Path | None = None
     """folder for bench.json and bench.png"""
 
@@ -55,13 +54,9 @@ class Bench(Command):
         config = BenchConfig(
             world=self.world,
             envs=self.envs,
-            steps=self.steps,
             device=choose_device(self.device),
-            dtypes=self.dtype,
-            partitions=self.partition,
-            preset=self.preset,
-            long_steps=self.long,
             compiled=self.compile,
+            **self.settings(),
         )
         report = run_bench(config)
         if self.out is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from streamdit_gym.checks import check_int, check_real, check_str, shown
-from streamdit_gym.cli.option_types import Range, option_range
-from streamdit_gym.errors import ArgumentError
+from streamdit_gym.cli.option_types import Range, check_number, check_text, option_range
+from streamdit_gym.cli.settings_option import typed_settings
 
 
 class Command(ABC):
@@ -21,16 +21,22 @@ class Command(ABC):
     """
 
     resume_options: ClassVar[str] = ""  # what to add to the command line after an interruption
+    setting_types: ClassVar[Mapping[str, Any]] = {}  # what --set takes, and of which type
 
     @abstractmethod
     def run(self) -> None:
         """Do the work."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values of ``--set``, checked; see `typed_settings` for what is raised."""
+        return typed_settings(getattr(self, "set", ()), self.setting_types)
 
     def check_options(self) -> None:
         """Refuse numbers out of range and texts that no file or world can be called.
 
         Raises:
             ArgumentError: for the first option that cannot be used.
+            UnknownNameError: for the first unknown name of ``--set``.
         """
         hints = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -39,6 +45,8 @@ class Command(ABC):
             allowed = option_range(hints[field.name])
             for part in value if isinstance(value, tuple) else (value,):
                 _check_value(option, part, allowed)
+        if self.setting_types:
+            self.settings()
 
 
 def _check_value(option: str, value: Any, allowed: Range | None) -> None:
@@ -46,20 +54,6 @@ def _check_value(option: str, value: Any, allowed: Range | None) -> None:
         return
     if isinstance(value, (int, float)):
         assert allowed is not None, f"{option} declares no range"
-        if isinstance(allowed.least, int):
-            check_int(option, value, least=allowed.least, most=int(allowed.most))
-        else:
-            check_real(option, value, least=allowed.least, most=allowed.most)
+        check_number(option, value, allowed)
     elif isinstance(value, (str, Path)):
-        _check_text(option, str(value))
-
-
-def _check_text(option: str, value: str) -> None:
-    text = check_str(option, value)
-    if "\0" in text:
-        raise ArgumentError(
-            f"{option} cannot be used",
-            given=shown(text),
-            allowed="a text without NUL",
-            remedy=f"change {option}",
-        )
+        check_text(option, str(value))

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import (
-    Count,
-    CountOrZero,
-)
+from streamdit_gym.cli.option_types import CountOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,23 +20,11 @@ class Demo(Command):
     """folder of the film, the curve and the table"""
     steps: CountOrZero = 16_000
     """environment steps of training; 0 takes the agent already in the folder"""
-    episodes: Count = 64
-    """episodes per score"""
     world: str = "PushT"
     """shipped name, folder or Hub id"""
-    trust_agents: bool = False
-    """also load agents that are only there as agent.zip; such a file is a program, and can do
-    whatever you can
-    """
 
     def run(self) -> None:
         """Run the demo."""
         from streamdit_gym.agents.demo import demo
 
-        demo(
-            self.out,
-            steps=self.steps,
-            episodes=self.episodes,
-            world=self.world,
-            trust_agents=self.trust_agents,
-        )
+        demo(self.out, steps=self.steps, world=self.world)

@@ -6,16 +6,18 @@ An owner of a command adds a line to a table here when an option changes its nam
 from __future__ import annotations
 
 import sys
+from collections import deque
 
 from streamdit_gym.cli.recipe_options import removed_options
 from streamdit_gym.errors import ArgumentError
 
+COMMAND_GROUP = "rl"  # its commands have two words
 RENAMED_COMMANDS = {"correct": "relabel"}
 
 # (command, old option): new option
 RENAMED_OPTIONS = {
-    ("evaluate", "--late"): "--extra-latency",
     ("generate", "--player"): "--policy",
+    ("play", "--allow-host"): "--proxy",
     ("train", "--corrections"): "--relabelled",
 }
 
@@ -28,27 +30,63 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("evaluate", "--json"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--picture"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--against"): "leave it out: a world is compared with its own simulator",
+    ("demo", "--episodes"): "leave it out: a score has 64; demo(episodes=...) in Python",
+    ("demo", "--trust-agents"): (
+        "make a policy file of the agent, see docs/agents.md; or demo(trust_agents=True) in Python"
+    ),
+    ("play", "--root-path"): "write it behind the host's name: --proxy lab.example/lab",
     ("play", "--scope"): "choose it on the page, or LiveStream(prompt_scope=...) in Python",
     ("play", "--transition"): "choose it on the page, or LiveStream(transition=...) in Python",
     ("play", "--twin"): "leave it out: the simulator is shown where there is one",
     ("play", "--no-twin"): "LiveStream(world) in Python runs without the simulator",
     ("play", "--seconds"): "leave it out: a film ends five seconds after the script's last prompt",
     ("play", "--dtype"): "LiveStream(world, autocast=True) in Python runs in bfloat16",
+    (
+        "rl evaluate",
+        "--ceiling",
+    ): "agents.evaluate_run.progress_to_ceiling in Python, see docs/agents.md",
     **removed_options(),
 }
 
 
 # command: {old option: the name that --set knows its value by}
 SETTING_OPTIONS: dict[str, dict[str, str]] = {
+    "bench": {
+        "--dtype": "dtypes",
+        "--long": "long_steps",
+        "--partition": "partitions",
+        "--preset": "preset",
+        "--steps": "steps",
+    },
+    "evaluate": {
+        "--episodes": "episodes",
+        "--extra-latency": "extra_latency",
+        "--late": "extra_latency",
+        "--partition": "partition",
+        "--policy-env": "policy_env",
+        "--teacher-partition": "teacher_partition",
+    },
     "generate": {
         "--batch": "batch",
         "--dtype": "dtype",
         "--images": "images",
         "--over": "over",
         "--partition": "partition",
+        "--ray": "ray",
         "--seed": "seed",
         "--strength": "strength",
         "--task": "task",
+    },
+    "play": {
+        "--fps": "fps",
+        "--partition": "partition",
+        "--seed": "seed",
+    },
+    "record": {
+        "--episodes": "episodes",
+        "--seed": "seed",
+        "--steps": "steps",
+        "--workers": "workers",
     },
     "relabel": {
         "--episodes": "episodes",
@@ -67,6 +105,8 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--tolerance": "tolerance",
     },
 }
+# of these the former option took several values, all words up to the next option
+SEVERAL_VALUES = {("bench", "--dtype"), ("bench", "--partition")}
 
 
 def current_arguments(arguments: list[str]) -> list[str]:
@@ -77,13 +117,14 @@ def current_arguments(arguments: list[str]) -> list[str]:
     """
     if not arguments:
         return arguments
-    command = RENAMED_COMMANDS.get(arguments[0], arguments[0])
-    if command != arguments[0]:
-        _warn(arguments[0], command)
-    options = [_current_option(command, argument) for argument in arguments[1:]]
-    if command == "rl" and options:
-        return ["rl", options[0], *_with_settings(f"rl {options[0]}", options[1:])]
-    return [command, *_with_settings(command, options)]
+    first = RENAMED_COMMANDS.get(arguments[0], arguments[0])
+    if first != arguments[0]:
+        _warn(arguments[0], first)
+    command_words = [first, *arguments[1:2]] if first == COMMAND_GROUP else [first]
+    command = " ".join(command_words)
+    others = arguments[len(command_words) :]
+    options = [_current_option(command, argument) for argument in others]
+    return [*command_words, *_with_settings(command, options)]
 
 
 def _current_option(command: str, argument: str) -> str:
@@ -109,14 +150,18 @@ def _with_settings(command: str, arguments: list[str]) -> list[str]:
     names = SETTING_OPTIONS.get(command, {})
     current = []
     settings = []
-    words = iter(arguments)
-    for word in words:
+    words = deque(arguments)
+    while words:
+        word = words.popleft()
         option, equals, value = word.partition("=")
-        name = names.get(option.replace("_", "-"))
+        option = option.replace("_", "-")
+        name = names.get(option)
         if name is None:
             current.append(word)
             continue
-        settings.append(f"{name}={value if equals else next(words, '')}")
+        if not equals:
+            value = _take_value(words, several=(command, option) in SEVERAL_VALUES)
+        settings.append(f"{name}={value}")
         _warn(option, f"--set {name}=")
     if not settings:
         return current
@@ -124,6 +169,16 @@ def _with_settings(command: str, arguments: list[str]) -> list[str]:
         current.append("--set")
     place = current.index("--set") + 1
     return [*current[:place], *settings, *current[place:]]
+
+
+def _take_value(words: deque[str], *, several: bool) -> str:
+    """Take an option's value from the words behind it; several are joined by commas."""
+    if not several:
+        return words.popleft() if words else ""
+    values = []
+    while words and not words[0].startswith("--"):
+        values.append(words.popleft())
+    return ",".join(values)
 
 
 def _warn(old: str, new: str) -> None:

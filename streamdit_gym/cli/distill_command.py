@@ -85,8 +85,8 @@ class Distill(Command):
         for partition in settings.student_partitions:
             taught = settings.teacher_partition(partition)
             line = (
-                f"  streamdit-gym evaluate {student} --partition {partition}"
-                f" --teacher {teacher} --teacher-partition {taught}"
+                f"  streamdit-gym evaluate {student} --teacher {teacher}"
+                f" --set partition={partition} teacher_partition={taught}"
             )
             lines[line] = None
         return list(lines)

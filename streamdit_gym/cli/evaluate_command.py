@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.command_outputs import save_picture
@@ -15,6 +16,7 @@ from streamdit_gym.cli.option_types import (
     DeviceName,
     WorldName,
 )
+from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import (
     choose_device,
 )
@@ -35,33 +37,53 @@ SPEED_ENVS = (1, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationDetails:
+    """The settings of `evaluate`.
+
+    Attributes:
+        partition: how the world streams.
+        teacher_partition: how its teacher streams.
+        policy_env: id of the environment in which policies act.
+        episodes: held-out episodes; None: as many as `--quick` or its absence says.
+        extra_latency: idle frames before the first prompt, besides the partition's own.
+    """
+
+    partition: str = "reactive"
+    teacher_partition: str = "reactive"
+    policy_env: str = "StreamDiT/PushT-Reach-v0"
+    episodes: Count | None = None
+    extra_latency: CountOrZero = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
     """Measure a world against its reference simulator; write a page, scores and film strips."""
 
+    setting_types: ClassVar[Mapping[str, Any]] = get_type_hints(
+        EvaluationDetails, include_extras=True
+    )
+
     world: WorldName
     """shipped name, folder or Hub id"""
-    partition: str = "reactive"
-    """how to stream"""
-    extra_latency: CountOrZero = 0
-    """idle frames before the first prompt, besides the partition's own: 3 makes the teacher of
-    `pipelined` as late as its student; not with --policies or --card"""
     teacher: str | None = None
     """a world of the same kind (name, folder or Hub id) to compare with, on the same episodes and
     with the same latency"""
-    teacher_partition: str = "reactive"
-    """how the teacher streams"""
     quick: bool = False
     """measure less: wider intervals, shorter streams, well under ten minutes on 2 cores"""
-    episodes: Count | None = None
-    """held-out episodes; default: 64, with --quick 24"""
     policies: tuple[str, ...] = ()
     """how well does the world rank these, compared with the simulator? random; scripted or
     scripted:0.3 (share of random moves); an agent's folder, or a file in its checkpoints/"""
-    policy_env: str = "StreamDiT/PushT-Reach-v0"
-    """id of the environment in which they act"""
     trust_agents: bool = False
     """also load agents of which only agent.zip is there; such a file is a program,
     and can do whatever you can
+    """
+    set: Settings = ()
+    """partition=reactive: how to stream
+    teacher_partition=reactive: how the teacher streams
+    policy_env=StreamDiT/PushT-Reach-v0: id of the environment in which policies act
+    episodes=64: held-out episodes; with --quick 24
+    extra_latency=0: idle frames before the first prompt, besides the partition's own: 3 makes the
+    teacher of `pipelined` as late as its student; not with --policies or --card
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
@@ -78,15 +100,16 @@ class Evaluate(Command):
         from streamdit_gym.world import World
 
         require("matplotlib", "train", "the page's plots")
-        self._check_options()
+        details = EvaluationDetails(**self.settings())
+        self._check_latency(details)
         device = choose_device(self.device)
         world = World.from_pretrained(self.world, device=device)
         reference = world_definition(world.spec.name).for_evaluation()
-        candidate = WorldCandidate(world, self.partition, self.extra_latency)
+        candidate = WorldCandidate(world, details.partition, details.extra_latency)
         _embed_unseen_phrases(world, reference)
-        teacher = self._teacher(candidate, reference, device)
-        config = self._config()
-        policy_returns = self._policy_returns()
+        teacher = self._teacher(candidate, reference, details.teacher_partition)
+        config = self._config(details)
+        policy_returns = self._policy_returns(details)
         print(f"recording {config.episodes} held-out episodes in the reference simulator")
         evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER)
         scores = evaluate_world(candidate, reference, evidence, config, policy_returns)
@@ -97,38 +120,38 @@ class Evaluate(Command):
             teacher_scores = evaluate_world(teacher, reference, evidence, config)
             teacher_name = f"{self.teacher}, {teacher.partition_name}"
             scores = replace(scores, comparison=compare(scores, teacher_scores, teacher_name))
-        self._write(world, replace(scores, speed=self._speed(device)))
+        self._write(world, replace(scores, speed=self._speed(device, details.partition)))
 
-    def _check_options(self) -> None:
-        if self.extra_latency and (self.policies or self.card):
+    def _check_latency(self, details: EvaluationDetails) -> None:
+        if details.extra_latency and (self.policies or self.card):
             raise StreamDiTError(
                 "only frames can have extra latency",
-                given=f"--extra-latency {self.extra_latency} with --policies or --card",
-                remedy="evaluate policies, and the card's scores, without --extra-latency",
+                given=f"extra_latency={details.extra_latency} with --policies or --card",
+                remedy="evaluate policies, and the card's scores, without extra_latency",
             )
 
-    def _config(self) -> EvaluationConfig:
+    def _config(self, details: EvaluationDetails) -> EvaluationConfig:
         from streamdit_gym.evaluate import evaluation
 
         config = evaluation.QUICK if self.quick else evaluation.EvaluationConfig()
-        if self.episodes is not None:
-            config = replace(config, episodes=self.episodes)
+        if details.episodes is not None:
+            config = replace(config, episodes=details.episodes)
         return replace(config, workers=os.cpu_count() or 1)
 
     def _teacher(
-        self, student: WorldCandidate, reference: WorldDefinition, device: str
+        self, student: WorldCandidate, reference: WorldDefinition, partition: str
     ) -> WorldCandidate | None:
         from streamdit_gym.evaluate.candidate import teacher_of
         from streamdit_gym.world import World
 
         if self.teacher is None:
             return None
-        world = World.from_pretrained(self.teacher, device=device)
-        teacher = teacher_of(student, world, self.teacher_partition)
+        world = World.from_pretrained(self.teacher, device=str(student.world.device))
+        teacher = teacher_of(student, world, partition)
         _embed_unseen_phrases(world, reference)
         return teacher
 
-    def _policy_returns(self) -> dict[str, PolicyReturns]:
+    def _policy_returns(self, details: EvaluationDetails) -> dict[str, PolicyReturns]:
         from streamdit_gym.evaluate.schema import PolicyReturns
 
         if not self.policies:
@@ -138,25 +161,23 @@ class Evaluate(Command):
         settings = PlaySettings(
             episodes=POLICY_EPISODES,
             world=self.world,
-            partition=self.partition,
+            partition=details.partition,
             trust_agents=self.trust_agents,
         )
-        returns = mean_returns(self.policies, self.policy_env, settings)
+        returns = mean_returns(self.policies, details.policy_env, settings)
         return {
             name: PolicyReturns(generated=generated, real=real)
             for name, (generated, real) in returns.items()
         }
 
-    def _speed(self, device: str) -> SpeedMetrics:
+    def _speed(self, device: str, partition: str) -> SpeedMetrics:
         from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
         from streamdit_gym.bench.hardware import hardware_name
         from streamdit_gym.evaluate.schema import SpeedMetrics, StepSpeed
 
         steps = []
         for envs in SPEED_ENVS:
-            settings = EnvSettings(
-                world=self.world, envs=envs, device=device, partition=self.partition
-            )
+            settings = EnvSettings(world=self.world, envs=envs, device=device, partition=partition)
             speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
                 StepSpeed(

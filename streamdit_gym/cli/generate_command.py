@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import Count, DeviceName, WorldName
-from streamdit_gym.cli.settings_option import Settings, check_setting_names, parse_settings
+from streamdit_gym.cli.option_types import Count, DeviceName, Range, Seed, WorldName
+from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
 
-SETTINGS = ("batch", "dtype", "images", "over", "partition", "seed", "strength", "task")
+LOCAL_RAY = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,18 @@ class Generate(Command):
 
     Episodes come in batches, with prompts, actions, rewards and quality metrics.
     """
+
+    setting_types: ClassVar[Mapping[str, Any]] = {
+        "batch": Count,
+        "dtype": Literal["float32", "bfloat16"],
+        "images": str,
+        "over": str,
+        "partition": str,
+        "ray": str,
+        "seed": Seed,
+        "strength": Annotated[float, Range(0.0, 1.0)],
+        "task": str,
+    }
 
     world: WorldName
     """shipped name, folder or Hub id"""
@@ -40,17 +53,18 @@ class Generate(Command):
     the manifest alone
     """
     set: Settings = ()
-    """seed=0 and batch=32 (the data depend on both and nothing else; a batch is generated at once
-    and lies in one shard), task=push (whose reward counts), dtype=bfloat16, partition=pipelined,
-    images=FOLDER (your own start frames), over=DATASET (clips to draw over)
-    with strength=0.5 (share of the clips that noise replaces)
+    """seed=0, batch=32: the data depend on both; a batch is generated at once and lies in one shard
+    task=push: whose reward counts
+    partition=reactive: how to stream
+    dtype=float32: or bfloat16
+    images=FOLDER: your own start frames
+    over=DATASET: clips to draw over
+    strength=0.5: share of those clips that noise replaces
+    ray=ADDRESS: generate batches with Ray, one actor per GPU or pair of cores: the address of a
+    cluster, auto, or local to start it here
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
-    ray: str | None = None
-    """generate batches with Ray, one actor per GPU or pair of cores: the address of a cluster,
-    auto, or local to start it here
-    """
     trust_agents: bool = False
     """also load agents that are only there as agent.zip; such a file is a program, and can do
     whatever you can
@@ -61,8 +75,8 @@ class Generate(Command):
         from streamdit_gym.generate.dataset_builder import generate
         from streamdit_gym.generate.generate_config import GenerateConfig
 
-        settings = parse_settings(self.set)
-        check_setting_names(settings, SETTINGS)
+        settings = self.settings()
+        ray = settings.pop("ray", None)
         config = GenerateConfig(
             world=self.world,
             episodes=self.episodes,
@@ -72,7 +86,8 @@ class Generate(Command):
             trust_agents=self.trust_agents,
             **settings,
         )
-        ray = "" if self.ray == "local" else self.ray
+        if ray == LOCAL_RAY:
+            ray = ""
         dataset = generate(config, self.out, kind=self.format, keep_if=self.keep_if, ray=ray)
         kept = f"{dataset.num_kept} of {dataset.num_generated} episodes kept"
         print(f"{kept}, {dataset.num_frames} frames, in {self.out}")

@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from streamdit_gym.checks import check_int, check_real, check_str, shown
+from streamdit_gym.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Range:
@@ -54,3 +57,31 @@ def option_range(hint: Any) -> Range | None:
         if part_range is not None:
             return part_range
     return None
+
+
+def check_number(name: str, value: Any, allowed: Range) -> float:
+    """Return a number of a range; a whole one where the range's ends are whole.
+
+    Raises:
+        ArgumentError: if it is none, or out of range.
+    """
+    if isinstance(allowed.least, int):
+        return check_int(name, value, least=allowed.least, most=int(allowed.most))
+    return check_real(name, value, least=allowed.least, most=allowed.most)
+
+
+def check_text(name: str, value: str) -> str:
+    """Return a text that a file or a world can be called.
+
+    Raises:
+        ArgumentError: if it cannot be encoded, or holds NUL.
+    """
+    text = check_str(name, value)
+    if "\0" in text:
+        raise ArgumentError(
+            f"{name} cannot be used",
+            given=shown(text),
+            allowed="a text without NUL",
+            remedy=f"change {name}",
+        )
+    return text

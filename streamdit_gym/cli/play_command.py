@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import DeviceName, Range, Seed, WorldName
+from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
 
 
@@ -18,14 +20,14 @@ class Play(Command):
     Where the world has a reference simulator, it is shown beside the generated frames.
     """
 
+    setting_types: ClassVar[Mapping[str, Any]] = {
+        "partition": str,
+        "fps": Annotated[float, Range(0.01, 1000.0)],
+        "seed": Seed,
+    }
+
     world: WorldName
     """shipped name, folder or Hub id"""
-    partition: str = "reactive"
-    """how to stream; can be changed on the page"""
-    fps: Annotated[float, Range(0.01, 1000.0)] | None = None
-    """frames per second; default: the world's own"""
-    seed: Seed = 0
-    """seed of the start frame and the noise"""
     window: bool = False
     """an OpenCV window instead of the page"""
     script: str | None = None
@@ -39,41 +41,40 @@ class Play(Command):
     """address to serve; any but this machine's own creates a token that visitors need"""
     port: Annotated[int, Range(0, 65_535)] = 8000
     """port to serve; 0: any free one"""
-    root_path: str = ""
-    """path under which a reverse proxy shows the page, such as /lab"""
-    allow_host: tuple[str, ...] = ()
-    """names under which a reverse proxy shows the page, such as lab.example; they create a token,
-    too
+    proxy: tuple[str, ...] = ()
+    """addresses at which a reverse proxy shows the page, such as lab.example/lab; names of hosts
+    create a token, too
     """
     browser: bool = True
     """open the page"""
     out: Path = Path("runs/play")
     """folder of films recorded on the page"""
+    set: Settings = ()
+    """partition=reactive: how to stream; can be changed on the page
+    fps: frames per second; default: the world's own
+    seed=0: of the start frame and the noise
+    """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
 
     def run(self) -> None:
         """Show the stream."""
         from streamdit_gym.live.launch import PlayOptions, play
-        from streamdit_gym.live.server_address import ServerAddress
+        from streamdit_gym.live.server_address import ServerAddress, split_proxies
         from streamdit_gym.world import World
 
+        root_path, allow_hosts = split_proxies(self.proxy)
         address = ServerAddress(
-            host=self.host,
-            port=self.port,
-            root_path=self.root_path,
-            allow_hosts=self.allow_host,
+            host=self.host, port=self.port, root_path=root_path, allow_hosts=allow_hosts
         )
         options = PlayOptions(
-            partition=self.partition,
-            fps=self.fps,
-            seed=self.seed,
             window=self.window,
             script=self.script,
             film=self.film,
             address=address,
             browser=self.browser,
             out=self.out,
+            **self.settings(),
         )
         world = World.from_pretrained(self.world, device=choose_device(self.device))
         play(world, options)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import (
-    Count,
-    Seed,
-    Shards,
-    Workers,
-    WorldName,
-    cpu_count,
-)
+from streamdit_gym.cli.option_types import Count, Seed, Shards, Workers, WorldName, cpu_count
+from streamdit_gym.cli.settings_option import Settings
+
+RECORDING_SETTINGS = {"episodes": Count, "steps": Count, "seed": Seed, "workers": Workers}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Command):
     """Record a data set with a world's simulator; run again to resume."""
+
+    setting_types: ClassVar[Mapping[str, Any]] = RECORDING_SETTINGS
 
     world: WorldName
     """name of the world, e.g. PushT"""
@@ -26,14 +26,12 @@ class Record(Command):
     """folder of the data set; default: recorded/WORLD"""
     shards: Shards = 64
     """shards in all, those already there counted in"""
-    episodes: Count = 32
-    """episodes per shard"""
-    steps: Count = 96
-    """steps per episode"""
-    seed: Seed = 0
-    """the data depend on the seed and nothing else"""
-    workers: Workers = field(default_factory=cpu_count)
-    """processes"""
+    set: Settings = ()
+    """episodes=32: per shard
+    steps=96: per episode
+    seed=0: the data depend on it and nothing else
+    workers: processes; default: all cores
+    """
 
     def run(self) -> None:
         """Record a data set."""
@@ -41,13 +39,8 @@ class Record(Command):
         from streamdit_gym.registry import world_definition
 
         definition = world_definition(self.world)
-        config = RecordConfig(
-            shards=self.shards,
-            episodes=self.episodes,
-            steps=self.steps,
-            seed=self.seed,
-            workers=self.workers,
-            hard_start=definition.hard_start,
-            num_hard_starts=round(definition.hard_start_share * self.episodes),
-        )
+        settings = {"workers": cpu_count(), **self.settings()}
+        config = RecordConfig(shards=self.shards, hard_start=definition.hard_start, **settings)
+        num_hard_starts = round(definition.hard_start_share * config.episodes)
+        config = replace(config, num_hard_starts=num_hard_starts)
         record(definition, self.out or Path("recorded") / definition.name, config)

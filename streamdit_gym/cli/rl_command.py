@@ -46,9 +46,16 @@ class RlTrain(Command):
     seeds: Count = 1
     """how many agents, each with its own seed"""
     set: Settings = ()
-    """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5, and
-    settings of the run: observation=state, latent or frame, num_envs, episodes (per score), films,
-    penalty, check_every, check_episodes, tolerance, patience (see docs/agents.md)
+    """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5
+    observation=state: or latent, or frame
+    num_envs=16: environments in one batch
+    episodes=100: per score at the end
+    films=0: episodes to film at the end
+    check_every=4000: steps between checkpoints and comparisons with the simulator; 0: neither
+    check_episodes=16: episodes of each comparison; 0: no comparisons
+    tolerance=0.15: share by which the world may give more than the simulator
+    patience=3: comparisons in a row at which it gives more, before training stops
+    penalty: how much of the self-consistency error is taken off the reward; default: none
     """
     out: Path = Path("runs/agent")
     """folder; every seed has its own in it"""
@@ -85,8 +92,6 @@ class RlEvaluate(Command):
     """random; scripted or scripted:0.3 (share of random actions); planner; an agent's folder, or a
     file in its checkpoints/
     """
-    ceiling: tuple[str, ...] = ()
-    """agents trained in the simulator: how far from the random policy to them do the others get?"""
     env: str = "StreamDiT/PushT-Reach-v0"
     """id to act in; its simulator is used as well"""
     world: str | None = None
@@ -108,7 +113,7 @@ class RlEvaluate(Command):
         settings = PlaySettings(
             episodes=self.episodes, world=self.world, trust_agents=self.trust_agents
         )
-        print_scores(self.policies, self.ceiling, self.env, settings, self.out)
+        print_scores(self.policies, self.env, settings, self.out)
 
 
 def rl(

@@ -155,7 +155,8 @@ def _teacher_and_initial(world: World, settings: Distillation) -> tuple[StreamDi
     initial = world.model
     if _is_pipelined(settings):
         initial = world.model_for(settings.student_partitions[0])
-    teacher = copy.deepcopy(world.model if settings.autoregressive_teacher else initial)
+    original = world.model if settings.autoregressive_teacher else initial
+    teacher = copy.deepcopy(original)
     teacher.config = replace(teacher.config, guidance=settings.guidance)
     return teacher, initial
 
@@ -164,7 +165,8 @@ def _initial_student(teacher: StreamDiT, initial: StreamDiT, settings: Distillat
     temperature = settings.temperature
     if temperature is None:
         temperature = initial.config.temperature
-    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=temperature))
+    config = replace(teacher.config, guidance=1.0, temperature=temperature)
+    student = StreamDiT(config)
     student.load_state_dict(initial.state_dict())
     return student
 

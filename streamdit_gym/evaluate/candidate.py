@@ -221,7 +221,8 @@ def teacher_of(
             given=f"{-extra_latency} frames later",
             allowed="as late or sooner",
             remedy=(
-                f"evaluate the student with --extra-latency {student.extra_latency - extra_latency}"
+                "evaluate the student with --set"
+                f" extra_latency={student.extra_latency - extra_latency}"
             ),
         )
     return WorldCandidate(world, partition, extra_latency)

@@ -105,7 +105,7 @@ class RelabelConfig:
                 "too short episodes",
                 given=self.steps,
                 allowed=f"{self.generated_frames} or more",
-                remedy="change --steps",
+                remedy="change steps",
             )
 
     def file_entries(self) -> dict[str, Any]:

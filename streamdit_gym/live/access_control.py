@@ -47,7 +47,7 @@ class AccessControl:
         if origin is not None and not self._is_own_page(origin, request.headers.get("host", "")):
             return (
                 f"foreign origin {origin[:40]}: "
-                "this server answers only its own page; behind a proxy: --allow-host"
+                "this server answers only its own page; behind a proxy: --proxy"
             )
         if self._token is not None and not self._has_token(request, self._token):
             return (

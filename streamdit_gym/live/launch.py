@@ -113,7 +113,7 @@ def check_options(options: PlayOptions) -> None:
             "frames per second out of range",
             given=options.fps,
             allowed=f"1 to {MAX_FPS:g}",
-            remedy="leave --fps out",
+            remedy="leave fps out",
         )
     port = options.address.port
     if not 0 <= port < 1 << 16:

@@ -50,6 +50,32 @@ def check_host_name(name: str) -> str:
     return name.lower()
 
 
+def split_proxies(addresses: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the path and the names of hosts in a proxy's addresses.
+
+    Args:
+        addresses: each a host, a host and a path (``lab.example/lab``), or a path.
+
+    Raises:
+        ArgumentError: if they have different paths; `ServerAddress` checks the rest.
+    """
+    root_paths = []
+    hosts = []
+    for address in addresses:
+        host, slash, path = address.partition("/")
+        root_paths.append(slash + path)
+        if host or not path:
+            hosts.append(host)
+    if len(set(root_paths)) > 1:
+        raise ArgumentError(
+            "a page has one path",
+            given=", ".join(addresses),
+            allowed="addresses with the same path",
+            remedy="let the proxy show it under one path",
+        )
+    return "".join(root_paths[:1]), tuple(hosts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerAddress:
     """Where the page is served.

@@ -204,10 +204,13 @@ class Engine:
         """Return the last K + c frames (or their prompts); the first is repeated if needed."""
         partition = self.partition
         length = partition.references + partition.chunk_frames
-        missing = max(0, length - frames.shape[1])
-        first = frames[:, :1].expand(-1, missing, *frames.shape[2:])
-        history = torch.cat([first, frames], 1)
-        return history[:, -length:].to(self.device)
+        _, count, *shape = frames.shape
+        missing = max(0, length - count)
+        first = frames[:, :1]
+        repeated = first.expand(-1, missing, *shape)
+        history = torch.cat([repeated, frames], 1)
+        history = history[:, -length:]
+        return history.to(self.device)
 
     def _push(
         self,

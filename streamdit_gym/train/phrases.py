@@ -54,6 +54,6 @@ def embed_phrases(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -
         raise DatasetError(
             "embeddings of other phrases", given=path, remedy="delete the file; it is made anew"
         )
-    return PromptTable(
-        dataset.phrases, saved["tokens"].float(), saved["mask"], saved["pooled"].float()
-    )
+    tokens = saved["tokens"].float()
+    pooled = saved["pooled"].float()
+    return PromptTable(dataset.phrases, tokens, saved["mask"], pooled)

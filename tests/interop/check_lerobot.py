@@ -38,7 +38,7 @@ def declare_torchvision_ops() -> None:
 
 def generate(folder: Path) -> Path:
     """Write four episodes and return the folder that LeRobot reads."""
-    options = ["--episodes", "4", "--batch", "4", "--steps", "24", "--format", "lerobot"]
+    options = ["--episodes", "4", "--set", "batch=4", "--steps", "24", "--format", "lerobot"]
     command = [
         sys.executable,
         "-m",
