@@ -50,7 +50,7 @@ class EpisodeRunner:
         episodes = self._episodes
         rngs = [episodes.rngs[row] for row in rows]
         reading = backend.reset(rows.tolist(), rngs, init)
-        observed, scores = reading
+        observed, scores, _ = reading
         index = torch.from_numpy(rows).to(backend.device)
         is_finite = backend.finite()[index]
         fault = find_faults(is_finite, scores)
@@ -120,4 +120,5 @@ class EpisodeRunner:
         episodes = self._episodes
         episodes.observed = without(fault, episodes.observed, last.observed)
         episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.states = None
         episodes.self_consistency_error[episodes.fault] = 0
