@@ -115,7 +115,7 @@ def compare_with_simulator(trained: TrainedAgent) -> Comparison:
     real = score_policy(trained, reference_id(config.env), settings)
     return Comparison(
         generated=generated.mean,
-        generated_interval=generated.interval,
+        generated_interval=generated.half_width,
         real=real.mean,
-        real_interval=real.interval,
+        real_interval=real.half_width,
     )

@@ -140,4 +140,5 @@ class EpisodeRunner:
         episodes = self._episodes
         episodes.observed = without(fault, episodes.observed, last.observed)
         episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.states = None
         episodes.self_consistency_error[episodes.fault] = 0

@@ -15,7 +15,7 @@ from streamdit_gym.checks import shown
 from streamdit_gym.data.episode import outcome_of, scores_of
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import SavesState, Simulator, WorldDefinition
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, read_latents
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States, read_latents
 from streamdit_gym.errors import ArgumentError, NotReadyError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
@@ -57,7 +57,7 @@ class SimulatorBackend:
         with precision(self.device, False):
             return self._encoder.codec.decode(observed[:, None])[:, 0]
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the encoder's world's readout of latents."""
         assert self._encoder is not None
         with precision(self.device, False):

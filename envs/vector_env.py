@@ -316,7 +316,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if rows is not None:
             observed = observed[torch.from_numpy(rows).to(observed.device)]
         if self.observation == "state":
-            observed = self._backend.readout(observed)
+            known = self._episodes.states if rows is None else None
+            observed = self._backend.readout(observed) if known is None else known
         return self._output.observations(observed)
 
     def _frames(self) -> np.ndarray[Any, Any]:
