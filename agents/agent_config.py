@@ -41,7 +41,7 @@ class AgentTraining:
         num_envs: environments in one batch.
         seed: of policy and environments.
         penalty: how much of the world's self-consistency error is taken off the reward, see
-            `StreamDiTVectorEnv`; None: it is not computed.
+            `VectorSelfConsistencyPenalty`; None: it is not measured.
         check_every: steps between checkpoints, and between comparisons of the generated world with
             its reference simulator; 0: neither.
         check_episodes: episodes in both at each comparison; 0: no comparisons.

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from streamdit_gym.errors import ShapeError, UnknownNameError
+from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -50,7 +50,7 @@ class Planning:
         plays_enough = 1 <= self.play <= self.horizon
         has_elites = 1 <= self.elites <= self.candidates
         if not (plays_enough and has_elites and self.rounds >= 1 and self.hold >= 1):
-            raise ShapeError(
+            raise ArgumentError(
                 "a plan that cannot be",
                 given=f"{self}",
                 allowed="1 <= play <= horizon, 1 <= elites <= candidates, rounds and hold >= 1",

@@ -147,7 +147,7 @@ def write_scores(folder: Path, env: str, rows: Sequence[PolicyScore]) -> dict[st
             "player": row.policy,  # the former name of "policy"
             "place": row.place,
             "mean": row.score.mean,
-            "interval": row.score.interval,
+            "interval": row.score.half_width,
             "success": float(row.score.successes.mean()),
             "episodes": len(row.score.returns),
         }

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env.base_vec_env import (
     VecEnvWrapper,
 )
 
-from streamdit_gym.errors import ShapeError
+from streamdit_gym.errors import ArgumentError
 
 
 class SB3VecEnv(VecEnv):
@@ -34,20 +34,20 @@ class SB3VecEnv(VecEnv):
             be NumPy arrays, and it must reset single rows (``options={"reset_mask": mask}``).
 
     Raises:
-        ShapeError: if the environment does not tell its autoreset mode, or its outputs are tensors.
+        ArgumentError: if the environment does not tell its autoreset mode, or gives tensors.
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any]) -> None:
         mode = env.metadata.get("autoreset_mode")
         if not isinstance(mode, AutoresetMode):
-            raise ShapeError(
+            raise ArgumentError(
                 "the environment does not tell how it resets",
                 given=f"metadata['autoreset_mode'] = {mode!r}",
                 allowed=", ".join(str(mode) for mode in AutoresetMode),
                 remedy="an environment of gymnasium.make_vec",
             )
         if getattr(env.unwrapped, "output", "numpy") != "numpy":
-            raise ShapeError(
+            raise ArgumentError(
                 "Stable-Baselines3 works on arrays",
                 given="output='torch'",
                 allowed="output='numpy'",
@@ -65,13 +65,13 @@ class SB3VecEnv(VecEnv):
         """Reset all environments with the seeds and options set before, which are used once.
 
         Raises:
-            ShapeError: if one environment has other options than another.
+            ArgumentError: if one environment has other options than another.
         """
         is_seeded = any(seed is not None for seed in self._seeds)
         seeds: Any = list(self._seeds) if is_seeded else None
         options = self._options[0]
         if any(other is not options and repr(other) != repr(options) for other in self._options):
-            raise ShapeError(
+            raise ArgumentError(
                 "rows share one environment",
                 given="other options for some rows",
                 allowed="the same for all",
@@ -121,10 +121,10 @@ class SB3VecEnv(VecEnv):
         """Set an attribute of the whole batch; rows share one environment.
 
         Raises:
-            ShapeError: if only some rows are named.
+            ArgumentError: if only some rows are named.
         """
         if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ShapeError(
+            raise ArgumentError(
                 "rows share one environment",
                 given=indices,
                 allowed="all rows",

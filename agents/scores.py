@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,18 +32,24 @@ class Score:
         return float(self.returns.mean())
 
     @property
-    def interval(self) -> float:
-        """Half the width of the 95 % interval of the mean (normal approximation)."""
+    def half_width(self) -> float:
+        """Half the width of the mean's 95 % interval, by the normal approximation."""
         count = len(self.returns)
         if count < 2:
             return math.nan
         deviation = self.returns.std(ddof=1)
         return float(1.96 * deviation / np.sqrt(count))
 
+    @property
+    def interval(self) -> float:
+        """The former name of `half_width`."""
+        warnings.warn("'interval' is now called 'half_width'", DeprecationWarning, stacklevel=2)
+        return self.half_width
+
     def __str__(self) -> str:
         """Return the score as one cell of a table."""
         percent = 100 * self.successes.mean()
-        mean = f"{self.mean:6.2f} ± {self.interval:.2f}"
+        mean = f"{self.mean:6.2f} ± {self.half_width:.2f}"
         return f"{mean}   success {percent:3.0f} %   n={len(self.returns)}"
 
 

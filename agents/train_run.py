@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamdit_gym.agents.agent_checkpoint import Curve
 from streamdit_gym.agents.agent_config import AgentTraining
-from streamdit_gym.agents.agent_envs import is_reference, reference_id
+from streamdit_gym.agents.agent_envs import env_settings, is_reference, reference_id
 from streamdit_gym.agents.film import plot_curve, write_mp4
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
 from streamdit_gym.agents.policy_scores import (
@@ -91,7 +91,8 @@ def _train_seed(run: TrainRun, seed: int) -> TrainedAgent:
     trained, curve = train_agent(config, folder, resume=run.resume, compare=compare)
     _plot(folder, config, curve)
     if run.films and not is_reference(config.env):
-        fps = round(shared_world(config.world or "PushT", "cpu").spec.fps)
+        world = shared_world(config.world or env_settings(config.env)["world"], "cpu")
+        fps = round(world.spec.fps)
         film = film_agent(trained, config.env, episodes=run.films, world=config.world)
         write_mp4(folder / "film.mp4", film, fps=fps)
     return trained
@@ -114,7 +115,7 @@ def compare_with_simulator(trained: TrainedAgent) -> Comparison:
     real = score_policy(trained, reference_id(config.env), settings)
     return Comparison(
         generated=generated.mean,
-        generated_interval=generated.interval,
+        generated_interval=generated.half_width,
         real=real.mean,
-        real_interval=real.interval,
+        real_interval=real.half_width,
     )

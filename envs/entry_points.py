@@ -6,14 +6,15 @@ Arguments that have become wrappers or backend options work for one more release
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 from gymnasium.vector import VectorEnv
 
 from streamdit_gym.checks import check_bool
-from streamdit_gym.envs.settings import BackendOptions
+from streamdit_gym.envs.settings import BackendOptions, EnvKeywords, SingleEnvKeywords
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.wrappers import (
@@ -27,6 +28,18 @@ BACKEND_OPTIONS = {field.name: field.name for field in fields(BackendOptions)} |
 PENALTIES = ("self_consistency_penalty", "disagreement_penalty")
 # The info key of earlier versions, which goes with the argument of earlier versions.
 OLD_INFO_KEY = "disagreement"
+
+
+class SingleKeywords(SingleEnvKeywords, total=False):
+    """What `gymnasium.make` hands on."""
+
+    render_mode: str | None
+
+
+class BatchKeywords(EnvKeywords, total=False):
+    """What `gymnasium.make_vec` hands on."""
+
+    num_envs: int
 
 
 @dataclass
@@ -44,20 +57,20 @@ class OldArguments:
     has_old_info_key: bool = False
 
 
-def make_env(**arguments: Any) -> gymnasium.Env[Any, Any]:
+def make_env(**arguments: Unpack[SingleKeywords]) -> gymnasium.Env[Any, Any]:
     """Return a single environment; see `EnvSettings`."""
-    arguments, old = _split(arguments)
-    env: gymnasium.Env[Any, Any] = StreamDiTEnv(**arguments)
+    current, old = _split(arguments)
+    env: gymnasium.Env[Any, Any] = StreamDiTEnv(**current)
     if old.penalty is not None:
         wrapper = DisagreementPenalty if old.has_old_info_key else SelfConsistencyPenalty
         env = wrapper(env, old.penalty)
     return PendingActions(env) if old.pending_actions else env
 
 
-def make_vector_env(**arguments: Any) -> VectorEnv[Any, Any, Any]:
+def make_vector_env(**arguments: Unpack[BatchKeywords]) -> VectorEnv[Any, Any, Any]:
     """Return a batch of environments; see `EnvSettings`."""
-    arguments, old = _split(arguments)
-    env: VectorEnv[Any, Any, Any] = StreamDiTVectorEnv(**arguments)
+    current, old = _split(arguments)
+    env: VectorEnv[Any, Any, Any] = StreamDiTVectorEnv(**current)
     if old.penalty is not None:
         wrapper = (
             VectorDisagreementPenalty if old.has_old_info_key else VectorSelfConsistencyPenalty
@@ -116,7 +129,7 @@ def _with_old_key(info: dict[str, Any]) -> dict[str, Any]:
     return new_info
 
 
-def _split(arguments: dict[str, Any]) -> tuple[dict[str, Any], OldArguments]:
+def _split(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], OldArguments]:
     """Return today's arguments, and those of earlier versions that are wrappers now."""
     current: dict[str, Any] = {}
     options: dict[str, Any] = {}

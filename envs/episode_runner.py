@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.definition import Task
-from streamdit_gym.envs.backend import Backend, Frames, Reading
+from streamdit_gym.envs.backend import Backend, Clips, Reading
 from streamdit_gym.envs.episodes import Episodes
 from streamdit_gym.envs.faults import find_faults, without
 
@@ -44,13 +44,13 @@ class EpisodeRunner:
         self._success = names.index(task.success)
         self.measures_self_consistency = False
 
-    def start(self, rows: Int[np.ndarray, " r"], init: Frames | None) -> None:
+    def start(self, rows: Int[np.ndarray, " r"], init: Clips | None) -> None:
         """Start the episodes of some rows, from the caller's frames or the world's own."""
         backend = self._backend
         episodes = self._episodes
         rngs = [episodes.rngs[row] for row in rows]
         reading = backend.reset(rows.tolist(), rngs, init)
-        observed, scores = reading
+        observed, scores, _ = reading
         index = torch.from_numpy(rows).to(backend.device)
         is_finite = backend.finite()[index]
         fault = find_faults(is_finite, scores)
@@ -120,4 +120,5 @@ class EpisodeRunner:
         episodes = self._episodes
         episodes.observed = without(fault, episodes.observed, last.observed)
         episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.states = None
         episodes.self_consistency_error[episodes.fault] = 0

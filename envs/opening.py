@@ -58,7 +58,6 @@ def _open_simulators(settings: EnvSettings) -> OpenedWorld:
 
 def _open_generated(settings: EnvSettings) -> OpenedWorld:
     world = shared_world(settings.world, str(settings.device))
-    observe_latents = settings.observation != "frame"  # states are read off latents
     engine = _make_engine(world, settings)
 
     def make_backend(rows: int) -> GeneratedBackend:
@@ -67,7 +66,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
             engine,
             rows,
             common_noise=settings.backend.common_noise,
-            observe_latents=observe_latents,
+            observation=settings.observation,
             use_warm_pool=world.device.type == "cuda" and rows > 1,
             threads=settings.backend.threads,
         )
@@ -77,7 +76,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
         backend = RowByRow([make_backend(1) for _ in range(settings.num_envs)])
     else:
         backend = make_backend(settings.num_envs)
-    encoder = world if observe_latents else None
+    encoder = None if settings.observation == "frame" else world
     return OpenedWorld(backend, _state_owner(settings, world.digest), encoder)
 
 

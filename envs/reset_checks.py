@@ -15,6 +15,7 @@ from torch import Tensor
 
 from streamdit_gym.checks import check_int, shown
 from streamdit_gym.envs.arrays import as_array, describe
+from streamdit_gym.envs.backend import Clips
 from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 
 log = logging.getLogger("streamdit_gym")
@@ -36,7 +37,7 @@ class ResetRequest:
 
     mask: Bool[np.ndarray, " n"]
     seeds: list[int | None]
-    init: UInt8[Tensor, "r f h w 3"] | None
+    init: Clips | None
 
     @property
     def rows(self) -> Int[np.ndarray, " r"]:
@@ -128,7 +129,7 @@ def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
 
 def check_init(
     init: Any, mask: Bool[np.ndarray, " n"], size: int, takes_init: bool
-) -> UInt8[Tensor, "r f h w 3"] | None:
+) -> Clips | None:
     """Return the first frames of the rows to reset.
 
     Args:
@@ -138,12 +139,13 @@ def check_init(
         takes_init: whether the environment can start from frames.
 
     Raises:
+        ArgumentError: if the environment cannot start from frames.
         ShapeError: if they do not fit.
     """
     if init is None:
         return None
     if not takes_init:
-        raise ShapeError(
+        raise ArgumentError(
             "a real simulator cannot start from pictures",
             given="options['init']",
             allowed="no init",

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Frames, Latents, Reading
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States
 from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.stream.saved import check_list
 
@@ -34,14 +34,14 @@ class RowByRow:
         """Return frames, as any row's backend would."""
         return self.backends[0].frames_of(observed)
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the world's readout of latents, row by row."""
         first = self.backends[0]
         rows = latents.split(1)
         return torch.cat([first.readout(row) for row in rows])
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
         """Start rows one after the other."""
         readings = []
@@ -93,4 +93,6 @@ class RowByRow:
 def _joined(readings: list[Reading]) -> Reading:
     observed = torch.cat([reading.observed for reading in readings])
     scores = torch.cat([reading.scores for reading in readings])
-    return Reading(observed, scores)
+    rows_of_states = [reading.states for reading in readings if reading.states is not None]
+    states = torch.cat(rows_of_states) if rows_of_states else None
+    return Reading(observed, scores, states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from gymnasium.vector import AutoresetMode
@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from streamdit_gym.checks import check_choice, check_fields, check_int, check_str, shown
 from streamdit_gym.device import check_device
 from streamdit_gym.envs.argument_checks import check_autoreset_mode, check_dtype, check_world
-from streamdit_gym.errors import ArgumentError, ShapeError, UnknownArgumentError
+from streamdit_gym.errors import ArgumentError, UnknownArgumentError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.partition import Partition
 
@@ -89,6 +89,28 @@ class BackendOptions:
         return cls(**options)
 
 
+class SingleEnvKeywords(TypedDict, total=False):
+    """The settings of a single environment as keyword arguments; see `EnvSettings`."""
+
+    world: str
+    real: bool
+    task: str
+    horizon: int | None
+    max_episode_steps: int | None
+    observation: Literal["frame", "latent", "state"]
+    partition: str | Partition
+    actions: Literal["menu", "text"]
+    device: str | torch.device
+    backend: BackendOptions | Mapping[str, Any]
+
+
+class EnvKeywords(SingleEnvKeywords, total=False):
+    """The settings of a batch, all but their number, as keyword arguments; see `EnvSettings`."""
+
+    autoreset_mode: str | AutoresetMode
+    render_mode: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvSettings:
     """What an environment is.
@@ -113,14 +135,14 @@ class EnvSettings:
         actions: ``"menu"`` for `Discrete`, ``"text"`` for prompts of up to 200 characters, of which
             a world remembers about 4,000 short ones.
         device: where the world runs, by name or as a `torch.device`.
-        render_mode: ``"rgb_array"``, ``"human"`` or None.
+        render_mode: ``"rgb_array"``, ``"human"`` or None; without one `render` returns frames, too.
         backend: `BackendOptions`, or a dictionary of them.
 
     Raises:
-        ArgumentError: for a value of the wrong type, not finite or out of range.
+        ArgumentError: for a value of the wrong type, not finite or out of range, or settings that
+            do not go together.
         UnknownNameError: for a name that does not exist, with the nearest one.
         PartitionError: if the partition cannot be read.
-        ShapeError: for settings that do not go together.
     """
 
     num_envs: int = 1
@@ -153,7 +175,7 @@ class EnvSettings:
         self._replace("partition", named_partition(self.partition))
         self._replace("backend", BackendOptions.of(self.backend))
         if self.real and self.actions == "text":
-            raise ShapeError(
+            raise ArgumentError(
                 "the real simulator takes menu actions only",
                 given="actions='text'",
                 allowed="actions='menu'",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from streamdit_gym.checks import shown
 from streamdit_gym.definition import Simulator, WorldSpec
-from streamdit_gym.envs.backend import Frames, Latents, Reading, read_latents
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States, read_latents
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
@@ -58,14 +58,14 @@ class SimulatorBackend:
         with precision(self.device, False):
             return self._encoder.codec.decode(observed[:, None])[:, 0]
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the encoder's world's readout of latents."""
         assert self._encoder is not None
         with precision(self.device, False):
             return read_latents(self._encoder.readout, latents)
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Frames | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
     ) -> Reading:
         """Start rows as the training data's episodes start."""
         names = list(self._starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
@@ -14,9 +14,12 @@ from jaxtyping import Int
 from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.envs.action_checks import single_action
 from streamdit_gym.envs.reset_checks import check_seed
+from streamdit_gym.envs.settings import SingleEnvKeywords
 from streamdit_gym.envs.time_limit import set_elapsed, time_limits_around, with_horizon
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.errors import UnknownArgumentError
+
+BATCH_ARGUMENTS = ("autoreset_mode", "num_envs")
 
 
 class StreamDiTEnv(gymnasium.Env[Any, Any]):
@@ -34,15 +37,13 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
     _spec: EnvSpec | None = None
     _time_limits: weakref.WeakSet[TimeLimit[Any, Any]] | None = None  # None: not yet looked for
 
-    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
-        for name in ("autoreset_mode", "num_envs"):
+    def __init__(
+        self, render_mode: str | None = None, **settings: Unpack[SingleEnvKeywords]
+    ) -> None:
+        for name in BATCH_ARGUMENTS:
             if name in settings:
-                raise UnknownNameError(
-                    "argument of a single environment",
-                    name,
-                    ["horizon", "partition", "task"],
-                    "use make_vec",
-                )
+                names = {*SingleEnvKeywords.__annotations__, "render_mode"}
+                raise UnknownArgumentError.of(name, names, remedy="use make_vec")
         self.batch = StreamDiTVectorEnv(
             1, render_mode=render_mode, autoreset_mode="DISABLED", **settings
         )
@@ -110,11 +111,6 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     def render(self) -> Any:
         """Return the current frame, or show it in a window."""
-        if self.render_mode is None:
-            gymnasium.logger.warn(
-                "render() without a render_mode; give render_mode='rgb_array' to make()"
-            )
-            return None
         frames = self.batch.render()
         return None if frames is None else frames[0]
 

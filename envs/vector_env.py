@@ -6,7 +6,7 @@ The same class serves a generated world and its reference simulator; only the ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from streamdit_gym.envs.infos import with_final, with_masks
 from streamdit_gym.envs.opening import open_world
 from streamdit_gym.envs.outputs import make_output
 from streamdit_gym.envs.reset_checks import check_reset
-from streamdit_gym.envs.settings import RENDER_MODES, EnvSettings
+from streamdit_gym.envs.settings import RENDER_MODES, EnvKeywords, EnvSettings
 from streamdit_gym.envs.state import EnvState, StateLimits
 from streamdit_gym.envs.time_limit import with_horizon
 from streamdit_gym.envs.window import Window, tile
@@ -38,8 +38,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of environments, 1 to 65,536.
-        **settings: the attributes of `EnvSettings`: world, task, observation, partition,
-            autoreset_mode, device, ...
+        **settings: the attributes of `EnvSettings`.
 
     Raises:
         ArgumentError: for an argument of the wrong type, not finite or out of range.
@@ -57,7 +56,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     _spec: EnvSpec | None = None
 
-    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
+    def __init__(self, num_envs: int = 1, **settings: Unpack[EnvKeywords]) -> None:
         super().__init__()
         checked = EnvSettings.of(num_envs=num_envs, **settings)
         opened = open_world(checked)
@@ -316,7 +315,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if rows is not None:
             observed = observed[torch.from_numpy(rows).to(observed.device)]
         if self.observation == "state":
-            observed = self._backend.readout(observed)
+            known = self._episodes.states if rows is None else None
+            observed = self._backend.readout(observed) if known is None else known
         return self._output.observations(observed)
 
     def _frames(self) -> np.ndarray[Any, Any]:

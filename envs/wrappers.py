@@ -23,7 +23,7 @@ from streamdit_gym.envs.arrays import as_array
 from streamdit_gym.envs.episodes import shifted
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.errors import ShapeError
+from streamdit_gym.errors import ArgumentError
 
 MAX_PENALTY = 1e6
 
@@ -41,7 +41,7 @@ class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
         env: a batch of StreamDiT environments whose partition has N > 1.
 
     Raises:
-        ShapeError: if no action is ever in flight, or it is another environment.
+        ArgumentError: if no action is ever in flight, or it is another environment.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
@@ -95,7 +95,7 @@ class PendingActions(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         env: a StreamDiT environment whose partition has N > 1.
 
     Raises:
-        ShapeError: if no action is ever in flight, or it is another environment.
+        ArgumentError: if no action is ever in flight, or it is another environment.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -133,11 +133,10 @@ class VectorSelfConsistencyPenalty(VectorWrapper[Any, Any, Any, Any, Any]):
 
     Args:
         env: a batch of StreamDiT environments.
-        penalty: how many times the error is taken off.
+        penalty: how many times the error is taken off, from 0.
 
     Raises:
-        ArgumentError: if the penalty is not finite or out of range.
-        ShapeError: if it is another environment.
+        ArgumentError: if the penalty is negative or not finite, or it is another environment.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], penalty: float = 1.0) -> None:
@@ -169,11 +168,10 @@ class SelfConsistencyPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstr
 
     Args:
         env: a StreamDiT environment.
-        penalty: how many times the error is taken off.
+        penalty: how many times the error is taken off, from 0.
 
     Raises:
-        ArgumentError: if the penalty is not finite or out of range.
-        ShapeError: if it is another environment.
+        ArgumentError: if the penalty is negative or not finite, or it is another environment.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], penalty: float = 1.0) -> None:
@@ -194,7 +192,7 @@ class SelfConsistencyPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstr
 
 
 def _check_penalty(penalty: Any) -> float:
-    return check_real("penalty", penalty, least=-MAX_PENALTY, most=MAX_PENALTY)
+    return check_real("penalty", penalty, least=0, most=MAX_PENALTY)
 
 
 def _cost(penalty: float, errors: Any) -> Any:
@@ -217,8 +215,8 @@ def _base(env: gymnasium.Env[Any, Any]) -> StreamDiTEnv:
     return base
 
 
-def _not_ours(env: object) -> ShapeError:
-    return ShapeError(
+def _not_ours(env: object) -> ArgumentError:
+    return ArgumentError(
         "this wrapper needs a StreamDiT environment",
         given=type(env).__name__,
         allowed="environments of gymnasium.make and make_vec with a StreamDiT/ id",
@@ -230,10 +228,10 @@ def _pending_space(space: spaces.Space[Any], base: StreamDiTVectorEnv) -> spaces
     """Return the space of observations with the actions in flight.
 
     Raises:
-        ShapeError: if there never are any.
+        ArgumentError: if there never are any.
     """
     if not base.latency_frames or base.actions == "text":
-        raise ShapeError(
+        raise ArgumentError(
             "no menu action is ever pending here",
             given="PendingActions",
             allowed="generated worlds, partitions with N > 1, actions='menu'",

@@ -91,16 +91,21 @@ class UnknownArgumentError(UnknownNameError, TypeError):
     from its text alone when an environment's constructor raises it.
     """
 
-    def __init__(self, problem: str, given: str = "", allowed: Iterable[str] = ()) -> None:
-        if given:
+    def __init__(
+        self, problem: str, given: str = "", allowed: Iterable[str] = (), remedy: str = ""
+    ) -> None:
+        if remedy:
+            names = ", ".join(sorted(allowed))
+            StreamDiTError.__init__(self, problem, given=repr(given), allowed=names, remedy=remedy)
+        elif given:
             super().__init__("argument", given, allowed, problem=problem)
         else:  # as Gymnasium makes it anew
             StreamDiTError.__init__(self, problem)
 
     @classmethod
-    def of(cls, name: str, allowed: Iterable[str]) -> UnknownArgumentError:
-        """Return the error for an argument's name."""
-        return cls(f"got an unexpected keyword argument {name!r}", name, allowed)
+    def of(cls, name: str, allowed: Iterable[str], remedy: str = "") -> UnknownArgumentError:
+        """Return the error for an argument's name; without a remedy it gives the nearest name."""
+        return cls(f"got an unexpected keyword argument {name!r}", name, allowed, remedy)
 
 
 class ArgumentError(StreamDiTError, ValueError):

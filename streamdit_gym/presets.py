@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streamdit_gym.checks import check_choice, check_str, shown
 from streamdit_gym.errors import PartitionError, UnknownNameError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
-from streamdit_gym.model.streamdit import StreamDiTConfig
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.partition import Partition
 
 PARTITIONS = {

@@ -46,7 +46,9 @@ def test_play_gives_every_row_the_same_number_of_episodes() -> None:
     assert score.lengths.max() <= 5
     again = play_episodes(venv, RandomPolicy(), 10, seed=0)
     assert (again.returns == score.returns).all()
-    assert score.interval > 0
+    assert score.half_width > 0
+    with pytest.warns(DeprecationWarning, match="half_width"):
+        assert score.interval == score.half_width
 
 
 @pytest.mark.slow
@@ -56,7 +58,7 @@ def test_ppo_learns_to_reach_in_the_simulator(tmp_path: Path) -> None:
     venv = make_venv(REAL, 16)
     score = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 32, 7)
     floor = play_episodes(venv, RandomPolicy(), 32, 7)
-    assert score.mean - score.interval > floor.mean + floor.interval
+    assert score.mean - score.half_width > floor.mean + floor.half_width
     assert points
     assert trained.agent.num_timesteps >= 6000
 
@@ -259,7 +261,7 @@ def test_the_shipped_agent_plays_in_the_simulator() -> None:
     best = score_policy(trained, REAL, settings)
     floor = score_policy("random", REAL, settings)
     assert best.successes.mean() > 0.9
-    assert best.mean - best.interval > floor.mean
+    assert best.mean - best.half_width > floor.mean
 
 
 def test_from_floor_to_ceiling() -> None:

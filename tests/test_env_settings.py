@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.envs.settings import BackendOptions
+from streamdit_gym.envs.entry_points import BatchKeywords, SingleKeywords
+from streamdit_gym.envs.settings import BackendOptions, EnvSettings
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import (
     ArgumentError,
     PartitionError,
-    ShapeError,
     StreamDiTError,
+    UnknownArgumentError,
     UnknownNameError,
 )
 from streamdit_gym.presets import partition
@@ -104,12 +106,20 @@ def test_arguments_of_a_single_environment_are_those_of_the_batch() -> None:
         gymnasium.make(GENERATED, backend={"deterministic": "False"})
     with pytest.raises(UnknownNameError, match="did you mean 'horizon'"):
         gymnasium.make(GENERATED, horizn=5)
-    with pytest.raises(UnknownNameError, match="use make_vec"):
+    with pytest.raises(UnknownArgumentError, match=r"autoreset_mode(.|\n)*real(.|\n)*use make_vec"):
+        gymnasium.make(GENERATED, autoreset_mode="SAME_STEP")
+    with pytest.raises(UnknownArgumentError, match="use make_vec"):
         gymnasium.make(GENERATED, num_envs=2)
 
 
+def test_the_keywords_that_editors_show_are_the_settings() -> None:
+    settings = {field.name for field in fields(EnvSettings)} | {"max_episode_steps"}
+    assert set(get_type_hints(BatchKeywords)) == settings
+    assert set(get_type_hints(SingleKeywords)) == settings - {"num_envs", "autoreset_mode"}
+
+
 def test_a_real_simulator_takes_no_text() -> None:
-    with pytest.raises(ShapeError, match="menu actions only"):
+    with pytest.raises(ArgumentError, match="menu actions only"):
         StreamDiTVectorEnv(1, real=True, actions="text")
 
 

@@ -17,6 +17,7 @@ from support.envs import random_actions as actions
 
 import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import (
     ActionError,
@@ -178,6 +179,14 @@ def test_render_gives_the_frames(name: str) -> None:
     single = gymnasium.make(name, render_mode="rgb_array")
     frame, _ = single.reset(seed=0)
     assert (single.render() == frame).all()
+
+
+def test_render_gives_the_frames_without_a_render_mode_too() -> None:
+    batch = StreamDiTVectorEnv(1)
+    single = StreamDiTEnv()
+    for env in (batch, single):
+        env.reset(seed=0)
+    assert np.array_equal(batch.render()[0], single.render())
 
 
 @pytest.mark.parametrize("name", IDS)

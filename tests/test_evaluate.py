@@ -179,7 +179,7 @@ def test_a_perfect_world_has_perfect_scores(perfect: Scores) -> None:
     assert perfect.action.action_fidelity.value == pytest.approx(1)
     assert not perfect.action.other_actions_error_ratio.is_measured, "the true error is zero"
     real_effect = perfect.reaction.real.effect
-    assert perfect.reaction.generated.effect == pytest.approx(real_effect, abs=0.7)
+    assert perfect.reaction.generated.effect == pytest.approx(real_effect, abs=0.1)
     # frames that look the same to the last grey level may hide a hair's breadth of motion
     reach = perfect.readout.tasks["reach"]
     assert reach.real_step_gain_r.value == pytest.approx(1, abs=1e-3)

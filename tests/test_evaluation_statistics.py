@@ -16,6 +16,7 @@ from streamdit_gym.evaluate.statistics import (
     median,
     paired_ratio,
     psnr,
+    rank_correlation,
     ratio,
 )
 
@@ -28,10 +29,19 @@ def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
     assert width == pytest.approx(2 * 1.96 * samples.std() / 20, rel=0.1)
 
 
-def test_estimates_agree_if_their_intervals_overlap() -> None:
-    samples = np.random.default_rng(0).normal(3, 2, 400)
-    assert estimate(samples).agrees(estimate(samples[::2]))
-    assert not estimate(samples).agrees(estimate(samples + 5))
+def test_equal_numbers_share_a_rank() -> None:
+    pairs = np.array([[1.0, 10], [2, 20], [2, 20], [3, 30]])
+    assert rank_correlation(pairs) == pytest.approx(1)
+    others = np.array([[1.0, 1], [2, 2], [2, 3], [3, 4]])
+    swapped = others[[0, 2, 1, 3]]
+    assert rank_correlation(others) == pytest.approx(rank_correlation(swapped))
+    assert rank_correlation(others) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+
+
+def test_ranks_do_not_depend_on_distances() -> None:
+    numbers = np.arange(1.0, 9.0)
+    assert rank_correlation(np.stack([numbers, numbers**5], -1)) == pytest.approx(1)
+    assert rank_correlation(np.stack([numbers, -(numbers**5)], -1)) == pytest.approx(-1)
 
 
 def test_a_ratio_of_the_same_samples_is_known_better_than_either() -> None:

@@ -13,7 +13,8 @@ from conftest import wake
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.expand_channels import expand_codec, expand_model
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.views import stream_view
 from streamdit_gym.types import Conditioning
 

@@ -54,7 +54,7 @@ def test_pending_actions_are_those_begun_and_not_yet_seen() -> None:
         observation = env.step(np.array([a, 0]))[0]
     assert observation["pending"].tolist() == [[2, 3, 4], [0, 0, 0]]
     assert env.observation_space.contains(observation)
-    with pytest.raises(ShapeError, match="pending"):
+    with pytest.raises(ArgumentError, match="pending"):
         VectorPendingActions(StreamDiTVectorEnv(2))
 
 
@@ -103,7 +103,7 @@ def test_a_twin_refuses_pictures_and_keeps_its_seeds() -> None:
     env, plain = (gymnasium.make_vec("StreamDiT/PushT-Real-v0", num_envs=2) for _ in range(2))
     for e in (env, plain):
         e.reset(seed=0)
-    with pytest.raises(ShapeError, match="pictures"):
+    with pytest.raises(ArgumentError, match="pictures"):
         env.reset(seed=9, options={"init": np.zeros((64, 64, 3), np.uint8)})
     assert (env.reset()[0] == plain.reset()[0]).all()
 
@@ -130,7 +130,7 @@ def test_text_actions_contain_words() -> None:
     env = gymnasium.make(GENERATED[0], actions="text")
     assert env.action_space.contains("move up and to the left!")
     assert env.action_space.contains(env.action_space.sample())
-    with pytest.raises(ShapeError, match="pending"):
+    with pytest.raises(ArgumentError, match="pending"):
         VectorPendingActions(StreamDiTVectorEnv(2, partition="pipelined", actions="text"))
 
 

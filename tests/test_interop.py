@@ -30,7 +30,7 @@ from stable_baselines3.common.vec_env import (
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.envs.wrappers import PendingActions, VectorPendingActions
-from streamdit_gym.errors import ShapeError
+from streamdit_gym.errors import ArgumentError
 
 ID, HORIZON = "StreamDiT/PushT-Reach-v0", 3
 MODES = [mode.name for mode in AutoresetMode]
@@ -380,7 +380,7 @@ def test_gymnasiums_own_batches_are_adapted(mode: str, make: Callable[..., Any])
 def test_an_environment_that_hides_its_mode_is_refused(make_vec: Callable[..., Any]) -> None:
     envs = make_vec()
     envs.metadata = {**envs.metadata, "autoreset_mode": "NextStep"}
-    with pytest.raises(ShapeError, match="how it resets"):
+    with pytest.raises(ArgumentError, match="how it resets"):
         SB3VecEnv(envs)
 
 

@@ -14,7 +14,8 @@ from conftest import make_table, wake
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.preconditioning import velocity_of_clean
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.model.time_embedding import rotate, rotation
 from streamdit_gym.model.window_attention import WindowAttention, attention_bias
 from streamdit_gym.stream.flow import point, velocity

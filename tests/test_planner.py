@@ -11,7 +11,7 @@ from streamdit_gym.agents.policies.planner_policy import PlannerPolicy
 from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
-from streamdit_gym.errors import ShapeError, UnknownNameError
+from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 
 LITTLE = Planning(horizon=6, hold=2, candidates=5, rounds=2, elites=2, play=2)
 
@@ -98,7 +98,7 @@ def test_a_planner_reaches_the_block_without_training() -> None:
 def test_what_a_planner_cannot_do_is_told() -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         planner_of("raech")
-    with pytest.raises(ShapeError, match="play <= horizon"):
+    with pytest.raises(ArgumentError, match="play <= horizon"):
         Planning(horizon=2, play=3)
     with pytest.raises(ShapeError, match="needs frames"):
         planner_of().predict(np.zeros((2, 10), np.float32))

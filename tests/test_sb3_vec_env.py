@@ -21,7 +21,7 @@ from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.agents.zoo import BatchedWorld
-from streamdit_gym.errors import ShapeError
+from streamdit_gym.errors import ArgumentError
 
 REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
 
@@ -85,7 +85,7 @@ def test_seeds_and_options_are_used_once() -> None:
     venv.set_options({"reset_mask": np.ones(3, dtype=bool)})
     venv.reset()
     venv.set_options([{}, {"reset_mask": np.ones(3, dtype=bool)}, {}])
-    with pytest.raises(ShapeError, match="other options for some rows"):
+    with pytest.raises(ArgumentError, match="other options for some rows"):
         venv.reset()
 
 
@@ -96,12 +96,12 @@ def test_attributes_methods_and_images_reach_the_batch() -> None:
     assert len(venv.env_method("save_state")) == 3
     assert [image.shape for image in venv.get_images()] == [(64, 64, 3)] * 3
     assert venv.env_is_wrapped(VecMonitor) == [False] * 3
-    with pytest.raises(ShapeError, match="share one environment"):
+    with pytest.raises(ArgumentError, match="share one environment"):
         venv.set_attr("x", 1, indices=[0])
 
 
 def test_tensors_are_refused() -> None:
-    with pytest.raises(ShapeError, match="works on arrays"):
+    with pytest.raises(ArgumentError, match="works on arrays"):
         adapter(backend={"output": "torch"})
 
 

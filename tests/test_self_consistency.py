@@ -9,7 +9,8 @@ from conftest import make_table, wake
 from support.envs import penalised_env
 
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.flow import point
 from streamdit_gym.stream.noise import Noise

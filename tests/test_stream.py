@@ -14,7 +14,8 @@ from conftest import make_table, wake
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model import precision as numbers
 from streamdit_gym.model.precision import cpu_prefers_bfloat16, precision, training_precision
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise

@@ -39,7 +39,7 @@ from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, BundleError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.readout import ReadoutConfig
-from streamdit_gym.model.streamdit import StreamDiTConfig
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 
 # every bundle has these; some have "longer", too
 WEIGHTS = ("model", "codec", "heads", "prompts", "starts")

@@ -45,7 +45,7 @@ class FileEntry:
 
 def _scores(name: str, value: Any) -> None:
     scores = check_dictionary(name, value)
-    criteria = scores.get("criteria", scores.get("promises", []))  # version 1 has promises
+    criteria = scores.get("criteria", [])
     if not isinstance(criteria, list) or not all(isinstance(item, dict) for item in criteria):
         raise refused(f"{name}.criteria", criteria, "a list of objects")
 

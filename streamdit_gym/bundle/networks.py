@@ -26,7 +26,7 @@ from streamdit_gym.checks import check_bool, check_int, check_real
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.optional_modules import ALLOWED_GLOBAL_CHANNELS, fits_global_channels
 from streamdit_gym.model.readout import ReadoutConfig
-from streamdit_gym.model.streamdit import StreamDiTConfig
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 
 MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
 STORED_NAMES = {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from streamdit_gym.evaluate.schema import PolicyReturns, Scores, SpeedMetrics
     from streamdit_gym.world import World
 
+PAGE_MODULES = ("matplotlib", "PIL")
 RUN_FOLDER = Path("runs") / "evaluate"
 POLICY_EPISODES = 64
 SPEED_STEPS = 50
@@ -99,7 +100,8 @@ class Evaluate(Command):
         from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
         from streamdit_gym.world import World
 
-        require("matplotlib", "train", "the page's plots")
+        for module in PAGE_MODULES:
+            require(module, "evaluate", "the page")
         details = EvaluationDetails(**self.settings())
         self._check_latency(details)
         device = choose_device(self.device)
@@ -173,14 +175,14 @@ class Evaluate(Command):
     def _speed(self, device: str, partition: str) -> SpeedMetrics:
         from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
         from streamdit_gym.bench.hardware import hardware_name
-        from streamdit_gym.evaluate.schema import SpeedMetrics, StepSpeed
+        from streamdit_gym.evaluate.schema import SpeedMetrics, VectorEnvSpeed
 
         steps = []
         for envs in SPEED_ENVS:
             settings = EnvSettings(world=self.world, envs=envs, device=device, partition=partition)
             speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
-                StepSpeed(
+                VectorEnvSpeed(
                     envs=envs,
                     steps_per_s=speed.steps_per_s,
                     p50_ms=speed.p50_ms,

@@ -34,7 +34,6 @@ Minutes = Annotated[float, Range(0.0, 1e6)]
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 Shards = Annotated[int, Range(1, 100_000)]
 Workers = Annotated[int, Range(1, 1024)]
-Threads = Annotated[int, Range(1, 1024)]
 DeviceName = str  # see choose_device
 
 

@@ -94,10 +94,12 @@ def with_fewer_blocks(codec: ConvCodec, blocks: int) -> ConvCodec:
             allowed=f"0 to {num_blocks}",
             remedy="give one of these",
         )
-    shallow = ConvCodec(replace(config, decoder_blocks=blocks))
+    shallow_config = replace(config, decoder_blocks=blocks)
+    shallow = ConvCodec(shallow_config)
+    decoder = _first_blocks(codec.decoder, blocks)
     shallow.encoder.load_state_dict(codec.encoder.state_dict())
     shallow.normalise.load_state_dict(codec.normalise.state_dict())
-    shallow.decoder.load_state_dict(_first_blocks(codec.decoder, blocks).state_dict())
+    shallow.decoder.load_state_dict(decoder.state_dict())
     return shallow.train(codec.training)
 
 
@@ -126,7 +128,8 @@ def _first_blocks(decoder: nn.Sequential, blocks: int) -> nn.Sequential:
 
 
 def _saved(world: World, codec: ConvCodec, folder: Path) -> World:
-    codec.requires_grad_(False).to(world.device)
+    codec.requires_grad_(False)
+    codec.to(world.device)
     facts = {key: value for key, value in world.facts.items() if key != "scores"}
     result = replace(world, codec=codec, facts=facts)
     save_world(result, folder / "world")

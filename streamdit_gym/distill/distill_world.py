@@ -125,7 +125,7 @@ def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOpt
         codec = copy.deepcopy(world.codec).to(options.device)
         encoder = ShardEncoder(codec, options.device)
         episodes = encode_dataset(inputs.dataset, encoder, options.folder / "latents")
-        table = embed_phrases(inputs.make_encoder, inputs.dataset)
+    table = embed_phrases(inputs.make_encoder, inputs.dataset)
     data = DistillationData(
         episodes=split(inputs.dataset, episodes).train,
         table=table,
@@ -155,7 +155,8 @@ def _teacher_and_initial(world: World, settings: Distillation) -> tuple[StreamDi
     initial = world.model
     if _is_pipelined(settings):
         initial = world.model_for(settings.student_partitions[0])
-    teacher = copy.deepcopy(world.model if settings.autoregressive_teacher else initial)
+    original = world.model if settings.autoregressive_teacher else initial
+    teacher = copy.deepcopy(original)
     teacher.config = replace(teacher.config, guidance=settings.guidance)
     return teacher, initial
 
@@ -164,7 +165,8 @@ def _initial_student(teacher: StreamDiT, initial: StreamDiT, settings: Distillat
     temperature = settings.temperature
     if temperature is None:
         temperature = initial.config.temperature
-    student = StreamDiT(replace(teacher.config, guidance=1.0, temperature=temperature))
+    config = replace(teacher.config, guidance=1.0, temperature=temperature)
+    student = StreamDiT(config)
     student.load_state_dict(initial.state_dict())
     return student
 

@@ -36,7 +36,6 @@ from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
 from streamdit_gym.train.prompt_corruption import PromptCorruption
 from streamdit_gym.train.rollout_windows import Corruption
-from streamdit_gym.types import Conditioning
 
 MAX_REHEARSAL_STREAMS = 8
 
@@ -99,14 +98,17 @@ class Distiller:
 
     def loss(self, step: int, _progress: float) -> Tensor:
         """Move every stream of the step's partition by one chunk and return the student's loss."""
-        partitions = self.settings.student_partitions
-        partition = partitions[step % len(partitions)]
-        streams = self.sampler.next(partition, self.streams.get(partition))
+        settings = self.settings
+        partitions = settings.student_partitions
+        turn = step % len(partitions)
+        partition = partitions[turn]
+        last_streams = self.streams.get(partition)
+        streams = self.sampler.next(partition, last_streams)
         streams = self.sampler.corrupted(streams)
         buffer = self._with_new_chunk(streams, partition)
         loss = torch.zeros((), device=self.device)
         frames = None
-        if self.settings.autoregressive_teacher:
+        if settings.autoregressive_teacher:
             frames = self.teacher_frames(streams, buffer)
         for micro_step in range(partition.micro_steps):
             step_loss, buffer = self._micro_step(streams, buffer, micro_step, frames)
@@ -124,7 +126,8 @@ class Distiller:
         first = micro_step * per_student_step
         for k in range(first, first + per_student_step):
             velocity = self.velocity(self.teacher, streams, buffer, partition, k)
-            buffer = buffer.with_latents(euler_step(buffer.latents, velocity, _dt(partition)))
+            latents = euler_step(buffer.latents, velocity, _dt(partition))
+            buffer = buffer.with_latents(latents)
         return buffer.latents
 
     @torch.no_grad()
@@ -135,15 +138,18 @@ class Distiller:
         """
         partition = self.settings.teacher_partition(buffer.partition)
         chunk_frames = partition.chunk_frames
+        first_chunk = buffer.latents[:, :chunk_frames]
         chunks: list[Tensor] = []
         for prompts in buffer.prompts.split(chunk_frames, 1):
-            noise = self.noise(self.teacher, buffer.latents[:, :chunk_frames])
+            noise = self.noise(self.teacher, first_chunk)
             chunk = MovingBuffer(partition=partition, latents=noise, prompts=prompts)
             for k in range(partition.micro_steps):
                 velocity = self.velocity(self.teacher, streams, chunk, partition, k)
-                chunk = chunk.with_latents(euler_step(chunk.latents, velocity, _dt(partition)))
-            chunks.append(chunk.latents)
-            streams = streams.with_clean(chunk.latents, prompts)
+                latents = euler_step(chunk.latents, velocity, _dt(partition))
+                chunk = chunk.with_latents(latents)
+            clean = chunk.latents
+            chunks.append(clean)
+            streams = streams.with_clean(clean, prompts)
         return torch.cat(chunks, 1)
 
     def velocity(
@@ -166,7 +172,8 @@ class Distiller:
             chunk_frames=partition.chunk_frames,
             limit=model.config.references,
         )
-        prompts = self._prompts(streams, buffer)
+        rows = torch.cat([streams.reference_prompts, buffer.prompts], 1)
+        prompts = self.table.distinct(rows)
         if model is self.student:
             prompts = self.prompt_corruption(prompts)
         with training_precision(self.device):
@@ -175,18 +182,21 @@ class Distiller:
 
     def frame_weight(self, streams: StudentStreams, frames: Tensor, partition: Partition) -> Tensor:
         """Return weights of a buffer's latents: what moves and the chunk that leaves weigh more."""
+        settings = self.settings
         last_reference = streams.references[:, -1:]
-        previous = torch.cat([last_reference, frames[:, :-1]], 1)
-        moving = motion_weight(frames, previous, self.settings.motion_weight, self.spatial_channels)
-        others = [1.0] * (partition.chunks - 1)
-        weights = torch.tensor([self.settings.leaving_weight, *others], device=self.device)
-        weights = weights / weights.mean()
-        per_frame = weights.repeat_interleave(partition.chunk_frames)
+        frames_but_last = frames[:, :-1]
+        previous = torch.cat([last_reference, frames_but_last], 1)
+        moving = motion_weight(frames, previous, settings.motion_weight, self.spatial_channels)
+        per_chunk = torch.ones(partition.chunks, device=self.device)
+        per_chunk[0] = settings.leaving_weight
+        per_chunk = per_chunk / per_chunk.mean()
+        per_frame = per_chunk.repeat_interleave(partition.chunk_frames)
         return moving * per_frame[:, None, None, None]
 
     def noise(self, model: StreamDiT, like: Tensor) -> Tensor:
         """Return the noise that a model's chunks start from."""
-        return model.config.temperature * torch.randn_like(like)
+        temperature = model.config.temperature
+        return temperature * torch.randn_like(like)
 
     def rehearse(self) -> None:
         """Do a piece of a step, on a copy of the student and few streams."""
@@ -196,7 +206,8 @@ class Distiller:
         data = replace(self.data, corruption=None)
         scratch = Distiller(self.teacher, student, data, settings, self.device)
         with eager():
-            scratch.loss(0, 0.0).backward()
+            loss = scratch.loss(0, 0.0)
+            loss.backward()
 
     def _micro_step(
         self,
@@ -213,7 +224,8 @@ class Distiller:
         error = channel_error(velocity, target, self.spatial_channels)
         robust = robust_loss(error, settings.robust_scale, settings.squared_weight)
         latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
-        weighted = robust * self.frame_weight(streams, latents, partition)
+        weight = self.frame_weight(streams, latents, partition)
+        weighted = robust * weight
         bounded = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
         return weighted.mean(), buffer.with_latents(bounded)
 
@@ -244,15 +256,14 @@ class Distiller:
 
     def _with_new_chunk(self, streams: StudentStreams, partition: Partition) -> MovingBuffer:
         chunk_frames = partition.chunk_frames
-        like = streams.references[:, :1].expand(-1, chunk_frames, -1, -1, -1)
-        noise = self.noise(self.student, like)
-        return streams.buffer.push(noise, self.sampler.prompts(streams, chunk_frames))
-
-    def _prompts(self, streams: StudentStreams, buffer: MovingBuffer) -> Conditioning:
-        rows = torch.cat([streams.reference_prompts, buffer.prompts], 1)
-        return self.table.distinct(rows)
+        one_frame = streams.references[:, :1]
+        one_chunk = one_frame.expand(-1, chunk_frames, -1, -1, -1)
+        noise = self.noise(self.student, one_chunk)
+        prompts = self.sampler.prompts(streams, chunk_frames)
+        return streams.buffer.push(noise, prompts)
 
 
 def _dt(partition: Partition) -> float:
     """Return how far a micro step goes, of the whole way from noise to clean."""
-    return 1 / (partition.chunks * partition.micro_steps)
+    num_micro_steps = partition.chunks * partition.micro_steps
+    return 1 / num_micro_steps

@@ -88,17 +88,20 @@ class StreamSampler:
         chosen = chance < self.settings.continue_probability
         end = streams.place + partition.chunk_frames
         has_next = end <= self.episodes.length
-        return _select(chosen & has_next, streams, restarted)
+        continues = chosen & has_next
+        return _select(continues, streams, restarted)
 
     def corrupted(self, streams: StudentStreams) -> StudentStreams:
         """Return the streams, the references of some of them corrupted."""
-        chance = torch.rand(len(streams.episode), generator=self.generator)
+        count = len(streams.episode)
+        chance = torch.rand(count, generator=self.generator)
         chosen = chance < self.settings.corruption_probability
         chosen = chosen.to(self.device)
         if self.corruption is None or not chosen.any():
             return streams
         references = streams.references.clone()
-        references[chosen] = self.corruption(references[chosen])
+        corrupted = self.corruption(references[chosen])
+        references[chosen] = corrupted
         return replace(streams, references=references)
 
     def prompts(self, streams: StudentStreams, frames: int) -> Int[Tensor, "b f"]:
@@ -106,9 +109,9 @@ class StreamSampler:
         prompts = self.episodes.prompts
         rows = streams.episode[:, None]
         places = streams.place[:, None] + torch.arange(frames)
-        rows = rows.to(prompts.device)
-        places = places.to(prompts.device)
-        return prompts[rows, places].to(self.device)
+        index = (rows.to(prompts.device), places.to(prompts.device))
+        next_prompts = prompts[index]
+        return next_prompts.to(self.device)
 
     def _restarted(self, partition: Partition) -> StudentStreams:
         num_references = partition.references
@@ -150,11 +153,15 @@ def _select(
 
     old_buffer = streams.buffer
     new_buffer = restarted.buffer
-    buffer = old_buffer.with_latents(choose(old_buffer.latents, new_buffer.latents))
+    buffer = replace(
+        old_buffer,
+        latents=choose(old_buffer.latents, new_buffer.latents),
+        prompts=choose(old_buffer.prompts, new_buffer.prompts),
+    )
     return StudentStreams(
         episode=choose(streams.episode, restarted.episode),
         place=choose(streams.place, restarted.place),
         references=choose(streams.references, restarted.references),
         reference_prompts=choose(streams.reference_prompts, restarted.reference_prompts),
-        buffer=replace(buffer, prompts=choose(old_buffer.prompts, new_buffer.prompts)),
+        buffer=buffer,
     )

@@ -117,7 +117,7 @@ def _check(scores: Scores, criterion: Criterion, names: dict[str, str]) -> Crite
     at_least = _bound_value(scores, criterion.at_least, names)
     at_most = _bound_value(scores, criterion.at_most, names)
     passed = None
-    if estimate is not None:
+    if estimate is not None and not _is_unmeasured(at_least) and not _is_unmeasured(at_most):
         passed = _is_within(estimate.value, at_least, at_most)
     bounds = [
         _bound_text("at least", criterion.at_least, at_least, metric),
@@ -141,6 +141,10 @@ def _bound_value(scores: Scores, bound: Bound | None, names: dict[str, str]) -> 
         return bound
     estimate: Estimate | None = look_up(scores, bound.format(**names))
     return math.nan if estimate is None else estimate.value
+
+
+def _is_unmeasured(bound: float | None) -> bool:
+    return bound is not None and math.isnan(bound)
 
 
 def _is_within(value: float, at_least: float | None, at_most: float | None) -> bool:

@@ -10,7 +10,7 @@ from streamdit_gym.evaluate.report import (
     criteria_table,
     horizon_table,
     markdown_table,
-    metric_table,
+    overall_table,
 )
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.files import write_text, writing_to
@@ -66,7 +66,7 @@ frames.
 
 {markdown_table(horizon_table(scores))}
 
-{markdown_table([["metric", "value"], *metric_table(scores)])}
+{markdown_table([["metric", "value"], *overall_table(scores)])}
 
 Acceptance criteria: {criteria_summary(scores)}.
 

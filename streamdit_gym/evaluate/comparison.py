@@ -6,7 +6,7 @@ import numpy as np
 
 from streamdit_gym.evaluate.measured_metrics import MeasuredMetric, measured_metrics
 from streamdit_gym.evaluate.metric_table import Better
-from streamdit_gym.evaluate.outcomes import Comparison, MetricComparison
+from streamdit_gym.evaluate.outcomes import MetricComparison, TeacherComparison
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.statistics import Estimate, paired_ratio
 
@@ -14,7 +14,7 @@ MIN_EPISODES = 5  # one alone has an interval of no width
 TOLERANCE = 0.05  # the part of its teacher's score by which a student may be worse
 
 
-def compare(student: Scores, teacher: Scores, teacher_name: str) -> Comparison:
+def compare(student: Scores, teacher: Scores, teacher_name: str) -> TeacherComparison:
     """Compare every metric that depends on the transformer.
 
     Args:
@@ -24,7 +24,7 @@ def compare(student: Scores, teacher: Scores, teacher_name: str) -> Comparison:
     """
     pairs = zip(directed_metrics(student), directed_metrics(teacher), strict=True)
     rows = [_compare(own, other) for own, other in pairs]
-    return Comparison(teacher=teacher_name, rows=tuple(rows))
+    return TeacherComparison(teacher=teacher_name, rows=tuple(rows))
 
 
 def directed_metrics(scores: Scores) -> list[MeasuredMetric]:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from streamdit_gym.data.film_strips import pairs_of_rows, rows_of_frames
 from streamdit_gym.errors import require
-from streamdit_gym.evaluate.outcomes import Comparison
+from streamdit_gym.evaluate.outcomes import TeacherComparison
 from streamdit_gym.evaluate.plots import plot_policies, plot_positions, plot_reaction
 from streamdit_gym.evaluate.report import (
     Table,
@@ -20,7 +20,7 @@ from streamdit_gym.evaluate.report import (
     criteria_summary,
     criteria_table,
     horizon_table,
-    metric_table,
+    overall_table,
 )
 from streamdit_gym.evaluate.schema import AppearanceMetrics, Scores
 
@@ -50,7 +50,7 @@ def html_report(scores: Scores) -> str:
         _section("Acceptance criteria", _criteria(scores)),
         _comparison(scores.comparison),
         _section("Over horizons", _table(horizon_table(scores)), _plots(scores)),
-        _section("All other metrics", _table(metric_table(scores))),
+        _section("All other metrics", _table(overall_table(scores))),
     ]
     body = "\n".join(section for section in sections if section)
     return f"""<!doctype html>
@@ -107,7 +107,7 @@ def _criteria(scores: Scores) -> str:
     return _table(table, classes)
 
 
-def _comparison(comparison: Comparison | None) -> str:
+def _comparison(comparison: TeacherComparison | None) -> str:
     if comparison is None:
         return ""
     note = f"Comparison with {comparison_summary(comparison)}."
@@ -145,7 +145,7 @@ def _table(table: Table, classes: list[str] | None = None) -> str:
 
 def _picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
     file = io.BytesIO()
-    require("PIL.Image", "train", "a picture").fromarray(pixels).save(file, "PNG")
+    require("PIL.Image", "evaluate", "a picture").fromarray(pixels).save(file, "PNG")
     return _image(file.getvalue(), "")
 
 

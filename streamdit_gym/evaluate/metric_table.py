@@ -43,7 +43,7 @@ DEGREES = Unit(".1f", "°")
 DECIBELS = Unit(".1f", " dB")
 SHARE = Unit(".1%")
 RATIO = Unit(".2f")
-NEAR_ONE = Unit(".3f")
+THREE_DECIMALS = Unit(".3f")
 SQUARED_LEVELS = Unit(".0f")
 
 
@@ -132,7 +132,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         path="fidelity.{horizon}.ssim",
         label="SSIM after {horizon} frames",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         better="higher",
         baseline="fidelity.{horizon}.copy_ssim",
         baseline_label="copying the first frame",
@@ -242,27 +242,27 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         path="drift.sharpness.generated",
         label="long streams: sharpness at the end over the beginning",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         baseline="drift.sharpness.real",
         baseline_label="reference simulator",
     ),
     Metric(
         path="drift.sharpness.generated_over_real",
         label="long streams: change of sharpness, generated over real",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         better="nearer to 1",
     ),
     Metric(
         path="drift.level.generated",
         label="long streams: grey level at the end over the beginning",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         baseline="drift.level.real",
         baseline_label="reference simulator",
     ),
     Metric(
         path="drift.level.generated_over_real",
         label="long streams: change of grey level, generated over real",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         better="nearer to 1",
     ),
     Metric(
@@ -294,23 +294,23 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         path="readout.tasks.{task}.real_potential_r",
         label="{task}: r of the read and the true potential, real frames",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
     ),
     Metric(
         path="readout.tasks.{task}.generated_potential_r",
         label="{task}: r of the read and the true potential, generated frames",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         better="higher",
     ),
     Metric(
         path="readout.tasks.{task}.real_step_gain_r",
         label="{task}: r of the read and the true gain of one step, real frames",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
     ),
     Metric(
         path="readout.tasks.{task}.generated_gain_r",
         label="{task}: r of the read and the true gain of a short rollout, generated frames",
-        unit=NEAR_ONE,
+        unit=THREE_DECIMALS,
         better="higher",
     ),
     Metric(

@@ -16,7 +16,7 @@ class CriterionResult:
         label: what is measured.
         bound: what is asked for.
         estimate: the measurement; None if it was not made.
-        passed: whether it is within the bound; None if it was not measured.
+        passed: whether it is within the bound; None if it, or the bound, was not measured.
     """
 
     metric: str
@@ -50,7 +50,7 @@ class MetricComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class TeacherComparison:
     """A student beside its teacher."""
 
     teacher: str

@@ -87,7 +87,7 @@ def plot_policies(policies: PolicyMetrics) -> bytes:
 
 
 def _plot(draw: Callable[[Any], None]) -> bytes:
-    figure_class = require("matplotlib.figure", "demo", "a plot").Figure
+    figure_class = require("matplotlib.figure", "evaluate", "a plot").Figure
     figure = figure_class(figsize=(6.4, 3.6), dpi=110, layout="constrained")
     draw(figure.add_subplot())
     file = io.BytesIO()

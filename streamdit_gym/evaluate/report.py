@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 from streamdit_gym.evaluate.comparison import TOLERANCE
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics
-from streamdit_gym.evaluate.metric_table import DECIBELS, DEGREES, NEAR_ONE, PIXELS, SHARE, Unit
-from streamdit_gym.evaluate.outcomes import Comparison, MetricComparison
+from streamdit_gym.evaluate.metric_table import (
+    DECIBELS,
+    DEGREES,
+    PIXELS,
+    SHARE,
+    THREE_DECIMALS,
+    Unit,
+)
+from streamdit_gym.evaluate.outcomes import MetricComparison, TeacherComparison
 from streamdit_gym.evaluate.schema import Scores, SpeedMetrics
 from streamdit_gym.evaluate.statistics import Estimate
 
@@ -18,7 +25,7 @@ HORIZON_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("PSNR", "psnr_db", DECIBELS),
     ("PSNR of copying", "copy_psnr_db", DECIBELS),
     ("PSNR of the codec", "codec_psnr_db", DECIBELS),
-    ("SSIM", "ssim", NEAR_ONE),
+    ("SSIM", "ssim", THREE_DECIMALS),
     ("actor", "state_error.actor_px", PIXELS),
     ("body", "state_error.body_px", PIXELS),
     ("angle", "state_error.body_degrees", DEGREES),
@@ -38,7 +45,7 @@ def text_report(scores: Scores) -> str:
     if not scores.failure_modes:
         parts.append("no failure mode found")
     parts += ["", *aligned(horizon_table(scores))]
-    parts += ["", *aligned(metric_table(scores))]
+    parts += ["", *aligned(overall_table(scores))]
     parts += ["", f"acceptance criteria: {criteria_summary(scores)}"]
     parts += [f"  {line}" for line in aligned(criteria_table(scores))]
     if scores.comparison is not None:
@@ -62,7 +69,7 @@ def horizon_table(scores: Scores) -> Table:
     return table
 
 
-def metric_table(scores: Scores) -> Table:
+def overall_table(scores: Scores) -> Table:
     """Return all scores that do not depend on a horizon: what, how much."""
     rows = [
         [metric.label, metric.text]
@@ -86,7 +93,7 @@ def criteria_table(scores: Scores) -> Table:
     for result in scores.criteria:
         measured = "not measured"
         if result.estimate is not None:
-            unit = units.get(result.metric, NEAR_ONE)
+            unit = units.get(result.metric, THREE_DECIMALS)
             measured = unit.format_estimate(result.estimate)
         table.append([outcome(result.passed), result.label, measured, result.bound])
     return table
@@ -98,7 +105,7 @@ def criteria_summary(scores: Scores) -> str:
     return f"{passed} of {len(scores.criteria)} passed"
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: TeacherComparison) -> Table:
     """Return a student's metrics beside its teacher's."""
     table = [["metric", "student", "teacher", "ratio", ""]]
     for row in comparison.rows:
@@ -109,7 +116,7 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def comparison_summary(comparison: Comparison) -> str:
+def comparison_summary(comparison: TeacherComparison) -> str:
     """Return how many metrics of a student are as good as its teacher's."""
     compared = [row for row in comparison.rows if row.passed is not None]
     passed = sum(row.passed is True for row in compared)

@@ -14,8 +14,8 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from streamdit_gym.evaluate.outcomes import Comparison, CriterionResult
-from streamdit_gym.evaluate.schema_v1 import upgrade
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.evaluate.outcomes import CriterionResult, TeacherComparison
 from streamdit_gym.evaluate.serialization import from_plain, to_plain
 from streamdit_gym.evaluate.statistics import Estimate
 
@@ -299,7 +299,7 @@ class PolicyMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSpeed:
+class VectorEnvSpeed:
     """Speed of one vector environment."""
 
     envs: int
@@ -313,7 +313,7 @@ class SpeedMetrics:
     """How fast environments of the world step on some hardware."""
 
     hardware: str
-    steps: tuple[StepSpeed, ...]
+    steps: tuple[VectorEnvSpeed, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,7 +368,7 @@ class Scores:
     speed: SpeedMetrics | None = None
     criteria: tuple[CriterionResult, ...] = ()
     failure_modes: tuple[str, ...] = ()
-    comparison: Comparison | None = None
+    comparison: TeacherComparison | None = None
     schema_version: int = SCHEMA_VERSION
     film_strips: FilmStrips | None = field(default=None, repr=False, compare=False)
 
@@ -383,13 +383,18 @@ class Scores:
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> Scores:
-        """Return scores from what JSON holds, in this schema or in version 1."""
-        if "schema_version" not in content:
-            content = upgrade(content)
+        """Return scores from what JSON holds.
+
+        Raises:
+            StreamDiTError: if it was written in another version of the schema.
+        """
+        version = content.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise StreamDiTError(
+                "scores of another schema version",
+                given=version,
+                allowed=SCHEMA_VERSION,
+                remedy="evaluate the world again with this version of streamdit_gym",
+            )
         scores: Scores = from_plain(Scores, content)
         return scores
-
-    @staticmethod
-    def from_json(text: str) -> Scores:
-        """Return scores from the text of a file."""
-        return Scores.from_dict(json.loads(text))

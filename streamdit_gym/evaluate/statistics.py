@@ -39,10 +39,6 @@ class Estimate:
         """Whether there was anything to measure."""
         return not math.isnan(self.value)
 
-    def agrees(self, other: Estimate) -> bool:
-        """Whether the two intervals overlap."""
-        return self.low <= other.high and other.low <= self.high
-
     def __format__(self, spec: str) -> str:
         """Return ``value [low, high]``, every number by `spec`."""
         return f"{format(self.value, spec)} [{format(self.low, spec)}, {format(self.high, spec)}]"
@@ -71,6 +67,21 @@ def correlation(samples: np.ndarray) -> float:
     a, b = (pairs - pairs.mean(0)).T
     covariance = (a * b).mean()
     return float(covariance / (a.std() * b.std()))
+
+
+def rank_correlation(samples: np.ndarray) -> float:
+    """Return Spearman's r between the two numbers on the last axis; equal numbers share a rank."""
+    pairs = samples.reshape(-1, 2)
+    ranks = [_average_ranks(column) for column in pairs.T]
+    return correlation(np.stack(ranks, -1))
+
+
+def _average_ranks(numbers: np.ndarray) -> np.ndarray:
+    """Return each number's rank from 1; equal numbers have the mean of the ranks they take up."""
+    _, group, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    last_ranks = counts.cumsum()
+    mean_ranks = last_ranks - (counts - 1) / 2
+    return mean_ranks[group]
 
 
 def ratio(samples: np.ndarray) -> float:

@@ -56,7 +56,7 @@ def dataset_meta(
         "action_vectors": action_vectors,
         "storage": format_name,
         "generated": _generation(config, keep_if),
-        "promises": scores.get("criteria", scores.get("promises", [])),
+        "promises": scores.get("criteria", []),
         "license": str(world.facts.get("license", "")),
         "env_spec": env_spec,
     }

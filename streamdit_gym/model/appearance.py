@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.model.block import CrossAttention, padding_bias
-from streamdit_gym.model.embedding import embedding
 from streamdit_gym.model.global_channels import RGB, GlobalCoder, GlobalPredictor
+from streamdit_gym.model.initial_values import embedding
 from streamdit_gym.types import PreparedPrompts
 
 COLOUR_SCALE = 3  # a palette's number is a colour in [0, 1], less its middle, times this
@@ -28,7 +28,8 @@ COLOUR_MIDDLE = 0.5
 def is_palette(channels: int, palette_channels: int) -> bool:
     """Return whether a palette holds whole colours and leaves spatial channels."""
     has_whole_colours = palette_channels % RGB == 0
-    return has_whole_colours and 0 <= palette_channels < channels
+    leaves_some = 0 <= palette_channels < channels
+    return has_whole_colours and leaves_some
 
 
 class _Layer(nn.Module):
@@ -95,13 +96,15 @@ class PromptedPalette(GlobalPredictor):
         text = self.text(tokens)
         bias = padding_bias(mask, text.dtype)
         queries = self.queries.to(text.dtype)
-        x = queries.expand(len(tokens), 1, -1, -1)
+        x = queries.expand(len(tokens), 1, -1, -1)  # u 1 k d
         for layer in self.layers:
             x = layer(x, text, bias)
-        instructions = self.out(x[:, 0])
+        x = x[:, 0]
+        instructions = self.out(x)
         colours = instructions.shape[1]
-        no_change = instructions.new_tensor([0.0, 0.0, 0.0, float("-inf")])
-        return torch.cat([no_change.expand(1, colours, RGB + 1), instructions])
+        no_change = instructions.new_zeros(1, colours, RGB + 1)
+        no_change[..., RGB] = float("-inf")
+        return torch.cat([no_change, instructions])
 
     def condition(
         self, prepared: PreparedPrompts, rows: Int[Tensor, "b f"]
@@ -134,8 +137,10 @@ class PromptedPalette(GlobalPredictor):
         self, colours: Float[Tensor, "*#n k 3"], instructions: Float[Tensor, "*#n k 4"]
     ) -> Float[Tensor, "*n k 3"]:
         """Return palettes in which the named colours are changed."""
-        is_named = instructions[..., RGB:] > 0
-        return torch.where(is_named, instructions[..., :RGB].to(colours.dtype), colours)
+        score = instructions[..., RGB:]
+        colour = instructions[..., :RGB]
+        colour = colour.to(colours.dtype)
+        return torch.where(score > 0, colour, colours)
 
     def forward(
         self,
@@ -163,10 +168,12 @@ class PromptedPalette(GlobalPredictor):
         current = known[:, 0]
         painted = []
         for frame in range(frames):
-            if frame:
+            if frame > 0:
                 is_predecessor = before_times[:, frame] == times[:, frame - 1]
-                current = torch.where(is_predecessor[:, None, None, None], current, known[:, frame])
-            current = self.paint(current, instructions[:, frame, None].float())
+                is_predecessor = is_predecessor[:, None, None, None]
+                current = torch.where(is_predecessor, current, known[:, frame])
+            of_frame = instructions[:, frame, None]
+            current = self.paint(current, of_frame.float())
             painted.append(current)
         palettes = torch.stack(painted, 1)
         return rearrange(palettes, "b f (h w) k rgb -> b f (k rgb) h w", h=height, w=width)
@@ -211,9 +218,11 @@ class CodecPalette(GlobalCoder):
         Each number of the palette is a mean over the cells, weighted by where the encoder looks
         for it: the colour of a small thing is in one cell alone.
         """
-        sizes = [self.spatial_channels, self.global_channels, self.global_channels]
+        count = self.global_channels
+        sizes = [self.spatial_channels, count, count]
         spatial, colours, attention = features.split(sizes, dim=1)
-        weights = attention.flatten(2).softmax(-1)
+        logits = attention.flatten(2)
+        weights = logits.softmax(-1)  # n p (h w)
         weighted = weights * colours.flatten(2)
         mean = weighted.sum(-1)
         palette = mean[..., None, None]
@@ -223,9 +232,12 @@ class CodecPalette(GlobalCoder):
         self, drawn: Float[Tensor, "n o H W"], latents: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n 3 H W"]:
         """Return pixels: the palette's colours, mixed in the shares that the decoder has drawn."""
-        palette = latents[:, self.spatial_channels :].mean((2, 3))
+        channels = latents[:, self.spatial_channels :]
+        palette = channels.mean((2, 3))
         palette = rearrange(palette, "n (k rgb) -> n rgb k", rgb=RGB)
         colours = COLOUR_MIDDLE + palette / COLOUR_SCALE
-        shares = drawn[:, :-1].softmax(1)
+        share_logits = drawn[:, :-1]
+        shares = share_logits.softmax(1)
         brightness = 1 + drawn[:, -1:]
-        return 2 * brightness * torch.einsum("nck,nkhw->nchw", colours, shares) - 1
+        mixed = torch.einsum("nck,nkhw->nchw", colours, shares)
+        return 2 * brightness * mixed - 1

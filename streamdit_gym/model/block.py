@@ -13,13 +13,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from streamdit_gym.model.initial_values import zeroed
 from streamdit_gym.model.key_value_cache import Pair
 from streamdit_gym.model.window_attention import WindowAttention
 
 
 def padding_bias(mask: Bool[Tensor, "u l"], dtype: torch.dtype) -> Float[Tensor, "u 1 1 l"]:
     """Return the attention bias of padded prompts: 0 for a real token, else minus infinity."""
-    bias = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))
+    no_bias = torch.zeros_like(mask, dtype=dtype)
+    bias = no_bias.masked_fill(~mask, float("-inf"))
     return bias[:, None, None]
 
 
@@ -31,8 +33,8 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.out.weight)
+        out = nn.Linear(width, width, bias=False)
+        self.out = zeroed(out)
 
     def prepare(self, tokens: Float[Tensor, "u l d"]) -> Float[Tensor, "2 u g l e"]:
         """Return keys and values of a prompt table."""
@@ -52,8 +54,9 @@ class CrossAttention(nn.Module):
         # Written out for training: with a handful of keys, the fused kernel's backward is ten
         # times slower on a CPU.
         if q.requires_grad:
-            scale = q.shape[-1] ** -0.5
-            scores = (q * scale) @ keys.mT + bias
+            head_width = q.shape[-1]
+            q = q * head_width**-0.5
+            scores = q @ keys.mT + bias
             weights = scores.softmax(-1)
             y = weights.to(values.dtype) @ values
         else:
@@ -67,6 +70,11 @@ def _modulate(
     x: Float[Tensor, "b f n d"], shift: Float[Tensor, "b f 1 d"], scale: Float[Tensor, "b f 1 d"]
 ) -> Float[Tensor, "b f n d"]:
     return torch.addcmul(shift, x, 1 + scale)
+
+
+def _plain_norm(width: int) -> nn.LayerNorm:
+    """Return a layer norm whose scale and shift come from the condition instead."""
+    return nn.LayerNorm(width, elementwise_affine=False)
 
 
 class Block(nn.Module):
@@ -84,16 +92,17 @@ class Block(nn.Module):
         self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool
     ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width, elementwise_affine=False)
+        mlp_width = 4 * width
+        self.attention_norm = _plain_norm(width)
         self.attention = WindowAttention(width, heads, rows, window, shifted)
-        self.cross_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.cross_norm = _plain_norm(width)
         self.cross = CrossAttention(width, heads)
-        self.mlp_norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.mlp_in = nn.Linear(width, 4 * width)
-        self.mlp_out = nn.Linear(4 * width, width)
-        self.modulation = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.mlp_norm = _plain_norm(width)
+        self.mlp_in = nn.Linear(width, mlp_width)
+        self.mlp_out = nn.Linear(mlp_width, width)
+        # shift, scale and gate of the attention, then of the MLP
+        modulation = nn.Linear(width, 6 * width)
+        self.modulation = zeroed(modulation)
 
     def forward(
         self,
@@ -116,9 +125,11 @@ class Block(nn.Module):
             cached: keys and values of earlier frames; they come first in what is returned.
             context: how many of the first frames are attended to only.
         """
-        modulation = self.modulation(condition)[:, :, None]
-        shift, scale, gate, *mlp_modulation = modulation.chunk(6, dim=-1)
-        hidden = _modulate(self.attention_norm(x), shift, scale)
+        modulation = self.modulation(condition)  # b f 6d
+        modulation = modulation[:, :, None]
+        shift, scale, gate, *mlp_modulation = modulation.chunk(6, dim=-1)  # each b f 1 d
+        hidden = self.attention_norm(x)
+        hidden = _modulate(hidden, shift, scale)
         attended, pair = self.attention(
             hidden,
             rotations,
@@ -126,13 +137,18 @@ class Block(nn.Module):
             cached,
             context,
         )
-        x = torch.addcmul(x[:, context:], gate[:, context:], attended)
+        # from here on without the context: b k n d
+        x = x[:, context:]
+        gate = gate[:, context:]
+        x = torch.addcmul(x, gate, attended)
         hidden = self.cross_norm(x)
         x = x + self.cross(hidden, *prompt)
         shift, scale, gate = (part[:, context:] for part in mlp_modulation)
-        hidden = _modulate(self.mlp_norm(x), shift, scale)
+        hidden = self.mlp_norm(x)
+        hidden = _modulate(hidden, shift, scale)
         hidden = self.mlp_in(hidden)
-        hidden = _squared(hidden.relu_())
+        hidden = hidden.relu_()
+        hidden = _squared(hidden)
         hidden = self.mlp_out(hidden)
         return torch.addcmul(x, gate, hidden), pair
 

@@ -58,8 +58,10 @@ class LatentCodec(nn.Module, ABC):
         """Decode latents to uint8 frames."""
         weight = next(self.parameters())
         flat = rearrange(latents, "b f c h w -> (b f) c h w")
-        pixels = self.decode_latents(flat.to(weight.dtype))
-        values = (pixels.float() + 1) * HALF_RANGE
+        flat = flat.to(weight.dtype)
+        pixels = self.decode_latents(flat)
+        pixels = pixels.float()
+        values = (pixels + 1) * HALF_RANGE
         values = values.round()
         values = values.clamp(0, 255)
         frames = values.to(torch.uint8)

@@ -57,7 +57,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
         """Return the sum."""
-        hidden = silu(self.norm(x))
+        hidden = self.norm(x)
+        hidden = silu(hidden)
         hidden = self.first(hidden)
         hidden = silu(hidden)
         return x + self.second(hidden)
@@ -81,9 +82,11 @@ class ConvCodec(LatentCodec):
         self.size = config.size
         self.channels = config.channels
         self.grid = config.size // STRIDE
-        self.encoder = _encoder(config, self.global_coder.encoder_channels)
-        self.normalise = nn.BatchNorm2d(self.spatial_channels, affine=False, momentum=0.02)
-        self.decoder = _decoder(config, self.spatial_channels, self.global_coder.decoder_channels)
+        coder = self.global_coder
+        spatial = coder.spatial_channels
+        self.encoder = _encoder(config, coder.encoder_channels)
+        self.normalise = nn.BatchNorm2d(spatial, affine=False, momentum=0.02)
+        self.decoder = _decoder(config, spatial, coder.decoder_channels)
 
     @property
     def spatial_channels(self) -> int:

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from streamdit_gym.model.initial_values import zeroed
+
 
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions beside a skip; the second begins at zero."""
@@ -22,13 +24,14 @@ class _Residual(nn.Module):
     def __init__(self, inner: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inner, inner, 3, padding=1)
-        self.second = nn.Conv2d(inner, inner, 3, padding=1)
-        for parameter in self.second.parameters():
-            nn.init.zeros_(parameter)
+        second = nn.Conv2d(inner, inner, 3, padding=1)
+        self.second = zeroed(second)
 
     def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
-        hidden = self.first(silu(x))
-        return x + self.second(silu(hidden))
+        hidden = silu(x)
+        hidden = self.first(hidden)
+        hidden = silu(hidden)
+        return x + self.second(hidden)
 
 
 class ConvRefiner(nn.Module):
@@ -46,12 +49,14 @@ class ConvRefiner(nn.Module):
         super().__init__()
         self.patch = patch
         token_channels = width // patch**2
-        inputs = token_channels + (channels + 1) + 2 * channels  # tokens, prediction, two latents
+        prediction_channels = channels + 1  # the change, and its gate
+        latent_channels = 2 * channels  # of the frame, and of the one before it
+        inputs = token_channels + prediction_channels + latent_channels
+        residuals = [_Residual(inner) for _ in range(blocks)]
         self.first = nn.Conv2d(inputs, inner, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Residual(inner) for _ in range(blocks)))
-        self.out = nn.Conv2d(inner, channels + 1, 3, padding=1)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
+        self.blocks = nn.Sequential(*residuals)
+        out = nn.Conv2d(inner, prediction_channels, 3, padding=1)
+        self.out = zeroed(out)
 
     def forward(
         self,
@@ -81,7 +86,8 @@ class ConvRefiner(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
             x = self.first(x)
             x = self.blocks(x)
-            x = self.out(silu(x))
+            x = silu(x)
+            x = self.out(x)
         return rearrange(x, "(b f) o h w -> b f o h w", b=len(tokens))
 
 

@@ -48,9 +48,11 @@ def _copy_weights(source: nn.Module, expanded: nn.Module) -> None:
     The encoder's last layer has more outputs, behind the old ones; the decoder's last one draws
     something else, and stays random.
     """
-    target = expanded.state_dict()
+    targets = expanded.state_dict()
     for name, value in source.state_dict().items():
-        if value.shape == target[name].shape:
-            target[name].copy_(value)
+        target = targets[name]
+        if value.shape == target.shape:
+            target.copy_(value)
         elif name.startswith("encoder"):
-            target[name][: len(value)].copy_(value)
+            first_outputs = target[: len(value)]
+            first_outputs.copy_(value)

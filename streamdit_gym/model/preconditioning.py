@@ -24,8 +24,10 @@ def linear_estimate(
     It is t X_t / (t^2 + (1 - t)^2): 0 at t = 0, where X_t says nothing, and X_t itself at t = 1.
     """
     t = expand_times(times)
-    variance = t.square() + (1 - t).square()
-    return at * (t / variance)
+    noise_share = 1 - t
+    variance = t.square() + noise_share.square()
+    gain = t / variance
+    return at * gain
 
 
 def velocity_of_clean(
@@ -43,7 +45,8 @@ def velocity_of_clean(
         floor: smallest remaining time to divide by; above 0 it bounds the weight of almost clean
             frames in a loss.
     """
-    return (clean - (1 - S_MIN) * at) / _remaining_time(times, floor)
+    difference = clean - (1 - S_MIN) * at
+    return difference / _remaining_time(times, floor)
 
 
 def clean_of_velocity(
@@ -53,9 +56,12 @@ def clean_of_velocity(
     floor: float = 0.0,
 ) -> Float[Tensor, "b f c h w"]:
     """Undo `velocity_of_clean`: return the clean latent that a velocity stands for."""
-    return velocity * _remaining_time(times, floor) + (1 - S_MIN) * at
+    remaining = _remaining_time(times, floor)
+    return velocity * remaining + (1 - S_MIN) * at
 
 
 def _remaining_time(times: Float[Tensor, "b f"], floor: float) -> Float[Tensor, "b f 1 1 1"]:
-    remaining = 1 - (1 - S_MIN) * expand_times(times)
-    return remaining.clamp_min(max(floor, S_MIN))
+    t = expand_times(times)
+    remaining = 1 - (1 - S_MIN) * t
+    least = max(floor, S_MIN)
+    return remaining.clamp_min(least)

@@ -32,6 +32,15 @@ class ReadoutConfig:
     state_names: tuple[str, ...] = ()
     score_names: tuple[str, ...] = ()
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all outputs, in their order."""
+        return (*self.state_names, *self.score_names)
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
 
 class Readout(nn.Module):
     """A small convolutional network over one latent frame."""
@@ -43,20 +52,23 @@ class Readout(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        cells = config.grid**2
-        outputs = len(config.state_names) + len(config.score_names)
-        self.first = nn.Conv2d(config.channels, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.third = nn.Conv2d(width, width, 3, padding=1)
-        self.hidden = nn.Linear(width * cells, 4 * width)
-        self.out = nn.Linear(4 * width, outputs)
-        self.register_buffer("centre", torch.zeros(outputs))
-        self.register_buffer("spread", torch.ones(outputs))
+        features = width * config.grid**2  # of a whole frame
+        hidden_width = 4 * width
+        outputs = len(config.output_names)
+        self.first = _convolution(config.channels, width)
+        self.second = _convolution(width, width)
+        self.third = _convolution(width, width)
+        self.hidden = nn.Linear(features, hidden_width)
+        self.out = nn.Linear(hidden_width, outputs)
+        centre = torch.zeros(outputs)
+        spread = torch.ones(outputs)
+        self.register_buffer("centre", centre)
+        self.register_buffer("spread", spread)
 
     @property
     def is_success(self) -> Bool[Tensor, " o"]:
         """True for the outputs that are success logits."""
-        names = (*self.config.state_names, *self.config.score_names)
+        names = self.config.output_names
         flags = [name.startswith("success_") for name in names]
         return torch.tensor(flags, device=self.centre.device)
 
@@ -64,12 +76,14 @@ class Readout(nn.Module):
         """Return standardised outputs, successes as logits (what the loss sees)."""
         spatial = latents[:, :, : self.config.channels]
         spatial = rearrange(spatial, "b f c h w -> (b f) c h w")
-        spatial = spatial.to(self.out.weight.dtype)
+        dtype = self.out.weight.dtype
+        spatial = spatial.to(dtype)
         x = silu(self.first(spatial))
         x = x + silu(self.second(x))
         x = x + silu(self.third(x))
-        x = x.flatten(1)
-        x = silu(self.hidden(x))
+        x = x.flatten(1)  # b*f (width h w)
+        x = self.hidden(x)
+        x = silu(x)
         x = self.out(x)
         return rearrange(x, "(b f) o -> b f o", b=len(latents))
 
@@ -77,9 +91,19 @@ class Readout(nn.Module):
         self, latents: Float[Tensor, "b f c h w"]
     ) -> tuple[Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
         """Return the state and the scores of every frame."""
-        raw = self.raw(latents).float()
+        _, states, scores = self.read(latents)
+        return states, scores
+
+    def read(
+        self, latents: Float[Tensor, "b f c h w"]
+    ) -> tuple[Float[Tensor, "b f o"], Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
+        """Return the standardised outputs, and the state and the scores that they stand for."""
+        raw = self.raw(latents)
+        raw = raw.float()
         probabilities = raw.sigmoid()
         numbers = raw * self.spread + self.centre
         values = torch.where(self.is_success, probabilities, numbers)
-        states = len(self.config.state_names)
-        return values[..., :states], values[..., states:]
+        count = len(self.config.state_names)
+        states = values[..., :count]
+        scores = values[..., count:]
+        return raw, states, scores

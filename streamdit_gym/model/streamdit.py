@@ -10,7 +10,7 @@ Source: StreamDiT (arXiv 2507.03745), section 3.3.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,11 +20,12 @@ from torch.nn.functional import pad, silu
 from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.block import Block, CrossAttention, padding_bias
 from streamdit_gym.model.conv_refiner import ConvRefiner
-from streamdit_gym.model.embedding import embedding
+from streamdit_gym.model.initial_values import embedding, zeroed
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.optional_modules import global_predictor
 from streamdit_gym.model.patchify import patchify, unpatchify
 from streamdit_gym.model.preconditioning import expand_times, linear_estimate, velocity_of_clean
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.model.tensor_names import restore_names, store_names
 from streamdit_gym.model.time_embedding import rotation, sinusoid
 from streamdit_gym.model.window_attention import attention_bias
@@ -34,63 +35,11 @@ from streamdit_gym.types import BufferView, Conditioning, PreparedPrompts
 MIN_TEXT_TOKENS = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamDiTConfig:
-    """Size and kind of the transformer.
-
-    Attributes:
-        channels: latent channels.
-        global_channels: how many of them, the last ones, are the same in every cell; see
-            `streamdit_gym.model.global_channels`.
-        grid: latent height and width.
-        patch: latents per token side.
-        width: token width.
-        depth: blocks.
-        heads: attention heads.
-        text_width: width of the prompt encoder's embeddings.
-        window: attention window in frames, token rows, token columns; 0 frames means all of them.
-        causal: whether a frame sees only itself and earlier frames; needed for a cache of the
-            references.
-        references: most reference frames a frame sees, in a causal model.
-        refiner_channels: channels of the convolutional refiner behind the last block; 0 for none.
-        refiner_blocks: residual blocks in it.
-        reference_time: noise level of references while sampling; 1 is clean.
-        temperature: scale of the noise that chunks begin with; 0 is none, for a student of a
-            teacher that predicts the same from any noise.
-        guidance: weight of the prompt: predictions move from the one without a prompt towards, and
-            past, the one with it; 1 is no guidance, and one evaluation instead of two.
-    """
-
-    channels: int = 8
-    global_channels: int = 0
-    grid: int = 8
-    patch: int = 2
-    width: int = 256
-    depth: int = 6
-    heads: int = 8
-    text_width: int = 384
-    window: tuple[int, int, int] = (0, 4, 4)
-    causal: bool = True
-    references: int = 4
-    reference_time: float = 1.0
-    temperature: float = 1.0
-    guidance: float = 1.0
-    refiner_channels: int = 64
-    refiner_blocks: int = 1
-
-    @property
-    def spatial_channels(self) -> int:
-        """Channels that tell where things are; the transformer draws these."""
-        return self.channels - self.global_channels
-
-    @property
-    def rows(self) -> int:
-        """Token rows (= columns) of a frame."""
-        return self.grid // self.patch
-
-
 class StreamDiT(nn.Module):
-    """The transformer; it holds no state of any stream."""
+    """The transformer; it holds no state of any stream.
+
+    `prepare` does the work of the prompts once; `forward` predicts velocities with it.
+    """
 
     def __init__(self, config: StreamDiTConfig) -> None:
         super().__init__()
@@ -107,15 +56,8 @@ class StreamDiT(nn.Module):
         self.blocks = nn.ModuleList()
         for layer in range(config.depth):
             is_shifted = layer % 2 == 1
-            self.blocks.append(
-                Block(
-                    width,
-                    config.heads,
-                    config.rows,
-                    config.window,
-                    is_shifted,
-                )
-            )
+            block = Block(width, config.heads, config.rows, config.window, is_shifted)
+            self.blocks.append(block)
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, token_channels + config.patch**2)  # a change and its gate
@@ -129,9 +71,9 @@ class StreamDiT(nn.Module):
                 config.refiner_blocks,
             )
         self.skip_gain = nn.Linear(width, 2 * channels)
+        # at first every frame is predicted to be the one before it
         for output in (self.final_modulation, self.final, self.skip_gain):
-            nn.init.zeros_(output.weight)
-            nn.init.zeros_(output.bias)
+            zeroed(output)
         self.global_predictor = global_predictor(config.global_channels, config.text_width)
         self.register_state_dict_post_hook(store_names)
         self.register_load_state_dict_pre_hook(restore_names)
@@ -139,7 +81,9 @@ class StreamDiT(nn.Module):
     @property
     def is_global(self) -> bool:
         """Whether one attention window holds everything, as a cache needs."""
-        return tuple(self.config.window) == (0, self.config.rows, self.config.rows)
+        rows = self.config.rows
+        frames, window_rows, window_columns = self.config.window
+        return frames == 0 and window_rows == window_columns == rows
 
     def forward(
         self,
@@ -166,10 +110,12 @@ class StreamDiT(nn.Module):
             PartitionError: if a cache is given to a model whose windows are smaller than a frame.
         """
         clean, longer_cache = self.predict_clean(view, prompts, cache, prepared)
-        if self.config.guidance != 1 and not self.training:
+        is_guided = self.config.guidance != 1 and not self.training
+        if is_guided:
             self._guide(clean, view, prompts, cache, prepared)
-        latents = view.latents[:, view.context :]
-        times = view.times[:, view.context :]
+        context = view.context
+        latents = view.latents[:, context:]
+        times = view.times[:, context:]
         return velocity_of_clean(clean, latents, times, floor), longer_cache
 
     def predict_clean(
@@ -179,7 +125,10 @@ class StreamDiT(nn.Module):
         cache: KeyValueCache | None = None,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and the longer cache; see `forward`."""
+        """Return the predicted clean latents without guidance, and the longer cache.
+
+        The arguments are those of `forward`.
+        """
         self._check_cache(cache)
         table = self.prepare(prompts) if prepared is None else prepared
         rows = prompts.index + 1  # row 0 stands for no prompt
@@ -189,15 +138,17 @@ class StreamDiT(nn.Module):
         condition = self._condition(view, table.pooled[rows], tokens.dtype)
         tokens, longer_cache = self._run_blocks(tokens, condition, view, table, rows, cache)
 
+        # from here on the frames behind the context alone
         context = view.context
-        before, before_times = before[:, context:], view.before_times[:, context:]
-        spatial = self._predict_spatial(
-            tokens, condition[:, context:], own[:, context:], before, before_times
-        )
-        instructions = self.global_predictor.condition(table, rows[:, context:])
-        clean = self.global_predictor.decode(
-            spatial, view.times[:, context:], before, before_times, instructions
-        )
+        condition = condition[:, context:]
+        own = own[:, context:]
+        before = before[:, context:]
+        before_times = view.before_times[:, context:]
+        times = view.times[:, context:]
+        rows = rows[:, context:]
+        spatial = self._predict_spatial(tokens, condition, own, before, before_times)
+        instructions = self.global_predictor.condition(table, rows)
+        clean = self.global_predictor.decode(spatial, times, before, before_times, instructions)
         return clean, longer_cache
 
     def dynamics_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -210,15 +161,15 @@ class StreamDiT(nn.Module):
         """Do the work that depends on the prompts alone; their index is not used."""
         tokens, mask = self._with_no_prompt(prompts)
         text = self.text(tokens)
-        no_prompt = self.no_prompt[1:].to(prompts.pooled.dtype)
-        pooled = torch.cat([no_prompt, prompts.pooled])
+        pooled_no_prompt = self.no_prompt[1:].to(prompts.pooled.dtype)
+        pooled = torch.cat([pooled_no_prompt, prompts.pooled])
         pooled = self.pooled(pooled)
         pairs = [
             module.prepare(text)
             for module in self.blocks.modules()
             if isinstance(module, CrossAttention)
         ]
-        keys, values = torch.stack(pairs, dim=1)
+        keys, values = torch.stack(pairs, dim=1)  # each: layer u g l e
         extra = self.global_predictor.encode(prompts.tokens, prompts.mask)
         return PreparedPrompts(
             pooled=pooled,
@@ -231,9 +182,15 @@ class StreamDiT(nn.Module):
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""
         config = self.config
-        shape = (rows, 0, config.rows**2, config.heads, config.width // config.heads)
-        empty = self.embed.weight.new_zeros
-        return KeyValueCache(layers=tuple((empty(shape), empty(shape)) for _ in self.blocks))
+        tokens = config.rows**2
+        shape = (rows, 0, tokens, config.heads, config.head_width)
+        weight = self.embed.weight
+        layers = []
+        for _ in self.blocks:
+            keys = weight.new_zeros(shape)
+            values = weight.new_zeros(shape)
+            layers.append((keys, values))
+        return KeyValueCache(layers=tuple(layers))
 
     def _check_cache(self, cache: KeyValueCache | None) -> None:
         if cache is not None and not self.is_global:
@@ -258,22 +215,29 @@ class StreamDiT(nn.Module):
         """
         index = prompts.index.clone()
         index[:, view.context :] = -1
-        unprompted, _ = self.predict_clean(view, replace(prompts, index=index), cache, prepared)
-        spatial = slice(self.config.spatial_channels)
-        difference = (clean - unprompted)[:, :, spatial]
-        clean[:, :, spatial] = unprompted[:, :, spatial] + self.config.guidance * difference
+        no_prompts = replace(prompts, index=index)
+        unprompted, _ = self.predict_clean(view, no_prompts, cache, prepared)
+        channels = self.config.spatial_channels
+        spatial = clean[:, :, :channels]
+        unprompted = unprompted[:, :, :channels]
+        difference = spatial - unprompted
+        guided = unprompted + self.config.guidance * difference
+        spatial.copy_(guided)
 
     def _embed_frames(
         self, own: Float[Tensor, "b f c h w"], before: Float[Tensor, "b f c h w"]
     ) -> Float[Tensor, "b f n d"]:
         """Return tokens of every frame beside the frame before it, with their position added."""
-        spatial = slice(self.config.spatial_channels)
+        channels = self.config.spatial_channels
         patch = self.config.patch
-        own_patches = patchify(own[:, :, spatial], patch)
-        before_patches = patchify(before[:, :, spatial], patch)
+        own = own[:, :, :channels]
+        before = before[:, :, :channels]
+        own_patches = patchify(own, patch)
+        before_patches = patchify(before, patch)
         patches = torch.cat([own_patches, before_patches], -1)
         tokens = self.embed(patches)
-        return tokens + self.pos_embed.to(tokens.dtype)
+        positions = self.pos_embed.to(tokens.dtype)
+        return tokens + positions
 
     def _condition(
         self, view: BufferView, pooled: Float[Tensor, "b f d"], dtype: torch.dtype
@@ -295,33 +259,44 @@ class StreamDiT(nn.Module):
         rows: Int[Tensor, "b f"],
         cache: KeyValueCache | None,
     ) -> tuple[Float[Tensor, "b k n d"], KeyValueCache]:
-        """Return the tokens of the frames behind the context, and the longer cache."""
+        """Return the tokens of the frames behind the context, and the longer cache.
+
+        Args:
+            tokens: of all frames.
+            condition: see `_condition`.
+            view: where the frames stand, and which sees which.
+            table: the prompts' keys and values.
+            rows: each frame's row of the table.
+            cache: keys and values of earlier frames.
+        """
         config = self.config
         cached = 0 if cache is None else cache.frames
-        rotations = rotation(_all_positions(view.positions, cached), config.width // config.heads)
+        positions = _all_positions(view.positions, cached)
+        rotations = rotation(positions, config.head_width)
         mask = view.mask
         if mask is not None and self.is_global:
             mask = attention_bias(mask, config.rows**2)
         bias = padding_bias(table.mask, tokens.dtype)
         pairs = []
-        context = 0
+        dropped = 0  # first frames that a block attends to, and leaves out of its result
         for layer, block in enumerate(self.blocks):
             if layer == config.depth - 1:
                 # no later block looks at the context, so the last one goes on without it; one
                 # frame stays where all is context, and only keys and values are wanted
-                context = min(view.context, tokens.shape[1] - 1)
-            row = rows[:, context:].flatten()
+                dropped = min(view.context, tokens.shape[1] - 1)
+            row = rows[:, dropped:].flatten()
             # index_select: the backward of indexing is serial on a CPU
             keys = table.keys[layer].index_select(0, row)
             values = table.values[layer].index_select(0, row)
+            prompt = (keys, values, bias[row])
             past = cache.layers[layer] if cache is not None and cached else None
-            tokens, (new_keys, new_values) = block(
-                tokens, condition, (keys, values, bias[row]), rotations, mask, past, context
-            )
+            tokens, pair = block(tokens, condition, prompt, rotations, mask, past, dropped)
             if self.is_global:
+                keys, values = pair
                 frames = cached + view.context
-                pairs.append((new_keys[:, :frames], new_values[:, :frames]))
-        return tokens[:, view.context - context :], KeyValueCache(layers=tuple(pairs))
+                pairs.append((keys[:, :frames], values[:, :frames]))
+        tokens = tokens[:, view.context - dropped :]
+        return tokens, KeyValueCache(layers=tuple(pairs))
 
     def _predict_spatial(
         self,
@@ -331,41 +306,68 @@ class StreamDiT(nn.Module):
         before: Float[Tensor, "b f c h w"],
         before_times: Float[Tensor, "b f"],
     ) -> Float[Tensor, "b f s h w"]:
-        """Return the clean spatial channels: a gated change of the frame before."""
-        config = self.config
-        channels = config.spatial_channels
+        """Return the clean spatial channels: a gated change of the frame before.
+
+        Args:
+            tokens: what the last block returned.
+            condition: see `_condition`.
+            own: linear estimates of the frames' clean latents.
+            before: the same of the frames before them.
+            before_times: noise levels of the frames before them.
+        """
+        channels = self.config.spatial_channels
         own = own[:, :, :channels]
         before = before[:, :, :channels]
-        modulation = self.final_modulation(condition)[:, :, None]
-        shift, scale = modulation.chunk(2, dim=-1)
+        prediction = self._predict_change(tokens, condition, own, before)
+        change, gate_logit = prediction.split([channels, 1], dim=2)
+        gate_logit = gate_logit.float()
+        gate = 2 * gate_logit.sigmoid()  # b f 1 h w
+        gains = self.skip_gain(condition)
+        gains = gains.float()
+        gains = gains[..., None, None]
+        before_gain, own_gain = gains.chunk(2, dim=2)  # each: b f s 1 1
+        # what stands still is copied exactly: with a closed gate and a clean frame before, there
+        # is no way for it to fade
+        before_noise = 1 - expand_times(before_times)
+        before_weight = 1 + before_gain * before_noise
+        return before_weight * before + own_gain * own + gate * change.float()
+
+    def _predict_change(
+        self,
+        tokens: Float[Tensor, "b f n d"],
+        condition: Float[Tensor, "b f d"],
+        own: Float[Tensor, "b f s h w"],
+        before: Float[Tensor, "b f s h w"],
+    ) -> Float[Tensor, "b f s+1 h w"]:
+        """Return what to add to the frame before, and in the last channel its gate's logit."""
+        config = self.config
+        modulation = self.final_modulation(condition)
+        modulation = modulation[:, :, None]
+        shift, scale = modulation.chunk(2, dim=-1)  # each: b f 1 d
         tokens = self.final_norm(tokens)
         tokens = torch.addcmul(shift, tokens, 1 + scale)
         prediction = self.final(tokens)
         prediction = unpatchify(prediction, config.patch, config.rows)
-        if self.conv_refiner is not None:
-            correction = self.conv_refiner(tokens, prediction, own, before)
-            prediction = prediction + correction
-        change, gate_logit = prediction.split([channels, 1], dim=2)
-        gate = 2 * gate_logit.float().sigmoid()
-        gains = self.skip_gain(condition).float()
-        before_gain, own_gain = gains[..., None, None].chunk(2, dim=2)
-        # what stands still is copied exactly: with a closed gate and a clean frame before, there
-        # is no way for it to fade
-        before_weight = 1 + before_gain * (1 - expand_times(before_times))
-        return before_weight * before + own_gain * own + gate * change.float()
+        if self.conv_refiner is None:
+            return prediction
+        return prediction + self.conv_refiner(tokens, prediction, own, before)
 
     def _with_no_prompt(
         self, prompts: Conditioning
     ) -> tuple[Float[Tensor, "r l e"], Bool[Tensor, "r l"]]:
         """Return padded tokens and mask with a row 0 in front, which stands for no prompt."""
-        missing = max(0, MIN_TEXT_TOKENS - prompts.tokens.shape[1])
-        tokens = pad(prompts.tokens, (0, 0, 0, missing))
-        mask = pad(prompts.mask, (0, missing))
-        no_tokens = tokens.new_zeros(1, *tokens.shape[1:])
-        no_tokens[0, 0] = self.no_prompt[0].to(tokens.dtype)
-        no_mask = mask.new_zeros(1, *mask.shape[1:])
+        length = prompts.tokens.shape[1]
+        missing = max(0, MIN_TEXT_TOKENS - length)
+        tokens = pad(prompts.tokens, (0, 0, 0, missing))  # u l e
+        mask = pad(prompts.mask, (0, missing))  # u l
+        _, padded_length, width = tokens.shape
+        no_tokens = tokens.new_zeros(1, padded_length, width)
+        no_tokens[0, 0] = self.no_prompt[0]
+        no_mask = mask.new_zeros(1, padded_length)
         no_mask[0, 0] = True
-        return torch.cat([no_tokens, tokens]), torch.cat([no_mask, mask])
+        tokens = torch.cat([no_tokens, tokens])
+        mask = torch.cat([no_mask, mask])
+        return tokens, mask
 
 
 def _mlp(inputs: int, width: int) -> nn.Sequential:

@@ -35,5 +35,6 @@ def _rename(state: dict[str, Any], prefix: str, names: dict[str, str]) -> None:
     for key, value in tensors:
         if key.startswith(prefix):
             parts = key.removeprefix(prefix).split(".")
-            key = prefix + ".".join(names.get(part, part) for part in parts)
+            renamed = [names.get(part, part) for part in parts]
+            key = prefix + ".".join(renamed)
         state[key] = value

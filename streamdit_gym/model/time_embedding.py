@@ -18,7 +18,8 @@ def sinusoid(times: Float[Tensor, "b f"], width: int) -> Float[Tensor, "b f d"]:
     steps = torch.arange(count, dtype=torch.float32, device=times.device)
     exponents = math.log(FASTEST_RADIANS) * steps / (count - 1)
     frequencies = torch.exp(exponents)
-    angles = times[..., None].float() * frequencies
+    column = times[..., None].float()
+    angles = column * frequencies
     sines = angles.sin()
     cosines = angles.cos()
     return torch.cat([sines, cosines], dim=-1)
@@ -33,11 +34,15 @@ def rotation(
     Source: RoFormer (arXiv 2104.09864), section 3.2.
     """
     steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
-    frequencies = ROTARY_BASE ** (-steps / width)
-    angles = positions[:, None].float() * frequencies
+    exponents = -steps / width
+    frequencies = ROTARY_BASE**exponents
+    column = positions[:, None].float()
+    angles = column * frequencies  # f d/2
     sine = angles.sin()
     cosine = angles.cos()
-    return cosine.repeat(1, 2), torch.cat([-sine, sine], dim=-1)
+    both_sines = torch.cat([-sine, sine], dim=-1)
+    both_cosines = cosine.repeat(1, 2)
+    return both_cosines, both_sines
 
 
 def rotate(
@@ -46,7 +51,8 @@ def rotate(
     """Turn queries or keys by their frame's rotation."""
     cosine = _as_factor(cosine, x)
     sine = _as_factor(sine, x)
-    half = x.shape[-1] // 2
+    width = x.shape[-1]
+    half = width // 2
     swapped = x.roll(half, -1)
     # in place: fresh memory costs more than the products
     swapped.mul_(sine)
@@ -58,4 +64,5 @@ def _as_factor(part: Float[Tensor, "f d"], x: Tensor) -> Tensor:
     """Return numbers per frame and feature in a shape and dtype to multiply x by."""
     axes_between = x.ndim - 3
     shape = (len(part), *[1] * axes_between, -1)
-    return part.view(shape).to(x.dtype)
+    factor = part.view(shape)
+    return factor.to(x.dtype)

@@ -33,14 +33,14 @@ def _attend_explicitly(
     Its backward is up to twice as slow for short clips on a CPU.
     """
     batch = len(q)
-    scale = q.shape[-1] ** -0.5
-    q = (q * scale).flatten(0, 1)
-    k = k.flatten(0, 1)
-    v = v.flatten(0, 1)
-    keys = k.mT
+    head_width = q.shape[-1]
+    q = q * head_width**-0.5
+    q = q.flatten(0, 1)  # b*g q d
+    keys = k.flatten(0, 1).mT  # b*g d k
+    values = v.flatten(0, 1)
     scores = q @ keys if bias is None else torch.baddbmm(bias, q, keys)
     weights = scores.softmax(-1)
-    y = weights @ v
+    y = weights @ values
     return y.unflatten(0, (batch, -1))
 
 
@@ -48,7 +48,9 @@ def _wrapped(length: int, shift: int) -> Int[Tensor, " l"]:
     """Return 1 for every place that the cyclic shift has wrapped around, else 0."""
     if shift == 0:
         return torch.zeros(length, dtype=torch.long)
-    return (torch.arange(length) >= length - shift).long()
+    first_wrapped = length - shift
+    is_wrapped = torch.arange(length) >= first_wrapped
+    return is_wrapped.long()
 
 
 def window_mask(
@@ -63,15 +65,29 @@ def window_mask(
         frame_mask: True where a frame may see a frame; None for all.
     """
     frames, rows, columns = (_wrapped(*axis) for axis in zip(grid, shift, strict=True))
-    region = frames[:, None, None] * 4 + rows[:, None] * 2 + columns
-    region = to_windows(region[None, ..., None], window)[..., 0]
-    allowed = region[:, :, None] == region[:, None, :]
+    frames = frames[:, None, None]
+    rows = rows[:, None]
+    side = 4 * frames + 2 * rows + columns  # f h w: the sides of the three wraps as one number
+    queries, keys = _pairs_in_windows(side, window)
+    is_same_side = queries == keys
     if frame_mask is None:
-        return allowed
-    frame = torch.arange(grid[0]).roll(-shift[0])[:, None, None].expand(grid)
-    frame = to_windows(frame[None, ..., None], window)[..., 0]
-    sees = frame_mask[frame[:, :, None], frame[:, None, :]]
-    return allowed.to(sees.device) & sees
+        return is_same_side
+    frame = torch.arange(grid[0])
+    frame = frame.roll(-shift[0])
+    frame_of_token = frame[:, None, None].expand(grid)
+    queries, keys = _pairs_in_windows(frame_of_token, window)
+    sees = frame_mask[queries, keys]
+    return is_same_side.to(sees.device) & sees
+
+
+def _pairs_in_windows(
+    numbers: Int[Tensor, "f h w"], window: Size
+) -> tuple[Int[Tensor, "windows t 1"], Int[Tensor, "windows 1 t"]]:
+    """Return each token's number as a query and as a key of its window."""
+    tokens = numbers[None, ..., None]
+    windows = to_windows(tokens, window)
+    windows = windows[..., 0]
+    return windows[:, :, None], windows[:, None, :]
 
 
 @lru_cache(maxsize=16)
@@ -111,9 +127,10 @@ def attention_bias(
     mask: Bool[Tensor, "f s"], tokens: int
 ) -> Float[Tensor, "f*{tokens} s*{tokens}"]:
     """Return a frame mask as a bias: 0 where a token of n may see a token, else minus infinity."""
-    bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
-    bias = bias.masked_fill(~mask, float("-inf"))
-    return bias.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+    no_bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    bias = no_bias.masked_fill(~mask, float("-inf"))
+    rows = bias.repeat_interleave(tokens, 0)
+    return rows.repeat_interleave(tokens, 1)
 
 
 class WindowAttention(nn.Module):
@@ -173,11 +190,14 @@ class WindowAttention(nn.Module):
             The tokens of the frames behind the context, and the keys and values of all frames,
             cached ones first, before rotation.
         """
-        qkv = rearrange(self.qkv(x), "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
+        tokens = x.shape[2]
+        qkv = self.qkv(x)
+        qkv = rearrange(qkv, "b f n (three g d) -> b f n three g d", three=3, g=self.heads)
         # unbound, not sliced: a compiled model that is loaded from disk gets slices of no size
         q, k, v = qkv.unbind(3)
         if cached is None:
-            q, rotated = rotate(qkv[:, :, :, :2], *rotations).unbind(3)
+            turned = rotate(qkv[:, :, :, :2], *rotations)
+            q, rotated = turned.unbind(3)
         else:
             k = _append(cached[0], k)
             v = _append(cached[1], v)
@@ -186,10 +206,11 @@ class WindowAttention(nn.Module):
             q = rotate(q, cosine[-frames:], sine[-frames:])
             rotated = rotate(k, cosine, sine)
         if self.is_global:
-            bias = None if mask is None else mask[context * x.shape[2] :]
+            bias = None if mask is None else mask[context * tokens :]
             y = self._attend_globally(q[:, context:], rotated, v, bias)
         else:
-            y = self._attend_in_windows(q, rotated, v, mask)[:, context:]
+            y = self._attend_in_windows(q, rotated, v, mask)
+            y = y[:, context:]
         return self.out(y), (k, v)
 
     def _attend_globally(
@@ -209,7 +230,7 @@ class WindowAttention(nn.Module):
         self, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "f f"] | None
     ) -> Float[Tensor, "b f n d"]:
         frames = q.shape[1]
-        window = (min(self.window[0] or frames, frames), *self.window[1:])
+        window = self._window(frames)
         padding = -frames % window[0]  # frames that no frame sees fill the last window up
         if padding:
             mask = _padded_mask(mask, frames, padding, q.device)
@@ -221,11 +242,21 @@ class WindowAttention(nn.Module):
         else:
             allowed = window_mask(grid, window, shift, mask).to(q.device)
         if allowed is not None:
-            allowed = allowed.repeat(len(q), 1, 1)[:, None]  # fused kernels want four axes
+            allowed = allowed.repeat(len(q), 1, 1)
+            allowed = allowed[:, None]  # fused kernels want four axes
         q, k, v = (self._windowed(part, window, shift) for part in (q, k, v))
         y = scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        y = from_windows(y, window, grid).roll(shift, (1, 2, 3))
-        return rearrange(y, "b f h w d -> b f (h w) d")[:, :frames]
+        y = from_windows(y, window, grid)
+        y = y.roll(shift, (1, 2, 3))
+        y = rearrange(y, "b f h w d -> b f (h w) d")
+        return y[:, :frames]
+
+    def _window(self, frames: int) -> Size:
+        """Return the window for a number of frames: never longer than these."""
+        length, rows, columns = self.window
+        if length == 0:
+            length = frames
+        return (min(length, frames), rows, columns)
 
     def _shift(self, grid: Size, window: Size) -> Size:
         """Return the cyclic shift of each axis: half a window where there are several."""
@@ -239,11 +270,13 @@ class WindowAttention(nn.Module):
         f, h, w = shift
         x = rearrange(x, "b f (h w) g d -> b f h w (g d)", h=self.rows)
         x = x.roll((-f, -h, -w), (1, 2, 3))
-        return rearrange(to_windows(x, window), "b t (g d) -> b g t d", g=self.heads)
+        x = to_windows(x, window)
+        return rearrange(x, "b t (g d) -> b g t d", g=self.heads)
 
 
 def _append(cached: Tensor, fresh: Tensor) -> Tensor:
-    return torch.cat([cached.to(fresh.dtype), fresh], 1)
+    cached = cached.to(fresh.dtype)
+    return torch.cat([cached, fresh], 1)
 
 
 def _padded_mask(

@@ -17,9 +17,10 @@ def pusht() -> Recipe:
 
     It continued from the PushT shipped before it, on 124 new shards and one H200: 256 clips a step,
     2,870 steps in 4.6 minutes. Its student for the pipelined partition came from the last of
-    several distillations: 1,024 streams a step, 2,846 steps in ten minutes of an H200. The decoder
-    lost half of its blocks on two CPU cores (docs/decisions/0013). What earlier trainings showed
-    is in docs/results.md; from nothing, the default recipe is the start.
+    several distillations: 1,024 streams a step, 2,846 steps in ten minutes of an H200. The shipped
+    student learned with noise, and its temperature was set to 0 afterwards (docs/decisions/0012).
+    The decoder lost half of its blocks on two CPU cores (docs/decisions/0013). What earlier
+    trainings showed is in docs/results.md; from nothing, the default recipe is the start.
     """
     return Recipe(
         preset="small",

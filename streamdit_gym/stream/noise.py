@@ -63,12 +63,15 @@ class Noise:
         count = math.prod(shape)
         pairs = -(-count // 2)
         origins = self.origins[:, None]
+        drawn = self.drawn[:, None]
         steps = torch.arange(1, pairs + 1, device=origins.device)
-        positions = self.drawn[:, None] + steps
+        positions = drawn + steps  # b pairs
         self.drawn = self.drawn + pairs
         bits = _mixed(origins + positions * STRIDE)
-        normal = _normal(bits).flatten(1)
-        return normal[:, :count].reshape(len(self), *shape)
+        normal = _normal(bits)
+        normal = normal.flatten(1)
+        numbers = normal[:, :count]
+        return numbers.reshape(len(self), *shape)
 
     def write(self, rows: Int[Tensor, " r"], other: Noise) -> None:
         """Replace some rows."""
@@ -85,17 +88,23 @@ class Noise:
 
 def _normal(bits: Int[Tensor, "*n"]) -> Float[Tensor, "*n 2"]:
     """Return a pair of standard normal numbers for every 64 random bits."""
-    high = _uniform(_shift_right(bits, 32))
-    low = _uniform(bits & LOW_BITS)
-    radius = (-2 * high.log()).sqrt()
-    angle = 2 * math.pi * low
-    direction = torch.stack([angle.cos(), angle.sin()], -1)
+    high_bits = _shift_right(bits, 32)
+    low_bits = bits & LOW_BITS
+    first = _uniform(high_bits)
+    second = _uniform(low_bits)
+    squared_radius = -2 * first.log()
+    radius = squared_radius.sqrt()
+    angle = 2 * math.pi * second
+    cosine = angle.cos()
+    sine = angle.sin()
+    direction = torch.stack([cosine, sine], -1)
     return radius[..., None] * direction
 
 
 def _uniform(bits: Int[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return numbers between 0 and 1, both excluded, of 32 random bits each."""
-    return (bits.to(torch.float32) + 0.5) * 2**-32
+    whole = bits.to(torch.float32)
+    return (whole + 0.5) * 2**-32
 
 
 def _shift_right(bits: Int[Tensor, "*n"], places: int) -> Int[Tensor, "*n"]:

@@ -84,28 +84,35 @@ class Sampler:
             session: the streams; their buffer and their cache change.
             start_time: noise level at which the newest chunk starts, if it is the only one.
         """
-        steps = self.partition.micro_steps
-        dt = (1 - start_time) / (steps * self.partition.chunks)
+        partition = self.partition
+        steps = partition.micro_steps
+        time_left = 1 - start_time
+        dt = time_left / (steps * partition.chunks)
         for step in range(steps):
-            times = start_time + (1 - start_time) * sampling_times(self.partition, step)
-            times = times.to(self.device).expand(len(session), -1)
+            times = start_time + time_left * sampling_times(partition, step)
+            times = times.to(self.device)
+            times = times.expand(len(session), -1)
             if session.cache is None:
                 velocity = self._velocity(session, times)
             else:
                 velocity = self._cached_velocity(session, session.cache, times, step)
-            latents = euler_step(session.buffer.latents, velocity, dt)
+            buffer = session.buffer
+            latents = euler_step(buffer.latents, velocity, dt)
             latents = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
-            session.buffer = session.buffer.with_latents(latents)
+            session.buffer = buffer.with_latents(latents)
 
     def initial_noise(self, session: Session, frames: int) -> Latents:
         """Draw the noise that chunks start with."""
-        return self.model.config.temperature * session.draw(frames)
+        noise = session.draw(frames)
+        return self.model.config.temperature * noise
 
     def as_reference(self, clean: Latents, session: Session) -> Latents:
         """Return clean frames at the noise level of references; noise is drawn only if needed."""
         if self.model.config.reference_time == 1:
             return clean
-        return point(clean, session.draw(clean.shape[1]), self._reference_times(clean))
+        frames = clean.shape[1]
+        noise = session.draw(frames)
+        return point(clean, noise, self._reference_times(clean))
 
     def prefill(self, session: Session) -> KeyValueCache:
         """Return keys and values of the references before the newest chunk."""
@@ -137,22 +144,26 @@ class Sampler:
             noise: the copy's noise.
             time: the copy's noise level.
         """
-        references = self.partition.references
         chunk = self.partition.chunk_frames
-        before = session.references[:, -(references + chunk) : -chunk]
-        newest = session.references[:, -chunk:]
+        frames = self.partition.references + chunk
+        history = session.references[:, -frames:]
+        prompts = session.reference_prompts[:, -frames:]
+        before = history[:, :-chunk]
+        newest = history[:, -chunk:]
         times = equal_times(newest, time)
-        view = self._view(before, point(newest, noise, times), times)
-        prompts = session.reference_prompts[:, -(references + chunk) :]
+        noisy = point(newest, noise, times)
+        view = self._view(before, noisy, times)
         clean, _ = self._predict_clean(view, prompts)
         return clean.float()
 
     def _velocity(self, session: Session, times: Times) -> Latents:
         """Evaluate the model on references and buffer together."""
-        references = self.partition.references
+        count = self.partition.references
         buffer = session.buffer
-        view = self._view(session.references[:, -references:], buffer.latents, times)
-        prompts = [session.reference_prompts[:, -references:], buffer.prompts]
+        references = session.references[:, -count:]
+        reference_prompts = session.reference_prompts[:, -count:]
+        view = self._view(references, buffer.latents, times)
+        prompts = [reference_prompts, buffer.prompts]
         velocity, _ = self._evaluate(view, torch.cat(prompts, 1), None)
         return velocity
 

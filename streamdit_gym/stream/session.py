@@ -68,10 +68,10 @@ class Session:
     ) -> None:
         """Append a chunk to the references; as many of the oldest go."""
         count = latents.shape[1]
-        kept = self.references[:, count:]
-        self.references = torch.cat([kept, latents], 1)
-        kept_prompts = self.reference_prompts[:, count:]
-        self.reference_prompts = torch.cat([kept_prompts, prompts], 1)
+        newer = self.references[:, count:]
+        newer_prompts = self.reference_prompts[:, count:]
+        self.references = torch.cat([newer, latents], 1)
+        self.reference_prompts = torch.cat([newer_prompts, prompts], 1)
 
     def take(self, rows: Sequence[int], noise: Noise) -> Session:
         """Return a session of copies of some rows, with noise of their own.
@@ -104,14 +104,16 @@ class Session:
 
         self.references = written(self.references, other.references)
         self.reference_prompts = written(self.reference_prompts, other.reference_prompts)
+        buffer = self.buffer
+        other_buffer = other.buffer
         self.buffer = replace(
-            self.buffer,
-            latents=written(self.buffer.latents, other.buffer.latents),
-            prompts=written(self.buffer.prompts, other.buffer.prompts),
+            buffer,
+            latents=written(buffer.latents, other_buffer.latents),
+            prompts=written(buffer.prompts, other_buffer.prompts),
         )
         if self.cache is not None and other.cache is not None:
-            fresh = iter(other.cache.tensors())
-            self.cache = self.cache.each(lambda part: written(part, next(fresh)))
+            other_tensors = iter(other.cache.tensors())
+            self.cache = self.cache.each(lambda part: written(part, next(other_tensors)))
         self.noise.write(index, other.noise)
 
     def state_dict(self) -> dict[str, Any]:
@@ -153,8 +155,11 @@ class Session:
             for name, saved in _flat_state(state, self._layers).items()
         }
         if self.cache is not None:
-            layers = range(self._layers)
-            pairs = [(tensors[f"keys {layer}"], tensors[f"values {layer}"]) for layer in layers]
+            pairs = []
+            for layer in range(self._layers):
+                keys = tensors[f"keys {layer}"]
+                values = tensors[f"values {layer}"]
+                pairs.append((keys, values))
             self.cache = KeyValueCache(layers=tuple(pairs))
         self.buffer = replace(
             self.buffer, latents=tensors["buffer"], prompts=tensors["buffer_prompts"]
@@ -171,8 +176,10 @@ class Session:
         # one number a stream: to test each would cost more
         references = self.references.flatten(1)
         buffer = self.buffer.latents.flatten(1)
-        total = references.sum(1) + buffer.sum(1)
-        return total.isfinite()
+        reference_totals = references.sum(1)
+        buffer_totals = buffer.sum(1)
+        totals = reference_totals + buffer_totals
+        return totals.isfinite()
 
     def _index(self, rows: Sequence[int]) -> Int[Tensor, " r"]:
         return torch.as_tensor(list(rows), device=self.references.device)

@@ -81,10 +81,12 @@ class PromptTable:
         name = f"{share:.3f} of the way from {first!r} to {second!r}"
         ends = self.rows([first, second])
         if name not in self._rows:
-            self._check_room(1, self.tokens.shape[1])
+            length = self.tokens.shape[1]
+            self._check_room(1, length)
             tokens = _mixed(self.tokens[ends], share)
-            mask = self.mask[ends].any(0)
             pooled = _mixed(self.pooled[ends], share)
+            masks = self.mask[ends]
+            mask = masks.any(0)
             self._append([name], tokens[None], mask[None], pooled[None])
         return self._rows[name]
 
@@ -213,7 +215,8 @@ class PromptTable:
 def pad_tokens(x: Tensor, length: int) -> Tensor:
     """Pad tokens (u, l, e) or their mask (u, l) to a length."""
     axes_behind = x.ndim - 2
-    return functional.pad(x, (0, 0) * axes_behind + (0, length - x.shape[1]))
+    missing = length - x.shape[1]
+    return functional.pad(x, (0, 0) * axes_behind + (0, missing))
 
 
 def _mixed(ends: Tensor, share: float) -> Tensor:
@@ -223,4 +226,5 @@ def _mixed(ends: Tensor, share: float) -> Tensor:
 
 
 def _append_rows(table: Tensor, rows: Tensor) -> Tensor:
-    return torch.cat([table, rows.to(table.device, table.dtype)])
+    rows = rows.to(table.device, table.dtype)
+    return torch.cat([table, rows])

@@ -55,18 +55,23 @@ def bundled_table(context: StageContext, table: PromptTable) -> PromptTable:
     """Return the embeddings that the bundle holds."""
     phrases = bundled_phrases(context.inputs.spec)
     rows = table.rows(phrases)
-    bundled = PromptTable(phrases, table.tokens[rows], table.mask[rows], table.pooled[rows])
+    tokens = table.tokens[rows]
+    mask = table.mask[rows]
+    pooled = table.pooled[rows]
+    bundled = PromptTable(phrases, tokens, mask, pooled)
     return bundled.to(context.device, torch.float32)
 
 
 def start_frames(context: StageContext, encoded: EncodedData) -> Starts:
     """Return the frames that environments start from."""
     episodes = encoded.train
-    rows = start_episodes(context.inputs.dataset.meta, len(episodes))
+    meta = context.inputs.dataset.meta
+    rows = start_episodes(meta, len(episodes))
     rows = rows[: context.recipe.max_start_frames]
-    latents = episodes.latents[rows, 0].float()
+    latents = episodes.latents[rows, 0]
+    latents = latents.to(context.device, torch.float32)
     states = episodes.states[rows, 0]
-    return Starts(latents=latents.to(context.device), states=states)
+    return Starts(latents=latents, states=states)
 
 
 def start_episodes(meta: dict[str, Any], num_episodes: int) -> list[int]:

@@ -101,10 +101,12 @@ class Warp:
         return region.inside[:, None] * displacement
 
     def _region_radius(self, kind: Tensor) -> Float[Tensor, "b 1 1"]:
-        small = self.radius * torch.rand(kind.shape, device=kind.device)
+        share = torch.rand(kind.shape, device=kind.device)
+        small = self.radius * share
         small = torch.where(kind == ROTATE, 2 * small, small)
-        is_large = (kind == STRETCH) | (kind == SLIDE) | (kind == SQUEEZE)
-        return torch.where(is_large, 2 * self.radius, small)
+        large = 2 * self.radius
+        large_kinds = torch.tensor([STRETCH, SLIDE, SQUEEZE], device=kind.device)
+        return torch.where(torch.isin(kind, large_kinds), large, small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,8 @@ class Fade:
         """Return faded clips."""
         shape = (len(clips), 1, 1)
         strength = torch.rand(shape, device=clips.device)
-        fades = torch.rand(shape, device=clips.device) < self.probability
+        chance = torch.rand(shape, device=clips.device)
+        fades = chance < self.probability
         amount = strength * fades * region.inside
         background = background_colour(clips).expand_as(clips)
         return torch.lerp(clips, background, amount[:, None, None])

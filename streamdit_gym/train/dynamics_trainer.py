@@ -169,7 +169,8 @@ class DynamicsTrainer:
             inputs.target, inputs.previous, settings.motion_weight, self.spatial_channels
         )
         weight = weight * inputs.is_target[:, :, None, None, None]
-        return (weight * robust).mean(), predicted
+        weighted = weight * robust
+        return weighted.mean(), predicted
 
     def velocity(self, view: BufferView, prompts: Conditioning, floor: float) -> Tensor:
         """Return the model's velocity."""
@@ -247,13 +248,16 @@ class DynamicsTrainer:
         self, rollouts: Rollouts, inputs: LossInputs, times: Tensor, predicted: Tensor
     ) -> Tensor:
         """Return the frames after the sampler's next micro step, as the engine goes."""
-        dt = 1 / self.settings.micro_steps
+        settings = self.settings
+        dt = 1 / settings.micro_steps
         if rollouts.micro_step == 0:  # at pure noise the truth has shown nothing yet
             noisy = point(inputs.target, inputs.noise, times)
-            clean = clean_of_velocity(predicted, noisy, times, self.settings.velocity_floor)
+            clean = clean_of_velocity(predicted, noisy, times, settings.velocity_floor)
             return point(clean, inputs.noise, times + dt)
-        view = self._window_view(rollouts, rollouts.frames, times)
-        return euler_step(rollouts.frames, self.velocity(view, inputs.prompts, 0.0), dt)
+        frames = rollouts.frames
+        view = self._window_view(rollouts, frames, times)
+        own_velocity = self.velocity(view, inputs.prompts, 0.0)
+        return euler_step(frames, own_velocity, dt)
 
     def _buffer_inputs(self, partition: Partition, index: ClipIndex) -> LossInputs:
         num_references = partition.references
@@ -295,8 +299,9 @@ def dynamics_optimizers(model: nn.Module, settings: DynamicsTraining) -> dict[st
         if parameter.requires_grad and _is_block_matrix(name, parameter)
     ]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rates = (settings.rate_scale * settings.muon_rate, settings.rate_scale * settings.adamw_rate)
-    return muon_and_adamw(trained, matrices, rates)
+    muon_rate = settings.rate_scale * settings.muon_rate
+    adamw_rate = settings.rate_scale * settings.adamw_rate
+    return muon_and_adamw(trained, matrices, (muon_rate, adamw_rate))
 
 
 def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
@@ -306,7 +311,8 @@ def _is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
 def _choose_trained_weights(model: StreamDiT, text_only: bool) -> None:
     model.requires_grad_(False)
     for name, weight in model.dynamics_parameters():
-        reads_text = name.split(".")[0] in TEXT_MODULES or TEXT_KEYS in name
+        is_text_module = name.split(".")[0] in TEXT_MODULES
+        reads_text = is_text_module or TEXT_KEYS in name
         weight.requires_grad_(reads_text or not text_only)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.data.film_strips import pairs_of_rows
@@ -33,26 +33,39 @@ def film_strip(
 
     Every fourth frame is shown, of a rollout from one real frame.
     """
-    steps = min(MAX_FRAMES, held_out.length - 1)
+    num_frames = min(MAX_FRAMES + 1, held_out.length)
     count = min(MAX_EPISODES, len(held_out))
     spacing = len(held_out) // count
     rows = spacing * torch.arange(count)
-    real = held_out.latents[rows, : steps + 1]
+    prompts = held_out.prompts[rows, :num_frames]
+    real = held_out.latents[rows, :num_frames]
     real = real.float().to(device)
-    prompts = held_out.prompts[rows, : steps + 1]
-    training = model.training
+    was_training = model.training
     model.eval()
     engine = Engine(model, table.to(device, torch.float32), PARTITIONS["reactive"])
+    generated = _rollout(engine, real[:, :1], prompts)
+    model.train(was_training)
+    real_frames = _shown_frames(codec, real)
+    generated_frames = _shown_frames(codec, generated)
+    return pairs_of_rows(real_frames, generated_frames)
+
+
+def _rollout(
+    engine: Engine, start: Float[Tensor, "e 1 c h w"], prompts: Int[Tensor, "e f"]
+) -> Float[Tensor, "e f c h w"]:
+    """Return start frames and what is generated after them."""
+    count, num_frames = prompts.shape
     start_prompts = torch.zeros(count, 1, dtype=torch.long)
-    session = engine.start(real[:, :1], start_prompts, Noise.seeded(range(count)))
-    frames = [real[:, :1]]
-    for step in range(1, steps + 1):
-        frames.append(engine.tick(session, prompts[:, step]))
-    generated = torch.cat(frames, 1)
-    model.train(training)
-    return pairs_of_rows(_shown_frames(codec, real), _shown_frames(codec, generated))
+    noise = Noise.seeded(range(count))
+    session = engine.start(start, start_prompts, noise)
+    frames = [start]
+    for step in range(1, num_frames):
+        frame = engine.tick(session, prompts[:, step])
+        frames.append(frame)
+    return torch.cat(frames, 1)
 
 
 def _shown_frames(codec: ConvCodec, latents: Tensor) -> UInt8[np.ndarray, "e f h w 3"]:
     shown = latents[:, ::FRAME_STRIDE]
-    return codec.decode(shown).cpu().numpy()
+    pixels = codec.decode(shown)
+    return pixels.cpu().numpy()

@@ -99,10 +99,12 @@ class LatentEpisodes:
     def clips(self, index: ClipIndex, frames: int) -> tuple[Tensor, Tensor]:
         """Cut clips out: latents (n, frames, c, h, w) and prompts (n, frames)."""
         device = self.latents.device
-        rows = index.episode[:, None].to(device)
-        place = index.start[:, None] + torch.arange(frames)
-        place = place.to(device)
-        return self.latents[rows, place], self.prompts[rows, place]
+        rows = index.episode[:, None]
+        places = index.start[:, None] + torch.arange(frames)
+        place = (rows.to(device), places.to(device))
+        latents = self.latents[place]
+        prompts = self.prompts[place]
+        return latents, prompts
 
     def to(self, device: str) -> LatentEpisodes:
         """Return the latents and prompts on a device, so that clips are cut where they are used."""

@@ -84,10 +84,11 @@ class TrainingLoop:
     stage: StageRun = field(init=False)
 
     def __post_init__(self) -> None:
+        options = self.options
         parallel.share(self.module)
         self.average = WeightAverage(self.module, self.average_decay)
-        choose_threads_for_stage(self.options.device, self.trainer.rehearse)
-        self.stage = StageRun(self.options.folder, self.name, self._checkpoint_state())
+        choose_threads_for_stage(options.device, self.trainer.rehearse)
+        self.stage = StageRun(options.folder, self.name, self._checkpoint_state())
 
     def run(self) -> bool:
         """Train until the minutes or steps are spent, and return whether all steps are done.
@@ -95,20 +96,22 @@ class TrainingLoop:
         Raises:
             KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
         """
+        module = self.module
         stage = self.stage
-        optimizers = Optimizers(self.module, self.optimizers, self.max_gradient_norm)
+        optimizers = Optimizers(module, self.optimizers, self.max_gradient_norm)
         budget = self.options.budget(self.steps, self.end_with_minutes)
         self._seed()
         for step in stage.steps(budget):
-            rate = self.schedule(step, stage.progress)
+            progress = stage.progress
+            rate = self.schedule(step, progress)
             optimizers.prepare(rate)
-            loss = self.trainer.loss(step, stage.progress)
+            loss = self.trainer.loss(step, progress)
             optimizers.step(loss)
-            self.average.update(self.module)
+            self.average.update(module)
             self._log(step, loss)
             self.after_step(self, step)
-        self.average.copy_to(self.module)
-        self.module.eval()
+        self.average.copy_to(module)
+        module.eval()
         return stage.finished
 
     def _seed(self) -> None:

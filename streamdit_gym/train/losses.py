@@ -15,6 +15,7 @@ FOREGROUND_DIFFERENCE = 0.04  # of a colour in [-1, 1]
 MIN_COLOUR_SHARE = 2e-3  # of the pixels, below which a colour is no rarer
 MOTION_THRESHOLD = 0.01  # mean squared change of a latent from which it counts as moving
 LEVELS_PER_CHANNEL = 8  # of quantized colours
+PEAK_SQUARED = 4  # of pixels in [-1, 1]
 NUM_COLOURS = LEVELS_PER_CHANNEL**3
 
 
@@ -103,5 +104,6 @@ def readout_loss(
 def psnr(a: Tensor, b: Tensor) -> float:
     """Return the peak signal-to-noise ratio of pixels in [-1, 1], in dB."""
     difference = a - b
-    error = difference.square().mean().item()
-    return 10 * math.log10(4 / max(1e-12, error))
+    error = difference.square().mean()
+    ratio = PEAK_SQUARED / max(1e-12, error.item())
+    return 10 * math.log10(ratio)

@@ -8,7 +8,7 @@ faster for the many small ones of a small transformer on a CPU.  Source: Keller 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,10 +26,13 @@ def orthogonal(matrices: Float[Tensor, "k r c"], steps: int = 5) -> Float[Tensor
     The values are about 0.7 to 1.2. It computes in bfloat16 where that is faster.
     """
     a, b, c = QUINTIC
-    is_tall = matrices.shape[-2] > matrices.shape[-1]
+    rows, columns = matrices.shape[-2:]
+    is_tall = rows > columns
     dtype = torch.bfloat16 if learns_in_bfloat16(matrices.device) else torch.float32
-    x = (matrices.mT if is_tall else matrices).to(dtype)
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = matrices.mT if is_tall else matrices
+    x = x.to(dtype)
+    norm = x.norm(dim=(-2, -1), keepdim=True)
+    x = x / (norm + 1e-7)
     for _ in range(steps):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
@@ -65,24 +68,38 @@ class Muon(torch.optim.Optimizer):
             shapes: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    shapes[tuple(matrix.flatten(1).shape)].append(matrix)
+                    shape = tuple(matrix.flatten(1).shape)
+                    shapes[shape].append(matrix)
             for shape, matrices in shapes.items():
                 self._step(matrices, shape, group)
 
     def _step(self, matrices: list[Tensor], shape: tuple[int, ...], group: dict[str, Any]) -> None:
+        """Take one step of all matrices of a shape."""
+        rate = group["lr"]
+        momentum = group["momentum"]
         gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
-        for matrix in matrices:
-            if not self.state[matrix]:
-                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
-        momenta = [self.state[matrix]["momentum"] for matrix in matrices]
-        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        stacked = torch.stack([matrix.flatten(1) for matrix in nesterov])
-        directions = orthogonal(stacked).to(matrices[0].dtype)
-        updates = [
-            direction.view_as(matrix)
-            for direction, matrix in zip(directions, matrices, strict=True)
-        ]
-        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+        momenta = [self._momentum(matrix) for matrix in matrices]
+        torch._foreach_lerp_(momenta, gradients, 1 - momentum)
+        nesterov = torch._foreach_lerp(gradients, momenta, momentum)
+        updates = _orthogonal_updates(nesterov)
+        decay = rate * group["weight_decay"]
+        torch._foreach_mul_(matrices, 1 - decay)
         scale = 0.2 * max(shape) ** 0.5
-        torch._foreach_add_(matrices, updates, alpha=-group["lr"] * scale)
+        torch._foreach_add_(matrices, updates, alpha=-rate * scale)
+
+    def _momentum(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if not state:
+            state["momentum"] = torch.zeros_like(matrix)
+        return state["momentum"]
+
+
+def _orthogonal_updates(momenta: Sequence[Tensor]) -> list[Tensor]:
+    """Return orthogonal matrices of momenta, each with its momentum's axes."""
+    matrices = torch.stack([momentum.flatten(1) for momentum in momenta])
+    directions = orthogonal(matrices)
+    directions = directions.to(matrices.dtype)
+    updates: list[Tensor] = []
+    for direction, momentum in zip(directions, momenta, strict=True):
+        updates.append(direction.view_as(momentum))
+    return updates

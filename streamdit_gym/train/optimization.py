@@ -60,12 +60,14 @@ class Optimizers:
 
         Neither a loss nor a gradient reaches the weights unless it is finite.
         """
-        if parallel.highest(int(not loss.isfinite())):
+        is_bad = not loss.isfinite()
+        if parallel.highest(int(is_bad)):
             return
         loss.backward()
-        parallel.average_gradients(self.module.parameters())
+        parameters = list(self.module.parameters())
+        parallel.average_gradients(parameters)
         if self.max_gradient_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_gradient_norm)
+            norm = nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
             if not norm.isfinite():
                 return
         for part in self.parts.values():
@@ -109,8 +111,11 @@ def cosine_schedule(steps: int, warmup: int = 100) -> Schedule:
     """Return a schedule: a linear warm-up, then a cosine down to zero."""
 
     def factor(step: int, _progress: float) -> float:
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-        return min(1.0, (step + 1) / warmup) * cosine
+        share = min(1.0, step / steps)
+        cosine = math.cos(math.pi * share)
+        fall = 0.5 * (1 + cosine)
+        rise = min(1.0, (step + 1) / warmup)
+        return rise * fall
 
     return factor
 
@@ -123,6 +128,8 @@ def linear_cooldown(cooldown: float) -> Schedule:
     """
 
     def factor(_step: int, progress: float) -> float:
-        return min(1.0, (progress + 1e-4) * 100, (1 - progress) / cooldown)
+        rise = (progress + 1e-4) * 100
+        fall = (1 - progress) / cooldown
+        return min(1.0, rise, fall)
 
     return factor

@@ -117,11 +117,20 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each process's gradients by the mean of all; a missing one counts as zero."""
     if not distributed.is_initialized():
         return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-    total = torch.cat([gradient.flatten() for gradient in gradients])
+    trained: list[Tensor] = []
+    gradients: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.requires_grad:
+            trained.append(parameter)
+            gradients.append(_gradient(parameter).flatten())
+    total = torch.cat(gradients)
     distributed.all_reduce(total)
     mean = total / distributed.get_world_size()
-    parts = mean.split([parameter.numel() for parameter in trained])
+    sizes = [parameter.numel() for parameter in trained]
+    parts = mean.split(sizes)
     for parameter, part in zip(trained, parts, strict=True):
         parameter.grad = part.view_as(parameter)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.train.losses import background_colour
 
 # away from the left, right, top and bottom edge
 INWARDS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
+SQRT_2 = 2**0.5
 WAVES = 3  # with one to so many periods around, the first the largest
 Offsets = Float[Tensor, "b 2 h w"]
 PerClip = Float[Tensor, "b 1 1"]
@@ -59,16 +60,16 @@ def pick_region(clips: Float[Tensor, "b f c h w"], radius: PerClip) -> Region:
     """Return a random disc of each clip: in half of them anywhere, in half on something salient."""
     size = clips.shape[-1]
     first_frames = clips[:, :1]
-    salient = saliency(first_frames).flatten(1) + 1e-6
-    on_something = salient / salient.sum(1, keepdim=True)
-    anywhere = 1 / size**2
-    center = torch.multinomial(on_something + anywhere, 1)[..., None]
+    center = _random_pixels(first_frames)
     column = center % size
     row = center // size
-    along = torch.arange(size, device=clips.device, dtype=torch.float32)
-    x, y = torch.broadcast_tensors(along - column, along[:, None] - row)
+    pixels = torch.arange(size, device=clips.device, dtype=torch.float32)
+    x_offsets = pixels - column
+    y_offsets = pixels[:, None] - row
+    x, y = torch.broadcast_tensors(x_offsets, y_offsets)
     distance = x.square() + y.square()
-    return Region(x, y, inside=distance < radius.square())
+    inside = distance < radius.square()
+    return Region(x, y, inside)
 
 
 def stretched_by_direction(region: Region, turn: float, stretch: float) -> Offsets:
@@ -101,8 +102,9 @@ def squeezed(region: Region, most: float) -> Offsets:
 def displaced_from_elsewhere(region: Region) -> Offsets:
     """Fill the region with what is somewhere else."""
     count, _, size = region.x.shape
+    deviation = size / 4
     direction = torch.randn(count, 2, 1, 1, device=region.x.device)
-    return (size / 4) * direction
+    return deviation * direction
 
 
 def slid_over_edge(region: Region, reach: float) -> Offsets:
@@ -125,9 +127,9 @@ def nearest_edge_direction(region: Region, reach: float) -> Float[Tensor, "b 2 1
     top = -region.y.amin(axes)
     bottom = region.y.amax(axes)
     gap, edge = torch.stack([left, right, top, bottom], 1).min(1)
-    inwards = torch.tensor(INWARDS, device=gap.device)[edge]
+    inwards = torch.tensor(INWARDS, device=gap.device)
     is_near = gap < reach
-    direction = inwards * is_near[:, None]
+    direction = inwards[edge] * is_near[:, None]
     return direction[..., None, None]
 
 
@@ -137,9 +139,11 @@ def random_by_direction(region: Region, deviation: float) -> Float[Tensor, "b h 
     total = torch.zeros_like(direction)
     for periods in range(1, WAVES + 1):
         phase = 2 * torch.pi * region.uniform()
-        height = deviation * region.normal() * 2**0.5 / periods**2
-        wave = torch.sin(periods * direction + phase)
-        total = total + height * wave
+        height = deviation * region.normal()
+        height = height * SQRT_2 / periods**2
+        angle = periods * direction + phase
+        wave = height * torch.sin(angle)
+        total = total + wave
     return total
 
 
@@ -150,3 +154,14 @@ def _turned(region: Region, angle: Tensor) -> Offsets:
     x = region.x * cos - region.y * sin
     y = region.x * sin + region.y * cos
     return torch.stack([x, y], 1)
+
+
+def _random_pixels(frames: Float[Tensor, "b 1 c h w"]) -> Int[Tensor, "b 1 1"]:
+    """Return the number of a random pixel of each frame; salient ones are likelier."""
+    height, width = frames.shape[-2:]
+    salient = saliency(frames).flatten(1)
+    salient = salient + 1e-6
+    on_something = salient / salient.sum(1, keepdim=True)
+    anywhere = 1 / (height * width)
+    pixels = torch.multinomial(on_something + anywhere, 1)
+    return pixels[..., None]

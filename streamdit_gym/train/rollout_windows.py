@@ -88,7 +88,8 @@ class RolloutSampler:
     def cut(self, index: ClipIndex, frames: int) -> tuple[Tensor, Tensor]:
         """Return the latents and prompts of clips, on the device."""
         latents, prompts = self.episodes.clips(index, frames)
-        return latents.to(self.device, torch.float32), prompts.to(self.device)
+        latents = latents.to(self.device, torch.float32)
+        return latents, prompts.to(self.device)
 
     def next_window(self, progress: float, rollouts: Rollouts | None) -> Rollouts:
         """Return the next window: a frame further in clips that go on, anywhere in the others.
@@ -177,10 +178,12 @@ class RolloutSampler:
         probability = settings.rollout_probability * ramp
         chance = torch.rand(len(start), generator=self.generator)
         chosen = chance < probability
-        not_too_deep = rollouts.depth + 1 < settings.max_rollout_depth
-        has_next = start + settings.clip_frames + 1 < self.episodes.length
+        depth = rollouts.depth + 1
+        may_go_deeper = depth < settings.max_rollout_depth
+        end = start + settings.clip_frames + 1
+        has_next = end < self.episodes.length
         last_is_near = same_future[:, -1].cpu()
-        return chosen & not_too_deep & has_next & last_is_near
+        return chosen & may_go_deeper & has_next & last_is_near
 
     def _corrupted(self, clean: Tensor) -> Tensor:
         chance = torch.rand(len(clean), generator=self.generator)
@@ -188,6 +191,7 @@ class RolloutSampler:
         if self.corruption is None or not chosen.any():
             return clean
         on_device = chosen.to(self.device)
+        corrupted = self.corruption(clean[on_device])
         clean = clean.clone()
-        clean[on_device] = self.corruption(clean[on_device])
+        clean[on_device] = corrupted
         return clean

@@ -112,10 +112,12 @@ class StageContext:
 
     def stage_options(self) -> RunOptions:
         """Return the options of a stage that begins now: with the minutes that are left."""
-        if self.options.minutes is None:
-            return self.options
-        spent = (time.monotonic() - self.start) / 60
-        return replace(self.options, minutes=max(0.0, self.options.minutes - spent))
+        options = self.options
+        if options.minutes is None:
+            return options
+        spent_s = time.monotonic() - self.start
+        minutes = options.minutes - spent_s / 60
+        return replace(options, minutes=max(0.0, minutes))
 
 
 def has_global_channels(codec: LatentCodec) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from conftest import make_table, wake
 
-from streamdit_gym.model.streamdit import StreamDiT, StreamDiTConfig
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.train.dynamics_trainer import DynamicsTrainer, dynamics_optimizers
 from streamdit_gym.train.latent_episodes import LatentEpisodes

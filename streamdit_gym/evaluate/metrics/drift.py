@@ -18,15 +18,15 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from streamdit_gym.data.processes import map_in_processes
+from streamdit_gym.data.random_actions import draw_held_action
 from streamdit_gym.definition import Simulator
 from streamdit_gym.evaluate.candidate import Frames
-from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
 from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
 from streamdit_gym.evaluate.schema import DriftMetrics, DriftRatio
 from streamdit_gym.evaluate.statistics import estimate, ratio
 
 END_SHARE = 0.15  # of a stream: the parts that are compared
-MAX_HOLD = 8  # steps for which an action is held at most
 FILM_FRAMES = 16
 
 
@@ -83,8 +83,7 @@ def drift_metrics(
 def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
     simulator = job.make()
-    simulator.reset(np.random.default_rng(job.seed), job.start)
-    simulator.start_from(np.random.default_rng(job.seed), job.state, 0, job.state)
+    begin_at(simulator, job.start, job.state, job.seed)
     statistics = []
     for action in job.actions:  # frame by frame: a long stream is large
         frame = simulator.step(action)
@@ -108,8 +107,8 @@ def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> li
     for _ in range(streams):
         stream: list[int] = []
         while len(stream) < frames:
-            action = int(rng.integers(count))
-            stream += [action] * int(rng.integers(1, MAX_HOLD + 1))
+            action, num_frames = draw_held_action(rng, count)
+            stream += [action] * num_frames
         actions.append(stream[:frames])
     return actions
 
@@ -117,10 +116,15 @@ def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> li
 def _real_image_statistics(
     context: EvaluationContext, actions: list[list[int]], workers: int, seed: int
 ) -> Float[np.ndarray, "n f 2"]:
-    start = next(iter(context.reference.starts))
     jobs = [
-        ReplayJob(make=context.reference.make, start=start, state=state, actions=stream, seed=seed)
-        for state, stream in zip(context.held_out.states[:, 0], actions, strict=False)
+        ReplayJob(
+            make=context.reference.make,
+            start=context.commonest_start,
+            state=state,
+            actions=stream,
+            seed=seed,
+        )
+        for state, stream in zip(context.first_states, actions, strict=False)
     ]
     bar = tqdm(total=len(jobs), desc="reference simulator", unit="stream", leave=False)
     return np.stack(map_in_processes(replay_image_statistics, jobs, workers, bar))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels, StateErrors
 from streamdit_gym.evaluate.schema import StateErrorMetrics
@@ -42,6 +42,17 @@ class EvaluationContext:
         return self.held_out.frames[:, :1]
 
     @property
+    def first_states(self) -> Float[np.ndarray, "e s"]:
+        """The true state at every first frame."""
+        return self.held_out.states[:, 0]
+
+    @property
+    def commonest_start(self) -> str:
+        """The kind of start with the largest share."""
+        starts = self.reference.starts
+        return max(starts, key=lambda kind: starts[kind])
+
+    @property
     def actor_columns(self) -> list[int]:
         """Where the actor's position stands in a state."""
         state_names = self.spec.state_names
@@ -59,6 +70,21 @@ class EvaluationContext:
         for name, rates in self.reference.objects(flat).items():
             integrity[name] = estimate(rates.reshape(episodes, -1))
         return integrity
+
+
+def begin_at(
+    simulator: Simulator, start: str, state: Float[np.ndarray, " s"], seed: int = 0
+) -> None:
+    """Put a simulator at rest into a state, such as that of a held-out episode's first frame.
+
+    Args:
+        simulator: the reference simulator.
+        start: kind of start, for everything that states do not tell.
+        state: where to begin.
+        seed: of the simulator.
+    """
+    simulator.reset(np.random.default_rng(seed), start)
+    simulator.start_from(np.random.default_rng(seed), state, 0, state)
 
 
 def median_errors(errors: StateErrors) -> StateErrorMetrics:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from streamdit_gym.evaluate.schema import PolicyMetrics, PolicyReturns
-from streamdit_gym.evaluate.statistics import correlation, estimate
+from streamdit_gym.evaluate.statistics import correlation, estimate, rank_correlation
 
 
 def policy_metrics(returns: dict[str, PolicyReturns]) -> PolicyMetrics:
     """Correlate the policies' returns in the world with those in the reference simulator."""
     pairs = np.array([(policy.generated, policy.real) for policy in returns.values()])
-    ranks = pairs.argsort(0).argsort(0).astype(float)
     return PolicyMetrics(
         returns=returns,
         pearson_r=estimate(pairs, correlation),
-        rank_r=estimate(ranks, correlation),
+        rank_r=estimate(pairs, rank_correlation),
     )

@@ -1,7 +1,8 @@
 """How soon a new prompt shows.
 
-Pairs of rollouts have the same noise: one is prompted A throughout, the other A and then B. The
-effect is the difference of the actor's velocities between the two, along its final direction.
+Pairs of rollouts have the same noise: one is prompted A throughout, the other A and then B. In the
+world and in the reference simulator they begin as the held-out episodes do. The effect is the
+difference of the actor's velocities between the two, along its final direction.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
 from streamdit_gym.evaluate.schema import ReactionCurve, ReactionMetrics
 from streamdit_gym.evaluate.statistics import estimate
 
@@ -89,13 +90,12 @@ def _generated_positions(context: EvaluationContext, actions: Actions) -> Positi
 
 
 def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
-    """Take actions in the reference simulator from fresh starts."""
+    """Take actions in the reference simulator from where the held-out episodes begin."""
     simulator = context.reference.make()
-    start = next(iter(context.reference.starts))
     columns = context.actor_columns
     positions = []
-    for seed, episode in enumerate(actions.tolist()):
-        simulator.reset(np.random.default_rng(seed), start)
+    for first_state, episode in zip(context.first_states, actions.tolist(), strict=True):
+        begin_at(simulator, context.commonest_start, first_state)
         states = [simulator.state()]
         for action in episode:
             simulator.step(action)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.expand_channels import expand_codec
@@ -44,6 +45,7 @@ AVERAGE_DECAY = 0.995
 WEIGHT_DECAY = 1e-3
 SEED = 1
 TRIPLET = 3
+MAX_REHEARSAL_TRIPLETS = 4
 PICTURE_EVERY = 1000
 PICTURE_FRAMES = 12
 
@@ -81,19 +83,18 @@ class TrainingFrames:
 def run(context: StageContext) -> ConvCodec:
     """Return the autoencoder: of this run, of the continued world, or newly trained."""
     codec, settings = _initial(context)
+    codec = codec.to(context.device).eval()
     if not settings.steps:
-        return codec.to(context.device).eval()
+        return codec
     path = context.folder / "codec.safetensors"
     if path.is_file():
         _load(codec, path)
-        return codec.to(context.device).eval()
+        return codec
     frames = _training_frames(context, codec, settings.max_frames)
     trainer = AutoencoderTrainer(codec, frames, settings, context.device)
     require_finished(train_autoencoder(trainer, context.stage_options()))
     if not parallel.rank():
-        tensors = {key: value.cpu().contiguous() for key, value in codec.state_dict().items()}
-        with saving(path) as part:
-            save_file(tensors, str(part))
+        _save(codec, path)
     return codec
 
 
@@ -179,7 +180,8 @@ class AutoencoderTrainer:
     def rehearse(self) -> None:
         """Do a piece of a step, on a copy of the autoencoder."""
         scratch = copy.deepcopy(self.codec)
-        pixels = to_pixels(self.frames.episodes[:4, :TRIPLET], self.device)
+        frames = self.frames.episodes[:MAX_REHEARSAL_TRIPLETS, :TRIPLET]
+        pixels = to_pixels(frames, self.device)
         with training_precision(self.device):
             latents = scratch.encode_pixels(pixels)
             rebuilt, _ = rebuild(scratch, latents.float(), self.settings)
@@ -205,7 +207,8 @@ class AutoencoderTrainer:
         pixels = to_pixels(episodes[triplets], self.device)
         if aligned is None:
             return pixels, None
-        return pixels, to_pixels(aligned.plain[triplets], self.device)
+        plain = aligned.plain[triplets]
+        return pixels, to_pixels(plain, self.device)
 
     def _aligned(self, latents: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
         assert self.frames.aligned is not None
@@ -223,17 +226,15 @@ class AutoencoderTrainer:
         device = self.device
         held_out = self.frames.held_out
         spacing = max(1, len(held_out) // PICTURE_FRAMES)
-        frames = held_out[::spacing][:PICTURE_FRAMES]
-        episode = torch.from_numpy(frames)[None]
-        latents = codec.encode(episode.to(device))
-        rebuilt = codec.decode(latents)[0]
-        rebuilt_frames = rebuilt.cpu().numpy()
-        error = psnr(to_pixels(frames, device), to_pixels(rebuilt_frames, device))
+        spaced = held_out[::spacing]
+        real = spaced[None, :PICTURE_FRAMES]
+        frames = torch.from_numpy(real)
+        latents = codec.encode(frames.to(device))
+        decoded = codec.decode(latents)
+        rebuilt = decoded.cpu().numpy()
+        error = psnr(to_pixels(real, device), to_pixels(rebuilt, device))
         stage.log(held_out_psnr_db=error)
-        real_row = np.concatenate(list(frames), axis=1)
-        rebuilt_row = np.concatenate(list(rebuilt_frames), axis=1)
-        picture = np.concatenate([real_row, rebuilt_row])
-        stage.picture(f"{stage.step:06d}", picture.repeat(2, 0).repeat(2, 1))
+        stage.picture(f"{stage.step:06d}", pairs_of_rows(real, rebuilt))
 
 
 def rebuild(
@@ -247,21 +248,30 @@ def rebuild(
     Returns:
         The pixels, and the mean squared curvature of the latents over a triplet.
     """
-    spatial = codec.spatial_channels
-    before, middle, after = rearrange(
-        latents[:, :spatial], "(n three) c h w -> three n c h w", three=TRIPLET
-    )
+    spatial_channels = codec.spatial_channels
+    spatial = latents[:, :spatial_channels]
+    before, middle, after = rearrange(spatial, "(n three) c h w -> three n c h w", three=TRIPLET)
     mean = (before + after) / 2
     curvature = 2 * (mean - middle)
     chance = torch.rand(len(mean), 1, 1, 1, device=mean.device)
-    middle = torch.where(chance < settings.interpolation_probability, mean, middle)
+    is_interpolated = chance < settings.interpolation_probability
+    middle = torch.where(is_interpolated, mean, middle)
     triplets = rearrange([before, middle, after], "three n c h w -> (n three) c h w")
-    latents = torch.cat([triplets, latents[:, spatial:]], 1)
-    deviation = torch.rand(len(latents), 1, 1, 1, device=mean.device)
+    latents = torch.cat([triplets, latents[:, spatial_channels:]], 1)
+    noise = _latent_noise(latents, spatial_channels, settings)
+    pixels = codec.decode_latents(latents + noise)
+    return pixels, curvature.square().mean()
+
+
+def _latent_noise(
+    latents: Float[Tensor, "n c h w"], spatial_channels: int, settings: AutoencoderTraining
+) -> Float[Tensor, "n c h w"]:
+    """Return noise of a random deviation for every frame, the same all over global channels."""
+    deviation = torch.rand(len(latents), 1, 1, 1, device=latents.device)
     noise = settings.latent_noise * torch.randn_like(latents)
-    same_everywhere = torch.randn_like(latents[:, spatial:, :1, :1])
-    noise[:, spatial:] = settings.global_noise * same_everywhere
-    return codec.decode_latents(latents + deviation * noise), curvature.square().mean()
+    one_place = latents[:, spatial_channels:, :1, :1]
+    noise[:, spatial_channels:] = settings.global_noise * torch.randn_like(one_place)
+    return deviation * noise
 
 
 def with_aligned_channels(
@@ -274,7 +284,8 @@ def with_aligned_channels(
     """
     spatial = known.spatial_channels
     with torch.no_grad():
-        target = known.encode_pixels(plain).float()[:, :spatial]
+        known_latents = known.encode_pixels(plain)
+    target = known_latents[:, :spatial].float()
     difference = latents[:, :spatial] - target
     others = latents[:, spatial:]
     return torch.cat([target, others], 1), difference.square().mean()
@@ -292,26 +303,31 @@ def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
 def to_pixels(frames: UInt8[np.ndarray, "*n h w 3"], device: str) -> Float[Tensor, "n 3 h w"]:
     """Return pixels in [-1, 1] of frames."""
     height, width, channels = frames.shape[-3:]
-    tensor = torch.from_numpy(np.ascontiguousarray(frames))
-    tensor = tensor.reshape(-1, height, width, channels).to(device)
+    contiguous = np.ascontiguousarray(frames)
+    tensor = torch.from_numpy(contiguous)
+    tensor = tensor.reshape(-1, height, width, channels)
+    tensor = tensor.to(device)
     levels = rearrange(tensor, "n h w c -> n c h w").float()
     return levels / 127.5 - 1
 
 
 def num_training_shards(dataset: Dataset, max_frames: int) -> int:
     """Return how many shards an autoencoder is trained on: none that is held out."""
-    per_shard = dataset.meta["episodes"] * (dataset.meta["steps"] + 1)
+    frames_per_episode = dataset.meta["steps"] + 1
+    frames_per_shard = dataset.meta["episodes"] * frames_per_episode
+    fitting = max_frames // frames_per_shard
     not_held_out = len(dataset) - held_out_shards(dataset)
-    return max(1, min(not_held_out, max_frames // per_shard))
+    return max(1, min(not_held_out, fitting))
 
 
 def load_frames(dataset: Dataset, num_shards: int) -> TrainingFrames:
     """Return the frames of the first shards, and held-out ones."""
-    last = len(dataset) - 1
-    held_out = dataset.shard(last).frames
+    last_shard = len(dataset) - 1
+    held_out = dataset.shard(last_shard).frames
+    held_out = np.concatenate(list(held_out))
     shards = [dataset.shard(position) for position in range(num_shards)]
     episodes = np.concatenate([shard.frames for shard in shards])
-    return TrainingFrames(episodes=episodes, held_out=held_out.reshape(-1, *held_out.shape[2:]))
+    return TrainingFrames(episodes=episodes, held_out=held_out)
 
 
 def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
@@ -332,6 +348,14 @@ def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
     assert recipe.continue_from is not None
     steps = recipe.continue_from.decoder_steps
     return codec, replace(recipe.autoencoder, steps=steps, decoder_only=True)
+
+
+def _save(codec: ConvCodec, path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for key, value in codec.state_dict().items():
+        tensors[key] = value.cpu().contiguous()
+    with saving(path) as part:
+        save_file(tensors, str(part))
 
 
 def _load(codec: ConvCodec, path: Path) -> None:

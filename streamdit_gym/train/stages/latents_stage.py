@@ -105,8 +105,11 @@ class ShardEncoder:
         if self.spatial_codec is None:
             return latents
         channels = self.spatial_codec.spatial_channels
-        spatial = _encoded(self.spatial_codec, dataset.base_frames(position), self.device)
-        return torch.cat([spatial[:, :, :channels], latents[:, :, channels:]], 2)
+        base_frames = dataset.base_frames(position)
+        base_latents = _encoded(self.spatial_codec, base_frames, self.device)
+        spatial = base_latents[:, :, :channels]
+        others = latents[:, :, channels:]
+        return torch.cat([spatial, others], 2)
 
 
 @torch.no_grad()
@@ -141,7 +144,8 @@ def encoder_hash(codec: LatentCodec) -> str:
     digest = hashlib.sha256()
     for key, value in codec.state_dict().items():
         if not key.startswith("decoder."):
-            digest.update(value.cpu().numpy().tobytes())
+            array = value.cpu().numpy()
+            digest.update(array.tobytes())
     return digest.hexdigest()
 
 
@@ -211,6 +215,10 @@ def _encode_shard(dataset: Dataset, position: int, encoder: ShardEncoder, path: 
 def _encoded(
     codec: LatentCodec, frames: UInt8[np.ndarray, "e g h w 3"], device: str
 ) -> Float[Tensor, "e g c h w"]:
-    with training_precision(device):
-        encoded = [codec.encode(torch.from_numpy(episode)[None].to(device)) for episode in frames]
-    return torch.cat([part.float().half().cpu() for part in encoded])
+    latents: list[Tensor] = []
+    for pixels in torch.from_numpy(frames).split(1):
+        with training_precision(device):
+            encoded = codec.encode(pixels.to(device))
+        half = encoded.float().half()
+        latents.append(half.cpu())
+    return torch.cat(latents)

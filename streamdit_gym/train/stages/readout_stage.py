@@ -48,10 +48,12 @@ def inherited(context: StageContext) -> Readout | None:
     world = context.base_world
     if world is None:
         return None
-    tells_colours = has_global_channels(world.codec) or bool(context.recipe.added_channels)
-    is_aligned = tells_colours and context.inputs.dataset.has_base_frames
+    inputs = context.inputs
+    spec = inputs.spec
+    adds_channels = bool(context.recipe.added_channels)
+    tells_colours = has_global_channels(world.codec) or adds_channels
+    is_aligned = tells_colours and inputs.dataset.has_base_frames
     keeps_latents = is_aligned or not context.adapts_autoencoder
-    spec = context.inputs.spec
     config = world.readout.config
     same_states = config.state_names == spec.state_names
     same_scores = config.score_names == spec.score_names
@@ -106,8 +108,9 @@ class ReadoutTrainer:
         self, readout: Readout, episodes: LatentEpisodes, settings: ReadoutTraining, device: str
     ) -> None:
         truth = torch.cat([episodes.states, episodes.scores], -1)
+        truth = truth.flatten(0, 1)
+        self.truth = truth.float()
         self.latents = episodes.latents.flatten(0, 1)
-        self.truth = truth.flatten(0, 1).float()
         self.settings = settings
         self.device = device
         self.generator = torch.Generator()
@@ -129,10 +132,13 @@ class ReadoutTrainer:
         loss.backward()
 
     def _loss(self, readout: Readout, generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(self.latents), (self.settings.batch,), generator=generator)
-        latents = self.latents[rows].to(self.device, torch.float32)
-        truth = self.truth[rows].to(self.device)
-        noisy = with_random_noise(latents[:, None], self.settings.latent_noise)
+        settings = self.settings
+        rows = torch.randint(len(self.latents), (settings.batch,), generator=generator)
+        latents = self.latents[rows, None]
+        latents = latents.to(self.device, torch.float32)
+        noisy = with_random_noise(latents, settings.latent_noise)
+        truth = self.truth[rows]
+        truth = truth.to(self.device)
         with training_precision(self.device):
             raw = readout.raw(noisy)
         predictions = raw[:, 0].float()
@@ -145,8 +151,10 @@ def standardise(readout: Readout, truth: Float[Tensor, "n v"]) -> None:
     mean = truth.mean(0)
     std = truth.std(0)
     std = std.clamp_min(MIN_STD)
-    readout.centre.copy_(torch.where(is_success, 0.0, mean))
-    readout.spread.copy_(torch.where(is_success, 1.0, std))
+    centre = torch.where(is_success, 0.0, mean)
+    spread = torch.where(is_success, 1.0, std)
+    readout.centre.copy_(centre)
+    readout.spread.copy_(spread)
 
 
 def with_random_noise(
@@ -161,10 +169,11 @@ def with_random_noise(
 @torch.no_grad()
 def readout_errors(readout: Readout, held_out: LatentEpisodes, device: str) -> dict[str, float]:
     """Return the mean absolute error per number and the accuracy per success on real frames."""
-    parts = [
-        torch.cat(readout(latents.to(device, torch.float32)), -1).cpu()
-        for latents in held_out.latents.split(EPISODES_AT_ONCE)
-    ]
+    parts: list[Tensor] = []
+    for latents in held_out.latents.split(EPISODES_AT_ONCE):
+        states, scores = readout(latents.to(device, torch.float32))
+        values = torch.cat([states, scores], -1)
+        parts.append(values.cpu())
     predictions = torch.cat(parts)
     truth = torch.cat([held_out.states, held_out.scores], -1)
     names = (*readout.config.state_names, *readout.config.score_names)
