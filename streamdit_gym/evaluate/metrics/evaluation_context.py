@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import Simulator, WorldDefinition, WorldSpec
+from streamdit_gym.definition import Simulator, StartsAnywhere, WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels, StateErrors
 from streamdit_gym.evaluate.schema import StateErrorMetrics
