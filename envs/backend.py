@@ -29,11 +29,15 @@ class Reading(NamedTuple):
         scores: the world's scores of them.
         states: the readout of the latents, where states are observed and the scores come from the
             same readout; else None.
+        rewards: the environment's own rewards of the step; None where there are none.
+        ends: probability that the step ended the episode; None where there is no end.
     """
 
     observed: Frames | Latents
     scores: Scores
     states: States | None = None
+    rewards: Float[Tensor, " n"] | None = None
+    ends: Float[Tensor, " n"] | None = None
 
 
 class Backend(Protocol):

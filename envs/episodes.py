@@ -46,7 +46,8 @@ class Episodes:
 
     def start(self, rows: Int[np.ndarray, " r"], reading: Reading, prompt: str) -> None:
         """Start the episodes of some rows."""
-        observed, scores, _ = reading
+        observed = reading.observed
+        scores = reading.scores
         index = torch.from_numpy(rows).to(observed.device)
         self.observed = self.observed.index_copy(0, index, observed)
         self.scores = self.scores.index_copy(0, index, scores.float())

@@ -10,7 +10,7 @@ from streamdit_gym.envs.row_by_row import RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.state import StateOwner
-from streamdit_gym.envs.worlds import shared_world, shipped_world
+from streamdit_gym.envs.worlds import definition_with_simulator, shared_world
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
 
@@ -43,16 +43,14 @@ def open_world(settings: EnvSettings) -> OpenedWorld:
 
 
 def _open_simulators(settings: EnvSettings) -> OpenedWorld:
-    shipped = shipped_world(settings.world)
-    spec = shipped.spec
+    definition = definition_with_simulator(settings.world)
+    spec = definition.spec
     encoder = None
-    content = f"{spec.name} simulator {spec.simulator}"
+    content = f"{spec.name} simulator {spec.simulator_version}"
     if settings.observation != "frame":
         encoder = shared_world(settings.backend.encoder or settings.world, "cpu")
         content = f"{content} encoded by {encoder.digest}"
-    backend = SimulatorBackend(
-        spec, shipped.make_simulator, settings.num_envs, shipped.starts, encoder
-    )
+    backend = SimulatorBackend(definition, settings.num_envs, encoder)
     return OpenedWorld(backend, _state_owner(settings, content), encoder)
 
 

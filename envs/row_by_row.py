@@ -91,8 +91,8 @@ class RowByRow:
 
 
 def _joined(readings: list[Reading]) -> Reading:
-    observed = torch.cat([reading.observed for reading in readings])
-    scores = torch.cat([reading.scores for reading in readings])
-    rows_of_states = [reading.states for reading in readings if reading.states is not None]
-    states = torch.cat(rows_of_states) if rows_of_states else None
-    return Reading(observed, scores, states)
+    columns: dict[str, Any] = {}
+    for name in Reading._fields:
+        parts = [getattr(reading, name) for reading in readings]
+        columns[name] = None if parts[0] is None else torch.cat(parts)
+    return Reading(**columns)

@@ -302,8 +302,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         info: dict[str, Any] = {}
         if self._output.has_texts:
             info["prompt"] = episodes.prompts.copy()
-        info["potential"], info["success"] = self._runner.potential_and_success()
-        info["is_success"] = successes.copy()
+        if self._runner.has_potential:
+            info["potential"], info["success"] = self._runner.potential_and_success()
+            info["is_success"] = successes.copy()
         info["world_fault"] = episodes.fault.copy()
         if self._runner.measures_self_consistency:
             info["self_consistency_error"] = episodes.self_consistency_error.copy()

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import DatasetError
@@ -22,6 +23,8 @@ TENSORS = {"tokens", "mask", "pooled"}
 
 def bundled_phrases(spec: WorldSpec) -> list[str]:
     """Return the phrases whose embeddings a bundle holds."""
+    if isinstance(spec.actions, SpokenBox):
+        return spec.actions.clauses
     return [phrase for phrases in spec.menu for phrase in phrases[:BUNDLED_PHRASES_PER_ACTION]]
 
 
