@@ -99,7 +99,7 @@ class Planner:
         if task not in world.spec.tasks:
             raise UnknownNameError("task", task, world.spec.tasks)
         self.world = world
-        self.task = world.spec.tasks[task]
+        self.task = world.spec.potential_task(task)
         self.planning = planning or Planning()
         self.engine = Engine(world.model, world.table, PARTITIONS["reactive"], autocast=autocast)
         plainest_phrases = [phrases[0] for phrases in world.spec.menu]

@@ -17,14 +17,27 @@ Frames = UInt8[Tensor, "n h w 3"]
 Clips = UInt8[Tensor, "n f h w 3"]
 Latents = Float[Tensor, "n c g g"]
 Scores = Float[Tensor, "n m"]
+States = Float[Tensor, "n o"]
 MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successes
 
 
 class Reading(NamedTuple):
-    """What a backend returns of some rows' newest frames: frames or latents, and their scores."""
+    """What a backend returns of some rows' newest frames.
+
+    Attributes:
+        observed: frames or latents.
+        scores: the world's scores of them.
+        states: the readout of the latents, where states are observed and the scores come from the
+            same readout; else None.
+        rewards: the environment's own rewards of the step; None where there are none.
+        ends: probability that the step ended the episode; None where there is no end.
+    """
 
     observed: Frames | Latents
     scores: Scores
+    states: States | None = None
+    rewards: Float[Tensor, " n"] | None = None
+    ends: Float[Tensor, " n"] | None = None
 
 
 class Backend(Protocol):
@@ -49,7 +62,7 @@ class Backend(Protocol):
     def frames_of(self, observed: Frames | Latents) -> Frames:
         """Return what this backend handed out as frames."""
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the world's readout of latents that this backend handed out."""
 
     def finite(self) -> Bool[Tensor, " n"]:
@@ -69,9 +82,14 @@ class Backend(Protocol):
 
 
 @torch.no_grad()
-def read_latents(readout: Readout, latents: Latents) -> Float[Tensor, "n o"]:
+def read_latents(readout: Readout, latents: Latents) -> States:
     """Return a world's readout of latents: states and scores, standardised and clamped."""
     one_frame_clips = latents[:, None]
-    numbers = readout.raw(one_frame_clips)
-    numbers = numbers[:, 0].float()
+    raw = readout.raw(one_frame_clips)
+    return as_states(raw)
+
+
+def as_states(raw: Float[Tensor, "n 1 o"]) -> States:
+    """Return a readout's raw outputs of one-frame clips as they are observed."""
+    numbers = raw[:, 0].float()
     return numbers.clamp(-MAX_ABS_READOUT, MAX_ABS_READOUT)

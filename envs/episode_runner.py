@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from streamdit_gym.definition import Task
+from streamdit_gym.definition import AnyTask, Task
 from streamdit_gym.envs.backend import Backend, Clips, Reading
 from streamdit_gym.envs.episodes import Episodes
 from streamdit_gym.envs.faults import find_faults, without
@@ -34,14 +34,15 @@ class EpisodeRunner:
         horizon: steps until truncation.
     """
 
-    def __init__(self, backend: Backend, episodes: Episodes, task: Task, horizon: int) -> None:
+    def __init__(self, backend: Backend, episodes: Episodes, task: AnyTask, horizon: int) -> None:
         names = backend.spec.score_names
         self._backend = backend
         self._episodes = episodes
         self._task = task
         self._horizon = horizon
-        self._potential = names.index(task.potential)
-        self._success = names.index(task.success)
+        if isinstance(task, Task):
+            self._potential = names.index(task.potential)
+            self._success = names.index(task.success)
         self.measures_self_consistency = False
 
     def start(self, rows: Int[np.ndarray, " r"], init: Clips | None) -> None:
@@ -50,7 +51,8 @@ class EpisodeRunner:
         episodes = self._episodes
         rngs = [episodes.rngs[row] for row in rows]
         reading = backend.reset(rows.tolist(), rngs, init)
-        observed, scores = reading
+        observed = reading.observed
+        scores = reading.scores
         index = torch.from_numpy(rows).to(backend.device)
         is_finite = backend.finite()[index]
         fault = find_faults(is_finite, scores)
@@ -74,23 +76,27 @@ class EpisodeRunner:
         last = Reading(episodes.observed, episodes.scores)
         reading = self._backend.step(prompts, menu)
         episodes.advance(reading, prompts, menu)
-        rewards = self._rewards(last.scores)
+        rewards, is_over = self._rewards_and_ends(last.scores, reading)
         is_finite = self._backend.finite()
         if self.measures_self_consistency:
             is_finite = is_finite & self._measure_self_consistency()
         has_fault = find_faults(is_finite, episodes.scores, rewards)
-        is_success = episodes.scores[:, self._success] > self._task.threshold
         # both in one copy: a GPU is waited for once
-        flags = torch.stack([is_success, has_fault])
-        success, fault = flags.cpu().numpy()
+        flags = torch.stack([is_over, has_fault])
+        over, fault = flags.cpu().numpy()
         episodes.fault = fault
-        terminated = success & ~fault
+        terminated = over & ~fault
         is_late = episodes.steps >= self._horizon
         truncated = is_late & ~terminated | fault
         if fault.any():
             rewards = without(has_fault, rewards, 0.0)
             self._keep_last(last, has_fault)
         return Outcome(rewards, terminated, truncated)
+
+    @property
+    def has_potential(self) -> bool:
+        """Whether the task has a potential and a success, not the environment's own reward."""
+        return isinstance(self._task, Task)
 
     def potential_and_success(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """Return the task's potential in every row, and the probability that it is done."""
@@ -100,12 +106,26 @@ class EpisodeRunner:
         success = columns[self._success]
         return potential.copy(), success.copy()
 
-    def _rewards(self, last_scores: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
+    def _rewards_and_ends(
+        self, last_scores: Float[Tensor, "n m"], reading: Reading
+    ) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+        """Return what a step has earned, and which episodes it ended."""
+        task = self._task
+        if isinstance(task, Task):
+            success = self._episodes.scores[:, self._success]
+            return self._potential_rewards(task, last_scores), success > task.threshold
+        assert reading.rewards is not None
+        assert reading.ends is not None
+        return reading.rewards, reading.ends > task.threshold
+
+    def _potential_rewards(
+        self, task: Task, last_scores: Float[Tensor, "n m"]
+    ) -> Float[Tensor, " n"]:
         scores = self._episodes.scores
         last_potential = last_scores[:, self._potential]
         gained = scores[:, self._potential] - last_potential
         success = scores[:, self._success]
-        rewards: Tensor = self._task.reward(gained, success)
+        rewards: Tensor = task.reward(gained, success)
         return rewards.to(torch.float32)  # a bonus has torch's default dtype
 
     def _measure_self_consistency(self) -> Bool[Tensor, " n"]:
@@ -120,4 +140,5 @@ class EpisodeRunner:
         episodes = self._episodes
         episodes.observed = without(fault, episodes.observed, last.observed)
         episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.states = None
         episodes.self_consistency_error[episodes.fault] = 0

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Backend, Reading
+from streamdit_gym.envs.backend import Backend, Reading, States
 from streamdit_gym.envs.state import EnvState, StateOwner
 
 
@@ -30,6 +30,7 @@ class Episodes:
         pending = np.zeros((num_envs, backend.latency_frames), dtype=np.int64)
         self.observed: Shaped[Tensor, "n ..."] = torch.from_numpy(observed).to(device)
         self.scores: Float[Tensor, "n m"] = scores.to(device)
+        self.states: States | None = None  # the readout of `observed`, where it is known
         self.pending: Int[np.ndarray, "n late"] = pending
         self.steps = np.zeros(num_envs, dtype=np.int64)
         self.done = np.zeros(num_envs, dtype=bool)
@@ -45,10 +46,12 @@ class Episodes:
 
     def start(self, rows: Int[np.ndarray, " r"], reading: Reading, prompt: str) -> None:
         """Start the episodes of some rows."""
-        observed, scores = reading
+        observed = reading.observed
+        scores = reading.scores
         index = torch.from_numpy(rows).to(observed.device)
         self.observed = self.observed.index_copy(0, index, observed)
         self.scores = self.scores.index_copy(0, index, scores.float())
+        self.states = None  # rows are read together: a few rows' numbers may differ in a last bit
         self.steps[rows] = 0
         self.done[rows] = False
         self.pending[rows] = 0
@@ -59,6 +62,7 @@ class Episodes:
         """Take note of a step of all rows; `menu` is None when prompts are free text."""
         self.observed = reading.observed
         self.scores = reading.scores
+        self.states = reading.states
         self.prompts = np.array(prompts, dtype=object)
         self.steps += 1
         has_pending = self.pending.shape[1] > 0
@@ -89,6 +93,7 @@ class Episodes:
         self.pending = state.pending
         self.observed = state.observed
         self.scores = state.scores
+        self.states = None
         self.prompts = np.array(state.prompts, dtype=object)
         for rng, generator in zip(self.rngs, state.rngs, strict=True):
             rng.bit_generator.state = generator

@@ -12,7 +12,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, read_latents
+from streamdit_gym.envs.backend import (
+    Clips,
+    Frames,
+    Latents,
+    Reading,
+    States,
+    as_states,
+    read_latents,
+)
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
@@ -50,7 +58,7 @@ class GeneratedBackend:
             backends may share it.
         rows: number of environments.
         common_noise: give every row the same noise at every reset, for paired comparisons.
-        observe_latents: return latents instead of frames, and decode none.
+        observation: ``"frame"``, ``"latent"`` or ``"state"``; only frames are decoded.
         use_warm_pool: start a stream of every frame in the world's bank at the first reset, and
             copy all new streams from these. On a GPU starting one stream takes as long as starting
             hundreds, and in a large batch some row ends in every step. Only where streams start
@@ -68,7 +76,7 @@ class GeneratedBackend:
         rows: int,
         *,
         common_noise: bool = False,
-        observe_latents: bool = False,
+        observation: str = "frame",
         use_warm_pool: bool = False,
         threads: int | None = None,
     ) -> None:
@@ -88,10 +96,10 @@ class GeneratedBackend:
         self._rows = rows
         self._engine = engine
         self._common_noise = common_noise
-        self._observe_latents = observe_latents
+        self._observation = observation
         self._threads = threads
         self._session: Session | None = None
-        self._compiled_readout = engine.sampler.compile(world.readout)
+        self._compiled_read = engine.sampler.compile(world.readout.read)
         self._compiled_decode = engine.sampler.compile(world.codec.decode)
         self._use_warm_pool = use_warm_pool and engine.starts_without_noise
         self._warm_pool: NewStreams | None = None
@@ -261,14 +269,14 @@ class GeneratedBackend:
     @torch.no_grad()
     def frames_of(self, observed: Frames | Latents) -> Frames:
         """Decode latents; frames are frames."""
-        if not self._observe_latents:
+        if self._observation == "frame":
             return observed
         codec = self.world.codec
         with precision(self.device, self._engine.autocast):
             frames = codec.decode(observed[:, None])
         return frames[:, 0]
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the world's readout of latents, in full precision."""
         with precision(self.device, False):
             return read_latents(self.world.readout, latents)
@@ -281,17 +289,19 @@ class GeneratedBackend:
     def _read(self, latents: Float[Tensor, "b 1 c g g"]) -> Reading:
         # New streams come in all numbers, for each of which something would be compiled anew.
         if len(latents) == self._rows:
-            readout = self._compiled_readout
+            read = self._compiled_read
             decode = self._compiled_decode
         else:
-            readout = self.world.readout
+            read = self.world.readout.read
             decode = self.world.codec.decode
         # A single row's strides would tell a slice from a whole tensor.
         latents = latents.clone(memory_format=torch.contiguous_format)
         with precision(self.device, False):
-            _, scores = readout(latents)
+            raw, _, scores = read(latents)
         scores = scores[:, 0].clone()
-        if self._observe_latents:
+        if self._observation == "state":
+            return Reading(latents[:, 0].float(), scores, as_states(raw))
+        if self._observation == "latent":
             return Reading(latents[:, 0].float(), scores)
         with precision(self.device, self._engine.autocast):
             frames = decode(latents)

@@ -10,7 +10,7 @@ from streamdit_gym.envs.row_by_row import RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.state import StateOwner
-from streamdit_gym.envs.worlds import shared_world, shipped_world
+from streamdit_gym.envs.worlds import definition_with_simulator, shared_world
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
 
@@ -43,22 +43,19 @@ def open_world(settings: EnvSettings) -> OpenedWorld:
 
 
 def _open_simulators(settings: EnvSettings) -> OpenedWorld:
-    shipped = shipped_world(settings.world)
-    spec = shipped.spec
+    definition = definition_with_simulator(settings.world)
+    spec = definition.spec
     encoder = None
-    content = f"{spec.name} simulator {spec.simulator}"
+    content = f"{spec.name} simulator {spec.simulator_version}"
     if settings.observation != "frame":
         encoder = shared_world(settings.backend.encoder or settings.world, "cpu")
         content = f"{content} encoded by {encoder.digest}"
-    backend = SimulatorBackend(
-        spec, shipped.make_simulator, settings.num_envs, shipped.starts, encoder
-    )
+    backend = SimulatorBackend(definition, settings.num_envs, encoder)
     return OpenedWorld(backend, _state_owner(settings, content), encoder)
 
 
 def _open_generated(settings: EnvSettings) -> OpenedWorld:
     world = shared_world(settings.world, str(settings.device))
-    observe_latents = settings.observation != "frame"  # states are read off latents
     engine = _make_engine(world, settings)
 
     def make_backend(rows: int) -> GeneratedBackend:
@@ -67,7 +64,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
             engine,
             rows,
             common_noise=settings.backend.common_noise,
-            observe_latents=observe_latents,
+            observation=settings.observation,
             use_warm_pool=world.device.type == "cuda" and rows > 1,
             threads=settings.backend.threads,
         )
@@ -77,7 +74,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
         backend = RowByRow([make_backend(1) for _ in range(settings.num_envs)])
     else:
         backend = make_backend(settings.num_envs)
-    encoder = world if observe_latents else None
+    encoder = None if settings.observation == "frame" else world
     return OpenedWorld(backend, _state_owner(settings, world.digest), encoder)
 
 

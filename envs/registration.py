@@ -1,42 +1,78 @@
-"""The ids under which Gymnasium knows the worlds."""
+"""The ids under which Gymnasium knows the worlds; they follow from the worlds' definitions.
+
+A world of one task has the ids ``StreamDiT/NAME-v0`` (generated) and ``StreamDiT/NAME-Real-v0``
+(its reference simulator, if it has one). Further tasks have their name in the ids:
+``StreamDiT/NAME-Task-v0``.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from streamdit_gym.definition import WorldDefinition, WorldSpec
+from streamdit_gym.registry import (
+    find_definition,
+    load_entry_points,
+    on_registration,
+    register_world,
+)
+
 ENTRY_POINT = "streamdit_gym.envs.entry_points:make_env"
 VECTOR_ENTRY_POINT = "streamdit_gym.envs.entry_points:make_vector_env"
+ANY_WORLD_ID = "StreamDiT/World-v0"  # of any bundle: world="FOLDER"
+SHIPPED_WORLDS = ("streamdit_gym.envs.pusht.world", "streamdit_gym.envs.pusht_looks.world")
 
-# Id -> settings; ids with -Real- are reference simulators.
-IDS: dict[str, dict[str, Any]] = {
-    "StreamDiT/PushT-v0": {"world": "PushT", "task": "push"},
-    "StreamDiT/PushT-Real-v0": {"world": "PushT", "task": "push", "real": True},
-    "StreamDiT/PushT-Reach-v0": {"world": "PushT", "task": "reach"},
-    "StreamDiT/PushT-Reach-Real-v0": {"world": "PushT", "task": "reach", "real": True},
-    "StreamDiT/PushT-Looks-v0": {"world": "PushT-Looks", "task": "push"},
-    "StreamDiT/PushT-Looks-Real-v0": {"world": "PushT-Looks", "task": "push", "real": True},
-    "StreamDiT/PushT-Looks-Reach-v0": {"world": "PushT-Looks", "task": "reach"},
-    "StreamDiT/PushT-Looks-Reach-Real-v0": {"world": "PushT-Looks", "task": "reach", "real": True},
-}
+
+# Id -> settings of every registered world; ids with -Real- are reference simulators.
+IDS: dict[str, dict[str, Any]] = {}
+
+
+def task_id(spec: WorldSpec, task: str, *, real: bool = False) -> str:
+    """Return the id of a world's task.
+
+    Args:
+        spec: the world.
+        task: name of the task; the first one has no name in the id.
+        real: the id of the reference simulator.
+    """
+    parts = [spec.name]
+    if task != spec.default_task:
+        parts.append(task[:1].upper() + task[1:])
+    if real:
+        parts.append("Real")
+    return f"StreamDiT/{'-'.join(parts)}-v0"
+
+
+def ids_of(definition: WorldDefinition) -> dict[str, dict[str, Any]]:
+    """Return the arguments of every id of a world."""
+    ids: dict[str, dict[str, Any]] = {}
+    for task in list(definition.tasks) or [""]:
+        settings: dict[str, Any] = {"world": definition.name}
+        if task:
+            settings["task"] = task
+        ids[task_id(definition, task)] = settings
+        if definition.make_simulator is not None:
+            ids[task_id(definition, task, real=True)] = {**settings, "real": True}
+    return ids
 
 
 def id_of(world: str, task: str) -> str:
     """Return the id of a generated world's task; empty if there is none."""
-    wanted = {"world": world, "task": task}
-    for name, settings in IDS.items():
-        if settings == wanted:
-            return name
-    return ""
+    definition = find_definition(world)
+    if definition is None or task not in definition.tasks:
+        return ""
+    return task_id(definition, task)
 
 
 def spec_json(world: str, name: str, task: str, partition: str) -> str:
     """Return the spec of an environment as Gymnasium's `EnvSpec.from_json` takes it.
 
     Args:
-        world: shipped name, folder or Hub id.
+        world: registered name, folder or Hub id.
         name: the world's own name; a world under a registered name gets that id.
         task: name of the task.
         partition: how it streams.
@@ -50,13 +86,27 @@ def spec_json(world: str, name: str, task: str, partition: str) -> str:
     return spec.to_json()
 
 
+def register_ids(definition: WorldDefinition) -> None:
+    """Register a world's ids with Gymnasium; entry points are imported when they are needed."""
+    for name, settings in ids_of(definition).items():
+        IDS[name] = settings
+        _register(name, settings)
+
+
 def register_all() -> None:
-    """Register every id, once; the entry points are imported when they are needed."""
-    for name, settings in IDS.items():
-        if name not in gymnasium.registry:
-            gymnasium.register(
-                id=name,
-                entry_point=ENTRY_POINT,
-                vector_entry_point=VECTOR_ENTRY_POINT,
-                kwargs=settings,
-            )
+    """Register the shipped worlds and those of installed packages, and the ids of all worlds."""
+    _register(ANY_WORLD_ID, {"world": ""})
+    on_registration(register_ids)
+    for module in SHIPPED_WORLDS:
+        register_world(importlib.import_module(module).WORLD)
+    load_entry_points()
+
+
+def _register(name: str, settings: dict[str, Any]) -> None:
+    gymnasium.registry.pop(name, None)  # a definition may be registered anew
+    gymnasium.register(
+        id=name,
+        entry_point=ENTRY_POINT,
+        vector_entry_point=VECTOR_ENTRY_POINT,
+        kwargs=settings,
+    )

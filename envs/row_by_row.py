@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States
 from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.stream.saved import check_list
 
@@ -34,7 +34,7 @@ class RowByRow:
         """Return frames, as any row's backend would."""
         return self.backends[0].frames_of(observed)
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the world's readout of latents, row by row."""
         first = self.backends[0]
         rows = latents.split(1)
@@ -91,6 +91,8 @@ class RowByRow:
 
 
 def _joined(readings: list[Reading]) -> Reading:
-    observed = torch.cat([reading.observed for reading in readings])
-    scores = torch.cat([reading.scores for reading in readings])
-    return Reading(observed, scores)
+    columns: dict[str, Any] = {}
+    for name in Reading._fields:
+        parts = [getattr(reading, name) for reading in readings]
+        columns[name] = None if parts[0] is None else torch.cat(parts)
+    return Reading(**columns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.checks import shown
-from streamdit_gym.definition import Simulator, WorldSpec
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, read_latents
-from streamdit_gym.errors import ArgumentError, StreamDiTError
+from streamdit_gym.data.episode import outcome_of, scores_of
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import SavesState, Simulator, WorldDefinition
+from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States, read_latents
+from streamdit_gym.errors import ArgumentError, NotReadyError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
 from streamdit_gym.world import World
@@ -23,10 +26,8 @@ class SimulatorBackend:
     """Frames and true scores from a world's reference simulator.
 
     Args:
-        spec: the world.
-        make: makes a simulator.
+        definition: the world.
         rows: number of environments.
-        starts: how episodes start, with their shares.
         encoder: the world whose encoder makes latents of the frames; None: frames are returned.
     """
 
@@ -36,17 +37,15 @@ class SimulatorBackend:
 
     def __init__(
         self,
-        spec: WorldSpec,
-        make: Callable[[], Simulator],
+        definition: WorldDefinition,
         rows: int,
-        starts: dict[str, float],
         encoder: World | None = None,
     ) -> None:
-        self.spec = spec
-        self._make = make
-        self._starts = starts
+        self.spec = definition.spec
+        self._make = partial(simulator_of, definition)
+        self._starts = definition.starts
         self._encoder = encoder
-        self.simulators = [make() for _ in range(rows)]
+        self.simulators = [self._make() for _ in range(rows)]
         # States are restored into these, so that an error changes nothing.
         self._spare: list[Simulator] = []
 
@@ -58,7 +57,7 @@ class SimulatorBackend:
         with precision(self.device, False):
             return self._encoder.codec.decode(observed[:, None])[:, 0]
 
-    def readout(self, latents: Latents) -> Float[Tensor, "n o"]:
+    def readout(self, latents: Latents) -> States:
         """Return the encoder's world's readout of latents."""
         assert self._encoder is not None
         with precision(self.device, False):
@@ -83,7 +82,12 @@ class SimulatorBackend:
         frames = []
         for simulator, action in zip(self.simulators, actions, strict=True):
             frames.append(simulator.step(int(action)))
-        return self._read(frames, self.simulators)
+        reading = self._read(frames, self.simulators)
+        outcomes = [outcome_of(simulator) for simulator in self.simulators]
+        return reading._replace(
+            rewards=torch.tensor([outcome.reward for outcome in outcomes], dtype=torch.float32),
+            ends=torch.tensor([outcome.terminated for outcome in outcomes], dtype=torch.float32),
+        )
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Return zeros: a simulator always agrees with itself."""
@@ -92,7 +96,7 @@ class SimulatorBackend:
 
     def save(self) -> Any:
         """Return every simulator's state."""
-        return [simulator.save() for simulator in self.simulators]
+        return [_saved(simulator) for simulator in self.simulators]
 
     def finite(self) -> Bool[Tensor, " n"]:
         """Return True for every row: the environment itself looks at a simulator's scores."""
@@ -124,7 +128,7 @@ class SimulatorBackend:
     def _read(
         self, frames: list[UInt8[np.ndarray, "h w 3"]], simulators: list[Simulator]
     ) -> Reading:
-        scores = [simulator.scores() for simulator in simulators]
+        scores = [scores_of(simulator) for simulator in simulators]
         observed = torch.from_numpy(np.stack(frames))
         if self._encoder is not None:
             codec = self._encoder.codec
@@ -134,7 +138,19 @@ class SimulatorBackend:
         return Reading(observed, torch.from_numpy(np.stack(scores)))
 
 
+def _saved(simulator: Simulator) -> Any:
+    if not isinstance(simulator, SavesState):
+        raise NotReadyError(
+            "this simulator cannot save its state",
+            given=type(simulator).__name__,
+            allowed="a simulator with `save` and `restore`",
+            remedy="write the two methods, or save states of the generated world",
+        )
+    return simulator.save()
+
+
 def _restore(simulator: Simulator, saved: Any) -> None:
+    assert isinstance(simulator, SavesState)  # what is restored was saved by one
     try:
         simulator.restore(saved)
     except StreamDiTError:

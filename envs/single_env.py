@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
 from jaxtyping import Int
 
-from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.definition import AnyTask, WorldSpec
 from streamdit_gym.envs.action_checks import single_action
 from streamdit_gym.envs.reset_checks import check_seed
 from streamdit_gym.envs.settings import SingleEnvKeywords
@@ -79,7 +79,7 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         return self.batch.world_spec
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AnyTask:
         """The task that is rewarded."""
         return self.batch.task
 

@@ -302,8 +302,9 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         info: dict[str, Any] = {}
         if self._output.has_texts:
             info["prompt"] = episodes.prompts.copy()
-        info["potential"], info["success"] = self._runner.potential_and_success()
-        info["is_success"] = successes.copy()
+        if self._runner.has_potential:
+            info["potential"], info["success"] = self._runner.potential_and_success()
+            info["is_success"] = successes.copy()
         info["world_fault"] = episodes.fault.copy()
         if self._runner.measures_self_consistency:
             info["self_consistency_error"] = episodes.self_consistency_error.copy()
@@ -315,7 +316,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if rows is not None:
             observed = observed[torch.from_numpy(rows).to(observed.device)]
         if self.observation == "state":
-            observed = self._backend.readout(observed)
+            known = self._episodes.states if rows is None else None
+            observed = self._backend.readout(observed) if known is None else known
         return self._output.observations(observed)
 
     def _frames(self) -> np.ndarray[Any, Any]:

@@ -1,90 +1,35 @@
-"""The shipped worlds by name, and their weights, loaded once per process."""
+"""What environments look up of a world by its name, and weights, loaded once per process."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
-from streamdit_gym.envs.shipped_world import ScriptedPolicy, ShippedWorld
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import UnknownNameError
+from streamdit_gym.registry import find_definition, registered_worlds
 from streamdit_gym.world import World
-
-# World -> module whose WORLD is its `ShippedWorld`; modules are imported when they are needed.
-MODULES = {
-    "PushT": "streamdit_gym.envs.pusht.world",
-    "PushT-Looks": "streamdit_gym.envs.pusht_looks.world",
-}
 
 
 def has_simulator(world: str) -> bool:
     """Return whether a world has a reference simulator."""
-    return world in MODULES
+    definition = find_definition(world)
+    return definition is not None and definition.make_simulator is not None
 
 
-def shipped_world(world: str) -> ShippedWorld:
-    """Return what is known of a world that has a reference simulator.
+def definition_with_simulator(world: str) -> WorldDefinition:
+    """Return the definition of a world that has a reference simulator.
 
     Raises:
         UnknownNameError: if it has none.
     """
-    if world not in MODULES:
-        raise UnknownNameError("world with a reference simulator", world, MODULES)
-    shipped: ShippedWorld = importlib.import_module(MODULES[world]).WORLD
-    return shipped
-
-
-def spec_of(world: str) -> WorldSpec:
-    """Return a world's spec without making its simulator.
-
-    Raises:
-        UnknownNameError: if there is no such world.
-    """
-    return shipped_world(world).spec
-
-
-def simulator_of(world: str) -> tuple[Any, dict[str, float]]:
-    """Return a world's simulator class and how its episodes start.
-
-    Raises:
-        UnknownNameError: if the world has no reference simulator.
-    """
-    shipped = shipped_world(world)
-    return shipped.make_simulator, shipped.starts
-
-
-def hard_start_of(world: str) -> tuple[str, float]:
-    """Return how some more episodes of the training data start, and their share.
-
-    The name is empty and the share 0 if none do.
-
-    Raises:
-        UnknownNameError: if the world has no reference simulator.
-    """
-    shipped = shipped_world(world)
-    return shipped.hard_start, shipped.hard_start_share
-
-
-def reference_simulator(world: str) -> ReferenceSimulator:
-    """Return a world's reference simulator as the evaluation needs it.
-
-    Raises:
-        UnknownNameError: if the world has none.
-    """
-    return shipped_world(world).reference
-
-
-def scripted_policy_of(world: str) -> ScriptedPolicy:
-    """Return a world's scripted policy: states and a task's name to actions.
-
-    Raises:
-        UnknownNameError: if the world has none.
-    """
-    return shipped_world(world).scripted_policy
+    definition = find_definition(world)
+    if definition is None or definition.make_simulator is None:
+        names = [name for name in registered_worlds() if has_simulator(name)]
+        raise UnknownNameError("world with a reference simulator", world, names)
+    return definition
 
 
 def action_vectors_of(
@@ -93,17 +38,16 @@ def action_vectors_of(
     """Return each menu action as numbers, for data sets whose readers act in real numbers.
 
     Args:
-        world: its name. Actions of a world that is not shipped, or has no vectors, are one-hot.
+        world: its name. Actions of a world that is not registered, or has no vectors, are one-hot.
         menu: for every action its phrases.
 
     Returns:
         The numbers' names, and a row of them for every action.
     """
-    if has_simulator(world):
-        shipped = shipped_world(world)
-        if shipped.action_vectors:
-            vectors = np.array(shipped.action_vectors, dtype=np.float64)
-            return list(shipped.action_names), vectors.tolist()
+    definition = find_definition(world)
+    if definition is not None and definition.action_vectors:
+        vectors = np.array(definition.action_vectors, dtype=np.float64)
+        return list(definition.action_names), vectors.tolist()
     names = [phrases[0] for phrases in menu]
     return names, np.eye(len(menu)).tolist()
 
@@ -113,9 +57,8 @@ def move_prompt_of(world: str) -> Callable[[str], str]:
 
     Where prompts ask for nothing else, it returns them as they are.
     """
-    if has_simulator(world):
-        return shipped_world(world).move_prompt
-    return str
+    definition = find_definition(world)
+    return str if definition is None else definition.move_prompt
 
 
 @lru_cache(maxsize=4)

@@ -55,12 +55,12 @@ def answer_by_rules(scene: str) -> str:
 
 def answer_by_command(command: str) -> Callable[[str], str]:
     """Return a policy that runs a command for every scene."""
+    words = shlex.split(command)
 
     def answer(scene: str) -> str:
-        finished = subprocess.run(
-            shlex.split(command), input=scene, capture_output=True, text=True, check=True
-        )
-        last_line = finished.stdout.strip().splitlines()[-1]
+        finished = subprocess.run(words, input=scene, capture_output=True, text=True, check=True)
+        printed = finished.stdout.strip()
+        last_line = printed.splitlines()[-1]
         return last_line.strip(" .\"'")
 
     return answer

@@ -21,17 +21,18 @@ MOVES = ["move right", "move down", "move left", "move up"]
 STEPS_PER_MOVE = 8
 SHOWN_STEPS = (0, 1, 4, 8, 16, 24, 32)  # steps after the colours were named
 SCALE = 3
-FRAME_SIZE = 64
+DARK_GREY = (40, 40, 40)
 
 
 def draw_row(appearance: str, frames: np.ndarray) -> np.ndarray:
     """Return the shown frames of one environment below a caption."""
-    width = SCALE * FRAME_SIZE * len(frames)
+    strip = np.concatenate(list(frames), axis=1)
+    tall = strip.repeat(SCALE, axis=0)
+    enlarged = tall.repeat(SCALE, axis=1)
+    width = enlarged.shape[1]
     caption = np.full((22, width, 3), 255, np.uint8)
     font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(caption, appearance, (4, 16), font, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
-    strip = np.concatenate(list(frames), axis=1)
-    enlarged = strip.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    cv2.putText(caption, appearance, (4, 16), font, 0.5, DARK_GREY, 1, cv2.LINE_AA)
     return np.concatenate([caption, enlarged])
 
 

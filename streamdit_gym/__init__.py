@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from streamdit_gym import forks as forks
+from streamdit_gym.actions import Menu as Menu
+from streamdit_gym.actions import SpokenBox as SpokenBox
+from streamdit_gym.definition import EnvironmentTask as EnvironmentTask
+from streamdit_gym.definition import Task as Task
+from streamdit_gym.definition import WorldDefinition as WorldDefinition
 from streamdit_gym.phrase_generators import register_phrases
+from streamdit_gym.registry import register_world as register_world
 
 __version__ = "0.1.0"
 
 
 def register() -> None:
-    """Register the ids with Gymnasium (importing the package does it)."""
+    """Register all worlds, and their ids with Gymnasium (importing the package does it)."""
     try:
         from streamdit_gym.envs.registration import register_all
     except ModuleNotFoundError as error:  # training needs neither gymnasium nor the environments

@@ -32,6 +32,7 @@ from streamdit_gym.bundle.files import (
     write_bundle,
 )
 from streamdit_gym.bundle.networks import stored_config
+from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
@@ -162,7 +163,7 @@ class World:
         }
         content = {
             "format": FORMAT,
-            "spec": dataclasses.asdict(self.spec),
+            "spec": stored_spec(self.spec),
             "model": stored_config(self.model.config),
             "codec": stored_config(self.codec.config),
             "heads": stored_config(self.readout.config),

@@ -12,12 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"types", "errors", "forks", "phrase_generators"},
+    {"types", "errors", "forks", "phrase_generators", "actions"},
     {"definition"},
     {"checks", "files", "threads"},
     {"device"},
     {"data", "text", "model"},
-    {"stream"},
+    {"stream", "registry"},
     {"bundle"},
     {"world", "presets"},
     {"recipes"},

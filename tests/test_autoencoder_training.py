@@ -12,8 +12,7 @@ from conftest import wake
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht.definition import SPEC, STARTS
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.expand_channels import expand_codec
 from streamdit_gym.recipes.stage_settings import AutoencoderTraining
@@ -53,7 +52,7 @@ def settings(**changes: Any) -> AutoencoderTraining:
 
 
 def test_the_autoencoder_can_learn_frames(tmp_path: Path) -> None:
-    record(SPEC, PushTSimulator, STARTS, tmp_path, RecordConfig(shards=2, episodes=4, steps=16))
+    record(WORLD, tmp_path, RecordConfig(shards=2, episodes=4, steps=16))
     episodes = Dataset(tmp_path).shard(0).frames
     frames = episodes.reshape(-1, 64, 64, 3)
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))

@@ -24,7 +24,9 @@ def played(
     world = make_tiny_world()
     world.model.config = replace(world.model.config, temperature=temperature)
     engine = Engine(world.model, world.table, named_partition(partition))
-    backend = GeneratedBackend(world, engine, 3, observe_latents=latent, use_warm_pool=stock)
+    backend = GeneratedBackend(
+        world, engine, 3, observation="latent" if latent else "frame", use_warm_pool=stock
+    )
     begun: list[int] = []
     start = engine.start
     engine.start = lambda latents, *others, **settings: (
@@ -37,7 +39,9 @@ def played(
         found.append(backend.step([world.spec.menu[(step + row) % 9][0] for row in range(3)], None))
         if rows := ENDS.get(step):
             found.append(backend.reset(rows, [rngs[row] for row in rows], None))
-    return [seen.numpy() for seen, _ in found], [scores.numpy() for _, scores in found], len(begun)
+    observed = [reading.observed.numpy() for reading in found]
+    scores = [reading.scores.numpy() for reading in found]
+    return observed, scores, len(begun)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from support.disks import fill, small_disk
 from torch import Tensor
 
+from streamdit_gym import registry
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
@@ -18,7 +19,7 @@ from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC, STARTS
 from streamdit_gym.envs.pusht.geometry import BLOCK_CENTRE_UNITS, DENT_UNITS, PUSHER_RADIUS_UNITS
 from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.worlds import reference_simulator
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.errors import (
     ArgumentError,
     BusyError,
@@ -245,7 +246,7 @@ def test_training_takes_relabelled_data_beside_recorded_data_alone(
     folder: Path, tmp_path: Path
 ) -> None:
     config = RecordConfig(shards=2, episodes=2, steps=12)
-    record(SPEC, PushTSimulator, STARTS, tmp_path / "data", config)
+    record(WORLD, tmp_path / "data", config)
     recorded = Dataset(tmp_path / "data")
     relabelled = Dataset(folder)
     check_relabelled(relabelled, recorded)
@@ -303,15 +304,15 @@ class Plainest(PushTSimulator):
 def test_any_simulator_that_follows_the_protocol_can_correct_and_be_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plainest = replace(reference_simulator("PushT"), make=Plainest)
-    monkeypatch.setattr("streamdit_gym.generate.dagger.reference_simulator", lambda name: plainest)
+    plainest = replace(WORLD, make_simulator=Plainest)
+    monkeypatch.setitem(registry._WORLDS, "PushT", plainest)
     relabel_world("PushT", tmp_path, replace(CONFIG, shards=1))
     assert len(Dataset(tmp_path)) == 1
     state = PushTSimulator()
     state.reset(np.random.default_rng(0))
     start = state.state()
-    job = ReplayJob(make=Plainest, start="uniform", state=start, actions=[1, 2, 3])
-    shipped = replay_image_statistics(replace(job, make=PushTSimulator))
+    job = ReplayJob(definition=plainest, start="uniform", state=start, actions=[1, 2, 3])
+    shipped = replay_image_statistics(replace(job, definition=WORLD))
     np.testing.assert_array_equal(replay_image_statistics(job), shipped)
 
 

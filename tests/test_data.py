@@ -20,13 +20,13 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.data.video import LOSSLESS, read_video, write_video
-from streamdit_gym.envs.pusht.definition import HARD_START, SPEC, STARTS
+from streamdit_gym.envs.pusht.definition import HARD_START, SPEC
 from streamdit_gym.envs.pusht.geometry import (
     BLOCK_HULL_UNITS,
     TABLE_UNITS,
     UNITS_PER_PX,
 )
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.errors import (
     ArgumentError,
     DatasetError,
@@ -41,7 +41,7 @@ CONFIG = RecordConfig(shards=2, episodes=2, steps=5)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recorded")
-    record(SPEC, PushTSimulator, STARTS, path, CONFIG)
+    record(WORLD, path, CONFIG)
     return path
 
 
@@ -72,13 +72,13 @@ def test_rewards_are_what_the_world_file_says(folder: Path) -> None:
 
 
 def test_a_shard_depends_on_the_seed_alone(folder: Path) -> None:
-    again = record_shard(SPEC, PushTSimulator, STARTS, CONFIG, 1)
+    again = record_shard(WORLD, CONFIG, 1)
     stored = Dataset(folder).shard(1)
     for name in ("frames", "actions", "prompts", "states", "scores"):
         assert (getattr(again, name) == getattr(stored, name)).all(), (
             f"{name}: video and arrays are lossless"
         )
-    other = record_shard(SPEC, PushTSimulator, STARTS, replace(CONFIG, seed=1), 1)
+    other = record_shard(WORLD, replace(CONFIG, seed=1), 1)
     assert not (other.states == stored.states).all()
 
 
@@ -94,29 +94,27 @@ def nearest_wall(states: np.ndarray) -> np.ndarray:
 
 def test_the_last_episodes_of_a_shard_have_a_hard_start() -> None:
     config = RecordConfig(episodes=40, steps=60, hard_start=HARD_START, num_hard_starts=20)
-    shard = record_shard(SPEC, PushTSimulator, STARTS, config, 0)
+    shard = record_shard(WORLD, config, 0)
     begun, ended = nearest_wall(shard.states[:, 0]), nearest_wall(shard.states[:, -1])
     assert np.median(begun[20:]) < 4 < 8 < np.median(begun[:20])
     assert ended[20:].mean() < begun[20:].mean() - 0.5, "it is pushed outwards"
     assert ended[:20].mean() > 3, "and others are not"
-    plain = record_shard(
-        SPEC, PushTSimulator, STARTS, replace(config, hard_start="", num_hard_starts=0), 0
-    )
+    plain = record_shard(WORLD, replace(config, hard_start="", num_hard_starts=0), 0)
     assert (plain.states[:20] == shard.states[:20]).all()
 
 
 def test_recording_resumes_and_keeps_whole_shards(folder: Path, tmp_path: Path) -> None:
-    record(SPEC, PushTSimulator, STARTS, tmp_path, replace(CONFIG, shards=1))
+    record(WORLD, tmp_path, replace(CONFIG, shards=1))
     stamp = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     (tmp_path / "shard-00001.part.npz").write_bytes(b"cut")
-    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    record(WORLD, tmp_path, CONFIG)
     assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == stamp
     assert (Dataset(tmp_path).shard(1).states == Dataset(folder).shard(1).states).all()
 
 
 def test_other_settings_never_mix_into_a_data_set(folder: Path) -> None:
     with pytest.raises(DatasetError, match="seed"):
-        record(SPEC, PushTSimulator, STARTS, folder, replace(CONFIG, seed=5))
+        record(WORLD, folder, replace(CONFIG, seed=5))
     assert json.loads((folder / "meta.json").read_text())["seed"] == 0
     with pytest.raises(StreamDiTError, match="hard start"):
         RecordConfig(episodes=4, hard_start="cornered", num_hard_starts=5)
@@ -156,7 +154,7 @@ def test_a_shard_that_cannot_be_read_is_recorded_anew(
         np.savez(arrays, actions=np.zeros((2, 5)))
     with pytest.raises(DatasetError, match="shard-00001"):
         Dataset(tmp_path).check_shard(1)
-    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    record(WORLD, tmp_path, CONFIG)
     for path in folder.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
@@ -173,14 +171,14 @@ def test_two_processes_do_not_record_into_one_folder(
 def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(SPEC, PushTSimulator, STARTS, tmp_path, replace(CONFIG, shards=1))
+    record(WORLD, tmp_path, replace(CONFIG, shards=1))
     with monkeypatch.context() as full:
         full.setattr(os, "replace", no_space)
         with pytest.raises(StorageError, match="whole shards are kept"):
-            record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+            record(WORLD, tmp_path, CONFIG)
     assert len(Dataset(tmp_path)) == 1
     assert not list(tmp_path.glob("part-*"))
-    record(SPEC, PushTSimulator, STARTS, tmp_path, CONFIG)
+    record(WORLD, tmp_path, CONFIG)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         path.name for path in folder.iterdir()
     )

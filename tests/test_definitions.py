@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
-from streamdit_gym.data.simulator_checks import check_first_episodes
-from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.data.trial_episodes import check_first_episodes
+from streamdit_gym.definition import Task, WorldDefinition, WorldSpec
 from streamdit_gym.envs.pusht import definition as pusht
 from streamdit_gym.envs.pusht_looks import definition as pusht_looks
 from streamdit_gym.errors import DatasetError, DefinitionError
@@ -29,9 +30,9 @@ PUSH = Task(
 )
 SPEC = WorldSpec(
     name="Dot",
-    size=16,
+    frame_size=(16, 16),
     fps=10.0,
-    menu=(("stay", "wait"), ("go", "move on")),
+    actions=Menu(("stay", "wait"), ("go", "move on")),
     state_names=("x_px", "y_px"),
     score_names=("potential_x", "success_x"),
     tasks={"push": PUSH},
@@ -59,17 +60,8 @@ class Dot:
         frame[8, self.x] = 255
         return frame
 
-    def plain_frame(self) -> np.ndarray | None:
-        return None
-
     def explore(self, rng: np.random.Generator) -> int:
         return int(rng.integers(2))
-
-    def prompt_for(self, action: int, phrase: str) -> str:
-        return phrase
-
-    def parse_prompt(self, text: str) -> str:
-        return text
 
     def state(self) -> np.ndarray:
         return np.array([self.x, 8], np.float32)
@@ -92,18 +84,21 @@ class Dot:
         pass
 
 
+WORLD = WorldDefinition.of(SPEC, make_simulator=Dot, starts=STARTS)
+
+
 def broken(**methods: Any) -> type[Dot]:
     """Return a simulator of which some methods are others."""
     return type("Broken", (Dot,), methods)
 
 
 def test_a_right_definition_is_recorded(tmp_path: Path) -> None:
-    record(SPEC, Dot, STARTS, tmp_path, CONFIG)
+    record(WORLD, tmp_path, CONFIG)
     assert Dataset(tmp_path).shard(0).frames.shape == (2, 4, 16, 16, 3)
 
 
 def test_a_world_without_tasks_is_recorded(tmp_path: Path) -> None:
-    record(dataclasses.replace(SPEC, tasks={}), Dot, STARTS, tmp_path, CONFIG)
+    record(dataclasses.replace(WORLD, tasks={}), tmp_path, CONFIG)
     assert Dataset(tmp_path).shard(0).rewards.shape == (2, 3, 0)
 
 
@@ -117,16 +112,22 @@ def test_the_shipped_definitions_are_right() -> None:
     [
         ({"name": "../../x"}, "name"),
         ({"name": ""}, "name"),
-        ({"size": 64.0}, "size"),
-        ({"size": 10**9}, "size"),
+        ({"frame_size": 64}, "frame_size"),
+        ({"frame_size": (64.0, 64)}, "height in frame_size"),
+        ({"frame_size": (64, 10**9)}, "width in frame_size"),
+        ({"actions": ("stay", "go")}, "action language"),
+        ({"actions": SpokenBox(arm=("still",))}, "number of words of arm"),
+        ({"actions": SpokenBox(arm=("left", "left"))}, "one word twice"),
+        ({"actions": SpokenBox(arm=("left", "right"), low=1.0)}, "never varies"),
+        ({"actions": SpokenBox(arm=("left", "right"), low=(0.0, 0.0))}, "another length"),
+        ({"actions": SpokenBox()}, "number of dimensions"),
         ({"fps": float("nan")}, "fps"),
-        ({"menu": ()}, "menu needs actions"),
-        ({"menu": ("stay", "go")}, "needs its comma"),
-        ({"menu": (("stay",), ())}, "action 1 of the menu"),
-        ({"menu": (("stay",), ("",))}, "no prompt"),
-        ({"menu": (("stay",), (5,))}, "prompt"),
-        ({"menu": (("stay",), (" go",))}, "superfluous spaces"),
-        ({"menu": (("stay",), ("go", "Stay"))}, "two actions with one phrase"),
+        ({"actions": Menu()}, "menu needs actions"),
+        ({"actions": Menu("stay", ())}, "action 1 of the menu"),
+        ({"actions": Menu("stay", "")}, "no prompt"),
+        ({"actions": Menu(("stay",), (5,))}, "prompt"),
+        ({"actions": Menu("stay", " go")}, "superfluous spaces"),
+        ({"actions": Menu("stay", ("go", "Stay"))}, "two actions with one phrase"),
         ({"also": "wave"}, "also"),
         ({"state_names": "xy"}, "state_names"),
         ({"state_names": ("x_px", "x_px")}, "twice"),
@@ -142,7 +143,7 @@ def test_a_mistake_in_the_definition_is_named_before_anything_is_written(
     change: dict[str, Any], complaint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DefinitionError, match=complaint):
-        record(dataclasses.replace(SPEC, **change), Dot, STARTS, tmp_path / "data", CONFIG)
+        record(dataclasses.replace(WORLD, **change), tmp_path / "data", CONFIG)
     assert not (tmp_path / "data").exists()
 
 
@@ -161,7 +162,7 @@ def test_wrong_shares_of_starts_are_named(
     starts: dict[str, Any], complaint: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DefinitionError, match=complaint):
-        record(SPEC, Dot, starts, tmp_path / "data", CONFIG)
+        record(dataclasses.replace(WORLD, starts=starts), tmp_path / "data", CONFIG)
     assert not (tmp_path / "data").exists()
 
 
@@ -199,10 +200,10 @@ def test_a_mistake_of_the_simulator_is_named_before_anything_is_written(
 ) -> None:
     simulator, complaint = BROKEN[mistake]
     with pytest.raises(DefinitionError, match=complaint):
-        record(SPEC, simulator, STARTS, tmp_path / "data", CONFIG)
+        record(dataclasses.replace(WORLD, make_simulator=simulator), tmp_path / "data", CONFIG)
     assert not (tmp_path / "data").exists()
     with pytest.raises(DefinitionError, match=complaint):
-        record_shard(SPEC, simulator, STARTS, CONFIG, 0)
+        record_shard(dataclasses.replace(WORLD, make_simulator=simulator), CONFIG, 0)
 
 
 def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
@@ -211,9 +212,11 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
 
     with pytest.raises(DefinitionError, match="x_px = nan"):
         record(
-            SPEC,
-            broken(state=state, explore=lambda self, rng: 1),
-            {"left": 1.0},
+            dataclasses.replace(
+                WORLD,
+                make_simulator=broken(state=state, explore=lambda self, rng: 1),
+                starts={"left": 1.0},
+            ),
             tmp_path,
             RecordConfig(shards=1, episodes=1, steps=20),
         )
@@ -222,13 +225,14 @@ def test_a_mistake_that_comes_late_is_named_as_well(tmp_path: Path) -> None:
 
 def test_every_kind_of_start_is_tried() -> None:
     with pytest.raises(KeyError, match="right"):
-        check_first_episodes(SPEC, Dot, ("left", "right"))
+        check_first_episodes(WORLD, ("left", "right"))
 
 
 def test_frames_that_never_change_are_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    check_first_episodes(SPEC, Dot, STARTS)
+    check_first_episodes(WORLD, STARTS)
     assert not caplog.records
-    check_first_episodes(SPEC, broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8)), STARTS)
+    still = broken(frame=lambda self: np.zeros((16, 16, 3), np.uint8))
+    check_first_episodes(dataclasses.replace(WORLD, make_simulator=still), STARTS)
     assert "no frame differs" in caplog.text
 
 
@@ -241,7 +245,7 @@ def test_training_refuses_the_data_of_another_definition_at_once(
 ) -> None:
     from streamdit_gym.train.dataset_checks import check_dataset
 
-    record(SPEC, Dot, STARTS, tmp_path, dataclasses.replace(CONFIG, shards=2))
+    record(WORLD, tmp_path, dataclasses.replace(CONFIG, shards=2))
     dataset = Dataset(tmp_path)
     check_dataset(dataset, SPEC)
     dataset.meta[key] = value
@@ -256,7 +260,7 @@ def test_training_refuses_frames_of_a_size_that_its_codec_does_not_take(tmp_path
     from streamdit_gym.train.pipeline import train_world
     from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
 
-    record(SPEC, Dot, STARTS, tmp_path / "data", dataclasses.replace(CONFIG, shards=2))
+    record(WORLD, tmp_path / "data", dataclasses.replace(CONFIG, shards=2))
     recipe = Recipe(preset="tiny", dynamics=DynamicsTraining(clip_frames=2))
     data = Dataset(tmp_path / "data")
     no_encoder: Any = None
@@ -269,7 +273,7 @@ def test_training_refuses_frames_of_a_size_that_its_codec_does_not_take(tmp_path
 def test_training_refuses_data_in_which_the_menu_was_not_said(tmp_path: Path) -> None:
     from streamdit_gym.train.dataset_checks import check_phrases
 
-    record(SPEC, Dot, STARTS, tmp_path, CONFIG)
-    other = dataclasses.replace(SPEC, menu=(("stay",), ("go", "hop")))
+    record(WORLD, tmp_path, CONFIG)
+    other = dataclasses.replace(SPEC, actions=Menu("stay", ("go", "hop")))
     with pytest.raises(DatasetError, match="'hop'"):
         check_phrases(Dataset(tmp_path), other)

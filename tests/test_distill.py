@@ -13,6 +13,7 @@ from support.training import PROMPTS, TINY, moving_square, take_steps
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.distill.decoder import distill_decoder, with_fewer_blocks
 from streamdit_gym.distill.distill_world import train_student
 from streamdit_gym.distill.distiller import DistillationData, Distiller
@@ -377,7 +378,11 @@ def short_recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Data
     for steps in (1, 3):
         folder = tmp_path_factory.mktemp(f"steps-{steps}")
         config = RecordConfig(shards=2, episodes=2, steps=steps)
-        record(spec, PushTSimulator, {"uniform": 1.0}, folder, config)
+        record(
+            WorldDefinition.of(spec, make_simulator=PushTSimulator, starts={"uniform": 1.0}),
+            folder,
+            config,
+        )
         datasets[steps] = Dataset(folder)
     return datasets
 

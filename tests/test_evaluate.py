@@ -12,12 +12,12 @@ import pytest
 from conftest import make_tiny_world
 
 from streamdit_gym.data.recorder import RecordConfig, record_shard
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.worlds import reference_simulator
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate.candidate import (
     Frames,
@@ -53,6 +53,7 @@ from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import PolicyReturns, Scores, StateErrorMetrics
 from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.evaluate.statistics import estimate, median, ratio
+from streamdit_gym.registry import world_definition
 
 SMALL = EvaluationConfig(
     episodes=6,
@@ -147,17 +148,17 @@ class FrozenWorld(PerfectWorld):
 
 
 @pytest.fixture(scope="module")
-def reference() -> ReferenceSimulator:
-    return replace(reference_simulator("PushT"), make=RememberingSimulator)
+def reference() -> WorldDefinition:
+    return replace(world_definition("PushT").for_evaluation(), make_simulator=RememberingSimulator)
 
 
 @pytest.fixture(scope="module")
-def evidence(reference: ReferenceSimulator, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def evidence(reference: WorldDefinition, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return collect_evidence(SPEC, reference, SMALL, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
-def perfect(reference: ReferenceSimulator, evidence: Evidence) -> Scores:
+def perfect(reference: WorldDefinition, evidence: Evidence) -> Scores:
     returns = {
         "a": PolicyReturns(generated=0.0, real=0.1),
         "b": PolicyReturns(generated=1.0, real=0.9),
@@ -226,7 +227,7 @@ def test_an_interval_from_below_to_above_is_not_clearly_worse(perfect: Scores) -
 
 
 def test_a_worse_student_is_clearly_worse_than_its_teacher(
-    reference: ReferenceSimulator, evidence: Evidence, perfect: Scores
+    reference: WorldDefinition, evidence: Evidence, perfect: Scores
 ) -> None:
     deaf = evaluate_world(DeafWorld(), reference, evidence, SMALL)
     comparison = compare(deaf, perfect, "the simulator")
@@ -249,7 +250,7 @@ def test_a_worse_student_is_clearly_worse_than_its_teacher(
     [(FrozenWorld, "frozen"), (DeafWorld, "ignores actions"), (FadingWorld, "drifts")],
 )
 def test_a_failing_world_is_called_by_its_failure_mode(
-    world: type[PerfectWorld], failure: str, reference: ReferenceSimulator, evidence: Evidence
+    world: type[PerfectWorld], failure: str, reference: WorldDefinition, evidence: Evidence
 ) -> None:
     scores = evaluate_world(world(), reference, evidence, SMALL)
     modes = scores.failure_modes
@@ -260,7 +261,7 @@ def test_a_failing_world_is_called_by_its_failure_mode(
 
 
 def test_weak_evaluator_models_are_a_failure_mode(
-    reference: ReferenceSimulator, evidence: Evidence
+    reference: WorldDefinition, evidence: Evidence
 ) -> None:
     untrained = replace(evidence.models, probe=StateProbe(SPEC).eval())
     weak = replace(evidence, models=untrained)
@@ -290,7 +291,7 @@ def trainer(evidence: Evidence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_evaluator_models_are_trained_once_for_each_version_and_size(
-    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:
     size = SMALL.evaluator_training
     evaluator_models(SPEC, reference, size, tmp_path)
@@ -303,11 +304,12 @@ def test_evaluator_models_are_trained_once_for_each_version_and_size(
     assert (loaded.actions_match(frames, actions) == expected).all()
     evaluator_models(SPEC, reference, replace(size, probe_steps=3), tmp_path)
     assert trainer.calls == 2, "another size"
-    evaluator_models(SPEC, replace(reference, evaluator_version=2), size, tmp_path)
+    raised = replace(reference.evaluation, evaluator_version=2)
+    evaluator_models(SPEC, replace(reference, evaluation=raised), size, tmp_path)
     assert trainer.calls == 3, "another version"
 
 
-def test_evaluator_models_are_trained_on_real_frames(reference: ReferenceSimulator) -> None:
+def test_evaluator_models_are_trained_on_real_frames(reference: WorldDefinition) -> None:
     models = train_evaluator_models(SPEC, reference, SMALL.evaluator_training)
     frames = random_frames(2, 5)
     assert np.isfinite(models.probe.read(frames)[0]).all()
@@ -315,7 +317,7 @@ def test_evaluator_models_are_trained_on_real_frames(reference: ReferenceSimulat
 
 
 def test_damaged_evaluator_models_are_trained_anew(
-    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:
     size = SMALL.evaluator_training
     (tmp_path / file_name("PushT", 1, size)).write_bytes(b"cut")
@@ -325,7 +327,7 @@ def test_damaged_evaluator_models_are_trained_anew(
 
 def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
     trainer: _Trainer,
-    reference: ReferenceSimulator,
+    reference: WorldDefinition,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -341,7 +343,7 @@ def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
 
 
 def test_fully_trained_evaluator_models_serve_every_size(
-    trainer: _Trainer, reference: ReferenceSimulator, tmp_path: Path
+    trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:
     save_evaluator_models(trainer.models, tmp_path / "PushT-v1.safetensors")
     evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
@@ -357,13 +359,13 @@ def test_only_fully_trained_evaluator_models_have_the_short_name() -> None:
 def test_the_shipped_evaluator_models_read_real_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference = reference_simulator("PushT")
-    shipped = file_name("PushT", reference.evaluator_version, FULL_TRAINING)
+    reference = world_definition("PushT").for_evaluation()
+    shipped = file_name("PushT", reference.evaluation.evaluator_version, FULL_TRAINING)
     assert (SHIPPED_FOLDER / shipped).is_file()
     monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
     models = evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
     shard = record_shard(
-        SPEC, PushTSimulator, {"anywhere": 1.0}, RecordConfig(episodes=8, steps=16, seed=77), 0
+        replace(WORLD, starts={"anywhere": 1.0}), RecordConfig(episodes=8, steps=16, seed=77), 0
     )
     errors = models.state_errors(shard.frames, shard.states, reference, SPEC)
     assert np.median(errors.actor_px) < 0.4
@@ -373,7 +375,7 @@ def test_the_shipped_evaluator_models_read_real_frames(
 
 
 def test_where_the_body_moved_copying_is_worse_than_the_truth(
-    reference: ReferenceSimulator, evidence: Evidence
+    reference: WorldDefinition, evidence: Evidence
 ) -> None:
     context = EvaluationContext(
         candidate=PerfectWorld(),
@@ -389,7 +391,7 @@ def test_where_the_body_moved_copying_is_worse_than_the_truth(
     assert copied.moved_body.body_px.value == copied.copy_moved_body.body_px.value
 
 
-def test_a_body_has_moved_if_it_is_elsewhere_or_turned(reference: ReferenceSimulator) -> None:
+def test_a_body_has_moved_if_it_is_elsewhere_or_turned(reference: WorldDefinition) -> None:
     before = np.zeros((3, 6), np.float32)
     before[:, 4] = 1
     after = before.copy()
@@ -399,7 +401,7 @@ def test_a_body_has_moved_if_it_is_elsewhere_or_turned(reference: ReferenceSimul
 
 
 def test_frames_in_flight_count_as_time_until_a_prompt_shows(
-    reference: ReferenceSimulator, evidence: Evidence
+    reference: WorldDefinition, evidence: Evidence
 ) -> None:
     class LateWorld(PerfectWorld):
         latency_frames = 3
@@ -422,7 +424,7 @@ def test_frames_in_flight_count_as_time_until_a_prompt_shows(
 
 
 def test_a_trained_world_is_evaluated_through_its_own_codec_and_readout(
-    reference: ReferenceSimulator, evidence: Evidence
+    reference: WorldDefinition, evidence: Evidence
 ) -> None:
     world = make_tiny_world()
     known_phrases = tuple((phrases[1],) for phrases in SPEC.menu)  # it has no encoder for others
@@ -523,7 +525,7 @@ def test_context_frames_are_not_generated_again() -> None:
 
 def test_unseen_phrases_stand_for_their_actions() -> None:
     shard = record_shard(
-        SPEC, PushTSimulator, {"uniform": 1.0}, RecordConfig(episodes=1, steps=12, seed=6), 0
+        replace(WORLD, starts={"uniform": 1.0}), RecordConfig(episodes=1, steps=12, seed=6), 0
     )
     (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard)
     assert [ACTION_OF[phrase] for phrase in prompts] == shard.actions[0].tolist()
@@ -532,7 +534,7 @@ def test_unseen_phrases_stand_for_their_actions() -> None:
 
 def test_objects_are_counted() -> None:
     shard = record_shard(
-        SPEC, PushTSimulator, {"near_goal": 1.0}, RecordConfig(episodes=3, steps=20, seed=5), 0
+        replace(WORLD, starts={"near_goal": 1.0}), RecordConfig(episodes=3, steps=20, seed=5), 0
     )
     frames = shard.frames.reshape(-1, 64, 64, 3)
     found = object_integrity(frames)

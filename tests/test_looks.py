@@ -5,6 +5,7 @@ and what is held back stays unseen.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from streamdit_gym.data.episode import all_phrases
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION, shows_appearance
-from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
+from streamdit_gym.envs.pusht_looks.definition import SPEC
 from streamdit_gym.envs.pusht_looks.palette import (
     COLOURS,
     PUSHT_APPEARANCE,
@@ -31,11 +32,12 @@ from streamdit_gym.envs.pusht_looks.phrases import (
     colour_phrase,
 )
 from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
-from streamdit_gym.envs.worlds import reference_simulator
+from streamdit_gym.envs.pusht_looks.world import WORLD
 from streamdit_gym.errors import DatasetError, UnknownNameError
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.unseen_appearance import appearance_metrics
 from streamdit_gym.evaluate.schema import AppearanceMetrics
+from streamdit_gym.registry import world_definition
 
 pytest.importorskip("gym_pusht")
 
@@ -73,7 +75,7 @@ def test_things_wear_what_they_are_painted_with_and_nothing_else() -> None:
 
 def test_the_training_data_say_what_they_show_and_never_show_what_is_held_back() -> None:
     spoken = all_phrases(SPEC)
-    shard = record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=6, steps=40), 3)
+    shard = record_shard(WORLD, RecordConfig(episodes=6, steps=40), 3)
     held_back = UNSEEN_APPEARANCES
     colours_of = {
         text: thing_colours(text)
@@ -113,10 +115,7 @@ def words(thing: str) -> tuple[str, ...]:
 
 
 def test_the_same_seed_makes_the_same_data() -> None:
-    a, b = (
-        record_shard(SPEC, PushTLooksSimulator, STARTS, RecordConfig(episodes=2, steps=12), 1)
-        for _ in range(2)
-    )
+    a, b = (record_shard(WORLD, RecordConfig(episodes=2, steps=12), 1) for _ in range(2))
     assert (a.frames == b.frames).all()
     assert (a.prompts == b.prompts).all()
 
@@ -188,10 +187,10 @@ class Painter:
 
 
 def test_the_evaluation_tells_whether_an_unseen_appearance_shows_and_stays() -> None:
-    reference = reference_simulator("PushT-Looks")
-    assert reference.appearance is APPEARANCE_EVALUATION
+    reference = world_definition("PushT-Looks").for_evaluation()
+    assert reference.evaluation.appearance is APPEARANCE_EVALUATION
     plan = RecordConfig(episodes=8, steps=16, seed=4)
-    held_out = record_shard(SPEC, reference.make, reference.starts, plan, 0)
+    held_out = record_shard(reference, plan, 0)
     plain = shows_appearance(held_out.frames[:, 0], PUSHT_APPEARANCE)
     assert all(np.nanmin(rates) == 1 for rates in plain.values())
 
@@ -249,13 +248,8 @@ def test_everything_that_is_recorded_is_heard_as_it_was_meant() -> None:
 
 
 def test_painted_frames_are_recorded_in_plain_colours_too(tmp_path: Path) -> None:
-    record(
-        SPEC,
-        PushTLooksSimulator,
-        {"painted": 1.0},
-        tmp_path,
-        RecordConfig(shards=1, episodes=2, steps=12),
-    )
+    painted = replace(WORLD, starts={"painted": 1.0})
+    record(painted, tmp_path, RecordConfig(shards=1, episodes=2, steps=12))
     dataset = Dataset(tmp_path)
     plain, frames = dataset.base_frames(0), dataset.shard(0).frames
     assert plain.shape == frames.shape

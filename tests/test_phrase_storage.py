@@ -12,6 +12,7 @@ from conftest import make_tiny_world
 from support.bundles import read_content, write_content
 
 from streamdit_gym import phrase_generators
+from streamdit_gym.actions import Menu
 from streamdit_gym.bundle.files import update_facts
 from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.errors import BundleError
@@ -47,7 +48,7 @@ def test_a_spec_names_its_generator_and_comes_back_with_all_phrases(bundle: Path
 def test_a_spec_with_phrases_of_its_own_lists_them(tmp_path: Path) -> None:
     world = make_tiny_world()
     menu = tuple(phrases[:3] for phrases in world.spec.menu)
-    other = replace(world, spec=replace(world.spec, menu=menu))
+    other = replace(world, spec=replace(world.spec, actions=Menu(*menu)))
     other.save_pretrained(tmp_path)
     assert "phrases" not in read_content(tmp_path)["spec"]
     assert World.from_pretrained(tmp_path).spec == other.spec

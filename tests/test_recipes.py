@@ -15,7 +15,7 @@ from streamdit_gym.errors import ArgumentError, PartitionError, StreamDiTError, 
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.recipes import Recipe, recipe
 from streamdit_gym.recipes.distillation_settings import DecoderDistillation, Distillation
-from streamdit_gym.recipes.registry import RECIPES
+from streamdit_gym.recipes.named_recipes import RECIPES
 from streamdit_gym.recipes.stage_settings import (
     AppearanceTraining,
     AutoencoderTraining,

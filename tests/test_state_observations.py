@@ -53,6 +53,23 @@ def test_states_are_what_the_world_reads_off_its_latents(settings: dict[str, Any
     assert read.render()[0].shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_step_reads_its_latents_once_and_shows_what_reading_again_would(
+    deterministic: bool, tiny_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = {"deterministic": deterministic}
+    env = StreamDiTVectorEnv(3, world=tiny_bundle, observation="state", backend=backend)
+    env.reset(seed=0)
+    observed_again = []
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            patched.setattr(env._backend, "readout", None)
+            states = env.step(np.array([1, 2, 3]))[0]
+        observed_again.append(env._backend.readout(env._episodes.observed).numpy())
+        assert np.array_equal(states, observed_again[-1])
+    assert not np.array_equal(observed_again[0], observed_again[-1])
+
+
 def test_states_make_an_environment_that_gymnasium_and_sb3_accept(tiny_bundle: str) -> None:
     from stable_baselines3.common.env_checker import check_env as sb3_check_env
 

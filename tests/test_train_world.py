@@ -16,8 +16,9 @@ from support.training import FAST, RandomEncoder
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht.definition import SPEC, STARTS
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.envs.pusht.definition import SPEC
+from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.envs.pusht_looks.definition import SPEC as LOOKS_SPEC
 from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -64,7 +65,7 @@ def changed_weights(first: torch.nn.Module, second: torch.nn.Module) -> set[str]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("recorded")
-    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=4, steps=16))
+    record(WORLD, folder, RecordConfig(shards=2, episodes=4, steps=16))
     return Dataset(folder)
 
 
@@ -193,6 +194,9 @@ def test_the_readout_can_learn_the_state(tmp_path: Path) -> None:
 # --- a world of many colours, continued from a plain one ---------------------------------------
 
 PAINTED_SPEC = replace(LOOKS_SPEC, also=())  # without painted episodes no colours are named
+PAINTED_WORLD = WorldDefinition.of(
+    PAINTED_SPEC, make_simulator=PushTLooksSimulator, starts={"uniform": 1.0}
+)
 PAINTED = Recipe(
     preset="tiny",
     continue_from=Continuation(world="tiny", adapt_autoencoder=True),
@@ -211,7 +215,7 @@ class PaintedRun:
         self.plain = make_tiny_world()
         self.data = folder / "data"
         config = RecordConfig(shards=2, episodes=2, steps=12)
-        record(PAINTED_SPEC, PushTLooksSimulator, {"uniform": 1.0}, self.data, config)
+        record(PAINTED_WORLD, self.data, config)
         self.world = self.train()
 
     def train(

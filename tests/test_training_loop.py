@@ -17,13 +17,16 @@ from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.train import stage_run
 from streamdit_gym.train.average import WeightAverage, averaged_weights
+from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.muon import Muon, orthogonal
 from streamdit_gym.train.optimization import (
     OptimizerPart,
     Optimizers,
+    adamw_only,
     cosine_schedule,
     linear_cooldown,
 )
+from streamdit_gym.train.stage_context import RunOptions
 from streamdit_gym.train.stage_run import Budget, StageRun
 
 
@@ -153,6 +156,55 @@ def test_schedules_warm_up_and_end_at_zero() -> None:
     assert cooldown(0, 0.0) == pytest.approx(0.01)
     assert cooldown(0, 0.5) == 1.0
     assert cooldown(0, 0.75) == pytest.approx(0.5)
+
+
+class LayerTrainer:
+    """The least that a stage needs: a module's loss on batches of its own."""
+
+    def __init__(self) -> None:
+        self.layer = torch.nn.Linear(2, 1)
+        self.seeds: list[tuple[int, int]] = []
+
+    def seed(self, seed: int, step: int) -> None:
+        self.seeds.append((seed, step))
+
+    def loss(self, step: int, progress: float) -> torch.Tensor:
+        return self.layer(torch.randn(4, 2)).square().mean()
+
+    def rehearse(self) -> None:
+        pass
+
+
+def run_stage(trainer: LayerTrainer, folder: Path, steps: int) -> bool:
+    loop = TrainingLoop(
+        name="stage",
+        module=trainer.layer,
+        trainer=trainer,
+        optimizers=adamw_only(trainer.layer, 1e-2),
+        schedule=cosine_schedule(steps),
+        seed=7,
+        steps=steps,
+        options=RunOptions(folder=folder),
+    )
+    return loop.run()
+
+
+def test_a_resumed_stage_goes_on_with_random_numbers_of_its_own(tmp_path: Path) -> None:
+    first = LayerTrainer()
+    resumed = LayerTrainer()
+    assert run_stage(first, tmp_path, steps=3)
+    assert run_stage(resumed, tmp_path, steps=5)
+    assert first.seeds == [(7, 0)]
+    assert resumed.seeds == [(7 + 3, 3)]
+
+
+def test_a_stage_leaves_averaged_weights_ready_to_evaluate(tmp_path: Path) -> None:
+    trainer = LayerTrainer()
+    run_stage(trainer, tmp_path, steps=3)
+    saved = torch.load(tmp_path / "stage.checkpoint.pt", weights_only=True)
+    assert not trainer.layer.training
+    assert torch.equal(trainer.layer.weight, saved["average"]["shadow"]["weight"])
+    assert not torch.equal(trainer.layer.weight, saved["stage"]["weight"])
 
 
 def one_layer() -> tuple[torch.nn.Linear, Optimizers]:

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Int
 
 from streamdit_gym.agents.features import encode
 from streamdit_gym.agents.policies.policy import Observation
-from streamdit_gym.envs.worlds import scripted_policy_of
+from streamdit_gym.envs.worlds import definition_with_simulator
+from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.world import World
 
 
@@ -37,7 +38,15 @@ class ScriptedPolicy:
         self.task = task
         self.noise = noise
         self.observation: Observation = "latent" if on_latents else "frame"
-        self._script = scripted_policy_of(world.spec.name)
+        definition = definition_with_simulator(world.spec.name)
+        if definition.scripted_policy is None:
+            raise StreamDiTError(
+                "this world has no scripted policy",
+                given=world.spec.name,
+                allowed="a definition with scripted_policy",
+                remedy="use random, a trained agent, or write one",
+            )
+        self._script = definition.scripted_policy
 
     def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
         """Begin to act in so many rows."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.envs.pusht.geometry import FRAME_PX
 from streamdit_gym.envs.pusht.phrases import phrases
@@ -61,9 +62,9 @@ REACH = Task(
 
 SPEC = WorldSpec(
     name="PushT",
-    size=FRAME_PX,
+    frame_size=(FRAME_PX, FRAME_PX),
     fps=10.0,
-    menu=tuple(phrases(action) for action in range(len(MOVES))),
+    actions=Menu(*(phrases(action) for action in range(len(MOVES)))),
     state_names=(
         "pusher_x_px",
         "pusher_y_px",
@@ -72,7 +73,7 @@ SPEC = WorldSpec(
         "block_cos",
         "block_sin",
     ),
-    simulator=2,  # in version 1 a pressed T sank into the walls
+    simulator_version=2,  # in version 1 a pressed T sank into the walls
     score_names=("potential_reach", "potential_push", "success_reach", "success_push"),
     tasks={"push": PUSH, "reach": REACH},
 )

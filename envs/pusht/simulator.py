@@ -122,22 +122,10 @@ class PushTSimulator:
         self._coverage = float(info["coverage"])
         return self._small_frame(large)
 
-    def plain_frame(self) -> Frame | None:
-        """Return nothing: PushT has one appearance."""
-        return None
-
     def explore(self, rng: np.random.Generator) -> int:
         """Return the exploration policy's next action."""
         block = self._block
         return self._exploration.action(rng, self._pusher, block[:2], block[2])
-
-    def prompt_for(self, action: int, phrase: str) -> str:
-        """Return the menu's phrase."""
-        return phrase
-
-    def parse_prompt(self, text: str) -> str:
-        """Return the text: a prompt of PushT asks for nothing but a move."""
-        return text
 
     def state(self) -> Float[np.ndarray, " 6"]:
         """Return pusher x, y and block x, y in px, and the block's cosine and sine."""

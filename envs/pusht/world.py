@@ -1,8 +1,8 @@
-"""PushT as one of the shipped worlds."""
+"""PushT as a world that is registered."""
 
 from __future__ import annotations
 
-from streamdit_gym.definition import ReferenceSimulator
+from streamdit_gym.definition import EvaluationAdapter, Simulator, WorldDefinition
 from streamdit_gym.envs.pusht.definition import (
     ACTION_NAMES,
     ACTION_VECTORS,
@@ -17,18 +17,22 @@ from streamdit_gym.envs.pusht.definition import (
 from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.scripted_policy import scripted_actions
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.shipped_world import ShippedWorld
 
-WORLD = ShippedWorld(
-    spec=SPEC,
-    make_simulator=PushTSimulator,
+
+def make_simulator() -> Simulator:
+    """Return a new simulator; its packages are imported when it is needed."""
+    from streamdit_gym.envs.pusht.simulator import PushTSimulator
+
+    return PushTSimulator()
+
+
+WORLD = WorldDefinition.of(
+    SPEC,
+    make_simulator=make_simulator,
     starts=STARTS,
     hard_start=HARD_START,
     hard_start_share=HARD_START_SHARE,
-    reference=ReferenceSimulator(
-        make=PushTSimulator,
-        starts=STARTS,
+    evaluation=EvaluationAdapter(
         actor=ACTOR,
         body=BODY,
         unseen=UNSEEN_PHRASES,
@@ -38,4 +42,5 @@ WORLD = ShippedWorld(
     scripted_policy=scripted_actions,
     action_names=ACTION_NAMES,
     action_vectors=ACTION_VECTORS,
+    recipe="pusht",
 )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.envs.pusht.definition import SPEC as PUSHT_SPEC
 from streamdit_gym.envs.pusht.definition import STARTS as PUSHT_STARTS
 from streamdit_gym.envs.pusht_looks.phrases import MENU, recorded_prompts
 
-SPEC = dataclasses.replace(PUSHT_SPEC, name="PushT-Looks", menu=MENU, also=recorded_prompts())
+SPEC = dataclasses.replace(
+    PUSHT_SPEC, name="PushT-Looks", actions=Menu(*MENU), also=recorded_prompts()
+)
 
 # Prompts of most episodes name colours; the others are PushT's.
 PAINTED_START = "painted"

@@ -153,7 +153,7 @@ class PushTLooksSimulator(PushTSimulator):
         self._appearance = appearance
         super().restore(inner)
 
-    def plain_frame(self) -> Frame | None:
+    def base_frame(self) -> Frame:
         """Return the newest frame in PushT's colours."""
         return super()._small_frame(self._large_frame)
 

@@ -1,25 +1,34 @@
-"""PushT in many colours as one of the shipped worlds."""
+"""PushT in many colours as a world that is registered."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from streamdit_gym.definition import Simulator, WorldDefinition
 from streamdit_gym.envs.pusht.world import WORLD as PUSHT
 from streamdit_gym.envs.pusht_looks.appearance import APPEARANCE_EVALUATION
 from streamdit_gym.envs.pusht_looks.definition import SPEC, STARTS
 from streamdit_gym.envs.pusht_looks.phrases import move_prompt
-from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 
-WORLD = dataclasses.replace(
-    PUSHT,
-    spec=SPEC,
-    make_simulator=PushTLooksSimulator,
+
+def make_simulator() -> Simulator:
+    """Return a new simulator; its packages are imported when it is needed."""
+    from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
+
+    return PushTLooksSimulator()
+
+
+WORLD = WorldDefinition.of(
+    SPEC,
+    make_simulator=make_simulator,
     starts=STARTS,
-    hard_start="",
-    hard_start_share=0.0,
     # evaluated from PushT's starts: no colours are named there
-    reference=dataclasses.replace(
-        PUSHT.reference, make=PushTLooksSimulator, appearance=APPEARANCE_EVALUATION
+    evaluation=dataclasses.replace(
+        PUSHT.evaluation, appearance=APPEARANCE_EVALUATION, starts=PUSHT.starts
     ),
+    scripted_policy=PUSHT.scripted_policy,
+    action_names=PUSHT.action_names,
+    action_vectors=PUSHT.action_vectors,
     move_prompt=move_prompt,
+    recipe="pusht-looks",
 )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamdit_gym.actions import needed_phrases
 from streamdit_gym.bundle.field_checks import (
     AGAIN,
     CONFIG,
@@ -35,7 +36,7 @@ from streamdit_gym.bundle.networks import (
 )
 from streamdit_gym.bundle.phrase_storage import with_all_phrases
 from streamdit_gym.checks import shown
-from streamdit_gym.definition import WorldSpec
+from streamdit_gym.definition import Task, WorldSpec
 from streamdit_gym.errors import ArgumentError, BundleError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.readout import ReadoutConfig
@@ -191,8 +192,8 @@ RULES = (
     ),
     Rule(
         "phrases",
-        lambda c: {phrases[0] for phrases in c.spec.menu} <= set(c.phrases),
-        "the first phrase of every action in spec.menu, at least",
+        lambda c: set(needed_phrases(c.spec.actions)) <= set(c.phrases),
+        "the first phrase of every action, or every clause of a box, at least",
     ),
     Rule(
         "files",
@@ -211,7 +212,7 @@ def file_names(longer: bool) -> list[str]:
 def _check_tasks(spec: WorldSpec) -> None:
     for name, task in spec.tasks.items():
         for key in ("potential", "success"):
-            if getattr(task, key) not in spec.score_names:
+            if isinstance(task, Task) and getattr(task, key) not in spec.score_names:
                 raise refused(
                     f"spec.tasks.{name}.{key}",
                     getattr(task, key),

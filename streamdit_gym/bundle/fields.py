@@ -21,14 +21,13 @@ from streamdit_gym.bundle.field_checks import (
     mapping,
     matches,
     number_or_null,
-    prompt,
     refused,
     text,
     typed,
 )
 from streamdit_gym.bundle.networks import check_codec, check_model, check_readout
-from streamdit_gym.checks import check_int, check_real, check_str
-from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.bundle.spec_fields import check_spec
+from streamdit_gym.checks import check_int, check_str
 
 FORMAT = 1
 MAX_FILE_BYTES = 2**40
@@ -88,32 +87,6 @@ def without_nan(value: Any) -> Any:
     return value
 
 
-_file_name = matches(
-    r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
-    "up to 64 letters, digits, '-', '_' and '.', of which the first is a letter or digit",
-)
-_names = Field(distinct(each(label, least=0, most=256)))
-
-TASK = {
-    "potential": Field(label),
-    "success": Field(label),
-    "scale": Field(partial(check_real, least=-1e6, most=1e6)),
-    "bonus": Field(partial(check_real, least=-1e6, most=1e6)),
-    "threshold": Field(partial(check_real, least=0, most=1)),
-    "horizon": Field(partial(check_int, least=1, most=10**6)),
-    "about": Field(partial(label, most=500)),
-}
-SPEC = {
-    "name": Field(_file_name),
-    "size": Field(partial(check_int, least=8, most=4096)),
-    "fps": Field(partial(check_real, above=0, most=1000)),
-    "menu": Field(each(each(prompt, least=1, most=10**5), least=1, most=4096)),
-    "state_names": _names,
-    "score_names": _names,
-    "tasks": Field(mapping(typed(Task, TASK), label, most=64)),
-    "also": Field(each(text, least=0, most=10**6), required=False),
-    "simulator": Field(partial(check_int, least=0, most=10**6), required=False),
-}
 FILE = {
     "bytes": Field(partial(check_int, least=8, most=MAX_FILE_BYTES)),
     "sha256": Field(matches("[0-9a-f]{64}", "64 hexadecimal digits")),
@@ -129,7 +102,7 @@ KNOWN_FACTS: dict[str, Check] = {
 }
 CONFIG_FIELDS = {
     "format": Field(partial(check_int, least=1, most=FORMAT)),
-    "spec": Field(typed(WorldSpec, SPEC)),
+    "spec": Field(check_spec),
     "model": Field(check_model),
     "codec": Field(check_codec),
     "heads": Field(check_readout),

@@ -24,7 +24,7 @@ from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.files import write_text
 
 if TYPE_CHECKING:
-    from streamdit_gym.definition import ReferenceSimulator
+    from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.evaluate.candidate import WorldCandidate
     from streamdit_gym.evaluate.evaluation import EvaluationConfig
     from streamdit_gym.evaluate.schema import PolicyReturns, Scores, SpeedMetrics
@@ -95,9 +95,9 @@ class Evaluate(Command):
 
     def run(self) -> None:
         """Evaluate a world, print the scores and write the page."""
-        from streamdit_gym.envs.worlds import reference_simulator
         from streamdit_gym.evaluate.candidate import WorldCandidate
         from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
+        from streamdit_gym.registry import world_definition
         from streamdit_gym.world import World
 
         for module in PAGE_MODULES:
@@ -106,7 +106,7 @@ class Evaluate(Command):
         self._check_latency(details)
         device = choose_device(self.device)
         world = World.from_pretrained(self.world, device=device)
-        reference = reference_simulator(world.spec.name)
+        reference = world_definition(world.spec.name).for_evaluation()
         candidate = WorldCandidate(world, details.partition, details.extra_latency)
         _embed_unseen_phrases(world, reference)
         teacher = self._teacher(candidate, reference, details.teacher_partition)
@@ -141,7 +141,7 @@ class Evaluate(Command):
         return replace(config, workers=os.cpu_count() or 1)
 
     def _teacher(
-        self, student: WorldCandidate, reference: ReferenceSimulator, partition: str
+        self, student: WorldCandidate, reference: WorldDefinition, partition: str
     ) -> WorldCandidate | None:
         from streamdit_gym.evaluate.candidate import teacher_of
         from streamdit_gym.world import World
@@ -210,6 +210,6 @@ class Evaluate(Command):
             print(f"wrote {write_card(find_world(self.world), world, scores)}")
 
 
-def _embed_unseen_phrases(world: World, reference: ReferenceSimulator) -> None:
+def _embed_unseen_phrases(world: World, reference: WorldDefinition) -> None:
     """Embed the phrases that no training has seen; without an encoder this fails early."""
-    world.table.rows([phrase for phrases in reference.unseen for phrase in phrases])
+    world.table.rows([phrase for phrases in reference.evaluation.unseen for phrase in phrases])

@@ -36,11 +36,11 @@ class Record(Command):
     def run(self) -> None:
         """Record a data set."""
         from streamdit_gym.data.recorder import RecordConfig, record
-        from streamdit_gym.envs.worlds import hard_start_of, simulator_of
+        from streamdit_gym.registry import world_definition
 
-        make, starts = simulator_of(self.world)
-        hard_start, rate = hard_start_of(self.world)
+        definition = world_definition(self.world)
         settings = {"workers": cpu_count(), **self.settings()}
-        config = RecordConfig(shards=self.shards, hard_start=hard_start, **settings)
-        config = replace(config, num_hard_starts=round(rate * config.episodes))
-        record(make.spec, make, starts, self.out or Path("recorded") / self.world, config)
+        config = RecordConfig(shards=self.shards, hard_start=definition.hard_start, **settings)
+        num_hard_starts = round(definition.hard_start_share * config.episodes)
+        config = replace(config, num_hard_starts=num_hard_starts)
+        record(definition, self.out or Path("recorded") / definition.name, config)

@@ -78,7 +78,7 @@ class Train(Command):
 
     def _inputs(self, recipe: Recipe) -> TrainingInputs:
         from streamdit_gym.data.dataset import Dataset
-        from streamdit_gym.envs.worlds import spec_of
+        from streamdit_gym.registry import world_definition
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
         from streamdit_gym.train.stage_context import TrainingInputs
         from streamdit_gym.world import World
@@ -88,7 +88,7 @@ class Train(Command):
             base_world = World.from_pretrained(recipe.continue_from.world)
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
-            spec=spec_of(self.world),
+            spec=world_definition(self.world).spec,
             dataset=Dataset(self.data or Path("recorded") / self.world),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,

@@ -4,11 +4,14 @@
 ``phrases.safetensors`` holds the phrases' embeddings, once a training has made them; carry it to
 machines without a prompt encoder. ``shard-00000.npz`` holds a shard's arrays:
 
-    actions   (episodes, steps)         int16    menu action taken after frame f
-    prompts   (episodes, steps)         int32    index into meta["phrases"]
+    actions   (episodes, steps)         int16    menu action taken after frame f, or
+              (episodes, steps, d)      float32  values of a box
+    prompts   (episodes, steps)         int32    index into meta["phrases"]; -1 for a box
     rewards   (episodes, steps, tasks)  float32  one column per task, sorted by name
     states    (episodes, steps+1, n)    float32
     scores    (episodes, steps+1, m)    float32
+    lengths   (episodes,)               int32    steps; what lies behind them is padding
+    terminated (episodes,)              bool     whether the last step ended the episode
 
 ``shard-00000.mkv`` holds its frames (H.264 in RGB, lossless, every frame of every episode in
 order); generated data sets may keep them in another format, see `streamdit_gym.data.formats`.
@@ -30,7 +33,14 @@ from jaxtyping import UInt8
 
 from streamdit_gym.data.formats import frame_format
 from streamdit_gym.data.formats.mkv import Mkv
-from streamdit_gym.data.shard import ARRAY_NAMES, BASE_FOLDER, Shard, arrays_path
+from streamdit_gym.data.shard import (
+    ARRAY_NAMES,
+    BASE_FOLDER,
+    LATER_ARRAY_NAMES,
+    Shard,
+    arrays_path,
+)
+from streamdit_gym.definition import loaded_size
 from streamdit_gym.errors import DatasetError
 
 FORMAT = 1
@@ -102,6 +112,16 @@ class Dataset:
         return list(self.meta["phrases"])
 
     @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        return loaded_size(self.meta["size"])
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return () if self.meta["menu"] else (len(self.meta["actions"]["names"]),)
+
+    @property
     def num_generated_frames(self) -> int:
         """How many leading frames of every episode a world generated; 0 in a recording."""
         return self.meta.get("astray", 0)
@@ -143,7 +163,9 @@ class Dataset:
             num_states = arrays["states"].shape[1]
             if num_frames == num_states - 1:
                 # a format without the last frame, which no action follows
-                arrays = {name: array[:, :-1] for name, array in arrays.items()}
+                for name in ARRAY_NAMES:
+                    arrays[name] = arrays[name][:, :-1]
+                arrays["lengths"] = arrays["lengths"].clip(max=num_frames - 1)
             if frames.shape[:2] != arrays["states"].shape[:2]:
                 num_states = arrays["states"].shape[1]
                 raise ValueError(f"{num_frames} frames for {num_states} states")
@@ -216,11 +238,18 @@ class Dataset:
         path = arrays_path(self.folder, self.shards[position])
         try:
             with path.open("rb") as opened, np.load(opened) as file:
-                return {name: file[name] for name in ARRAY_NAMES}
+                arrays = {name: file[name] for name in ARRAY_NAMES}
+                later = {name: file[name] for name in LATER_ARRAY_NAMES if name in file}
         except UNREADABLE as error:
             raise DatasetError(
                 "a shard cannot be read", given=f"{path}: {error}", remedy=RECORD_AGAIN
             ) from error
+        num_episodes, steps = arrays["actions"].shape[:2]
+        whole = {
+            "lengths": np.full(num_episodes, steps, dtype=np.int32),
+            "terminated": np.zeros(num_episodes, dtype=bool),
+        }
+        return arrays | whole | later
 
     def _frames(self, index: int, num_episodes: int) -> UInt8[np.ndarray, "e g h w 3"]:
         name = self.meta.get("storage", "mkv")
@@ -230,10 +259,10 @@ class Dataset:
         meta = self.meta
         episodes = meta["episodes"]
         steps = meta["steps"]
-        size = meta["size"]
+        height, width = self.frame_size
         return {
-            "frames": (episodes, steps + 1, size, size, 3),
-            "actions": (episodes, steps),
+            "frames": (episodes, steps + 1, height, width, 3),
+            "actions": (episodes, steps, *self.action_shape),
             "prompts": (episodes, steps),
             "rewards": (episodes, steps, len(meta["tasks"])),
             "states": (episodes, steps + 1, len(meta["state_names"])),

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.checks import check_int, check_prompt, check_real, check_str, shown
-from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.definition import EnvironmentTask, Task, WorldSpec
 from streamdit_gym.errors import ArgumentError, DefinitionError
 
-MAX_NAME_CHARS = 64
-MAX_SIZE_PX = 4096
+# also that of folders, of a bundle's files and of Gymnasium's ids
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MIN_SIZE_PX, MAX_SIZE_PX = 8, 4096
+MAX_DIMENSIONS = 64
+MAX_WORDS = 256
 MAX_FPS = 1000.0
 MAX_VERSION = 1_000_000
 MAX_HORIZON = 1_000_000
@@ -32,10 +37,10 @@ def check_definition(spec: WorldSpec, starts: Mapping[str, float] | None = None)
     """
     with as_definition_error():
         _check_name(spec.name)
-        check_int("size", spec.size, least=1, most=MAX_SIZE_PX)
+        _check_frame_size(spec.frame_size)
         check_real("fps", spec.fps, above=0.0, most=MAX_FPS)
-        check_int("simulator (its version)", spec.simulator, least=0, most=MAX_VERSION)
-        _check_menu(spec.menu)
+        check_int("simulator_version", spec.simulator_version, least=0, most=MAX_VERSION)
+        _check_actions(spec.actions)
         _check_other_phrases(spec.also)
         _check_names("state_names", spec.state_names)
         _check_names("score_names", spec.score_names)
@@ -57,15 +62,77 @@ def as_definition_error() -> Iterator[None]:
 
 def _check_name(name: Any) -> None:
     text = check_str("name", name)
-    has_length = 1 <= len(text) <= MAX_NAME_CHARS
-    is_clean = text.isprintable() and text == text.strip()
-    if not has_length or not is_clean or text.startswith(".") or set(text) & set("/\\:"):
+    if not NAME.fullmatch(text):
         raise DefinitionError(
-            "a world's name is also that of folders",
+            "a world's name is also that of folders and of environment ids",
             given=shown(text),
-            allowed=f"1 to {MAX_NAME_CHARS} characters, no leading dot, none of / \\ :",
+            allowed="1 to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit",
             remedy="change name",
         )
+
+
+def _check_frame_size(size: Any) -> None:
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise DefinitionError(
+            "frame_size is no height and width",
+            given=shown(size),
+            allowed="two whole numbers",
+            remedy="frame_size=(64, 64)",
+        )
+    for name, number in zip(("height", "width"), size, strict=True):
+        check_int(f"{name} in frame_size", number, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
+
+
+def _check_actions(actions: Any) -> None:
+    if isinstance(actions, Menu):
+        _check_menu(actions.phrases)
+    elif isinstance(actions, SpokenBox):
+        _check_box(actions)
+    else:
+        raise DefinitionError(
+            "actions are no action language",
+            given=shown(actions),
+            allowed="Menu(...) or SpokenBox(...)",
+            remedy='actions=Menu("stay", "go"), or SpokenBox(arm=("left", "still", "right"))',
+        )
+
+
+def _check_box(box: SpokenBox) -> None:
+    check_int("the number of dimensions", len(box), least=1, most=MAX_DIMENSIONS)
+    _check_names("actions", box.names)
+    for name, words in zip(box.names, box.words, strict=True):
+        check_int(f"the number of words of {name}", len(words), least=2, most=MAX_WORDS)
+        for word in words:
+            _check_phrase(word)
+        if len({word.casefold() for word in words}) < len(words):
+            raise DefinitionError(
+                f"one word twice in the dimension {name}",
+                given=", ".join(words),
+                allowed="different words from the low end to the high end",
+                remedy="change actions",
+            )
+    _check_bounds(box)
+
+
+def _check_bounds(box: SpokenBox) -> None:
+    for name, bounds in (("low", box.low), ("high", box.high)):
+        if len(bounds) != len(box):
+            raise DefinitionError(
+                f"{name} has another length than the dimensions",
+                given=f"{len(bounds)} numbers for {len(box)} dimensions",
+                allowed="one number, or one for each dimension",
+                remedy=f"change {name} of the SpokenBox",
+            )
+    for name, low, high in zip(box.names, box.low, box.high, strict=True):
+        check_real(f"low of {name}", low)
+        check_real(f"high of {name}", high)
+        if not low < high:
+            raise DefinitionError(
+                f"the dimension {name} never varies",
+                given=f"low {low:g}, high {high:g}",
+                allowed="low < high",
+                remedy="change the bounds, or leave the dimension out",
+            )
 
 
 def _check_menu(menu: Any) -> None:
@@ -73,8 +140,8 @@ def _check_menu(menu: Any) -> None:
         raise DefinitionError(
             "a menu needs actions",
             given=shown(menu),
-            allowed="a tuple with the phrases of every action",
-            remedy="change menu",
+            allowed="the phrases of every action",
+            remedy='actions=Menu("stay", "go")',
         )
     action_of: dict[str, int] = {}
     for action, phrases in enumerate(menu):
@@ -83,7 +150,7 @@ def _check_menu(menu: Any) -> None:
                 f"action {action} of the menu has no list of phrases",
                 given=shown(phrases),
                 allowed="a tuple of one text or more for every action",
-                remedy='write menu=(("stay",), ("go", "move on")); a single phrase needs its comma',
+                remedy='write Menu("stay", ("go", "move on"))',
             )
         for phrase in phrases:
             _check_phrase(phrase)
@@ -93,7 +160,7 @@ def _check_menu(menu: Any) -> None:
                     "two actions with one phrase",
                     given=f"{shown(phrase)} for actions {other} and {action}",
                     allowed="each phrase for one action, whatever its case",
-                    remedy="change menu",
+                    remedy="change actions",
                 )
 
 
@@ -115,7 +182,7 @@ def _check_phrase(phrase: Any) -> None:
             "a phrase with superfluous spaces",
             given=shown(phrase),
             allowed=shown(check_prompt(phrase)),
-            remedy="change menu or also",
+            remedy="change actions or also",
         )
 
 
@@ -152,9 +219,16 @@ def _check_tasks(tasks: Any, score_names: tuple[str, ...]) -> None:
 
 def _check_task(name: Any, task: Any, score_names: tuple[str, ...]) -> None:
     check_str("a task's name", name)
+    if isinstance(task, EnvironmentTask):
+        check_real(f"threshold of task {name}", task.threshold, least=0.0, most=1.0)
+        check_int(f"horizon of task {name}", task.horizon, least=1, most=MAX_HORIZON)
+        return
     if not isinstance(task, Task):
         raise DefinitionError(
-            f"task {name} is none", given=shown(task), allowed="a Task", remedy="change tasks"
+            f"task {name} is none",
+            given=shown(task),
+            allowed="a Task or an EnvironmentTask",
+            remedy="change tasks",
         )
     for field in ("potential", "success"):
         score = getattr(task, field)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+
+from streamdit_gym.actions import ActionLanguage, Menu, SpokenBox
 
 MIN_HOLD_FRAMES = 1
 MAX_HOLD_FRAMES = 8
+# Shares of a box's values that are at an end, and that are idle; the others are uniform.
+END_SHARE = 0.3
+IDLE_SHARE = 0.2
 
 
 def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:
@@ -14,6 +21,44 @@ def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, i
     action = rng.integers(num_actions)
     num_frames = rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1)
     return int(action), int(num_frames)
+
+
+def draw_box_values(rng: np.random.Generator, box: SpokenBox) -> Float[np.ndarray, " d"]:
+    """Return a random action of a box: every dimension at an end, idle, or anywhere."""
+    low = np.asarray(box.low)
+    high = np.asarray(box.high)
+    values = rng.uniform(low, high)
+    ends = np.where(rng.random(len(box)) < 0.5, low, high)
+    kind = rng.random(len(box))
+    values = np.where(kind < END_SHARE, ends, values)
+    is_idle = (kind >= END_SHARE) & (kind < END_SHARE + IDLE_SHARE)
+    return np.where(is_idle, box.idle, values).astype(box.dtype)
+
+
+class HeldExploration:
+    """The exploration policy of a world without one of its own, for one episode.
+
+    Args:
+        actions: the world's.
+    """
+
+    def __init__(self, actions: ActionLanguage) -> None:
+        self._actions = actions
+        self._action: Any = actions.idle
+        self._frames_left = 0
+
+    def next(self, rng: np.random.Generator) -> Any:
+        """Return the action of the next frame."""
+        if self._frames_left == 0:
+            self._action, self._frames_left = self._draw(rng)
+        self._frames_left -= 1
+        return self._action
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Any, int]:
+        if isinstance(self._actions, Menu):
+            return draw_held_action(rng, len(self._actions))
+        values = draw_box_values(rng, self._actions)
+        return values, int(rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1))
 
 
 class HeldRandomActions:

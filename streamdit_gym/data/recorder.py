@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from streamdit_gym.actions import stored_actions
 from streamdit_gym.checks import check_fields
 from streamdit_gym.data.dataset import FORMAT, Dataset, read_meta
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, add_frame, all_phrases, explore, stack_episodes
 from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.shard import BASE_FOLDER, Shard
-from streamdit_gym.data.simulator_checks import check_first_episodes
-from streamdit_gym.definition import Simulator, WorldSpec
+from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
+from streamdit_gym.definition import WorldDefinition, WorldSpec, stored_size
 from streamdit_gym.errors import ArgumentError, DatasetError
 from streamdit_gym.files import folder_lock, remove_parts, write_json, writing_to
 
@@ -87,18 +87,9 @@ class RecordConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A world's simulator and what to record with it.
+    """A world and what to record with its simulator."""
 
-    Attributes:
-        spec: the world.
-        make: makes the simulator.
-        starts: shares of the kinds of starts.
-        config: what to record.
-    """
-
-    spec: WorldSpec
-    make: Callable[[], Simulator]
-    starts: dict[str, float]
+    definition: WorldDefinition
     config: RecordConfig
 
 
@@ -118,22 +109,14 @@ def check_shard_size(episodes: int, steps: int) -> None:
         )
 
 
-def record(
-    spec: WorldSpec,
-    make: Callable[[], Simulator],
-    starts: dict[str, float],
-    folder: str | Path,
-    config: RecordConfig,
-) -> None:
+def record(definition: WorldDefinition, folder: str | Path, config: RecordConfig) -> None:
     """Record until `config.shards` shards exist, and show a progress bar.
 
     Safe to stop at any moment and to call again: whole shards are kept, unreadable ones are
     recorded anew.
 
     Args:
-        spec: the world.
-        make: makes the simulator.
-        starts: shares of the kinds of starts.
+        definition: the world.
         folder: the data set.
         config: what to record.
 
@@ -145,12 +128,12 @@ def record(
         StorageError: if the folder cannot be written to.
     """
     folder = Path(folder)
-    check_definition(spec, starts)
-    kinds = list(starts)
+    check_definition(definition, definition.starts)
+    kinds = list(definition.starts)
     if config.num_hard_starts:
         kinds.append(config.hard_start)
-    check_first_episodes(spec, make, kinds)
-    recording = Recording(spec=spec, make=make, starts=starts, config=config)
+    check_first_episodes(definition, kinds)
+    recording = Recording(definition=definition, config=config)
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
         remove_parts(folder / BASE_FOLDER)
@@ -160,7 +143,7 @@ def record(
             "drilled": config.num_hard_starts,
             "steps": config.steps,
         }
-        write_meta(folder, spec, settings)
+        write_meta(folder, definition, settings)
         _record_missing(recording, folder)
 
 
@@ -171,25 +154,17 @@ def _record_missing(recording: Recording, folder: Path) -> None:
         total=config.shards,
         initial=config.shards - len(missing),
         unit="shard",
-        desc=f"record {recording.spec.name}",
+        desc=f"record {recording.definition.name}",
     )
     jobs = [(recording, folder, index) for index in missing]
     map_in_processes(_record_and_save, jobs, config.workers, bar)
 
 
-def record_shard(
-    spec: WorldSpec,
-    make: Callable[[], Simulator],
-    starts: dict[str, float],
-    config: RecordConfig,
-    index: int,
-) -> Shard:
+def record_shard(definition: WorldDefinition, config: RecordConfig, index: int) -> Shard:
     """Record one shard's episodes; they depend only on the seed and the shard's number.
 
     Args:
-        spec: the world.
-        make: makes the simulator.
-        starts: shares of the kinds of starts.
+        definition: the world.
         config: what to record.
         index: the shard's number.
 
@@ -197,18 +172,20 @@ def record_shard(
         DefinitionError: if the simulator returns what the definition does not allow.
     """
     rng = np.random.default_rng([config.seed, index])
-    simulator = make()
+    simulator = simulator_of(definition)
+    starts = list(definition.starts)
+    shares = list(definition.starts.values())
     first_hard_start = config.episodes - config.num_hard_starts
     episodes = []
     for number in range(config.episodes):
-        start = str(rng.choice(list(starts), p=list(starts.values())))
+        start = str(rng.choice(starts, p=shares))
         if number >= first_hard_start:
             start = config.hard_start
         episode = Episode()
-        add_frame(spec, episode, simulator, simulator.reset(rng, start))
-        episodes.append(explore(spec, simulator, rng, episode, config.steps))
+        add_frame(definition, episode, simulator, simulator.reset(rng, start))
+        episodes.append(explore(definition, simulator, rng, episode, config.steps))
     simulator.close()
-    return stack_episodes(spec, episodes)
+    return stack_episodes(definition, episodes, config.steps)
 
 
 def write_meta(folder: Path, spec: WorldSpec, settings: dict[str, Any]) -> None:
@@ -225,15 +202,15 @@ def write_meta(folder: Path, spec: WorldSpec, settings: dict[str, Any]) -> None:
     meta = {
         "format": FORMAT,
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "fps": spec.fps,
-        "simulator": spec.simulator,
+        "simulator": spec.simulator_version,
         **settings,
         "state_names": list(spec.state_names),
         "score_names": list(spec.score_names),
         "tasks": sorted(spec.tasks),
         "phrases": all_phrases(spec),
-        "menu": [list(phrases) for phrases in spec.menu],
+        **stored_actions(spec.actions),
     }
     path = folder / "meta.json"
     if not path.is_file():
@@ -269,6 +246,6 @@ def missing_shards(folder: Path, count: int) -> list[int]:
 
 def _record_and_save(job: tuple[Recording, Path, int]) -> None:
     recording, folder, index = job
-    shard = record_shard(recording.spec, recording.make, recording.starts, recording.config, index)
+    shard = record_shard(recording.definition, recording.config, index)
     with writing_to(folder, AGAIN):  # not all system errors survive the way out of a worker
         shard.save(folder, index)

@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.checks import check_int, shown
 from streamdit_gym.data.definition_checks import as_definition_error
-from streamdit_gym.definition import Simulator, WorldSpec
+from streamdit_gym.definition import StepOutcome, WorldSpec
 from streamdit_gym.errors import DefinitionError
-
-log = logging.getLogger("streamdit_gym")
-
-TRIAL_STEPS = 8  # of every kind of episode, before anything is recorded
-
-
-def check_first_episodes(
-    spec: WorldSpec,
-    make: Callable[[], Simulator],
-    starts: Iterable[str],
-    steps: int = TRIAL_STEPS,
-) -> None:
-    """Play a few steps of every kind of episode and check all that the simulator returns.
-
-    Args:
-        spec: the world, see `check_definition`.
-        make: makes its simulator.
-        starts: kinds of starts.
-        steps: how many of each.
-
-    Raises:
-        DefinitionError: at the first mistake.
-    """
-    rng = np.random.default_rng(0)
-    simulator = make()
-    has_moved = False
-    for start in starts:
-        moved = _check_episode(spec, simulator, rng, start, steps)
-        has_moved = has_moved or moved
-    simulator.close()
-    if not has_moved:
-        log.warning(
-            "%s: no frame differs from the first one of its episode; "
-            "does the simulator draw what it does?",
-            spec.name,
-        )
-
-
-def _check_episode(
-    spec: WorldSpec, simulator: Simulator, rng: np.random.Generator, start: str, steps: int
-) -> bool:
-    """Check one episode, and return whether any frame differs from the first."""
-    phrases = {phrase for paraphrases in spec.menu for phrase in paraphrases} | set(spec.also)
-    first_frame = check_frame(spec, simulator.reset(rng, start))
-    _check_numbers_and_base_frame(spec, simulator)
-    has_moved = False
-    for _ in range(steps):
-        action = check_action(spec, simulator.explore(rng))
-        check_phrase(phrases, simulator.prompt_for(action, spec.menu[action][0]))
-        frame = check_frame(spec, simulator.step(action))
-        has_moved = has_moved or not np.array_equal(frame, first_frame)
-        _check_numbers_and_base_frame(spec, simulator)
-    return has_moved
-
-
-def _check_numbers_and_base_frame(spec: WorldSpec, simulator: Simulator) -> None:
-    check_state(spec, simulator.state())
-    check_scores(spec, simulator.scores())
-    base_frame = simulator.plain_frame()
-    if base_frame is not None:
-        check_frame(spec, base_frame)
 
 
 def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
@@ -82,7 +21,7 @@ def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         DefinitionError: if its size, type or channels are not those of the definition.
     """
-    expected = (spec.size, spec.size, 3)
+    expected = spec.frame_shape
     if not isinstance(frame, np.ndarray):
         given = f"{type(frame).__name__} {shown(frame)}"
     elif frame.dtype == np.uint8 and frame.shape == expected:
@@ -93,7 +32,7 @@ def check_frame(spec: WorldSpec, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
         "a frame is not what the definition says",
         given=given,
         allowed=f"a numpy array, uint8 {expected}, red green blue",
-        remedy="draw it so in `reset`, `step` and `plain_frame`, or change the definition's size",
+        remedy="draw it so in `reset`, `step` and `base_frame`, or change frame_size",
     )
 
 
@@ -124,14 +63,52 @@ def check_scores(spec: WorldSpec, scores: Any) -> Float[np.ndarray, " m"]:
     return numbers
 
 
-def check_action(spec: WorldSpec, action: Any) -> int:
-    """Return the exploration policy's action.
+def check_action(spec: WorldSpec, action: Any) -> Any:
+    """Return the exploration policy's action: a number of the menu, or the values of the box.
 
     Raises:
-        DefinitionError: if it is no action of the menu.
+        DefinitionError: if it is no action of the world.
     """
-    with as_definition_error():
-        return check_int("the action of `explore`", action, least=0, most=len(spec.menu) - 1)
+    if isinstance(spec.actions, Menu):
+        with as_definition_error():
+            return check_int("the action of `explore`", action, least=0, most=len(spec.actions) - 1)
+    values = _check_numbers("explore", "actions", spec.actions.names, action)
+    low = np.asarray(spec.actions.low, dtype=np.float32)
+    high = np.asarray(spec.actions.high, dtype=np.float32)
+    if (values < low).any() or (values > high).any():
+        raise DefinitionError(
+            "an action outside the box",
+            given=shown(values.tolist()),
+            allowed=f"{shown(low.tolist())} to {shown(high.tolist())}",
+            remedy="clip it in `explore`, or change the bounds of the SpokenBox",
+        )
+    return values
+
+
+def check_outcome(outcome: Any) -> StepOutcome:
+    """Return a simulator's reward and end of a step.
+
+    Raises:
+        DefinitionError: if it is no pair of a finite number and a truth value.
+    """
+    try:
+        reward, terminated = outcome
+        checked = StepOutcome(float(reward), bool(terminated))
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(
+            "outcome of a simulator is no reward and end",
+            given=shown(outcome),
+            allowed="StepOutcome(reward, terminated)",
+            remedy="mend the simulator's `outcome`",
+        ) from error
+    if not np.isfinite(checked.reward):
+        raise DefinitionError(
+            "the reward of a simulator must be finite",
+            given=checked.reward,
+            allowed="finite numbers",
+            remedy="mend the simulator's `outcome`",
+        )
+    return checked
 
 
 def check_phrase(phrases: Collection[str], phrase: Any) -> str:

@@ -125,7 +125,7 @@ def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOpt
         codec = copy.deepcopy(world.codec).to(options.device)
         encoder = ShardEncoder(codec, options.device)
         episodes = encode_dataset(inputs.dataset, encoder, options.folder / "latents")
-        table = embed_phrases(inputs.make_encoder, inputs.dataset)
+    table = embed_phrases(inputs.make_encoder, inputs.dataset)
     data = DistillationData(
         episodes=split(inputs.dataset, episodes).train,
         table=table,

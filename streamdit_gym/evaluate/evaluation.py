@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
+from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.acceptance import check_criteria
 from streamdit_gym.evaluate.candidate import Candidate, Frames, menu_prompts
 from streamdit_gym.evaluate.evaluator_models import (
@@ -99,16 +98,14 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class _RecordingJob:
-    spec: WorldSpec
-    make: Callable[[], Simulator]
-    starts: dict[str, float]
+    definition: WorldDefinition
     plan: RecordConfig
     shard: int
 
 
 def collect_evidence(
     spec: WorldSpec,
-    reference: ReferenceSimulator,
+    reference: WorldDefinition,
     config: EvaluationConfig,
     models_folder: Path,
 ) -> Evidence:
@@ -124,9 +121,7 @@ def collect_evidence(
     plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
     short_plan = replace(plan, episodes=config.short_episodes, steps=SHORT_STEPS)
     jobs = [
-        _RecordingJob(
-            spec=spec, make=reference.make, starts=reference.starts, plan=shard_plan, shard=shard
-        )
+        _RecordingJob(definition=reference, plan=shard_plan, shard=shard)
         for shard_plan, shard in ((plan, HELD_OUT_SHARD), (short_plan, SHORT_SHARD))
     ]
     bar = tqdm(total=len(jobs), desc="held-out episodes", leave=False)
@@ -135,12 +130,12 @@ def collect_evidence(
 
 
 def _record(job: _RecordingJob) -> Shard:
-    return record_shard(job.spec, job.make, job.starts, job.plan, job.shard)
+    return record_shard(job.definition, job.plan, job.shard)
 
 
 def evaluate_world(
     candidate: Candidate,
-    reference: ReferenceSimulator,
+    reference: WorldDefinition,
     evidence: Evidence,
     config: EvaluationConfig,
     policy_returns: dict[str, PolicyReturns] | None = None,

@@ -1,7 +1,7 @@
 """The evaluator's own models: trained on real frames, kept on disk under an explicit version.
 
 They depend on the simulator alone, never on the world that is evaluated. A world's definition
-numbers them (`ReferenceSimulator.evaluator_version`): whoever changes how real frames look or move
+numbers them (`EvaluationAdapter.evaluator_version`): whoever changes how real frames look or move
 raises the number. Models from disk are used only if they read real frames well.
 """
 
@@ -20,7 +20,7 @@ from torch import nn
 
 from streamdit_gym.data.recorder import RecordConfig, record_shard
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.inverse_dynamics import InverseDynamics, train_inverse_dynamics
 from streamdit_gym.evaluate.state_probe import StateProbe, train_state_probe
 from streamdit_gym.files import atomic_write
@@ -89,13 +89,16 @@ class EvaluatorModels:
         self,
         frames: UInt8[np.ndarray, "e f h w 3"],
         states: Float[np.ndarray, "e f s"],
-        reference: ReferenceSimulator,
+        reference: WorldDefinition,
         spec: WorldSpec,
     ) -> StateErrors:
         """Return how far the states that the probe reads are from the true ones."""
         predicted, _ = self.probe.read(frames)
-        actor = [spec.state_names.index(name) for name in reference.actor]
-        x, y, cosine, sine = (spec.state_names.index(name) for name in reference.body)
+        evaluation = reference.evaluation
+        assert evaluation.actor is not None
+        assert evaluation.body is not None
+        actor = [spec.state_names.index(name) for name in evaluation.actor]
+        x, y, cosine, sine = (spec.state_names.index(name) for name in evaluation.body)
         predicted_angle = np.arctan2(predicted[..., sine], predicted[..., cosine])
         true_angle = np.arctan2(states[..., sine], states[..., cosine])
         turn = predicted_angle - true_angle
@@ -108,7 +111,7 @@ class EvaluatorModels:
 
 
 def evaluator_models(
-    spec: WorldSpec, reference: ReferenceSimulator, training: EvaluatorTraining, folder: Path
+    spec: WorldSpec, reference: WorldDefinition, training: EvaluatorTraining, folder: Path
 ) -> EvaluatorModels:
     """Return evaluator models: the best on disk that read real frames well, or new ones.
 
@@ -120,7 +123,7 @@ def evaluator_models(
         training: how new ones are trained.
         folder: where those that are not shipped lie.
     """
-    version = reference.evaluator_version
+    version = reference.evaluation.evaluator_version
     own_path = folder / file_name(spec.name, version, training)
     full_name = file_name(spec.name, version, FULL_TRAINING)
     check = None
@@ -152,13 +155,13 @@ def file_name(world: str, version: int, training: EvaluatorTraining) -> str:
 
 
 def train_evaluator_models(
-    spec: WorldSpec, reference: ReferenceSimulator, training: EvaluatorTraining
+    spec: WorldSpec, reference: WorldDefinition, training: EvaluatorTraining
 ) -> EvaluatorModels:
     """Train evaluator models on real episodes of their own."""
     plan = RecordConfig(
         episodes=training.episodes, steps=training.episode_steps, seed=training.seed
     )
-    shard = record_shard(spec, reference.make, reference.starts, plan, TRAINING_SHARD)
+    shard = record_shard(reference, plan, TRAINING_SHARD)
     frames = shard.frames.reshape(-1, *shard.frames.shape[2:])
     states = shard.states.reshape(-1, shard.states.shape[-1])
     probe = train_state_probe(spec, frames, states, training.probe_steps)
@@ -195,7 +198,7 @@ def load_evaluator_models(path: Path, spec: WorldSpec) -> EvaluatorModels | None
 
 
 def weakness_of(
-    models: EvaluatorModels, real: Shard, reference: ReferenceSimulator, spec: WorldSpec
+    models: EvaluatorModels, real: Shard, reference: WorldDefinition, spec: WorldSpec
 ) -> str | None:
     """Return in what evaluator models err on real episodes; None if they read them well."""
     errors = models.state_errors(real.frames, real.states, reference, spec)
@@ -211,9 +214,9 @@ def weakness_of(
     return None
 
 
-def _check_shard(spec: WorldSpec, reference: ReferenceSimulator, seed: int) -> Shard:
+def _check_shard(spec: WorldSpec, reference: WorldDefinition, seed: int) -> Shard:
     plan = RecordConfig(episodes=CHECK_EPISODES, steps=CHECK_STEPS, seed=seed)
-    return record_shard(spec, reference.make, reference.starts, plan, CHECK_SHARD)
+    return record_shard(reference, plan, CHECK_SHARD)
 
 
 def _modules(models: EvaluatorModels) -> Iterator[tuple[str, nn.Module]]:

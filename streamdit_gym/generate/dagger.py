@@ -37,9 +37,9 @@ from streamdit_gym.data.recorder import (
     missing_shards,
     write_meta,
 )
-from streamdit_gym.data.simulator_checks import check_first_episodes
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
-from streamdit_gym.envs.worlds import reference_simulator, spec_of
+from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
+from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.envs.worlds import definition_with_simulator
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.files import folder_lock, remove_parts, writing_to
 from streamdit_gym.generate.frame_choice import choose_frames
@@ -169,16 +169,16 @@ def relabel_world(
     """
     folder = Path(folder)
     world = World.from_pretrained(name, device=device)
-    spec = spec_of(world.spec.name)
-    reference = reference_simulator(world.spec.name)
-    if reference.appearance is not None:
+    definition = definition_with_simulator(world.spec.name)
+    spec = definition.spec
+    if definition.evaluation.appearance is not None:
         raise StreamDiTError(
             "a state does not say the colours",
             given=spec.name,
             remedy="relabel a world that has one appearance",
         )
-    check_definition(spec, reference.starts)
-    check_first_episodes(spec, reference.make, reference.starts)
+    check_definition(definition, definition.starts)
+    check_first_episodes(definition, definition.starts)
     bundle = json.loads((find_world(name) / "config.json").read_text())["files"]
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
@@ -186,32 +186,51 @@ def relabel_world(
         write_meta(folder, spec, {**config.file_entries(), "bundle": bundle, "device": device})
         missing = missing_shards(folder, config.shards)
         if missing:
-            _record_missing(world, spec, reference, folder, config, missing)
+            _record_missing(world, definition, folder, config, missing)
 
 
 def _record_missing(
     world: World,
-    spec: WorldSpec,
-    reference: ReferenceSimulator,
+    definition: WorldDefinition,
     folder: Path,
     config: RelabelConfig,
     missing: list[int],
 ) -> None:
     """Run all streams, and write the shards that are missing."""
-    start = next(iter(reference.starts))
-    go_on = partial(_continue_in_simulator, reference.make, spec, start, config.steps)
+    actor, _ = relabelled_objects(definition)
+    go_on = partial(_continue_in_simulator, definition, config.steps)
     segments = tqdm(
-        stream_segments(world, reference.actor, config.stream_settings()),
+        stream_segments(world, actor, config.stream_settings()),
         total=config.shards,
         unit="shard",
-        desc=f"relabel {spec.name}",
+        desc=f"relabel {definition.name}",
     )
     with _mapping(config.workers) as map_jobs:
         for shard, segment in enumerate(segments):
             if shard in missing:
                 rng = np.random.default_rng([config.seed, 1 + shard])
-                jobs = _jobs_of(segment, spec, reference, config, rng)
-                stack_episodes(spec, list(map_jobs(go_on, jobs))).save(folder, shard)
+                jobs = _jobs_of(segment, definition, config, rng)
+                episodes = list(map_jobs(go_on, jobs))
+                stack_episodes(definition, episodes, config.steps).save(folder, shard)
+
+
+def relabelled_objects(
+    definition: WorldDefinition,
+) -> tuple[tuple[str, str], Callable[..., dict[str, np.ndarray]]]:
+    """Return what relabelling must know of a world: its actor's place, and its objects.
+
+    Raises:
+        StreamDiTError: if its definition tells none.
+    """
+    evaluation = definition.evaluation
+    if evaluation.actor is None or evaluation.objects is None:
+        raise StreamDiTError(
+            "relabelling reads states off generated frames",
+            given=f"{definition.name}, whose evaluation names no actor and objects",
+            allowed="a definition with evaluation=EvaluationAdapter(actor=..., objects=...)",
+            remedy="train without relabelled frames",
+        )
+    return evaluation.actor, evaluation.objects
 
 
 @contextmanager
@@ -227,15 +246,15 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Episode]]]:
 
 def _jobs_of(
     segment: StreamSegment,
-    spec: WorldSpec,
-    reference: ReferenceSimulator,
+    definition: WorldDefinition,
     config: RelabelConfig,
     rng: np.random.Generator,
 ) -> list[RelabelJob]:
     """Return the episodes of a shard as far as they are generated."""
-    phrases = all_phrases(spec)
-    prompts = np.array([phrases.index(menu_phrases[0]) for menu_phrases in spec.menu])
-    integrity = [reference.objects(frames) for frames in segment.frames]
+    phrases = all_phrases(definition)
+    prompts = np.array([phrases.index(menu_phrases[0]) for menu_phrases in definition.menu])
+    _, objects_in = relabelled_objects(definition)
+    integrity = [objects_in(frames) for frames in segment.frames]
     is_intact = np.array([_all_intact(objects) for objects in integrity])
     num_frames = config.generated_frames
     jobs = []
@@ -247,6 +266,7 @@ def _jobs_of(
             frames=list(segment.frames[stream, window]),
             actions=actions,
             prompts=prompts[actions].tolist(),
+            rewards=[0.0] * len(actions),
             states=states,
             scores=list(segment.scores[stream, window]),
         )
@@ -278,11 +298,10 @@ def _newest_intact_states(
     return newest
 
 
-def _continue_in_simulator(
-    make: Callable[[], Any], spec: WorldSpec, start: str, steps: int, job: RelabelJob
-) -> Episode:
+def _continue_in_simulator(definition: WorldDefinition, steps: int, job: RelabelJob) -> Episode:
     """Return a generated episode with the simulator's steps after it."""
-    simulator = make()
+    simulator: Any = simulator_of(definition)
+    start = next(iter(definition.starts))
     simulator.reset(np.random.default_rng(job.seed), start)
     rng = np.random.default_rng(job.seed)
     states = job.episode.states
@@ -290,6 +309,7 @@ def _continue_in_simulator(
     if "sure" in inspect.signature(simulator.start_from).parameters:
         optional["sure"] = job.intact_states
     simulator.start_from(rng, states[-2], job.episode.actions[-1], states[-1], **optional)
-    episode = explore(spec, simulator, rng, job.episode, steps - len(job.episode.actions))
+    num_missing = steps - len(job.episode.actions)
+    episode = explore(definition, simulator, rng, job.episode, num_missing)
     simulator.close()
     return episode

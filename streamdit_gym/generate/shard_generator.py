@@ -204,7 +204,9 @@ class ShardGenerator:
     ) -> Shard:
         """Return the arrays of a shard."""
         spec = self.world.spec
-        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:])
+        num_rows, num_frames = scores.shape[:2]
+        own_rewards = np.zeros((num_rows, num_frames - 1), dtype=np.float32)
+        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:], own_rewards)
         actions = []
         numbers = []
         for prompts in rollout.prompts:
@@ -217,13 +219,15 @@ class ShardGenerator:
             scores=scores,
             rewards=until_success(spec, rewards, scores),
             prompts=np.array(numbers, dtype=np.int32).T,
+            lengths=np.full(num_rows, num_frames - 1, dtype=np.int32),
+            terminated=np.zeros(num_rows, dtype=bool),
         )
 
     def _row_of(self, index: int, row: int, shard: Shard, rollout: Rollout) -> EpisodeRow:
         """Return an episode's entries in the manifest."""
         config = self.config
         spec = self.world.spec
-        task = spec.tasks[config.task]
+        task = spec.potential_task(config.task)
         success_column = spec.score_names.index(task.success)
         task_column = sorted(spec.tasks).index(config.task)
         successes = shard.scores[row, 1:, success_column] > task.threshold
@@ -298,7 +302,7 @@ def until_success(
     """
     rewards = rewards.copy()
     for column, name in enumerate(sorted(spec.tasks)):
-        task = spec.tasks[name]
+        task = spec.potential_task(name)
         success_column = spec.score_names.index(task.success)
         successes = scores[:, 1:, success_column] > task.threshold
         was_done = np.logical_or.accumulate(successes, axis=1)[:, :-1]

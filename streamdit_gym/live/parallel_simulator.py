@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from streamdit_gym.envs.worlds import has_simulator, simulator_of
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import HearsDescriptions, SavesState
+from streamdit_gym.envs.worlds import definition_with_simulator, has_simulator
 from streamdit_gym.live.stream_frame import Image
 from streamdit_gym.world import World
 
@@ -22,9 +24,9 @@ class ParallelSimulator:
     """
 
     def __init__(self, world_name: str) -> None:
-        make_simulator, starts = simulator_of(world_name)
-        self._simulator = make_simulator()
-        self._start_mode = next(iter(starts))
+        definition = definition_with_simulator(world_name)
+        self._simulator = simulator_of(definition)
+        self._start_mode = next(iter(definition.starts))
         self.in_sync = True  # whether it shows the same episode as the stream
 
     def reset(self, rng: np.random.Generator) -> Image:
@@ -34,7 +36,9 @@ class ParallelSimulator:
 
     def action_prompt(self, prompt: str) -> str:
         """Return the part of a prompt that names an action, after what it says about appearance."""
-        return self._simulator.parse_prompt(prompt)
+        if isinstance(self._simulator, HearsDescriptions):
+            return self._simulator.parse_prompt(prompt)
+        return prompt
 
     def step(self, action: int) -> Image:
         """Execute a menu action and return the frame after it."""
@@ -42,12 +46,14 @@ class ParallelSimulator:
 
     def save_state(self) -> Any:
         """Return the simulator's state; None if it does not show the stream's episode."""
-        return self._simulator.save() if self.in_sync else None
+        if self.in_sync and isinstance(self._simulator, SavesState):
+            return self._simulator.save()
+        return None
 
     def restore_state(self, state: Any) -> None:
         """Return to a saved state; None takes the simulator out of step."""
         self.in_sync = state is not None
-        if self.in_sync:
+        if self.in_sync and isinstance(self._simulator, SavesState):
             self._simulator.restore(state)
 
     def close(self) -> None:

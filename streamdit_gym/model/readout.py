@@ -91,6 +91,13 @@ class Readout(nn.Module):
         self, latents: Float[Tensor, "b f c h w"]
     ) -> tuple[Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
         """Return the state and the scores of every frame."""
+        _, states, scores = self.read(latents)
+        return states, scores
+
+    def read(
+        self, latents: Float[Tensor, "b f c h w"]
+    ) -> tuple[Float[Tensor, "b f o"], Float[Tensor, "b f n"], Float[Tensor, "b f m"]]:
+        """Return the standardised outputs, and the state and the scores that they stand for."""
         raw = self.raw(latents)
         raw = raw.float()
         probabilities = raw.sigmoid()
@@ -99,4 +106,4 @@ class Readout(nn.Module):
         count = len(self.config.state_names)
         states = values[..., :count]
         scores = values[..., count:]
-        return states, scores
+        return raw, states, scores

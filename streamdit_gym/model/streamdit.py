@@ -36,7 +36,10 @@ MIN_TEXT_TOKENS = 16
 
 
 class StreamDiT(nn.Module):
-    """The transformer; it holds no state of any stream."""
+    """The transformer; it holds no state of any stream.
+
+    `prepare` does the work of the prompts once; `forward` predicts velocities with it.
+    """
 
     def __init__(self, config: StreamDiTConfig) -> None:
         super().__init__()
@@ -53,15 +56,8 @@ class StreamDiT(nn.Module):
         self.blocks = nn.ModuleList()
         for layer in range(config.depth):
             is_shifted = layer % 2 == 1
-            self.blocks.append(
-                Block(
-                    width,
-                    config.heads,
-                    config.rows,
-                    config.window,
-                    is_shifted,
-                )
-            )
+            block = Block(width, config.heads, config.rows, config.window, is_shifted)
+            self.blocks.append(block)
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, token_channels + config.patch**2)  # a change and its gate
@@ -75,6 +71,7 @@ class StreamDiT(nn.Module):
                 config.refiner_blocks,
             )
         self.skip_gain = nn.Linear(width, 2 * channels)
+        # at first every frame is predicted to be the one before it
         for output in (self.final_modulation, self.final, self.skip_gain):
             zeroed(output)
         self.global_predictor = global_predictor(config.global_channels, config.text_width)
@@ -128,7 +125,10 @@ class StreamDiT(nn.Module):
         cache: KeyValueCache | None = None,
         prepared: PreparedPrompts | None = None,
     ) -> tuple[Float[Tensor, "b f c h w"], KeyValueCache]:
-        """Return the predicted clean latents, and the longer cache; see `forward`."""
+        """Return the predicted clean latents without guidance, and the longer cache.
+
+        The arguments are those of `forward`.
+        """
         self._check_cache(cache)
         table = self.prepare(prompts) if prepared is None else prepared
         rows = prompts.index + 1  # row 0 stands for no prompt
@@ -259,7 +259,16 @@ class StreamDiT(nn.Module):
         rows: Int[Tensor, "b f"],
         cache: KeyValueCache | None,
     ) -> tuple[Float[Tensor, "b k n d"], KeyValueCache]:
-        """Return the tokens of the frames behind the context, and the longer cache."""
+        """Return the tokens of the frames behind the context, and the longer cache.
+
+        Args:
+            tokens: of all frames.
+            condition: see `_condition`.
+            view: where the frames stand, and which sees which.
+            table: the prompts' keys and values.
+            rows: each frame's row of the table.
+            cache: keys and values of earlier frames.
+        """
         config = self.config
         cached = 0 if cache is None else cache.frames
         positions = _all_positions(view.positions, cached)
@@ -269,24 +278,24 @@ class StreamDiT(nn.Module):
             mask = attention_bias(mask, config.rows**2)
         bias = padding_bias(table.mask, tokens.dtype)
         pairs = []
-        context = 0
+        dropped = 0  # first frames that a block attends to, and leaves out of its result
         for layer, block in enumerate(self.blocks):
             if layer == config.depth - 1:
                 # no later block looks at the context, so the last one goes on without it; one
                 # frame stays where all is context, and only keys and values are wanted
-                context = min(view.context, tokens.shape[1] - 1)
-            row = rows[:, context:].flatten()
+                dropped = min(view.context, tokens.shape[1] - 1)
+            row = rows[:, dropped:].flatten()
             # index_select: the backward of indexing is serial on a CPU
             keys = table.keys[layer].index_select(0, row)
             values = table.values[layer].index_select(0, row)
             prompt = (keys, values, bias[row])
             past = cache.layers[layer] if cache is not None and cached else None
-            tokens, pair = block(tokens, condition, prompt, rotations, mask, past, context)
+            tokens, pair = block(tokens, condition, prompt, rotations, mask, past, dropped)
             if self.is_global:
                 keys, values = pair
                 frames = cached + view.context
                 pairs.append((keys[:, :frames], values[:, :frames]))
-        tokens = tokens[:, view.context - context :]
+        tokens = tokens[:, view.context - dropped :]
         return tokens, KeyValueCache(layers=tuple(pairs))
 
     def _predict_spatial(
@@ -297,7 +306,15 @@ class StreamDiT(nn.Module):
         before: Float[Tensor, "b f c h w"],
         before_times: Float[Tensor, "b f"],
     ) -> Float[Tensor, "b f s h w"]:
-        """Return the clean spatial channels: a gated change of the frame before."""
+        """Return the clean spatial channels: a gated change of the frame before.
+
+        Args:
+            tokens: what the last block returned.
+            condition: see `_condition`.
+            own: linear estimates of the frames' clean latents.
+            before: the same of the frames before them.
+            before_times: noise levels of the frames before them.
+        """
         channels = self.config.spatial_channels
         own = own[:, :, :channels]
         before = before[:, :, :channels]

@@ -100,29 +100,18 @@ class Engine:
         """
         self._check_start(latents, prompts, noise)
         latents = self._history(latents)
-        waiting = self.partition.latency_frames
-        buffer = MovingBuffer(
-            partition=self.partition,
-            latents=latents[:, -1:].expand(-1, waiting, -1, -1, -1),
-            prompts=torch.full((len(latents), waiting), self.idle, device=self.device),
-        )
         session = Session(
             references=latents,
             reference_prompts=self._history(prompts),
-            buffer=buffer,
+            buffer=self._still_buffer(latents[:, -1:]),
             cache=None,
             noise=noise.to(self.device),
         )
         session.references = self.sampler.as_reference(latents, session)
         if self.cached:
             session.cache = self.sampler.prefill(session)
-        if waiting:
-            # as if the last frame stood still, each slot at its own time; no model has learned
-            # buffers with fewer chunks
-            times = sampling_times(self.partition, 0)[:waiting].to(self.device)
-            noise_of_chunks = self.sampler.initial_noise(session, waiting)
-            still = point(buffer.latents, noise_of_chunks, times.expand(len(latents), -1))
-            session.buffer = buffer.with_latents(still)
+        if self.partition.latency_frames:
+            self._add_noise_to_buffer(session)
         if warm:
             self.warm(session)
         return session
@@ -200,8 +189,31 @@ class Engine:
         has_noisy_chunks = self.partition.chunks > 1 and config.temperature != 0
         return config.reference_time == 1 and not has_noisy_chunks
 
+    def _still_buffer(self, last: Float[Tensor, "b 1 c h w"]) -> MovingBuffer:
+        """Return a clean buffer at rest in which the last frame stands still.
+
+        No model has learned buffers with fewer chunks.
+        """
+        streams = len(last)
+        frames = self.partition.latency_frames
+        return MovingBuffer(
+            partition=self.partition,
+            latents=last.expand(-1, frames, -1, -1, -1),
+            prompts=torch.full((streams, frames), self.idle, device=self.device),
+        )
+
+    def _add_noise_to_buffer(self, session: Session) -> None:
+        """Take every frame of a clean buffer at rest to its slot's noise level."""
+        buffer = session.buffer
+        streams, frames = buffer.prompts.shape
+        times = sampling_times(self.partition, 0)[:frames]
+        times = times.to(self.device)
+        noise = self.sampler.initial_noise(session, frames)
+        noisy = point(buffer.latents, noise, times.expand(streams, -1))
+        session.buffer = buffer.with_latents(noisy)
+
     def _history(self, frames: Tensor) -> Tensor:
-        """Return the last K + c frames (or their prompts); the first is repeated if needed."""
+        """Return the last K + c frames, or their prompts; the first is repeated if needed."""
         partition = self.partition
         length = partition.references + partition.chunk_frames
         _, count, *shape = frames.shape

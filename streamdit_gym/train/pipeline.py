@@ -62,9 +62,8 @@ def train_stages(context: StageContext) -> World:
     The readout looks at single real frames and comes before the transformer, so that every call
     that reaches the transformer ends with a bundle that can be used.
     """
-    with parallel.in_turn():
-        # first of all, since a missing encoder should not be found out hours later
-        table = embed_phrases(context.inputs.make_encoder, context.inputs.dataset)
+    # first of all, since a missing encoder should not be found out hours later
+    table = embed_phrases(context.inputs.make_encoder, context.inputs.dataset)
     codec = autoencoder_stage.run(context)
     encoded = latents_stage.run(context, codec)
     readout = readout_stage.run(context, codec, encoded.train)
@@ -74,7 +73,6 @@ def train_stages(context: StageContext) -> World:
     data = DynamicsData(codec=codec, episodes=episodes, held_out=encoded.held_out, table=table)
     dynamics_stage.run(context, model, data)
     appearance_stage.restore(model, appearance)
-    dynamics_stage.interpolate_weights(context, model)
     parts = TrainedParts(model=model, codec=codec, readout=readout, table=table)
     world = assemble_world(context, parts, encoded, episodes)
     save_world(world, context.folder / "world")

@@ -11,6 +11,7 @@ from typing import Any
 
 from conftest import make_tiny_world
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.bundle.config import content_digest
 from streamdit_gym.bundle.phrase_storage import with_all_phrases
 from streamdit_gym.errors import StreamDiTError
@@ -23,7 +24,7 @@ def make_short_world() -> World:
     """Return a tiny world with two phrases an action, so that its ``config.json`` is short."""
     world = make_tiny_world()
     menu = tuple(phrases[:2] for phrases in world.spec.menu)
-    return replace(world, spec=replace(world.spec, menu=menu))
+    return replace(world, spec=replace(world.spec, actions=Menu(*menu)))
 
 
 def read_content(folder: Path) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from safetensors.torch import save_file
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.envs.pusht.definition import SPEC, STARTS
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
+from streamdit_gym.envs.pusht.world import WORLD
 
 
 def record_tiny(folder: Path) -> Path:
     """Record two shards whose phrases are embedded already, at random."""
-    record(SPEC, PushTSimulator, STARTS, folder, RecordConfig(shards=2, episodes=3, steps=16))
+    record(WORLD, folder, RecordConfig(shards=2, episodes=3, steps=16))
     count = len(Dataset(folder).phrases)
     embeddings = {
         "tokens": torch.randn(count, 2, 384).half(),

@@ -10,7 +10,7 @@ over streams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.random_actions import draw_held_action
-from streamdit_gym.definition import Simulator
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.evaluate.candidate import Frames
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
 from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
@@ -35,14 +36,14 @@ class ReplayJob:
     """Actions to take in the reference simulator.
 
     Attributes:
-        make: makes a simulator.
+        definition: the world.
         start: kind of start.
         state: the state to begin in.
         actions: what to do.
         seed: of the simulator.
     """
 
-    make: Callable[[], Simulator]
+    definition: WorldDefinition
     start: str
     state: Float[np.ndarray, " s"]
     actions: Sequence[int]
@@ -82,7 +83,7 @@ def drift_metrics(
 
 def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
-    simulator = job.make()
+    simulator = simulator_of(job.definition)
     begin_at(simulator, job.start, job.state, job.seed)
     statistics = []
     for action in job.actions:  # frame by frame: a long stream is large
@@ -97,7 +98,9 @@ def _integrity_by_stream(
 ) -> dict[str, Float[np.ndarray, "n f"]]:
     streams, frames = shown.shape[:2]
     flat = shown.reshape(-1, *shown.shape[2:])
-    integrity = context.reference.objects(flat)
+    objects = context.reference.evaluation.objects
+    assert objects is not None
+    integrity = objects(flat)
     return {name: rates.reshape(streams, frames) for name, rates in integrity.items()}
 
 
@@ -118,7 +121,7 @@ def _real_image_statistics(
 ) -> Float[np.ndarray, "n f 2"]:
     jobs = [
         ReplayJob(
-            make=context.reference.make,
+            definition=context.reference,
             start=context.commonest_start,
             state=state,
             actions=stream,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import ReferenceSimulator, Simulator, WorldSpec
+from streamdit_gym.definition import Simulator, StartsAnywhere, WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.candidate import Candidate, Frames
 from streamdit_gym.evaluate.evaluator_models import EvaluatorModels, StateErrors
 from streamdit_gym.evaluate.schema import StateErrorMetrics
@@ -27,7 +27,7 @@ class EvaluationContext:
     """
 
     candidate: Candidate
-    reference: ReferenceSimulator
+    reference: WorldDefinition
     held_out: Shard
     models: EvaluatorModels
 
@@ -56,7 +56,9 @@ class EvaluationContext:
     def actor_columns(self) -> list[int]:
         """Where the actor's position stands in a state."""
         state_names = self.spec.state_names
-        return [state_names.index(name) for name in self.reference.actor]
+        actor = self.reference.evaluation.actor
+        assert actor is not None
+        return [state_names.index(name) for name in actor]
 
     def state_errors(self, frames: Frames, states: Float[np.ndarray, "e f s"]) -> StateErrors:
         """Return how far the states that are read off frames are from the true ones."""
@@ -66,8 +68,10 @@ class EvaluationContext:
         """Return, for each object, the share of frames that show exactly one, undamaged."""
         episodes = len(frames)
         flat = frames.reshape(-1, *frames.shape[2:])
+        objects = self.reference.evaluation.objects
+        assert objects is not None
         integrity = {}
-        for name, rates in self.reference.objects(flat).items():
+        for name, rates in objects(flat).items():
             integrity[name] = estimate(rates.reshape(episodes, -1))
         return integrity
 
@@ -84,6 +88,7 @@ def begin_at(
         seed: of the simulator.
     """
     simulator.reset(np.random.default_rng(seed), start)
+    assert isinstance(simulator, StartsAnywhere)
     simulator.start_from(np.random.default_rng(seed), state, 0, state)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from streamdit_gym.definition import ReferenceSimulator, WorldSpec
+from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.candidate import Frames
 from streamdit_gym.evaluate.evaluator_models import StateErrors
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, median_errors
@@ -63,11 +63,13 @@ def _at_horizon(context: EvaluationContext, generated: Frames, horizon: int) -> 
 def body_has_moved(
     before: Float[np.ndarray, "e s"],
     after: Float[np.ndarray, "e s"],
-    reference: ReferenceSimulator,
+    reference: WorldDefinition,
     spec: WorldSpec,
 ) -> Bool[np.ndarray, " e"]:
     """Return in which episodes the body is elsewhere, or turned."""
-    x, y, cosine, sine = (spec.state_names.index(name) for name in reference.body)
+    body = reference.evaluation.body
+    assert body is not None
+    x, y, cosine, sine = (spec.state_names.index(name) for name in body)
     position = [x, y]
     direction = [cosine, sine]
     distance = np.linalg.norm(after[:, position] - before[:, position], axis=-1)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import HasState
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
 from streamdit_gym.evaluate.schema import ReactionCurve, ReactionMetrics
 from streamdit_gym.evaluate.statistics import estimate
@@ -91,7 +93,8 @@ def _generated_positions(context: EvaluationContext, actions: Actions) -> Positi
 
 def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
     """Take actions in the reference simulator from where the held-out episodes begin."""
-    simulator = context.reference.make()
+    simulator = simulator_of(context.reference)
+    assert isinstance(simulator, HasState)
     columns = context.actor_columns
     positions = []
     for first_state, episode in zip(context.first_states, actions.tolist(), strict=True):

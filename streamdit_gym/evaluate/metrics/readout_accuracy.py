@@ -57,6 +57,7 @@ def readout_metrics(context: EvaluationContext, short: Shard) -> ReadoutMetrics:
     tasks = {
         name: _task_metrics(pairs, task, score_names, horizon)
         for name, task in sorted(context.spec.tasks.items())
+        if isinstance(task, Task)
     }
     return ReadoutMetrics(horizon=horizon, tasks=tasks)
 

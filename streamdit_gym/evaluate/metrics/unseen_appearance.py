@@ -22,7 +22,7 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
     Returns:
         None for a world that has only one appearance.
     """
-    appearances = context.reference.appearance
+    appearances = context.reference.evaluation.appearance
     if appearances is None:
         return None
     steps = min(max(HORIZONS), context.held_out.actions.shape[1])

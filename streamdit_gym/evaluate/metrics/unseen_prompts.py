@@ -21,7 +21,7 @@ def text_metrics(context: EvaluationContext) -> TextMetrics:
     actions = context.held_out.actions[:, :STEPS]
     episodes = replace(context.held_out, actions=actions)
     menu = _accuracies(context, menu_prompts(context.spec, episodes))
-    unseen = _accuracies(context, sampled_prompts(context.reference.unseen, episodes))
+    unseen = _accuracies(context, sampled_prompts(context.reference.evaluation.unseen, episodes))
     return TextMetrics(
         menu_accuracy=estimate(menu),
         unseen_accuracy=estimate(unseen),

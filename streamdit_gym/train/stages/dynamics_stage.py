@@ -51,8 +51,8 @@ def initial_model(context: StageContext) -> StreamDiT:
     return expand_model(context.base_world.model, context.recipe.added_channels)
 
 
-def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> StreamDiT:
-    """Train the transformer in place, as far as the call's minutes reach, and return it."""
+def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:
+    """Train the transformer in place, as far as the call's minutes reach."""
     trainer = DynamicsTrainer(
         model,
         data.episodes.to(context.device),
@@ -66,20 +66,7 @@ def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> StreamDi
         return film_strip(trained, data.codec, data.table, data.held_out, context.device)
 
     train_dynamics(trainer, context.stage_options(), picture)
-    return model
-
-
-def interpolate_weights(context: StageContext, model: StreamDiT) -> None:
-    """Move a trained transformer back towards the one that training continued from."""
-    continuation = context.recipe.continue_from
-    if context.base_world is None or continuation is None:
-        return
-    if not continuation.weight_interpolation:
-        return
-    with torch.no_grad():
-        for name, weight in context.base_world.model.dynamics_parameters():
-            trained = model.get_parameter(name)
-            trained.lerp_(weight.to(context.device), continuation.weight_interpolation)
+    _interpolate_weights(context, model)
 
 
 def train_dynamics(
@@ -136,3 +123,16 @@ def _draw(model: StreamDiT, loop: TrainingLoop, picture: Picture, name: str) -> 
         return
     with averaged_weights(model, loop.average), eager():
         loop.stage.picture(name, picture(model))
+
+
+def _interpolate_weights(context: StageContext, model: StreamDiT) -> None:
+    """Move a trained transformer back towards the one that training continued from."""
+    continuation = context.recipe.continue_from
+    if context.base_world is None or continuation is None:
+        return
+    if not continuation.weight_interpolation:
+        return
+    with torch.no_grad():
+        for name, weight in context.base_world.model.dynamics_parameters():
+            trained = model.get_parameter(name)
+            trained.lerp_(weight.to(context.device), continuation.weight_interpolation)
