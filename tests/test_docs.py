@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ import tyro
 
 from streamdit_gym.cli.deprecated import current_arguments
 from streamdit_gym.cli.main import COMMANDS
+from streamdit_gym.cli.rl_command import RlEvaluate, RlTrain
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -20,6 +22,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
 ]
+OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
 MAX_README_LINES = 150
 
 
@@ -45,6 +48,31 @@ def test_a_documented_command_can_be_parsed(
     parsed = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=current_arguments(words))
     parsed.check_options()
     assert capsys.readouterr().err == "", "the documentation uses current names"
+
+
+def options_of(command: type) -> set[str]:
+    """Return a command's options as they are typed."""
+    return {"--" + field.name.replace("_", "-") for field in dataclasses.fields(command)}
+
+
+def documented_options(page: Path) -> set[str]:
+    """Return the options of our own commands that a page's running text names."""
+    text = page.read_text()
+    options = set()
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if not code.startswith(OTHER_PROGRAMS):
+            options |= set(re.findall(r"(?<!\S)--[a-z][a-z-]*", code))
+    return options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documented_options_exist(page: Path) -> None:
+    commands = [*COMMANDS.values(), RlTrain, RlEvaluate]
+    known = {"--help"}
+    for command in commands:
+        if dataclasses.is_dataclass(command):
+            known |= options_of(command)
+    assert documented_options(page) - known == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

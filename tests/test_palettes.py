@@ -60,7 +60,12 @@ def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
     said = torch.full((5, 2, 4), -1.0)
     said[1 + 2, 0] = torch.tensor([1.0, 0.0, -1.0, 1.0])
     model.global_predictor.encode = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
-    return Engine(model.eval(), make_table(["a", "b", "c", "d"]), Partition.parse(cut), **settings)
+    cached = settings.pop("cached", None)
+    table = make_table(["a", "b", "c", "d"])
+    engine = Engine(model.eval(), table, Partition.parse(cut), **settings)
+    if cached is not None:
+        engine.cached = cached
+    return engine
 
 
 def begin(engine: Engine) -> Session:
