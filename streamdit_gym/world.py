@@ -2,8 +2,8 @@
 
 A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 ``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
-``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it
-is code, and nothing else in the folder is read.
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors`` and
+``transitions.safetensors``. Nothing in it is code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
-from streamdit_gym.bundle.config import BundleConfig, file_names, read_config
+from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
@@ -40,6 +41,7 @@ from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, 
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 from streamdit_gym.text.prompt_table import PromptTable
@@ -76,6 +78,8 @@ class World:
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
             serves them, too.
+        transitions: reads the environment's own reward and end off a transition; None: no task has
+            these.
         digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal
             digests. Empty: not loaded from a bundle.
     """
@@ -88,6 +92,7 @@ class World:
     starts: Starts
     facts: dict[str, Any]
     pipelined_model: StreamDiT | None = None
+    transitions: TransitionReadout | None = None
     digest: str = ""
 
     @classmethod
@@ -125,6 +130,7 @@ class World:
         if pipelined_config is not None:
             path = paths["longer.safetensors"]
             pipelined_model = read_network(path, lambda: StreamDiT(pipelined_config)).to(device)
+        transitions = _read_transitions(paths, config)
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
         table = _read_prompts(paths["prompts.safetensors"], config)
@@ -138,6 +144,7 @@ class World:
             starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
             facts=config.facts,
             pipelined_model=pipelined_model,
+            transitions=None if transitions is None else transitions.to(device),
             digest=config.digest,
         )
 
@@ -173,6 +180,9 @@ class World:
         if self.pipelined_model is not None:
             tensors["longer"] = self.pipelined_model.state_dict()
             content["longer"] = stored_config(self.pipelined_model.config)
+        if self.transitions is not None:
+            tensors["transitions"] = self.transitions.state_dict()
+            content["transitions"] = stored_config(self.transitions.config)
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
@@ -303,7 +313,7 @@ def _download(repository: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *file_names(longer=True)]
+    files = [CONFIG, "README.md", *all_file_names()]
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except Exception as error:
@@ -313,6 +323,15 @@ def _download(repository: str, revision: str | None) -> Path:
             shipped_worlds(),
             remedy=f"the Hub answered: {error}",
         ) from error
+
+
+def _read_transitions(paths: Mapping[str, Path], config: BundleConfig) -> TransitionReadout | None:
+    transitions = config.transitions
+    if transitions is None:
+        return None
+    path = paths["transitions.safetensors"]
+    readout: TransitionReadout = read_network(path, lambda: TransitionReadout(transitions))
+    return readout
 
 
 def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
