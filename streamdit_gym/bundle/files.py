@@ -140,6 +140,22 @@ def read_network(path: Path, make: Callable[[], nn.Module]) -> Any:
     return network.eval().requires_grad_(False)
 
 
+def read_optional_network(
+    paths: Mapping[str, Path], part: str, config: Any, kind: Callable[[Any], nn.Module]
+) -> Any:
+    """Return a network that only some bundles have; None where this one lacks it.
+
+    Args:
+        paths: the bundle's files, by name.
+        part: the network's name.
+        config: of the network; None: there is none.
+        kind: makes the network of its config.
+    """
+    if config is None:
+        return None
+    return read_network(paths[f"{part}.safetensors"], lambda: kind(config))
+
+
 def check_writable(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     """Return tensors as a bundle stores them: on the CPU, floats in half precision if they fit in.
 
