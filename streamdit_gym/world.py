@@ -48,7 +48,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.text.prompt_source import Prompt, PromptRow, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 

@@ -25,7 +25,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.stream.self_consistency import second_prediction_error
 from streamdit_gym.stream.session import Session
-from streamdit_gym.text.prompt_source import PromptRow, Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import PromptRow, Prompts, PromptSource
 
 Latents = Float[Tensor, "b f c h w"]
 WARM_UP_TICKS = 3  # compile, record, replay
