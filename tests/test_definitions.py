@@ -258,6 +258,7 @@ def test_training_refuses_the_data_of_another_definition_at_once(
 
 def test_training_refuses_to_continue_a_world_with_frames_of_another_size(tmp_path: Path) -> None:
     from conftest import make_tiny_world
+
     from streamdit_gym.errors import StreamDiTError
     from streamdit_gym.recipes import Recipe
     from streamdit_gym.recipes.stage_settings import Continuation, DynamicsTraining
