@@ -140,7 +140,7 @@ def _words_of(text: str) -> list[str]:
 def _holds(spoken: list[str], word: str) -> bool:
     """Return whether a word is among those spoken, or one of them is longer, as "leftwards" is."""
     is_stem = len(word) >= MIN_STEM
-    return any(each == word or is_stem and each.startswith(word) for each in spoken)
+    return any(each == word or (is_stem and each.startswith(word)) for each in spoken)
 
 
 def standardised_words(clauses: Float[Tensor, "u e"], counts: list[int]) -> Float[Tensor, "u e"]:
