@@ -8,7 +8,7 @@ every value is checked.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,32 @@ CHECKPOINT = "checkpoint.pt"
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
 REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
-GAP_ENTRIES = ["step", "imagined", "real", "over", "beyond_chance"]
+# of comparisons that earlier versions wrote
+OLD_GAP_ENTRIES = {"imagined": "generated", "over": "excess", "beyond_chance": "exceeds"}
 ENTRIES = ["format", "training", "progress", "agent", "replay_buffer"]
 REMEDY = "get the folder again, or train the agent anew in another"
 
 # environment steps done, and the return of the episode that ended then
 Curve = list[tuple[int, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapCheck:
+    """A comparison of the generated world with its reference simulator while an agent trains.
+
+    Attributes:
+        step: environment steps done.
+        generated: mean return in the generated world.
+        real: mean return in the reference simulator.
+        excess: how much more the world gives, as a share of the simulator's return.
+        exceeds: whether that is more than is tolerated, and than chance explains.
+    """
+
+    step: int
+    generated: float
+    real: float
+    excess: float
+    exceeds: bool
 
 
 @dataclass(kw_only=True)
@@ -55,7 +75,7 @@ class Progress:
     trained_steps: int = 0
     stopped: str = ""
     curve: Curve = field(default_factory=list)
-    gap: list[dict[str, float]] = field(default_factory=list)
+    gap: list[GapCheck] = field(default_factory=list)
 
     def is_done(self, steps: int) -> bool:
         """Return whether training is over after so many steps."""
@@ -172,13 +192,21 @@ def _checked_progress(values: Any) -> Progress:
         trained_steps=steps,
         stopped=check_str("stopped", entries["stopped"]),
         curve=checked_curve(entries["curve"]),
-        gap=[_checked_comparison(comparison) for comparison in entries["gap"]],
+        gap=[_checked_gap(comparison) for comparison in entries["gap"]],
     )
 
 
-def _checked_comparison(values: Any) -> dict[str, float]:
-    entries = check_names("entry", values, GAP_ENTRIES)
-    return {name: check_real(name, entries[name]) for name in GAP_ENTRIES}
+def _checked_gap(values: Any) -> GapCheck:
+    names = [attribute.name for attribute in fields(GapCheck)]
+    entries = check_names("entry", values, [*names, *OLD_GAP_ENTRIES])
+    current = {OLD_GAP_ENTRIES.get(name, name): value for name, value in entries.items()}
+    return GapCheck(
+        step=check_int("step", int(current["step"]), least=0, most=MAX_STEPS),
+        generated=check_real("generated", current["generated"]),
+        real=check_real("real", current["real"]),
+        excess=check_real("excess", current["excess"]),
+        exceeds=bool(check_int("exceeds", int(current["exceeds"]), least=0, most=1)),
+    )
 
 
 def _agent_state(agent: BaseAlgorithm) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.film import plot_curve, write_mp4
 from streamdit_gym.agents.policies.policy_file import POLICY, TrainedAgent, load_agent
 from streamdit_gym.agents.policy_scores import (
-    PlaySettings,
+    EvaluationSettings,
     evaluate_policies,
     print_table,
     write_scores,
@@ -54,7 +54,7 @@ def demo(
             trained = load_agent(out, trust_agents=trust_agents)
             curve = _read_curve(out / "curve.json")
         training_time = time.monotonic() - start
-        settings = PlaySettings(episodes=episodes, world=world)
+        settings = EvaluationSettings(episodes=episodes, world=world)
         policies: dict[str, str | TrainedAgent] = {"random": "random", "PPO": trained, **shipped}
         scores = evaluate_policies(policies, ENV, settings)
         print_table(scores)

@@ -10,13 +10,10 @@ import numpy as np
 
 from streamdit_gym.agents.policy_scores import (
     REAL,
-    PlaySettings,
+    EvaluationSettings,
     PolicyScore,
     evaluate_policies,
-    print_table,
-    write_scores,
 )
-from streamdit_gym.files import writing_to
 
 FLOOR = "random"
 BOOTSTRAP_DRAWS = 2000
@@ -37,24 +34,19 @@ class CeilingProgress:
     high: float
 
 
-def print_scores(
-    policies: Sequence[str], env: str, settings: PlaySettings, out: Path | None
-) -> None:
-    """Score policies in a world and in its simulator, and print the table.
+def scores_of_named(
+    policies: Sequence[str], env: str, settings: EvaluationSettings
+) -> list[PolicyScore]:
+    """Score policies, given by name or path, in a world and in its simulator.
 
     Args:
-        policies: names or paths.
+        policies: names or paths; the scores' labels are short forms of them.
         env: id of the environment.
         settings: how the policies are played.
-        out: folder for ``scores.json``; None: it is not written.
     """
     names = list(dict.fromkeys(policies))
     label = labels(names)
-    scores = evaluate_policies({label[name]: name for name in names}, env, settings)
-    print_table(scores)
-    if out is not None:
-        with writing_to(out, "make room, or give another --out"):
-            write_scores(out, env, scores)
+    return evaluate_policies({label[name]: name for name in names}, env, settings)
 
 
 def labels(names: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from streamdit_gym.agents.policies.load_policy import load_policy
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
-from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
+from streamdit_gym.agents.policy_scores import EvaluationSettings, score_policy
 from streamdit_gym.agents.scores import Score
 from streamdit_gym.envs.worlds import shared_world
 
@@ -31,7 +31,7 @@ def scores_of(
 ) -> Score:
     """Return `score_policy` of a policy."""
     _warn("scores_of", "policy_scores.score_policy")
-    settings = PlaySettings(
+    settings = EvaluationSettings(
         episodes=episodes, seed=seed, num_envs=num_envs, world=world, partition=partition
     )
     return score_policy(player, env, settings)

@@ -7,19 +7,23 @@ like the best ones. Nothing is learned beforehand, so a planner shows what the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from streamdit_gym.checks import check_fields
 from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
 from streamdit_gym.world import World
+
+MAX_COUNT = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,32 +34,54 @@ class Planning:
         horizon: frames to look ahead.
         hold: frames that an action of a candidate is held.
         candidates: futures per environment and round.
-        rounds: rounds of drawing candidates.
+        iterations: rounds of drawing candidates.
         elites: the next round is drawn like so many of the best futures.
-        spread: share of the actions that are drawn uniformly all the same.
-        play: frames of the best plan to play before planning anew.
-        gamma: discount.
+        uniform_share: share of the actions that are drawn uniformly all the same, 0 to 1.
+        replan_every: frames of the best plan to play before planning anew.
+        gamma: discount, 0 to 1.
+        rounds, spread, play: former names of `iterations`, `uniform_share` and `replan_every`.
+
+    Raises:
+        ArgumentError: if a number is of the wrong type or out of range, or two do not fit each
+            other.
     """
 
     horizon: int = 12
     hold: int = 2
     candidates: int = 24
-    rounds: int = 2
+    iterations: int = 2
     elites: int = 6
-    spread: float = 0.2
-    play: int = 6
+    uniform_share: float = 0.2
+    replan_every: int = 6
     gamma: float = 0.97
+    rounds: InitVar[int | None] = None
+    spread: InitVar[float | None] = None
+    play: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
-        plays_enough = 1 <= self.play <= self.horizon
-        has_elites = 1 <= self.elites <= self.candidates
-        if not (plays_enough and has_elites and self.rounds >= 1 and self.hold >= 1):
+    def __post_init__(self, rounds: int | None, spread: float | None, play: int | None) -> None:
+        self._take_former("iterations", "rounds", rounds)
+        self._take_former("uniform_share", "spread", spread)
+        self._take_former("replan_every", "play", play)
+        counts = ("horizon", "hold", "candidates", "iterations", "elites", "replan_every")
+        check_fields(
+            self,
+            ints=dict.fromkeys(counts, (1, MAX_COUNT)),
+            reals={"uniform_share": (0, 1), "gamma": (0, 1)},
+        )
+        if self.replan_every > self.horizon or self.elites > self.candidates:
             raise ArgumentError(
                 "a plan that cannot be",
                 given=f"{self}",
-                allowed="1 <= play <= horizon, 1 <= elites <= candidates, rounds and hold >= 1",
+                allowed="replan_every <= horizon, elites <= candidates",
                 remedy="leave the settings out",
             )
+
+    def _take_former(self, name: str, former_name: str, value: float | None) -> None:
+        """Set an attribute that was given by its former name, which works for one release."""
+        if value is not None:
+            text = f"Planning({former_name}=) is now Planning({name}=)"
+            warnings.warn(text, DeprecationWarning, stacklevel=4)
+            object.__setattr__(self, name, value)
 
 
 @dataclass
@@ -179,7 +205,7 @@ class Planner:
             return
         plans = self.plan(state.frames[rows], state.actions[rows])
         for row, plan in zip(rows, plans, strict=True):
-            state.plans[row] = plan[: self.planning.play].tolist()
+            state.plans[row] = plan[: self.planning.replan_every].tolist()
 
     @torch.no_grad()
     def plan(
@@ -200,7 +226,7 @@ class Planner:
         probabilities = np.full((count, num_parts, num_actions), 1 / num_actions)
         best_plans = np.zeros((count, planning.horizon), dtype=np.int64)
         best_returns = np.full(count, -np.inf)
-        for _ in range(planning.rounds):
+        for _ in range(planning.iterations):
             candidates = self._draw_candidates(probabilities)
             plans = candidates.repeat(planning.hold, axis=-1)
             plans = plans[..., : planning.horizon]
@@ -231,10 +257,10 @@ class Planner:
     ) -> Float[np.ndarray, "parts a"]:
         """Return the elites' action frequencies, mixed with uniform ones."""
         planning = self.planning
-        spread = planning.spread
+        uniform_share = planning.uniform_share
         counts = np.stack([np.bincount(part, minlength=num_actions) for part in elites.T])
-        like_elites = (1 - spread) * counts / planning.elites
-        return like_elites + spread / num_actions
+        like_elites = (1 - uniform_share) * counts / planning.elites
+        return like_elites + uniform_share / num_actions
 
     def returns(
         self,

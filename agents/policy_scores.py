@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from streamdit_gym.agents.agent_envs import env_settings, is_reference, make_venv, reference_id
 from streamdit_gym.agents.policies.load_policy import load_policy
@@ -39,7 +38,7 @@ class PolicyScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaySettings:
+class EvaluationSettings:
     """How policies are played.
 
     Attributes:
@@ -66,7 +65,7 @@ def places(env: str) -> dict[str, str]:
     return {GENERATED: env, REAL: reference_id(env)}
 
 
-def policy_for(policy: str | TrainedAgent, env: str, settings: PlaySettings) -> Policy:
+def policy_for(policy: str | TrainedAgent, env: str, settings: EvaluationSettings) -> Policy:
     """Return a policy that acts in an environment and in its reference.
 
     Args:
@@ -85,12 +84,12 @@ def policy_for(policy: str | TrainedAgent, env: str, settings: PlaySettings) -> 
     return load_policy(policy, world, own["task"], trust_agents=settings.trust_agents)
 
 
-def score_policy(policy: str | TrainedAgent, env: str, settings: PlaySettings) -> Score:
+def score_policy(policy: str | TrainedAgent, env: str, settings: EvaluationSettings) -> Score:
     """Return how a policy does in one environment; see `policy_for`."""
     return _score(policy_for(policy, env, settings), env, settings)
 
 
-def _score(policy: Policy, env: str, settings: PlaySettings) -> Score:
+def _score(policy: Policy, env: str, settings: EvaluationSettings) -> Score:
     venv = make_venv(
         env,
         min(settings.num_envs, settings.episodes),
@@ -104,7 +103,7 @@ def _score(policy: Policy, env: str, settings: PlaySettings) -> Score:
 
 
 def evaluate_policies(
-    policies: dict[str, str | TrainedAgent], env: str, settings: PlaySettings
+    policies: dict[str, str | TrainedAgent], env: str, settings: EvaluationSettings
 ) -> list[PolicyScore]:
     """Score every policy in the generated world and in its reference simulator.
 
@@ -124,7 +123,7 @@ def evaluate_policies(
 
 
 def mean_returns(
-    policies: Sequence[str], env: str, settings: PlaySettings
+    policies: Sequence[str], env: str, settings: EvaluationSettings
 ) -> dict[str, tuple[float, float]]:
     """Return every policy's mean return in the world and in its reference simulator.
 
@@ -139,8 +138,8 @@ def mean_returns(
     return {name: (means[name, GENERATED], means[name, REAL]) for name in dict.fromkeys(policies)}
 
 
-def write_scores(folder: Path, env: str, rows: Sequence[PolicyScore]) -> dict[str, Any]:
-    """Write ``scores.json`` and return its content."""
+def write_scores(folder: Path, env: str, rows: Sequence[PolicyScore]) -> None:
+    """Write ``scores.json``."""
     scores = [
         {
             "policy": row.policy,
@@ -155,7 +154,6 @@ def write_scores(folder: Path, env: str, rows: Sequence[PolicyScore]) -> dict[st
     ]
     content = {"env": env, "scores": scores}
     write_json(folder / "scores.json", content)
-    return content
 
 
 def print_table(rows: Sequence[PolicyScore]) -> None:

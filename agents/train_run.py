@@ -11,7 +11,7 @@ from streamdit_gym.agents.agent_envs import env_settings, is_reference, referenc
 from streamdit_gym.agents.film import plot_curve, write_mp4
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
 from streamdit_gym.agents.policy_scores import (
-    PlaySettings,
+    EvaluationSettings,
     evaluate_policies,
     print_table,
     score_policy,
@@ -19,7 +19,7 @@ from streamdit_gym.agents.policy_scores import (
 )
 from streamdit_gym.agents.rollouts import film_agent
 from streamdit_gym.agents.train_agent import has_agent, train_agent
-from streamdit_gym.agents.training_callback import Comparison
+from streamdit_gym.agents.training_callback import ReturnGap
 from streamdit_gym.checks import check_int
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError
@@ -72,7 +72,7 @@ def train_agents(run: TrainRun) -> None:
         policies: dict[str, str | TrainedAgent] = {"random": "random"}
         for seed in range(run.num_seeds):
             policies[f"{config.algo} seed {seed}"] = _train_seed(run, seed)
-        settings = PlaySettings(episodes=run.episodes, world=config.world)
+        settings = EvaluationSettings(episodes=run.episodes, world=config.world)
         scores = evaluate_policies(policies, config.env, settings)
         print_table(scores)
         write_scores(run.out, config.env, scores)
@@ -99,21 +99,21 @@ def _train_seed(run: TrainRun, seed: int) -> TrainedAgent:
 
 
 def _plot(folder: Path, config: AgentTraining, curve: Curve) -> None:
-    settings = PlaySettings(episodes=FLOOR_EPISODES, world=config.world)
+    settings = EvaluationSettings(episodes=FLOOR_EPISODES, world=config.world)
     floor = score_policy("random", config.env, settings).mean
     title = f"{config.algo.upper()} in {config.env}, seed {config.seed}"
     plot_curve(folder / "curve.png", curve, floor, title, "return of the episode")
 
 
-def compare_with_simulator(trained: TrainedAgent) -> Comparison:
+def compare_with_simulator(trained: TrainedAgent) -> ReturnGap:
     """Return an agent's mean returns in the world that it trains in and in its simulator."""
     config = trained.config
-    settings = PlaySettings(
+    settings = EvaluationSettings(
         episodes=config.check_episodes, seed=COMPARISON_SEED, world=config.world
     )
     generated = score_policy(trained, config.env, settings)
     real = score_policy(trained, reference_id(config.env), settings)
-    return Comparison(
+    return ReturnGap(
         generated=generated.mean,
         generated_interval=generated.half_width,
         real=real.mean,

@@ -9,7 +9,7 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, Progress, write_checkpoint
+from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, GapCheck, Progress, write_checkpoint
 from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.policies.policy_file import POLICY, TrainedAgent, save_policy
 from streamdit_gym.files import write_json
@@ -19,7 +19,7 @@ EPISODES_DISPLAYED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ReturnGap:
     """An agent's mean return in the generated world and in its reference simulator.
 
     Attributes:
@@ -46,7 +46,7 @@ class Comparison:
         return lowest_generated > self.real + self.real_interval
 
 
-Compare = Callable[[TrainedAgent], Comparison]
+Compare = Callable[[TrainedAgent], ReturnGap]
 
 
 class TrainingCallback(BaseCallback):
@@ -134,18 +134,19 @@ class TrainingCallback(BaseCallback):
         comparison = self.compare(self.trained)
         excess = comparison.excess
         exceeds = comparison.is_beyond_chance and excess > self.config.tolerance
-        gap = {
-            "imagined": comparison.generated,
-            "real": comparison.real,
-            "over": excess,
-        }
-        entry = {"step": self.num_timesteps, **gap, "beyond_chance": float(exceeds)}
-        self.progress.gap.append(entry)
-        self._log_gap(gap)
+        check = GapCheck(
+            step=self.num_timesteps,
+            generated=comparison.generated,
+            real=comparison.real,
+            excess=excess,
+            exceeds=exceeds,
+        )
+        self.progress.gap.append(check)
+        self._log_gap(check)
         patience = self.config.patience
         recent = self.progress.gap[-patience:]
         has_enough = len(recent) == patience
-        if not has_enough or not all(check["beyond_chance"] for check in recent):
+        if not has_enough or not all(check.exceeds for check in recent):
             return True
         percent = f"{100 * excess:.0f} %"
         reason = f"the world gave {percent} more than the simulator, in {patience} checks in a row"
@@ -153,10 +154,11 @@ class TrainingCallback(BaseCallback):
         self.bar.write(f"stopped: {reason}")
         return False
 
-    def _log_gap(self, gap: dict[str, float]) -> None:
+    def _log_gap(self, check: GapCheck) -> None:
         """Write a comparison to TensorBoard."""
-        for name, value in gap.items():
-            self.logger.record(f"gap/{name}", value)
+        self.logger.record("gap/generated", check.generated)
+        self.logger.record("gap/real", check.real)
+        self.logger.record("gap/excess", check.excess)
         self.logger.dump(self.num_timesteps)
 
 
@@ -168,6 +170,7 @@ def write_results(folder: Path, trained: TrainedAgent, progress: Progress) -> No
         "trained_steps": progress.trained_steps,
         "stopped": progress.stopped,
     }
-    contents = {"agent": settings, "curve": progress.curve, "gap": progress.gap}
+    gap = [asdict(check) for check in progress.gap]
+    contents = {"agent": settings, "curve": progress.curve, "gap": gap}
     for name, content in contents.items():
         write_json(folder / f"{name}.json", content)

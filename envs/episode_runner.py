@@ -12,7 +12,7 @@ from torch import Tensor
 from streamdit_gym.definition import AnyTask, Task
 from streamdit_gym.envs.backend import Backend, Clips, Reading
 from streamdit_gym.envs.episodes import Episodes
-from streamdit_gym.envs.faults import find_faults, without
+from streamdit_gym.envs.faults import find_faults, where_rows
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EpisodeRunner:
         fault = find_faults(is_finite, scores)
         episodes.fault[rows] = fault.cpu().numpy()
         if episodes.fault[rows].any():  # the world is broken: there is nothing to show
-            reading = Reading(without(fault, observed, 0), without(fault, scores, 0))
+            reading = Reading(where_rows(fault, observed, 0), where_rows(fault, scores, 0))
         idle_prompt = backend.spec.menu[0][0]
         episodes.start(rows, reading, idle_prompt)
 
@@ -89,7 +89,7 @@ class EpisodeRunner:
         is_late = episodes.steps >= self._horizon
         truncated = is_late & ~terminated | fault
         if fault.any():
-            rewards = without(has_fault, rewards, 0.0)
+            rewards = where_rows(has_fault, rewards, 0.0)
             self._keep_last(last, has_fault)
         return Outcome(rewards, terminated, truncated)
 
@@ -138,7 +138,7 @@ class EpisodeRunner:
     def _keep_last(self, last: Reading, fault: Bool[Tensor, " n"]) -> None:
         """Put the last observation and scores back where there is a fault."""
         episodes = self._episodes
-        episodes.observed = without(fault, episodes.observed, last.observed)
-        episodes.scores = without(fault, episodes.scores, last.scores)
+        episodes.observed = where_rows(fault, episodes.observed, last.observed)
+        episodes.scores = where_rows(fault, episodes.scores, last.scores)
         episodes.states = None
         episodes.self_consistency_error[episodes.fault] = 0

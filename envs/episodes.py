@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from streamdit_gym.envs.backend import Backend, Reading, States
-from streamdit_gym.envs.state import EnvState, StateOwner
+from streamdit_gym.envs.state import EnvIdentity, EnvState
 
 
 class Episodes:
@@ -70,7 +70,7 @@ class Episodes:
             actions = np.array(menu)
             self.pending = shifted(self.pending, actions)
 
-    def to_state(self, owner: StateOwner, backend: Any) -> EnvState:
+    def to_state(self, owner: EnvIdentity, backend: Any) -> EnvState:
         """Return the state now, no copy, with the backend's part."""
         return EnvState(
             owner=owner,

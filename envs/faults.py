@@ -26,8 +26,8 @@ def find_faults(
     return ~is_healthy
 
 
-def without(rows: Bool[Tensor, " n"], new: Tensor, old: Tensor | float) -> Tensor:
-    """Return new numbers, but old ones in some rows."""
+def where_rows(rows: Bool[Tensor, " n"], new: Tensor, old: Tensor | float) -> Tensor:
+    """Return new numbers, but the old ones in rows that are True."""
     trailing_axes = [1] * (new.ndim - 1)
     is_old = rows.reshape(-1, *trailing_axes)
     if not isinstance(old, Tensor):

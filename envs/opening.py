@@ -9,7 +9,7 @@ from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.envs.row_by_row import RowByRow
 from streamdit_gym.envs.settings import EnvSettings
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
-from streamdit_gym.envs.state import StateOwner
+from streamdit_gym.envs.state import EnvIdentity
 from streamdit_gym.envs.worlds import definition_with_simulator, shared_world
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
@@ -27,7 +27,7 @@ class OpenedWorld:
     """
 
     backend: Backend
-    state_owner: StateOwner
+    state_owner: EnvIdentity
     encoder: World | None
 
 
@@ -93,9 +93,9 @@ def _make_engine(world: World, settings: EnvSettings) -> Engine:
     )
 
 
-def _state_owner(settings: EnvSettings, content: str) -> StateOwner:
+def _state_owner(settings: EnvSettings, content: str) -> EnvIdentity:
     is_generated = not settings.real
-    return StateOwner(
+    return EnvIdentity(
         world=content,
         partition=str(settings.partition) if is_generated else "real",
         observation=settings.observation,

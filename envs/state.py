@@ -15,11 +15,11 @@ from streamdit_gym.checks import check_int, check_prompt, shown
 from streamdit_gym.errors import ArgumentError, ShapeError
 from streamdit_gym.stream.saved import REMEDY, check_keys, check_list, check_tensor
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateOwner:
+class EnvIdentity:
     """Which environments a state belongs to.
 
     Attributes:
@@ -64,13 +64,13 @@ class EnvState:
         done: whether the episode is over.
         fault: whether the row's numbers are not finite.
         pending: menu actions in flight, not yet visible.
-        observed: what the backend has handed out; ``seen`` in the saved format.
+        observed: what the backend has handed out.
         scores: the newest frame's.
         prompts: with which the last step was taken.
         rngs: generators that draw starts and noise.
     """
 
-    owner: StateOwner
+    owner: EnvIdentity
     backend: Any
     steps: Int[np.ndarray, " n"]
     done: Bool[np.ndarray, " n"]
@@ -91,63 +91,74 @@ class EnvState:
             "done": torch.tensor(self.done),
             "fault": torch.tensor(self.fault),
             "pending": torch.tensor(self.pending),
-            "seen": self.observed.clone(),
+            "observed": self.observed.clone(),
             "scores": self.scores.clone(),
             "prompts": list(self.prompts),
             "rngs": list(self.rngs),
         }
 
     @classmethod
-    def from_dict(cls, state: Any, like: EnvState, limits: StateLimits) -> EnvState:
+    def from_dict(cls, state: Any, template: EnvState, limits: StateLimits) -> EnvState:
         """Return a checked state; its backend's part is left to the backend to check.
 
         Args:
             state: what `to_dict` returned.
-            like: the environments' own state now.
+            template: the environments' own state now, whose shapes and types fit.
             limits: what its numbers may be.
 
         Raises:
             ShapeError: if the state is of other environments, or entries are missing or do not fit.
             ArgumentError: if a value is not finite, or out of range.
         """
+        state = _upgraded(state)
         check_keys("state", state, ENTRIES)
-        _check_owner(state, like.owner)
-        steps = _checked_array("steps", state, like.steps, most=limits.horizon)
-        done = _checked_array("done", state, like.done)
+        _check_owner(state, template.owner)
+        steps = _checked_array("steps", state, template.steps, most=limits.horizon)
+        done = _checked_array("done", state, template.done)
         _check_ends(steps, done, limits)
-        num_envs = like.owner.num_envs
+        num_envs = template.owner.num_envs
         prompts = check_list("prompts", state["prompts"], num_envs)
         rngs = check_list("rngs", state["rngs"], num_envs)
         return cls(
-            owner=like.owner,
+            owner=template.owner,
             backend=state["backend"],
             steps=steps,
             done=done,
-            fault=_checked_array("fault", state, like.fault),
-            pending=_checked_array("pending", state, like.pending, most=limits.num_actions - 1),
-            observed=_checked_copy("seen", state, like.observed),
-            scores=_checked_copy("scores", state, like.scores),
+            fault=_checked_array("fault", state, template.fault),
+            pending=_checked_array("pending", state, template.pending, most=limits.num_actions - 1),
+            observed=_checked_copy("observed", state, template.observed),
+            scores=_checked_copy("scores", state, template.scores),
             prompts=[check_prompt(text) for text in prompts],
             rngs=[checked_generator(rng) for rng in rngs],
         )
 
 
-OWNER = tuple(field.name for field in dataclasses.fields(StateOwner))
+OWNER = tuple(field.name for field in dataclasses.fields(EnvIdentity))
 ARRAYS = ("steps", "done", "fault", "pending")
-ENTRIES = ("format", *OWNER, "backend", *ARRAYS, "seen", "scores", "prompts", "rngs")
+ENTRIES = ("format", *OWNER, "backend", *ARRAYS, "observed", "scores", "prompts", "rngs")
+
+
+def _upgraded(state: Any) -> Any:
+    """Return a state of format 2, whose ``observed`` was called ``seen``, as one of today's."""
+    if not isinstance(state, dict) or type(state.get("format")) is not int:
+        return state
+    if state["format"] != 2 or "seen" not in state:
+        return state
+    others = {name: value for name, value in state.items() if name != "seen"}
+    return {**others, "format": FORMAT, "observed": state["seen"]}
 
 
 def _checked_array(
-    name: str, state: dict[str, Any], like: np.ndarray, most: int | None = None
+    name: str, state: dict[str, Any], template: np.ndarray, most: int | None = None
 ) -> np.ndarray:
     """Return a copy of a saved tensor as an array of the same shape and type as another."""
-    tensor = check_tensor(name, state[name], torch.from_numpy(like), least=0, most=most)
+    tensor = check_tensor(name, state[name], torch.from_numpy(template), least=0, most=most)
     return tensor.cpu().numpy().copy()
 
 
-def _checked_copy(name: str, state: dict[str, Any], like: Tensor) -> Tensor:
+def _checked_copy(name: str, state: dict[str, Any], template: Tensor) -> Tensor:
     """Return a copy of a saved tensor, on the device of another of the same shape and type."""
-    return check_tensor(name, state[name], like).to(like.device, copy=True)
+    return check_tensor(name, state[name], template).to(template.device, copy=True)
 
 
 def checked_generator(state: Any) -> dict[str, Any]:
@@ -175,7 +186,7 @@ def checked_generator(state: Any) -> dict[str, Any]:
     }
 
 
-def _check_owner(state: dict[str, Any], owner: StateOwner) -> None:
+def _check_owner(state: dict[str, Any], owner: EnvIdentity) -> None:
     """Refuse the state of other environments, and name what differs."""
     expected = {"format": FORMAT, **dataclasses.asdict(owner)}
     given = []

@@ -21,7 +21,7 @@ from streamdit_gym.envs.copies import constructor_and_state, rebuild
 from streamdit_gym.envs.env_spaces import action_space, backend_space, observation_space
 from streamdit_gym.envs.episode_runner import EpisodeRunner, Outcome
 from streamdit_gym.envs.episodes import Episodes
-from streamdit_gym.envs.faults import without
+from streamdit_gym.envs.faults import where_rows
 from streamdit_gym.envs.infos import with_final, with_masks
 from streamdit_gym.envs.opening import open_world
 from streamdit_gym.envs.outputs import make_output
@@ -280,7 +280,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         rewards = outcome.rewards
         on_device = torch.from_numpy(done).to(rewards.device)
         return Outcome(
-            rewards=without(on_device, rewards, 0.0),
+            rewards=where_rows(on_device, rewards, 0.0),
             terminated=outcome.terminated & ~done,
             truncated=outcome.truncated & ~done,
         )

@@ -2,8 +2,8 @@
 
 A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 ``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
-``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it
-is code, and nothing else in the folder is read.
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors`` and
+``transitions.safetensors``. Nothing in it is code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
-from streamdit_gym.bundle.config import BundleConfig, file_names, read_config
+from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
@@ -28,6 +28,7 @@ from streamdit_gym.bundle.files import (
     Layout,
     find_file,
     read_network,
+    read_optional_network,
     read_tensors,
     write_bundle,
 )
@@ -38,8 +39,10 @@ from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
 from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
 from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
 from streamdit_gym.text.prompt_table import PromptTable
@@ -76,6 +79,8 @@ class World:
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
             serves them, too.
+        transitions: reads the environment's own reward and end off a transition; None: no task has
+            these.
         digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal
             digests. Empty: not loaded from a bundle.
     """
@@ -88,6 +93,7 @@ class World:
     starts: Starts
     facts: dict[str, Any]
     pipelined_model: StreamDiT | None = None
+    transitions: TransitionReadout | None = None
     digest: str = ""
 
     @classmethod
@@ -120,11 +126,10 @@ class World:
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
         readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
-        pipelined_model = None
-        pipelined_config = config.longer
-        if pipelined_config is not None:
-            path = paths["longer.safetensors"]
-            pipelined_model = read_network(path, lambda: StreamDiT(pipelined_config)).to(device)
+        pipelined_model = read_optional_network(paths, "longer", config.longer, StreamDiT)
+        transitions = read_optional_network(
+            paths, "transitions", config.transitions, TransitionReadout
+        )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
         table = _read_prompts(paths["prompts.safetensors"], config)
@@ -137,7 +142,8 @@ class World:
             table=table.to(device, torch.float32),
             starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
             facts=config.facts,
-            pipelined_model=pipelined_model,
+            pipelined_model=None if pipelined_model is None else pipelined_model.to(device),
+            transitions=None if transitions is None else transitions.to(device),
             digest=config.digest,
         )
 
@@ -173,6 +179,9 @@ class World:
         if self.pipelined_model is not None:
             tensors["longer"] = self.pipelined_model.state_dict()
             content["longer"] = stored_config(self.pipelined_model.config)
+        if self.transitions is not None:
+            tensors["transitions"] = self.transitions.state_dict()
+            content["transitions"] = stored_config(self.transitions.config)
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
@@ -189,6 +198,29 @@ class World:
         api = HfApi()
         api.create_repo(repo_id, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+
+    @torch.no_grad()
+    def encode(self, frames: UInt8[Tensor, "b f h w 3"]) -> Float[Tensor, "b f c g g"]:
+        """Return the latents of frames from any device, in full precision."""
+        with precision(self.device, False):
+            return self.codec.encode(frames.to(self.device))
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Float[Tensor, "b f c g g"], *, bfloat16: bool = False
+    ) -> UInt8[Tensor, "b f h w 3"]:
+        """Return the frames of latents, in full precision unless said otherwise."""
+        with precision(self.device, bfloat16):
+            return self.codec.decode(latents)
+
+    @torch.no_grad()
+    def read(
+        self, latents: Float[Tensor, "b f c g g"]
+    ) -> tuple[Float[Tensor, "b f s"], Float[Tensor, "b f m"]]:
+        """Return the state and the scores of every frame, in full precision."""
+        with precision(self.device, False):
+            states, scores = self.readout(latents)
+        return states, scores
 
     def model_for(self, partition: Partition) -> StreamDiT:
         """Return the transformer for a buffer of this partition."""
@@ -303,7 +335,7 @@ def _download(repository: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *file_names(longer=True)]
+    files = [CONFIG, "README.md", *all_file_names()]
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except Exception as error:

@@ -18,7 +18,7 @@ from streamdit_gym.agents.policies.policy_file import load_agent
 from streamdit_gym.agents.policies.random_policy import RandomPolicy
 from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
 from streamdit_gym.agents.policy_scores import (
-    PlaySettings,
+    EvaluationSettings,
     PolicyScore,
     mean_returns,
     places,
@@ -27,7 +27,7 @@ from streamdit_gym.agents.policy_scores import (
 from streamdit_gym.agents.rollouts import film_agent
 from streamdit_gym.agents.scores import Score, play_episodes
 from streamdit_gym.agents.train_agent import hyperparameters, train_agent
-from streamdit_gym.agents.training_callback import Comparison
+from streamdit_gym.agents.training_callback import ReturnGap
 from streamdit_gym.cli import main
 from streamdit_gym.cli.settings_option import parse_settings
 from streamdit_gym.data.video import read_video
@@ -96,7 +96,7 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
     assert [list(point) for point in points[: len(first)]] == first
     assert points[-1][0] > 32
     assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.safetensors")) == 16
-    settings = PlaySettings(episodes=2, seed=0, num_envs=2)
+    settings = EvaluationSettings(episodes=2, seed=0, num_envs=2)
     assert score_policy(load_agent(tmp_path), REAL, settings).returns.shape == (2,)
     with pytest.raises(StreamDiTError, match="another seed"):
         train_agent(
@@ -115,7 +115,7 @@ def test_training_stops_when_the_world_gives_more_than_the_simulator(tmp_path: P
     )
 
     def trained_with(generated_return: float, folder: Path) -> int:
-        comparison = Comparison(
+        comparison = ReturnGap(
             generated=generated_return, generated_interval=0.2, real=0.9, real_interval=0.2
         )
         trained, _ = train_agent(config, folder, progress=False, compare=lambda _: comparison)
@@ -148,7 +148,7 @@ def test_the_commands_that_train_and_evaluate(
     assert written | {"checkpoint.pt", "policy.safetensors", "checkpoints"} <= {
         p.name for p in folder.iterdir()
     }
-    assert {"step", "imagined", "real", "over", "beyond_chance"} == set(
+    assert {"step", "generated", "real", "excess", "exceeds"} == set(
         json.loads((folder / "gap.json").read_text())[0]
     )
     assert main(arguments) == 2
@@ -205,7 +205,7 @@ def test_policies_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         load(str(tmp_path))
     with pytest.raises(UnknownNameError, match="policy for streams"):
         load("planner", in_streams=True)
-    two_episodes = PlaySettings(episodes=2, seed=0)
+    two_episodes = EvaluationSettings(episodes=2, seed=0)
     with pytest.raises(UnknownNameError, match="did you mean 'StreamDiT/PushT-Reach-v0'"):
         score_policy("random", "StreamDiT/PushT-Rech-v0", two_episodes)
     with pytest.raises(UnknownNameError, match="generated environment"):
@@ -237,7 +237,7 @@ def test_hyperparameters_know_every_environment() -> None:
 
 
 def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
-    means = mean_returns(["scripted", "scripted:0.9"], REACH, PlaySettings(episodes=16))
+    means = mean_returns(["scripted", "scripted:0.9"], REACH, EvaluationSettings(episodes=16))
     assert list(means) == ["scripted", "scripted:0.9"]
     for place in range(2):
         assert means["scripted"][place] > means["scripted:0.9"][place] + 0.3
@@ -246,7 +246,7 @@ def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
     best, floor = (
         score_policy(
-            policy, "StreamDiT/PushT-Real-v0", PlaySettings(episodes=32, seed=3, num_envs=8)
+            policy, "StreamDiT/PushT-Real-v0", EvaluationSettings(episodes=32, seed=3, num_envs=8)
         )
         for policy in ("scripted:0.1", "random")
     )
@@ -257,7 +257,7 @@ def test_the_script_pushes_the_t_towards_its_goal() -> None:
 
 def test_the_shipped_agent_plays_in_the_simulator() -> None:
     trained = load_agent(find_world("PushT") / "agents" / "reach")
-    settings = PlaySettings(episodes=16, seed=3)
+    settings = EvaluationSettings(episodes=16, seed=3)
     best = score_policy(trained, REAL, settings)
     floor = score_policy("random", REAL, settings)
     assert best.successes.mean() > 0.9

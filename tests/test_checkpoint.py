@@ -24,6 +24,7 @@ from streamdit_gym.agents import train_agent as train_module
 from streamdit_gym.agents.agent_checkpoint import (
     CHECKPOINT,
     REPLAY_ARRAYS,
+    GapCheck,
     Progress,
     checked_curve,
     read_checkpoint,
@@ -93,6 +94,19 @@ def test_everything_comes_back(tmp_path: Path, algo: str, steps: int) -> None:
     assert_equal(state_of(agent), state_of(restored))
     restored.learn(16, reset_num_timesteps=False)
     assert restored.num_timesteps >= steps + 16
+
+
+def test_comparisons_come_back_also_those_of_earlier_versions(tmp_path: Path) -> None:
+    check = GapCheck(step=64, generated=2.0, real=1.0, excess=1.0, exceeds=True)
+    config = small_training("ppo")
+    path = tmp_path / CHECKPOINT
+    write_checkpoint(path, new_agent(config), config, Progress(gap=[check]))
+    assert read_checkpoint(path).progress.gap == [check]
+    content = torch.load(path, weights_only=True)
+    earlier = {"step": 64, "imagined": 2.0, "real": 1.0, "over": 1.0, "beyond_chance": 1.0}
+    content["progress"]["gap"] = [earlier]
+    torch.save(content, path)
+    assert read_checkpoint(path).progress.gap == [check]
 
 
 def test_frames_in_the_replay_buffer_come_back(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What the documentation says: its commands are commands, its links lead somewhere."""
+"""What documentation and messages say: commands, options, links and extras exist."""
 
 from __future__ import annotations
 
+import configparser
 import dataclasses
 import re
 import shlex
@@ -24,6 +25,7 @@ PAGES = [
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
 MAX_README_LINES = 150
+PACKAGES = {"PIL.Image": "pillow", "torch.utils.tensorboard": "tensorboard"}
 
 
 def documented_commands() -> list[str]:
@@ -80,6 +82,24 @@ def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def required_modules() -> list[tuple[str, str]]:
+    """Return the optional modules that the code asks for by name, each with the extra it names."""
+    calls = set()
+    for folder in ("streamdit_gym", "envs", "agents"):
+        for path in (ROOT / folder).rglob("*.py"):
+            calls |= set(re.findall(r'require\("([\w.]+)", "(\w+)"', path.read_text()))
+    return sorted(calls)
+
+
+@pytest.mark.parametrize(("module", "extra"), required_modules())
+def test_the_extra_that_a_message_names_has_the_package(module: str, extra: str) -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packages = config["options.extras_require"][extra] + config["options"]["install_requires"]
+    package = PACKAGES.get(module, module.split(".")[0])
+    assert re.search(rf"^{package}\b", packages, re.MULTILINE), f"{extra} lacks {package}"
 
 
 def test_the_readme_is_short() -> None:

@@ -81,6 +81,18 @@ def test_many_edited_states_are_refused_and_change_nothing(kind: str, bundle: st
     assert refused + accepted == EDITS
 
 
+def test_a_state_of_the_format_before_is_still_read(bundle: str) -> None:
+    env = env_in_episode(world=bundle)
+    state = env.save_state()
+    earlier = {name: value for name, value in state.items() if name != "observed"}
+    earlier |= {"format": 2, "seen": state["observed"]}
+    here = env.restore_state(state)
+    env.step(np.array([1, 2])[: env.num_envs])
+    assert np.array_equal(env.restore_state(earlier), here)
+    with pytest.raises(ShapeError, match="missing: observed"):
+        env.restore_state({**earlier, "format": 1})
+
+
 def test_what_is_wrong_with_a_state_is_named(bundle: str) -> None:
     env = env_in_episode(world=bundle)
     state = env.save_state()

@@ -14,12 +14,13 @@ from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.acceptance import CRITERIA, check_criteria
 from streamdit_gym.evaluate.card import card
 from streamdit_gym.evaluate.comparison import directed_metrics
-from streamdit_gym.evaluate.failure_modes import failure_modes
-from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics
+from streamdit_gym.evaluate.failure_modes import FAILURE_MODES, failure_modes
+from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics, placeholder_values
 from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
 from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
 from streamdit_gym.evaluate.outcomes import CriterionResult
-from streamdit_gym.evaluate.report import text_report
+from streamdit_gym.evaluate.plots import POSITION_LINES
+from streamdit_gym.evaluate.report import HORIZON_COLUMNS, text_report
 from streamdit_gym.evaluate.schema import SCHEMA_VERSION, PolicyReturns, Scores
 from streamdit_gym.evaluate.statistics import Estimate
 from streamdit_gym.world import World
@@ -71,6 +72,30 @@ def test_every_metric_of_the_table_is_in_the_schema() -> None:
 
 def test_criteria_are_about_metrics_of_the_table() -> None:
     assert {criterion.metric for criterion in CRITERIA} <= set(METRICS_BY_PATH)
+
+
+def tabled_paths() -> list[str]:
+    """Return every path in the tables of metrics, criteria, failure modes, columns and lines."""
+    paths: list[float | str | None] = [metric.path for metric in METRICS]
+    paths += [metric.baseline for metric in METRICS]
+    for criterion in CRITERIA:
+        paths += [criterion.at_least, criterion.at_most]
+    for mode in FAILURE_MODES:
+        for symptom in mode.symptoms:
+            paths += [symptom.number, *symptom.below]
+    paths += [f"fidelity.{{horizon}}.{path}" for _, path, _ in HORIZON_COLUMNS]
+    paths += [f"fidelity.{{horizon}}.{path}" for path, _, _ in POSITION_LINES]
+    return sorted({path for path in paths if isinstance(path, str)})
+
+
+@pytest.mark.parametrize("path", tabled_paths())
+def test_every_path_of_a_table_leads_to_a_number(path: str) -> None:
+    returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
+    scores = replace(recorded_scores("PushT-Looks"), policies=policy_metrics(returns))
+    places = placeholder_values(path, scores)
+    assert places
+    for names in places:
+        assert isinstance(look_up(scores, path.format(**names)), (Estimate, float))
 
 
 def test_a_metric_is_found_by_its_path() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.policies.scripted_policy import ScriptedPolicy
-from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
+from streamdit_gym.agents.policy_scores import EvaluationSettings, score_policy
 from streamdit_gym.cli import main
 from streamdit_gym.envs.worlds import shared_world
 
@@ -49,7 +49,7 @@ def test_a_name_that_moved_is_found_with_a_warning(
 def test_former_functions_of_match_do_the_same() -> None:
     from streamdit_gym.agents.match import random_player, scores_of, scripted_player
 
-    settings = PlaySettings(episodes=2, seed=3, num_envs=2)
+    settings = EvaluationSettings(episodes=2, seed=3, num_envs=2)
     with pytest.warns(DeprecationWarning, match="score_policy"):
         score = scores_of("random", REAL, 2, 3, num_envs=2)
     assert np.array_equal(score.returns, score_policy("random", REAL, settings).returns)

@@ -8,12 +8,12 @@ import torch
 
 from streamdit_gym.agents.planner import Planner, Planning
 from streamdit_gym.agents.policies.planner_policy import PlannerPolicy
-from streamdit_gym.agents.policy_scores import PlaySettings, score_policy
+from streamdit_gym.agents.policy_scores import EvaluationSettings, score_policy
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 
-LITTLE = Planning(horizon=6, hold=2, candidates=5, rounds=2, elites=2, play=2)
+LITTLE = Planning(horizon=6, hold=2, candidates=5, iterations=2, elites=2, replan_every=2)
 
 
 def planner_of(task: str = "reach", planning: Planning = LITTLE, seed: int = 0) -> Planner:
@@ -58,7 +58,7 @@ def test_the_best_plan_of_all_rounds_is_begun(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Planner, "returns", recorded)
     frames = first_frames()
     first, state = planner.predict(frames)
-    assert len(rounds) == LITTLE.rounds
+    assert len(rounds) == LITTLE.iterations
     plans = np.concatenate([plans for plans, _ in rounds], axis=1)
     returns = np.concatenate([returns for _, returns in rounds], axis=1)
     best = plans[np.arange(2), returns.argmax(1)]
@@ -66,9 +66,9 @@ def test_the_best_plan_of_all_rounds_is_begun(monkeypatch: pytest.MonkeyPatch) -
     assert (first == best[:, 0]).all()
     second, state = planner.predict(frames, state)
     assert (second == best[:, 1]).all(), "two frames of a plan are played"
-    assert len(rounds) == LITTLE.rounds
+    assert len(rounds) == LITTLE.iterations
     planner.predict(frames, state)
-    assert len(rounds) == 2 * LITTLE.rounds
+    assert len(rounds) == 2 * LITTLE.iterations
 
 
 def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> None:
@@ -89,7 +89,7 @@ def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> N
 
 @pytest.mark.slow
 def test_a_planner_reaches_the_block_without_training() -> None:
-    settings = PlaySettings(episodes=4, seed=5)
+    settings = EvaluationSettings(episodes=4, seed=5)
     score = score_policy("planner", "StreamDiT/PushT-Reach-Real-v0", settings)
     assert score.successes.mean() >= 0.75
     assert score.lengths.mean() < 40
@@ -98,10 +98,20 @@ def test_a_planner_reaches_the_block_without_training() -> None:
 def test_what_a_planner_cannot_do_is_told() -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         planner_of("raech")
-    with pytest.raises(ArgumentError, match="play <= horizon"):
-        Planning(horizon=2, play=3)
+    with pytest.raises(ArgumentError, match="replan_every <= horizon"):
+        Planning(horizon=2, replan_every=3)
+    for wrong in ({"gamma": 1.1}, {"uniform_share": -0.1}, {"hold": 0}, {"iterations": True}):
+        with pytest.raises(ArgumentError, match=next(iter(wrong))):
+            Planning(**wrong)
     with pytest.raises(ShapeError, match="needs frames"):
         planner_of().predict(np.zeros((2, 10), np.float32))
+
+
+def test_former_names_of_a_plans_settings_work_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="Planning") as warned:
+        former = Planning(rounds=3, spread=0.5, play=2)
+    assert len(warned) == 3
+    assert former == Planning(iterations=3, uniform_share=0.5, replan_every=2)
 
 
 def test_a_planner_is_a_policy() -> None:
@@ -111,4 +121,4 @@ def test_a_planner_is_a_policy() -> None:
     actions = policy.act(frames, np.ones(2, bool))
     expected, state = planner_of(seed=4).predict(frames)
     assert np.array_equal(actions, expected)
-    assert len(state.plans[0]) == LITTLE.play - 1
+    assert len(state.plans[0]) == LITTLE.replan_every - 1

@@ -15,7 +15,7 @@ import torch
 from streamdit_gym.bench import paper_decoder
 from streamdit_gym.bench.bench_report import plot_report
 from streamdit_gym.bench.env_speed import (
-    EnvSettings,
+    StepSettings,
     measure_long_stream,
     measure_steps,
     nested_bytes,
@@ -32,7 +32,7 @@ from streamdit_gym.errors import PartitionError, UnknownNameError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.presets import PRESETS, Preset
 
-SETTINGS = EnvSettings(world="PushT", envs=8, device="cpu")
+SETTINGS = StepSettings(world="PushT", envs=8, device="cpu")
 BENCH = BenchConfig(world="PushT", envs=(1, 2), steps=2, device="cpu")
 
 

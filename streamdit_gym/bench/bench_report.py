@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamdit_gym.bench.env_speed import LongStream, StepSpeed
+from streamdit_gym.bench.env_speed import BatchSpeed, LongStream
 from streamdit_gym.bench.hardware import Ceilings
 from streamdit_gym.bench.preset_speed import PresetSpeed
 from streamdit_gym.bench.step_parts import PARTS, StepParts
@@ -37,7 +37,7 @@ class BenchReport:
     world: str
     partitions: list[str]
     ceilings: dict[str, Ceilings] = field(default_factory=dict)
-    steps: list[StepSpeed] = field(default_factory=list)
+    steps: list[BatchSpeed] = field(default_factory=list)
     parts: list[StepParts] = field(default_factory=list)
     long: LongStream | None = None
     preset: PresetSpeed | None = None
@@ -55,7 +55,7 @@ def ceilings_line(dtype: str, ceilings: Ceilings) -> str:
     )
 
 
-def steps_line(speed: StepSpeed) -> str:
+def steps_line(speed: BatchSpeed) -> str:
     """Say how fast a batch of environments is."""
     compiled = ", compiled" if speed.compiled else ""
     return (

@@ -18,7 +18,7 @@ YOUNG_STEPS = 100  # of a long stream's first steps, which are no measure yet
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvSettings:
+class StepSettings:
     """What is stepped, and how.
 
     Attributes:
@@ -39,7 +39,7 @@ class EnvSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSpeed:
+class BatchSpeed:
     """The speed of one batch of environments; milliseconds are those of a batch's step."""
 
     envs: int
@@ -71,7 +71,7 @@ class LongStream:
     memory_growth_mib: float
 
 
-def measure_steps(settings: EnvSettings, steps: int) -> StepSpeed:
+def measure_steps(settings: StepSettings, steps: int) -> BatchSpeed:
     """Step a batch of environments with random actions.
 
     A step is the whole of it: prompt, denoising, decoding, reward, hand-over, and the resets of
@@ -90,7 +90,7 @@ def measure_steps(settings: EnvSettings, steps: int) -> StepSpeed:
     if settings.compiled:
         # of graphs for all sizes and precisions the compiler keeps eight, and then compiles no more
         torch.compiler.reset()
-    return StepSpeed(
+    return BatchSpeed(
         envs=settings.envs,
         partition=settings.partition,
         dtype=settings.dtype,
@@ -102,7 +102,7 @@ def measure_steps(settings: EnvSettings, steps: int) -> StepSpeed:
     )
 
 
-def measure_long_stream(settings: EnvSettings, steps: int) -> LongStream:
+def measure_long_stream(settings: StepSettings, steps: int) -> LongStream:
     """Step one environment for long: is it as quick as a young one, and has memory grown?
 
     A machine's own speed wanders by more than a growing cost would show. So the last tenth of the
@@ -147,7 +147,7 @@ def nested_bytes(state: Any) -> int:
     return int(getattr(state, "nbytes", 0))
 
 
-def _make_env(settings: EnvSettings) -> StreamDiTVectorEnv:
+def _make_env(settings: StepSettings) -> StreamDiTVectorEnv:
     return StreamDiTVectorEnv(
         settings.envs,
         world=settings.world,

@@ -15,7 +15,7 @@ from streamdit_gym.bench.bench_report import (
     preset_line,
     steps_line,
 )
-from streamdit_gym.bench.env_speed import EnvSettings, measure_long_stream, measure_steps
+from streamdit_gym.bench.env_speed import StepSettings, measure_long_stream, measure_steps
 from streamdit_gym.bench.hardware import hardware_name, measure_ceilings
 from streamdit_gym.bench.preset_speed import measure_preset
 from streamdit_gym.bench.step_parts import measure_parts
@@ -98,8 +98,8 @@ def _measure_envs(config: BenchConfig, report: BenchReport) -> None:
 
 def _settings(
     config: BenchConfig, envs: int, dtype: str, partition: str, *, compiled: bool
-) -> EnvSettings:
-    return EnvSettings(
+) -> StepSettings:
+    return StepSettings(
         world=config.world,
         envs=envs,
         device=config.device,

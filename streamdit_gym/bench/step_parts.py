@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from streamdit_gym.bench.env_speed import EnvSettings
+from streamdit_gym.bench.env_speed import StepSettings
 from streamdit_gym.bench.hardware import Ceilings
 from streamdit_gym.bench.timing import median_ms
 from streamdit_gym.envs.outputs import to_host
@@ -65,7 +65,7 @@ def operation_counter() -> FlopCounterMode:
 
 
 @torch.no_grad()
-def measure_parts(settings: EnvSettings, steps: int, ceilings: Ceilings) -> StepParts:
+def measure_parts(settings: StepSettings, steps: int, ceilings: Ceilings) -> StepParts:
     """Time the parts of a step one by one."""
     world = shared_world(settings.world, settings.device)
     prompts = _prompts(world, settings.envs)
@@ -97,7 +97,7 @@ def _prompts(world: World, count: int) -> list[str]:
     return [menu[row % len(menu)][0] for row in range(count)]
 
 
-def _make_engine(world: World, settings: EnvSettings, *, compiled: bool) -> Engine:
+def _make_engine(world: World, settings: StepSettings, *, compiled: bool) -> Engine:
     partition = named_partition(settings.partition)
     return Engine(
         world.model_for(partition),
@@ -115,7 +115,7 @@ def _start_session(world: World, engine: Engine, count: int) -> Session:
     return engine.start(start_latents, start_prompts, Noise.seeded(range(count)))
 
 
-def _count_operations(world: World, settings: EnvSettings, rows: Tensor) -> tuple[float, Tensor]:
+def _count_operations(world: World, settings: StepSettings, rows: Tensor) -> tuple[float, Tensor]:
     """Return the GFLOP of one tick, and the latents that it made."""
     engine = _make_engine(world, settings, compiled=False)
     session = _start_session(world, engine, settings.envs)
@@ -125,7 +125,7 @@ def _count_operations(world: World, settings: EnvSettings, rows: Tensor) -> tupl
 
 
 def _part_calls(
-    world: World, settings: EnvSettings, prompts: list[str], latents: Tensor
+    world: World, settings: StepSettings, prompts: list[str], latents: Tensor
 ) -> dict[str, Callable[[], Any]]:
     """Return what each part of a step does, by its name."""
     frames = world.codec.decode(latents)

@@ -12,6 +12,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from streamdit_gym.actions import num_action_numbers
 from streamdit_gym.bundle.field_checks import (
     Check,
     Field,
@@ -27,6 +28,7 @@ from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.optional_modules import ALLOWED_GLOBAL_CHANNELS, fits_global_channels
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
+from streamdit_gym.model.transition_readout import TransitionReadoutConfig
 
 MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
 STORED_NAMES = {
@@ -70,9 +72,16 @@ READOUT_FIELDS = {
     "state_names": _names,
     "score_names": _names,
 }
+TRANSITION_READOUT_FIELDS = {
+    "channels": Field(partial(check_int, least=1, most=1024)),
+    "grid": Field(each(partial(check_int, least=1, most=512), least=2, most=2)),
+    "actions": Field(partial(check_int, least=1, most=4096)),
+    "width": Field(partial(check_int, least=1, most=4096)),
+}
+NetworkConfig = StreamDiTConfig | ConvCodecConfig | ReadoutConfig | TransitionReadoutConfig
 
 
-def stored_config(config: StreamDiTConfig | ConvCodecConfig | ReadoutConfig) -> dict[str, Any]:
+def stored_config(config: NetworkConfig) -> dict[str, Any]:
     """Return a network's configuration as ``config.json`` holds it."""
     return {STORED_NAMES.get(name, name): value for name, value in asdict(config).items()}
 
@@ -90,6 +99,7 @@ def _network(kind: type, fields: dict[str, Field]) -> Check:
 check_model = _network(StreamDiTConfig, MODEL_FIELDS)
 check_codec = _network(ConvCodecConfig, CODEC_FIELDS)
 check_readout = _network(ReadoutConfig, READOUT_FIELDS)
+check_transition_readout = _network(TransitionReadoutConfig, TRANSITION_READOUT_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,23 @@ NETWORK_RULES = (
     Rule("codec.width", lambda c: c.codec.width % 8 == 0, "a multiple of 8"),
     Rule("heads.channels", lambda c: c.heads.channels <= c.model.channels, "up to model.channels"),
     Rule("heads.grid", lambda c: c.heads.grid == c.model.grid, "model.grid"),
+)
+TRANSITION_RULES = (
+    Rule(
+        "transitions.channels",
+        lambda c: c.transitions.channels <= c.model.channels,
+        "up to model.channels",
+    ),
+    Rule(
+        "transitions.grid",
+        lambda c: c.transitions.grid == (c.model.grid, c.model.grid),
+        "model.grid",
+    ),
+    Rule(
+        "transitions.actions",
+        lambda c: c.transitions.actions == num_action_numbers(c.spec.actions),
+        "the numbers of an action",
+    ),
 )
 
 

@@ -158,9 +158,9 @@ class Evaluate(Command):
 
         if not self.policies:
             return {}
-        from streamdit_gym.agents.policy_scores import PlaySettings, mean_returns
+        from streamdit_gym.agents.policy_scores import EvaluationSettings, mean_returns
 
-        settings = PlaySettings(
+        settings = EvaluationSettings(
             episodes=POLICY_EPISODES,
             world=self.world,
             partition=details.partition,
@@ -173,13 +173,13 @@ class Evaluate(Command):
         }
 
     def _speed(self, device: str, partition: str) -> SpeedMetrics:
-        from streamdit_gym.bench.env_speed import EnvSettings, measure_steps
+        from streamdit_gym.bench.env_speed import StepSettings, measure_steps
         from streamdit_gym.bench.hardware import hardware_name
         from streamdit_gym.evaluate.schema import SpeedMetrics, VectorEnvSpeed
 
         steps = []
         for envs in SPEED_ENVS:
-            settings = EnvSettings(world=self.world, envs=envs, device=device, partition=partition)
+            settings = StepSettings(world=self.world, envs=envs, device=device, partition=partition)
             speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
                 VectorEnvSpeed(

@@ -107,13 +107,22 @@ class RlEvaluate(Command):
 
     def run(self) -> None:
         """Print the table of scores."""
-        from streamdit_gym.agents.evaluate_run import print_scores
-        from streamdit_gym.agents.policy_scores import PlaySettings
+        from streamdit_gym.agents.evaluate_run import scores_of_named
+        from streamdit_gym.agents.policy_scores import (
+            EvaluationSettings,
+            print_table,
+            write_scores,
+        )
+        from streamdit_gym.files import writing_to
 
-        settings = PlaySettings(
+        settings = EvaluationSettings(
             episodes=self.episodes, world=self.world, trust_agents=self.trust_agents
         )
-        print_scores(self.policies, self.env, settings, self.out)
+        scores = scores_of_named(self.policies, self.env, settings)
+        print_table(scores)
+        if self.out is not None:
+            with writing_to(self.out, "make room, or give another --out"):
+                write_scores(self.out, self.env, scores)
 
 
 def rl(

@@ -69,6 +69,18 @@ class Metric:
     baseline_label: str = ""
 
 
+def _over_horizons(path: str, label: str, unit: Unit, better: Better) -> Metric:
+    """Return a metric of `FidelityMetrics`, read against the same of copying the first frame."""
+    return Metric(
+        path=f"fidelity.{{horizon}}.{path}",
+        label=label,
+        unit=unit,
+        better=better,
+        baseline=f"fidelity.{{horizon}}.copy_{path}",
+        baseline_label="copying the first frame",
+    )
+
+
 METRICS: tuple[Metric, ...] = (
     Metric(
         path="evaluator.state_error.actor_px",
@@ -121,61 +133,37 @@ METRICS: tuple[Metric, ...] = (
         label="codec: error of the body's angle (median)",
         unit=DEGREES,
     ),
-    Metric(
-        path="fidelity.{horizon}.psnr_db",
-        label="PSNR of moving pixels after {horizon} frames",
-        unit=DECIBELS,
-        better="higher",
-        baseline="fidelity.{horizon}.copy_psnr_db",
-        baseline_label="copying the first frame",
+    _over_horizons("psnr_db", "PSNR of moving pixels after {horizon} frames", DECIBELS, "higher"),
+    _over_horizons("ssim", "SSIM after {horizon} frames", THREE_DECIMALS, "higher"),
+    _over_horizons(
+        "state_error.actor_px",
+        "error of the actor's position after {horizon} frames (median)",
+        PIXELS,
+        "lower",
     ),
-    Metric(
-        path="fidelity.{horizon}.ssim",
-        label="SSIM after {horizon} frames",
-        unit=THREE_DECIMALS,
-        better="higher",
-        baseline="fidelity.{horizon}.copy_ssim",
-        baseline_label="copying the first frame",
+    _over_horizons(
+        "state_error.body_px",
+        "error of the body's position after {horizon} frames (median)",
+        PIXELS,
+        "lower",
     ),
-    Metric(
-        path="fidelity.{horizon}.state_error.actor_px",
-        label="error of the actor's position after {horizon} frames (median)",
-        unit=PIXELS,
-        better="lower",
-        baseline="fidelity.{horizon}.copy_state_error.actor_px",
-        baseline_label="copying the first frame",
+    _over_horizons(
+        "state_error.body_degrees",
+        "error of the body's angle after {horizon} frames (median)",
+        DEGREES,
+        "lower",
     ),
-    Metric(
-        path="fidelity.{horizon}.state_error.body_px",
-        label="error of the body's position after {horizon} frames (median)",
-        unit=PIXELS,
-        better="lower",
-        baseline="fidelity.{horizon}.copy_state_error.body_px",
-        baseline_label="copying the first frame",
+    _over_horizons(
+        "moved_body.body_px",
+        "error of the body's position after {horizon} frames, where it moved (median)",
+        PIXELS,
+        "lower",
     ),
-    Metric(
-        path="fidelity.{horizon}.state_error.body_degrees",
-        label="error of the body's angle after {horizon} frames (median)",
-        unit=DEGREES,
-        better="lower",
-        baseline="fidelity.{horizon}.copy_state_error.body_degrees",
-        baseline_label="copying the first frame",
-    ),
-    Metric(
-        path="fidelity.{horizon}.moved_body.body_px",
-        label="error of the body's position after {horizon} frames, where it moved (median)",
-        unit=PIXELS,
-        better="lower",
-        baseline="fidelity.{horizon}.copy_moved_body.body_px",
-        baseline_label="copying the first frame",
-    ),
-    Metric(
-        path="fidelity.{horizon}.moved_body.body_degrees",
-        label="error of the body's angle after {horizon} frames, where it moved (median)",
-        unit=DEGREES,
-        better="lower",
-        baseline="fidelity.{horizon}.copy_moved_body.body_degrees",
-        baseline_label="copying the first frame",
+    _over_horizons(
+        "moved_body.body_degrees",
+        "error of the body's angle after {horizon} frames, where it moved (median)",
+        DEGREES,
+        "lower",
     ),
     Metric(
         path="fidelity.{horizon}.object_integrity.{object}",
