@@ -31,19 +31,20 @@ class GymSettings:
 
     Attributes:
         env_id: as `gymnasium.make` takes it.
-        actions: the world's.
+        actions: the world's; None: they are guessed before a simulator is made.
         frame_size: height and width of frames.
         frame_skip: steps of the environment for one of the world.
         make_kwargs: of the environment.
         action_vectors: each action of a menu as numbers, where the environment's are a box.
         image_key: where frames are in observations, "" for the observation itself; None: they are
             rendered.
-        state: the environment's true state; None: it tells none.
-        explore: the exploration policy; None: random actions that are held for some frames.
+        state: from the environment, unwrapped, to its true state; None: it tells none.
+        explore: from the environment, unwrapped, and a random generator to an action of the world;
+            None: random actions that are held for some frames.
     """
 
     env_id: str
-    actions: ActionLanguage
+    actions: ActionLanguage | None = None
     frame_size: tuple[int, int] = (64, 64)
     frame_skip: int = 1
     make_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -175,6 +176,7 @@ class GymSimulator:
     def _step(self, action: Any) -> None:
         if self._translator is None:
             settings = self.settings
+            assert settings.actions is not None
             self._translator = ActionTranslator(
                 settings.actions, self._env.action_space, settings.action_vectors
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,16 +43,16 @@ class GymFacts:
     """What an environment tells of itself.
 
     Attributes:
-        actions: its action space.
-        guessed_actions: how they can be said, where nobody has said it.
+        action_space: its actions.
+        actions: how they are said, guessed where nobody has said it.
         fps: steps in a second.
         max_steps: its own time limit; None: it has none.
         image_key: where its observations hold pictures; None: frames are rendered.
         state_names: of what the state function returns.
     """
 
-    actions: spaces.Space[Any]
-    guessed_actions: ActionLanguage | None
+    action_space: spaces.Space[Any]
+    actions: ActionLanguage
     fps: float
     max_steps: int | None
     image_key: str | None
@@ -74,107 +74,95 @@ def gym_world(
     """Return the definition of a world whose reference simulator is a Gymnasium environment.
 
     Its frames are what the environment draws, made smaller by area averaging. Reward and end are
-    the environment's, start frames come from its resets, and exploration holds random actions for
-    some frames. The environment is made once, without drawing, to read what is not given here.
+    the environment's, and start frames come from its resets. The environment is made once, without
+    drawing, to read what is not given.
 
     Args:
         env_id: as `gymnasium.make` takes it; ``"module:Id-v0"`` imports the module first.
         name: of the world.
         frame_size: height and width of frames.
         actions: how actions are said; None: guessed from the environment's.
-        frame_skip: steps of the environment for one of the world; an action should move things by
-            more than a pixel in a frame.
-        state: from the environment, unwrapped, to numbers with names; it makes the evaluation
-            sharper.
-        horizon: steps of the world after which an episode is truncated; None: the environment's
-            own limit, at most 256.
+        frame_skip: steps of the environment for one of the world.
+        state: from the environment, unwrapped, to numbers by name; makes the evaluation sharper.
+        horizon: steps of the world until an episode is truncated; None: see `guessed_horizon`.
         make_kwargs: of the environment.
-        more: ``explore``, from the environment, unwrapped, and a random generator to an action of
-            the world; and everything else that a `WorldDefinition` has, such as ``fps``, or
-            ``action_vectors`` for a `Menu` over continuous actions.
+        more: ``explore``, see `GymSettings`, and whatever else a `WorldDefinition` has, such as
+            ``fps``, or ``action_vectors`` for a `Menu` over continuous actions.
 
     Raises:
-        DefinitionError: if the environment cannot be made or drawn, or its actions cannot be said;
-            the text says what to do.
+        DefinitionError: if no world can be made of the environment; the text says what to do.
         MissingExtraError: if one of Gymnasium's own environments lacks its package.
     """
-    with as_definition_error():
-        check_str("env_id", env_id)
-        check_frame_size(frame_size)
-        check_int("frame_skip", frame_skip, least=1, most=MAX_FRAME_SKIP)
-        if horizon is not None:
-            check_int("horizon", horizon, least=1, most=MAX_HORIZON)
-    kwargs = dict(make_kwargs or {})
-    explore = more.pop("explore", None)
-    facts = gym_facts(env_id, kwargs, frame_size=frame_size, actions=actions, state=state)
-    language = actions or facts.guessed_actions
-    assert language is not None
-    vectors = more.get("action_vectors", ())
     settings = GymSettings(
         env_id=env_id,
-        actions=language,
+        actions=actions,
         frame_size=frame_size,
         frame_skip=frame_skip,
-        make_kwargs=kwargs,
-        action_vectors=vectors,
-        image_key=facts.image_key,
+        make_kwargs=dict(make_kwargs or {}),
+        action_vectors=more.get("action_vectors", ()),
         state=state,
-        explore=explore,
+        explore=more.pop("explore", None),
     )
-    steps = horizon or guessed_horizon(facts.max_steps, frame_skip)
+    return _definition(settings, name, horizon, more)
+
+
+def _definition(
+    settings: GymSettings, name: str, horizon: int | None, more: dict[str, Any]
+) -> WorldDefinition:
+    with as_definition_error():
+        check_str("env_id", settings.env_id)
+        check_frame_size(settings.frame_size)
+        check_int("frame_skip", settings.frame_skip, least=1, most=MAX_FRAME_SKIP)
+        if horizon is not None:
+            check_int("horizon", horizon, least=1, most=MAX_HORIZON)
+    facts = gym_facts(settings)
+    settings = replace(settings, actions=facts.actions, image_key=facts.image_key)
+    task = EnvironmentTask(
+        horizon=horizon or guessed_horizon(facts.max_steps, settings.frame_skip),
+        about=f"the reward of {settings.env_id}",
+    )
     fields = {
-        "fps": facts.fps / frame_skip,
-        "tasks": {TASK: EnvironmentTask(horizon=steps, about=f"the reward of {env_id}")},
+        "fps": facts.fps / settings.frame_skip,
+        "tasks": {TASK: task},
         "state_names": facts.state_names,
         "make_simulator": partial(GymSimulator, settings),
         **more,
     }
-    definition = WorldDefinition(name=name, frame_size=frame_size, actions=language, **fields)
+    definition = WorldDefinition(
+        name=name, frame_size=settings.frame_size, actions=facts.actions, **fields
+    )
     check_definition(definition, definition.starts)
-    ActionTranslator(language, facts.actions, vectors)
+    ActionTranslator(facts.actions, facts.action_space, settings.action_vectors)
     return definition
 
 
-def gym_facts(
-    env_id: str,
-    make_kwargs: Mapping[str, Any],
-    *,
-    frame_size: tuple[int, int] = (64, 64),
-    actions: ActionLanguage | None = None,
-    state: StateFunction | None = None,
-) -> GymFacts:
+def gym_facts(settings: GymSettings) -> GymFacts:
     """Return what an environment tells of itself; nothing is drawn.
-
-    Args:
-        env_id: see `gym_world`.
-        make_kwargs: likewise.
-        frame_size: likewise.
-        actions: likewise.
-        state: likewise.
 
     Raises:
         DefinitionError: see `gym_world`.
         MissingExtraError: likewise.
     """
-    env = make_env(env_id, make_kwargs)
+    env_id = settings.env_id
+    env = make_env(env_id, settings.make_kwargs)
     try:
-        key = image_key(env.observation_space, frame_size)
+        key = image_key(env.observation_space, settings.frame_size)
         if key is None and not renders(env):
             raise _cannot_be_drawn(env, env_id)
         return GymFacts(
-            actions=env.action_space,
-            guessed_actions=guess_actions(env, env_id) if actions is None else None,
+            action_space=env.action_space,
+            actions=settings.actions or guess_actions(env, env_id),
             fps=float(env.metadata.get("render_fps") or DEFAULT_FPS),
             max_steps=_time_limit(env_id),
             image_key=key,
-            state_names=_state_names(env, env_id, state),
+            state_names=_state_names(env, env_id, settings.state),
         )
     finally:
         env.close()
 
 
 def guessed_horizon(max_steps: int | None, frame_skip: int) -> int:
-    """Return the horizon of a world.
+    """Return the horizon of a world: the environment's own limit, or 128 steps; at most 256.
 
     Args:
         max_steps: the environment's time limit in its own steps; None: it has none.
