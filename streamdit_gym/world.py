@@ -371,9 +371,8 @@ def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
 
 
 def _read_starts(path: Path, config: BundleConfig) -> Starts:
-    grid = config.model.grid
     layouts = {
-        "latents": Layout((None, config.model.channels, grid, grid)),
+        "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
     }
     starts = read_tensors(path, layouts)

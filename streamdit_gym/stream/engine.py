@@ -246,13 +246,14 @@ class Engine:
 
     def _check_start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> None:
         config = self.model.config
-        shape = (config.channels, config.grid, config.grid)
+        rows, columns = config.grid
+        shape = (config.channels, rows, columns)
         has_frames = latents.ndim == 5 and latents.shape[1] > 0
         if not has_frames or tuple(latents.shape[2:]) != shape:
             raise ShapeError(
                 "start latents do not fit the model",
                 given=tuple(latents.shape),
-                allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})",
+                allowed=f"(b, f >= 1, {config.channels}, {rows}, {columns})",
                 remedy="encode frames with the world's codec",
             )
         _check_shape("prompts of the frames", prompts.shape, latents.shape[:2])
