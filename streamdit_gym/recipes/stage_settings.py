@@ -97,6 +97,37 @@ class ReadoutTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransitionTraining:
+    """How the readout of the environment's own reward and end learns, in worlds that have them.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: transitions per step.
+        adamw_rate: peak learning rate of AdamW.
+        latent_noise: largest standard deviation of the noise on the latents, so that generated ones
+            are read as well.
+        end_share: share of a batch that ends an episode; ends are rare.
+    """
+
+    steps: int = 4000
+    batch: int = 256
+    adamw_rate: float = 2e-3
+    latent_noise: float = 0.1
+    end_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ints={"steps": limits.STEPS, "batch": (1, limits.MAX_BATCH)},
+            reals={
+                "adamw_rate": limits.LEARNING_RATE,
+                "latent_noise": limits.WEIGHT,
+                "end_share": limits.FRACTION,
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class AppearanceTraining:
     """How the optional appearance module learns to read colours from prompts.
 

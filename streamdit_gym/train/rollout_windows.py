@@ -181,7 +181,7 @@ class RolloutSampler:
         depth = rollouts.depth + 1
         may_go_deeper = depth < settings.max_rollout_depth
         end = start + settings.clip_frames + 1
-        has_next = end < self.episodes.length
+        has_next = end < self.episodes.lengths[rollouts.index.episode]
         last_is_near = same_future[:, -1].cpu()
         return chosen & may_go_deeper & has_next & last_is_near
 
