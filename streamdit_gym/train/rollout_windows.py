@@ -121,7 +121,7 @@ class RolloutSampler:
         count, frames = references.shape[:2]
         max_level = self.settings.reference_noise
         level = max_level * torch.rand(count, 1, device=self.device)
-        is_noisy = torch.rand_like(level) < 0.5
+        is_noisy = torch.rand_like(level) < self.settings.reference_noise_share
         times = 1 - level * is_noisy
         times = times.expand(-1, frames)
         noise = torch.randn_like(references)

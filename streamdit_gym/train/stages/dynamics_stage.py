@@ -53,13 +53,15 @@ def initial_model(context: StageContext) -> StreamDiT:
 
 def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:
     """Train the transformer in place, as far as the call's minutes reach."""
+    settings = context.recipe.dynamics
+    corruption = ContextCorruption(codec=data.codec) if settings.corruption == "warp" else None
     trainer = DynamicsTrainer(
         model,
         data.episodes.to(context.device),
         data.prompts,
-        context.recipe.dynamics,
+        settings,
         context.device,
-        ContextCorruption(codec=data.codec),
+        corruption,
     )
 
     def picture(trained: StreamDiT) -> np.ndarray:
