@@ -56,6 +56,7 @@ UNREADABLE = (
     zlib.error,
 )
 RECORD_AGAIN = "delete it and record again"
+MAX_HELD_OUT_SHARDS = 4
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -136,6 +137,11 @@ class Dataset:
     def has_base_frames(self) -> bool:
         """Whether the frames exist as the base world draws them, too."""
         return (self.folder / BASE_FOLDER).is_dir()
+
+    @property
+    def num_held_out_shards(self) -> int:
+        """How many of the last shards no world is trained on."""
+        return min(MAX_HELD_OUT_SHARDS, max(1, len(self) // 10))
 
     def __len__(self) -> int:
         """Return the number of whole shards."""

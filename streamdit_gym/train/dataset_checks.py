@@ -12,12 +12,10 @@ from streamdit_gym.errors import DatasetError
 from streamdit_gym.train import parallel
 from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
 
-MAX_HELD_OUT_SHARDS = 4
-
 
 def held_out_shards(dataset: Dataset) -> int:
     """Return how many of the last shards are never trained on."""
-    return min(MAX_HELD_OUT_SHARDS, max(1, len(dataset) // 10))
+    return dataset.num_held_out_shards
 
 
 def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
