@@ -12,13 +12,16 @@ import dataclasses
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
@@ -45,7 +48,9 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+from streamdit_gym.text.prompt_source import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.spoken_table import SpokenTable
 
 SHIPPED = Path(__file__).resolve().parent / "worlds"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,7 +79,8 @@ class World:
         model: the transformer.
         codec: the codec.
         readout: reads states, rewards and success off latents.
-        table: the menu's embedded prompts; other text is embedded when first used.
+        table: the embedded prompts of a menu, or the clauses of a box; other text is embedded
+            when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
@@ -227,6 +233,28 @@ class World:
         if self.pipelined_model is not None and partition.chunks > 1:
             return self.pipelined_model
         return self.model
+
+    @cached_property
+    def prompts(self) -> PromptSource:
+        """The embeddings of prompts: the table of texts, or the words of a box's dimensions."""
+        actions = self.spec.actions
+        return SpokenTable(actions, self.table) if isinstance(actions, SpokenBox) else self.table
+
+    def action_prompts(self, actions: Any) -> PromptRow:
+        """Return the prompts of actions, as sessions hold them.
+
+        Args:
+            actions: numbers of the menu (n,), or values of the box (n, d).
+        """
+        language = self.spec.actions
+        if isinstance(language, SpokenBox):
+            return torch.from_numpy(language.positions(np.asarray(actions)))
+        return self.table.rows([language.prompt(action) for action in actions])
+
+    @property
+    def idle_prompt(self) -> Prompt:
+        """The prompt of the idle action."""
+        return self.action_prompts(self.spec.actions.idle[None])[0]
 
     @property
     def heads(self) -> Readout:
