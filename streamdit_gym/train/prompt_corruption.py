@@ -51,11 +51,12 @@ class PromptCorruption:
         Every token of a box is a dimension's value, and nobody says it in other words. So none is
         hidden, and noise would only blur the value.
         """
-        if isinstance(prompts, SpokenTable):
-            std = prompts.words.std().item()
-            noise = min(noise, MAX_VALUE_NOISE)
-            return cls(pooled_std=std, token_std=std, noise=noise, token_dropout=0.0)
-        return cls.of_table(prompts, noise, token_dropout)
+        if isinstance(prompts, PromptTable):
+            return cls.of_table(prompts, noise, token_dropout)
+        assert isinstance(prompts, SpokenTable)
+        std = prompts.words.std().item()
+        noise = min(noise, MAX_VALUE_NOISE)
+        return cls(pooled_std=std, token_std=std, noise=noise, token_dropout=0.0)
 
     @classmethod
     def of_table(cls, table: PromptTable, noise: float, token_dropout: float) -> PromptCorruption:

@@ -9,18 +9,17 @@ of the middle one are drawn to, and half of the time replaced by, the mean of it
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec
@@ -28,7 +27,6 @@ from streamdit_gym.model.expand_channels import expand_codec
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.recipes.stage_settings import AutoencoderTraining
 from streamdit_gym.train import parallel
-from streamdit_gym.train.dataset_checks import held_out_shards
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.losses import colour_balance, foreground, psnr
 from streamdit_gym.train.optimization import OptimizerPart, cosine_schedule, muon_and_adamw
@@ -37,7 +35,6 @@ from streamdit_gym.train.run_files import saving
 from streamdit_gym.train.stage_context import (
     RunOptions,
     StageContext,
-    has_global_channels,
     require_finished,
 )
 from streamdit_gym.train.stage_run import StageRun
