@@ -27,7 +27,6 @@ from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_confi
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
-    FLAGS,
     Layout,
     find_file,
     read_network,
@@ -37,6 +36,7 @@ from streamdit_gym.bundle.files import (
 )
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
+from streamdit_gym.bundle.stored_prompts import read_prompts
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
@@ -47,8 +47,7 @@ from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
-from streamdit_gym.text.prompt_source import Prompt, PromptRow, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 
@@ -138,7 +137,7 @@ class World:
         )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
-        table = _read_prompts(paths["prompts.safetensors"], config)
+        table = read_prompts(paths["prompts.safetensors"], config)
         starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
@@ -375,33 +374,9 @@ def _download(repository: str, revision: str | None) -> Path:
         ) from error
 
 
-def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
-    count = len(config.phrases)
-    width = config.model.text_width
-    layouts = {
-        "tokens": Layout((count, None, width)),
-        "mask": Layout((count, None), FLAGS),
-        "pooled": Layout((count, width)),
-    }
-    prompts = read_tensors(path, layouts)
-    tokens = prompts["tokens"]
-    mask = prompts["mask"]
-    if tokens.shape[:2] != mask.shape or not mask.any(1).all():
-        given = f"{path}: {tuple(tokens.shape)} and {tuple(mask.shape)}"
-        raise BundleError(
-            "tokens and mask of the prompts do not fit each other",
-            given=given,
-            allowed="one row each, with a real token in it",
-            remedy=AGAIN,
-        )
-    make_encoder = MiniLMEncoder if width == MiniLMEncoder.width else None
-    return PromptTable(config.phrases, tokens, mask, prompts["pooled"], make_encoder)
-
-
 def _read_starts(path: Path, config: BundleConfig) -> Starts:
-    grid = config.model.grid
     layouts = {
-        "latents": Layout((None, config.model.channels, grid, grid)),
+        "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
     }
     starts = read_tensors(path, layouts)

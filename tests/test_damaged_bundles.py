@@ -127,7 +127,7 @@ def check_works(world: World) -> None:
     idle = torch.zeros(1, 1, dtype=torch.long)
     session = engine.start(world.starts.latents[:1, None], idle, Noise.seeded([0]))
     clean = engine.tick(session, world.table.rows([world.spec.menu[0][0]]))
-    assert world.codec.decode(clean).shape == (1, 1, world.spec.size, world.spec.size, 3)
+    assert world.codec.decode(clean).shape == (1, 1, *world.spec.frame_shape)
 
 
 def says(world: World) -> dict[str, Any]:

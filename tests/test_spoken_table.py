@@ -111,7 +111,9 @@ def test_positions_outside_the_words_are_moved_to_the_border() -> None:
         ("shoulder left; elbow still", [1, 2]),
         ("Elbow hard right, shoulder right.", [3, 4]),
         ("elbow left", [2, 1]),
-        ("shoulder towards the right", [3, 2]),
+        ("swing the shoulder leftwards", [1, 2]),
+        ("the elbow does not move", [2, 2]),
+        ("pull the elbows rightmost", [2, 3]),
         ("turn the elbow a little to the left", [2, 1]),
     ],
 )

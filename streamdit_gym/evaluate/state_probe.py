@@ -34,7 +34,7 @@ class StateProbe(nn.Module):
     def __init__(self, spec: WorldSpec, num_key_points: int = 32) -> None:
         super().__init__()
         self.num_key_points = num_key_points
-        half_frame = spec.size / 2
+        half_frame = max(spec.frame_size) / 2
         is_position = torch.tensor([name.endswith("_px") for name in spec.state_names])
         self.scale = torch.where(is_position, half_frame, 1.0)
         self.offset = torch.where(is_position, half_frame, 0.0)

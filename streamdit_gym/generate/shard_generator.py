@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,17 +83,17 @@ class ShardGenerator:
             )
         self.source = self._prompt_source()
         self.engine = self._engine(self.world.table)
-        size = self.world.spec.size
+        frame_size = self.world.spec.frame_size
         self.clips = None
         if config.over is not None:
-            self.clips = Clips(Dataset(config.over), config.steps, size)
+            self.clips = Clips(Dataset(config.over), config.steps, frame_size)
         self.images = None
         if config.images is not None:
-            self.images = start_images(Path(config.images), size)
+            self.images = start_images(Path(config.images), frame_size)
 
     def _check_memory(self) -> None:
         config = self.config
-        frame_bytes = 3 * self.world.spec.size**2
+        frame_bytes = math.prod(self.world.spec.frame_shape)
         max_frames = max(1, MAX_SHARD_BYTES // frame_bytes)
         num_frames = config.batch * (config.steps + 1)
         if num_frames > max_frames:

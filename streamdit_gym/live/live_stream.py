@@ -333,13 +333,13 @@ class LiveStream(RenamedAttributes):
 
     def _checked_start_frame(self, frame: Image) -> Image:
         """Return a copy of a start frame of the right shape: the caller's may be read-only."""
-        size = self.world.spec.size
+        shape = self.world.spec.frame_shape
         is_array = isinstance(frame, np.ndarray)
-        if not is_array or frame.shape != (size, size, 3) or frame.dtype != np.uint8:
+        if not is_array or frame.shape != shape or frame.dtype != np.uint8:
             raise ShapeError(
                 "the start frame does not fit",
                 given=f"{frame.shape} {frame.dtype}" if is_array else shown(frame),
-                allowed=f"({size}, {size}, 3) uint8, without transparency",
+                allowed=f"{shape} uint8, without transparency",
                 remedy="resize it; lay a transparent picture on a background",
             )
         return np.array(frame)

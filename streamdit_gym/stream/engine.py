@@ -25,7 +25,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.stream.self_consistency import second_prediction_error
 from streamdit_gym.stream.session import Session
-from streamdit_gym.text.prompt_source import PromptRow, Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import PromptRow, Prompts, PromptSource
 
 Latents = Float[Tensor, "b f c h w"]
 WARM_UP_TICKS = 3  # compile, record, replay
@@ -251,13 +251,14 @@ class Engine:
 
     def _check_start(self, latents: Latents, prompts: Prompts, noise: Noise) -> None:
         config = self.model.config
-        frame = (config.channels, config.grid, config.grid)
+        rows, columns = config.grid
+        frame = (config.channels, rows, columns)
         has_frames = latents.ndim == 5 and latents.shape[1] > 0
         if not has_frames or tuple(latents.shape[2:]) != frame:
             raise ShapeError(
                 "start latents do not fit the model",
                 given=tuple(latents.shape),
-                allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})",
+                allowed=f"(b, f >= 1, {config.channels}, {rows}, {columns})",
                 remedy="encode frames with the world's codec",
             )
         shape = (*latents.shape[:2], *self.table.prompt_shape)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_source import Prompts
+from streamdit_gym.text.prompt_protocol import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class MovingBuffer:
     Attributes:
         partition: how the buffer is cut.
         latents: the frames' latents, each at its slot's noise level.
-        prompts: the prompt of every frame, see `streamdit_gym.text.prompt_source`.
+        prompts: the prompt of every frame, see `streamdit_gym.text.prompt_protocol`.
 
     Raises:
         ShapeError: if there are no whole chunks, too many, or not one prompt for each frame.

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.text.prompt_source import PromptSource
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import Conditioning, PreparedPrompts
 

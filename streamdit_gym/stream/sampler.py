@@ -23,7 +23,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.prepared_prompts import prepared_source
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view, stream_view
-from streamdit_gym.text.prompt_source import Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.types import BufferView
 
 Latents = Float[Tensor, "b f c h w"]

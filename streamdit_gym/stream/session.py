@@ -21,7 +21,7 @@ from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
-from streamdit_gym.text.prompt_source import Prompts
+from streamdit_gym.text.prompt_protocol import Prompts
 
 ENTRIES = ("references", "reference_prompts", "buffer", "buffer_prompts", "cache", "noise")
 PROMPT_ENTRIES = ("reference_prompts", "buffer_prompts")

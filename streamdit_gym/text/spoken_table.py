@@ -19,6 +19,8 @@ from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import Conditioning
 
 SEPARATORS = re.compile(r"[;,]")
+WORD = re.compile(r"[^\s.!?]+")
+MIN_STEM = 4  # letters
 MIN_DISTANCE = 1e-9  # of words that the encoder takes for one
 Positions = Float[Tensor, "b f d"]
 
@@ -61,8 +63,9 @@ class SpokenTable:
     def of_texts(self, texts: list[str]) -> Float[Tensor, "n d"]:
         """Return the positions that texts ask for.
 
-        A text is cut at ";" and ",". Each part is one of the box's clauses, or means the one whose
-        embedding is nearest. Dimensions that no part names are idle.
+        A text is cut at ";" and ",". Each part means the longest of the box's clauses whose words
+        it holds; where it holds none, the clause whose embedding is nearest. Dimensions that no
+        part names are idle.
 
         Raises:
             ShapeError: if a text has no part, or there is no room for a new one.
@@ -117,13 +120,27 @@ class SpokenTable:
 
     def _clause_of(self, part: str) -> int:
         """Return the number of the clause that a part of a text names or means."""
-        spoken = " ".join(part.lower().split()).removesuffix(".").rstrip()
+        spoken = _words_of(part)
+        contained = []
         for number, clause in enumerate(self.box.clauses):
-            if clause.lower() == spoken:
-                return number
+            words = _words_of(clause)
+            if all(_holds(spoken, word) for word in words):
+                contained.append((len(words), number))
+        if contained:
+            return max(contained)[1]
         rows = self.table.rows([part, *self.box.clauses])
         pooled = functional.normalize(self.table.pooled[rows].float(), dim=-1)
         return int((pooled[1:] @ pooled[0]).argmax())
+
+
+def _words_of(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def _holds(spoken: list[str], word: str) -> bool:
+    """Return whether a word is among those spoken, or one of them is longer, as "leftwards" is."""
+    is_stem = len(word) >= MIN_STEM
+    return any(each == word or (is_stem and each.startswith(word)) for each in spoken)
 
 
 def standardised_words(clauses: Float[Tensor, "u e"], counts: list[int]) -> Float[Tensor, "u e"]:
