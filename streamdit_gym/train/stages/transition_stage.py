@@ -59,7 +59,7 @@ def run(
     readout = TransitionReadout(
         TransitionReadoutConfig(
             channels=codec.spatial_channels,
-            grid=(codec.grid, codec.grid),
+            grid=codec.grid,
             actions=num_action_numbers(spec.actions),
         )
     )
