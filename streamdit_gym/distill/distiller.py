@@ -30,7 +30,7 @@ from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import MAX_ABS_LATENT
 from streamdit_gym.stream.views import stream_view
-from streamdit_gym.text.prompt_source import PromptSource
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.train.dynamics_trainer import eager
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss

@@ -13,7 +13,7 @@ from streamdit_gym.stream.flow import point
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_source import Prompts
+from streamdit_gym.text.prompt_protocol import Prompts
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.rollout_windows import Corruption
 

@@ -22,7 +22,7 @@ from streamdit_gym.stream.flow import euler_step, point, velocity
 from streamdit_gym.stream.noise_levels import training_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.views import stream_view, teacher_view
-from streamdit_gym.text.prompt_source import Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
 from streamdit_gym.train.optimization import OptimizerPart, muon_and_adamw

@@ -13,7 +13,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.text.prompt_source import Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 
 MAX_EPISODES = 3

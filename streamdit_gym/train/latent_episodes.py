@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.errors import DatasetError
-from streamdit_gym.text.prompt_source import Prompts
+from streamdit_gym.text.prompt_protocol import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)

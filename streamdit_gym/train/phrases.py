@@ -13,7 +13,7 @@ from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.text.prompt_encoder import PromptEncoder
-from streamdit_gym.text.prompt_source import PromptSource
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.train import parallel

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from streamdit_gym.text.prompt_source import Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.types import Conditioning

@@ -11,7 +11,7 @@ import torch
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.expand_channels import expand_model
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.text.prompt_source import PromptSource
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.train import parallel
 from streamdit_gym.train.average import averaged_weights
 from streamdit_gym.train.context_corruption import ContextCorruption
