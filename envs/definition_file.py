@@ -11,7 +11,7 @@ from streamdit_gym.actions import ActionLanguage, Menu, SpokenBox
 from streamdit_gym.envs.gym_known_envs import MAKE_KWARGS, env_name, with_module
 from streamdit_gym.envs.gym_motion import proposed_frame_skip
 from streamdit_gym.envs.gym_simulator import GymSettings
-from streamdit_gym.envs.gym_world import gym_facts, guessed_horizon
+from streamdit_gym.envs.gym_world import guessed_horizon, gym_facts
 
 INDENT = "    "
 LINE_LENGTH = 100
