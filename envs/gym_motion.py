@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator
@@ -54,16 +56,32 @@ def explored_frames(simulator: GymSimulator, rng: np.random.Generator) -> Frames
     return np.stack(frames)
 
 
-def motion_px(frames: Frames) -> np.ndarray:
+def motion_px(frames: Frames) -> Float[np.ndarray, " n-1"]:
     """Return how far things move from each frame to the next, by optical flow; 0: nothing moves."""
     motions = []
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    for before, after in zip(grey[:-1], grey[1:], strict=True):
+    for before, after in pairwise(grey):
         has_moved = cv2.absdiff(before, after) >= MIN_DIFFERENCE
         if not has_moved.any():
             motions.append(0.0)
             continue
-        flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 9, 3, 5, 1.1, 0)
-        distances = np.linalg.norm(flow, axis=-1)[has_moved]
+        distances = _flow_px(before, after)[has_moved]
         motions.append(float(np.quantile(distances, MOVED_QUANTILE)))
     return np.array(motions)
+
+
+def _flow_px(before: Any, after: Any) -> Float[np.ndarray, "h w"]:
+    """Return how far every pixel has moved."""
+    flow = cv2.calcOpticalFlowFarneback(
+        before,
+        after,
+        np.zeros((*before.shape, 2), dtype=np.float32),
+        pyr_scale=0.5,
+        levels=3,
+        winsize=9,
+        iterations=3,
+        poly_n=5,
+        poly_sigma=1.1,
+        flags=0,
+    )
+    return np.linalg.norm(flow, axis=-1)
