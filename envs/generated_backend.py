@@ -157,9 +157,7 @@ class GeneratedBackend:
         return self._warm_pool
 
     def _start_from_frames(self, frames: Clips, rngs: Sequence[np.random.Generator]) -> NewStreams:
-        codec = self.world.codec
-        with torch.no_grad(), precision(self.device, False):
-            latents = codec.encode(frames)
+        latents = self.world.encode(frames)
         noise = self._noise(rngs)
         return self._start(latents, noise)
 
@@ -271,9 +269,7 @@ class GeneratedBackend:
         """Decode latents; frames are frames."""
         if self._observation == "frame":
             return observed
-        codec = self.world.codec
-        with precision(self.device, self._engine.autocast):
-            frames = codec.decode(observed[:, None])
+        frames = self.world.decode(observed[:, None], bfloat16=self._engine.autocast)
         return frames[:, 0]
 
     def readout(self, latents: Latents) -> States:

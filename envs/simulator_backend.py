@@ -54,8 +54,7 @@ class SimulatorBackend:
         """Decode latents; frames are frames."""
         if self._encoder is None:
             return observed
-        with precision(self.device, False):
-            return self._encoder.codec.decode(observed[:, None])[:, 0]
+        return self._encoder.decode(observed[:, None])[:, 0]
 
     def readout(self, latents: Latents) -> States:
         """Return the encoder's world's readout of latents."""
@@ -131,9 +130,7 @@ class SimulatorBackend:
         scores = [scores_of(simulator) for simulator in simulators]
         observed = torch.from_numpy(np.stack(frames))
         if self._encoder is not None:
-            codec = self._encoder.codec
-            with precision(self.device, False):
-                latents = codec.encode(observed[:, None])
+            latents = self._encoder.encode(observed[:, None])
             observed = latents[:, 0].float()
         return Reading(observed, torch.from_numpy(np.stack(scores)))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
@@ -36,6 +36,7 @@ from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
 from streamdit_gym.errors import BundleError, MissingExtraError
 from streamdit_gym.model.conv_codec import ConvCodec
+from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.partition import Partition
@@ -185,6 +186,29 @@ class World:
         api = HfApi()
         api.create_repo(repo_id, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+
+    @torch.no_grad()
+    def encode(self, frames: UInt8[Tensor, "b f h w 3"]) -> Float[Tensor, "b f c g g"]:
+        """Return the latents of frames from any device, in full precision."""
+        with precision(self.device, False):
+            return self.codec.encode(frames.to(self.device))
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Float[Tensor, "b f c g g"], *, bfloat16: bool = False
+    ) -> UInt8[Tensor, "b f h w 3"]:
+        """Return the frames of latents, in full precision unless said otherwise."""
+        with precision(self.device, bfloat16):
+            return self.codec.decode(latents)
+
+    @torch.no_grad()
+    def read(
+        self, latents: Float[Tensor, "b f c g g"]
+    ) -> tuple[Float[Tensor, "b f s"], Float[Tensor, "b f m"]]:
+        """Return the state and the scores of every frame, in full precision."""
+        with precision(self.device, False):
+            states, scores = self.readout(latents)
+        return states, scores
 
     def model_for(self, partition: Partition) -> StreamDiT:
         """Return the transformer for a buffer of this partition."""

@@ -285,3 +285,15 @@ def test_an_old_name_of_a_world_s_part_still_works_and_warns(
     with pytest.warns(DeprecationWarning, match=f"World.{old} is now World.{new}"):
         part = getattr(tiny_world, old)
     assert part is getattr(tiny_world, new)
+
+
+def test_a_world_encodes_decodes_and_reads_as_its_networks_do() -> None:
+    world = World.from_pretrained("PushT")
+    latents = world.starts.latents[:2, None]
+    frames = world.decode(latents)
+    states, scores = world.read(latents)
+    assert torch.equal(frames, world.codec.decode(latents))
+    assert torch.equal(world.encode(frames), world.codec.encode(frames))
+    assert torch.equal(states, world.readout(latents)[0])
+    assert torch.equal(scores, world.readout(latents)[1])
+    assert not scores.requires_grad

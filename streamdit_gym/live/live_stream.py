@@ -16,7 +16,6 @@ from streamdit_gym.live.live_stream_state import LiveStreamState, PromptScope
 from streamdit_gym.live.parallel_simulator import ParallelSimulator
 from streamdit_gym.live.renamed import RenamedAttributes, rename_settings, warn_renamed
 from streamdit_gym.live.stream_frame import BufferSlot, Image, StreamFrame
-from streamdit_gym.model.precision import precision
 from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
@@ -298,16 +297,13 @@ class LiveStream(RenamedAttributes):
         return starts[row][None, None]
 
     def _encode(self, image: Image) -> Float[Tensor, "1 1 c h w"]:
-        device = self._engine.device
         frames = torch.from_numpy(image)[None, None]
-        with precision(device, False):
-            return self.world.codec.encode(frames.to(device))
+        return self.world.encode(frames)
 
     def _decode(self, latents: Float[Tensor, "1 f c h w"], restarted: bool) -> list[StreamFrame]:
         """Return the frames of clean latents with their prompts, readout and simulator frames."""
-        with precision(self._engine.device, False):
-            images = self.world.codec.decode(latents)[0].cpu().numpy()
-            states, scores = self.world.readout(latents)
+        images = self.world.decode(latents)[0].cpu().numpy()
+        states, scores = self.world.read(latents)
         spec = self.world.spec
         names = (*spec.state_names, *spec.score_names)
         readouts = torch.cat([states, scores], -1)[0].tolist()
