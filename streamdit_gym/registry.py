@@ -145,15 +145,14 @@ def load_entry_points() -> None:
             log.warning("the world %s of %s cannot be used: %s", entry.name, entry.value, error)
 
 
-def _reduce(definition: WorldDefinition) -> tuple[Any, ...]:
+def _reduce(definition: WorldDefinition) -> Any:
     """Tell pickle how to make a definition in another process.
 
     Functions and classes of a definition file cannot be pickled, so the file is run there, too.
     """
     path = _FILES.get(definition.name)
     if path is None:
-        reduced: tuple[Any, ...] = object.__reduce_ex__(definition, 2)  # type: ignore[assignment]
-        return reduced
+        return object.__reduce_ex__(definition, 2)
     registered = _WORLDS[definition.name]
     changes = {}
     for item in fields(WorldDefinition):
@@ -169,7 +168,7 @@ def _from_file(name: str, path: Path, changes: dict[str, Any]) -> WorldDefinitio
     return replace(registered, **changes)
 
 
-copyreg.pickle(WorldDefinition, _reduce)  # type: ignore[arg-type]
+copyreg.pickle(WorldDefinition, _reduce)
 
 
 def _definition_of(entry: EntryPoint) -> Any:

@@ -30,7 +30,8 @@ class Relabel(Command):
     }
 
     world: WorldName
-    """the world that makes the mistakes: name, folder or Hub id; or a Python file that registers it"""
+    """the world that makes the mistakes: name, folder or Hub id; or a Python file that registers it
+    """
     out: Path = Path("recorded/corrections")
     """folder of the data set"""
     shards: Shards = 40
