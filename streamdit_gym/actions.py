@@ -203,6 +203,27 @@ def action_names(actions: ActionLanguage) -> tuple[str, ...]:
     return tuple(phrases[0] for phrases in actions.phrases)
 
 
+def num_action_numbers(language: ActionLanguage) -> int:
+    """Return how many numbers `action_numbers` makes of an action."""
+    return len(language)
+
+
+def action_numbers(language: ActionLanguage, actions: Any) -> Float[np.ndarray, "*b a"]:
+    """Return actions as numbers for a network: values of a box from -1 to 1, else one-hot.
+
+    Args:
+        language: of the world.
+        actions: numbers of a menu (b), or values of a box (b, d).
+    """
+    if isinstance(language, Menu):
+        one_hot = np.eye(len(language), dtype=np.float32)
+        return one_hot[np.asarray(actions, dtype=np.int64)]
+    low = np.asarray(language.low, dtype=np.float64)
+    high = np.asarray(language.high, dtype=np.float64)
+    values = np.clip(actions, low, high)
+    return (2 * (values - low) / (high - low) - 1).astype(np.float32)
+
+
 def _phrases(action: str | Sequence[str]) -> tuple[str, ...]:
     return (action,) if isinstance(action, str) else tuple(action)
 

@@ -2,8 +2,8 @@
 
 A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 ``model.safetensors``, ``codec.safetensors``, ``heads.safetensors``, ``prompts.safetensors``,
-``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors``. Nothing in it
-is code, and nothing else in the folder is read.
+``starts.safetensors``, and a model card; in some worlds also ``longer.safetensors`` and
+``transitions.safetensors``. Nothing in it is code, and nothing else in the folder is read.
 """
 
 from __future__ import annotations
@@ -11,27 +11,31 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle.config import BundleConfig, read_config
 from streamdit_gym.bundle.field_checks import AGAIN
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
-    FLAGS,
     Layout,
     find_file,
     read_network,
+    read_optional_network,
     read_tensors,
     write_bundle,
 )
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
+from streamdit_gym.bundle.stored_prompts import read_prompts
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
 from streamdit_gym.errors import BundleError, MissingExtraError
@@ -39,9 +43,11 @@ from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.world_folders import SHIPPED as SHIPPED
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
@@ -69,11 +75,14 @@ class World:
         model: the transformer.
         codec: the codec.
         readout: reads states, rewards and success off latents.
-        table: the menu's embedded prompts; other text is embedded when first used.
+        table: the embedded prompts of a menu, or the clauses of a box; other text is embedded
+            when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
             serves them, too.
+        transitions: reads the environment's own reward and end off a transition; None: no task has
+            these.
         digest: SHA-256 of what the bundle holds, wherever it lies: equal bundles have equal
             digests. Empty: not loaded from a bundle.
     """
@@ -86,6 +95,7 @@ class World:
     starts: Starts
     facts: dict[str, Any]
     pipelined_model: StreamDiT | None = None
+    transitions: TransitionReadout | None = None
     digest: str = ""
 
     @classmethod
@@ -117,14 +127,13 @@ class World:
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
         readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
-        pipelined_model = None
-        pipelined_config = config.longer
-        if pipelined_config is not None:
-            path = paths["longer.safetensors"]
-            pipelined_model = read_network(path, lambda: StreamDiT(pipelined_config)).to(device)
+        pipelined_model = read_optional_network(paths, "longer", config.longer, StreamDiT)
+        transitions = read_optional_network(
+            paths, "transitions", config.transitions, TransitionReadout
+        )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
-        table = _read_prompts(paths["prompts.safetensors"], config)
+        table = read_prompts(paths["prompts.safetensors"], config)
         starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
@@ -134,7 +143,8 @@ class World:
             table=table.to(device, torch.float32),
             starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
             facts=config.facts,
-            pipelined_model=pipelined_model,
+            pipelined_model=None if pipelined_model is None else pipelined_model.to(device),
+            transitions=None if transitions is None else transitions.to(device),
             digest=config.digest,
         )
 
@@ -170,6 +180,9 @@ class World:
         if self.pipelined_model is not None:
             tensors["longer"] = self.pipelined_model.state_dict()
             content["longer"] = stored_config(self.pipelined_model.config)
+        if self.transitions is not None:
+            tensors["transitions"] = self.transitions.state_dict()
+            content["transitions"] = stored_config(self.transitions.config)
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
@@ -216,6 +229,28 @@ class World:
             return self.pipelined_model
         return self.model
 
+    @cached_property
+    def prompts(self) -> PromptSource:
+        """The embeddings of prompts: the table of texts, or the words of a box's dimensions."""
+        actions = self.spec.actions
+        return SpokenTable(actions, self.table) if isinstance(actions, SpokenBox) else self.table
+
+    def action_prompts(self, actions: Any) -> PromptRow:
+        """Return the prompts of actions, as sessions hold them.
+
+        Args:
+            actions: numbers of the menu (n,), or values of the box (n, d).
+        """
+        language = self.spec.actions
+        if isinstance(language, SpokenBox):
+            return torch.from_numpy(language.positions(np.asarray(actions)))
+        return self.table.rows([language.prompt(action) for action in actions])
+
+    @property
+    def idle_prompt(self) -> Prompt:
+        """The prompt of the idle action."""
+        return self.action_prompts(self.spec.actions.idle[None])[0]
+
     @property
     def heads(self) -> Readout:
         """The old name of `readout`, for one release."""
@@ -239,33 +274,9 @@ def _warn_of_old_name(old: str, new: str) -> None:
     warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
-def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
-    count = len(config.phrases)
-    width = config.model.text_width
-    layouts = {
-        "tokens": Layout((count, None, width)),
-        "mask": Layout((count, None), FLAGS),
-        "pooled": Layout((count, width)),
-    }
-    prompts = read_tensors(path, layouts)
-    tokens = prompts["tokens"]
-    mask = prompts["mask"]
-    if tokens.shape[:2] != mask.shape or not mask.any(1).all():
-        given = f"{path}: {tuple(tokens.shape)} and {tuple(mask.shape)}"
-        raise BundleError(
-            "tokens and mask of the prompts do not fit each other",
-            given=given,
-            allowed="one row each, with a real token in it",
-            remedy=AGAIN,
-        )
-    make_encoder = MiniLMEncoder if width == MiniLMEncoder.width else None
-    return PromptTable(config.phrases, tokens, mask, prompts["pooled"], make_encoder)
-
-
 def _read_starts(path: Path, config: BundleConfig) -> Starts:
-    grid = config.model.grid
     layouts = {
-        "latents": Layout((None, config.model.channels, grid, grid)),
+        "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
     }
     starts = read_tensors(path, layouts)

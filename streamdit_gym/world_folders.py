@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.bundle.config import file_names
+from streamdit_gym.bundle.config import all_file_names
 from streamdit_gym.bundle.field_checks import CONFIG
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
@@ -152,7 +152,7 @@ def _download(repository: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *file_names(longer=True)]
+    files = [CONFIG, "README.md", *all_file_names()]
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except Exception as error:

@@ -31,6 +31,7 @@ from streamdit_gym.bundle.networks import (
     MODEL_RULES,
     NETWORK_RULES,
     PIPELINED_RULES,
+    TRANSITION_RULES,
     Rule,
     check_rules,
 )
@@ -41,9 +42,12 @@ from streamdit_gym.errors import ArgumentError, BundleError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
+from streamdit_gym.model.transition_readout import TransitionReadoutConfig
 
-# every bundle has these; some have "longer", too
+# every bundle has these
 WEIGHTS = ("model", "codec", "heads", "prompts", "starts")
+# some have these, too
+OPTIONAL_WEIGHTS = ("longer", "transitions")
 MAX_CONFIG_BYTES = 16 * 2**20
 
 
@@ -60,6 +64,7 @@ class BundleConfig:
         facts: what people want to know: training data, licence, scores.
         files: the other files, by name.
         longer: the transformer for buffers of several chunks, if it is another one.
+        transitions: the readout of the environment's own reward and end, if there is one.
         digest: SHA-256 of everything here but `facts`: equal bundles have equal digests.
     """
 
@@ -71,6 +76,7 @@ class BundleConfig:
     facts: dict[str, Any]
     files: dict[str, FileEntry]
     longer: StreamDiTConfig | None
+    transitions: TransitionReadoutConfig | None
     digest: str
 
 
@@ -150,11 +156,14 @@ def check_config(content: Any) -> BundleConfig:
         facts=values["facts"],
         files=values["files"],
         longer=values.get("longer"),
+        transitions=values.get("transitions"),
         digest=digest,
     )
     check_rules(config, RULES)
     if config.longer is not None:
         check_rules(config, PIPELINED_RULES)
+    if config.transitions is not None:
+        check_rules(config, TRANSITION_RULES)
     _check_tasks(config.spec)
     if values.get("digest", config.digest) != config.digest:
         raise BundleError(
@@ -174,7 +183,7 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
 RULES = (
     *NETWORK_RULES,
-    Rule("spec.size", lambda c: c.spec.size == c.codec.size, "codec.size"),
+    Rule("spec.size", lambda c: c.spec.frame_size == c.codec.frame_size, "codec.size"),
     Rule(
         "heads.state_names",
         lambda c: c.heads.state_names == c.spec.state_names,
@@ -197,16 +206,22 @@ RULES = (
     ),
     Rule(
         "files",
-        lambda c: set(c.files) == set(file_names(c.longer is not None)),
+        lambda c: set(c.files) == set(file_names(c.longer is not None, c.transitions is not None)),
         "the bundle's weights files",
     ),
 )
 
 
-def file_names(longer: bool) -> list[str]:
+def file_names(longer: bool, transitions: bool = False) -> list[str]:
     """Return the names of a bundle's weights files."""
-    parts = (*WEIGHTS, "longer") if longer else WEIGHTS
+    has_part = dict(zip(OPTIONAL_WEIGHTS, (longer, transitions), strict=True))
+    parts = [*WEIGHTS, *(part for part, is_there in has_part.items() if is_there)]
     return [f"{part}.safetensors" for part in parts]
+
+
+def all_file_names() -> list[str]:
+    """Return the names of the weights files that a bundle may have."""
+    return file_names(longer=True, transitions=True)
 
 
 def _check_tasks(spec: WorldSpec) -> None:

@@ -25,7 +25,12 @@ from streamdit_gym.bundle.field_checks import (
     text,
     typed,
 )
-from streamdit_gym.bundle.networks import check_codec, check_model, check_readout
+from streamdit_gym.bundle.networks import (
+    check_codec,
+    check_model,
+    check_readout,
+    check_transition_readout,
+)
 from streamdit_gym.bundle.spec_fields import check_spec
 from streamdit_gym.checks import check_int, check_str
 
@@ -98,6 +103,7 @@ KNOWN_FACTS: dict[str, Check] = {
     "training_frames": partial(check_int, least=0),
     "corrected_episodes": partial(check_int, least=0),
     "heads_on_held_out_real_frames": mapping(number_or_null, label, most=4096),
+    "transitions_on_held_out_real_frames": mapping(number_or_null, label, most=4096),
     "scores": _scores,
 }
 CONFIG_FIELDS = {
@@ -110,5 +116,6 @@ CONFIG_FIELDS = {
     "facts": Field(check_facts),
     "files": Field(mapping(typed(FileEntry, FILE), label, most=64)),
     "longer": Field(check_model, required=False),
+    "transitions": Field(check_transition_readout, required=False),
     "digest": Field(FILE["sha256"].check, required=False),
 }

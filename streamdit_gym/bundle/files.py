@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from streamdit_gym.bundle.config import check_config, file_names, read_config, read_content
+from streamdit_gym.bundle.config import all_file_names, check_config, read_config, read_content
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FileEntry, without_nan
 from streamdit_gym.bundle.phrase_storage import with_generator
@@ -140,6 +140,22 @@ def read_network(path: Path, make: Callable[[], nn.Module]) -> Any:
     return network.eval().requires_grad_(False)
 
 
+def read_optional_network(
+    paths: Mapping[str, Path], part: str, config: Any, kind: Callable[[Any], nn.Module]
+) -> Any:
+    """Return a network that only some bundles have; None where this one lacks it.
+
+    Args:
+        paths: the bundle's files, by name.
+        part: the network's name.
+        config: of the network; None: there is none.
+        kind: makes the network of its config.
+    """
+    if config is None:
+        return None
+    return read_network(paths[f"{part}.safetensors"], lambda: kind(config))
+
+
 def check_writable(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     """Return tensors as a bundle stores them: on the CPU, floats in half precision if they fit in.
 
@@ -193,7 +209,7 @@ def write_bundle(
             write_text(folder / CONFIG, config_text({**content, "files": files}))
         finally:
             _settle(folder)
-        for name in set(file_names(longer=True)) - set(files):
+        for name in set(all_file_names()) - set(files):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -265,7 +281,7 @@ def _settle(folder: Path) -> None:
 
 
 def _remove_new(folder: Path) -> None:
-    for name in file_names(longer=True):
+    for name in all_file_names():
         (folder / f"{name}{NEW}").unlink(missing_ok=True)
 
 

@@ -81,7 +81,9 @@ Acceptance criteria: {criteria_summary(scores)}.
 
 def _description(world: World) -> str:
     spec = world.spec
+    height, width = spec.frame_size
     config = world.model.config
+    rows, columns = config.token_grid
     million_weights = sum(weight.numel() for weight in world.model.parameters()) / 1e6
     tasks = "\n".join(
         f"* `{name}`: {task.about}; horizon {task.horizon} steps"
@@ -96,14 +98,14 @@ def _description(world: World) -> str:
     prompt_encoder = world.facts.get("prompt_encoder", "unknown")
     return f"""# {spec.name}
 
-A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames per second,
+A world of streamdit_gym: {height} x {width} pixels, {spec.fps:g} frames per second,
 {len(spec.menu)} actions, each prompted by a phrase.
 
     from streamdit_gym import World
     world = World.from_pretrained("{spec.name}")
 
 StreamDiT transformer: {million_weights:.1f} million weights, width {config.width},
-depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
+depth {config.depth}, {rows}x{columns} tokens a frame,
 {config.references} reference frames.
 Prompt encoder: {prompt_encoder}. Trained on {frames} frames of the real simulator.{pipelined}
 

@@ -34,7 +34,7 @@ class StateProbe(nn.Module):
     def __init__(self, spec: WorldSpec, num_key_points: int = 32) -> None:
         super().__init__()
         self.num_key_points = num_key_points
-        half_frame = spec.size / 2
+        half_frame = max(spec.frame_size) / 2
         is_position = torch.tensor([name.endswith("_px") for name in spec.state_names])
         self.scale = torch.where(is_position, half_frame, 1.0)
         self.offset = torch.where(is_position, half_frame, 0.0)
@@ -58,9 +58,10 @@ class StateProbe(nn.Module):
         heat_maps = self.sharpness * features
         height, width = heat_maps.shape[-2:]
         weights = rearrange(heat_maps, "n p h w -> n p (h w)").softmax(-1)
-        coordinates = torch.linspace(-1, 1, width)
-        x = coordinates.repeat(height)
-        y = coordinates.repeat_interleave(width)
+        columns = torch.linspace(-1, 1, width)
+        rows = torch.linspace(-1, 1, height)
+        x = columns.repeat(height)
+        y = rows.repeat_interleave(width)
         return torch.cat([weights @ x, weights @ y], -1)
 
     def forward(

@@ -59,8 +59,13 @@ def median(samples: np.ndarray) -> float:
 
 
 def correlation(samples: np.ndarray) -> float:
-    """Return Pearson's r between the two numbers on the last axis; NaN if one never changes."""
-    pairs = samples.reshape(-1, 2).astype(np.float64)
+    """Return Pearson's r between the two numbers on the last axis; NaN if one never changes.
+
+    Pairs of which a number is NaN were not measured and do not count.
+    """
+    pairs = _measured_pairs(samples).astype(np.float64)
+    if not len(pairs):
+        return math.nan
     largest = np.abs(pairs).max(0)
     if (pairs.std(0) <= RELATIVE_EPSILON * largest).any():
         return math.nan
@@ -71,7 +76,9 @@ def correlation(samples: np.ndarray) -> float:
 
 def rank_correlation(samples: np.ndarray) -> float:
     """Return Spearman's r between the two numbers on the last axis; equal numbers share a rank."""
-    pairs = samples.reshape(-1, 2)
+    pairs = _measured_pairs(samples)
+    if not len(pairs):
+        return math.nan
     ranks = [_average_ranks(column) for column in pairs.T]
     return correlation(np.stack(ranks, -1))
 
@@ -85,17 +92,28 @@ def _average_ranks(numbers: np.ndarray) -> np.ndarray:
 
 
 def ratio(samples: np.ndarray) -> float:
-    """Return the sum of the first column over the sum of the second."""
-    numerator, denominator = samples.reshape(-1, 2).sum(0)
+    """Return the sum of the first column over the sum of the second, NaN apart."""
+    numerator, denominator = _measured_pairs(samples).sum(0)
     if denominator <= 0:
         return math.nan
     return float(numerator / denominator)
+
+
+def share_removed(samples: np.ndarray) -> float:
+    """Return by which part the sum of the first column is less than that of the second."""
+    return 1 - ratio(samples)
 
 
 def psnr(samples: np.ndarray) -> float:
     """Return the PSNR in dB of two columns: squared errors in grey levels, and pixels."""
     squared_error = max(ratio(samples), MIN_SQUARED_ERROR)
     return float(10 * np.log10(255**2 / squared_error))
+
+
+def _measured_pairs(samples: np.ndarray) -> np.ndarray:
+    """Return the pairs on the last axis of which both numbers were measured."""
+    pairs = samples.reshape(-1, 2)
+    return pairs[np.isfinite(pairs).all(-1)]
 
 
 def estimate(

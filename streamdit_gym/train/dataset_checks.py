@@ -7,17 +7,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.definition import WorldSpec
+from streamdit_gym.definition import WorldSpec, stored_size
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.train import parallel
 from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
 
-MAX_HELD_OUT_SHARDS = 4
-
 
 def held_out_shards(dataset: Dataset) -> int:
     """Return how many of the last shards are never trained on."""
-    return min(MAX_HELD_OUT_SHARDS, max(1, len(dataset) // 10))
+    return dataset.num_held_out_shards
 
 
 def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
@@ -28,7 +26,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
     """
     expected = {
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "state_names": list(spec.state_names),
         "score_names": list(spec.score_names),
     }
