@@ -25,6 +25,8 @@ from streamdit_gym.errors import ActionError, ArgumentError, ShapeError, Unknown
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.sampler import MAX_ABS_LATENT
+from streamdit_gym.stream.views import cached_view
 from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.world import World
 
@@ -70,20 +72,35 @@ def test_values_between_two_words_give_frames_of_their_own(dot: str) -> None:
     assert not torch.equal(references[0], references[1])
 
 
-def test_the_sampler_uses_what_a_full_evaluation_without_shortcuts_gives(dot: str) -> None:
-    """The slow way: the model embeds the prompts of every frame itself, without a cache."""
+def test_a_stream_is_what_one_evaluation_of_all_its_frames_gives(dot: str) -> None:
+    """The slow way: all clean frames so far in one call, with every frame's prompt embedded."""
     world = World.from_pretrained(dot)
     engine = Engine(world.model, world.prompts, Partition.parse("K4N1c1s1"))
-    values = random_actions(StreamDiTVectorEnv(2, world=dot), 3)
-    idle = engine.idle_prompts(2, 1)
-    session = engine.start(world.starts.latents[:2, None], idle, Noise.seeded([0, 1]))
-    slow = engine.start(world.starts.latents[:2, None], idle, Noise.seeded([0, 1]))
-    slow.cache = None
-    for step in values:
+    noise = Noise.seeded([0, 1])
+    session = engine.start(world.starts.latents[:2, None], engine.idle_prompts(2, 1), noise)
+    history, positions = session.references.clone(), session.reference_prompts.clone()
+    noise = session.noise.to("cpu")
+    for step in random_actions(StreamDiTVectorEnv(2, world=dot), 4):
         prompts = world.action_prompts(step)
-        fast_frames = engine.tick(session, prompts)
-        slow_frames = engine.tick(slow, prompts)
-        torch.testing.assert_close(fast_frames, slow_frames, atol=1e-4, rtol=1e-4)
+        frames = engine.tick(session, prompts)
+        positions = torch.cat([positions, prompts[:, None]], 1)
+        clean = history[:, 1:]
+        view = cached_view(
+            clean,
+            torch.ones(clean.shape[:2]),
+            noise.draw((1, *clean.shape[2:])),
+            torch.zeros(2, 1),
+            history[:, :1],
+            torch.ones(2, 1),
+            cached=0,
+            chunk_frames=1,
+            limit=4,
+        )
+        with torch.no_grad():
+            velocity, _ = world.model(view, world.prompts.conditioning(positions[:, 1:]))
+        slow = (view.latents[:, -1:] + velocity[:, -1:]).clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
+        torch.testing.assert_close(frames, slow, atol=1e-4, rtol=1e-3)
+        history = torch.cat([history, frames], 1)
 
 
 def test_free_text_is_what_its_clauses_ask_for(dot: str) -> None:
@@ -228,7 +245,7 @@ def test_the_simulator_gets_the_values_themselves(tmp_path: Path) -> None:
         simulators = env._backend.simulators
         before = [simulator.state() for simulator in simulators]
         _, rewards, _, _, _ = env.step(np.float32([[0.5, 0.25], [-0.125, -0.5]]))
-        moved = [simulator.state() - place for simulator, place in zip(simulators, before)]
+        moved = [each.state() - place for each, place in zip(simulators, before, strict=True)]
         np.testing.assert_allclose(moved, [[1.5, 0.75], [-0.375, -1.5]], atol=1e-4)
         np.testing.assert_allclose(rewards, [s.outcome().reward for s in simulators], rtol=1e-5)
 
