@@ -36,6 +36,7 @@ from support.bundles import (
 from streamdit_gym.bundle.config import file_names
 from streamdit_gym.bundle.fields import CONFIG_FIELDS
 from streamdit_gym.bundle.networks import MODEL_RULES, check_rules, stored_config
+from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.errors import BundleError
 from streamdit_gym.presets import PRESETS, partition
 from streamdit_gym.stream.engine import Engine
@@ -135,7 +136,7 @@ def says(world: World) -> dict[str, Any]:
     return json.loads(
         json.dumps(
             {
-                "spec": dataclasses.asdict(world.spec),
+                "spec": stored_spec(world.spec),
                 "model": stored_config(world.model.config),
                 "longer": stored_config(world.pipelined_model.config)
                 if world.pipelined_model

@@ -38,7 +38,7 @@ def check_definition(spec: WorldSpec, starts: Mapping[str, float] | None = None)
     """
     with as_definition_error():
         _check_name(spec.name)
-        _check_frame_size(spec.frame_size)
+        check_frame_size(spec.frame_size)
         check_real("fps", spec.fps, above=0.0, most=MAX_FPS)
         check_int("simulator_version", spec.simulator_version, least=0, most=MAX_VERSION)
         _check_actions(spec.actions)
@@ -72,7 +72,13 @@ def _check_name(name: Any) -> None:
         )
 
 
-def _check_frame_size(size: Any) -> None:
+def check_frame_size(size: Any) -> None:
+    """Refuse what is no height and width of frames.
+
+    Raises:
+        DefinitionError: if it is none.
+        ArgumentError: if a number is out of range.
+    """
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise DefinitionError(
             "frame_size is no height and width",

@@ -58,9 +58,10 @@ class StateProbe(nn.Module):
         heat_maps = self.sharpness * features
         height, width = heat_maps.shape[-2:]
         weights = rearrange(heat_maps, "n p h w -> n p (h w)").softmax(-1)
-        coordinates = torch.linspace(-1, 1, width)
-        x = coordinates.repeat(height)
-        y = coordinates.repeat_interleave(width)
+        columns = torch.linspace(-1, 1, width)
+        rows = torch.linspace(-1, 1, height)
+        x = columns.repeat(height)
+        y = rows.repeat_interleave(width)
         return torch.cat([weights @ x, weights @ y], -1)
 
     def forward(

@@ -162,7 +162,7 @@ class ShardGenerator:
         clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
         start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
         seeds = rng.integers(2**63, size=num_rows)
-        idle_prompts = torch.full((num_rows, 1), engine.idle)
+        idle_prompts = engine.idle_prompts(num_rows, 1)
         session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
         self.source.begin(episodes, rng)
         frames = [start[:, None]]
@@ -178,7 +178,7 @@ class ShardGenerator:
                 chosen.append(prompts)
             # the session refuses clips where N > 1
             clip = None if clips is None else clips[:, step + 1 : step + 2]
-            prompt_rows = engine.table.rows(phrases)
+            prompt_rows = engine.table.of_texts(phrases)
             frame = engine.tick(session, prompt_rows, clip, config.strength)
             is_faulty |= ~is_finite(frame)
             if step < latency:  # in flight before the first prompt

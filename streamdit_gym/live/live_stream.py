@@ -140,7 +140,7 @@ class LiveStream(RenamedAttributes):
             else:
                 self.simulator.in_sync = False  # a simulator cannot start from an image
         latents = self._random_start(rng) if image is None else self._encode(image)
-        self._engine.idle = self._prompt_row(self.prompt)
+        self._engine.idle = torch.tensor(self._prompt_row(self.prompt))
         no_prompt = torch.full((1, 1), -1)
         self._session = self._engine.start(latents, no_prompt, Noise.of([rng]))
 
