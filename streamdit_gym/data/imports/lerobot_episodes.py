@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.data.imports.lerobot_features import Features
-from streamdit_gym.data.imports.lerobot_tables import column_values, read_episodes, read_table
+from streamdit_gym.data.imports.lerobot_reading import column_values, read_episodes, read_table
 from streamdit_gym.data.imports.pictures import Clip, colour_pictures, read_clip, resized
 from streamdit_gym.data.imports.recordings import UnreadableEpisodeError
 from streamdit_gym.data.imports.resampling import Resampling

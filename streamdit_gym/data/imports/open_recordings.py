@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamdit_gym.data.imports.caption_file import PATTERN
-from streamdit_gym.data.imports.lerobot import LeRobotRecordings
-from streamdit_gym.data.imports.minari import MinariRecordings
+from streamdit_gym.data.imports.lerobot_recordings import LeRobotRecordings
+from streamdit_gym.data.imports.minari_recordings import MinariRecordings
 from streamdit_gym.data.imports.recordings import ImportSettings, Recordings
-from streamdit_gym.data.imports.videos import VideoRecordings
+from streamdit_gym.data.imports.video_recordings import VideoRecordings
 from streamdit_gym.errors import DatasetError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")

@@ -24,7 +24,7 @@ from streamdit_gym.data.imports.lerobot_features import (
     TRUNCATED,
     Features,
 )
-from streamdit_gym.data.imports.lerobot_tables import read_info, read_json, read_tasks
+from streamdit_gym.data.imports.lerobot_reading import read_info, read_json, read_tasks
 from streamdit_gym.data.imports.pictures import camera_sizes, tiled
 from streamdit_gym.data.imports.recordings import (
     Description,

@@ -1,4 +1,4 @@
-"""The tables of a LeRobot data set, read with pyarrow."""
+"""Reading the tables and descriptions of a LeRobot data set."""
 
 from __future__ import annotations
 
