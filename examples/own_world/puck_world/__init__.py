@@ -1,8 +1,7 @@
 """A world of one's own: a puck that glides on ice, and a ring that it has to reach."""
 
-from streamdit_gym import EnvironmentTask, SpokenBox, WorldDefinition
-
 from puck_world.simulator import SIZE, PuckSimulator
+from streamdit_gym import EnvironmentTask, SpokenBox, WorldDefinition
 
 WORLD = WorldDefinition(
     name="Puck",
