@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from streamdit_gym.actions import Menu
+from streamdit_gym.actions import Menu, action_names
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, add_frame, explore
 from streamdit_gym.data.simulator_checks import check_frame
 from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
 from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.envs.gym_motion import MIN_DIFFERENCE, MIN_MOTION_PX, motion_px
 
 Frames = UInt8[np.ndarray, "n h w 3"]
 
@@ -25,8 +26,7 @@ NUM_STARTS = 8  # start frames to look at
 HELD_STEPS = 4  # of an action whose motion is measured
 TIMED_STEPS = 64
 MAX_SECONDS = 2.0  # of the timed steps
-MIN_DIFFERENCE = 12  # grey levels between two frames, where something has moved
-MIN_MOTION_PX = 1.0
+MAX_NAMED = 9
 MAX_ACTIONS = 12  # measured; more would take long
 
 
@@ -37,7 +37,7 @@ class ActionMotion:
     Attributes:
         name: the action's prompt.
         changed_share: share of the picture that differs from what the idle action leads to.
-        motion_px: how far things move in a frame, about.
+        motion_px: how far things move in a frame.
     """
 
     name: str
@@ -83,7 +83,7 @@ class SimulatorReport:
         for motion in self.motions:
             lines.append(
                 f"  {motion.name}: {motion.changed_share:.1%} of the picture,"
-                f" about {motion.motion_px:.1f} px a frame"
+                f" {motion.motion_px:.1f} px a frame"
             )
         return lines + [f"look at this: {text}" for text in self.warnings()]
 
@@ -124,7 +124,8 @@ def report_simulator(definition: WorldDefinition) -> SimulatorReport:
 
 def _described(spec: WorldDefinition) -> str:
     if isinstance(spec.actions, Menu):
-        return f"{len(spec.actions)}, {', '.join(spec.actions.prompt(i) for i in range(3))[:60]} ..."
+        names = action_names(spec.actions)
+        return f"{len(names)}: {', '.join(names[:MAX_NAMED])}"
     bounds = zip(spec.actions.names, spec.actions.low, spec.actions.high, strict=True)
     return ", ".join(f"{name} {low:g} to {high:g}" for name, low, high in bounds)
 
@@ -165,41 +166,25 @@ def _motion(definition: WorldDefinition, action: Any) -> ActionMotion:
     """Return what an action does that is held for some frames, from the first start."""
     moved = _held_frames(definition, action)
     idle = _held_frames(definition, definition.actions.idle)
-    changed = np.abs(moved[-1] - idle[-1]).max(-1) >= MIN_DIFFERENCE
+    difference = np.abs(moved[-1].astype(int) - idle[-1])
+    changed = difference.max(-1) >= MIN_DIFFERENCE
     return ActionMotion(
         name=definition.actions.prompt(action),
         changed_share=float(changed.mean()),
-        motion_px=_motion_px(moved, idle),
+        motion_px=float(np.median(motion_px(moved))),
     )
 
 
-def _held_frames(definition: WorldDefinition, action: Any) -> Float[np.ndarray, "n h w 3"]:
+def _held_frames(definition: WorldDefinition, action: Any) -> Frames:
     simulator = simulator_of(definition)
-    simulator.reset(np.random.default_rng(SEED), _first_start(definition))
+    first = simulator.reset(np.random.default_rng(SEED), _first_start(definition))
     if isinstance(definition.actions, Menu):
         action = int(action)
-    frames = []
+    frames = [first.copy()]
     for _ in range(HELD_STEPS):
-        frames.append(check_frame(definition, simulator.step(action)).astype(np.float32))
+        frames.append(check_frame(definition, simulator.step(action)).copy())
     simulator.close()
     return np.stack(frames)
-
-
-def _motion_px(
-    moved: Float[np.ndarray, "n h w 3"], idle: Float[np.ndarray, "n h w 3"]
-) -> float:
-    """Return how far things have moved apart, for every frame of the way.
-
-    The difference of two pictures is the slope of the picture times the distance, so the ratio of
-    their means over what has changed is a distance. It cannot see more than the size of the thing.
-    """
-    difference = np.abs(moved[-1] - idle[-1]).mean(-1)
-    rows, columns = np.gradient(idle[-1].mean(-1))
-    has_changed = difference >= MIN_DIFFERENCE
-    slope = np.hypot(rows, columns)[has_changed].mean() if has_changed.any() else 0.0
-    if slope == 0:
-        return 0.0
-    return float(difference[has_changed].mean() / slope / len(moved))
 
 
 def _start_frames(definition: WorldDefinition) -> Frames:
@@ -218,8 +203,6 @@ def _seconds_per_step(definition: WorldDefinition) -> float:
     """Return how long a step takes, its share of the resets included."""
     start = time.perf_counter()
     num_steps = 0
-    while num_steps == 0 or (
-        num_steps < TIMED_STEPS and time.perf_counter() - start < MAX_SECONDS
-    ):
+    while num_steps == 0 or (num_steps < TIMED_STEPS and time.perf_counter() - start < MAX_SECONDS):
         num_steps += len(_explored(definition).actions)
     return (time.perf_counter() - start) / num_steps
