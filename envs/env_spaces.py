@@ -12,12 +12,12 @@ from streamdit_gym.envs.prompt_space import PromptSpace
 from streamdit_gym.world import World
 
 
-def backend_space(size: int, encoder: World | None) -> spaces.Box[Any]:
-    """Return the space of what a backend hands out: frames (h, w, 3) or latents (c, g, g)."""
+def backend_space(frame_shape: tuple[int, int, int], encoder: World | None) -> spaces.Box[Any]:
+    """Return the space of what a backend hands out: frames (h, w, 3) or latents (c, h, w)."""
     if encoder is None:
-        return spaces.Box(0, 255, (size, size, 3), np.uint8)
+        return spaces.Box(0, 255, frame_shape, np.uint8)
     codec = encoder.codec
-    shape = (codec.channels, codec.grid, codec.grid)
+    shape = (codec.channels, *codec.grid)
     return spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 

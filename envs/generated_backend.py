@@ -163,7 +163,7 @@ class GeneratedBackend:
 
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
         engine = self._engine
-        prompts = torch.full(latents.shape[:2], engine.idle)
+        prompts = engine.idle_prompts(*latents.shape[:2])
         session = engine.start(latents, prompts, noise, warm=False)
         newest = latents[:, -1:]
         return NewStreams(session=session, latents=newest)
@@ -176,7 +176,7 @@ class GeneratedBackend:
     def _trial_step(self) -> Callable[[], object]:
         """Return a step of as many streams, with noise of their own, to measure its time."""
         engine = self._engine
-        idle_prompts = torch.full((self._rows,), engine.idle)
+        idle_prompts = engine.idle_prompts(self._rows, 1)[:, 0]
         sessions: list[Session] = []  # made at the first call: mostly none is needed
 
         def step() -> None:

@@ -80,7 +80,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._output = make_output(checked.backend.output, self._backend.device)
         self._window: Window | None = None
         self._ready = False
-        backend_observations = backend_space(self.world_spec.size, opened.encoder)
+        backend_observations = backend_space(self.world_spec.frame_shape, opened.encoder)
         self.single_observation_space: Any = observation_space(
             backend_observations, checked.observation, opened.encoder
         )
@@ -163,7 +163,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """
         self._check_open()
         request = check_reset(
-            options, seed, self.num_envs, self.world_spec.size, self._backend.takes_init
+            options, seed, self.num_envs, self.world_spec.frame_size, self._backend.takes_init
         )
         if not self._ready and not request.mask.all():
             raise NotReadyError(

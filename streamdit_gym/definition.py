@@ -241,11 +241,6 @@ class WorldSpec:
         return self.actions.phrases if isinstance(self.actions, Menu) else ()
 
     @property
-    def size(self) -> int:
-        """Height of a frame."""
-        return self.frame_size[0]
-
-    @property
     def frame_shape(self) -> tuple[int, int, int]:
         """Shape of a frame: height, width, 3."""
         return (*self.frame_size, 3)

@@ -12,19 +12,21 @@ import dataclasses
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
 from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
 from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
-    FLAGS,
     Layout,
     find_file,
     read_network,
@@ -34,6 +36,7 @@ from streamdit_gym.bundle.files import (
 )
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
+from streamdit_gym.bundle.stored_prompts import read_prompts
 from streamdit_gym.checks import check_str, shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
@@ -44,8 +47,9 @@ from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.spoken_table import SpokenTable
 
 SHIPPED = Path(__file__).resolve().parent / "worlds"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,7 +78,8 @@ class World:
         model: the transformer.
         codec: the codec.
         readout: reads states, rewards and success off latents.
-        table: the menu's embedded prompts; other text is embedded when first used.
+        table: the embedded prompts of a menu, or the clauses of a box; other text is embedded
+            when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
@@ -132,7 +137,7 @@ class World:
         )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
-        table = _read_prompts(paths["prompts.safetensors"], config)
+        table = read_prompts(paths["prompts.safetensors"], config)
         starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
@@ -227,6 +232,28 @@ class World:
         if self.pipelined_model is not None and partition.chunks > 1:
             return self.pipelined_model
         return self.model
+
+    @cached_property
+    def prompts(self) -> PromptSource:
+        """The embeddings of prompts: the table of texts, or the words of a box's dimensions."""
+        actions = self.spec.actions
+        return SpokenTable(actions, self.table) if isinstance(actions, SpokenBox) else self.table
+
+    def action_prompts(self, actions: Any) -> PromptRow:
+        """Return the prompts of actions, as sessions hold them.
+
+        Args:
+            actions: numbers of the menu (n,), or values of the box (n, d).
+        """
+        language = self.spec.actions
+        if isinstance(language, SpokenBox):
+            return torch.from_numpy(language.positions(np.asarray(actions)))
+        return self.table.rows([language.prompt(action) for action in actions])
+
+    @property
+    def idle_prompt(self) -> Prompt:
+        """The prompt of the idle action."""
+        return self.action_prompts(self.spec.actions.idle[None])[0]
 
     @property
     def heads(self) -> Readout:
@@ -347,33 +374,9 @@ def _download(repository: str, revision: str | None) -> Path:
         ) from error
 
 
-def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
-    count = len(config.phrases)
-    width = config.model.text_width
-    layouts = {
-        "tokens": Layout((count, None, width)),
-        "mask": Layout((count, None), FLAGS),
-        "pooled": Layout((count, width)),
-    }
-    prompts = read_tensors(path, layouts)
-    tokens = prompts["tokens"]
-    mask = prompts["mask"]
-    if tokens.shape[:2] != mask.shape or not mask.any(1).all():
-        given = f"{path}: {tuple(tokens.shape)} and {tuple(mask.shape)}"
-        raise BundleError(
-            "tokens and mask of the prompts do not fit each other",
-            given=given,
-            allowed="one row each, with a real token in it",
-            remedy=AGAIN,
-        )
-    make_encoder = MiniLMEncoder if width == MiniLMEncoder.width else None
-    return PromptTable(config.phrases, tokens, mask, prompts["pooled"], make_encoder)
-
-
 def _read_starts(path: Path, config: BundleConfig) -> Starts:
-    grid = config.model.grid
     layouts = {
-        "latents": Layout((None, config.model.channels, grid, grid)),
+        "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
     }
     starts = read_tensors(path, layouts)

@@ -77,7 +77,7 @@ def test_streams_start_from_the_users_pictures(tmp_path: Path) -> None:
     frame = PushTSimulator().reset(np.random.default_rng(3))
     wide = np.pad(frame.repeat(3, 0).repeat(3, 1), ((0, 0), (60, 60), (0, 0)))
     cv2.imwrite(str(tmp_path / "a.png"), wide[..., ::-1])
-    images = start_images(tmp_path, 64)
+    images = start_images(tmp_path, (64, 64))
     assert (images == frame).all(), "its middle square"
     generate(GenerateConfig(episodes=1, steps=2, batch=1, images=str(tmp_path)), tmp_path / "out")
     first = Dataset(tmp_path / "out").shard(0).frames[0, 0].astype(int)

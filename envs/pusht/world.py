@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Float, UInt8
+
 from streamdit_gym.definition import EvaluationAdapter, Simulator, WorldDefinition
 from streamdit_gym.envs.pusht.definition import (
     ACTION_NAMES,
@@ -14,7 +17,6 @@ from streamdit_gym.envs.pusht.definition import (
     SPEC,
     STARTS,
 )
-from streamdit_gym.envs.pusht.object_integrity import object_integrity
 from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.scripted_policy import scripted_actions
 
@@ -24,6 +26,15 @@ def make_simulator() -> Simulator:
     from streamdit_gym.envs.pusht.simulator import PushTSimulator
 
     return PushTSimulator()
+
+
+def intact_objects(
+    frames: UInt8[np.ndarray, "n 64 64 3"],
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return whether frames show exactly one intact pusher and T; OpenCV is imported when needed."""
+    from streamdit_gym.envs.pusht.object_integrity import object_integrity
+
+    return object_integrity(frames)
 
 
 WORLD = WorldDefinition.of(
@@ -36,7 +47,7 @@ WORLD = WorldDefinition.of(
         actor=ACTOR,
         body=BODY,
         unseen=UNSEEN_PHRASES,
-        objects=object_integrity,
+        objects=intact_objects,
         evaluator_version=EVALUATOR_VERSION,
     ),
     scripted_policy=scripted_actions,

@@ -135,9 +135,9 @@ class WorldCandidate:
                 allowed="c = 1",
                 remedy="choose a partition with c1",
             )
-        self.idle = int(world.table.rows([world.spec.menu[0][0]])[0])
         model = world.model_for(self.partition)
-        self.engine = Engine(model, world.table, self.partition, idle=self.idle)
+        self.idle = world.idle_prompt
+        self.engine = Engine(model, world.prompts, self.partition, idle=self.idle)
 
     @property
     def spec(self) -> WorldSpec:
@@ -218,7 +218,7 @@ class WorldCandidate:
         )
 
     def _idle_rows(self, episodes: int, frames: int) -> torch.Tensor:
-        return torch.full((episodes, frames), self.idle)
+        return self.idle.expand(episodes, frames, *self.idle.shape)
 
     @torch.no_grad()
     def reconstruct(self, frames: Frames) -> Frames:
@@ -316,9 +316,8 @@ def sampled_prompts(
 def _prompt_rows(world: World, prompts: Prompts) -> torch.Tensor:
     """Return prompts as the engine takes them."""
     if isinstance(prompts, np.ndarray):
-        assert isinstance(world.spec.actions, SpokenBox)
-        return torch.from_numpy(world.spec.actions.positions(prompts))
-    return torch.stack([world.table.rows(list(episode)) for episode in prompts])
+        return world.action_prompts(prompts)
+    return torch.stack([world.prompts.of_texts(list(episode)) for episode in prompts])
 
 
 def _encode(world: World, frames: Frames) -> torch.Tensor:

@@ -87,6 +87,7 @@ def _description(world: World) -> str:
     spec = world.spec
     height, width = spec.frame_size
     config = world.model.config
+    rows, columns = config.token_grid
     million_weights = sum(weight.numel() for weight in world.model.parameters()) / 1e6
     tasks = "\n".join(
         f"* `{name}`: {task.about}; horizon {task.horizon} steps"
@@ -108,7 +109,7 @@ second, {_actions_text(spec)}.
     world = World.from_pretrained("{spec.name}")
 
 StreamDiT transformer: {million_weights:.1f} million weights, width {config.width},
-depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
+depth {config.depth}, {rows}x{columns} tokens a frame,
 {config.references} reference frames.
 Prompt encoder: {prompt_encoder}. Trained on {frames} frames of the real simulator.{pipelined}
 

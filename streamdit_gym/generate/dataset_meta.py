@@ -10,6 +10,7 @@ from typing import Any
 
 from streamdit_gym.data.dataset import FORMAT
 from streamdit_gym.data.episode import all_phrases
+from streamdit_gym.definition import stored_size
 from streamdit_gym.envs.registration import spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError
@@ -42,7 +43,7 @@ def dataset_meta(
     return {
         "format": FORMAT,
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "fps": spec.fps,
         "seed": config.seed,
         "episodes": config.batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,17 +83,17 @@ class ShardGenerator:
             )
         self.source = self._prompt_source()
         self.engine = self._engine(self.world.table)
-        size = self.world.spec.size
+        frame_size = self.world.spec.frame_size
         self.clips = None
         if config.over is not None:
-            self.clips = Clips(Dataset(config.over), config.steps, size)
+            self.clips = Clips(Dataset(config.over), config.steps, frame_size)
         self.images = None
         if config.images is not None:
-            self.images = start_images(Path(config.images), size)
+            self.images = start_images(Path(config.images), frame_size)
 
     def _check_memory(self) -> None:
         config = self.config
-        frame_bytes = 3 * self.world.spec.size**2
+        frame_bytes = math.prod(self.world.spec.frame_shape)
         max_frames = max(1, MAX_SHARD_BYTES // frame_bytes)
         num_frames = config.batch * (config.steps + 1)
         if num_frames > max_frames:
@@ -161,7 +162,7 @@ class ShardGenerator:
         clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
         start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
         seeds = rng.integers(2**63, size=num_rows)
-        idle_prompts = torch.full((num_rows, 1), engine.idle)
+        idle_prompts = engine.idle_prompts(num_rows, 1)
         session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
         self.source.begin(episodes, rng)
         frames = [start[:, None]]
@@ -177,7 +178,7 @@ class ShardGenerator:
                 chosen.append(prompts)
             # the session refuses clips where N > 1
             clip = None if clips is None else clips[:, step + 1 : step + 2]
-            prompt_rows = engine.table.rows(phrases)
+            prompt_rows = engine.table.of_texts(phrases)
             frame = engine.tick(session, prompt_rows, clip, config.strength)
             is_faulty |= ~is_finite(frame)
             if step < latency:  # in flight before the first prompt

@@ -140,7 +140,7 @@ class LiveStream(RenamedAttributes):
             else:
                 self.simulator.in_sync = False  # a simulator cannot start from an image
         latents = self._random_start(rng) if image is None else self._encode(image)
-        self._engine.idle = self._prompt_row(self.prompt)
+        self._engine.idle = torch.tensor(self._prompt_row(self.prompt))
         no_prompt = torch.full((1, 1), -1)
         self._session = self._engine.start(latents, no_prompt, Noise.of([rng]))
 
@@ -333,13 +333,13 @@ class LiveStream(RenamedAttributes):
 
     def _checked_start_frame(self, frame: Image) -> Image:
         """Return a copy of a start frame of the right shape: the caller's may be read-only."""
-        size = self.world.spec.size
+        shape = self.world.spec.frame_shape
         is_array = isinstance(frame, np.ndarray)
-        if not is_array or frame.shape != (size, size, 3) or frame.dtype != np.uint8:
+        if not is_array or frame.shape != shape or frame.dtype != np.uint8:
             raise ShapeError(
                 "the start frame does not fit",
                 given=f"{frame.shape} {frame.dtype}" if is_array else shown(frame),
-                allowed=f"({size}, {size}, 3) uint8, without transparency",
+                allowed=f"{shape} uint8, without transparency",
                 remedy="resize it; lay a transparent picture on a background",
             )
         return np.array(frame)

@@ -86,12 +86,14 @@ async def serve_viewer(socket: WebSocket, session: LiveSession) -> None:
 def _hello_message(session: LiveSession) -> Message:
     """Return what a page needs to know of a session that never changes."""
     spec = session.live.world.spec
+    height, width = spec.frame_size
     menu_phrases = [phrase for phrases in spec.menu for phrase in phrases[:MAX_PHRASES_PER_ACTION]]
     stride = len(spec.also) // MAX_SUGGESTIONS + 1
     return {
         "kind": "hello",
         "world": spec.name,
-        "size": spec.size,
+        "height": height,
+        "width": width,
         "stream": session.name,
         "has_simulator": session.live.simulator is not None,
         "menu": session.live.menu,

@@ -20,14 +20,14 @@ class ReadoutConfig:
 
     Attributes:
         channels: latent channels that it reads, the first ones.
-        grid: latent height and width.
+        grid: rows and columns of a latent.
         width: convolution channels.
         state_names: names of the state's numbers.
         score_names: names of the scores; those that start with ``success_`` are probabilities.
     """
 
     channels: int = 8
-    grid: int = 8
+    grid: tuple[int, int] = (8, 8)
     width: int = 64
     state_names: tuple[str, ...] = ()
     score_names: tuple[str, ...] = ()
@@ -52,7 +52,8 @@ class Readout(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        features = width * config.grid**2  # of a whole frame
+        rows, columns = config.grid
+        features = width * rows * columns  # of a whole frame
         hidden_width = 4 * width
         outputs = len(config.output_names)
         self.first = _convolution(config.channels, width)

@@ -50,23 +50,19 @@ def check_continuation(context: StageContext) -> None:
 
 
 def check_frame_size(context: StageContext) -> None:
-    """Refuse an autoencoder for frames of another size than the world's."""
+    """Refuse to continue a world with frames of another size."""
     spec = context.inputs.spec
-    if context.base_world is not None:
-        size = context.base_world.codec.size
-        origin = "the continued world"
-    elif context.sizes.codec is not None:
-        size = context.sizes.codec.size
-        origin = f"preset {context.recipe.preset}"
-    else:
+    world = context.base_world
+    if world is None or world.codec.frame_size == spec.frame_size:
         return
-    if size != spec.size:
-        raise StreamDiTError(
-            "the codec is for frames of another size",
-            given=f"{size} pixels: {origin}",
-            allowed=f"{spec.size} pixels: the definition of {spec.name}",
-            remedy=f"let the simulator draw {size} x {size} pixels, or add a preset",
-        )
+    height, width = world.codec.frame_size
+    own_height, own_width = spec.frame_size
+    raise StreamDiTError(
+        "the world to continue from has frames of another size",
+        given=f"{height} x {width} pixels: {world.spec.name}",
+        allowed=f"{own_height} x {own_width} pixels: the definition of {spec.name}",
+        remedy=f"frame_size=({height}, {width}), or a recipe that continues from no world",
+    )
 
 
 def check_files(context: StageContext) -> None:

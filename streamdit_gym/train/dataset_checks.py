@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.definition import WorldSpec
+from streamdit_gym.definition import WorldSpec, stored_size
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.train import parallel
 from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
@@ -26,7 +26,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
     """
     expected = {
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "state_names": list(spec.state_names),
         "score_names": list(spec.score_names),
     }

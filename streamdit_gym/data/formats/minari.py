@@ -19,6 +19,7 @@ import numpy as np
 
 from streamdit_gym.data.formats.frame_format import EpisodeRecord
 from streamdit_gym.data.formats.mkv import Mkv
+from streamdit_gym.definition import loaded_size
 from streamdit_gym.errors import DatasetError, require
 
 SIZE_MARGIN = 1.1  # HDF5's own tables beside the frames
@@ -49,7 +50,8 @@ class Minari(Mkv):
             self._create_dataset(folder, meta, records)
 
     def _check_room(self, folder: Path, meta: dict[str, Any], num_episodes: int) -> None:
-        frame_bytes = meta["size"] ** 2 * 3
+        height, width = loaded_size(meta["size"])
+        frame_bytes = height * width * 3
         needed = int(SIZE_MARGIN * num_episodes * (meta["steps"] + 1) * frame_bytes)
         free = shutil.disk_usage(folder).free
         if free < needed:

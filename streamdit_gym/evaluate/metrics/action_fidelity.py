@@ -132,10 +132,10 @@ def _next_frames(
 
 def _around_actor(context: EvaluationContext, frame: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels around the actor in a frame and in the one before."""
-    size = context.spec.frame_size
+    frame_size = context.spec.frame_size
     positions = context.held_out.states[:, :, context.actor_columns]
-    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, size)
-    after = disc(positions[:, frame], ACTOR_RADIUS_PX, size)
+    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, frame_size)
+    after = disc(positions[:, frame], ACTOR_RADIUS_PX, frame_size)
     return before | after
 
 

@@ -106,12 +106,14 @@ def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarra
 def disc(
     centres: Float[np.ndarray, "e 2"], radius: float, frame_size: tuple[int, int]
 ) -> Bool[np.ndarray, "e h w"]:
-    """Return the pixels of frames around some centres (x, y in px)."""
+    """Return the pixels of a frame around some centres (x, y in px)."""
     height, width = frame_size
+    columns = np.arange(width) + 0.5
+    rows = np.arange(height) + 0.5
     x = centres[:, 0, None, None]
     y = centres[:, 1, None, None]
-    across = np.arange(width)[None, None, :] + 0.5 - x
-    down = np.arange(height)[None, :, None] + 0.5 - y
+    across = columns[None, None, :] - x
+    down = rows[None, :, None] - y
     squared_distance = across**2 + down**2
     return squared_distance < radius**2
 

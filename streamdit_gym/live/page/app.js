@@ -122,8 +122,8 @@ function showWorld(hello) {
   setText("film-limits", limits);
   element("simulator").hidden = !hello.has_simulator;
   for (const canvas of [element("image"), element("simulator-image")]) {
-    canvas.width = hello.size;
-    canvas.height = hello.size;
+    canvas.width = hello.width;
+    canvas.height = hello.height;
   }
   const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
   element("suggestions").replaceChildren(...options);
