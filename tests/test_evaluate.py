@@ -43,6 +43,7 @@ from streamdit_gym.evaluate.evaluator_models import (
     evaluator_models,
     file_name,
     save_evaluator_models,
+    train_evaluator_models,
 )
 from streamdit_gym.evaluate.frame_schema import StateErrorMetrics
 from streamdit_gym.evaluate.html_report import html_report
@@ -326,7 +327,8 @@ def test_evaluator_models_are_trained_once_for_each_version_and_size(
 
 
 def test_evaluator_models_are_trained_on_real_frames(reference: WorldDefinition) -> None:
-    models = train_models_of(reference, SMALL.evaluator_training)
+    episodes = SimulatedEpisodes(reference=reference).training(2, 16, 0)
+    models = train_evaluator_models(SPEC, episodes, SMALL.evaluator_training)
     frames = random_frames(2, 5)
     assert np.isfinite(models.probe.read(frames)[0]).all()
     assert models.actions_match(frames, np.zeros((2, 4), int)).shape == (2, 3)

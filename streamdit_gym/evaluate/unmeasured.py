@@ -18,7 +18,7 @@ def _unmeasured_frames(scores: Scores) -> list[str]:
     if not evaluator.object_integrity:
         lines.append("whether objects stay whole: this world names no objects")
     names = [*evaluator.numbers, *evaluator.angles]
-    if not names:
+    if not names and evaluator.state_error is None:
         lines.append("errors of states: this world names no numbers of a state")
     for name in unreadable(scores):
         lines.append(f"the error of {name}: the evaluator cannot read it off real frames")
@@ -41,7 +41,7 @@ def unreadable(scores: Scores) -> list[str]:
 
 def _unmeasured_control(scores: Scores) -> list[str]:
     lines = []
-    if scores.ablation is None:
+    if scores.episodes < 2:
         lines.append("what right actions are worth: there is no second held-out episode")
     if scores.reaction is None:
         lines.append(
