@@ -10,7 +10,7 @@ from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.definition import EnvironmentTask, StepOutcome, WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.candidate import Actions, Frames, Outcomes, Prompts, Rollout
 
-HEIGHT, WIDTH = 32, 40
+HEIGHT, WIDTH = 24, 32
 MARGIN = 4
 SPEED = 2.0  # px a step
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
@@ -42,7 +42,7 @@ class DotSimulator:
         self.place = np.zeros(2)
 
     def reset(self, rng: np.random.Generator, start: str) -> np.ndarray:
-        self.place = rng.uniform(MARGIN, [WIDTH - 4 * MARGIN, HEIGHT - MARGIN])
+        self.place = rng.uniform(MARGIN, [WIDTH - 2 * MARGIN, HEIGHT - MARGIN])
         return self._frame()
 
     def step(self, action: Any) -> np.ndarray:
@@ -151,7 +151,7 @@ class FrozenDots(PerfectDots):
         self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
     ) -> Rollout:
         rollout = super().roll_out(context, prompts, seed, actions)
-        copies = np.broadcast_to(context[:, -1:], rollout.frames.shape)
+        copies = context[:, -1:].repeat(rollout.frames.shape[1], 1)
         return Rollout(frames=copies, scores=rollout.scores, outcomes=rollout.outcomes)
 
 
