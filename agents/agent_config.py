@@ -15,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
-from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC}
@@ -193,6 +193,10 @@ def _optional(check: Check) -> Check:
     return lambda name, value: None if value is None else check(name, value)
 
 
+def _check_env(name: str, value: Any) -> str:
+    return check_choice(name, value, [*IDS, ANY_WORLD_ID])
+
+
 def _count(least: int, most: int) -> Check:
     return partial(check_int, least=least, most=most)
 
@@ -202,7 +206,7 @@ _weight: Check = partial(check_real, least=0, most=1e6)
 _positive: Check = partial(check_real, above=0, most=1e6)
 
 CHECKS: dict[str, Check] = {
-    "env": partial(check_choice, allowed=IDS),
+    "env": _check_env,
     "algo": partial(check_choice, allowed=ALGORITHMS),
     "world": _optional(check_str),
     "observation": partial(check_choice, allowed=get_args(Observation)),

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from streamdit_gym.agents.agent_envs import reference_id
+from streamdit_gym.agents.agent_envs import env_settings, reference_id
 from streamdit_gym.agents.features import encode, observe
 from streamdit_gym.agents.film import panel, side_by_side
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
@@ -39,7 +39,7 @@ def film_agent(
     world: str | None = None,
     progress: bool = True,
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Film an agent in an environment and in its reference simulator.
+    """Film an agent in an environment and in its reference simulator, if there is one.
 
     Args:
         trained: the agent.
@@ -48,20 +48,25 @@ def film_agent(
         world: a bundle other than the id's own.
         progress: whether to show a bar.
     """
-    world_name = world or gymnasium.spec(env).kwargs["world"]
-    generated = gymnasium.make(env, render_mode="rgb_array", world=world_name)
-    real = gymnasium.make(reference_id(env), render_mode="rgb_array")
-    predict = _predictor(trained, world_name)
+    settings = env_settings(env, world)
+    generated = gymnasium.make(env, render_mode="rgb_array", **settings)
+    reference = reference_id(env)
+    real = None if reference is None else gymnasium.make(reference, render_mode="rgb_array")
+    predict = _predictor(trained, settings["world"])
     film: list[UInt8[np.ndarray, "h w 3"]] = []
     for episode in tqdm(range(episodes), desc="film", unit="episode", disable=not progress):
         seed = FIRST_SEED + episode
-        first, _ = real.reset(seed=seed)
-        generated.reset(seed=seed, options={"init": first})
-        rollouts = [_roll_out(place, first, predict) for place in (generated, real)]
+        if real is None:
+            first, _ = generated.reset(seed=seed)
+            rollouts = [_roll_out(generated, first, predict)]
+        else:
+            first, _ = real.reset(seed=seed)
+            generated.reset(seed=seed, options={"init": first})
+            rollouts = [_roll_out(place, first, predict) for place in (generated, real)]
         film += _panels(rollouts)
         film += film[-1:] * HOLD_FRAMES
-    generated.close()
-    real.close()
+    for place in filter(None, (generated, real)):
+        place.close()
     return film
 
 
@@ -100,7 +105,7 @@ def _panels(rollouts: list[list[CaptionedFrame]]) -> list[UInt8[np.ndarray, "h w
     pictures = []
     for step in range(max(map(len, rollouts))):
         panels = []
-        for rollout, title in zip(rollouts, TITLES, strict=True):
+        for rollout, title in zip(rollouts, TITLES, strict=False):
             shown = rollout[min(step, len(rollout) - 1)]
             panels.append(panel(shown.frame, title, shown.caption))
         pictures.append(side_by_side(panels))

@@ -27,7 +27,7 @@ from streamdit_gym.agents.agent_checkpoint import (
     read_checkpoint,
 )
 from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
-from streamdit_gym.agents.agent_envs import make_venv
+from streamdit_gym.agents.agent_envs import REACH, make_venv
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
@@ -44,9 +44,13 @@ SEED_STRIDE = 10_007
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:
-    """Return the arguments of the algorithm's class: the file's, then the overrides."""
+    """Return the arguments of the algorithm's class: the file's, then the overrides.
+
+    An environment that is not in the file has those of PushT's shorter task.
+    """
     folder = files("streamdit_gym.agents").joinpath("hyperparameters")
-    entries = yaml.safe_load(folder.joinpath(f"{config.algo}.yml").read_text())[config.env]
+    by_env = yaml.safe_load(folder.joinpath(f"{config.algo}.yml").read_text())
+    entries = by_env.get(config.env, by_env[REACH])
     arguments = {key: value for key, value in entries.items() if key not in NOT_THE_ALGORITHMS}
     arguments |= deepcopy(config.overrides)  # the algorithms add to what they are given
     arguments["policy"] = "CnnPolicy" if config.observation == "frame" else entries["policy"]

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float
 
 from streamdit_gym.actions import ActionLanguage, Menu, SpokenBox
-from streamdit_gym.envs.gym_action_names import (
+from streamdit_gym.envs.gym_known_envs import (
     ACTIONS,
     ANY_RANGE,
     DIMENSIONS,

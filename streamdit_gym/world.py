@@ -9,7 +9,6 @@ A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,8 +22,8 @@ from torch import Tensor
 
 from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
-from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
-from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
+from streamdit_gym.bundle.config import BundleConfig, read_config
+from streamdit_gym.bundle.field_checks import AGAIN
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
     Layout,
@@ -37,10 +36,9 @@ from streamdit_gym.bundle.files import (
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.bundle.stored_prompts import read_prompts
-from streamdit_gym.checks import check_str, shown
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
-from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
+from streamdit_gym.errors import BundleError, MissingExtraError
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
@@ -50,10 +48,9 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
-
-SHIPPED = Path(__file__).resolve().parent / "worlds"
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-MAX_NAME_CHARS = 4096
+from streamdit_gym.world_folders import SHIPPED as SHIPPED
+from streamdit_gym.world_folders import find_world as find_world
+from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +106,11 @@ class World:
         device: str = "cpu",
         revision: str | None = None,
     ) -> World:
-        """Load a world by shipped name, folder or Hub id.
+        """Load a world by its name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text
-                means the shipped world, also where a folder has that name: say ``"./PushT"`` for
-                the folder.
+            name: ``"PushT"``, a folder, a registered name, or ``"user/repository"``, see
+                `find_world`.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
 
@@ -276,102 +272,6 @@ class World:
 def _warn_of_old_name(old: str, new: str) -> None:
     text = f"World.{old} is now World.{new}; the old name goes with the next release"
     warnings.warn(text, DeprecationWarning, stacklevel=3)
-
-
-def shipped_worlds() -> list[str]:
-    """Return the names of the worlds in the package."""
-    return sorted(p.name for p in SHIPPED.glob("*") if (p / "config.json").is_file())
-
-
-def find_world(name: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a world given by shipped name, folder or Hub id.
-
-    Of a Hub repository only a bundle's own files are downloaded.
-
-    Raises:
-        ArgumentError: if an argument is of the wrong type.
-        UnknownNameError: if there is no such world.
-        BundleError: if the name is that of a file.
-    """
-    text = _check_name(name)
-    if revision is not None and not check_str("revision", revision):
-        raise ArgumentError(
-            "revision is empty",
-            given="''",
-            allowed="a branch, tag or commit",
-            remedy="leave it out",
-        )
-    folder = _local_world(text, name)
-    if folder is None and HUB_ID.fullmatch(text):
-        return _download(text, revision)
-    if folder is None:
-        raise UnknownNameError(
-            "world",
-            text,
-            shipped_worlds(),
-            remedy="give a shipped name, a folder or a Hub id user/repository",
-        )
-    if revision is not None:
-        raise ArgumentError(
-            "only a world from the Hub has a revision",
-            given=f"revision={shown(revision)} of {shown(str(folder))}",
-            allowed="None",
-            remedy="leave it out",
-        )
-    return folder
-
-
-def _check_name(name: Any) -> str:
-    text = check_str("world", str(name) if isinstance(name, Path) else name)
-    if not text.strip() or "\0" in text or len(text) > MAX_NAME_CHARS:
-        raise ArgumentError(
-            "this is no name of a world",
-            given=shown(text),
-            allowed="a shipped name, a folder or a Hub id user/repository",
-            remedy=f"shipped are: {', '.join(shipped_worlds())}",
-        )
-    return text
-
-
-def _local_world(text: str, name: str | Path) -> Path | None:
-    """Return the folder of a world on this machine, None if there is none of that name."""
-    path = Path(text)
-    try:
-        is_folder = path.is_dir()
-        exists = is_folder or path.exists()
-    except OSError as error:
-        raise BundleError(
-            "not a world bundle",
-            given=f"{shown(text)}: {error}",
-            remedy="check the path",
-        ) from error
-    if text in shipped_worlds() and not (isinstance(name, Path) and is_folder):
-        return SHIPPED / text
-    if exists and not is_folder:
-        raise BundleError(
-            "not a world bundle",
-            given=f"{text}, a file",
-            allowed=f"a folder with {CONFIG}",
-            remedy="give its folder",
-        )
-    return path if is_folder else None
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *all_file_names()]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
-    except Exception as error:
-        raise UnknownNameError(
-            "world",
-            repository,
-            shipped_worlds(),
-            remedy=f"the Hub answered: {error}",
-        ) from error
 
 
 def _read_starts(path: Path, config: BundleConfig) -> Starts:

@@ -19,6 +19,7 @@ FLOORS = [
     {"data", "text", "model"},
     {"stream", "registry"},
     {"bundle"},
+    {"world_folders"},
     {"world", "presets"},
     {"recipes"},
     {"train"},

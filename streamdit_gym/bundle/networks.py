@@ -89,7 +89,7 @@ READOUT_FIELDS = {
 }
 TRANSITION_READOUT_FIELDS = {
     "channels": Field(partial(check_int, least=1, most=1024)),
-    "grid": Field(each(partial(check_int, least=1, most=512), least=2, most=2)),
+    "grid": Field(partial(check_pair, least=1, most=512)),
     "actions": Field(partial(check_int, least=1, most=4096)),
     "width": Field(partial(check_int, least=1, most=4096)),
 }
@@ -203,7 +203,7 @@ TRANSITION_RULES = (
     ),
     Rule(
         "transitions.grid",
-        lambda c: c.transitions.grid == (c.model.grid, c.model.grid),
+        lambda c: c.transitions.grid == c.model.grid,
         "model.grid",
     ),
     Rule(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.world_argument import data_of, definition_of
 
 if TYPE_CHECKING:
+    from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.recipes import Recipe
     from streamdit_gym.train.stage_context import TrainingInputs
 
@@ -22,16 +24,17 @@ class Train(Command):
     resume_options: ClassVar[str] = "--resume"
 
     world: WorldName
-    """name of the world, e.g. PushT"""
-    recipe: str = "default"
-    """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own
+    """name, e.g. PushT; a Python file that registers a world; or a bundle's folder"""
+    recipe: str | None = None
+    """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own;
+    default: what the definition says, of a shipped world default
     """
     data: Path | None = None
-    """the data set, see record; default: recorded/WORLD"""
+    """the data set, see record; default: recorded/NAME"""
     relabelled: tuple[Path, ...] = ()
     """data sets of generated frames, see relabel; default: those of the recipe"""
     out: Path | None = None
-    """run folder (default: runs/WORLD): config, curves, pictures, checkpoints,
+    """run folder (default: runs/NAME): config, curves, pictures, checkpoints,
     and at the end the bundle in world/
     """
     steps: Count | None = None
@@ -47,15 +50,20 @@ class Train(Command):
 
     def run(self) -> None:
         """Train a world."""
+        definition = definition_of(self.world)
+        self.train(definition, self._recipe(definition))
+
+    def train(self, definition: WorldDefinition, recipe: Recipe) -> None:
+        """Train a world by a recipe, or go on with it."""
         from streamdit_gym.train import parallel
         from streamdit_gym.train.pipeline import train_world
         from streamdit_gym.train.stage_context import RunOptions
+        from streamdit_gym.world_folders import run_folder
 
-        out = self.out or Path("runs") / self.world
+        out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
-        recipe = self._recipe()
         check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
-        inputs = self._inputs(recipe)
+        inputs = self._inputs(definition, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
                 folder=out, device=device, minutes=self.minutes, compile=self.compile
@@ -68,17 +76,16 @@ class Train(Command):
         else:
             print(f"the world is in {out / 'world'}")
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
 
-        recipe = find_recipe(self.recipe)
+        recipe = find_recipe(self.recipe or default_recipe(definition))
         if self.steps is None:
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
 
-    def _inputs(self, recipe: Recipe) -> TrainingInputs:
+    def _inputs(self, definition: WorldDefinition, recipe: Recipe) -> TrainingInputs:
         from streamdit_gym.data.dataset import Dataset
-        from streamdit_gym.registry import world_definition
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
         from streamdit_gym.train.stage_context import TrainingInputs
         from streamdit_gym.world import World
@@ -88,9 +95,17 @@ class Train(Command):
             base_world = World.from_pretrained(recipe.continue_from.world)
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
-            spec=world_definition(self.world).spec,
-            dataset=Dataset(self.data or Path("recorded") / self.world),
+            spec=definition.spec,
+            dataset=data_of(definition.name, self.data),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),
         )
+
+
+def default_recipe(definition: WorldDefinition) -> str:
+    """Return the name of the recipe that a world is trained by, unless told otherwise."""
+    from streamdit_gym.world_folders import shipped_worlds
+
+    # the recipes of shipped worlds continue from what is shipped
+    return "default" if definition.name in shipped_worlds() else definition.recipe

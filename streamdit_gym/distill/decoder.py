@@ -24,11 +24,10 @@ from streamdit_gym.train.stage_context import RunOptions, has_global_channels
 from streamdit_gym.train.stages.autoencoder_stage import (
     TRIPLET,
     AutoencoderTrainer,
-    load_frames,
-    num_training_shards,
     train_autoencoder,
 )
 from streamdit_gym.train.stages.latents_stage import encoder_hash
+from streamdit_gym.train.training_frames import load_frames, num_training_shards
 from streamdit_gym.world import World
 
 

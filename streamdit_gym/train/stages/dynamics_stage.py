@@ -11,7 +11,7 @@ import torch
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.expand_channels import expand_model
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.train import parallel
 from streamdit_gym.train.average import averaged_weights
 from streamdit_gym.train.context_corruption import ContextCorruption
@@ -35,13 +35,13 @@ class DynamicsData:
         codec: the autoencoder, for corruptions and pictures.
         episodes: training episodes, relabelled ones among them.
         held_out: episodes for pictures.
-        table: embeddings of the data set's phrases.
+        prompts: embeddings of the data set's prompts.
     """
 
     codec: ConvCodec
     episodes: LatentEpisodes
     held_out: LatentEpisodes
-    table: PromptTable
+    prompts: PromptSource
 
 
 def initial_model(context: StageContext) -> StreamDiT:
@@ -53,17 +53,19 @@ def initial_model(context: StageContext) -> StreamDiT:
 
 def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:
     """Train the transformer in place, as far as the call's minutes reach."""
+    settings = context.recipe.dynamics
+    corruption = ContextCorruption(codec=data.codec) if settings.corruption == "warp" else None
     trainer = DynamicsTrainer(
         model,
         data.episodes.to(context.device),
-        data.table,
-        context.recipe.dynamics,
+        data.prompts,
+        settings,
         context.device,
-        ContextCorruption(codec=data.codec),
+        corruption,
     )
 
     def picture(trained: StreamDiT) -> np.ndarray:
-        return film_strip(trained, data.codec, data.table, data.held_out, context.device)
+        return film_strip(trained, data.codec, data.prompts, data.held_out, context.device)
 
     train_dynamics(trainer, context.stage_options(), picture)
     _interpolate_weights(context, model)

@@ -1,8 +1,9 @@
-"""What the documentation of well-known environments calls their actions."""
+"""What is known of well-known environments: their actions' names, cameras, and packages."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 Words = tuple[str, ...]
 
@@ -56,6 +57,40 @@ DIMENSIONS: dict[str, dict[str, Words]] = {
     "PointMaze": POINT,
     "Reacher": {"shoulder": TURN, "elbow": TURN},
 }
+
+# Arguments with which an environment draws what matters large enough to be learned.
+MAKE_KWARGS: dict[str, dict[str, Any]] = {
+    "Reacher": {
+        "default_camera_config": {"distance": 0.6, "elevation": -90, "lookat": [0.0, 0.0, 0.0]}
+    },
+}
+
+# The modules that register environments, by how their names begin.
+MODULES = {
+    "ALE/": "ale_py",
+    "AdroitHand": "gymnasium_robotics",
+    "AntMaze": "gymnasium_robotics",
+    "Fetch": "gymnasium_robotics",
+    "FrankaKitchen": "gymnasium_robotics",
+    "HandManipulate": "gymnasium_robotics",
+    "HandReach": "gymnasium_robotics",
+    "MiniGrid": "minigrid",
+    "MiniWorld": "miniworld",
+    "PointMaze": "gymnasium_robotics",
+    "Vizdoom": "vizdoom.gymnasium_wrapper",
+    "gym_aloha/": "gym_aloha",
+    "gym_pusht/": "gym_pusht",
+}
+
+
+def with_module(env_id: str) -> str:
+    """Return an id with the module that registers it, where that is known."""
+    if ":" in env_id:
+        return env_id
+    for beginning, module in MODULES.items():
+        if env_id.startswith(beginning):
+            return f"{module}:{env_id}"
+    return env_id
 
 
 def env_name(env_id: str) -> str:
