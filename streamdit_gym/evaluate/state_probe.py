@@ -57,9 +57,11 @@ class StateProbe(nn.Module):
             nn.Conv2d(64, num_key_points, 1),
         )
         self.sharpness = nn.Parameter(torch.tensor(3.0))
-        self.head = nn.Sequential(
-            nn.Linear(2 * num_key_points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
-        )
+        self.head: nn.Sequential | None = None
+        if spec.state_names:
+            self.head = nn.Sequential(
+                nn.Linear(2 * num_key_points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
+            )
         # twice as fast on a CPU
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -76,8 +78,10 @@ class StateProbe(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n k"]]:
-        """Return states in units of half a frame around its middle, and the key points."""
+        """Return states, in units of `scale` around `offset`, and the key points."""
         key_points = self.key_points(pixels)
+        if self.head is None:
+            return key_points[:, :0], key_points
         return self.head(key_points), key_points
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.definition import EnvironmentTask, StepOutcome, WorldDefinition, WorldSpec
 from streamdit_gym.evaluate.candidate import Actions, Frames, Outcomes, Prompts, Rollout
 
-HEIGHT, WIDTH = 24, 32
+HEIGHT, WIDTH = 32, 48
 MARGIN = 4
 SPEED = 2.0  # px a step
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
