@@ -19,6 +19,7 @@ from streamdit_gym.cli.distill_command import Distill
 from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.generate_command import Generate
+from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
 from streamdit_gym.cli.new_world_command import NewWorld
 from streamdit_gym.cli.play_command import Play
@@ -31,6 +32,7 @@ from streamdit_gym.errors import exit_status
 COMMANDS: dict[str, Callable[..., Command]] = {
     "new-world": NewWorld,
     "record": Record,
+    "import": Import,
     "relabel": Relabel,
     "train": Train,
     "distill": Distill,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
+from streamdit_gym.cli.recordings_argument import imported_world
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
 from streamdit_gym.cli.world_argument import data_of, definition_of
+from streamdit_gym.errors import ArgumentError
 
 if TYPE_CHECKING:
     from streamdit_gym.definition import WorldDefinition
@@ -23,14 +25,18 @@ class Train(Command):
 
     resume_options: ClassVar[str] = "--resume"
 
-    world: WorldName
+    world: WorldName = ""
     """name, e.g. PushT; a Python file that registers a world; or a bundle's folder"""
+    name: str | None = None
+    """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
     recipe: str | None = None
     """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own;
     default: what the definition says, of a shipped world default
     """
     data: Path | None = None
-    """the data set, see record; default: recorded/NAME"""
+    """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
+    or a folder of videos, see import
+    """
     relabelled: tuple[Path, ...] = ()
     """data sets of generated frames, see relabel; default: those of the recipe"""
     out: Path | None = None
@@ -55,12 +61,12 @@ class Train(Command):
         from streamdit_gym.train.stage_context import RunOptions
         from streamdit_gym.world_folders import run_folder
 
-        definition = definition_of(self.world)
+        definition, data = self._world()
         out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
         recipe = self._recipe(definition)
         check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
-        inputs = self._inputs(definition, recipe)
+        inputs = self._inputs(definition, data, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
                 folder=out, device=device, minutes=self.minutes, compile=self.compile
@@ -73,6 +79,19 @@ class Train(Command):
         else:
             print(f"the world is in {out / 'world'}")
 
+    def _world(self) -> tuple[WorldDefinition, Path | None]:
+        """Return the world's definition, and its data set where it is not in its usual place."""
+        if (self.name is None) == (not self.world):
+            raise ArgumentError(
+                "one world is trained",
+                given=f"WORLD {self.world!r}, --name {self.name!r}",
+                allowed="either WORLD, or --data FOLDER --name NAME for recordings",
+                remedy="leave one of them out",
+            )
+        if self.name is None:
+            return definition_of(self.world), self.data
+        return imported_world(self.data, self.name)
+
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
         from streamdit_gym.world_folders import shipped_worlds
@@ -84,7 +103,9 @@ class Train(Command):
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
 
-    def _inputs(self, definition: WorldDefinition, recipe: Recipe) -> TrainingInputs:
+    def _inputs(
+        self, definition: WorldDefinition, data: Path | None, recipe: Recipe
+    ) -> TrainingInputs:
         from streamdit_gym.data.dataset import Dataset
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
         from streamdit_gym.train.stage_context import TrainingInputs
@@ -96,7 +117,7 @@ class Train(Command):
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
             spec=definition.spec,
-            dataset=data_of(definition.name, self.data),
+            dataset=data_of(definition.name, data),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),
