@@ -22,6 +22,8 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    ROOT / "examples" / "own_world" / "README.md",
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
 MAX_README_LINES = 150

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.definition_files import forgotten_worlds as forgotten_worlds
 from support.gym_envs import needs_box2d, needs_mujoco, registered_envs
 
 from streamdit_gym.actions import Menu, SpokenBox
@@ -32,7 +33,7 @@ SEED = 5
 
 
 @pytest.fixture(autouse=True)
-def _environments() -> Iterator[None]:
+def _environments(forgotten_worlds: None) -> Iterator[None]:
     with registered_envs():
         yield
 

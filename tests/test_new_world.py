@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.definition_files import forgotten_worlds as forgotten_worlds
 from support.gym_envs import needs_box2d, needs_mujoco, registered_envs
 
 from streamdit_gym.actions import Menu, SpokenBox
@@ -19,7 +20,7 @@ MAX_LINES = 20  # that a user writes for Reacher, comments and empty lines left 
 
 
 @pytest.fixture(autouse=True)
-def _environments() -> Iterator[None]:
+def _environments(forgotten_worlds: None) -> Iterator[None]:
     with registered_envs():
         yield
 

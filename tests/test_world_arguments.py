@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import make_tiny_world
 from support.definition_files import DOT_FILE, forgotten_worlds
 
+from streamdit_gym.bench.simulator_report import report_simulator
 from streamdit_gym.cli import main
 from streamdit_gym.cli.world_argument import bundle_of, definition_of
 from streamdit_gym.data.dataset import Dataset
@@ -55,8 +57,6 @@ def test_a_definition_may_say_where_its_weights_are(dot_file: str) -> None:
 
 
 def test_a_bundles_world_that_nobody_registered_has_no_simulator(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     world = make_tiny_world()
     unknown = replace(world, spec=replace(world.spec, name="Unknown"))
     unknown.save_pretrained(tmp_path / "bundle")
@@ -97,3 +97,20 @@ def test_a_file_with_two_worlds_is_refused(dot_file: str) -> None:
     Path(dot_file).write_text(DOT_FILE + DOT_FILE.replace("Dot", "Spot"))
     with pytest.raises(ArgumentError, match="Dot, Spot"):
         definition_of(dot_file)
+
+
+def test_check_reports_and_saves_start_frames(
+    dot_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", dot_file]) == 0
+    report = capsys.readouterr().out
+    assert "same seed, same frames: yes" in report
+    assert Path("runs/Dot/starts.png").is_file()
+
+
+def test_check_finds_what_a_person_should_look_at(dot_file: str) -> None:
+    random = DOT_FILE.replace("+ action)", "+ np.random.randint(2))")
+    Path(dot_file).write_text(random)
+    report = report_simulator(definition_of(dot_file))
+    assert not report.is_repeatable
+    assert any("generator" in text for text in report.warnings())

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import tyro
 
 from streamdit_gym.cli.bench_command import Bench
+from streamdit_gym.cli.build_command import Build
+from streamdit_gym.cli.check_command import Check
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.demo_command import Demo
 from streamdit_gym.cli.deprecated import current_arguments
@@ -31,6 +33,8 @@ from streamdit_gym.errors import exit_status
 
 COMMANDS: dict[str, Callable[..., Command]] = {
     "new-world": NewWorld,
+    "check": Check,
+    "build": Build,
     "record": Record,
     "import": Import,
     "relabel": Relabel,

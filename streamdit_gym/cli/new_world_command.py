@@ -23,8 +23,8 @@ class NewWorld(Command):
     def run(self) -> None:
         """Write the file, run it once, and say what comes next."""
         from streamdit_gym.envs.definition_file import definition_text
-        from streamdit_gym.errors import ArgumentError
-        from streamdit_gym.files import atomic_write, writing_to
+        from streamdit_gym.errors import ArgumentError, StreamDiTError
+        from streamdit_gym.files import write_text, writing_to
         from streamdit_gym.registry import FILE_SUFFIX, load_definition
 
         if self.file.suffix != FILE_SUFFIX:
@@ -42,8 +42,12 @@ class NewWorld(Command):
                 remedy="choose another name, or remove it",
             )
         text = definition_text(self.env, self.file.stem)
-        with writing_to(self.file, "choose another folder"), atomic_write(self.file) as part:
-            part.write_text(text)
-            definition = load_definition(part)
+        with writing_to(self.file, "choose another folder"):
+            write_text(self.file, text)
+        try:
+            definition = load_definition(self.file)
+        except StreamDiTError:
+            self.file.unlink()
+            raise
         print(f"{self.file} makes the world {definition.name}; look at its actions, then")
         print(f"  streamdit-gym record {self.file}")

@@ -56,15 +56,22 @@ class Train(Command):
 
     def run(self) -> None:
         """Train a world."""
+        definition = definition_of(self.world)
+        self.train(definition, self._recipe(definition))
+
+    def train(self, definition: WorldDefinition, recipe: Recipe) -> None:
+        """Train a world by a recipe, or go on with it."""
         from streamdit_gym.train import parallel
         from streamdit_gym.train.pipeline import train_world
         from streamdit_gym.train.stage_context import RunOptions
         from streamdit_gym.world_folders import run_folder
 
+<<<<<<< HEAD
         definition, data = self._world()
+=======
+>>>>>>> main
         out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
-        recipe = self._recipe(definition)
         check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
         inputs = self._inputs(definition, data, recipe)
         with parallel.join(choose_device(self.device)) as device:
@@ -94,11 +101,8 @@ class Train(Command):
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
-        from streamdit_gym.world_folders import shipped_worlds
 
-        # the recipes of shipped worlds continue from what is shipped
-        own = "default" if definition.name in shipped_worlds() else definition.recipe
-        recipe = find_recipe(self.recipe or own)
+        recipe = find_recipe(self.recipe or default_recipe(definition))
         if self.steps is None:
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
@@ -122,3 +126,11 @@ class Train(Command):
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),
         )
+
+
+def default_recipe(definition: WorldDefinition) -> str:
+    """Return the name of the recipe that a world is trained by, unless told otherwise."""
+    from streamdit_gym.world_folders import shipped_worlds
+
+    # the recipes of shipped worlds continue from what is shipped
+    return "default" if definition.name in shipped_worlds() else definition.recipe

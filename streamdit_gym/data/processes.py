@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -20,8 +19,8 @@ def map_in_processes(
     """Return the function's result for every job, in order.
 
     Args:
-        function: with more than one worker it is pickled, and so are its jobs. What a definition
-            file holds can be pickled, too: by what it is, since no process could import it.
+        function: with more than one worker, another process finds it by its name, and its jobs are
+            pickled.
         jobs: its arguments.
         workers: processes at most; 1 takes this process alone.
         bar: moves on with each result, and is closed.
@@ -33,21 +32,7 @@ def map_in_processes(
         context = multiprocessing.get_context("spawn")
         # Ctrl-C is for the parent, which ends the workers
         with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            return _collect(pool.imap(_run_pickled, _pickled(function, jobs)), bar)
-
-
-def _pickled(function: Callable[[Job], Any], jobs: Iterable[Job]) -> Iterator[bytes]:
-    """Yield the function with each job, pickled."""
-    import cloudpickle  # comes with gymnasium
-
-    for job in jobs:
-        yield cloudpickle.dumps((function, job))
-
-
-def _run_pickled(pickled: bytes) -> Any:
-    """Run a pickled function with its job."""
-    function, job = pickle.loads(pickled)
-    return function(job)
+            return _collect(pool.imap(function, jobs), bar)
 
 
 def _collect(results: Iterable[Result], bar: tqdm[Any]) -> list[Result]:

@@ -24,6 +24,7 @@ from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
 from streamdit_gym.text.prompt_protocol import Prompts
 
 ENTRIES = ("references", "reference_prompts", "buffer", "buffer_prompts", "cache", "noise")
+# Entries that are prompts: rows of a table, or positions among words.
 PROMPT_ENTRIES = ("reference_prompts", "buffer_prompts")
 MAX_DRAWN = 2**62  # pairs of noise; far beyond any stream, and far from an overflow
 MIN_VALUES = {"reference_prompts": -1, "buffer_prompts": -1, "noise drawn": 0}
