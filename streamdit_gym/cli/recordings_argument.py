@@ -41,8 +41,13 @@ def import_world(folder: Path, name: str, settings: ImportSettings) -> Path:
     return target
 
 
-def imported_world(data: Path | None, name: str) -> tuple[WorldDefinition, Path]:
-    """Return the world that recordings make, and the folder of its data set.
+def is_data_set(folder: Path | None) -> bool:
+    """Return whether a folder is a data set already, and not recordings."""
+    return folder is not None and (folder / "meta.json").is_file()
+
+
+def imported_world(data: Path | None, name: str) -> WorldDefinition:
+    """Return the world that recordings make.
 
     Args:
         data: recordings, which are imported unless they were, or a data set that an import wrote.
@@ -62,8 +67,7 @@ def imported_world(data: Path | None, name: str) -> tuple[WorldDefinition, Path]
             allowed="--data FOLDER --name NAME",
             remedy=f"give the folder, or train what was imported: streamdit-gym train {name}",
         )
-    is_data_set = (data / "meta.json").is_file()
-    folder = data if is_data_set else import_world(data, name, ImportSettings())
+    folder = data if is_data_set(data) else import_world(data, name, ImportSettings())
     definition = definition_of_recordings(folder)
     if definition is None or definition.name != name:
         raise ArgumentError(
@@ -72,7 +76,7 @@ def imported_world(data: Path | None, name: str) -> tuple[WorldDefinition, Path]
             allowed="the name that the recordings were imported with",
             remedy="leave --name out, and give the world's name or file",
         )
-    return definition, folder
+    return definition
 
 
 def definition_of_recordings(folder: Path) -> WorldDefinition | None:
@@ -84,14 +88,14 @@ def definition_of_recordings(folder: Path) -> WorldDefinition | None:
     from streamdit_gym.data.dataset import Dataset
     from streamdit_gym.data.imports.recorded_world import recorded_definition
 
-    if not (folder / "meta.json").is_file():
+    if not is_data_set(folder):
         return None
     return recorded_definition(Dataset(folder))
 
 
 def _check_single_process(target: Path, folder: Path, name: str) -> None:
     """Refuse to import in one of several processes, which would be in each other's way."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not (target / "meta.json").is_file():
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not is_data_set(target):
         raise DatasetError(
             "recordings are imported by one process",
             given="torchrun",

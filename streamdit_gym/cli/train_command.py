@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
-from streamdit_gym.cli.recordings_argument import imported_world
+from streamdit_gym.cli.recordings_argument import imported_world, is_data_set
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
 from streamdit_gym.cli.world_argument import data_of, definition_of
 from streamdit_gym.errors import ArgumentError
@@ -56,7 +56,7 @@ class Train(Command):
 
     def run(self) -> None:
         """Train a world."""
-        definition = definition_of(self.world)
+        definition = self._definition()
         self.train(definition, self._recipe(definition))
 
     def train(self, definition: WorldDefinition, recipe: Recipe) -> None:
@@ -66,14 +66,10 @@ class Train(Command):
         from streamdit_gym.train.stage_context import RunOptions
         from streamdit_gym.world_folders import run_folder
 
-<<<<<<< HEAD
-        definition, data = self._world()
-=======
->>>>>>> main
         out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
         check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
-        inputs = self._inputs(definition, data, recipe)
+        inputs = self._inputs(definition, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
                 folder=out, device=device, minutes=self.minutes, compile=self.compile
@@ -86,8 +82,8 @@ class Train(Command):
         else:
             print(f"the world is in {out / 'world'}")
 
-    def _world(self) -> tuple[WorldDefinition, Path | None]:
-        """Return the world's definition, and its data set where it is not in its usual place."""
+    def _definition(self) -> WorldDefinition:
+        """Return the world's definition; recordings are imported first."""
         if (self.name is None) == (not self.world):
             raise ArgumentError(
                 "one world is trained",
@@ -96,8 +92,13 @@ class Train(Command):
                 remedy="leave one of them out",
             )
         if self.name is None:
-            return definition_of(self.world), self.data
+            return definition_of(self.world)
         return imported_world(self.data, self.name)
+
+    def _data_folder(self) -> Path | None:
+        """Return the data set; None where it has its usual place, as imported recordings have."""
+        is_recordings = self.name is not None and not is_data_set(self.data)
+        return None if is_recordings else self.data
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
@@ -107,9 +108,7 @@ class Train(Command):
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
 
-    def _inputs(
-        self, definition: WorldDefinition, data: Path | None, recipe: Recipe
-    ) -> TrainingInputs:
+    def _inputs(self, definition: WorldDefinition, recipe: Recipe) -> TrainingInputs:
         from streamdit_gym.data.dataset import Dataset
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
         from streamdit_gym.train.stage_context import TrainingInputs
@@ -121,7 +120,7 @@ class Train(Command):
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
             spec=definition.spec,
-            dataset=data_of(definition.name, data),
+            dataset=data_of(definition.name, self._data_folder()),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),
