@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support.definition_files import forgotten_worlds as forgotten_worlds
 from support.gym_envs import needs_box2d, needs_mujoco, registered_envs
 
@@ -210,7 +211,10 @@ def assert_goes_on_alike(world: WorldDefinition, steps: int = 8) -> None:
     simulator = simulator_of(world)
     for action in actions_of(world, 6, seed=1):
         simulator.step(action)
-    saved = pickle.loads(pickle.dumps(simulator.save()))
+    file = io.BytesIO()
+    torch.save(simulator.save(), file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)  # numbers, texts, lists and dictionaries alone
     outcome = simulator.outcome()
     actions = actions_of(world, steps, seed=2)
     expected = [(simulator.step(action), simulator.outcome()) for action in actions]
@@ -230,7 +234,7 @@ def test_a_saved_environment_goes_on_alike() -> None:
 
 
 @needs_mujoco
-@pytest.mark.parametrize("env_id", ["Reacher-v5", "Ant-v5", "Pusher-v5"])
+@pytest.mark.parametrize("env_id", ["Reacher-v5", "Ant-v5", "Humanoid-v5"])
 def test_a_saved_mujoco_environment_goes_on_alike(env_id: str) -> None:
     assert_goes_on_alike(gym_world(env_id, name="Robot", frame_skip=2))
 

@@ -195,11 +195,6 @@ RULES = (
         "spec.score_names",
     ),
     Rule(
-        "heads.score_names",
-        lambda c: c.heads.score_names + c.heads.state_names,
-        "a state or a score",
-    ),
-    Rule(
         "phrases",
         lambda c: set(needed_phrases(c.spec.actions)) <= set(c.phrases),
         "the first phrase of every action, or every clause of a box, at least",

@@ -147,6 +147,10 @@ class Dataset:
         """Return the number of whole shards."""
         return len(self.shards)
 
+    def shard_name(self, position: int) -> str:
+        """Return the name of a shard's file of arrays, for messages."""
+        return arrays_path(self.folder, self.shards[position]).name
+
     def episodes(self, position: int) -> int:
         """Return how many episodes a shard has, without reading its frames.
 

@@ -5,6 +5,7 @@ The state estimates are the probe with which a world is evaluated; rewards are m
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,13 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
+def _output_layer(inputs: int, outputs: int) -> nn.Linear:
+    with warnings.catch_warnings():
+        # a world may have neither state nor scores
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)
+
+
 class Readout(nn.Module):
     """A small convolutional network over one latent frame."""
 
@@ -60,7 +68,7 @@ class Readout(nn.Module):
         self.second = _convolution(width, width)
         self.third = _convolution(width, width)
         self.hidden = nn.Linear(features, hidden_width)
-        self.out = nn.Linear(hidden_width, outputs)
+        self.out = _output_layer(hidden_width, outputs)
         centre = torch.zeros(outputs)
         spread = torch.ones(outputs)
         self.register_buffer("centre", centre)
@@ -71,7 +79,7 @@ class Readout(nn.Module):
         """True for the outputs that are success logits."""
         names = self.config.output_names
         flags = [name.startswith("success_") for name in names]
-        return torch.tensor(flags, device=self.centre.device)
+        return torch.tensor(flags, dtype=torch.bool, device=self.centre.device)
 
     def raw(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f o"]:
         """Return standardised outputs, successes as logits (what the loss sees)."""

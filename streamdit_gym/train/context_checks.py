@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.train.dataset_checks import (
+    check_actions,
     check_dataset,
     check_length,
     check_phrases,
@@ -22,11 +25,21 @@ def check_context(context: StageContext) -> None:
     check_dataset(inputs.dataset, inputs.spec)
     check_phrases(inputs.dataset, inputs.spec)
     check_frame_size(context)
-    check_length(inputs.dataset, context.recipe.dynamics.clip_frames)
+    check_length(inputs.dataset, min_steps(context.recipe.dynamics))
+    check_actions(inputs.dataset)
     check_continuation(context)
     readout_stage.check(context)
     for relabelled in inputs.relabelled:
         check_relabelled(relabelled, inputs.dataset)
+
+
+def min_steps(settings: DynamicsTraining) -> int:
+    """Return how many steps the longest clip of a training has."""
+    steps = settings.clip_frames
+    for text, _ in settings.partitions:
+        partition = Partition.parse(text)
+        steps = max(steps, partition.references + partition.frames - 1)
+    return steps
 
 
 def check_continuation(context: StageContext) -> None:

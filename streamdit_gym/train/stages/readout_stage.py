@@ -33,7 +33,7 @@ def run(context: StageContext, codec: ConvCodec, episodes: LatentEpisodes) -> Re
     """Return the readout: the continued world's, trained on, or a new one."""
     readout = inherited(context) or _new(context, codec)
     settings = context.recipe.readout
-    if not settings.steps:
+    if not settings.steps or not readout.config.output_names:
         return readout.to(context.device).eval()
     trainer = ReadoutTrainer(readout, episodes, settings, context.device)
     require_finished(train_readout(trainer, context.stage_options()))
