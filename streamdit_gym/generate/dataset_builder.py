@@ -85,9 +85,7 @@ def generate(
     EpisodeFilter(check_str("keep_if", keep_if))
     for module in store.required_modules:
         require(module, "generate", f"the format {kind}")
-    world = World.from_pretrained(config.world)
-    config = config.for_world(world.spec)
-    meta = dataset_meta(config, world, format_name=kind, keep_if=keep_if)
+    config, meta = _of_world(config, kind, keep_if)
     # errors come before anything is written; Ray's actors have generators of their own
     local_config = config if ray is None else dataclasses.replace(config, device="cpu")
     generator = ShardGenerator(local_config, meta["phrases"])
@@ -113,6 +111,15 @@ def _pool(config: GenerateConfig, address: str, cores: int) -> RayPool:
     """Return where Ray's actors run; no address starts Ray on this machine."""
     gpus = config.device == "cuda"
     return RayPool(address=address or None, gpus=gpus, cores=check_int("cores", cores, least=1))
+
+
+def _of_world(
+    config: GenerateConfig, kind: str, keep_if: str
+) -> tuple[GenerateConfig, dict[str, Any]]:
+    """Return the settings with the world's own task, and the content of ``meta.json``."""
+    world = World.from_pretrained(config.world)
+    config = config.for_world(world.spec)
+    return config, dataset_meta(config, world, format_name=kind, keep_if=keep_if)
 
 
 def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:
