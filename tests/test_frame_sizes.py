@@ -20,6 +20,7 @@ from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.film_strips import pairs_of_rows
+from streamdit_gym.distill.decoder import with_fewer_blocks
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -101,6 +102,20 @@ def test_environments_have_frames_of_that_size(bundle: str, frame_size: FrameSiz
     frames, *_ = env.step(np.array([1, 2]))
     assert env.observation_space.contains(frames)
     assert np.array_equal(env.render(), frames)
+
+
+def test_an_environments_own_reward_is_read_off_frames_of_that_size(bundle: str) -> None:
+    env = StreamDiTVectorEnv(num_envs=2, world=bundle, task="own")
+    env.reset(seed=0)
+    _, rewards, *_ = env.step(np.array([1, 1]))
+    assert np.isfinite(rewards).all()
+
+
+def test_a_decoder_is_halved_in_every_size(bundle: str, frame_size: FrameSize) -> None:
+    codec = World.from_pretrained(bundle).codec
+    shallow = with_fewer_blocks(codec, 0)
+    latents = torch.randn(1, 1, 8, *codec.grid)
+    assert shallow.decode(latents).shape == (1, 1, *frame_size, 3)
 
 
 def test_environments_start_from_frames_of_that_size(bundle: str, frame_size: FrameSize) -> None:
