@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -14,7 +13,7 @@ from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.definition import StepOutcome
 from streamdit_gym.envs.gym_actions import ActionTranslator
 from streamdit_gym.envs.gym_making import WARM_UP_SEED, Env, is_mujoco, make_rendered, picture_of
-from streamdit_gym.envs.gym_saved_state import MujocoState, refused, restore_mujoco, save_mujoco
+from streamdit_gym.envs.gym_saved_state import refused, restore_mujoco, save_mujoco
 from streamdit_gym.errors import NotReadyError
 
 Frame = UInt8[np.ndarray, "h w 3"]
@@ -52,22 +51,6 @@ class GymSettings:
     image_key: str | None = None
     state: StateFunction | None = None
     explore: ExplorationFunction | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayState:
-    """A saved environment: the seed of its last reset, and the actions since."""
-
-    seed: int
-    actions: list[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GymState:
-    """A saved simulator: its environment, and what the last step has earned."""
-
-    env: MujocoState | ReplayState
-    outcome: StepOutcome
 
 
 class GymSimulator:
@@ -110,33 +93,35 @@ class GymSimulator:
         """Return the reward, summed over the environment's steps, and the end of the last step."""
         return self._outcome
 
-    def save(self) -> GymState:
+    def save(self) -> dict[str, Any]:
         """Return MuJoCo's state; of other environments, how to come to this state."""
         if self._seed is None:
             raise NotReadyError("save before reset", remedy="reset the simulator first")
-        env: MujocoState | ReplayState
+        saved: dict[str, Any] = {"outcome": list(self._outcome)}
         if is_mujoco(self._env):
-            env = save_mujoco(self._env)
+            saved["mujoco"] = save_mujoco(self._env)
         else:
-            env = ReplayState(seed=self._seed, actions=list(self._actions))
-        return GymState(env=env, outcome=self._outcome)
+            actions = [np.asarray(action).tolist() for action in self._actions]
+            saved["replay"] = {"seed": self._seed, "actions": actions}
+        return saved
 
-    def restore(self, saved: GymState) -> None:
+    def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a saved state.
 
         Raises:
             ArgumentError: if it is no saved state of this environment.
         """
-        expected = MujocoState if is_mujoco(self._env) else ReplayState
-        if not isinstance(saved, GymState) or not isinstance(saved.env, expected):
+        kind = "mujoco" if is_mujoco(self._env) else "replay"
+        if not isinstance(saved, dict) or kind not in saved:
             raise refused(saved)
-        if isinstance(saved.env, MujocoState):
+        if kind == "mujoco":
             if self._seed is None:
                 self._reset(WARM_UP_SEED)
-            restore_mujoco(self._env, saved.env)
+            restore_mujoco(self._env, saved[kind])
         else:
-            self._replay(saved.env)
-        self._outcome = saved.outcome
+            self._replay(**saved[kind])
+        reward, terminated = saved["outcome"]
+        self._outcome = StepOutcome(float(reward), bool(terminated))
 
     def close(self) -> None:
         """Close the environment."""
@@ -162,14 +147,14 @@ class GymSimulator:
         self._actions = []
         self._outcome = StepOutcome(0.0, False)
 
-    def _replay(self, saved: ReplayState) -> None:
+    def _replay(self, seed: int, actions: list[Any]) -> None:
         """Come to a state as the episode did; every frame is drawn, as drawing may change things.
 
         LunarLander's sparks, for example, fade when they are drawn.
         """
-        self._reset(saved.seed)
+        self._reset(seed)
         self._frame()
-        for action in saved.actions:
+        for action in actions:
             self._step(action)
             self._frame()
 
@@ -203,6 +188,8 @@ class GymSimulator:
         height, width = settings.frame_size
         if picture.shape[:2] == (height, width):
             return picture.copy()
+        import cv2
+
         # area averaging keeps the sub-pixel position of every edge
         return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 

@@ -63,8 +63,10 @@ def task_of(spec: WorldSpec, name: str | None) -> AnyTask | None:
     Raises:
         UnknownNameError: if there is none of that name, with the nearest one.
     """
-    name = name or spec.default_task
-    return spec.tasks[check_choice("task", name, spec.tasks)] if name else None
+    if name is None and not spec.tasks:
+        return None
+    chosen = spec.default_task if name is None else name
+    return spec.tasks[check_choice("task", chosen, spec.tasks)]
 
 
 def _open_simulators(settings: EnvSettings) -> OpenedWorld:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -176,6 +177,8 @@ class EnvSettings:
         if self.task is not None:
             check_str("task", self.task)
         if self.actions == FORMER_OWN_ACTIONS:
+            text = 'actions="menu" is now actions="own"; the old name goes with the next release'
+            warnings.warn(text, DeprecationWarning, stacklevel=4)
             self._replace("actions", "own")
         check_choice("observation", self.observation, ("frame", "latent", "state"))
         check_choice("actions", self.actions, ("own", "text"))

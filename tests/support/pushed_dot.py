@@ -153,7 +153,9 @@ def make_dot_world(size: str = "tiny", definition: WorldDefinition = DEFINITION)
         codec=codec,
         readout=readout,
         table=make_table([each if isinstance(each, str) else each[0] for each in phrases]),
-        starts=Starts(latents=torch.randn(6, 8, 8, 8), states=torch.randn(6, 2)),
+        starts=Starts(
+            latents=torch.randn(6, 8, 8, 8), states=torch.randn(6, len(spec.state_names))
+        ),
         facts={"license": "Apache-2.0"},
         transitions=transitions,
     )
@@ -173,7 +175,13 @@ def registered_dot(folder: Path, **changes: Any) -> Iterator[WorldDefinition]:
         folder: for the bundle.
         changes: of the definition.
     """
-    definition = replace(DEFINITION, **changes)
+    with registered_with_bundle(folder, replace(DEFINITION, **changes)) as definition:
+        yield definition
+
+
+@contextmanager
+def registered_with_bundle(folder: Path, definition: WorldDefinition) -> Iterator[WorldDefinition]:
+    """Register any world, with a bundle of random weights in a folder, and forget it afterwards."""
     bundle = folder / "world"
     make_dot_world(definition=definition).save_pretrained(bundle)
     definition = registry.register_world(replace(definition, weights=str(bundle)))

@@ -102,7 +102,7 @@ class MinariRecordings(Recordings):
 
     def _actions(self) -> tuple[ActionLanguage, tuple[str, ...]]:
         """Return the action language, and notes about it."""
-        spaces = require("gymnasium.spaces", "data", PURPOSE)
+        spaces = require("gymnasium.spaces", "generate", PURPOSE)
         space = self._dataset.action_space
         if isinstance(space, spaces.Discrete):
             self._first_action = int(space.start)
@@ -138,7 +138,7 @@ class MinariRecordings(Recordings):
             for episode in self._dataset.iterate_episodes():
                 yield np.asarray(getattr(episode, name), dtype=np.float64)
             return
-        h5py = require("h5py", "data", PURPOSE)
+        h5py = require("h5py", "generate", PURPOSE)
         with h5py.File(path) as file:
             for number in self._numbers:
                 yield np.asarray(file[f"episode_{number}"][name], dtype=np.float64)
@@ -153,7 +153,7 @@ class MinariRecordings(Recordings):
 
 
 def _open(data: Path) -> Any:
-    dataset_class = require("minari", "data", PURPOSE).MinariDataset
+    dataset_class = require("minari", "generate", PURPOSE).MinariDataset
     try:
         return dataset_class(data)
     except Exception as error:  # whatever the package's own readers raise

@@ -20,11 +20,13 @@ from streamdit_gym.train.film_strip import film_strip
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.optimization import linear_cooldown
+from streamdit_gym.train.readback import ReadbackCheck
 from streamdit_gym.train.stage_context import RunOptions, StageContext
 
 SEED = 1
 PICTURE_EVERY = 1000
 Picture = Callable[[StreamDiT], np.ndarray]
+Check = Callable[[TrainingLoop, StreamDiT], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,16 @@ def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:
     def picture(trained: StreamDiT) -> np.ndarray:
         return film_strip(trained, data.codec, data.prompts, data.held_out, context.device)
 
-    train_dynamics(trainer, context.stage_options(), picture)
+    check: Check | None = None
+    if settings.readback_deadline:
+        check = ReadbackCheck(
+            data.episodes,
+            data.held_out,
+            data.prompts,
+            context.inputs.spec.actions,
+            settings.readback_deadline,
+        )
+    train_dynamics(trainer, context.stage_options(), picture, check=check)
     _interpolate_weights(context, model)
 
 
@@ -76,6 +87,7 @@ def train_dynamics(
     options: RunOptions,
     picture: Picture | None = None,
     picture_every: int = PICTURE_EVERY,
+    check: Check | None = None,
 ) -> bool:
     """Train a transformer in place, and return whether all steps are done.
 
@@ -84,6 +96,7 @@ def train_dynamics(
         options: of the run.
         picture: draws a sample picture with the averaged weights.
         picture_every: steps between pictures.
+        check: called after every step; what it raises ends the training.
     """
     model = trainer.model
     settings = trainer.settings
@@ -91,8 +104,11 @@ def train_dynamics(
     if options.compile:
         compile_blocks(model)
 
-    def draw_picture(loop: TrainingLoop, step: int) -> None:
+    def after_step(loop: TrainingLoop, step: int) -> None:
         steps_done = step + 1
+        if check is not None:
+            with eager():
+                check(loop, model)
         if picture is not None and steps_done % picture_every == 0:
             _draw(model, loop, picture, f"{steps_done:06d}")
 
@@ -108,7 +124,7 @@ def train_dynamics(
         steps=settings.steps,
         end_with_minutes=settings.end_with_minutes,
         options=options,
-        after_step=draw_picture,
+        after_step=after_step,
     )
     return loop.run()
 
