@@ -26,7 +26,7 @@ from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DefinitionError, ShapeError
 from streamdit_gym.evaluate.metrics.pixel_metrics import disc
-from streamdit_gym.evaluate.state_probe import train_state_probe
+from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.live import LiveStream
@@ -189,10 +189,8 @@ def test_a_planner_takes_frames_of_that_size(bundle: str, frame_size: FrameSize)
 
 def test_the_state_probe_reads_frames_of_that_size(frame_size: FrameSize) -> None:
     frames = np.zeros((4, *frame_size, 3), np.uint8)
-    states = np.zeros((4, 2), np.float32)
-    probe = train_state_probe(dot_world(frame_size), frames, states, steps=2, batch=4)
-    read, _ = probe.read(frames)
-    assert read.shape == (4, 2)
+    states, _ = StateProbe(dot_world(frame_size)).eval().read(frames)
+    assert states.shape == (4, 2)
 
 
 def test_what_is_around_a_place_is_found_in_a_wide_frame() -> None:
