@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, get_args
 
-from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from streamdit_gym.agents.policies.policy import Observation
@@ -18,7 +18,9 @@ from streamdit_gym.checks import check_bool, check_choice, check_int, check_real
 from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC, "td3": TD3}
+# these act in numbers: in a world's box, or by a score for every action of a menu
+CONTINUOUS_ALGORITHMS = ("sac", "td3")
 
 MAX_STEPS = 10**12
 MAX_LAYERS = 8
@@ -33,7 +35,7 @@ class AgentTraining:
 
     Attributes:
         env: id of the environment.
-        algo: ``"ppo"``, ``"dqn"`` or ``"sac"``.
+        algo: ``"ppo"``, ``"dqn"`` (menus alone), ``"sac"`` or ``"td3"``.
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
             ``"latent"``, the world's latents; ``"frame"``, pixels.
@@ -271,6 +273,12 @@ HYPERPARAMETERS: dict[str, dict[str, Check]] = {
         "exploration_initial_eps": _share,
         "exploration_final_eps": _share,
         "max_grad_norm": _positive,
+    },
+    "td3": {
+        **_OFF_POLICY,
+        "policy_delay": _count(1, 1000),
+        "target_policy_noise": _weight,
+        "target_noise_clip": _weight,
     },
     "sac": {
         **_OFF_POLICY,

@@ -26,10 +26,14 @@ from streamdit_gym.agents.agent_checkpoint import (
     Progress,
     read_checkpoint,
 )
-from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.agent_config import (
+    ALGORITHMS,
+    CONTINUOUS_ALGORITHMS,
+    AgentTraining,
+)
 from streamdit_gym.agents.agent_envs import REACH, make_venv
 from streamdit_gym.agents.features import LatentFeatures
-from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent
+from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent, is_box
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import ArgumentError, StreamDiTError
@@ -113,7 +117,11 @@ def train_agent(
         show_progress = progress and not is_done
         callback = TrainingCallback(config, folder, state, show_progress, compare)
         agent = _train(callback, checkpoint, is_done)
-    return TrainedAgent(agent=agent, config=config), state.curve
+    return _trained(agent, config), state.curve
+
+
+def _trained(agent: BaseAlgorithm, config: AgentTraining) -> TrainedAgent:
+    return TrainedAgent(agent=agent, config=config, acts_in_box=is_box(config, agent))
 
 
 def _train(
@@ -125,7 +133,7 @@ def _train(
         config.num_envs,
         world=config.world,
         observation=config.observation,
-        scored=config.algo == "sac",
+        scored=config.algo in CONTINUOUS_ALGORITHMS,
         penalty=config.penalty,
     )
     try:
@@ -135,7 +143,7 @@ def _train(
         if not is_done:
             _learn(callback, agent, venv)
         # once more, for a run that was killed between its checkpoint and these
-        write_results(callback.folder, TrainedAgent(agent=agent, config=config), callback.progress)
+        write_results(callback.folder, _trained(agent, config), callback.progress)
         _write_zip(callback.folder / ZIP, agent)
     finally:
         venv.close()

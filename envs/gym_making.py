@@ -30,6 +30,8 @@ HEADLESS = {"MUJOCO_GL": "egl", "PYGLET_HEADLESS": "true", "SDL_VIDEODRIVER": "d
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 # MuJoCo draws so many pixels for each one of a frame's side; area averaging smooths the edges
 MUJOCO_OVERSAMPLING = 2
+# Observed pictures are there already, and rendering takes time: they may be a little smaller.
+MIN_IMAGE_SHARE = 0.75
 WARM_UP_SEED = 0
 
 
@@ -179,7 +181,8 @@ def _is_image(space: spaces.Space[Any], frame_size: tuple[int, int]) -> bool:
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
         return False
     height, width, channels = space.shape
-    return channels == 3 and height >= frame_size[0] and width >= frame_size[1]
+    share = min(height / frame_size[0], width / frame_size[1])
+    return channels == 3 and share >= MIN_IMAGE_SHARE
 
 
 def picture_of(pixels: Any, env_id: str) -> np.ndarray:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -189,6 +188,8 @@ class GymSimulator:
         height, width = settings.frame_size
         if picture.shape[:2] == (height, width):
             return picture.copy()
+        import cv2
+
         # area averaging keeps the sub-pixel position of every edge
         return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 

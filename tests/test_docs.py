@@ -27,7 +27,7 @@ PAGES = [
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
 MAX_README_LINES = 150
-PACKAGES = {"PIL.Image": "pillow", "torch.utils.tensorboard": "tensorboard"}
+PACKAGES = {"PIL.Image": "pillow", "h5py": "minari", "torch.utils.tensorboard": "tensorboard"}
 
 
 def documented_commands() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from support.definition_files import forgotten_worlds as forgotten_worlds
 from support.gym_envs import needs_box2d, needs_mujoco, registered_envs
 
@@ -27,6 +28,7 @@ from streamdit_gym.definition import (
     WorldDefinition,
 )
 from streamdit_gym.envs import gym_world
+from streamdit_gym.envs.gym_making import image_key
 from streamdit_gym.errors import ArgumentError, DefinitionError, NotReadyError
 from streamdit_gym.registry import load_definition
 
@@ -113,6 +115,16 @@ def test_a_picture_in_the_observation_serves_as_well() -> None:
     simulator = simulator_of(slider("Observer"))
     assert simulator.settings.image_key == "camera"
     assert simulator.step(np.ones(1)).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("frame_size", "key"), [((32, 64), ""), ((40, 64), ""), ((64, 64), None)], ids=str
+)
+def test_an_observed_picture_is_taken_unless_it_is_much_smaller(
+    frame_size: tuple[int, int], key: str | None
+) -> None:
+    picture = spaces.Box(0, 255, (32, 64, 3), np.uint8)
+    assert image_key(picture, frame_size) == key
 
 
 def test_a_simulator_has_the_abilities_that_it_was_given() -> None:

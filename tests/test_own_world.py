@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.train.dataset_checks import check_actions, check_length
 from streamdit_gym.train.pipeline import train_world
+from streamdit_gym.train.prompt_corruption import PromptCorruption, without_some_prompts
 from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
 from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
 from streamdit_gym.world import World
@@ -88,6 +90,34 @@ def test_its_engine_takes_values_of_the_box(bundle: Path) -> None:
     frames = world.codec.decode(latents)
     assert frames.shape == (2, 1, SIZE, SIZE, 3)
     assert torch.isfinite(latents).all()
+
+
+def test_its_environment_takes_actions_of_the_box(bundle: Path) -> None:
+    env = gymnasium.make("StreamDiT/World-v0", world=str(bundle))
+    frame, _ = env.reset(seed=0)
+    assert frame.shape == (SIZE, SIZE, 3)
+    frame, reward, terminated, truncated, _ = env.step(np.array([0.5, -1.0], dtype=np.float32))
+    assert frame.shape == (SIZE, SIZE, 3)
+    assert np.isfinite(reward)
+    assert {type(terminated), type(truncated)} <= {bool, np.bool_}
+    env.close()
+
+
+def test_no_dimension_of_a_prompt_is_hidden(bundle: Path) -> None:
+    prompts = World.from_pretrained(bundle).prompts
+    positions = torch.rand(6, 4, 2)
+    conditioning = prompts.distinct(positions)
+    corruption = PromptCorruption.of_prompts(prompts, noise=0.5, token_dropout=1.0)
+    corrupted = corruption(conditioning)
+    assert corrupted.mask.all()
+    noise = (corrupted.tokens - conditioning.tokens).std()
+    assert noise < 0.1 * conditioning.tokens.std(), "a value is hardly blurred"
+
+
+def test_some_prompts_of_a_box_are_missing() -> None:
+    dropped = without_some_prompts(torch.zeros(50, 20, 2), 0.2).isnan()
+    assert torch.equal(dropped[..., 0], dropped[..., 1])
+    assert 0.1 < dropped.float().mean() < 0.3
 
 
 def test_episodes_hold_the_actions_and_what_they_earned(dataset: Dataset, tmp_path: Path) -> None:

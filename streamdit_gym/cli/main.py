@@ -21,6 +21,7 @@ from streamdit_gym.cli.distill_command import Distill
 from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.generate_command import Generate
+from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
 from streamdit_gym.cli.new_world_command import NewWorld
 from streamdit_gym.cli.play_command import Play
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "check": Check,
     "build": Build,
     "record": Record,
+    "import": Import,
     "relabel": Relabel,
     "train": Train,
     "distill": Distill,

@@ -42,7 +42,7 @@ class RlTrain(Command):
     """
     world: str | None = None
     """world: name, folder, Hub id or a Python file that registers it; default: the id's own"""
-    algo: Literal["ppo", "dqn", "sac"] = "ppo"
+    algo: Literal["ppo", "dqn", "sac", "td3"] = "ppo"
     """algorithm of Stable-Baselines3"""
     steps: Count = 12_000
     """environment steps of training"""

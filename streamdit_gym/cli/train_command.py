@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
+from streamdit_gym.cli.recordings_argument import imported_world, is_data_set
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
 from streamdit_gym.cli.world_argument import data_of, definition_of
+from streamdit_gym.errors import ArgumentError
 
 if TYPE_CHECKING:
     from streamdit_gym.definition import WorldDefinition
@@ -23,14 +25,18 @@ class Train(Command):
 
     resume_options: ClassVar[str] = "--resume"
 
-    world: WorldName
+    world: WorldName = ""
     """name, e.g. PushT; a Python file that registers a world; or a bundle's folder"""
+    name: str | None = None
+    """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
     recipe: str | None = None
     """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own;
     default: what the definition says, of a shipped world default
     """
     data: Path | None = None
-    """the data set, see record; default: recorded/NAME"""
+    """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
+    or a folder of videos, see import
+    """
     relabelled: tuple[Path, ...] = ()
     """data sets of generated frames, see relabel; default: those of the recipe"""
     out: Path | None = None
@@ -50,7 +56,7 @@ class Train(Command):
 
     def run(self) -> None:
         """Train a world."""
-        definition = definition_of(self.world)
+        definition = self._definition()
         self.train(definition, self._recipe(definition))
 
     def train(self, definition: WorldDefinition, recipe: Recipe) -> None:
@@ -76,6 +82,24 @@ class Train(Command):
         else:
             print(f"the world is in {out / 'world'}")
 
+    def _definition(self) -> WorldDefinition:
+        """Return the world's definition; recordings are imported first."""
+        if (self.name is None) == (not self.world):
+            raise ArgumentError(
+                "one world is trained",
+                given=f"WORLD {self.world!r}, --name {self.name!r}",
+                allowed="either WORLD, or --data FOLDER --name NAME for recordings",
+                remedy="leave one of them out",
+            )
+        if self.name is None:
+            return definition_of(self.world)
+        return imported_world(self.data, self.name)
+
+    def _data_folder(self) -> Path | None:
+        """Return the data set; None where it has its usual place, as imported recordings have."""
+        is_recordings = self.name is not None and not is_data_set(self.data)
+        return None if is_recordings else self.data
+
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
 
@@ -96,7 +120,7 @@ class Train(Command):
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
             spec=definition.spec,
-            dataset=data_of(definition.name, self.data),
+            dataset=data_of(definition.name, self._data_folder()),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamdit_gym.cli.recordings_argument import definition_of_recordings
 from streamdit_gym.errors import DatasetError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,25 +19,28 @@ if TYPE_CHECKING:
 def definition_of(world: str) -> WorldDefinition:
     """Return the definition of a command's world.
 
-    A bundle whose world is not registered has one without a simulator.
+    A bundle whose world is not registered has one without a simulator, and so have recordings that
+    were imported.
 
     Raises:
         UnknownNameError: if there is no such world.
         ArgumentError: if a definition file is missing, or registers no world, or several.
         DefinitionError: if a definition file cannot be run, or its definition is wrong.
         BundleError: if a bundle cannot be read.
+        DatasetError: if imported recordings cannot be read.
     """
     from streamdit_gym.registry import FILE_SUFFIX, find_definition, world_definition
 
     if world.endswith(FILE_SUFFIX) or find_definition(world) is not None:
         return world_definition(world)
     from streamdit_gym.bundle.config import read_config
-    from streamdit_gym.world_folders import find_world
+    from streamdit_gym.world_folders import find_world, recorded_folder
 
     try:
         folder = find_world(world)
     except UnknownNameError:
-        return world_definition(world)  # its error names the registered ones
+        recorded = definition_of_recordings(recorded_folder(world))
+        return recorded or world_definition(world)  # whose error names the registered ones
     return definition_of_spec(read_config(folder).spec)
 
 

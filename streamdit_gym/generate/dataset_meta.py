@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from streamdit_gym.actions import action_names, stored_actions
 from streamdit_gym.data.dataset import FORMAT
 from streamdit_gym.data.episode import all_phrases
 from streamdit_gym.definition import stored_size
@@ -35,7 +36,10 @@ def dataset_meta(
 ) -> dict[str, Any]:
     """Return the content of ``meta.json``."""
     spec = world.spec
-    action_names, action_vectors = action_vectors_of(spec.name, spec.menu)
+    if spec.menu:
+        names, action_vectors = action_vectors_of(spec.name, spec.menu)
+    else:  # the actions of a box are vectors
+        names, action_vectors = list(action_names(spec.actions)), []
     env_spec = spec_json(
         with_absolute_paths(config).world, spec.name, config.task, config.partition
     )
@@ -52,8 +56,8 @@ def dataset_meta(
         "score_names": list(spec.score_names),
         "tasks": sorted(spec.tasks),
         "phrases": _phrases(config, world),
-        "menu": [list(phrases) for phrases in spec.menu],
-        "action_names": action_names,
+        **stored_actions(spec.actions),
+        "action_names": names,
         "action_vectors": action_vectors,
         "storage": format_name,
         "generated": _generation(config, keep_if),

@@ -8,8 +8,9 @@ from streamdit_gym.definition import loaded_size
 
 CAMERA = "observation.images.top"
 FILES_PER_FOLDER = 1000
+MENU_INDEX = "menu_index"  # where actions are those of a menu
 SINGLE_FEATURES = {
-    "menu_index": "int64",
+    MENU_INDEX: "int64",
     "next.reward": "float32",
     "next.done": "bool",
     "next.success": "bool",
@@ -48,7 +49,11 @@ def _features(meta: dict[str, Any]) -> dict[str, Any]:
         "observation.state": _vector_feature(meta["state_names"]),
         "action": _vector_feature(meta["action_names"]),
     }
+    if not meta["state_names"]:
+        del features["observation.state"]
     for name, dtype in SINGLE_FEATURES.items():
+        if name == MENU_INDEX and not meta["menu"]:
+            continue
         features[name] = {"dtype": dtype, "shape": [1], "names": None}
     return features
 
@@ -123,22 +128,26 @@ configs:
 a second, in LeRobot's layout, version 3.0. Nothing here was filmed: a video diffusion transformer
 drew every frame, and states, rewards and successes are what it reads off its own frames.
 
-- `action`: float32, {", ".join(meta["action_names"])};
-  `menu_index` is the same action as a number of the menu.
+- `action`: float32, {", ".join(meta["action_names"])}{_menu_note(meta)}
 - `task_index`: the prompt at that frame (`meta/tasks.parquet`).
 - `next.success`: whether the task was done after the frame; episodes go on after it, with
   rewards of 0.
+{_menu_rows(meta)}"""
 
-| menu_index | prompt | action |
-|---|---|---|
-{_menu_rows(meta)}
-"""
+
+def _menu_note(meta: dict[str, Any]) -> str:
+    if not meta["menu"]:
+        return "."
+    return ";\n  `menu_index` is the same action as a number of the menu."
 
 
 def _menu_rows(meta: dict[str, Any]) -> str:
-    rows = []
+    """Return the card's table of a menu; empty where actions are continuous."""
+    if not meta["menu"]:
+        return ""
+    rows = ["", "| menu_index | prompt | action |", "|---|---|---|"]
     menu = zip(meta["menu"], meta["action_vectors"], strict=True)
     for number, (phrases, vector) in enumerate(menu):
         values = ", ".join(f"{value:.3g}" for value in vector)
         rows.append(f"| {number} | {phrases[0]} | {values} |")
-    return "\n".join(rows)
+    return "\n".join(rows) + "\n"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from streamdit_gym.data.formats.frame_format import EpisodeRecord
+from streamdit_gym.data.formats.lerobot_tables import rewards_of_task
 from streamdit_gym.data.formats.mkv import Mkv
 from streamdit_gym.definition import loaded_size
 from streamdit_gym.errors import DatasetError, require
@@ -94,7 +95,7 @@ class Minari(Mkv):
         buffers = []
         for record in records:
             row = record["row"]
-            task_rewards = rewards[row, :, meta["tasks"].index(record["task"])]
+            task_rewards = rewards_of_task(meta, record, rewards[row])
             buffers.append(episode_buffer(record, frames[row], actions[row], task_rewards))
         return buffers
 
@@ -112,7 +113,7 @@ def episode_buffer(
     return collector.EpisodeBuffer(
         seed=record["seed"],
         observations=frames[: steps + 1],
-        actions=actions[:steps].astype(np.int64),
+        actions=actions[:steps].astype(np.int64 if actions.ndim == 1 else np.float32),
         rewards=list(rewards[:steps].astype(float)),
         terminations=list(is_last & is_success),
         truncations=list(is_last & ~is_success),

@@ -70,8 +70,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Any:
     Raises:
         DatasetError: if it cannot be read, or lacks a column.
     """
-    pa = require("pyarrow", "data", PURPOSE)
-    parquet = require("pyarrow.parquet", "data", PURPOSE)
+    pa = require("pyarrow", "generate", PURPOSE)
+    parquet = require("pyarrow.parquet", "generate", PURPOSE)
     try:
         names = parquet.read_schema(path).names
         missing = [name for name in columns or () if name not in names]
@@ -93,7 +93,7 @@ def column_values(table: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: if its rows are not numbers, or of different length.
     """
-    pa = require("pyarrow", "data", PURPOSE)
+    pa = require("pyarrow", "generate", PURPOSE)
     column = table.column(name)
     chunks = column.chunks or [pa.array([], column.type)]
     values = pa.concat_arrays(chunks)
@@ -114,7 +114,7 @@ def read_episodes(folder: Path) -> list[dict[str, Any]]:
     Raises:
         DatasetError: if there are none, or they cannot be read.
     """
-    parquet = require("pyarrow.parquet", "data", PURPOSE)
+    parquet = require("pyarrow.parquet", "generate", PURPOSE)
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob("meta/episodes/*/*.parquet")):
         try:
