@@ -191,6 +191,19 @@ def test_a_state_with_other_numbers_is_refused(dot: str) -> None:
         env.restore_state({**state, "backend": backend})
 
 
+def test_frames_without_a_prompt_may_be_in_a_saved_stream(dot: str) -> None:
+    world = World.from_pretrained(dot)
+    engine = Engine(world.model, world.prompts, Partition.parse("K4N1c1s1"))
+    no_prompts = world.prompts.no_prompt.expand(2, 1, -1)
+    session = engine.start(world.starts.latents[:2, None], no_prompts, Noise.seeded([0, 1]))
+    state = session.state_dict()
+    assert state["reference_prompts"].isnan().all()
+    session.load_state_dict(state)
+    state["reference_prompts"][0, -1] = torch.inf
+    with pytest.raises(ArgumentError, match="reference_prompts"):
+        session.check_state_dict(state)
+
+
 def test_a_copy_goes_on_alike(dot: str) -> None:
     env = StreamDiTVectorEnv(2, world=dot, partition="pipelined")
     env.reset(seed=0)
