@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from streamdit_gym.data.motion import MIN_DISPLACEMENT_PX, displacement_px
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator
 
 Frames = UInt8[np.ndarray, "n h w 3"]
 
 FRAME_SKIPS = (1, 2, 3, 4, 6)
-MIN_MOTION_PX = 1.0
 NUM_EPISODES = 3
 NUM_STEPS = 48
 MIN_EPISODE_STEPS = 8  # of the world, even if its steps are short
-MIN_DIFFERENCE = 12  # grey levels between two frames, where something has moved
-MOVED_QUANTILE = 0.9  # of the pixels where something has moved; what moves has slower parts, too
 
 
 def proposed_frame_skip(settings: GymSettings) -> int:
@@ -38,7 +34,7 @@ def proposed_frame_skip(settings: GymSettings) -> int:
     fitting = [number for number in FRAME_SKIPS if shortest // number >= MIN_EPISODE_STEPS]
     for frame_skip in fitting:
         motions = [motion_px(frames[::frame_skip]) for frames in episodes]
-        if np.median(np.concatenate(motions)) > MIN_MOTION_PX:
+        if np.median(np.concatenate(motions)) > MIN_DISPLACEMENT_PX:
             return frame_skip
     return fitting[-1] if fitting else FRAME_SKIPS[0]
 
@@ -58,30 +54,4 @@ def explored_frames(simulator: GymSimulator, rng: np.random.Generator) -> Frames
 
 def motion_px(frames: Frames) -> Float[np.ndarray, " n-1"]:
     """Return how far things move from each frame to the next, by optical flow; 0: nothing moves."""
-    motions = []
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    for before, after in pairwise(grey):
-        has_moved = cv2.absdiff(before, after) >= MIN_DIFFERENCE
-        if not has_moved.any():
-            motions.append(0.0)
-            continue
-        distances = _flow_px(before, after)[has_moved]
-        motions.append(float(np.quantile(distances, MOVED_QUANTILE)))
-    return np.array(motions)
-
-
-def _flow_px(before: Any, after: Any) -> Float[np.ndarray, "h w"]:
-    """Return how far every pixel has moved."""
-    flow = cv2.calcOpticalFlowFarneback(
-        before,
-        after,
-        np.zeros((*before.shape, 2), dtype=np.float32),
-        pyr_scale=0.5,
-        levels=3,
-        winsize=9,
-        iterations=3,
-        poly_n=5,
-        poly_sigma=1.1,
-        flags=0,
-    )
-    return np.linalg.norm(flow, axis=-1)
+    return np.array([displacement_px(before, after) for before, after in pairwise(frames)])

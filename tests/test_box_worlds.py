@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.pushed_dot import DEFINITION, make_dot_world, registered_dot
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.agent_envs import default_env, make_venv
 from streamdit_gym.agents.policies.policy_file import load_policy_file
@@ -24,6 +25,9 @@ from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import ArgumentError
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.world import World
 
 LOW = torch.tensor(DEFINITION.actions.low)  # type: ignore[union-attr]
 HIGH = torch.tensor(DEFINITION.actions.high)  # type: ignore[union-attr]
@@ -134,3 +138,30 @@ def test_algorithms_of_menus_say_so(dot: WorldDefinition, tmp_path: Path) -> Non
 def test_an_id_of_another_world_is_refused(dot: WorldDefinition) -> None:
     with pytest.raises(ArgumentError, match="leave --env out"):
         make_venv("StreamDiT/PushT-Reach-v0", 1, world="PushedDot")
+
+
+def test_a_stream_hears_clauses_beside_its_simulator(dot: WorldDefinition) -> None:
+    live = LiveStream(World.from_pretrained("PushedDot"), reference_simulator=True)
+    live.set_prompt("x left; y up")
+    (frame,) = live.step()
+    assert frame.prompt == frame.simulator_action == "x left; y up"
+    state = live.save_state()
+    live.configure(transition=1)
+    live.set_prompt("x right")
+    prompts = [live.step()[0].prompt for _ in range(3)]
+    assert prompts[-1] == "x right; y still"
+    live.restore_state(state)
+    assert live.prompt == "x left; y up"
+    branch = live.branch()
+    assert branch.step()[0].prompt == "x left; y up"
+    assert live.menu[:2] == ["x still; y still", "x far left"]
+    branch.close()
+    live.close()
+
+
+def test_arrow_keys_are_the_ends_of_the_first_two_dimensions() -> None:
+    prompts = direction_prompts(DEFINITION.actions)
+    assert prompts["left"] == "x far left; y still"
+    assert prompts["up right"] == "x far right; y down"  # up is the high end
+    assert prompts[""] == "x still; y still"
+    assert direction_prompts(Menu("stay", "go left")) == {}

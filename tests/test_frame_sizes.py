@@ -20,12 +20,13 @@ from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.film_strips import pairs_of_rows
+from streamdit_gym.distill.decoder import with_fewer_blocks
 from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DefinitionError, ShapeError
 from streamdit_gym.evaluate.metrics.pixel_metrics import disc
-from streamdit_gym.evaluate.state_probe import train_state_probe
+from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.live import LiveStream
@@ -103,6 +104,20 @@ def test_environments_have_frames_of_that_size(bundle: str, frame_size: FrameSiz
     assert np.array_equal(env.render(), frames)
 
 
+def test_an_environments_own_reward_is_read_off_frames_of_that_size(bundle: str) -> None:
+    env = StreamDiTVectorEnv(num_envs=2, world=bundle, task="own")
+    env.reset(seed=0)
+    _, rewards, *_ = env.step(np.array([1, 1]))
+    assert np.isfinite(rewards).all()
+
+
+def test_a_decoder_is_halved_in_every_size(bundle: str, frame_size: FrameSize) -> None:
+    codec = World.from_pretrained(bundle).codec
+    shallow = with_fewer_blocks(codec, 0)
+    latents = torch.randn(1, 1, 8, *codec.grid)
+    assert shallow.decode(latents).shape == (1, 1, *frame_size, 3)
+
+
 def test_environments_start_from_frames_of_that_size(bundle: str, frame_size: FrameSize) -> None:
     env = StreamDiTVectorEnv(num_envs=2, world=bundle, **TASK)
     start = np.full((*frame_size, 3), 200, np.uint8)
@@ -174,10 +189,8 @@ def test_a_planner_takes_frames_of_that_size(bundle: str, frame_size: FrameSize)
 
 def test_the_state_probe_reads_frames_of_that_size(frame_size: FrameSize) -> None:
     frames = np.zeros((4, *frame_size, 3), np.uint8)
-    states = np.zeros((4, 2), np.float32)
-    probe = train_state_probe(dot_world(frame_size), frames, states, steps=2, batch=4)
-    read, _ = probe.read(frames)
-    assert read.shape == (4, 2)
+    states, _ = StateProbe(dot_world(frame_size)).eval().read(frames)
+    assert states.shape == (4, 2)
 
 
 def test_what_is_around_a_place_is_found_in_a_wide_frame() -> None:

@@ -186,6 +186,20 @@ class TestLeRobot:
         shard, row = episode_of(imported(source, settings), 11)
         assert (shard.frames[row, :12] == moving_square(0, 12)).all()
 
+    def test_a_state_too_wide_for_a_bundle_is_left_out(self, tmp_path: Path) -> None:
+        def with_rays(columns: dict[str, Any]) -> dict[str, Any]:
+            rays = np.zeros((len(columns["action"]), 300), np.float32)
+            return columns | {"observation.rays": rays}
+
+        source = write_lerobot(tmp_path / "robot", (12, 15), columns=with_rays)
+        info = json.loads((source / "meta/info.json").read_text())
+        info["features"]["observation.rays"] = {"dtype": "float32", "shape": [300], "names": None}
+        (source / "meta/info.json").write_text(json.dumps(info))
+        report = import_recordings(source, "robot", tmp_path / "recorded", WHOLE_SIZE)
+        assert "state vectors left out: rays" in report.notes
+        definition = definition_of(Dataset(tmp_path / "recorded"))
+        assert definition.state_names == ("state.x", "state.y")
+
     def test_what_is_wrong_as_a_whole_is_refused(self, tmp_path: Path) -> None:
         old = write_lerobot(tmp_path / "a/robot", (12, 15), info={"codebase_version": "v2.1"})
         assert "another version" in refusal(old)

@@ -14,10 +14,11 @@ from jaxtyping import UInt8
 from streamdit_gym.actions import Menu, action_names
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, add_frame, explore
+from streamdit_gym.data.motion import MIN_DIFFERENCE, MIN_DISPLACEMENT_PX
 from streamdit_gym.data.simulator_checks import check_frame
 from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
 from streamdit_gym.definition import WorldDefinition
-from streamdit_gym.envs.gym_motion import MIN_DIFFERENCE, MIN_MOTION_PX, motion_px
+from streamdit_gym.envs.gym_motion import motion_px
 
 Frames = UInt8[np.ndarray, "n h w 3"]
 
@@ -94,7 +95,7 @@ class SimulatorReport:
             warnings.append("draw all chance from the generator that `reset` is given")
         if not any(motion.changed_share for motion in self.motions):
             warnings.append("no action changes the picture")
-        elif max(motion.motion_px for motion in self.motions) < MIN_MOTION_PX:
+        elif max(motion.motion_px for motion in self.motions) < MIN_DISPLACEMENT_PX:
             warnings.append("actions move things by less than a pixel: take more steps a frame")
         if len(np.unique(self.starts, axis=0)) == 1:
             warnings.append("all episodes start with the same frame")

@@ -23,13 +23,13 @@ NUM_EPISODES = 4
 NUM_STEPS = 32
 SPANS = (1, 2, 3, 4, 6, 8)  # in frames
 MIN_DISPLACEMENT_PX = 1.0
-MIN_DIFFERENCE = 8  # of a colour's 256 levels, from which a pixel has changed
-MOVED_PERCENTILE = 75  # of the displacements of what has changed: its edge hardly moves
+MIN_DIFFERENCE = 12  # grey levels between two frames, where something has moved
+MOVED_QUANTILE = 0.9  # of the pixels where something has moved; what moves has slower parts, too
 MIN_PAIRS = 8  # of frames, to tell how far things move
 # of the optical flow
 PYRAMID_SCALE = 0.5
 PYRAMID_LEVELS = 3
-WINDOW_PX = 7
+WINDOW_PX = 9
 ITERATIONS = 3
 NEIGHBOURHOOD_PX = 5
 SMOOTHING_PX = 1.1
@@ -117,8 +117,8 @@ def changed_pixels(
     before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
 ) -> Bool[np.ndarray, "h w"]:
     """Return which pixels differ between two frames."""
-    difference = np.abs(after.astype(np.int16) - before)
-    changed: Bool[np.ndarray, "h w"] = difference.max(-1) >= MIN_DIFFERENCE
+    difference = grey_levels(after).astype(np.int16) - grey_levels(before)
+    changed: Bool[np.ndarray, "h w"] = np.abs(difference) >= MIN_DIFFERENCE
     return changed
 
 
@@ -128,7 +128,14 @@ def displacement_px(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray,
     if not changed.any():
         return 0.0
     distance = np.linalg.norm(_optical_flow(before, after), axis=-1)
-    return float(np.percentile(distance[changed], MOVED_PERCENTILE))
+    return float(np.quantile(distance[changed], MOVED_QUANTILE))
+
+
+def grey_levels(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Return a frame without its colours."""
+    import cv2  # hundreds of milliseconds, and only measuring motion needs it
+
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _long_enough_span(episodes: Sequence[Episode], idle: Any) -> int:
@@ -156,14 +163,12 @@ def _optical_flow(
     before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
 ) -> Float[np.ndarray, "h w 2"]:
     """Return every pixel's displacement (x, y), by Farneback's method."""
-    import cv2  # hundreds of milliseconds, and only recording needs it
+    import cv2
 
-    grey_before = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY)
-    grey_after = cv2.cvtColor(after, cv2.COLOR_RGB2GRAY)
-    initial = np.zeros((*grey_before.shape, 2), dtype=np.float32)
+    initial = np.zeros((*before.shape[:2], 2), dtype=np.float32)
     flow = cv2.calcOpticalFlowFarneback(
-        grey_before,
-        grey_after,
+        grey_levels(before),
+        grey_levels(after),
         initial,
         PYRAMID_SCALE,
         PYRAMID_LEVELS,

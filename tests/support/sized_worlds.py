@@ -11,9 +11,13 @@ import numpy as np
 from streamdit_gym.actions import Menu
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
-from streamdit_gym.definition import Task, WorldDefinition
+from streamdit_gym.definition import EnvironmentTask, StepOutcome, Task, WorldDefinition
 from streamdit_gym.recipes import Recipe
-from streamdit_gym.recipes.stage_settings import AutoencoderTraining, ReadoutTraining
+from streamdit_gym.recipes.stage_settings import (
+    AutoencoderTraining,
+    ReadoutTraining,
+    TransitionTraining,
+)
 from streamdit_gym.train.pipeline import train_world
 from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
 from support.training import FAST, RandomEncoder
@@ -34,6 +38,7 @@ RECIPE = Recipe(
     autoencoder=AutoencoderTraining(steps=1, batch=4),
     dynamics=replace(FAST, steps=1),
     readout=ReadoutTraining(steps=1, batch=4),
+    transitions=TransitionTraining(steps=1, batch=4),
 )
 
 
@@ -68,6 +73,10 @@ class Dot:
         last = self.frame_size[1] - 4
         return np.array([column - last, column == last], np.float32)
 
+    def outcome(self) -> StepOutcome:
+        _, is_done = self.scores()
+        return StepOutcome(float(is_done), bool(is_done))
+
     def close(self) -> None:
         pass
 
@@ -82,7 +91,7 @@ def dot_world(frame_size: FrameSize) -> WorldDefinition:
         actions=Menu("stay", "go right", "go left"),
         state_names=("x_px", "y_px"),
         score_names=("potential_go", "success_go"),
-        tasks={"go": GO},
+        tasks={"go": GO, "own": EnvironmentTask(horizon=16, about="go to the right")},
         make_simulator=partial(Dot, frame_size),
     )
 

@@ -56,24 +56,14 @@ class Features:
         return self.entries[camera]["dtype"] == VIDEO
 
     @property
-    def states(self) -> list[str]:
-        """The features that are vectors and describe the state."""
-        states = []
+    def states(self) -> dict[str, list[str]]:
+        """The features that are vectors and describe the state: names of their numbers."""
+        states = {}
         for name, entry in self.entries.items():
             is_vector = entry.get("dtype") in NUMBER_TYPES and len(entry.get("shape") or ()) == 1
             if name.startswith(STATE_PREFIX) and is_vector:
-                states.append(name)
+                states[name] = self.names_of(name)
         return states
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """A name for every number of all state vectors."""
-        states = self.states
-        names = []
-        for feature in states:
-            prefix = f"{feature.removeprefix(STATE_PREFIX)}." if len(states) > 1 else ""
-            names += [prefix + name for name in self.names_of(feature)]
-        return tuple(names)
 
     def width(self, feature: str) -> int:
         """Return how many numbers a vector has.

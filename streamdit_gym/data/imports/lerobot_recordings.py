@@ -20,6 +20,7 @@ from streamdit_gym.data.imports.lerobot_features import (
     ACTION,
     DONE,
     REWARD,
+    STATE_PREFIX,
     SUCCESS,
     TRUNCATED,
     Features,
@@ -32,7 +33,9 @@ from streamdit_gym.data.imports.recordings import (
     RecordedEpisode,
     Recordings,
     choose_cameras,
+    left_out_states_note,
     other_cameras_note,
+    usable_states,
 )
 from streamdit_gym.data.imports.resampling import (
     Resampling,
@@ -75,6 +78,9 @@ class LeRobotRecordings(Recordings):
         self._ranges: ActionRanges | None = None
         self._menu_actions: list[int] = []
         actions, notes = self._actions(settings.prompts)
+        vectors = {name.removeprefix(STATE_PREFIX): each for name, each in features.states.items()}
+        states = usable_states(vectors)
+        self._states = [STATE_PREFIX + name for name in states]
         self._columns = self._needed_columns()
         self._files.check_columns(self._columns)
         self.description = Description(
@@ -82,10 +88,14 @@ class LeRobotRecordings(Recordings):
             fps=self._resampling.fps,
             actions=actions,
             episodes=[f"episode {row['episode_index']}" for row in self._files.rows],
-            state_names=features.state_names,
+            state_names=tuple(name for names in states.values() for name in names),
             has_rewards=self._has_rewards(),
             has_success=self._has_success(),
-            notes=(*other_cameras_note(features.cameras, self._cameras), *notes),
+            notes=(
+                *other_cameras_note(features.cameras, self._cameras),
+                *left_out_states_note(vectors, states),
+                *notes,
+            ),
             captions=tuple(sorted(read_tasks(folder).values())),
         )
 
@@ -96,7 +106,7 @@ class LeRobotRecordings(Recordings):
         kept = self._resampling.source_frames(row["length"])
         terminated = _is_terminated(columns)
         rewards = columns[REWARD][:, 0] if REWARD in columns else np.zeros(row["length"])
-        states = [columns[name][kept] for name in self._features.states]
+        states = [columns[name][kept] for name in self._states]
         success = columns[SUCCESS][:, 0] if SUCCESS in columns else np.zeros(row["length"])
         return RecordedEpisode(
             frames=self._frames(row),
@@ -148,7 +158,7 @@ class LeRobotRecordings(Recordings):
         names = [name for name in optional if name in self._features]
         if self._ranges is not None:
             names.append(ACTION)
-        return [*names, *self._features.states]
+        return [*names, *self._states]
 
     def _has_rewards(self) -> bool:
         """Whether any reward is not zero, as far as the statistics tell."""

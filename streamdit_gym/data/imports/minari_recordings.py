@@ -23,7 +23,9 @@ from streamdit_gym.data.imports.recordings import (
     Recordings,
     UnreadableEpisodeError,
     choose_cameras,
+    left_out_states_note,
     other_cameras_note,
+    usable_states,
 )
 from streamdit_gym.data.imports.resampling import TARGET_FPS
 from streamdit_gym.data.imports.spoken_actions import MAX_BOUND, ActionRanges, spoken_box
@@ -55,7 +57,9 @@ class MinariRecordings(Recordings):
         self._spaces = _leaf_spaces(self._dataset.observation_space)
         cameras = _cameras(self._spaces)
         self._cameras = choose_cameras(cameras, settings.cameras)
-        self._states = [name for name, space in self._spaces.items() if _is_vector(space)]
+        vectors = _state_vectors(self._spaces)
+        states = usable_states(vectors)
+        self._states = list(states)
         self._kept: np.ndarray | None = None
         self._first_action = 0
         if settings.prompts == "captions":
@@ -73,10 +77,14 @@ class MinariRecordings(Recordings):
             fps=settings.fps or TARGET_FPS,
             actions=actions,
             episodes=[f"episode {number}" for number in self._numbers],
-            state_names=_state_names(self._spaces, self._states),
+            state_names=tuple(name for names in states.values() for name in names),
             has_rewards=any(values.any() for values in self._arrays("rewards")),
             has_success=False,
-            notes=(*other_cameras_note(cameras, self._cameras), *notes),
+            notes=(
+                *other_cameras_note(cameras, self._cameras),
+                *left_out_states_note(vectors, states),
+                *notes,
+            ),
         )
 
     def read(self, number: int) -> RecordedEpisode:
@@ -209,8 +217,10 @@ def _is_vector(space: Any) -> bool:
     return is_box and len(space.shape) == 1 and space.dtype.kind == "f"
 
 
-def _state_names(spaces: dict[str, Any], states: list[str]) -> tuple[str, ...]:
-    names = []
-    for state in states:
-        names += [f"{state} {number}" for number in range(1, spaces[state].shape[0] + 1)]
-    return tuple(names)
+def _state_vectors(spaces: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the observations that are vectors, with names for their numbers."""
+    vectors = {}
+    for name, space in spaces.items():
+        if _is_vector(space):
+            vectors[name] = [f"{name} {number}" for number in range(1, space.shape[0] + 1)]
+    return vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from streamdit_gym.errors import ArgumentError, UnknownNameError
 
 MAX_STEPS = 100_000
 MAX_CAMERAS = 2
+MAX_STATES, MAX_STATE_CHARS = 256, 64  # bundles hold no more names, and no longer ones
 PROMPT_KINDS = ("auto", "actions", "captions")
 SUCCESS_SCORE = "success_data"
 
@@ -168,3 +169,29 @@ def other_cameras_note(available: Sequence[str], chosen: Sequence[str]) -> tuple
     if not others:
         return ()
     return (f"cameras: {', '.join(chosen)}; not taken: {', '.join(others)}",)
+
+
+def usable_states(vectors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the state vectors that a world can have, each with the names of its numbers.
+
+    Vectors with too many numbers, or with names that no bundle can hold, are left out. Where there
+    are several vectors, their own names stand before those of the numbers.
+
+    Args:
+        vectors: names of the numbers by the name of the vector.
+    """
+    usable: dict[str, list[str]] = {}
+    total = 0
+    for vector, numbers in vectors.items():
+        names = [f"{vector}.{name}" for name in numbers] if len(vectors) > 1 else list(numbers)
+        can_be_held = all(name.isprintable() and len(name) <= MAX_STATE_CHARS for name in names)
+        if can_be_held and total + len(names) <= MAX_STATES:
+            usable[vector] = names
+            total += len(names)
+    return usable
+
+
+def left_out_states_note(vectors: Collection[str], usable: Collection[str]) -> tuple[str, ...]:
+    """Return a note about the state vectors that are left out, if there are any."""
+    others = [vector for vector in vectors if vector not in usable]
+    return (f"state vectors left out: {', '.join(others)}",) if others else ()
