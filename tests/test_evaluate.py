@@ -54,6 +54,7 @@ from streamdit_gym.evaluate.outcomes import MetricComparison
 from streamdit_gym.evaluate.real_episodes import SimulatedEpisodes
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import PolicyReturns, Scores
+from streamdit_gym.evaluate.state_errors import state_errors
 from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.evaluate.statistics import estimate, median, ratio
 from streamdit_gym.registry import world_definition
@@ -385,7 +386,11 @@ def test_the_shipped_evaluator_models_read_real_frames(
     shard = record_shard(
         replace(WORLD, starts={"anywhere": 1.0}), RecordConfig(episodes=8, steps=16, seed=77), 0
     )
-    errors = models.state_errors(shard.frames, shard.states, reference, SPEC)
+    states, _ = models.probe.read(shard.frames)
+    errors = state_errors(states, shard.states, SPEC, reference.evaluation, np.ones(6))
+    assert errors.actor_px is not None
+    assert errors.body_px is not None
+    assert errors.body_degrees is not None
     assert np.median(errors.actor_px) < 0.4
     assert np.median(errors.body_px) < 0.4
     assert np.median(errors.body_degrees) < 2
@@ -446,9 +451,10 @@ def test_a_trained_world_is_evaluated_through_its_own_codec_and_readout(
 ) -> None:
     world = make_tiny_world()
     known_phrases = tuple((phrases[1],) for phrases in SPEC.menu)  # it has no encoder for others
+    adapter = replace(reference.evaluation, unseen=known_phrases)
     scores = evaluate_world(
         WorldCandidate(world, "K4N1c1s1"),
-        replace(reference, unseen=known_phrases),
+        replace(reference, evaluation=adapter),
         evidence,
         replace(SMALL, drift_frames=20),
     )

@@ -21,11 +21,13 @@ from support.dots import (
     menu_spec,
     menu_world,
 )
+from support.pushed_dot import DEFINITION, make_dot_world
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record, record_shard
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.evaluate.candidate import WorldCandidate
 from streamdit_gym.evaluate.evaluation import (
     EvaluationConfig,
     Evidence,
@@ -267,3 +269,24 @@ def test_angles_are_found_by_the_names_of_a_state() -> None:
     layout = state_layout(["elbow_cos", "elbow_sin", "wrist_rad", "x_px", "cosmos"])
     assert layout.angles == {"elbow": (0, 1), "wrist": (2,)}
     assert layout.numbers == {"x_px": 3, "cosmos": 4}
+
+
+def test_a_trained_world_of_a_box_is_evaluated_through_its_own_readouts(tmp_path: Path) -> None:
+    config = replace(
+        CONFIG,
+        episodes=4,
+        horizons=(1, 4),
+        evaluator_training=EvaluatorTraining(
+            episodes=2, episode_steps=8, probe_steps=2, inverse_steps=2
+        ),
+        drift_frames=12,
+        drift_streams=2,
+    )
+    world = make_dot_world()
+    evidence = collect_evidence(world.spec, DEFINITION, config, tmp_path)
+    scores = evaluate_world(WorldCandidate(world), DEFINITION, evidence, config)
+    assert set(scores.action.dimension_r) == {"x", "y"}
+    assert scores.outcome is not None
+    assert scores.outcome.generated_false_ends.value == 0, "in this world nothing ever ends"
+    assert scores.readout is not None
+    assert scores.failure_modes, "random weights"

@@ -19,7 +19,12 @@ from streamdit_gym.cli.option_types import (
 )
 from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
-from streamdit_gym.cli.world_argument import bundle_of, definition_of, definition_of_spec
+from streamdit_gym.cli.world_argument import (
+    bundle_of,
+    data_of,
+    definition_of,
+    definition_of_spec,
+)
 from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.files import write_text
 
@@ -49,6 +54,7 @@ class EvaluationDetails:
         episodes: held-out episodes; None: as many as `--quick` or its absence says.
         extra_latency: idle frames before the first prompt, besides the partition's own.
         definition: Python file that registers the world of a bundle's folder.
+        data: recordings of a world without a simulator, whose last shards are held out.
     """
 
     partition: str = "reactive"
@@ -57,11 +63,12 @@ class EvaluationDetails:
     episodes: Count | None = None
     extra_latency: CountOrZero = 0
     definition: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Measure a world against its reference simulator; write a page, scores and film strips."""
+    """Measure a world against its simulator or held-out recordings; write a page and scores."""
 
     setting_types: ClassVar[Mapping[str, Any]] = get_type_hints(
         EvaluationDetails, include_extras=True
@@ -90,6 +97,8 @@ class Evaluate(Command):
     extra_latency=0: idle frames before the first prompt, besides the partition's own: 3 makes the
     teacher of `pipelined` as late as its student; not with --policies or --card
     definition=FILE.py: the Python file that registers the world of a bundle's folder
+    data=FOLDER: recordings of a world without a simulator, whose last shards are held out;
+    default: recorded/NAME
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
@@ -123,8 +132,12 @@ class Evaluate(Command):
         teacher = self._teacher(candidate, reference, details.teacher_partition)
         config = self._config(details)
         policy_returns = self._policy_returns(details)
-        print(f"recording {config.episodes} held-out episodes in the reference simulator")
-        evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER)
+        dataset = None
+        if reference.make_simulator is None:
+            dataset = data_of(world.spec.name, Path(details.data) if details.data else None)
+        else:
+            print(f"recording {config.episodes} held-out episodes in the reference simulator")
+        evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER, dataset)
         scores = evaluate_world(candidate, reference, evidence, config, policy_returns)
         if teacher is not None:
             from streamdit_gym.evaluate.comparison import compare

@@ -151,7 +151,7 @@ def _source(reference: WorldDefinition, dataset: Dataset | None) -> RealEpisodes
         "nothing to evaluate this world against",
         given=f"{reference.name}, which has no simulator, without recordings",
         allowed="a definition with make_simulator, or the data set that the world was trained on",
-        remedy="name the data set's folder; its last shards are held out",
+        remedy="name the data set: --set data=FOLDER; its last shards are held out",
     )
 
 
