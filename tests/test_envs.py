@@ -44,7 +44,7 @@ def _dot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def extreme_actions(env: Any) -> np.ndarray:
     """Return an action for every environment that is not idle."""
     space = env.unwrapped.single_action_space
-    extreme = space.high if isinstance(space, spaces.Box) else 3
+    extreme = space.high if isinstance(space, spaces.Box) else min(3, space.n - 1)
     return np.stack([extreme] * env.num_envs)
 
 

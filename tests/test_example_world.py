@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_envs
+from support.definition_files import forgotten_worlds as forgotten_worlds
+from support.gym_envs import needs_box2d, needs_mujoco
 from support.pushed_dot import registered_with_bundle
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.definition import WorldDefinition
-from streamdit_gym.registry import find_definition, load_entry_points
+from streamdit_gym.envs import gym_world
+from streamdit_gym.registry import find_definition, load_entry_points, register_world
 
 ROOT = Path(__file__).resolve().parent.parent
 IDS = ["StreamDiT/Puck-v0", "StreamDiT/Puck-Real-v0"]
@@ -74,17 +77,32 @@ def test_an_installed_package_is_found_by_its_entry_point(site: Path) -> None:
     assert result.stdout.strip() == str(IDS)
 
 
+def assert_contract(check: str, name: str, folder: Path) -> None:
+    """Run a test of all ids for another id."""
+    function = getattr(test_envs, check)
+    taken = inspect.signature(function).parameters
+    for mode in ["SAME_STEP", "NEXT_STEP", "DISABLED"] if "mode" in taken else [""]:
+        given = {"name": name, "tmp_path": folder, "mode": mode}
+        function(**{parameter: given[parameter] for parameter in taken})
+
+
 @pytest.mark.parametrize("name", IDS)
 @pytest.mark.parametrize("check", CONTRACT)
 def test_its_ids_keep_the_contract(
     check: str, name: str, puck: WorldDefinition, tmp_path: Path
 ) -> None:
-    function = getattr(test_envs, check)
-    arguments = {"name": name, "tmp_path": tmp_path}
-    taken = inspect.signature(function).parameters
-    for mode in ["SAME_STEP", "NEXT_STEP", "DISABLED"] if "mode" in taken else [""]:
-        given = {**arguments, "mode": mode}
-        function(**{parameter: given[parameter] for parameter in taken})
+    assert_contract(check, name, tmp_path)
+
+
+@needs_mujoco
+@needs_box2d
+@pytest.mark.parametrize("env_id", ["Reacher-v5", "LunarLander-v3"])
+@pytest.mark.parametrize("check", CONTRACT)
+def test_gymnasium_environments_keep_the_contract_as_well(
+    check: str, env_id: str, forgotten_worlds: None, tmp_path: Path
+) -> None:
+    register_world(gym_world(env_id, name="Robot"))
+    assert_contract(check, "StreamDiT/Robot-Real-v0", tmp_path)
 
 
 def test_it_is_recorded(puck: WorldDefinition, tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from support.definition_files import DOT_FILE, forgotten_worlds
 
 from streamdit_gym.bench.simulator_report import report_simulator
 from streamdit_gym.cli import main
+from streamdit_gym.cli.build_command import Build
 from streamdit_gym.cli.world_argument import bundle_of, definition_of
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import ArgumentError, DefinitionError, UnknownNameError
+from streamdit_gym.recipes import recipe as find_recipe
 from streamdit_gym.world import World, find_world
 
 __all__ = ["forgotten_worlds"]
@@ -114,3 +116,13 @@ def test_check_finds_what_a_person_should_look_at(dot_file: str) -> None:
     report = report_simulator(definition_of(dot_file))
     assert not report.is_repeatable
     assert any("generator" in text for text in report.warnings())
+
+
+def test_a_build_that_goes_on_keeps_its_plan(dot_file: str) -> None:
+    definition = definition_of(dot_file)
+    path = Path("runs/Dot/build.json")
+    short = Build(world=dot_file, minutes=0.1, recipe="tiny")
+    plan = short._plan(definition, find_recipe("tiny"), path)
+    assert plan.shards >= 4
+    longer = Build(world=dot_file, minutes=1000.0, recipe="tiny")
+    assert longer._plan(definition, find_recipe("tiny"), path) == plan

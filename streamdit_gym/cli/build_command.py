@@ -116,6 +116,6 @@ class Build(Command):
     def _train(self, definition: WorldDefinition, recipe: Recipe, spent_minutes: float) -> None:
         left = self.minutes * (1 - EVALUATE_SHARE) - spent_minutes
         minutes = max(left, self.minutes * MIN_TRAIN_SHARE)
-        print(f"2/3 train: {minutes:.0f} minutes")
+        print(f"2/3 train: {minutes:.1f} minutes")
         train = Train(world=self.world, minutes=minutes, resume=True, device=self.device)
         train.train(definition, recipe)

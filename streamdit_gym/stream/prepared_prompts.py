@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -15,6 +15,7 @@ from streamdit_gym.types import Conditioning, PreparedPrompts
 GROWING_AXES = {"pooled": (0,), "mask": (0, 1), "keys": (1, 3), "values": (1, 3), "extra": (0,)}
 
 
+@runtime_checkable
 class PreparedSource(Protocol):
     """Prepares the prompts of one source for one model."""
 

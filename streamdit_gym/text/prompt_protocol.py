@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -17,6 +17,7 @@ PromptRow = Shaped[Tensor, "b *d"]
 Prompts = Int[Tensor, "b f"] | Float[Tensor, "b f d"]
 
 
+@runtime_checkable
 class PromptSource(Protocol):
     """Turns prompts, given as numbers, into the embeddings that frames are conditioned on.
 

@@ -62,7 +62,7 @@ def random_actions(env: Any, steps: int, seed: int = 0) -> np.ndarray:
     """Return random actions for a batch (steps, num_envs), each of a box's shape in its world."""
     space = env.unwrapped.single_action_space
     if isinstance(space, gymnasium.spaces.Discrete):
-        return plan(env.num_envs, steps, seed)
+        return plan(env.num_envs, steps, seed) % space.n
     rng = np.random.default_rng(seed)
     shape = (steps, env.num_envs, *space.shape)
     return rng.uniform(space.low, space.high, shape).astype(space.dtype)
