@@ -10,15 +10,17 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, get_args
 
-from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
-from streamdit_gym.envs.registration import IDS
+from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC, "td3": TD3}
+# these act in numbers: in a world's box, or by a score for every action of a menu
+CONTINUOUS_ALGORITHMS = ("sac", "td3")
 
 MAX_STEPS = 10**12
 MAX_LAYERS = 8
@@ -33,7 +35,7 @@ class AgentTraining:
 
     Attributes:
         env: id of the environment.
-        algo: ``"ppo"``, ``"dqn"`` or ``"sac"``.
+        algo: ``"ppo"``, ``"dqn"`` (menus alone), ``"sac"`` or ``"td3"``.
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
             ``"latent"``, the world's latents; ``"frame"``, pixels.
@@ -193,6 +195,10 @@ def _optional(check: Check) -> Check:
     return lambda name, value: None if value is None else check(name, value)
 
 
+def _check_env(name: str, value: Any) -> str:
+    return check_choice(name, value, [*IDS, ANY_WORLD_ID])
+
+
 def _count(least: int, most: int) -> Check:
     return partial(check_int, least=least, most=most)
 
@@ -202,7 +208,7 @@ _weight: Check = partial(check_real, least=0, most=1e6)
 _positive: Check = partial(check_real, above=0, most=1e6)
 
 CHECKS: dict[str, Check] = {
-    "env": partial(check_choice, allowed=IDS),
+    "env": _check_env,
     "algo": partial(check_choice, allowed=ALGORITHMS),
     "world": _optional(check_str),
     "observation": partial(check_choice, allowed=get_args(Observation)),
@@ -267,6 +273,12 @@ HYPERPARAMETERS: dict[str, dict[str, Check]] = {
         "exploration_initial_eps": _share,
         "exploration_final_eps": _share,
         "max_grad_norm": _positive,
+    },
+    "td3": {
+        **_OFF_POLICY,
+        "policy_delay": _count(1, 1000),
+        "target_policy_noise": _weight,
+        "target_noise_clip": _weight,
     },
     "sac": {
         **_OFF_POLICY,

@@ -44,25 +44,25 @@ class LatentFeatures(BaseFeaturesExtractor):
     Use it as ``policy_kwargs={"features_extractor_class": LatentFeatures}`` of an ``MlpPolicy``.
 
     Args:
-        observation_space: latents, (c, g, g).
+        observation_space: latents, (c, h, w).
         features_dim: numbers that the policy's own layers are given.
     """
 
     def __init__(self, observation_space: spaces.Box, features_dim: int = 128) -> None:
         super().__init__(observation_space, features_dim)
-        channels, grid, _ = observation_space.shape
-        grid_after_stride = -(-grid // 2)
+        channels, rows, columns = observation_space.shape
+        cells_after_stride = -(-rows // 2) * -(-columns // 2)
         self.body = nn.Sequential(
             nn.Conv2d(channels, 32, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(64 * grid_after_stride**2, features_dim),
+            nn.Linear(64 * cells_after_stride, features_dim),
             nn.SiLU(),
         )
 
-    def forward(self, observations: Float[Tensor, "n c g g"]) -> Float[Tensor, "n d"]:
+    def forward(self, observations: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Return features."""
         features: Tensor = self.body(observations)
         return features

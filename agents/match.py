@@ -50,8 +50,7 @@ def scripted_player(world: str, task: str, noise: float, seed: int) -> Act:
     _warn("scripted_player", "policies.scripted_policy.ScriptedPolicy")
     load_world = partial(shared_world, world, "cpu")
     policy = load_policy(f"scripted:{noise}", load_world, task)
-    num_actions = len(load_world().spec.menu)
-    policy.reset(0, num_actions, np.random.default_rng(seed))
+    policy.reset(0, load_world().spec.actions, np.random.default_rng(seed))
     return policy.act
 
 

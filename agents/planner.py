@@ -164,13 +164,13 @@ class Planner:
         return actions, state
 
     def _check_frames(self, frames: np.ndarray) -> None:
-        size = self.world.spec.size
-        has_shape = frames.ndim == 4 and frames.shape[1:] == (size, size, 3)
+        frame_shape = self.world.spec.frame_shape
+        has_shape = frames.ndim == 4 and frames.shape[1:] == frame_shape
         if not has_shape or frames.dtype != np.uint8:
             raise ShapeError(
                 "a planner needs frames",
                 given=f"{frames.shape} {frames.dtype}",
-                allowed=f"(n, {size}, {size}, 3) uint8",
+                allowed=f"{('n', *frame_shape)} uint8",
                 remedy="give it the environment's frames, not features",
             )
 

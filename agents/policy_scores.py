@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from streamdit_gym.agents.agent_envs import env_settings, is_reference, make_venv, reference_id
+from streamdit_gym.agents.agent_envs import env_settings, make_venv, reference_id
 from streamdit_gym.agents.policies.load_policy import load_policy
 from streamdit_gym.agents.policies.policy import Policy
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
@@ -59,10 +59,11 @@ class EvaluationSettings:
 
 
 def places(env: str) -> dict[str, str]:
-    """Return the environments to play in, by place: the given one, and its reference."""
-    if is_reference(env):
+    """Return the environments to play in, by place: the given one, and its reference, if any."""
+    reference = reference_id(env)
+    if reference == env:
         return {REAL: env}
-    return {GENERATED: env, REAL: reference_id(env)}
+    return {GENERATED: env} if reference is None else {GENERATED: env, REAL: reference}
 
 
 def policy_for(policy: str | TrainedAgent, env: str, settings: EvaluationSettings) -> Policy:
@@ -79,7 +80,7 @@ def policy_for(policy: str | TrainedAgent, env: str, settings: EvaluationSetting
     """
     if isinstance(policy, TrainedAgent):
         return TrainedPolicy(policy)
-    own = env_settings(env)
+    own = env_settings(env, settings.world)
     world = partial(shared_world, settings.world or own["world"], "cpu")
     return load_policy(policy, world, own["task"], trust_agents=settings.trust_agents)
 
@@ -128,11 +129,11 @@ def mean_returns(
     """Return every policy's mean return in the world and in its reference simulator.
 
     Raises:
-        UnknownNameError: if the id is that of a reference.
+        UnknownNameError: if the id is that of a reference, or has none.
     """
-    if is_reference(env):
-        generated_ids = [name for name in IDS if not is_reference(name)]
-        raise UnknownNameError("generated environment", env, generated_ids)
+    if len(places(env)) < 2:
+        compared = [name for name in IDS if len(places(name)) == 2]
+        raise UnknownNameError("generated environment with a reference simulator", env, compared)
     rows = evaluate_policies({name: name for name in policies}, env, settings)
     means = {(row.policy, row.place): row.score.mean for row in rows}
     return {name: (means[name, GENERATED], means[name, REAL]) for name in dict.fromkeys(policies)}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
+from streamdit_gym.actions import ActionLanguage, Menu, SpokenBox
 from streamdit_gym.agents.policies.policy import Policy
 
 
@@ -53,11 +56,20 @@ class Score:
         return f"{mean}   success {percent:3.0f} %   n={len(self.returns)}"
 
 
+def actions_of_space(space: spaces.Space[Any]) -> ActionLanguage:
+    """Return the actions of a space; their names are numbers."""
+    if isinstance(space, spaces.Box):
+        names = {str(number): ("low", "high") for number in range(len(space.low))}
+        return SpokenBox(names, low=space.low.tolist(), high=space.high.tolist())
+    assert isinstance(space, spaces.Discrete)
+    return Menu(*(str(number) for number in range(int(space.n))))
+
+
 def play_episodes(venv: VecEnv, policy: Policy, num_episodes: int, seed: int) -> Score:
     """Play episodes, the same number in every row, so that short ones are not favoured.
 
     Args:
-        venv: environments that reset themselves, with menu actions.
+        venv: environments that reset themselves.
         policy: it must look at what the environments show.
         num_episodes: least number of episodes.
         seed: of the environments and of the policy.
@@ -70,9 +82,9 @@ def play_episodes(venv: VecEnv, policy: Policy, num_episodes: int, seed: int) ->
     running_returns = np.zeros(num_rows)
     steps = np.zeros(num_rows, dtype=int)
     starts = np.ones(num_rows, dtype=bool)
-    num_actions = int(venv.action_space.n)  # type: ignore[attr-defined]
+    actions_of_world = actions_of_space(venv.action_space)
     rng = np.random.default_rng(seed)
-    policy.reset(num_rows, num_actions, rng)
+    policy.reset(num_rows, actions_of_world, rng)
     venv.seed(seed)
     observation = venv.reset()
     while min(map(len, returns)) < episodes_per_row:

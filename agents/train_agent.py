@@ -26,10 +26,14 @@ from streamdit_gym.agents.agent_checkpoint import (
     Progress,
     read_checkpoint,
 )
-from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
-from streamdit_gym.agents.agent_envs import make_venv
+from streamdit_gym.agents.agent_config import (
+    ALGORITHMS,
+    CONTINUOUS_ALGORITHMS,
+    AgentTraining,
+)
+from streamdit_gym.agents.agent_envs import REACH, make_venv
 from streamdit_gym.agents.features import LatentFeatures
-from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent
+from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent, is_box
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
 from streamdit_gym.checks import shown
 from streamdit_gym.errors import ArgumentError, StreamDiTError
@@ -44,9 +48,13 @@ SEED_STRIDE = 10_007
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:
-    """Return the arguments of the algorithm's class: the file's, then the overrides."""
+    """Return the arguments of the algorithm's class: the file's, then the overrides.
+
+    An environment that is not in the file has those of PushT's shorter task.
+    """
     folder = files("streamdit_gym.agents").joinpath("hyperparameters")
-    entries = yaml.safe_load(folder.joinpath(f"{config.algo}.yml").read_text())[config.env]
+    by_env = yaml.safe_load(folder.joinpath(f"{config.algo}.yml").read_text())
+    entries = by_env.get(config.env, by_env[REACH])
     arguments = {key: value for key, value in entries.items() if key not in NOT_THE_ALGORITHMS}
     arguments |= deepcopy(config.overrides)  # the algorithms add to what they are given
     arguments["policy"] = "CnnPolicy" if config.observation == "frame" else entries["policy"]
@@ -109,7 +117,11 @@ def train_agent(
         show_progress = progress and not is_done
         callback = TrainingCallback(config, folder, state, show_progress, compare)
         agent = _train(callback, checkpoint, is_done)
-    return TrainedAgent(agent=agent, config=config), state.curve
+    return _trained(agent, config), state.curve
+
+
+def _trained(agent: BaseAlgorithm, config: AgentTraining) -> TrainedAgent:
+    return TrainedAgent(agent=agent, config=config, acts_in_box=is_box(config, agent))
 
 
 def _train(
@@ -121,7 +133,7 @@ def _train(
         config.num_envs,
         world=config.world,
         observation=config.observation,
-        scored=config.algo == "sac",
+        scored=config.algo in CONTINUOUS_ALGORITHMS,
         penalty=config.penalty,
     )
     try:
@@ -131,7 +143,7 @@ def _train(
         if not is_done:
             _learn(callback, agent, venv)
         # once more, for a run that was killed between its checkpoint and these
-        write_results(callback.folder, TrainedAgent(agent=agent, config=config), callback.progress)
+        write_results(callback.folder, _trained(agent, config), callback.progress)
         _write_zip(callback.folder / ZIP, agent)
     finally:
         venv.close()

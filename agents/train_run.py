@@ -86,12 +86,12 @@ def _train_seed(run: TrainRun, seed: int) -> TrainedAgent:
         raise StreamDiTError("an agent is already here", given=folder, remedy=remedy)
     has_comparisons = config.check_every > 0 and config.check_episodes > 0
     compare = None
-    if has_comparisons and not is_reference(config.env):
+    if has_comparisons and reference_id(config.env) not in (None, config.env):
         compare = compare_with_simulator
     trained, curve = train_agent(config, folder, resume=run.resume, compare=compare)
     _plot(folder, config, curve)
     if run.films and not is_reference(config.env):
-        world = shared_world(config.world or env_settings(config.env)["world"], "cpu")
+        world = shared_world(env_settings(config.env, config.world)["world"], "cpu")
         fps = round(world.spec.fps)
         film = film_agent(trained, config.env, episodes=run.films, world=config.world)
         write_mp4(folder / "film.mp4", film, fps=fps)
@@ -112,7 +112,9 @@ def compare_with_simulator(trained: TrainedAgent) -> ReturnGap:
         episodes=config.check_episodes, seed=COMPARISON_SEED, world=config.world
     )
     generated = score_policy(trained, config.env, settings)
-    real = score_policy(trained, reference_id(config.env), settings)
+    reference = reference_id(config.env)
+    assert reference is not None, "who asks for a comparison has a simulator"
+    real = score_policy(trained, reference, settings)
     return ReturnGap(
         generated=generated.mean,
         generated_interval=generated.half_width,

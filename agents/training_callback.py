@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from streamdit_gym.agents.agent_checkpoint import CHECKPOINT, GapCheck, Progress, write_checkpoint
 from streamdit_gym.agents.agent_config import AgentTraining
-from streamdit_gym.agents.policies.policy_file import POLICY, TrainedAgent, save_policy
+from streamdit_gym.agents.policies.policy_file import POLICY, TrainedAgent, is_box, save_policy
 from streamdit_gym.files import write_json
 
 STEPS_BETWEEN_DISPLAYS = 20
@@ -112,7 +112,8 @@ class TrainingCallback(BaseCallback):
     @property
     def trained(self) -> TrainedAgent:
         """The agent as it is now."""
-        return TrainedAgent(agent=self.model, config=self.config)
+        acts_in_box = is_box(self.config, self.model)
+        return TrainedAgent(agent=self.model, config=self.config, acts_in_box=acts_in_box)
 
     def save(self) -> None:
         """Write the checkpoint, in one move, and then what others read."""

@@ -53,7 +53,7 @@ class Backend(Protocol):
     ) -> Reading:
         """Start some rows anew; `init` holds the caller's own frames."""
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+    def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:
         """Move every row by one frame; `actions` is None when prompts are free text."""
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:

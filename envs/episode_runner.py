@@ -30,11 +30,13 @@ class EpisodeRunner:
     Args:
         backend: makes the frames and scores.
         episodes: the rows' own numbers, which it changes.
-        task: the task that is rewarded.
+        task: the task that is rewarded; None: rewards are 0 and no step ends an episode.
         horizon: steps until truncation.
     """
 
-    def __init__(self, backend: Backend, episodes: Episodes, task: AnyTask, horizon: int) -> None:
+    def __init__(
+        self, backend: Backend, episodes: Episodes, task: AnyTask | None, horizon: int
+    ) -> None:
         names = backend.spec.score_names
         self._backend = backend
         self._episodes = episodes
@@ -59,10 +61,10 @@ class EpisodeRunner:
         episodes.fault[rows] = fault.cpu().numpy()
         if episodes.fault[rows].any():  # the world is broken: there is nothing to show
             reading = Reading(where_rows(fault, observed, 0), where_rows(fault, scores, 0))
-        idle_prompt = backend.spec.menu[0][0]
-        episodes.start(rows, reading, idle_prompt)
+        language = backend.spec.actions
+        episodes.start(rows, reading, language.prompt(language.idle))
 
-    def step(self, prompts: list[str], menu: list[int] | None) -> Outcome:
+    def step(self, prompts: list[str], actions: np.ndarray | None) -> Outcome:
         """Move every row by one frame.
 
         A row with a number that is not finite is truncated, without a reward, and keeps its last
@@ -70,12 +72,12 @@ class EpisodeRunner:
 
         Args:
             prompts: every row's prompt.
-            menu: every row's menu action; None if prompts are free text.
+            actions: every row's action; None if prompts are free text.
         """
         episodes = self._episodes
         last = Reading(episodes.observed, episodes.scores)
-        reading = self._backend.step(prompts, menu)
-        episodes.advance(reading, prompts, menu)
+        reading = self._backend.step(prompts, actions)
+        episodes.advance(reading, prompts, actions)
         rewards, is_over = self._rewards_and_ends(last.scores, reading)
         is_finite = self._backend.finite()
         if self.measures_self_consistency:
@@ -114,6 +116,9 @@ class EpisodeRunner:
         if isinstance(task, Task):
             success = self._episodes.scores[:, self._success]
             return self._potential_rewards(task, last_scores), success > task.threshold
+        if task is None:
+            rewards = torch.zeros(len(last_scores), dtype=torch.float32, device=last_scores.device)
+            return rewards, rewards.bool()
         assert reading.rewards is not None
         assert reading.ends is not None
         return reading.rewards, reading.ends > task.threshold

@@ -10,8 +10,12 @@ from gymnasium import spaces
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from streamdit_gym.actions import ActionLanguage, SpokenBox
 from streamdit_gym.envs.backend import Backend, Reading, States
 from streamdit_gym.envs.state import EnvIdentity, EnvState
+
+# Numbers of a menu, or values of a box.
+PendingActions = Int[np.ndarray, "n late"] | Float[np.ndarray, "n late d"]
 
 
 class Episodes:
@@ -27,11 +31,12 @@ class Episodes:
         device = backend.device
         observed = np.zeros((num_envs, *space.shape), space.dtype)
         scores = torch.zeros(num_envs, len(backend.spec.score_names), dtype=torch.float32)
-        pending = np.zeros((num_envs, backend.latency_frames), dtype=np.int64)
+        pending = no_pending_actions(backend.spec.actions, num_envs, backend.latency_frames)
+        self._idle = backend.spec.actions.idle
         self.observed: Shaped[Tensor, "n ..."] = torch.from_numpy(observed).to(device)
         self.scores: Float[Tensor, "n m"] = scores.to(device)
         self.states: States | None = None  # the readout of `observed`, where it is known
-        self.pending: Int[np.ndarray, "n late"] = pending
+        self.pending: PendingActions = pending
         self.steps = np.zeros(num_envs, dtype=np.int64)
         self.done = np.zeros(num_envs, dtype=bool)
         self.fault = np.zeros(num_envs, dtype=bool)
@@ -54,20 +59,19 @@ class Episodes:
         self.states = None  # rows are read together: a few rows' numbers may differ in a last bit
         self.steps[rows] = 0
         self.done[rows] = False
-        self.pending[rows] = 0
+        self.pending[rows] = self._idle
         self.prompts[rows] = prompt
         self.self_consistency_error[rows] = 0
 
-    def advance(self, reading: Reading, prompts: list[str], menu: list[int] | None) -> None:
-        """Take note of a step of all rows; `menu` is None when prompts are free text."""
+    def advance(self, reading: Reading, prompts: list[str], actions: np.ndarray | None) -> None:
+        """Take note of a step of all rows; `actions` is None when prompts are free text."""
         self.observed = reading.observed
         self.scores = reading.scores
         self.states = reading.states
         self.prompts = np.array(prompts, dtype=object)
         self.steps += 1
         has_pending = self.pending.shape[1] > 0
-        if menu is not None and has_pending:
-            actions = np.array(menu)
+        if actions is not None and has_pending:
             self.pending = shifted(self.pending, actions)
 
     def to_state(self, owner: EnvIdentity, backend: Any) -> EnvState:
@@ -99,10 +103,17 @@ class Episodes:
             rng.bit_generator.state = generator
 
 
-def shifted(
-    pending: Int[np.ndarray, "n late"], actions: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, "n late"]:
+def no_pending_actions(
+    language: ActionLanguage, num_envs: int, latency_frames: int
+) -> PendingActions:
+    """Return idle actions in flight."""
+    dtype = np.float32 if isinstance(language, SpokenBox) else np.int64
+    shape = (num_envs, latency_frames, *language.shape)
+    return np.broadcast_to(language.idle, shape).astype(dtype)
+
+
+def shifted(pending: PendingActions, actions: np.ndarray) -> PendingActions:
     """Return pending actions after a step: the oldest has become visible, the newest is last."""
     remaining = pending[:, 1:]
     newest = actions[:, None]
-    return np.concatenate([remaining, newest], axis=1)
+    return np.concatenate([remaining, newest], axis=1, dtype=pending.dtype)

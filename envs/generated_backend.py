@@ -21,17 +21,15 @@ from streamdit_gym.envs.backend import (
     as_states,
     read_latents,
 )
+from streamdit_gym.envs.transition_reader import TransitionReader
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import REMEDY, check_keys
-from streamdit_gym.stream.session import ENTRIES, Session
+from streamdit_gym.stream.session import ENTRIES, PROMPT_ENTRIES, Session
 from streamdit_gym.threads import choose_threads
 from streamdit_gym.world import World
-
-# Entries of a session that are rows of the prompt table.
-PROMPT_ENTRIES = ("reference_prompts", "buffer_prompts")
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class GeneratedBackend:
             hundreds, and in a large batch some row ends in every step. Only where streams start
             alike whatever their noise (N = 1, or a model without noise).
         threads: of torch on a CPU; None: see `choose_threads`.
+        reads_transitions: tell the environment's own reward and end, too.
 
     Raises:
         PartitionError: if the engine's partition does not fit.
@@ -79,6 +78,7 @@ class GeneratedBackend:
         observation: str = "frame",
         use_warm_pool: bool = False,
         threads: int | None = None,
+        reads_transitions: bool = False,
     ) -> None:
         partition = engine.partition
         if partition.chunk_frames != 1:
@@ -98,6 +98,7 @@ class GeneratedBackend:
         self._common_noise = common_noise
         self._observation = observation
         self._threads = threads
+        self._transitions = TransitionReader(world) if reads_transitions else None
         self._session: Session | None = None
         self._compiled_read = engine.sampler.compile(world.readout.read)
         self._compiled_decode = engine.sampler.compile(world.codec.decode)
@@ -163,7 +164,7 @@ class GeneratedBackend:
 
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
         engine = self._engine
-        prompts = torch.full(latents.shape[:2], engine.idle)
+        prompts = engine.idle_prompts(*latents.shape[:2])
         session = engine.start(latents, prompts, noise, warm=False)
         newest = latents[:, -1:]
         return NewStreams(session=session, latents=newest)
@@ -176,7 +177,7 @@ class GeneratedBackend:
     def _trial_step(self) -> Callable[[], object]:
         """Return a step of as many streams, with noise of their own, to measure its time."""
         engine = self._engine
-        idle_prompts = torch.full((self._rows,), engine.idle)
+        idle_prompts = engine.idle_prompts(self._rows, 1)[:, 0]
         sessions: list[Session] = []  # made at the first call: mostly none is needed
 
         def step() -> None:
@@ -195,12 +196,22 @@ class GeneratedBackend:
         noise = Noise.seeded(range(rows))
         return self._start(latents, noise).session
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+    def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:
         """Push every row's prompt and return the frames that became clean."""
         session = self._open_session()
-        rows = self.world.table.rows(prompts)
-        latents = self._engine.tick(session, rows)
-        return self._read(latents)
+        world = self.world
+        if actions is None:
+            new_prompts = world.prompts.of_texts(prompts)
+        else:
+            new_prompts = world.action_prompts(actions)
+        before = session.references[:, -1]
+        latents = self._engine.tick(session, new_prompts)
+        reading = self._read(latents)
+        if self._transitions is None:
+            return reading
+        prompts_of_frames = session.reference_prompts[:, -1]
+        rewards, ends = self._transitions.read(before, latents[:, 0], prompts_of_frames)
+        return reading._replace(rewards=rewards, ends=ends)
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:
         """Denoise the newest frames once more; see `Engine.self_consistency_error`."""
@@ -215,7 +226,7 @@ class GeneratedBackend:
         session = self._open_session()
         state = session.state_dict()
         phrases = self.world.table.phrases
-        rows = _prompt_rows(state)
+        rows = _table_rows(state)
         return {**state, "phrases": {row: phrases[row] for row in rows}}
 
     def finite(self) -> Bool[Tensor, " n"]:
@@ -229,7 +240,7 @@ class GeneratedBackend:
         session = self._open_session()
         session.check_state_dict({name: state[name] for name in ENTRIES}, finite)
         phrases = _checked_phrases(state["phrases"])
-        rows = _prompt_rows(state)
+        rows = _table_rows(state)
         unknown = [row for row in rows if row not in phrases]
         if unknown:
             raise ShapeError(
@@ -304,9 +315,11 @@ class GeneratedBackend:
         return Reading(frames[:, 0].clone(), scores)
 
 
-def _prompt_rows(state: dict[str, Any]) -> list[int]:
-    """Return the prompt table's rows that a saved session names."""
+def _table_rows(state: dict[str, Any]) -> list[int]:
+    """Return the prompt table's rows that a saved session names; positions name none."""
     entries = [state[name].flatten() for name in PROMPT_ENTRIES]
+    if entries[0].is_floating_point():
+        return []
     rows = torch.cat(entries).unique()
     return [row for row in rows.tolist() if row >= 0]
 

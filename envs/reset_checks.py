@@ -128,14 +128,14 @@ def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
 
 
 def check_init(
-    init: Any, mask: Bool[np.ndarray, " n"], size: int, takes_init: bool
+    init: Any, mask: Bool[np.ndarray, " n"], frame_size: tuple[int, int], takes_init: bool
 ) -> Clips | None:
     """Return the first frames of the rows to reset.
 
     Args:
         init: frames of one row, or of all.
         mask: which rows to reset.
-        size: height and width of a frame.
+        frame_size: height and width of a frame.
         takes_init: whether the environment can start from frames.
 
     Raises:
@@ -152,7 +152,7 @@ def check_init(
             remedy="use the generated environment, or start both from the simulator's first frame",
         )
     num_envs = len(mask)
-    frames = _check_frames(init, num_envs, size)
+    frames = _check_frames(init, num_envs, frame_size)
     while frames.ndim < 5:
         frames = frames[None]
     if len(frames) == 1:
@@ -167,7 +167,9 @@ def check_init(
     return frames[torch.from_numpy(np.flatnonzero(mask))]
 
 
-def _check_frames(init: Any, num_envs: int, size: int) -> UInt8[Tensor, "*n h w 3"]:
+def _check_frames(
+    init: Any, num_envs: int, frame_size: tuple[int, int]
+) -> UInt8[Tensor, "*n h w 3"]:
     """Return a copy of frames, of one, of a clip or of a clip for each environment."""
     frames = _copy_of_frames(init)
     if frames is not None and frames.ndim >= 3 and frames.shape[-1] == 4:
@@ -177,13 +179,14 @@ def _check_frames(init: Any, num_envs: int, size: int) -> UInt8[Tensor, "*n h w 
             allowed="RGB, three channels",
             remedy="compose them on a background, or show what alpha hides: frame[..., :3]",
         )
-    frame = f"{size}, {size}, 3"
-    if frames is None or not _fits(frames, size):
+    height, width = frame_size
+    frame = f"{height}, {width}, 3"
+    if frames is None or not _fits(frames, frame_size):
         raise ShapeError(
             "start frames do not fit the world",
             given=describe(init),
             allowed=f"uint8 ({frame}), (frames, {frame}) or ({num_envs}, frames, {frame})",
-            remedy="cv2.resize(frame, (size, size)), RGB",
+            remedy=f"cv2.resize(frame, ({width}, {height})), RGB",
         )
     if frames.ndim == 4 and len(frames) == num_envs > 1:
         raise ShapeError(
@@ -198,8 +201,8 @@ def _check_frames(init: Any, num_envs: int, size: int) -> UInt8[Tensor, "*n h w 
     return frames
 
 
-def _fits(frames: Tensor, size: int) -> bool:
-    return 3 <= frames.ndim <= 5 and tuple(frames.shape[-3:]) == (size, size, 3)
+def _fits(frames: Tensor, frame_size: tuple[int, int]) -> bool:
+    return 3 <= frames.ndim <= 5 and tuple(frames.shape[-3:]) == (*frame_size, 3)
 
 
 def _copy_of_frames(init: Any) -> UInt8[Tensor, "*n c"] | None:
@@ -215,7 +218,7 @@ def _copy_of_frames(init: Any) -> UInt8[Tensor, "*n c"] | None:
 
 
 def check_reset(
-    options: Any, seed: Any, num_envs: int, size: int, takes_init: bool
+    options: Any, seed: Any, num_envs: int, frame_size: tuple[int, int], takes_init: bool
 ) -> ResetRequest:
     """Return what a reset is asked for.
 
@@ -223,7 +226,7 @@ def check_reset(
         options: the reset options.
         seed: one number, or one (or None) per environment.
         num_envs: number of environments.
-        size: height and width of a frame.
+        frame_size: height and width of a frame.
         takes_init: whether the environments can start from the caller's frames.
 
     Raises:
@@ -233,5 +236,5 @@ def check_reset(
     """
     ours = check_options(options)
     mask = check_mask(ours.get("reset_mask"), num_envs)
-    init = check_init(ours.get("init"), mask, size, takes_init)
+    init = check_init(ours.get("init"), mask, frame_size, takes_init)
     return ResetRequest(mask=mask, seeds=check_seeds(seed, num_envs), init=init)

@@ -50,13 +50,14 @@ class RowByRow:
             readings.append(self.backends[row].reset([0], [rng], frames))
         return _joined(readings)
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+    def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:
         """Step rows one after the other."""
-        # a prompt that cannot be embedded must stop every row, not some
-        self.backends[0].world.table.rows(prompts)
+        if actions is None:  # a prompt that cannot be embedded must stop every row, not some
+            self.backends[0].world.prompts.of_texts(prompts)
         readings = []
-        for backend, prompt in zip(self.backends, prompts, strict=True):
-            readings.append(backend.step([prompt], None))
+        for row, backend in enumerate(self.backends):
+            own_action = None if actions is None else actions[row : row + 1]
+            readings.append(backend.step([prompts[row]], own_action))
         return _joined(readings)
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:

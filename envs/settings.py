@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -11,7 +12,12 @@ from gymnasium.vector import AutoresetMode
 
 from streamdit_gym.checks import check_choice, check_fields, check_int, check_str, shown
 from streamdit_gym.device import check_device
-from streamdit_gym.envs.argument_checks import check_autoreset_mode, check_dtype, check_world
+from streamdit_gym.envs.argument_checks import (
+    check_autoreset_mode,
+    check_dtype,
+    check_real_world,
+    check_world,
+)
 from streamdit_gym.errors import ArgumentError, UnknownArgumentError
 from streamdit_gym.presets import partition as named_partition
 from streamdit_gym.stream.partition import Partition
@@ -19,6 +25,7 @@ from streamdit_gym.stream.partition import Partition
 MAX_ENVS = 65_536
 MAX_STEPS = 10**9
 MAX_THREADS = 1024
+FORMER_OWN_ACTIONS = "menu"
 RENDER_MODES = ("rgb_array", "human")
 
 
@@ -93,13 +100,13 @@ class SingleEnvKeywords(TypedDict, total=False):
     """The settings of a single environment as keyword arguments; see `EnvSettings`."""
 
     world: str
-    real: bool
-    task: str
+    real: bool | str
+    task: str | None
     horizon: int | None
     max_episode_steps: int | None
     observation: Literal["frame", "latent", "state"]
     partition: str | Partition
-    actions: Literal["menu", "text"]
+    actions: Literal["own", "text"]
     device: str | torch.device
     backend: BackendOptions | Mapping[str, Any]
 
@@ -118,10 +125,12 @@ class EnvSettings:
     Attributes:
         num_envs: number of environments, 1 to 65,536.
         world: name, folder or Hub id of the world (real: name of a world with a reference
-            simulator).
-        real: whether the reference simulator makes the frames.
-        task: one of the world's tasks.
-        horizon: steps until truncation; None: the task's own. `make_vec` may call it
+            simulator, or the bundle that it is the reference of).
+        real: whether the reference simulator makes the frames. Where the world's definition is not
+            registered, the Python file that registers it, such as ``"my_world.py"``.
+        task: one of the world's tasks; None: the first. A world without tasks has reward 0, and no
+            step ends an episode.
+        horizon: steps until truncation; None: the task's own, or 128. `make_vec` may call it
             ``max_episode_steps``. (`gymnasium.make` keeps that name for a wrapper of its own, which
             can only shorten episodes: give it ``horizon``.)
         observation: ``"frame"``; ``"latent"`` for what the world itself works on, float32 (c, g,
@@ -132,8 +141,9 @@ class EnvSettings:
         autoreset_mode: Gymnasium's: ``"NEXT_STEP"`` (an ended row is reset by the next step, which
             ignores its action), ``"SAME_STEP"`` (by the step that ends it; no row is wasted) or
             ``"DISABLED"``.
-        actions: ``"menu"`` for `Discrete`, ``"text"`` for prompts of up to 200 characters, of which
-            a world remembers about 4,000 short ones.
+        actions: ``"own"``: those of the world, `Discrete` for a menu and `Box` for continuous ones;
+            ``"text"``: prompts of up to 200 characters, of which a world remembers about 4,000
+            short ones. (``"menu"`` is the former name of ``"own"``.)
         device: where the world runs, by name or as a `torch.device`.
         render_mode: ``"rgb_array"``, ``"human"`` or None; without one `render` returns frames, too.
         backend: `BackendOptions`, or a dictionary of them.
@@ -147,13 +157,13 @@ class EnvSettings:
 
     num_envs: int = 1
     world: str = "PushT"
-    real: bool = False
-    task: str = "push"
+    real: bool | str = False
+    task: str | None = None
     horizon: int | None = None
     observation: Literal["frame", "latent", "state"] = "frame"
     partition: str | Partition = "reactive"
     autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP
-    actions: Literal["menu", "text"] = "menu"
+    actions: Literal["own", "text"] = "own"
     device: str | torch.device = "cpu"
     render_mode: str | None = None
     backend: BackendOptions = field(default_factory=BackendOptions)
@@ -162,23 +172,29 @@ class EnvSettings:
         check_fields(
             self,
             ints={"num_envs": (1, MAX_ENVS), "horizon": (1, MAX_STEPS)},
-            bools=("real",),
         )
-        check_str("task", self.task)
+        check_real_world(self.real)
+        if self.task is not None:
+            check_str("task", self.task)
+        if self.actions == FORMER_OWN_ACTIONS:
+            text = 'actions="menu" is now actions="own"; the old name goes with the next release'
+            warnings.warn(text, DeprecationWarning, stacklevel=4)
+            self._replace("actions", "own")
         check_choice("observation", self.observation, ("frame", "latent", "state"))
-        check_choice("actions", self.actions, ("menu", "text"))
+        check_choice("actions", self.actions, ("own", "text"))
         if self.render_mode is not None:
             check_choice("render_mode", self.render_mode, RENDER_MODES)
-        self._replace("world", check_world("world", self.world))
+        if self.world or not self._needs_no_bundle():
+            self._replace("world", check_world("world", self.world))
         self._replace("device", check_device(self.device))
         self._replace("autoreset_mode", check_autoreset_mode(self.autoreset_mode))
         self._replace("partition", named_partition(self.partition))
         self._replace("backend", BackendOptions.of(self.backend))
         if self.real and self.actions == "text":
             raise ArgumentError(
-                "the real simulator takes menu actions only",
+                "the real simulator takes no texts",
                 given="actions='text'",
-                allowed="actions='menu'",
+                allowed="actions='own'",
                 remedy="drop actions='text'",
             )
 
@@ -197,6 +213,11 @@ class EnvSettings:
                 arguments["horizon"] = max_episode_steps
         _check_names(cls, arguments)
         return cls(**arguments)
+
+    def _needs_no_bundle(self) -> bool:
+        """Whether the definition in `real` is all that is needed."""
+        has_encoder = self.observation == "frame" or bool(BackendOptions.of(self.backend).encoder)
+        return isinstance(self.real, str) and has_encoder
 
     def _replace(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -75,12 +75,12 @@ class SimulatorBackend:
             frames.append(simulator.reset(rng, start))
         return self._read(frames, simulators)
 
-    def step(self, prompts: list[str], actions: Sequence[int] | None) -> Reading:
+    def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:
         """Take every row's action."""
         assert actions is not None  # the settings refuse free text
         frames = []
         for simulator, action in zip(self.simulators, actions, strict=True):
-            frames.append(simulator.step(int(action)))
+            frames.append(simulator.step(own_action(action)))
         reading = self._read(frames, self.simulators)
         outcomes = [outcome_of(simulator) for simulator in self.simulators]
         return reading._replace(
@@ -133,6 +133,12 @@ class SimulatorBackend:
             latents = self._encoder.encode(observed[:, None])
             observed = latents[:, 0].float()
         return Reading(observed, torch.from_numpy(np.stack(scores)))
+
+
+def own_action(action: Any) -> Any:
+    """Return an action as simulators take it: a number of a menu, or a copy of a box's values."""
+    values = np.asarray(action)
+    return values.copy() if values.ndim else int(values)
 
 
 def _saved(simulator: Simulator) -> Any:

@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import TimeLimit
-from jaxtyping import Int
 
 from streamdit_gym.definition import AnyTask, WorldSpec
 from streamdit_gym.envs.action_checks import single_action
@@ -69,8 +68,8 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         return self.batch.latency_frames
 
     @property
-    def pending_actions(self) -> Int[np.ndarray, " late"]:
-        """Menu actions in flight: taken and not yet visible, oldest first; a copy."""
+    def pending_actions(self) -> np.ndarray:
+        """Actions in flight: taken and not yet visible, oldest first; a copy."""
         return self.batch.pending_actions[0]
 
     @property
@@ -79,8 +78,8 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
         return self.batch.world_spec
 
     @property
-    def task(self) -> AnyTask:
-        """The task that is rewarded."""
+    def task(self) -> AnyTask | None:
+        """The task that is rewarded; None: the world has none."""
         return self.batch.task
 
     @property
@@ -103,7 +102,9 @@ class StreamDiTEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take an action; see `StreamDiTVectorEnv.step`."""
-        actions = single_action(action, self.batch.actions)
+        actions: Any = [action]
+        if self.batch.actions != "text":
+            actions = single_action(action, self.world_spec.actions)
         observations, rewards, terminated, truncated, infos = self.batch.step(actions)
         reward = rewards[0] if self.batch.output == "torch" else float(rewards[0])
         info = _first_row(infos)

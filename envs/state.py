@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from streamdit_gym.actions import ActionLanguage, SpokenBox
 from streamdit_gym.checks import check_int, check_prompt, shown
 from streamdit_gym.errors import ArgumentError, ShapeError
 from streamdit_gym.stream.saved import REMEDY, check_keys, check_list, check_tensor
@@ -44,12 +45,12 @@ class StateLimits:
 
     Attributes:
         horizon: steps until truncation.
-        num_actions: number of menu actions.
+        actions: those that there are.
         may_be_done: whether rows may be at their end, waiting for a reset.
     """
 
     horizon: int
-    num_actions: int
+    actions: ActionLanguage
     may_be_done: bool
 
 
@@ -63,7 +64,7 @@ class EnvState:
         steps: taken in the episode.
         done: whether the episode is over.
         fault: whether the row's numbers are not finite.
-        pending: menu actions in flight, not yet visible.
+        pending: actions in flight, not yet visible.
         observed: what the backend has handed out.
         scores: the newest frame's.
         prompts: with which the last step was taken.
@@ -75,7 +76,7 @@ class EnvState:
     steps: Int[np.ndarray, " n"]
     done: Bool[np.ndarray, " n"]
     fault: Bool[np.ndarray, " n"]
-    pending: Int[np.ndarray, "n late"]
+    pending: np.ndarray
     observed: Tensor
     scores: Float[Tensor, "n m"]
     prompts: list[str]
@@ -125,7 +126,7 @@ class EnvState:
             steps=steps,
             done=done,
             fault=_checked_array("fault", state, template.fault),
-            pending=_checked_array("pending", state, template.pending, most=limits.num_actions - 1),
+            pending=_checked_pending(state, template.pending, limits.actions),
             observed=_checked_copy("observed", state, template.observed),
             scores=_checked_copy("scores", state, template.scores),
             prompts=[check_prompt(text) for text in prompts],
@@ -154,6 +155,16 @@ def _checked_array(
     """Return a copy of a saved tensor as an array of the same shape and type as another."""
     tensor = check_tensor(name, state[name], torch.from_numpy(template), least=0, most=most)
     return tensor.cpu().numpy().copy()
+
+
+def _checked_pending(
+    state: dict[str, Any], template: np.ndarray, actions: ActionLanguage
+) -> np.ndarray:
+    """Return saved actions in flight; values outside a box are moved to its border."""
+    if isinstance(actions, SpokenBox):
+        values = _checked_array("pending", state, template)
+        return np.clip(values, actions.low, actions.high).astype(template.dtype)
+    return _checked_array("pending", state, template, most=len(actions) - 1)
 
 
 def _checked_copy(name: str, state: dict[str, Any], template: Tensor) -> Tensor:

@@ -15,15 +15,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Int
 
-from streamdit_gym.checks import check_choice
-from streamdit_gym.envs.action_checks import check_menu_actions, check_prompts
+from streamdit_gym.envs.action_checks import check_actions, check_prompts
 from streamdit_gym.envs.copies import constructor_and_state, rebuild
 from streamdit_gym.envs.env_spaces import action_space, backend_space, observation_space
 from streamdit_gym.envs.episode_runner import EpisodeRunner, Outcome
-from streamdit_gym.envs.episodes import Episodes
+from streamdit_gym.envs.episodes import Episodes, PendingActions
 from streamdit_gym.envs.faults import where_rows
 from streamdit_gym.envs.infos import with_final, with_masks
-from streamdit_gym.envs.opening import open_world
+from streamdit_gym.envs.opening import horizon_of, open_world
 from streamdit_gym.envs.outputs import make_output
 from streamdit_gym.envs.reset_checks import check_reset
 from streamdit_gym.envs.settings import RENDER_MODES, EnvKeywords, EnvSettings
@@ -62,14 +61,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         opened = open_world(checked)
         self._backend = opened.backend
         self.world_spec = opened.backend.spec
-        task_name = check_choice("task", checked.task, self.world_spec.tasks)
-        self.task = self.world_spec.tasks[task_name]
+        self.task = opened.task
         self.num_envs = checked.num_envs
         self.render_mode = checked.render_mode
         self.observation = checked.observation
         self.actions = checked.actions
         self.output = checked.backend.output
-        self.horizon = checked.horizon or self.task.horizon
+        self.horizon = checked.horizon or horizon_of(self.task)
         self.autoreset_mode = AutoresetMode(checked.autoreset_mode)
         self.metadata = {
             **self.metadata,
@@ -80,11 +78,11 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._output = make_output(checked.backend.output, self._backend.device)
         self._window: Window | None = None
         self._ready = False
-        backend_observations = backend_space(self.world_spec.size, opened.encoder)
+        backend_observations = backend_space(self.world_spec.frame_shape, opened.encoder)
         self.single_observation_space: Any = observation_space(
             backend_observations, checked.observation, opened.encoder
         )
-        self.single_action_space = action_space(checked.actions, len(self.world_spec.menu))
+        self.single_action_space = action_space(checked.actions, self.world_spec.actions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._episodes = Episodes(self.num_envs, self._backend, backend_observations)
@@ -126,8 +124,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         return self._backend.latency_frames
 
     @property
-    def pending_actions(self) -> Int[np.ndarray, "n late"]:
-        """Menu actions in flight: taken and not yet visible, oldest first; a copy."""
+    def pending_actions(self) -> PendingActions:
+        """Actions in flight: taken and not yet visible, oldest first; a copy."""
         return self._episodes.pending.copy()
 
     def elapsed_steps(self, row: int) -> int:
@@ -163,7 +161,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """
         self._check_open()
         request = check_reset(
-            options, seed, self.num_envs, self.world_spec.size, self._backend.takes_init
+            options, seed, self.num_envs, self.world_spec.frame_size, self._backend.takes_init
         )
         if not self._ready and not request.mask.all():
             raise NotReadyError(
@@ -183,7 +181,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         """Give every environment its action and return the next frames.
 
         Args:
-            actions: one menu action (or prompt) per environment.
+            actions: one action (or prompt) per environment: a number of the menu, or the
+                values of the box.
 
         Raises:
             NotReadyError: before the first reset, after close, or for a finished environment in
@@ -191,8 +190,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
             ActionError: if an action is outside the action space; nothing is changed then.
         """
         self._check_may_step()
-        prompts, menu = self._prompts_and_menu(actions)
-        outcome = self._runner.step(prompts, menu)
+        prompts, checked_actions = self._prompts_and_actions(actions)
+        outcome = self._runner.step(prompts, checked_actions)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             outcome = self._reset_done(outcome)
         done = outcome.terminated | outcome.truncated
@@ -246,7 +245,7 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         self._check_ready("restore_state")
         limits = StateLimits(
             horizon=self.horizon,
-            num_actions=len(self.world_spec.menu),
+            actions=self.world_spec.actions,
             may_be_done=self.autoreset_mode is not AutoresetMode.SAME_STEP,
         )
         current = self._episodes.to_state(self._state_owner, None)
@@ -263,13 +262,13 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         if self._window is not None:
             self._window.close()
 
-    def _prompts_and_menu(self, actions: Any) -> tuple[list[str], list[int] | None]:
-        """Return every row's prompt, and the menu actions unless prompts are free text."""
+    def _prompts_and_actions(self, actions: Any) -> tuple[list[str], np.ndarray | None]:
+        """Return every row's prompt, and its action unless prompts are free text."""
         if self.actions == "text":
             return check_prompts(actions, self.num_envs), None
-        menu = self.world_spec.menu
-        checked = check_menu_actions(actions, self.num_envs, len(menu))
-        return [menu[action][0] for action in checked], checked
+        language = self.world_spec.actions
+        checked = check_actions(actions, self.num_envs, language)
+        return [language.prompt(action) for action in checked], checked
 
     def _reset_done(self, outcome: Outcome) -> Outcome:
         """Reset rows that ended in the step before; their actions are ignored."""

@@ -26,10 +26,25 @@ def definition_with_simulator(world: str) -> WorldDefinition:
         UnknownNameError: if it has none.
     """
     definition = find_definition(world)
-    if definition is None or definition.make_simulator is None:
-        names = [name for name in registered_worlds() if has_simulator(name)]
-        raise UnknownNameError("world with a reference simulator", world, names)
+    if definition is None:
+        raise _without_simulator(world)
+    return with_simulator(definition)
+
+
+def with_simulator(definition: WorldDefinition) -> WorldDefinition:
+    """Return a definition if its world has a reference simulator.
+
+    Raises:
+        UnknownNameError: if it has none.
+    """
+    if definition.make_simulator is None:
+        raise _without_simulator(definition.name)
     return definition
+
+
+def _without_simulator(world: str) -> UnknownNameError:
+    names = [name for name in registered_worlds() if has_simulator(name)]
+    return UnknownNameError("world with a reference simulator", world, names)
 
 
 def action_vectors_of(

@@ -15,11 +15,12 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from streamdit_gym.checks import check_real
 from streamdit_gym.envs.arrays import as_array
+from streamdit_gym.envs.env_spaces import pending_space
 from streamdit_gym.envs.episodes import shifted
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -28,11 +29,10 @@ from streamdit_gym.errors import ArgumentError
 MAX_PENALTY = 1e6
 
 Observations = dict[str, Any]
-Pending = Int[np.ndarray, "n late"]
 
 
 class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
-    """Adds the menu actions in flight to observations: taken, and not yet visible.
+    """Adds the actions in flight to observations: taken, and not yet visible.
 
     Observations become ``{"frame": frame, "pending": actions}``; instead of ``frame`` the key is
     ``latent`` or ``state``, if these are observed.
@@ -63,9 +63,9 @@ class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
         pending_before = self._base.pending_actions
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         if "final_obs" in info:
-            menu = as_array(actions)
-            assert menu is not None  # the environment has taken them
-            pending_at_end = shifted(pending_before, menu)
+            taken = as_array(actions)
+            assert taken is not None  # the environment has taken them
+            pending_at_end = shifted(pending_before, taken)
             info["final_obs"] = self._final(info["final_obs"], info["_final_obs"], pending_at_end)
         observations = self._with_pending(observations, self._base.pending_actions)
         return observations, rewards, terminated, truncated, info
@@ -75,10 +75,10 @@ class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
         observations = self._base.restore_state(state)
         return self._with_pending(observations, self._base.pending_actions)
 
-    def _with_pending(self, observations: Any, pending: Pending) -> Observations:
+    def _with_pending(self, observations: Any, pending: np.ndarray) -> Observations:
         return {self._base.observation: observations, "pending": _like(observations, pending)}
 
-    def _final(self, final: Any, ended: Bool[np.ndarray, " n"], pending: Pending) -> Any:
+    def _final(self, final: Any, ended: Bool[np.ndarray, " n"], pending: np.ndarray) -> Any:
         """Return the final observations of rows that a step has ended and reset."""
         if isinstance(final, Tensor):
             return self._with_pending(final, pending)
@@ -89,7 +89,7 @@ class VectorPendingActions(VectorWrapper[Any, Any, Any, Any, Any]):
 
 
 class PendingActions(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Adds the menu actions in flight to observations; see `VectorPendingActions`.
+    """Adds the actions in flight to observations; see `VectorPendingActions`.
 
     Args:
         env: a StreamDiT environment whose partition has N > 1.
@@ -232,16 +232,16 @@ def _pending_space(space: spaces.Space[Any], base: StreamDiTVectorEnv) -> spaces
     """
     if not base.latency_frames or base.actions == "text":
         raise ArgumentError(
-            "no menu action is ever pending here",
+            "no action is ever pending here",
             given="PendingActions",
-            allowed="generated worlds, partitions with N > 1, actions='menu'",
+            allowed="generated worlds, partitions with N > 1, actions='own'",
             remedy="drop it",
         )
-    pending = spaces.MultiDiscrete([len(base.world_spec.menu)] * base.latency_frames)
+    pending = pending_space(base.world_spec.actions, base.latency_frames)
     return spaces.Dict({base.observation: space, "pending": pending})
 
 
-def _like(observations: Any, pending: Int[np.ndarray, "*n late"]) -> Any:
+def _like(observations: Any, pending: np.ndarray) -> Any:
     """Return pending actions as the observations are: an array, or a tensor on their device."""
     if isinstance(observations, Tensor):
         return torch.from_numpy(pending).to(observations.device)

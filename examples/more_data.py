@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 import streamdit_gym
+from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import encode
 from streamdit_gym.agents.policies.scripted_policy import ScriptedPolicy
@@ -200,7 +201,7 @@ class ClonePolicy:
     def __init__(self, net: CloneAndRewardModel) -> None:
         self.net = net
 
-    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
         """Start episodes; there is nothing to remember."""
 
     def act(self, observation: np.ndarray, episode_starts: np.ndarray) -> np.ndarray:

@@ -33,15 +33,16 @@ MAX_GRADIENT_NORM = 0.5
 class ActorCritic(nn.Module):
     """A small network on the world's latents of the newest frame."""
 
-    def __init__(self, channels: int, grid: int, num_actions: int) -> None:
+    def __init__(self, latent_shape: tuple[int, int, int], num_actions: int) -> None:
         super().__init__()
+        channels, rows, columns = latent_shape
         self.body = nn.Sequential(
             nn.Conv2d(channels, 32, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Linear(32 * grid**2, 256),
+            nn.Linear(32 * rows * columns, 256),
             nn.SiLU(),
         )
         self.policy = nn.Linear(256, num_actions)
@@ -220,9 +221,9 @@ def main() -> None:
         autoreset_mode="SAME_STEP",
     )
     torch.manual_seed(0)
-    channels, grid, _ = envs.single_observation_space.shape
+    latent_shape = envs.single_observation_space.shape
     num_actions = int(envs.single_action_space.n)
-    agent = ActorCritic(channels, grid, num_actions).to(arguments.device)
+    agent = ActorCritic(latent_shape, num_actions).to(arguments.device)
     optimizer = torch.optim.Adam(agent.parameters(), LEARNING_RATE, eps=1e-5)
     collector = Collector(envs, arguments.device)
     steps_per_update = ROLLOUT_STEPS * arguments.envs

@@ -241,11 +241,6 @@ class WorldSpec:
         return self.actions.phrases if isinstance(self.actions, Menu) else ()
 
     @property
-    def size(self) -> int:
-        """Height of a frame."""
-        return self.frame_size[0]
-
-    @property
     def frame_shape(self) -> tuple[int, int, int]:
         """Shape of a frame: height, width, 3."""
         return (*self.frame_size, 3)
@@ -337,7 +332,7 @@ class WorldDefinition(WorldSpec):
         action_names: names of the numbers of an action vector, for a menu whose actions have some.
         action_vectors: each action of a menu as numbers.
         move_prompt: takes from a prompt the part that asks for a move.
-        recipe: name of the recipe that trains it.
+        recipe: name of the recipe that trains it, unless `train` is told another.
         weights: folder or Hub id of the trained world; None: the shipped one of this name, or
             what ``train`` wrote for it.
     """
@@ -351,7 +346,7 @@ class WorldDefinition(WorldSpec):
     action_names: tuple[str, ...] = ()
     action_vectors: tuple[tuple[float, ...], ...] = ()
     move_prompt: Callable[[str], str] = whole_prompt
-    recipe: str = "default"
+    recipe: str = "own_world"
     weights: str | None = None
 
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamdit_gym.checks import check_choice, check_str, shown
 from streamdit_gym.errors import PartitionError, UnknownNameError
+from streamdit_gym.frame_sizes import check_multiples, stride_of
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.partition import Partition
@@ -20,7 +21,7 @@ PARTITIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A codec and a transformer that fit each other.
+    """A codec and a transformer that fit each other, for frames of 64 x 64 pixels.
 
     Attributes:
         codec: the codec; None: only the transformer is built (benchmarks).
@@ -49,7 +50,7 @@ PRESETS = {
         codec=None,
         model=StreamDiTConfig(
             channels=16,
-            grid=64,
+            grid=(64, 64),
             patch=2,
             width=2560,
             depth=28,
@@ -71,6 +72,31 @@ def preset(name: str) -> Preset:
         UnknownNameError: if there is none of that name.
     """
     return PRESETS[check_choice("preset", name, PRESETS)]
+
+
+def sizes_for(name: str, frame_size: tuple[int, int]) -> Preset:
+    """Return a preset for frames of a size: the same networks, on another grid.
+
+    One window holds all tokens of a frame, as in the preset. A preset without a codec stays as it
+    is.
+
+    Args:
+        name: name of the preset.
+        frame_size: height and width in pixels.
+
+    Raises:
+        UnknownNameError: if there is no such preset.
+        ShapeError: if tokens do not cover frames of this size.
+    """
+    sizes = preset(name)
+    if sizes.codec is None:
+        return sizes
+    check_multiples(frame_size)
+    codec = replace(sizes.codec, frame_size=frame_size, stride=stride_of(frame_size))
+    model = replace(sizes.model, grid=codec.grid)
+    frames, _, _ = model.window
+    rows, columns = model.token_grid
+    return Preset(codec=codec, model=replace(model, window=(frames, rows, columns)))
 
 
 def partition(name: str | Partition) -> Partition:

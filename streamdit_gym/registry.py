@@ -7,11 +7,13 @@ A world is registered by `register_world`. Packages announce theirs by the entry
 
 from __future__ import annotations
 
+import copyreg
 import logging
 import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ FILE_SUFFIX = ".py"
 
 _WORLDS: dict[str, WorldDefinition] = {}
 _LISTENERS: list[Callable[[WorldDefinition], None]] = []
+# The definition file that has registered a world, by the world's name.
+_FILES: dict[str, Path] = {}
 
 
 def register_world(definition: WorldDefinition) -> WorldDefinition:
@@ -47,6 +51,7 @@ def register_world(definition: WorldDefinition) -> WorldDefinition:
         )
     check_definition(definition, definition.starts)
     _WORLDS[definition.name] = definition
+    _FILES.pop(definition.name, None)
     for listener in _LISTENERS:
         listener(definition)
     return definition
@@ -124,7 +129,9 @@ def load_definition(path: Path) -> WorldDefinition:
             allowed="one call of register_world",
             remedy="give the name of a world that is registered, or split the file",
         )
-    return definitions[-1]
+    definition = definitions[-1]
+    _FILES[definition.name] = path.resolve()
+    return definition
 
 
 def load_entry_points() -> None:
@@ -136,6 +143,32 @@ def load_entry_points() -> None:
             register_world(_definition_of(entry))
         except Exception as error:  # anybody may have written the package
             log.warning("the world %s of %s cannot be used: %s", entry.name, entry.value, error)
+
+
+def _reduce(definition: WorldDefinition) -> Any:
+    """Tell pickle how to make a definition in another process.
+
+    Functions and classes of a definition file cannot be pickled, so the file is run there, too.
+    """
+    path = _FILES.get(definition.name)
+    if path is None:
+        return object.__reduce_ex__(definition, 2)
+    registered = _WORLDS[definition.name]
+    changes = {}
+    for item in fields(WorldDefinition):
+        value = getattr(definition, item.name)
+        if value is not getattr(registered, item.name):
+            changes[item.name] = value
+    return _from_file, (definition.name, path, changes)
+
+
+def _from_file(name: str, path: Path, changes: dict[str, Any]) -> WorldDefinition:
+    """Return a definition of a file, which is run unless this process has done so."""
+    registered = _WORLDS[name] if _FILES.get(name) == path else load_definition(path)
+    return replace(registered, **changes)
+
+
+copyreg.pickle(WorldDefinition, _reduce)
 
 
 def _definition_of(entry: EntryPoint) -> Any:

@@ -9,22 +9,23 @@ A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.config import WEIGHTS as WEIGHTS
-from streamdit_gym.bundle.config import BundleConfig, all_file_names, read_config
-from streamdit_gym.bundle.field_checks import AGAIN, CONFIG
+from streamdit_gym.bundle.config import BundleConfig, read_config
+from streamdit_gym.bundle.field_checks import AGAIN
 from streamdit_gym.bundle.fields import FORMAT
 from streamdit_gym.bundle.files import (
-    FLAGS,
     Layout,
     find_file,
     read_network,
@@ -34,22 +35,22 @@ from streamdit_gym.bundle.files import (
 )
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
-from streamdit_gym.checks import check_str, shown
+from streamdit_gym.bundle.stored_prompts import read_prompts
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
-from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
+from streamdit_gym.errors import BundleError, MissingExtraError
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_encoder import MiniLMEncoder
+from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
-
-SHIPPED = Path(__file__).resolve().parent / "worlds"
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-MAX_NAME_CHARS = 4096
+from streamdit_gym.text.spoken_table import SpokenTable
+from streamdit_gym.world_folders import SHIPPED as SHIPPED
+from streamdit_gym.world_folders import find_world as find_world
+from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,8 @@ class World:
         model: the transformer.
         codec: the codec.
         readout: reads states, rewards and success off latents.
-        table: the menu's embedded prompts; other text is embedded when first used.
+        table: the embedded prompts of a menu, or the clauses of a box; other text is embedded
+            when first used.
         starts: real first frames.
         facts: training data, licence and measured scores, as written in ``config.json``.
         pipelined_model: another transformer, for buffers of several chunks (N > 1); None: `model`
@@ -104,12 +106,11 @@ class World:
         device: str = "cpu",
         revision: str | None = None,
     ) -> World:
-        """Load a world by shipped name, folder or Hub id.
+        """Load a world by its name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, or ``"user/repository"``. A shipped name given as a text
-                means the shipped world, also where a folder has that name: say ``"./PushT"`` for
-                the folder.
+            name: ``"PushT"``, a folder, a registered name, or ``"user/repository"``, see
+                `find_world`.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
 
@@ -132,7 +133,7 @@ class World:
         )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
-        table = _read_prompts(paths["prompts.safetensors"], config)
+        table = read_prompts(paths["prompts.safetensors"], config)
         starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
@@ -228,6 +229,28 @@ class World:
             return self.pipelined_model
         return self.model
 
+    @cached_property
+    def prompts(self) -> PromptSource:
+        """The embeddings of prompts: the table of texts, or the words of a box's dimensions."""
+        actions = self.spec.actions
+        return SpokenTable(actions, self.table) if isinstance(actions, SpokenBox) else self.table
+
+    def action_prompts(self, actions: Any) -> PromptRow:
+        """Return the prompts of actions, as sessions hold them.
+
+        Args:
+            actions: numbers of the menu (n,), or values of the box (n, d).
+        """
+        language = self.spec.actions
+        if isinstance(language, SpokenBox):
+            return torch.from_numpy(language.positions(np.asarray(actions)))
+        return self.table.rows([language.prompt(action) for action in actions])
+
+    @property
+    def idle_prompt(self) -> Prompt:
+        """The prompt of the idle action."""
+        return self.action_prompts(self.spec.actions.idle[None])[0]
+
     @property
     def heads(self) -> Readout:
         """The old name of `readout`, for one release."""
@@ -251,129 +274,9 @@ def _warn_of_old_name(old: str, new: str) -> None:
     warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
-def shipped_worlds() -> list[str]:
-    """Return the names of the worlds in the package."""
-    return sorted(p.name for p in SHIPPED.glob("*") if (p / "config.json").is_file())
-
-
-def find_world(name: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a world given by shipped name, folder or Hub id.
-
-    Of a Hub repository only a bundle's own files are downloaded.
-
-    Raises:
-        ArgumentError: if an argument is of the wrong type.
-        UnknownNameError: if there is no such world.
-        BundleError: if the name is that of a file.
-    """
-    text = _check_name(name)
-    if revision is not None and not check_str("revision", revision):
-        raise ArgumentError(
-            "revision is empty",
-            given="''",
-            allowed="a branch, tag or commit",
-            remedy="leave it out",
-        )
-    folder = _local_world(text, name)
-    if folder is None and HUB_ID.fullmatch(text):
-        return _download(text, revision)
-    if folder is None:
-        raise UnknownNameError(
-            "world",
-            text,
-            shipped_worlds(),
-            remedy="give a shipped name, a folder or a Hub id user/repository",
-        )
-    if revision is not None:
-        raise ArgumentError(
-            "only a world from the Hub has a revision",
-            given=f"revision={shown(revision)} of {shown(str(folder))}",
-            allowed="None",
-            remedy="leave it out",
-        )
-    return folder
-
-
-def _check_name(name: Any) -> str:
-    text = check_str("world", str(name) if isinstance(name, Path) else name)
-    if not text.strip() or "\0" in text or len(text) > MAX_NAME_CHARS:
-        raise ArgumentError(
-            "this is no name of a world",
-            given=shown(text),
-            allowed="a shipped name, a folder or a Hub id user/repository",
-            remedy=f"shipped are: {', '.join(shipped_worlds())}",
-        )
-    return text
-
-
-def _local_world(text: str, name: str | Path) -> Path | None:
-    """Return the folder of a world on this machine, None if there is none of that name."""
-    path = Path(text)
-    try:
-        is_folder = path.is_dir()
-        exists = is_folder or path.exists()
-    except OSError as error:
-        raise BundleError(
-            "not a world bundle",
-            given=f"{shown(text)}: {error}",
-            remedy="check the path",
-        ) from error
-    if text in shipped_worlds() and not (isinstance(name, Path) and is_folder):
-        return SHIPPED / text
-    if exists and not is_folder:
-        raise BundleError(
-            "not a world bundle",
-            given=f"{text}, a file",
-            allowed=f"a folder with {CONFIG}",
-            remedy="give its folder",
-        )
-    return path if is_folder else None
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *all_file_names()]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
-    except Exception as error:
-        raise UnknownNameError(
-            "world",
-            repository,
-            shipped_worlds(),
-            remedy=f"the Hub answered: {error}",
-        ) from error
-
-
-def _read_prompts(path: Path, config: BundleConfig) -> PromptTable:
-    count = len(config.phrases)
-    width = config.model.text_width
-    layouts = {
-        "tokens": Layout((count, None, width)),
-        "mask": Layout((count, None), FLAGS),
-        "pooled": Layout((count, width)),
-    }
-    prompts = read_tensors(path, layouts)
-    tokens = prompts["tokens"]
-    mask = prompts["mask"]
-    if tokens.shape[:2] != mask.shape or not mask.any(1).all():
-        given = f"{path}: {tuple(tokens.shape)} and {tuple(mask.shape)}"
-        raise BundleError(
-            "tokens and mask of the prompts do not fit each other",
-            given=given,
-            allowed="one row each, with a real token in it",
-            remedy=AGAIN,
-        )
-    make_encoder = MiniLMEncoder if width == MiniLMEncoder.width else None
-    return PromptTable(config.phrases, tokens, mask, prompts["pooled"], make_encoder)
-
-
 def _read_starts(path: Path, config: BundleConfig) -> Starts:
-    grid = config.model.grid
     layouts = {
-        "latents": Layout((None, config.model.channels, grid, grid)),
+        "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
     }
     starts = read_tensors(path, layouts)

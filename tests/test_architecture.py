@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"types", "errors", "forks", "phrase_generators", "actions"},
     {"definition"},
-    {"checks", "files", "threads"},
+    {"checks", "files", "threads", "frame_sizes"},
     {"device"},
     {"data", "text", "model"},
     {"stream", "registry"},
     {"bundle"},
+    {"world_folders"},
     {"world", "presets"},
     {"recipes"},
     {"train"},

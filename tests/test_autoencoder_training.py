@@ -19,15 +19,14 @@ from streamdit_gym.recipes.stage_settings import AutoencoderTraining
 from streamdit_gym.train.losses import background_colour, colour_balance, foreground
 from streamdit_gym.train.stage_context import RunOptions
 from streamdit_gym.train.stages.autoencoder_stage import (
-    AlignedFrames,
     AutoencoderTrainer,
-    TrainingFrames,
     inner_convolutions,
     rebuild,
     to_pixels,
     train_autoencoder,
     with_aligned_channels,
 )
+from streamdit_gym.train.training_frames import AlignedFrames, TrainingFrames
 
 
 class IdentityCodec(ConvCodec):

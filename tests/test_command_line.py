@@ -169,7 +169,7 @@ def test_an_evaluation_writes_scores_page_pictures_and_card(
     command += ["--teacher", str(trained.student)]
     assert main([*command, "--policies", "random", "scripted:0.5"]) == 0
     found = json.loads((out / "scores.json").read_text())
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == 3
     assert {"fidelity", "action", "text", "drift", "reaction", "readout"} <= set(found)
     assert {"policies", "speed", "criteria", "failure_modes"} <= set(found)
     assert set(found["policies"]["returns"]) == {"random", "scripted:0.5"}

@@ -36,6 +36,7 @@ from support.bundles import (
 from streamdit_gym.bundle.config import file_names
 from streamdit_gym.bundle.fields import CONFIG_FIELDS
 from streamdit_gym.bundle.networks import MODEL_RULES, check_rules, stored_config
+from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.errors import BundleError
 from streamdit_gym.presets import PRESETS, partition
 from streamdit_gym.stream.engine import Engine
@@ -127,7 +128,7 @@ def check_works(world: World) -> None:
     idle = torch.zeros(1, 1, dtype=torch.long)
     session = engine.start(world.starts.latents[:1, None], idle, Noise.seeded([0]))
     clean = engine.tick(session, world.table.rows([world.spec.menu[0][0]]))
-    assert world.codec.decode(clean).shape == (1, 1, world.spec.size, world.spec.size, 3)
+    assert world.codec.decode(clean).shape == (1, 1, *world.spec.frame_shape)
 
 
 def says(world: World) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def says(world: World) -> dict[str, Any]:
     return json.loads(
         json.dumps(
             {
-                "spec": dataclasses.asdict(world.spec),
+                "spec": stored_spec(world.spec),
                 "model": stored_config(world.model.config),
                 "longer": stored_config(world.pipelined_model.config)
                 if world.pipelined_model

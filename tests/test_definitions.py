@@ -115,6 +115,9 @@ def test_the_shipped_definitions_are_right() -> None:
         ({"frame_size": 64}, "frame_size"),
         ({"frame_size": (64.0, 64)}, "height in frame_size"),
         ({"frame_size": (64, 10**9)}, "width in frame_size"),
+        ({"frame_size": (0, 64)}, "height in frame_size"),
+        ({"frame_size": (65, 64)}, r"cut into tokens(.|\n)*frame_size=\(64, 64\)"),
+        ({"frame_size": (130, 130)}, r"cut into tokens(.|\n)*frame_size=\(128, 128\)"),
         ({"actions": ("stay", "go")}, "action language"),
         ({"actions": SpokenBox(arm=("still",))}, "number of words of arm"),
         ({"actions": SpokenBox(arm=("left", "left"))}, "one word twice"),
@@ -253,19 +256,25 @@ def test_training_refuses_the_data_of_another_definition_at_once(
         check_dataset(dataset, SPEC)
 
 
-def test_training_refuses_frames_of_a_size_that_its_codec_does_not_take(tmp_path: Path) -> None:
+def test_training_refuses_to_continue_a_world_with_frames_of_another_size(tmp_path: Path) -> None:
+    from conftest import make_tiny_world
+
     from streamdit_gym.errors import StreamDiTError
     from streamdit_gym.recipes import Recipe
-    from streamdit_gym.recipes.stage_settings import DynamicsTraining
+    from streamdit_gym.recipes.stage_settings import Continuation, DynamicsTraining
     from streamdit_gym.train.pipeline import train_world
     from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
 
     record(WORLD, tmp_path / "data", dataclasses.replace(CONFIG, shards=2))
-    recipe = Recipe(preset="tiny", dynamics=DynamicsTraining(clip_frames=2))
+    recipe = Recipe(
+        continue_from=Continuation(world="PushT"), dynamics=DynamicsTraining(clip_frames=2)
+    )
     data = Dataset(tmp_path / "data")
     no_encoder: Any = None
-    inputs = TrainingInputs(spec=SPEC, dataset=data, make_encoder=no_encoder)
-    with pytest.raises(StreamDiTError, match="64 pixels: preset tiny"):
+    inputs = TrainingInputs(
+        spec=SPEC, dataset=data, make_encoder=no_encoder, base_world=make_tiny_world()
+    )
+    with pytest.raises(StreamDiTError, match="64 x 64 pixels: PushT"):
         train_world(inputs, recipe, RunOptions(folder=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

@@ -22,10 +22,12 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    ROOT / "examples" / "own_world" / "README.md",
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
 MAX_README_LINES = 150
-PACKAGES = {"PIL.Image": "pillow", "torch.utils.tensorboard": "tensorboard"}
+PACKAGES = {"PIL.Image": "pillow", "h5py": "minari", "torch.utils.tensorboard": "tensorboard"}
 
 
 def documented_commands() -> list[str]:

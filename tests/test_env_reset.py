@@ -119,6 +119,6 @@ def test_pictures_with_alpha_are_laid_on_white(tmp_path: Path, dtype: type) -> N
     picture[..., 2] = most  # red, in OpenCV's order
     picture[:32, :, 3] = most  # above; below it is hidden
     cv2.imwrite(str(tmp_path / "a.png"), picture)
-    (frame,) = start_images(tmp_path, 64)
+    (frame,) = start_images(tmp_path, (64, 64))
     assert (frame[:32] == [255, 0, 0]).all()
     assert (frame[32:] == 255).all()

@@ -32,7 +32,7 @@ WRONG_ARGUMENTS = [
         ("world", value)
         for value in (None, 5, "", " ", "a\0b", "\ud800", "x" * 300, ["PushT"], "Pusht")
     ],
-    *[("task", value) for value in (None, 5, ["push"], {}, "pushh", "")],
+    *[("task", value) for value in (5, ["push"], {}, "pushh", "")],
     *[
         (name, value)
         for name in ("horizon", "max_episode_steps")
@@ -118,8 +118,15 @@ def test_the_keywords_that_editors_show_are_the_settings() -> None:
     assert set(get_type_hints(SingleKeywords)) == settings - {"num_envs", "autoreset_mode"}
 
 
+def test_the_former_name_of_a_worlds_own_actions_works_with_a_warning(tiny_bundle: str) -> None:
+    with pytest.warns(DeprecationWarning, match='actions="own"'):
+        env = StreamDiTVectorEnv(2, world=tiny_bundle, actions="menu")
+    assert env.action_space == StreamDiTVectorEnv(2, world=tiny_bundle).action_space
+    assert env.actions == "own"
+
+
 def test_a_real_simulator_takes_no_text() -> None:
-    with pytest.raises(ArgumentError, match="menu actions only"):
+    with pytest.raises(ArgumentError, match="takes no texts"):
         StreamDiTVectorEnv(1, real=True, actions="text")
 
 

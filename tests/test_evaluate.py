@@ -20,6 +20,7 @@ from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.envs.pusht.world import WORLD
 from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate.candidate import (
+    Actions,
     Frames,
     Prompts,
     Rollout,
@@ -44,13 +45,16 @@ from streamdit_gym.evaluate.evaluator_models import (
     save_evaluator_models,
     train_evaluator_models,
 )
+from streamdit_gym.evaluate.frame_schema import StateErrorMetrics
 from streamdit_gym.evaluate.html_report import html_report
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.fidelity import body_has_moved, fidelity_metrics
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
 from streamdit_gym.evaluate.outcomes import MetricComparison
+from streamdit_gym.evaluate.real_episodes import SimulatedEpisodes
 from streamdit_gym.evaluate.report import text_report
-from streamdit_gym.evaluate.schema import PolicyReturns, Scores, StateErrorMetrics
+from streamdit_gym.evaluate.schema import PolicyReturns, Scores
+from streamdit_gym.evaluate.state_errors import state_errors
 from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.evaluate.statistics import estimate, median, ratio
 from streamdit_gym.registry import world_definition
@@ -96,7 +100,9 @@ class PerfectWorld:
     def show(self, frames: np.ndarray) -> np.ndarray:
         return frames
 
-    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
+    def roll_out(
+        self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
+    ) -> Rollout:
         simulator = RememberingSimulator()
         known = context.shape[1] - 1
         frames = []
@@ -121,6 +127,9 @@ class PerfectWorld:
         memory = RememberingSimulator.memory
         return np.stack([np.stack([memory[frame.tobytes()][1] for frame in row]) for row in frames])
 
+    def read_outcomes(self, frames: Frames, actions: Actions) -> None:
+        return None
+
 
 class DeafWorld(PerfectWorld):
     """Does what it likes."""
@@ -141,7 +150,9 @@ class FadingWorld(PerfectWorld):
 class FrozenWorld(PerfectWorld):
     """Never moves."""
 
-    def roll_out(self, context: Frames, prompts: Prompts, seed: int = 0) -> Rollout:
+    def roll_out(
+        self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
+    ) -> Rollout:
         steps = len(prompts[0]) - context.shape[1] + 1
         last = context[:, -1:]
         return Rollout(frames=last.repeat(steps, 1), scores=self.read(last).repeat(steps, 1))
@@ -269,6 +280,13 @@ def test_weak_evaluator_models_are_a_failure_mode(
     assert scores.failure_modes[0].startswith("the evaluator is weak")
 
 
+def models_of(
+    reference: WorldDefinition, training: EvaluatorTraining, folder: Path
+) -> EvaluatorModels:
+    source = SimulatedEpisodes(reference=reference)
+    return evaluator_models(SPEC, reference.evaluation, source, training, folder)
+
+
 class _Trainer:
     """Stands in for the training of evaluator models, and counts how often it is asked for."""
 
@@ -294,23 +312,24 @@ def test_evaluator_models_are_trained_once_for_each_version_and_size(
     trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:
     size = SMALL.evaluator_training
-    evaluator_models(SPEC, reference, size, tmp_path)
-    loaded = evaluator_models(SPEC, reference, size, tmp_path)
+    models_of(reference, size, tmp_path)
+    loaded = models_of(reference, size, tmp_path)
     assert trainer.calls == 1
     frames = np.random.default_rng(0).integers(0, 255, (2, 5, 64, 64, 3), dtype=np.uint8)
     assert (loaded.probe.read(frames)[0] == trainer.models.probe.read(frames)[0]).all()
     actions = np.zeros((2, 4), int)
     expected = trainer.models.actions_match(frames, actions)
     assert (loaded.actions_match(frames, actions) == expected).all()
-    evaluator_models(SPEC, reference, replace(size, probe_steps=3), tmp_path)
+    models_of(reference, replace(size, probe_steps=3), tmp_path)
     assert trainer.calls == 2, "another size"
     raised = replace(reference.evaluation, evaluator_version=2)
-    evaluator_models(SPEC, replace(reference, evaluation=raised), size, tmp_path)
+    models_of(replace(reference, evaluation=raised), size, tmp_path)
     assert trainer.calls == 3, "another version"
 
 
 def test_evaluator_models_are_trained_on_real_frames(reference: WorldDefinition) -> None:
-    models = train_evaluator_models(SPEC, reference, SMALL.evaluator_training)
+    episodes = SimulatedEpisodes(reference=reference).training(2, 16, 0)
+    models = train_evaluator_models(SPEC, episodes, SMALL.evaluator_training)
     frames = random_frames(2, 5)
     assert np.isfinite(models.probe.read(frames)[0]).all()
     assert models.actions_match(frames, np.zeros((2, 4), int)).shape == (2, 3)
@@ -321,7 +340,7 @@ def test_damaged_evaluator_models_are_trained_anew(
 ) -> None:
     size = SMALL.evaluator_training
     (tmp_path / file_name("PushT", 1, size)).write_bytes(b"cut")
-    evaluator_models(SPEC, reference, size, tmp_path)
+    models_of(reference, size, tmp_path)
     assert trainer.calls == 1
 
 
@@ -335,10 +354,10 @@ def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
     path = tmp_path / file_name("PushT", 1, size)
     weak = replace(trainer.models, probe=StateProbe(SPEC).eval())
     save_evaluator_models(weak, path)
-    evaluator_models(SPEC, reference, size, tmp_path)
+    models_of(reference, size, tmp_path)
     assert trainer.calls == 1
     assert "the probe misses the actor" in capsys.readouterr().out
-    evaluator_models(SPEC, reference, size, tmp_path)
+    models_of(reference, size, tmp_path)
     assert trainer.calls == 1, "the new ones have replaced the weak ones"
 
 
@@ -346,7 +365,7 @@ def test_fully_trained_evaluator_models_serve_every_size(
     trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:
     save_evaluator_models(trainer.models, tmp_path / "PushT-v1.safetensors")
-    evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
+    models_of(reference, SMALL.evaluator_training, tmp_path)
     assert trainer.calls == 0
 
 
@@ -363,11 +382,15 @@ def test_the_shipped_evaluator_models_read_real_frames(
     shipped = file_name("PushT", reference.evaluation.evaluator_version, FULL_TRAINING)
     assert (SHIPPED_FOLDER / shipped).is_file()
     monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
-    models = evaluator_models(SPEC, reference, SMALL.evaluator_training, tmp_path)
+    models = models_of(reference, SMALL.evaluator_training, tmp_path)
     shard = record_shard(
         replace(WORLD, starts={"anywhere": 1.0}), RecordConfig(episodes=8, steps=16, seed=77), 0
     )
-    errors = models.state_errors(shard.frames, shard.states, reference, SPEC)
+    states, _ = models.probe.read(shard.frames)
+    errors = state_errors(states, shard.states, SPEC, reference.evaluation, np.ones(6))
+    assert errors.actor_px is not None
+    assert errors.body_px is not None
+    assert errors.body_degrees is not None
     assert np.median(errors.actor_px) < 0.4
     assert np.median(errors.body_px) < 0.4
     assert np.median(errors.body_degrees) < 2
@@ -428,9 +451,10 @@ def test_a_trained_world_is_evaluated_through_its_own_codec_and_readout(
 ) -> None:
     world = make_tiny_world()
     known_phrases = tuple((phrases[1],) for phrases in SPEC.menu)  # it has no encoder for others
+    adapter = replace(reference.evaluation, unseen=known_phrases)
     scores = evaluate_world(
         WorldCandidate(world, "K4N1c1s1"),
-        replace(reference, unseen=known_phrases),
+        replace(reference, evaluation=adapter),
         evidence,
         replace(SMALL, drift_frames=20),
     )
@@ -527,7 +551,7 @@ def test_unseen_phrases_stand_for_their_actions() -> None:
     shard = record_shard(
         replace(WORLD, starts={"uniform": 1.0}), RecordConfig(episodes=1, steps=12, seed=6), 0
     )
-    (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard)
+    (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard.actions)
     assert [ACTION_OF[phrase] for phrase in prompts] == shard.actions[0].tolist()
     assert not set(prompts) & {phrase for phrases in SPEC.menu for phrase in phrases}
 

@@ -11,19 +11,41 @@ from conftest import make_tiny_world
 from support.scores import RECORDED, recorded_content, recorded_scores
 
 from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.evaluate.acceptance import CRITERIA, check_criteria
+from streamdit_gym.evaluate.acceptance import (
+    CONTROL_CRITERIA,
+    FRAME_CRITERIA,
+    REWARD_CRITERIA,
+    RelativeBound,
+    check_criteria,
+    drift_criteria,
+    object_criteria,
+)
 from streamdit_gym.evaluate.card import card
 from streamdit_gym.evaluate.comparison import directed_metrics
+from streamdit_gym.evaluate.control_schema import (
+    AblationMetrics,
+    SweepCurve,
+    SweepMetrics,
+    TextMetrics,
+)
 from streamdit_gym.evaluate.failure_modes import FAILURE_MODES, failure_modes
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics, placeholder_values
 from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
 from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
 from streamdit_gym.evaluate.outcomes import CriterionResult
-from streamdit_gym.evaluate.plots import POSITION_LINES
+from streamdit_gym.evaluate.plots import POSITION_LINES, PSNR_LINES
 from streamdit_gym.evaluate.report import HORIZON_COLUMNS, text_report
-from streamdit_gym.evaluate.schema import SCHEMA_VERSION, PolicyReturns, Scores
+from streamdit_gym.evaluate.schema import SCHEMA_VERSION, OutcomeMetrics, PolicyReturns, Scores
 from streamdit_gym.evaluate.statistics import Estimate
 from streamdit_gym.world import World
+
+CRITERIA = (
+    *object_criteria(1),
+    *FRAME_CRITERIA,
+    *CONTROL_CRITERIA,
+    *drift_criteria(0.95, 1.05),
+    *REWARD_CRITERIA,
+)
 
 
 def estimate_of(value: float) -> Estimate:
@@ -49,7 +71,7 @@ def test_recorded_scores_get_the_verdicts_they_got(name: str) -> None:
     assert failure_modes(scores) == scores.failure_modes
 
 
-@pytest.mark.parametrize("version", [None, 1, SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("version", [None, 2, SCHEMA_VERSION + 1])
 def test_scores_of_another_schema_are_refused(version: int | None) -> None:
     content = {**recorded_content(), "schema_version": version}
     with pytest.raises(StreamDiTError, match=r"(?s)another schema version.*evaluate the world"):
@@ -63,11 +85,50 @@ def test_scores_in_shipped_bundles_are_read(name: str) -> None:
     assert check_criteria(scores) == scores.criteria
 
 
+def complete_scores() -> Scores:
+    """Return scores that have every family of metrics, which no single world has."""
+    scores = recorded_scores("PushT-Looks")
+    one = estimate_of(1.0)
+    named = {"angles": {"elbow": one}, "numbers": {"block.x": one}}
+    copies = {"copy_angles": {"elbow": one}, "copy_numbers": {"block.x": one}}
+    whole = {"frame_psnr_db": one, "copy_frame_psnr_db": one}
+    by_dimension = {"shoulder.pos": one}
+    curve = SweepCurve(values=(0.0,), real=(0.0,), generated=(0.0,), error=one, backward=one)
+    returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
+    return replace(
+        scores,
+        evaluator=replace(scores.evaluator, **named, inverse_dynamics_r=by_dimension),
+        codec=replace(scores.codec, frame_psnr_db=one),
+        fidelity=tuple(replace(row, **named, **copies, **whole) for row in scores.fidelity),
+        action=replace(
+            scores.action,
+            dimension_r=by_dimension,
+            real_dimension_r=by_dimension,
+            dimension_fidelity=by_dimension,
+        ),
+        ablation=AblationMetrics(horizon=16, error_removed=one),
+        sweep=SweepMetrics(frames=8, dimensions={"shoulder.pos": curve}),
+        outcome=OutcomeMetrics(
+            horizon=16,
+            real_reward_r=one,
+            generated_reward_r=one,
+            real_false_ends=one,
+            generated_false_ends=one,
+            real_end_recall=one,
+        ),
+        policies=policy_metrics(returns),
+    )
+
+
 def test_every_metric_of_the_table_is_in_the_schema() -> None:
-    measured = {metric.metric.path for metric in measured_metrics(recorded_scores("PushT-Looks"))}
-    not_measured = {path for path in METRICS_BY_PATH if path.startswith("policies.")}
-    assert measured == set(METRICS_BY_PATH) - not_measured
+    measured = {metric.metric.path for metric in measured_metrics(complete_scores())}
+    assert measured == set(METRICS_BY_PATH)
     assert len(METRICS_BY_PATH) == len(METRICS), "two metrics have one path"
+
+
+def test_complete_scores_are_read_back() -> None:
+    scores = complete_scores()
+    assert Scores.from_dict(json.loads(scores.to_json())) == scores
 
 
 def test_criteria_are_about_metrics_of_the_table() -> None:
@@ -79,19 +140,19 @@ def tabled_paths() -> list[str]:
     paths: list[float | str | None] = [metric.path for metric in METRICS]
     paths += [metric.baseline for metric in METRICS]
     for criterion in CRITERIA:
-        paths += [criterion.at_least, criterion.at_most]
+        for bound in (criterion.at_least, criterion.at_most):
+            paths += [bound.metric] if isinstance(bound, RelativeBound) else []
     for mode in FAILURE_MODES:
         for symptom in mode.symptoms:
-            paths += [symptom.number, *symptom.below]
+            paths += [symptom.number, symptom.above, *symptom.below]
     paths += [f"fidelity.{{horizon}}.{path}" for _, path, _ in HORIZON_COLUMNS]
-    paths += [f"fidelity.{{horizon}}.{path}" for path, _, _ in POSITION_LINES]
+    paths += [f"fidelity.{{horizon}}.{path}" for path, _, _ in (*POSITION_LINES, *PSNR_LINES)]
     return sorted({path for path in paths if isinstance(path, str)})
 
 
 @pytest.mark.parametrize("path", tabled_paths())
 def test_every_path_of_a_table_leads_to_a_number(path: str) -> None:
-    returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
-    scores = replace(recorded_scores("PushT-Looks"), policies=policy_metrics(returns))
+    scores = complete_scores()
     places = placeholder_values(path, scores)
     assert places
     for names in places:
@@ -106,6 +167,7 @@ def test_a_metric_is_found_by_its_path() -> None:
     )
     assert look_up(scores, "drift.object_integrity.T.low") == scores.drift.object_integrity["T"].low
     assert look_up(scores, "fidelity.17.psnr_db") is None
+    assert look_up(complete_scores(), "action.dimension_r.shoulder.pos.low") == 1
     assert look_up(scores, "appearance.rates.all_after_4") is None
 
 
@@ -186,7 +248,7 @@ def test_a_card_states_limits_even_when_every_criterion_passes() -> None:
     scores = replace(scores, criteria=check_criteria(scores), failure_modes=failure_modes(scores))
     assert all(result.passed for result in scores.criteria)
     limits = card(make_tiny_world(), scores).split("## Limits")[1]
-    assert "scripted play" in limits
+    assert "exploration hardly visits" in limits
     assert "Errors add up" in limits
     assert "Not measured" in limits
     assert "none" not in limits
@@ -199,3 +261,42 @@ def test_a_student_that_ranked_policies_is_compared_with_a_teacher_that_did_not(
     paths = [[each.path for each in directed_metrics(scores)] for scores in (student, teacher)]
     assert paths[0] == paths[1]
     assert paths[0]
+
+
+def test_a_world_that_ignores_its_prompts_fails_the_criterion_of_free_text() -> None:
+    """It is as bad under all phrases, so it was no help to hold one kind against the other."""
+    scores = recorded_scores()
+    chance = estimate_of(scores.action.chance)
+    deaf = TextMetrics(menu_accuracy=chance, unseen_accuracy=chance, unseen_ratio=estimate_of(1.16))
+    assert result_of(replace(scores, text=deaf), "text.unseen_accuracy").passed is False
+
+
+def test_nothing_is_asked_of_what_a_world_does_not_have() -> None:
+    scores = replace(recorded_scores(), text=None, reaction=None, readout=None)
+    metrics = {result.metric.split(".")[0] for result in check_criteria(scores)}
+    assert metrics == {"codec", "fidelity", "action", "drift"}
+
+
+def test_reports_say_why_something_was_not_measured() -> None:
+    scores = replace(recorded_scores(), text=None, reaction=None, readout=None)
+    scores = replace(scores, evaluator=replace(scores.evaluator, object_integrity={}))
+    for report in (text_report(scores), card(make_tiny_world(), scores)):
+        assert "this world names no objects" in report
+        assert "how unseen phrases are followed: this world names none" in report
+
+
+def test_bounds_in_pixels_grow_with_the_frame() -> None:
+    scores = recorded_scores()
+    large = replace(scores, frame_size=(128, 128))
+    metric = "fidelity.16.state_error.actor_px"
+    assert "1.50 px" in result_of(scores, metric).bound
+    assert "3.00 px" in result_of(large, metric).bound
+
+
+def test_a_bound_may_be_a_share_of_copying_or_a_number_if_that_is_larger() -> None:
+    scores = complete_scores()
+    frames_alone = replace(scores, evaluator=replace(scores.evaluator, state_error=None))
+    assert result_of(frames_alone, "fidelity.16.numbers.block.x").bound == (
+        "at most 50.0% (50% of copying the first frame)"
+    )
+    assert result_of(frames_alone, "fidelity.16.angles.elbow").bound == "at most 5.0°"

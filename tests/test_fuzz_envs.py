@@ -68,12 +68,12 @@ MODES = ("SAME_STEP", "NEXT_STEP", "DISABLED", "SameStep", "NextStep", "Disabled
 ARGUMENTS: dict[str, tuple[list[Any], Callable[[Any], bool]]] = {
     "num_envs": ([1, 2, np.int64(3)], lambda v: is_whole(v, 1, 65_536)),
     "real": ([True, False], is_bool),
-    "task": (["push", "reach"], is_one_of("push", "reach")),
+    "task": ([None, "push", "reach"], is_one_of(None, "push", "reach")),
     "horizon": ([None, 1, 7], lambda v: v is None or is_whole(v, 1, 10**9)),
     "max_episode_steps": ([None, 2, 5], lambda v: v is None or is_whole(v, 1, 10**9)),
     "observation": (["frame", "latent", "state"], is_one_of("frame", "latent", "state")),
     "autoreset_mode": ([*MODES, gymnasium.vector.AutoresetMode.DISABLED], is_one_of(*MODES)),
-    "actions": (["menu", "text"], is_one_of("menu", "text")),
+    "actions": (["own", "text"], is_one_of("own", "text", "menu")),
     "device": (["cpu"], is_one_of("cpu")),
     "render_mode": ([None, "rgb_array"], is_one_of(None, "rgb_array", "human")),
     "partition": (

@@ -136,7 +136,7 @@ def test_edited_configurations_are_read_or_refused(
     except StreamDiTError:
         return
     frames = world.codec.decode(world.starts.latents[:1, None])
-    assert frames.shape == (1, 1, world.spec.size, world.spec.size, 3)
+    assert frames.shape == (1, 1, *world.spec.frame_shape)
     states, scores = world.readout(world.starts.latents[:1, None])
     assert torch.isfinite(states).all()
     assert torch.isfinite(scores).all()

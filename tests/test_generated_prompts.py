@@ -45,7 +45,7 @@ def encoder(tiny_bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World.from_pretrained(tiny_bundle)
     make_encoder = partial(_Encoder, world)
     make_encoder.width = 384
-    monkeypatch.setattr("streamdit_gym.world.MiniLMEncoder", make_encoder)
+    monkeypatch.setattr("streamdit_gym.bundle.stored_prompts.MiniLMEncoder", make_encoder)
 
 
 def test_text_that_is_no_menu_entry_is_resolved(

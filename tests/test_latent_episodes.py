@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.training import moving_square
+from support.training import moving_square, no_actions
 
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
@@ -16,13 +16,14 @@ def episodes_of(*num_generated: int) -> LatentEpisodes:
     """Return empty episodes of twelve frames."""
     count = len(num_generated)
     empty = torch.zeros(count, 12, 1)
-    return LatentEpisodes(
+    episodes = LatentEpisodes(
         latents=torch.zeros(count, 12, 8, 8, 8),
         prompts=torch.zeros(count, 12),
         states=empty,
         scores=empty,
-        num_generated=torch.tensor(num_generated),
+        **no_actions(count, 12),
     )
+    return replace(episodes, num_generated=torch.tensor(num_generated))
 
 
 def test_clips_are_sampled_from_everywhere() -> None:
@@ -34,6 +35,20 @@ def test_clips_are_sampled_from_everywhere() -> None:
 def test_episodes_shorter_than_a_clip_are_refused() -> None:
     with pytest.raises(DatasetError, match="shorter than a clip"):
         episodes_of(0).sample(4, 13, torch.Generator())
+
+
+def test_clips_never_reach_behind_an_episodes_end() -> None:
+    episodes = replace(episodes_of(0, 0, 0), lengths=torch.tensor([12, 6, 3]))
+    index = episodes.sample(400, 4, torch.Generator().manual_seed(0))
+    assert index.start[index.episode == 0].unique().tolist() == list(range(9))
+    assert index.start[index.episode == 1].unique().tolist() == [0, 1, 2]
+    assert not (index.episode == 2).any(), "three frames are no clip"
+
+
+def test_episodes_cut_to_the_shorter_ones_end_there() -> None:
+    joined = episodes_of(0).joined(replace(moving_square(2, 9), lengths=torch.tensor([9, 5])))
+    assert joined.lengths.tolist() == [9, 9, 5]
+    assert joined.is_real.sum(1).tolist() == [9, 9, 5]
 
 
 def test_clips_of_relabelled_episodes_begin_in_the_later_half_of_the_generated_frames() -> None:

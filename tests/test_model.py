@@ -66,20 +66,21 @@ def slow_windows(
     layer: WindowAttention, x: torch.Tensor, frames: int, mask: torch.Tensor | None
 ) -> torch.Tensor:
     """The obvious way: every pair of tokens, one by one, asks whether they share a window."""
-    rows, n = layer.rows, layer.rows**2
+    rows, columns = layer.token_grid
+    n = rows * columns
     size = (min(layer.window[0] or frames, frames), *layer.window[1:])
     length = frames + -frames % size[0]
     shift = [
         s // 2 if layer.shifted and s < g else 0
-        for s, g in zip(size, (length, rows, rows), strict=True)
+        for s, g in zip(size, (length, rows, columns), strict=True)
     ]
     q, k, v = layer.qkv(x).reshape(len(x), frames, n, 3, layer.heads, -1).unbind(3)
     cosine, sine = rotation(torch.arange(frames), q.shape[-1])
     q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
-    places = list(itertools.product(range(frames), range(rows), range(rows)))
+    places = list(itertools.product(range(frames), range(rows), range(columns)))
 
     def window_of(place: tuple[int, int, int]) -> tuple:
-        moved = [(p - s) % g for p, s, g in zip(place, shift, (length, rows, rows), strict=True)]
+        moved = [(p - s) % g for p, s, g in zip(place, shift, (length, rows, columns), strict=True)]
         wrapped = [p < s for p, s in zip(place, shift, strict=True)]
         return (*(m // s for m, s in zip(moved, size, strict=True)), *wrapped)
 
@@ -104,7 +105,7 @@ def slow_windows(
 def test_window_attention_equals_the_slow_twin(
     window: tuple[int, int, int], shifted: bool, causal: bool, frames: int, learns: bool
 ) -> None:
-    layer = WindowAttention(16, 2, 4, window, shifted)
+    layer = WindowAttention(16, 2, (4, 4), window, shifted)
     x = torch.randn(2, frames, 16, 16)
     mask = torch.ones(frames, frames, dtype=torch.bool).tril() if causal else None
     with torch.set_grad_enabled(learns):
@@ -140,14 +141,16 @@ def test_blocks_overwrite_no_tensor_that_is_used_again(learns: bool) -> None:
         assert all(parameter.grad is not None for parameter in model.blocks.parameters())
 
 
-@pytest.mark.parametrize("sizes", [(16, 2, 4, (0, 3, 4)), (18, 4, 4, (0, 4, 4))])
+@pytest.mark.parametrize(
+    "sizes", [(16, 2, (4, 4), (0, 3, 4)), (16, 2, (4, 6), (0, 4, 4)), (18, 4, (4, 4), (0, 4, 4))]
+)
 def test_sizes_that_do_not_fit_each_other_are_refused(sizes: tuple) -> None:
     with pytest.raises(PartitionError, match="do not fit"):
         WindowAttention(*sizes, False)
 
 
 def test_patches_are_put_back() -> None:
-    latents = torch.randn(2, 3, 8, 8, 8)
+    latents = torch.randn(2, 3, 8, 8, 12)
     assert (unpatchify(patchify(latents, 2), 2, 4) == latents).all()
 
 

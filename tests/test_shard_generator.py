@@ -17,16 +17,15 @@ from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.policies.policy_file import load_agent
 from streamdit_gym.agents.train_agent import train_agent
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.envs.pusht.definition import SPEC
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
 from streamdit_gym.errors import (
     DatasetError,
     StreamDiTError,
 )
 from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
+from streamdit_gym.generate.episode_outcomes import until_success
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.prompt_file import read_prompts
-from streamdit_gym.generate.shard_generator import until_success
 from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
@@ -77,7 +76,7 @@ def test_streams_start_from_the_users_pictures(tmp_path: Path) -> None:
     frame = PushTSimulator().reset(np.random.default_rng(3))
     wide = np.pad(frame.repeat(3, 0).repeat(3, 1), ((0, 0), (60, 60), (0, 0)))
     cv2.imwrite(str(tmp_path / "a.png"), wide[..., ::-1])
-    images = start_images(tmp_path, 64)
+    images = start_images(tmp_path, (64, 64))
     assert (images == frame).all(), "its middle square"
     generate(GenerateConfig(episodes=1, steps=2, batch=1, images=str(tmp_path)), tmp_path / "out")
     first = Dataset(tmp_path / "out").shard(0).frames[0, 0].astype(int)
@@ -85,17 +84,13 @@ def test_streams_start_from_the_users_pictures(tmp_path: Path) -> None:
 
 
 def test_no_reward_follows_a_success() -> None:
-    tasks = sorted(SPEC.tasks)
-    scores, rewards = np.zeros((2, 5, 4), np.float32), np.ones((2, 4, 2), np.float32)
-    scores[0, 2:4, SPEC.score_names.index("success_push")] = 1
-    scores[1, 0, SPEC.score_names.index("success_reach")] = 1  # begun so, and not done again
-    paid = until_success(SPEC, rewards, scores)
-    assert paid[0, :, tasks.index("push")].tolist() == [1, 1, 0, 0]
-    assert (
-        paid[0, :, tasks.index("reach")].tolist()
-        == paid[1, :, tasks.index("reach")].tolist()
-        == [1, 1, 1, 1]
-    )
+    rewards = np.ones((2, 4, 2), np.float32)
+    successes = np.zeros((2, 4, 2), bool)
+    successes[0, 1:3, 0] = True
+    paid = until_success(rewards, successes)
+    assert paid[0, :, 0].tolist() == [1, 1, 0, 0]
+    assert (paid[0, :, 1] == 1).all()
+    assert (paid[1] == 1).all()
 
 
 def test_a_frame_of_a_longer_buffer_stands_beside_the_prompt_it_is_conditioned_on(

@@ -48,7 +48,7 @@ def test_matrix_products_are_counted_as_they_are_written_down() -> None:
     config, envs = world.model.config, 3
     ceilings = Ceilings(matmul_gflops=1.0, copy_gb_s=1.0)
     parts = measure_parts(replace(SETTINGS, envs=envs), 1, ceilings)
-    tokens, width = config.rows**2, config.width
+    tokens, width = config.num_tokens, config.width
     # keys: the cached references, the newest reference and the frame being made
     keys = tokens * (config.references - 1 + 2)
 
@@ -90,7 +90,7 @@ def test_the_state_of_an_environment_has_the_size_of_its_tensors() -> None:
     large = measure_steps(SETTINGS, 1).state_kib_per_env
     assert small == pytest.approx(large, rel=0.01)
     config = shared_world("PushT", "cpu").model.config
-    cache = 4 * (config.references - 1) * config.depth * 2 * config.rows**2 * config.width
+    cache = 4 * (config.references - 1) * config.depth * 2 * config.num_tokens * config.width
     assert cache / 1024 < small < 2 * cache / 1024
 
 
@@ -147,7 +147,7 @@ def test_what_was_not_measured_is_not_in_the_figures() -> None:
 def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small = ConvCodecConfig(size=64, channels=16, width=16, blocks=1)
+    small = ConvCodecConfig(channels=16, width=16, blocks=1)
     monkeypatch.setattr(paper_decoder, "DECODER", small)
     decoder = PaperDecoder()
     latents = torch.randn(2, 3, 16, 8, 8)
@@ -160,14 +160,14 @@ def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
 
 
 def test_a_move_of_the_paper_makes_two_latent_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = ConvCodecConfig(size=64, channels=16, width=16, blocks=1)
+    codec = ConvCodecConfig(channels=16, width=16, blocks=1)
     monkeypatch.setattr(paper_decoder, "DECODER", codec)
     model = replace(
         PRESETS["paper-4b"].model,
         width=32,
         depth=2,
         heads=2,
-        grid=8,
+        grid=(8, 8),
         text_width=8,
         window=(4, 4, 4),
     )

@@ -250,7 +250,7 @@ def test_matrices_in_bfloat16_give_what_autocast_gives_bit_for_bit(cut: str) -> 
     plain = engine_of(cut).model
     engines[1].model = plain
     engines[1].sampler.model = plain
-    engines[1].sampler.prompts.model = plain
+    engines[1].sampler.prepared.model = plain
     engines[1].sampler.evaluate = plain
     assert {p.dtype for p in engines[0].model.parameters()} == {torch.float32, torch.bfloat16}
     assert {p.dtype for p in engines[1].model.parameters()} == {torch.float32}

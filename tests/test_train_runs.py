@@ -48,11 +48,11 @@ from streamdit_gym.train.stages.appearance_stage import (
 )
 from streamdit_gym.train.stages.autoencoder_stage import (
     AutoencoderTrainer,
-    TrainingFrames,
     train_autoencoder,
 )
 from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
 from streamdit_gym.train.stages.readout_stage import ReadoutTrainer, train_readout
+from streamdit_gym.train.training_frames import TrainingFrames
 from streamdit_gym.world import World
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_world
-from support.training import FAST, RandomEncoder
+from support.training import FAST, RandomEncoder, no_actions
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
@@ -176,7 +176,7 @@ def test_the_readout_can_learn_the_state(tmp_path: Path) -> None:
         prompts=nothing,
         states=states,
         scores=torch.stack([states[..., 0], success], -1),
-        num_generated=nothing[:, 0],
+        **no_actions(8, 16),
     )
     config = ReadoutConfig(
         width=16, state_names=("x", "y"), score_names=("potential_a", "success_a")

@@ -10,10 +10,20 @@ import pytest
 import torch
 from conftest import make_tiny_world
 from support.bundles import edited, read_content, write_content
+from support.training import no_actions
 
 from streamdit_gym.actions import Menu, SpokenBox, action_numbers, num_action_numbers
 from streamdit_gym.errors import BundleError
 from streamdit_gym.model.transition_readout import TransitionReadout, TransitionReadoutConfig
+from streamdit_gym.recipes.stage_settings import TransitionTraining
+from streamdit_gym.train.latent_episodes import LatentEpisodes
+from streamdit_gym.train.stage_context import RunOptions
+from streamdit_gym.train.stages.transition_stage import (
+    TransitionTrainer,
+    train_transitions,
+    transition_errors,
+    transitions_of,
+)
 from streamdit_gym.world import World
 
 BOX = SpokenBox(arm=("left", "still", "right"), hand=("open", "closed"), low=(-2, 0), high=(2, 1))
@@ -76,3 +86,44 @@ def test_it_must_read_the_worlds_actions(bundle: Path) -> None:
     write_content(bundle, content)
     with pytest.raises(BundleError, match=r"transitions\.actions"):
         World.from_pretrained(bundle)
+
+
+def episodes_with_rewards(count: int = 24, length: int = 20) -> LatentEpisodes:
+    """Return episodes whose rewards are a change of brightness, and whose end is a bright frame."""
+    torch.manual_seed(4)
+    brightness = torch.randn(count, length)
+    latents = brightness[..., None, None, None] + 0.1 * torch.randn(count, length, 8, 8, 8)
+    rewards = torch.zeros(count, length, 1)
+    rewards[:, 1:, 0] = 3 * (brightness[:, 1:] - brightness[:, :-1]) - 1
+    terminated = torch.zeros(count, length, dtype=torch.bool)
+    terminated[::2, -1] = True
+    latents[::2, -1] += 6
+    nothing = torch.zeros(count, length, 0)
+    return LatentEpisodes(
+        latents=latents.half(),
+        prompts=torch.zeros(count, length, dtype=torch.long),
+        states=nothing,
+        scores=nothing,
+        **{**no_actions(count, length), "rewards": rewards, "terminated": terminated},
+    )
+
+
+def test_it_learns_rewards_and_ends(tmp_path: Path) -> None:
+    train, held_out = episodes_with_rewards().split(8)
+    readout = TransitionReadout(TransitionReadoutConfig(width=8))
+    settings = TransitionTraining(steps=150, batch=64, latent_noise=0.02)
+    trainer = TransitionTrainer(readout, train, transitions_of(train, 0), settings, "cpu")
+    assert readout.centre.item() == pytest.approx(-1, abs=0.5)
+    assert readout.end_offset < 0, "training shows more ends than there are"
+    assert train_transitions(trainer, RunOptions(folder=tmp_path))
+    errors = transition_errors(readout, held_out, 0, 0.5, "cpu")
+    assert errors["reward_correlation"] > 0.9
+    assert errors["false_ends_per_1000_steps"] < 20
+    assert errors["ends_read"] == 1
+
+
+def test_padding_is_no_transition() -> None:
+    episodes = replace(episodes_with_rewards(2, 6), lengths=torch.tensor([6, 3]))
+    transitions = transitions_of(episodes, 0)
+    assert transitions.place.tolist() == [1, 2, 3, 4, 5, 1, 2]
+    assert transitions.episode.tolist() == [0] * 5 + [1] * 2

@@ -94,9 +94,9 @@ def test_pending_actions_of_torch_are_tensors(tiny_bundle: str) -> None:
 def test_where_nothing_is_ever_pending_there_is_no_wrapper(
     settings: dict[str, str], tiny_bundle: str
 ) -> None:
-    with pytest.raises(ArgumentError, match="no menu action is ever pending"):
+    with pytest.raises(ArgumentError, match="no action is ever pending"):
         VectorPendingActions(vector_env(tiny_bundle, **settings))
-    with pytest.raises(ArgumentError, match="no menu action is ever pending"):
+    with pytest.raises(ArgumentError, match="no action is ever pending"):
         PendingActions(single_env(tiny_bundle, **settings))
 
 

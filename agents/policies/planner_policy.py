@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
+from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.agents.planner import Planner, PlannerState
 
 
@@ -23,7 +24,7 @@ class PlannerPolicy:
         self.planner = planner
         self._state: PlannerState | None = None
 
-    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
         """Forget all frames and plans."""
         self.planner.rng = rng
         self._state = None

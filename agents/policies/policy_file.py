@@ -21,14 +21,17 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.agents.agent_config import (
     ALGORITHMS,
+    CONTINUOUS_ALGORITHMS,
     NETWORK_KWARGS,
     AgentTraining,
     check_names,
     check_policy_kwargs,
     training_from_json,
 )
+from streamdit_gym.agents.env_worlds import env_spec
 from streamdit_gym.agents.features import LatentFeatures
 from streamdit_gym.checks import check_int, check_real, shown
 from streamdit_gym.errors import ArgumentError, BundleError, ShapeError, StreamDiTError
@@ -49,6 +52,7 @@ HEADER_ENTRIES = [
     "num_actions",
     "exploration_rate",
 ]
+BOUNDS = "action_bounds"  # an entry of agents that act in a world's box: low and high ends
 REMEDY = "get the file again, or train the agent anew"
 
 
@@ -100,10 +104,24 @@ class LoadedPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedAgent:
-    """A trained agent and how it was trained, which says what it must be shown."""
+    """A trained agent and how it was trained, which says what it must be shown.
+
+    Attributes:
+        agent: the networks.
+        config: how they were trained.
+        acts_in_box: whether it gives values of the world's box; else menu actions, or a score for
+            each of them.
+    """
 
     agent: BaseAlgorithm | LoadedPolicy
     config: AgentTraining
+    acts_in_box: bool = False
+
+
+def is_box(config: AgentTraining, agent: BaseAlgorithm) -> bool:
+    """Return whether an agent's actions are values of its world's box."""
+    has_box = isinstance(agent.action_space, spaces.Box)
+    return has_box and isinstance(env_spec(config.env, config.world).actions, SpokenBox)
 
 
 def save_policy(path: Path, trained: TrainedAgent) -> None:
@@ -118,6 +136,9 @@ def save_policy(path: Path, trained: TrainedAgent) -> None:
         "num_actions": spaces.flatdim(network.action_space),
         "exploration_rate": getattr(trained.agent, "exploration_rate", 0.0),
     }
+    if trained.acts_in_box:
+        box = network.action_space
+        header[BOUNDS] = [box.low.tolist(), box.high.tolist()]
     # parameters and not the state_dict, which names a shared features extractor several times
     tensors = {}
     for name, parameter in network.named_parameters():
@@ -198,7 +219,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _agent_from(header: Any, tensors: dict[str, Tensor]) -> TrainedAgent:
-    values = check_names("entry", header, HEADER_ENTRIES)
+    values = check_names("entry", header, [*HEADER_ENTRIES, BOUNDS])
     missing = sorted(set(HEADER_ENTRIES) - set(values))
     if missing:
         given = ", ".join(missing)
@@ -209,12 +230,39 @@ def _agent_from(header: Any, tensors: dict[str, Tensor]) -> TrainedAgent:
     rate = check_real("exploration_rate", values["exploration_rate"], least=0, most=1)
     observation_space = _observation_space(config.observation, values["observation_shape"])
     num_actions = check_int("num_actions", values["num_actions"], least=1, most=MAX_ACTIONS)
-    policy = _build(config, kwargs, observation_space, num_actions)
+    box = _box(values[BOUNDS], num_actions) if BOUNDS in values else None
+    action_space = box or _action_space(config.algo, num_actions)
+    policy = _build(config, kwargs, observation_space, action_space)
     _fill(policy, tensors)
     if kwargs.get("use_sde"):
         policy.reset_noise()  # type: ignore[operator]
     loaded = LoadedPolicy(policy=policy, exploration_rate=rate, policy_kwargs=kwargs)
-    return TrainedAgent(agent=loaded, config=config)
+    return TrainedAgent(agent=loaded, config=config, acts_in_box=box is not None)
+
+
+def _action_space(algo: str, num_actions: int) -> spaces.Space[Any]:
+    """Return the space of menu actions, or that of a score for each of them."""
+    if algo in CONTINUOUS_ALGORITHMS:
+        return spaces.Box(-1.0, 1.0, (num_actions,), np.float32)
+    return spaces.Discrete(num_actions)
+
+
+def _box(bounds: Any, num_actions: int) -> spaces.Box:
+    """Return the space of a world's box, of bounds that a file gives.
+
+    Raises:
+        ArgumentError: if they are no finite ends, each low one below its high one.
+    """
+    is_pair = isinstance(bounds, list) and len(bounds) == 2
+    if not is_pair or any(
+        not isinstance(ends, list) or len(ends) != num_actions for ends in bounds
+    ):
+        allowed = f"{num_actions} low ends and as many high ones"
+        raise ArgumentError(f"{BOUNDS} cannot be used", given=shown(bounds), allowed=allowed)
+    low, high = ([check_real(BOUNDS, end) for end in ends] for ends in bounds)
+    for low_end, high_end in zip(low, high, strict=True):
+        check_real(BOUNDS, high_end, above=low_end)
+    return spaces.Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
 
 
 def _observation_space(observation: str, shape: Any) -> spaces.Box:
@@ -242,14 +290,11 @@ def _build(
     config: AgentTraining,
     kwargs: dict[str, Any],
     observation_space: spaces.Box,
-    num_actions: int,
+    action_space: spaces.Space[Any],
 ) -> BasePolicy:
     """Build networks; which classes they are of, our own code alone says."""
     aliases = ALGORITHMS[config.algo].policy_aliases
     policy_class: Any = aliases["CnnPolicy" if config.observation == "frame" else "MlpPolicy"]
-    action_space: spaces.Space[Any] = spaces.Discrete(num_actions)
-    if config.algo == "sac":
-        action_space = spaces.Box(-1.0, 1.0, (num_actions,), np.float32)
     arguments = dict(kwargs)
     if config.observation == "latent":
         arguments["features_extractor_class"] = LatentFeatures
@@ -310,4 +355,4 @@ def _run_zip(file: Path) -> TrainedAgent:
             allowed="agent.zip with agent.json beside it, or a .zip of the checkpoints/ there",
             remedy="get the folder again, or train the agent anew",
         ) from error
-    return TrainedAgent(agent=agent, config=config)
+    return TrainedAgent(agent=agent, config=config, acts_in_box=is_box(config, agent))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
+from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.agents.features import encode
-from streamdit_gym.agents.policies.policy import Observation
+from streamdit_gym.agents.policies.policy import Actions, Observation
+from streamdit_gym.agents.policies.random_policy import random_actions
 from streamdit_gym.envs.worlds import definition_with_simulator
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.world import World
@@ -48,15 +50,13 @@ class ScriptedPolicy:
             )
         self._script = definition.scripted_policy
 
-    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
         """Begin to act in so many rows."""
-        self._num_actions = num_actions
+        self._actions = actions
         self._rng = rng
 
     @torch.no_grad()
-    def act(
-        self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]
-    ) -> Int[np.ndarray, " n"]:
+    def act(self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]) -> Actions:
         """Return the script's action for every row, or a random one."""
         if self.observation == "frame":
             latents = encode(self.world, observation)
@@ -68,5 +68,7 @@ class ScriptedPolicy:
         scripted = self._script(newest_states, self.task)
         num_rows = len(scripted)
         is_random = self._rng.random(num_rows) < self.noise
-        random = self._rng.integers(self._num_actions, size=num_rows)
+        random = random_actions(self._rng, self._actions, num_rows)
+        if random.ndim > 1:
+            is_random = is_random[:, None]
         return np.where(is_random, random, scripted)

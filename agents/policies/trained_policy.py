@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
-from streamdit_gym.agents.policies.policy import Observation
+from streamdit_gym.actions import ActionLanguage
+from streamdit_gym.agents.policies.policy import Actions, Observation
 from streamdit_gym.agents.policies.policy_file import TrainedAgent
 
 
@@ -33,14 +34,12 @@ class TrainedPolicy:
         """What the agent was trained on."""
         return self.trained.config.observation
 
-    def reset(self, num_rows: int, num_actions: int, rng: np.random.Generator) -> None:
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
         """Begin to act in so many rows."""
         if self.seed_every_step:
             self._seed = int(rng.integers(2**31))
 
-    def act(
-        self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]
-    ) -> Int[np.ndarray, " n"]:
+    def act(self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]) -> Actions:
         """Return the agent's action for every row; of scores for all actions the largest one."""
         agent = self.trained.agent
         if self.seed_every_step:
@@ -49,4 +48,5 @@ class TrainedPolicy:
             np.random.seed(self._seed)  # DQN from NumPy,
             agent.action_space.seed(self._seed)  # and from its action space
         actions, _ = agent.predict(observation, deterministic=self.deterministic)
-        return actions.argmax(-1) if actions.ndim > 1 else actions
+        is_scored = actions.ndim > 1 and not self.trained.acts_in_box
+        return actions.argmax(-1) if is_scored else actions

@@ -31,7 +31,10 @@ def make_simulator() -> Simulator:
 def intact_objects(
     frames: UInt8[np.ndarray, "n 64 64 3"],
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return whether frames show exactly one intact pusher and one intact T."""
+    """Return whether frames show exactly one intact pusher and T.
+
+    OpenCV is imported when it is needed.
+    """
     from streamdit_gym.envs.pusht.object_integrity import object_integrity
 
     return object_integrity(frames)

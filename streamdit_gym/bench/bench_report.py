@@ -87,11 +87,11 @@ def long_stream_line(long: LongStream) -> str:
 
 def preset_line(preset: PresetSpeed) -> str:
     """Say how fast a preset is."""
-    size = preset.size
+    height, width = preset.frame_size
     return (
         f"{preset.name}: {preset.parameters / 1e9:.2f} billion weights (random), "
         f"one move {preset.move_ms:.0f} ms, decoding {preset.frames_per_move} frames of "
-        f"{size} x {size} {preset.decode_ms:.1f} ms: {preset.frames_per_s:.1f} frames/s"
+        f"{height} x {width} {preset.decode_ms:.1f} ms: {preset.frames_per_s:.1f} frames/s"
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 
-DECODER = ConvCodecConfig(size=512, channels=16, width=128)
+DECODER = ConvCodecConfig(frame_size=(512, 512), channels=16, width=128)
 FRAMES_PER_LATENT = 4
 
 

@@ -30,7 +30,7 @@ class PresetSpeed:
     decode_ms: float
     frames_per_move: int
     frames_per_s: float
-    size: int
+    frame_size: tuple[int, int]
     compiled: bool
 
 
@@ -58,7 +58,7 @@ def measure_preset(
     chunk = latents[:, : PAPER_PARTITION.chunk_frames]
     frames = decoder(chunk)
     decode_ms = median_ms(lambda: decoder(chunk).cpu(), times=moves, warm_up=1, device=device)
-    num_frames, size = frames.shape[1:3]
+    num_frames, height, width = frames.shape[1:4]
     return PresetSpeed(
         name=name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -66,7 +66,7 @@ def measure_preset(
         decode_ms=decode_ms,
         frames_per_move=num_frames,
         frames_per_s=1e3 * num_frames / (move_ms + decode_ms),
-        size=size,
+        frame_size=(height, width),
         compiled=compiled,
     )
 
@@ -89,7 +89,7 @@ def _paper_view(model: StreamDiT, device: str, precision: torch.dtype) -> tuple[
     """Return a full buffer as the transformer takes it, and its latents."""
     config = model.config
     num_frames = PAPER_PARTITION.frames
-    shape = (1, num_frames, config.channels, config.grid, config.grid)
+    shape = (1, num_frames, config.channels, *config.grid)
     latents = torch.randn(shape, device=device, dtype=precision)
     times = torch.rand(1, num_frames, device=device, dtype=precision)
     view = stream_view(

@@ -183,7 +183,7 @@ def content_digest(content: Mapping[str, Any]) -> str:
 
 RULES = (
     *NETWORK_RULES,
-    Rule("spec.size", lambda c: c.spec.size == c.codec.size, "codec.size"),
+    Rule("spec.size", lambda c: c.spec.frame_size == c.codec.frame_size, "codec.size"),
     Rule(
         "heads.state_names",
         lambda c: c.heads.state_names == c.spec.state_names,
@@ -193,11 +193,6 @@ RULES = (
         "heads.score_names",
         lambda c: c.heads.score_names == c.spec.score_names,
         "spec.score_names",
-    ),
-    Rule(
-        "heads.score_names",
-        lambda c: c.heads.score_names + c.heads.state_names,
-        "a state or a score",
     ),
     Rule(
         "phrases",

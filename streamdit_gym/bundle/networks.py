@@ -23,26 +23,40 @@ from streamdit_gym.bundle.field_checks import (
     optional,
     refused,
 )
+from streamdit_gym.bundle.pairs import check_pair
 from streamdit_gym.checks import check_bool, check_int, check_real
+from streamdit_gym.definition import stored_size
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.optional_modules import ALLOWED_GLOBAL_CHANNELS, fits_global_channels
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.model.transition_readout import TransitionReadoutConfig
 
-MAX_TOKEN_ROWS = 64  # of a frame; the paper's model has 32
+MAX_TOKEN_ROWS = 64  # and columns, of a frame; the paper's model has 32
+STRIDES = (8, 16)  # of autoencoders; the first one is not stored, as in the first bundles
 STORED_NAMES = {
+    "frame_size": "size",
     "global_channels": "looks",
     "refiner_channels": "refine",
     "refiner_blocks": "refine_blocks",
 }
 NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
+PAIRS = ("frame_size", "grid")
+
+
+def _check_stride(name: str, value: Any) -> int:
+    stride = check_int(name, value)
+    if stride not in STRIDES:
+        raise refused(name, value, " or ".join(map(str, STRIDES)))
+    return stride
+
+
 _names = Field(distinct(each(label, least=0, most=256)))
 MODEL_FIELDS = {
     "channels": Field(partial(check_int, least=1, most=1024)),
     "looks": Field(partial(check_int, least=0, most=1023), required=False),
-    "grid": Field(partial(check_int, least=1, most=512)),
+    "grid": Field(partial(check_pair, least=1, most=512)),
     "patch": Field(partial(check_int, least=1, most=64)),
     "width": Field(partial(check_int, least=4, most=16384)),
     "depth": Field(partial(check_int, least=1, most=256)),
@@ -58,7 +72,8 @@ MODEL_FIELDS = {
     "refine_blocks": Field(partial(check_int, least=0, most=64), required=False),
 }
 CODEC_FIELDS = {
-    "size": Field(partial(check_int, least=8, most=4096)),
+    "size": Field(partial(check_pair, least=8, most=4096)),
+    "stride": Field(_check_stride, required=False),
     "channels": Field(partial(check_int, least=1, most=1024)),
     "looks": Field(partial(check_int, least=0, most=1023), required=False),
     "width": Field(partial(check_int, least=8, most=4096)),
@@ -67,14 +82,14 @@ CODEC_FIELDS = {
 }
 READOUT_FIELDS = {
     "channels": Field(partial(check_int, least=1, most=1024)),
-    "grid": Field(partial(check_int, least=1, most=512)),
+    "grid": Field(partial(check_pair, least=1, most=512)),
     "width": Field(partial(check_int, least=1, most=4096)),
     "state_names": _names,
     "score_names": _names,
 }
 TRANSITION_READOUT_FIELDS = {
     "channels": Field(partial(check_int, least=1, most=1024)),
-    "grid": Field(each(partial(check_int, least=1, most=512), least=2, most=2)),
+    "grid": Field(partial(check_pair, least=1, most=512)),
     "actions": Field(partial(check_int, least=1, most=4096)),
     "width": Field(partial(check_int, least=1, most=4096)),
 }
@@ -83,7 +98,13 @@ NetworkConfig = StreamDiTConfig | ConvCodecConfig | ReadoutConfig | TransitionRe
 
 def stored_config(config: NetworkConfig) -> dict[str, Any]:
     """Return a network's configuration as ``config.json`` holds it."""
-    return {STORED_NAMES.get(name, name): value for name, value in asdict(config).items()}
+    stored = {}
+    for name, value in asdict(config).items():
+        if name == "stride" and value == STRIDES[0]:
+            continue
+        key = STORED_NAMES.get(name, name)
+        stored[key] = stored_size(value) if name in PAIRS else value
+    return stored
 
 
 def _network(kind: type, fields: dict[str, Field]) -> Check:
@@ -128,14 +149,28 @@ def _value_of(value: Any, field: str) -> Any:
     return attrgetter(".".join(path))(value)
 
 
+def _divides_tokens(model: StreamDiTConfig) -> bool:
+    """Return whether a window's rows and columns divide those of a frame's tokens."""
+    _, *sides = model.window
+    tokens = model.token_grid
+    return all(side > 0 and total % side == 0 for total, side in zip(tokens, sides, strict=True))
+
+
+def _has_whole_latents(config: Any) -> bool:
+    """Return whether an autoencoder makes the latents that a transformer draws."""
+    stride = config.codec.stride
+    rows, columns = config.model.grid
+    return bool(config.codec.frame_size == (stride * rows, stride * columns))
+
+
 MODEL_RULES = (
     Rule(
         "looks",
         lambda m: fits_global_channels(m.channels, m.global_channels),
         ALLOWED_GLOBAL_CHANNELS,
     ),
-    Rule("grid", lambda m: m.grid % m.patch == 0, "a multiple of patch"),
-    Rule("grid", lambda m: m.rows <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} times patch"),
+    Rule("grid", lambda m: all(side % m.patch == 0 for side in m.grid), "a multiple of patch"),
+    Rule("grid", lambda m: max(m.token_grid) <= MAX_TOKEN_ROWS, f"up to {MAX_TOKEN_ROWS} x patch"),
     Rule("width", lambda m: m.width % (2 * m.heads) == 0, "a multiple of 2 x heads"),
     Rule(
         "width",
@@ -144,7 +179,7 @@ MODEL_RULES = (
     ),
     Rule(
         "window",
-        lambda m: all(side > 0 and m.rows % side == 0 for side in m.window[1:]),
+        _divides_tokens,
         "frames, then rows and columns that divide grid / patch",
     ),
 )
@@ -155,7 +190,7 @@ NETWORK_RULES = (
         lambda c: c.codec.global_channels == c.model.global_channels,
         "model.looks",
     ),
-    Rule("codec.size", lambda c: c.codec.size == 8 * c.model.grid, "8 x model.grid"),
+    Rule("codec.size", _has_whole_latents, "codec.stride (8 where there is none) x model.grid"),
     Rule("codec.width", lambda c: c.codec.width % 8 == 0, "a multiple of 8"),
     Rule("heads.channels", lambda c: c.heads.channels <= c.model.channels, "up to model.channels"),
     Rule("heads.grid", lambda c: c.heads.grid == c.model.grid, "model.grid"),
@@ -168,7 +203,7 @@ TRANSITION_RULES = (
     ),
     Rule(
         "transitions.grid",
-        lambda c: c.transitions.grid == (c.model.grid, c.model.grid),
+        lambda c: c.transitions.grid == c.model.grid,
         "model.grid",
     ),
     Rule(

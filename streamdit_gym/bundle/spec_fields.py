@@ -25,6 +25,7 @@ from streamdit_gym.bundle.field_checks import (
     refused,
     text,
 )
+from streamdit_gym.bundle.pairs import check_pair
 from streamdit_gym.checks import check_int, check_real
 from streamdit_gym.data.definition_checks import NAME
 from streamdit_gym.definition import (
@@ -32,7 +33,6 @@ from streamdit_gym.definition import (
     EnvironmentTask,
     Task,
     WorldSpec,
-    loaded_size,
     stored_size,
 )
 
@@ -89,16 +89,9 @@ def _check_task(name: str, value: Any) -> AnyTask:
     return Task(**check_object(name, value, TASK))
 
 
-def _check_size(name: str, value: Any) -> int | list[int]:
-    check_pixels = partial(check_int, least=8, most=MAX_PX)
-    if not isinstance(value, list):
-        return check_pixels(name, value)
-    return list(each(check_pixels, least=2, most=2)(name, value))
-
-
 SPEC = {
     "name": Field(matches(NAME.pattern, "up to 64 letters, digits, '-', '_' and '.'")),
-    "size": Field(_check_size),
+    "size": Field(partial(check_pair, least=8, most=MAX_PX)),
     "fps": Field(partial(check_real, above=0, most=1000)),
     "menu": Field(each(each(prompt, least=1, most=10**5), least=0, most=4096)),
     "actions": Field(_check_box, required=False),
@@ -117,7 +110,7 @@ def check_spec(name: str, value: Any) -> WorldSpec:
         raise refused(f"{name}.menu", fields["menu"], "actions, or else the words of a box")
     return WorldSpec(
         name=fields["name"],
-        frame_size=loaded_size(fields["size"]),
+        frame_size=fields["size"],
         fps=fields["fps"],
         actions=loaded_actions(fields),
         state_names=fields["state_names"],

@@ -12,6 +12,7 @@ from streamdit_gym.cli.command_outputs import write_json
 from streamdit_gym.cli.option_types import Count, CountOrZero, DeviceName, Range, WorldName
 from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
+from streamdit_gym.cli.world_argument import bundle_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Bench(Command):
     }
 
     world: WorldName = "PushT"
-    """world to step"""
+    """world to step: name, folder or Hub id; or a Python file that registers it"""
     envs: tuple[Annotated[int, Range(1, 65_536)], ...] = (1, 16)
     """batch sizes"""
     device: DeviceName | None = None
@@ -52,7 +53,7 @@ class Bench(Command):
         from streamdit_gym.bench.run_bench import BenchConfig, run_bench
 
         config = BenchConfig(
-            world=self.world,
+            world=bundle_of(self.world),
             envs=self.envs,
             device=choose_device(self.device),
             compiled=self.compile,

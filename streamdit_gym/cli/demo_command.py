@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import CountOrZero
+from streamdit_gym.cli.world_argument import bundle_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,10 @@ class Demo(Command):
     steps: CountOrZero = 16_000
     """environment steps of training; 0 takes the agent already in the folder"""
     world: str = "PushT"
-    """shipped name, folder or Hub id"""
+    """name, folder or Hub id; or a Python file that registers the world"""
 
     def run(self) -> None:
         """Run the demo."""
         from streamdit_gym.agents.demo import demo
 
-        demo(self.out, steps=self.steps, world=self.world)
+        demo(self.out, steps=self.steps, world=bundle_of(self.world))

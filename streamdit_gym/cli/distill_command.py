@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.world_argument import bundle_of, data_of
 
 if TYPE_CHECKING:
     from streamdit_gym.recipes import Recipe
@@ -22,11 +23,11 @@ class Distill(Command):
     resume_options: ClassVar[str] = "--resume"
 
     world: WorldName
-    """the teacher: shipped name, folder or Hub id"""
+    """the teacher: name, folder or Hub id; or a Python file that registers the world"""
     recipe: str = "default"
     """how the student learns (its part `distillation`): a name, or a Python file of your own"""
     data: Path | None = None
-    """a data set of the same world, see record; default: recorded/WORLD"""
+    """a data set of the same world, see record; default: recorded/NAME"""
     out: Path = Path("runs/student")
     """run folder: config, curves, checkpoints, and at the end the student in world/,
     the guided teacher in teacher/
@@ -44,7 +45,6 @@ class Distill(Command):
 
     def run(self) -> None:
         """Make a student of a world."""
-        from streamdit_gym.data.dataset import Dataset
         from streamdit_gym.distill.distill_world import DistillationInputs, distill_world
         from streamdit_gym.recipes import recipe as find_recipe
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
@@ -56,10 +56,10 @@ class Distill(Command):
         recipe = find_recipe(self.recipe)
         settings = self._settings(recipe)
         check_minutes(settings.end_with_minutes, self.minutes)
-        world = World.from_pretrained(self.world)
+        world = World.from_pretrained(bundle_of(self.world))
         inputs = DistillationInputs(
             world=world,
-            dataset=Dataset(self.data or Path("recorded") / world.spec.name),
+            dataset=data_of(world.spec.name, self.data),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
         )
         with parallel.join(choose_device(self.device)) as device:

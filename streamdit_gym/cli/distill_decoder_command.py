@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
 from streamdit_gym.cli.training_options import check_new_run, choose_device
+from streamdit_gym.cli.world_argument import bundle_of, data_of
 
 if TYPE_CHECKING:
     from streamdit_gym.recipes.distillation_settings import DecoderDistillation
@@ -21,11 +22,11 @@ class DistillDecoder(Command):
     resume_options: ClassVar[str] = "--resume"
 
     world: WorldName
-    """shipped name, folder or Hub id"""
+    """name, folder or Hub id; or a Python file that registers the world"""
     recipe: str = "default"
     """how the decoder learns (its part `decoder`): a name, or a Python file of your own"""
     data: Path | None = None
-    """a data set of the same world, see record; default: recorded/WORLD"""
+    """a data set of the same world, see record; default: recorded/NAME"""
     out: Path = Path("runs/decoder")
     """run folder: config, curves, checkpoints, and at the end the world in world/"""
     steps: Count | None = None
@@ -39,7 +40,6 @@ class DistillDecoder(Command):
 
     def run(self) -> None:
         """Train a shallower decoder."""
-        from streamdit_gym.data.dataset import Dataset
         from streamdit_gym.distill.decoder import distill_decoder
         from streamdit_gym.train import parallel
         from streamdit_gym.train.stage_context import RunOptions
@@ -47,8 +47,8 @@ class DistillDecoder(Command):
 
         check_new_run(self.out, self.resume)
         settings = self._settings()
-        world = World.from_pretrained(self.world)
-        dataset = Dataset(self.data or Path("recorded") / world.spec.name)
+        world = World.from_pretrained(bundle_of(self.world))
+        dataset = data_of(world.spec.name, self.data)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(folder=self.out, device=device, minutes=self.minutes)
             result = distill_decoder(world, dataset, settings, options)

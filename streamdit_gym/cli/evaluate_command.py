@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
@@ -17,8 +18,12 @@ from streamdit_gym.cli.option_types import (
     WorldName,
 )
 from streamdit_gym.cli.settings_option import Settings
-from streamdit_gym.cli.training_options import (
-    choose_device,
+from streamdit_gym.cli.training_options import choose_device
+from streamdit_gym.cli.world_argument import (
+    bundle_of,
+    data_of,
+    definition_of,
+    definition_of_spec,
 )
 from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.files import write_text
@@ -44,28 +49,33 @@ class EvaluationDetails:
     Attributes:
         partition: how the world streams.
         teacher_partition: how its teacher streams.
-        policy_env: id of the environment in which policies act.
+        policy_env: id of the environment in which policies act; None: that of the world's first
+            task, of PushT reaching.
         episodes: held-out episodes; None: as many as `--quick` or its absence says.
         extra_latency: idle frames before the first prompt, besides the partition's own.
+        definition: Python file that registers the world of a bundle's folder.
+        data: recordings of a world without a simulator, whose last shards are held out.
     """
 
     partition: str = "reactive"
     teacher_partition: str = "reactive"
-    policy_env: str = "StreamDiT/PushT-Reach-v0"
+    policy_env: str | None = None
     episodes: Count | None = None
     extra_latency: CountOrZero = 0
+    definition: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Measure a world against its reference simulator; write a page, scores and film strips."""
+    """Measure a world against its simulator or held-out recordings; write a page and scores."""
 
     setting_types: ClassVar[Mapping[str, Any]] = get_type_hints(
         EvaluationDetails, include_extras=True
     )
 
     world: WorldName
-    """shipped name, folder or Hub id"""
+    """name, folder or Hub id; or a Python file that registers the world"""
     teacher: str | None = None
     """a world of the same kind (name, folder or Hub id) to compare with, on the same episodes and
     with the same latency"""
@@ -81,23 +91,31 @@ class Evaluate(Command):
     set: Settings = ()
     """partition=reactive: how to stream
     teacher_partition=reactive: how the teacher streams
-    policy_env=StreamDiT/PushT-Reach-v0: id of the environment in which policies act
+    policy_env: id of the environment in which policies act; default: the world's first task, of
+    PushT StreamDiT/PushT-Reach-v0
     episodes=64: held-out episodes; with --quick 24
     extra_latency=0: idle frames before the first prompt, besides the partition's own: 3 makes the
     teacher of `pipelined` as late as its student; not with --policies or --card
+    definition=FILE.py: the Python file that registers the world of a bundle's folder
+    data=FOLDER: recordings of a world without a simulator, whose last shards are held out;
+    default: recorded/NAME
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
     out: Path | None = None
-    """folder of page.html, scores.json and strips.png; default: runs/evaluate/WORLD"""
+    """folder of page.html, scores.json and strips.png; default: runs/evaluate/NAME"""
     card: bool = False
     """write the scores into the bundle: its config.json and its model card"""
+
+    @cached_property
+    def bundle(self) -> str:
+        """Name or folder under which the world can be loaded."""
+        return bundle_of(self.world)
 
     def run(self) -> None:
         """Evaluate a world, print the scores and write the page."""
         from streamdit_gym.evaluate.candidate import WorldCandidate
         from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
-        from streamdit_gym.registry import world_definition
         from streamdit_gym.world import World
 
         for module in PAGE_MODULES:
@@ -105,15 +123,21 @@ class Evaluate(Command):
         details = EvaluationDetails(**self.settings())
         self._check_latency(details)
         device = choose_device(self.device)
-        world = World.from_pretrained(self.world, device=device)
-        reference = world_definition(world.spec.name).for_evaluation()
+        if details.definition:
+            definition_of(details.definition)  # registers it
+        world = World.from_pretrained(self.bundle, device=device)
+        reference = definition_of_spec(world.spec).for_evaluation()
         candidate = WorldCandidate(world, details.partition, details.extra_latency)
         _embed_unseen_phrases(world, reference)
         teacher = self._teacher(candidate, reference, details.teacher_partition)
         config = self._config(details)
         policy_returns = self._policy_returns(details)
-        print(f"recording {config.episodes} held-out episodes in the reference simulator")
-        evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER)
+        dataset = None
+        if reference.make_simulator is None:
+            dataset = data_of(world.spec.name, Path(details.data) if details.data else None)
+        else:
+            print(f"recording {config.episodes} held-out episodes in the reference simulator")
+        evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER, dataset)
         scores = evaluate_world(candidate, reference, evidence, config, policy_returns)
         if teacher is not None:
             from streamdit_gym.evaluate.comparison import compare
@@ -148,7 +172,7 @@ class Evaluate(Command):
 
         if self.teacher is None:
             return None
-        world = World.from_pretrained(self.teacher, device=str(student.world.device))
+        world = World.from_pretrained(bundle_of(self.teacher), device=str(student.world.device))
         teacher = teacher_of(student, world, partition)
         _embed_unseen_phrases(world, reference)
         return teacher
@@ -158,15 +182,18 @@ class Evaluate(Command):
 
         if not self.policies:
             return {}
+        from streamdit_gym.agents.agent_envs import default_env
         from streamdit_gym.agents.policy_scores import EvaluationSettings, mean_returns
 
         settings = EvaluationSettings(
             episodes=POLICY_EPISODES,
-            world=self.world,
+            world=self.bundle,
             partition=details.partition,
             trust_agents=self.trust_agents,
         )
-        returns = mean_returns(self.policies, details.policy_env, settings)
+        returns = mean_returns(
+            self.policies, details.policy_env or default_env(self.bundle), settings
+        )
         return {
             name: PolicyReturns(generated=generated, real=real)
             for name, (generated, real) in returns.items()
@@ -179,7 +206,9 @@ class Evaluate(Command):
 
         steps = []
         for envs in SPEED_ENVS:
-            settings = StepSettings(world=self.world, envs=envs, device=device, partition=partition)
+            settings = StepSettings(
+                world=self.bundle, envs=envs, device=device, partition=partition
+            )
             speed = measure_steps(settings, SPEED_STEPS)
             steps.append(
                 VectorEnvSpeed(
@@ -207,7 +236,7 @@ class Evaluate(Command):
             strips = scores.film_strips
             save_picture(folder / "strips.png", pairs_of_rows(strips.real, strips.generated))
         if self.card:
-            print(f"wrote {write_card(find_world(self.world), world, scores)}")
+            print(f"wrote {write_card(find_world(self.bundle), world, scores)}")
 
 
 def _embed_unseen_phrases(world: World, reference: WorldDefinition) -> None:

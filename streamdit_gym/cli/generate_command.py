@@ -11,6 +11,7 @@ from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Range, Seed, WorldName
 from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
+from streamdit_gym.cli.world_argument import bundle_of
 
 LOCAL_RAY = "local"
 
@@ -35,7 +36,7 @@ class Generate(Command):
     }
 
     world: WorldName
-    """shipped name, folder or Hub id"""
+    """name, folder or Hub id; or a Python file that registers the world"""
     out: Path = Path("runs/generated")
     """folder of the data set; `train --data` reads it, whatever the format"""
     episodes: Count = 64
@@ -54,7 +55,7 @@ class Generate(Command):
     """
     set: Settings = ()
     """seed=0, batch=32: the data depend on both; a batch is generated at once and lies in one shard
-    task=push: whose reward counts
+    task: whose reward counts; default: the world's first
     partition=reactive: how to stream
     dtype=float32: or bfloat16
     images=FOLDER: your own start frames
@@ -78,7 +79,7 @@ class Generate(Command):
         settings = self.settings()
         ray = settings.pop("ray", None)
         config = GenerateConfig(
-            world=self.world,
+            world=bundle_of(self.world),
             episodes=self.episodes,
             steps=self.steps,
             policy=self.policy,

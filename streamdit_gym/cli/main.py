@@ -12,6 +12,8 @@ from collections.abc import Callable
 import tyro
 
 from streamdit_gym.cli.bench_command import Bench
+from streamdit_gym.cli.build_command import Build
+from streamdit_gym.cli.check_command import Check
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.demo_command import Demo
 from streamdit_gym.cli.deprecated import current_arguments
@@ -19,7 +21,9 @@ from streamdit_gym.cli.distill_command import Distill
 from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.generate_command import Generate
+from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
+from streamdit_gym.cli.new_world_command import NewWorld
 from streamdit_gym.cli.play_command import Play
 from streamdit_gym.cli.record_command import Record
 from streamdit_gym.cli.relabel_command import Relabel
@@ -28,7 +32,11 @@ from streamdit_gym.cli.train_command import Train
 from streamdit_gym.errors import exit_status
 
 COMMANDS: dict[str, Callable[..., Command]] = {
+    "new-world": NewWorld,
+    "check": Check,
+    "build": Build,
     "record": Record,
+    "import": Import,
     "relabel": Relabel,
     "train": Train,
     "distill": Distill,

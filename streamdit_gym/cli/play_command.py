@@ -11,6 +11,7 @@ from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import DeviceName, Range, Seed, WorldName
 from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
+from streamdit_gym.cli.world_argument import bundle_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Play(Command):
     }
 
     world: WorldName
-    """shipped name, folder or Hub id"""
+    """name, folder or Hub id; or a Python file that registers the world"""
     window: bool = False
     """an OpenCV window instead of the page"""
     script: str | None = None
@@ -76,5 +77,5 @@ class Play(Command):
             out=self.out,
             **self.settings(),
         )
-        world = World.from_pretrained(self.world, device=choose_device(self.device))
+        world = World.from_pretrained(bundle_of(self.world), device=choose_device(self.device))
         play(world, options)

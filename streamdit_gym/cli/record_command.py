@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, Seed, Shards, Workers, WorldName, cpu_count
 from streamdit_gym.cli.settings_option import Settings
+from streamdit_gym.cli.world_argument import definition_of
 
 RECORDING_SETTINGS = {"episodes": Count, "steps": Count, "seed": Seed, "workers": Workers}
 
@@ -21,9 +22,9 @@ class Record(Command):
     setting_types: ClassVar[Mapping[str, Any]] = RECORDING_SETTINGS
 
     world: WorldName
-    """name of the world, e.g. PushT"""
+    """name, e.g. PushT; a Python file that registers a world; or a bundle's folder"""
     out: Path | None = None
-    """folder of the data set; default: recorded/WORLD"""
+    """folder of the data set; default: recorded/NAME"""
     shards: Shards = 64
     """shards in all, those already there counted in"""
     set: Settings = ()
@@ -36,11 +37,11 @@ class Record(Command):
     def run(self) -> None:
         """Record a data set."""
         from streamdit_gym.data.recorder import RecordConfig, record
-        from streamdit_gym.registry import world_definition
+        from streamdit_gym.world_folders import recorded_folder
 
-        definition = world_definition(self.world)
+        definition = definition_of(self.world)
         settings = {"workers": cpu_count(), **self.settings()}
         config = RecordConfig(shards=self.shards, hard_start=definition.hard_start, **settings)
         num_hard_starts = round(definition.hard_start_share * config.episodes)
         config = replace(config, num_hard_starts=num_hard_starts)
-        record(definition, self.out or Path("recorded") / definition.name, config)
+        record(definition, self.out or recorded_folder(definition.name), config)

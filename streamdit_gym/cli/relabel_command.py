@@ -12,6 +12,7 @@ from streamdit_gym.cli.option_types import Count, DeviceName, Range, Shards, Wor
 from streamdit_gym.cli.record_command import RECORDING_SETTINGS
 from streamdit_gym.cli.settings_option import Settings
 from streamdit_gym.cli.training_options import choose_device
+from streamdit_gym.cli.world_argument import bundle_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Relabel(Command):
     }
 
     world: WorldName
-    """the world that makes the mistakes: shipped name, folder or Hub id"""
+    """the world that makes the mistakes: name, folder or Hub id; or a Python file that registers it
+    """
     out: Path = Path("recorded/corrections")
     """folder of the data set"""
     shards: Shards = 40
@@ -52,4 +54,4 @@ class Relabel(Command):
 
         settings = {"workers": cpu_count(), **self.settings()}
         config = RelabelConfig(shards=self.shards, **settings)
-        relabel_world(self.world, self.out, config, choose_device(self.device))
+        relabel_world(bundle_of(self.world), self.out, config, choose_device(self.device))

@@ -11,6 +11,7 @@ import tyro
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count
 from streamdit_gym.cli.settings_option import Settings, parse_settings
+from streamdit_gym.cli.world_argument import bundle_of
 
 # settings of `TrainRun` and `AgentTraining` that --set takes beside hyperparameters
 RUN_SETTINGS = {"episodes": 100, "films": 0}
@@ -35,11 +36,13 @@ class RlTrain(Command):
 
     resume_options: ClassVar[str] = "--resume"
 
-    env: str = "StreamDiT/PushT-Reach-v0"
-    """id to train in; a -Real- id trains in the simulator (the ceiling)"""
+    env: str | None = None
+    """id to train in; a -Real- id trains in the simulator (the ceiling);
+    default: the world's first task, of PushT StreamDiT/PushT-Reach-v0
+    """
     world: str | None = None
-    """world other than the id's own: shipped name, folder or Hub id"""
-    algo: Literal["ppo", "dqn", "sac"] = "ppo"
+    """world: name, folder, Hub id or a Python file that registers it; default: the id's own"""
+    algo: Literal["ppo", "dqn", "sac", "td3"] = "ppo"
     """algorithm of Stable-Baselines3"""
     steps: Count = 12_000
     """environment steps of training"""
@@ -65,15 +68,17 @@ class RlTrain(Command):
     def run(self) -> None:
         """Train agents and compare them."""
         from streamdit_gym.agents.agent_config import AgentTraining
+        from streamdit_gym.agents.agent_envs import default_env
         from streamdit_gym.agents.train_run import TrainRun, train_agents
 
         settings = {**RUN_SETTINGS, **AGENT_DEFAULTS, **parse_settings(self.set)}
         of_run = {name: settings.pop(name) for name in RUN_SETTINGS}
         of_agent = {name: settings.pop(name) for name in AGENT_SETTINGS if name in settings}
+        world = None if self.world is None else bundle_of(self.world)
         config = AgentTraining(
-            env=self.env,
+            env=self.env or default_env(world),
             algo=self.algo,
-            world=self.world,
+            world=world,
             steps=self.steps,
             overrides=settings,
             **of_agent,
@@ -92,10 +97,12 @@ class RlEvaluate(Command):
     """random; scripted or scripted:0.3 (share of random actions); planner; an agent's folder, or a
     file in its checkpoints/
     """
-    env: str = "StreamDiT/PushT-Reach-v0"
-    """id to act in; its simulator is used as well"""
+    env: str | None = None
+    """id to act in; its simulator is used as well, if there is one;
+    default: the world's first task, of PushT StreamDiT/PushT-Reach-v0
+    """
     world: str | None = None
-    """world other than the id's own: shipped name, folder or Hub id"""
+    """world: name, folder, Hub id or a Python file that registers it; default: the id's own"""
     episodes: Count = 100
     """episodes per score"""
     out: Path | None = None
@@ -107,6 +114,7 @@ class RlEvaluate(Command):
 
     def run(self) -> None:
         """Print the table of scores."""
+        from streamdit_gym.agents.agent_envs import default_env
         from streamdit_gym.agents.evaluate_run import scores_of_named
         from streamdit_gym.agents.policy_scores import (
             EvaluationSettings,
@@ -115,14 +123,16 @@ class RlEvaluate(Command):
         )
         from streamdit_gym.files import writing_to
 
+        world = None if self.world is None else bundle_of(self.world)
+        env = self.env or default_env(world)
         settings = EvaluationSettings(
-            episodes=self.episodes, world=self.world, trust_agents=self.trust_agents
+            episodes=self.episodes, world=world, trust_agents=self.trust_agents
         )
-        scores = scores_of_named(self.policies, self.env, settings)
+        scores = scores_of_named(self.policies, env, settings)
         print_table(scores)
         if self.out is not None:
             with writing_to(self.out, "make room, or give another --out"):
-                write_scores(self.out, self.env, scores)
+                write_scores(self.out, env, scores)
 
 
 def rl(

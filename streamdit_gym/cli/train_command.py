@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
+from streamdit_gym.cli.recordings_argument import imported_world, is_data_set
 from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.world_argument import data_of, definition_of
+from streamdit_gym.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.recipes import Recipe
     from streamdit_gym.train.stage_context import TrainingInputs
 
@@ -21,17 +25,22 @@ class Train(Command):
 
     resume_options: ClassVar[str] = "--resume"
 
-    world: WorldName
-    """name of the world, e.g. PushT"""
-    recipe: str = "default"
-    """how everything learns: default, gpu, pusht, pusht-looks, tiny, or a Python file of your own
+    world: WorldName = ""
+    """name, e.g. PushT; a Python file that registers a world; or a bundle's folder"""
+    name: str | None = None
+    """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
+    recipe: str | None = None
+    """how everything learns: own_world, default, gpu, pusht, pusht-looks, tiny, or a Python file;
+    default: what the definition says, of a shipped world default
     """
     data: Path | None = None
-    """the data set, see record; default: recorded/WORLD"""
+    """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
+    or a folder of videos, see import
+    """
     relabelled: tuple[Path, ...] = ()
     """data sets of generated frames, see relabel; default: those of the recipe"""
     out: Path | None = None
-    """run folder (default: runs/WORLD): config, curves, pictures, checkpoints,
+    """run folder (default: runs/NAME): config, curves, pictures, checkpoints,
     and at the end the bundle in world/
     """
     steps: Count | None = None
@@ -47,15 +56,20 @@ class Train(Command):
 
     def run(self) -> None:
         """Train a world."""
+        definition = self._definition()
+        self.train(definition, self._recipe(definition))
+
+    def train(self, definition: WorldDefinition, recipe: Recipe) -> None:
+        """Train a world by a recipe, or go on with it."""
         from streamdit_gym.train import parallel
         from streamdit_gym.train.pipeline import train_world
         from streamdit_gym.train.stage_context import RunOptions
+        from streamdit_gym.world_folders import run_folder
 
-        out = self.out or Path("runs") / self.world
+        out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
-        recipe = self._recipe()
         check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
-        inputs = self._inputs(recipe)
+        inputs = self._inputs(definition, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
                 folder=out, device=device, minutes=self.minutes, compile=self.compile
@@ -68,17 +82,34 @@ class Train(Command):
         else:
             print(f"the world is in {out / 'world'}")
 
-    def _recipe(self) -> Recipe:
+    def _definition(self) -> WorldDefinition:
+        """Return the world's definition; recordings are imported first."""
+        if (self.name is None) == (not self.world):
+            raise ArgumentError(
+                "one world is trained",
+                given=f"WORLD {self.world!r}, --name {self.name!r}",
+                allowed="either WORLD, or --data FOLDER --name NAME for recordings",
+                remedy="leave one of them out",
+            )
+        if self.name is None:
+            return definition_of(self.world)
+        return imported_world(self.data, self.name)
+
+    def _data_folder(self) -> Path | None:
+        """Return the data set; None where it has its usual place, as imported recordings have."""
+        is_recordings = self.name is not None and not is_data_set(self.data)
+        return None if is_recordings else self.data
+
+    def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
 
-        recipe = find_recipe(self.recipe)
+        recipe = find_recipe(self.recipe or default_recipe(definition))
         if self.steps is None:
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
 
-    def _inputs(self, recipe: Recipe) -> TrainingInputs:
+    def _inputs(self, definition: WorldDefinition, recipe: Recipe) -> TrainingInputs:
         from streamdit_gym.data.dataset import Dataset
-        from streamdit_gym.registry import world_definition
         from streamdit_gym.text.prompt_encoder import MiniLMEncoder
         from streamdit_gym.train.stage_context import TrainingInputs
         from streamdit_gym.world import World
@@ -88,9 +119,17 @@ class Train(Command):
             base_world = World.from_pretrained(recipe.continue_from.world)
         relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
-            spec=world_definition(self.world).spec,
-            dataset=Dataset(self.data or Path("recorded") / self.world),
+            spec=definition.spec,
+            dataset=data_of(definition.name, self._data_folder()),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
             relabelled=tuple(Dataset(folder) for folder in relabelled),
         )
+
+
+def default_recipe(definition: WorldDefinition) -> str:
+    """Return the name of the recipe that a world is trained by, unless told otherwise."""
+    from streamdit_gym.world_folders import shipped_worlds
+
+    # the recipes of shipped worlds continue from what is shipped
+    return "default" if definition.name in shipped_worlds() else definition.recipe

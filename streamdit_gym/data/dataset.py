@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.actions import ActionLanguage, loaded_actions
 from streamdit_gym.data.formats import frame_format
 from streamdit_gym.data.formats.mkv import Mkv
 from streamdit_gym.data.shard import (
@@ -120,7 +121,12 @@ class Dataset:
     @property
     def action_shape(self) -> tuple[int, ...]:
         """Shape of one action."""
-        return () if self.meta["menu"] else (len(self.meta["actions"]["names"]),)
+        return self.actions.shape
+
+    @property
+    def actions(self) -> ActionLanguage:
+        """Which actions there are, and how prompts name them."""
+        return loaded_actions(self.meta)
 
     @property
     def num_generated_frames(self) -> int:
@@ -141,6 +147,10 @@ class Dataset:
         """Return the number of whole shards."""
         return len(self.shards)
 
+    def shard_name(self, position: int) -> str:
+        """Return the name of a shard's file of arrays, for messages."""
+        return arrays_path(self.folder, self.shards[position]).name
+
     def episodes(self, position: int) -> int:
         """Return how many episodes a shard has, without reading its frames.
 
@@ -150,7 +160,7 @@ class Dataset:
         Raises:
             DatasetError: if the file is cut.
         """
-        return len(self._arrays(position)["actions"])
+        return len(self.arrays(position)["actions"])
 
     def shard(self, position: int) -> Shard:
         """Read one shard.
@@ -162,7 +172,7 @@ class Dataset:
             DatasetError: if a file is cut, or frames and arrays disagree.
         """
         index = self.shards[position]
-        arrays = self._arrays(position)
+        arrays = self.arrays(position)
         try:
             frames = self._frames(index, len(arrays["states"]))
             num_frames = frames.shape[1]
@@ -181,6 +191,31 @@ class Dataset:
                 "a shard cannot be read", given=f"{stem}.*: {error}", remedy=RECORD_AGAIN
             ) from error
         return Shard(frames=frames, **arrays)
+
+    def arrays(self, position: int) -> dict[str, np.ndarray]:
+        """Read all of one shard but its frames.
+
+        Args:
+            position: as for `shard`.
+
+        Raises:
+            DatasetError: if the file is cut.
+        """
+        path = arrays_path(self.folder, self.shards[position])
+        try:
+            with path.open("rb") as opened, np.load(opened) as file:
+                arrays = {name: file[name] for name in ARRAY_NAMES}
+                later = {name: file[name] for name in LATER_ARRAY_NAMES if name in file}
+        except UNREADABLE as error:
+            raise DatasetError(
+                "a shard cannot be read", given=f"{path}: {error}", remedy=RECORD_AGAIN
+            ) from error
+        num_episodes, steps = arrays["actions"].shape[:2]
+        whole = {
+            "lengths": np.full(num_episodes, steps, dtype=np.int32),
+            "terminated": np.zeros(num_episodes, dtype=bool),
+        }
+        return arrays | whole | later
 
     def base_frames(self, position: int) -> UInt8[np.ndarray, "e g h w 3"]:
         """Read the frames of one shard as the base world draws them.
@@ -239,23 +274,6 @@ class Dataset:
         """Deprecated name of `has_base_frames`."""
         _warn_renamed("Dataset.painted", "Dataset.has_base_frames")
         return self.has_base_frames
-
-    def _arrays(self, position: int) -> dict[str, np.ndarray]:
-        path = arrays_path(self.folder, self.shards[position])
-        try:
-            with path.open("rb") as opened, np.load(opened) as file:
-                arrays = {name: file[name] for name in ARRAY_NAMES}
-                later = {name: file[name] for name in LATER_ARRAY_NAMES if name in file}
-        except UNREADABLE as error:
-            raise DatasetError(
-                "a shard cannot be read", given=f"{path}: {error}", remedy=RECORD_AGAIN
-            ) from error
-        num_episodes, steps = arrays["actions"].shape[:2]
-        whole = {
-            "lengths": np.full(num_episodes, steps, dtype=np.int32),
-            "terminated": np.zeros(num_episodes, dtype=bool),
-        }
-        return arrays | whole | later
 
     def _frames(self, index: int, num_episodes: int) -> UInt8[np.ndarray, "e g h w 3"]:
         name = self.meta.get("storage", "mkv")

@@ -12,11 +12,12 @@ from typing import Any
 from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.checks import check_int, check_prompt, check_real, check_str, shown
 from streamdit_gym.definition import EnvironmentTask, Task, WorldSpec
-from streamdit_gym.errors import ArgumentError, DefinitionError
+from streamdit_gym.errors import ArgumentError, DefinitionError, ShapeError
+from streamdit_gym.frame_sizes import check_multiples
 
 # also that of folders, of a bundle's files and of Gymnasium's ids
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-MIN_SIZE_PX, MAX_SIZE_PX = 8, 4096
+MIN_SIZE_PX, MAX_SIZE_PX = 16, 2048
 MAX_DIMENSIONS = 64
 MAX_WORDS = 256
 MAX_FPS = 1000.0
@@ -37,7 +38,7 @@ def check_definition(spec: WorldSpec, starts: Mapping[str, float] | None = None)
     """
     with as_definition_error():
         _check_name(spec.name)
-        _check_frame_size(spec.frame_size)
+        check_frame_size(spec.frame_size)
         check_real("fps", spec.fps, above=0.0, most=MAX_FPS)
         check_int("simulator_version", spec.simulator_version, least=0, most=MAX_VERSION)
         _check_actions(spec.actions)
@@ -54,7 +55,7 @@ def as_definition_error() -> Iterator[None]:
     """Turn errors about numbers and texts into errors about the definition."""
     try:
         yield
-    except ArgumentError as error:
+    except (ArgumentError, ShapeError) as error:
         raise DefinitionError(
             error.problem, given=error.given, allowed=error.allowed, remedy=error.remedy
         ) from error
@@ -71,7 +72,13 @@ def _check_name(name: Any) -> None:
         )
 
 
-def _check_frame_size(size: Any) -> None:
+def check_frame_size(size: Any) -> None:
+    """Refuse what is no height and width of frames.
+
+    Raises:
+        DefinitionError: if it is none.
+        ArgumentError: if a number is out of range.
+    """
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise DefinitionError(
             "frame_size is no height and width",
@@ -81,6 +88,7 @@ def _check_frame_size(size: Any) -> None:
         )
     for name, number in zip(("height", "width"), size, strict=True):
         check_int(f"{name} in frame_size", number, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
+    check_multiples((size[0], size[1]))
 
 
 def _check_actions(actions: Any) -> None:

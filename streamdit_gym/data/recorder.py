@@ -15,6 +15,7 @@ from streamdit_gym.checks import check_fields
 from streamdit_gym.data.dataset import FORMAT, Dataset, read_meta
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, add_frame, all_phrases, explore, stack_episodes
+from streamdit_gym.data.motion import measure_motion
 from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.shard import BASE_FOLDER, Shard
 from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
@@ -29,6 +30,7 @@ MAX_SHARD_FRAMES = 1_000_000  # a shard is made and read as a whole
 MAX_SEED = 2**63 - 1
 MAX_WORKERS = 1024
 AGAIN = "make room, or choose another folder, and run the same command again; whole shards are kept"
+MOTION = "motion"  # name of its measurement in meta.json
 # settings that the meta.json of older versions lacks
 META_DEFAULTS = {"drilled": 0, "simulator": 1}
 
@@ -112,8 +114,9 @@ def check_shard_size(episodes: int, steps: int) -> None:
 def record(definition: WorldDefinition, folder: str | Path, config: RecordConfig) -> None:
     """Record until `config.shards` shards exist, and show a progress bar.
 
-    Safe to stop at any moment and to call again: whole shards are kept, unreadable ones are
-    recorded anew.
+    It first measures how far actions move the picture, and says so where a frame should span more
+    time (see `Motion`). Safe to stop at any moment and to call again: whole shards are kept,
+    unreadable ones are recorded anew.
 
     Args:
         definition: the world.
@@ -137,14 +140,24 @@ def record(definition: WorldDefinition, folder: str | Path, config: RecordConfig
     with writing_to(folder, AGAIN), folder_lock(folder):
         remove_parts(folder)
         remove_parts(folder / BASE_FOLDER)
-        settings = {
+        settings: dict[str, Any] = {
             "seed": config.seed,
             "episodes": config.episodes,
             "drilled": config.num_hard_starts,
             "steps": config.steps,
         }
+        if not (folder / "meta.json").is_file():
+            settings[MOTION] = _measured_motion(definition)
         write_meta(folder, definition, settings)
         _record_missing(recording, folder)
+
+
+def _measured_motion(definition: WorldDefinition) -> dict[str, Any]:
+    """Return how far actions move the picture, and say so."""
+    motion = measure_motion(definition)
+    say = log.info if motion.frame_skip == 1 else log.warning
+    say("%s: %s", definition.name, motion.report)
+    return motion.stored()
 
 
 def _record_missing(recording: Recording, folder: Path) -> None:
@@ -218,6 +231,8 @@ def write_meta(folder: Path, spec: WorldSpec, settings: dict[str, Any]) -> None:
         return
     old = META_DEFAULTS | read_meta(path)
     new = META_DEFAULTS | meta
+    old.pop(MOTION, None)  # measured once
+    new.pop(MOTION, None)
     if old != new:
         changed = sorted(key for key in old | new if old.get(key) != new.get(key))
         raise DatasetError(

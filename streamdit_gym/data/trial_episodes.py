@@ -27,7 +27,7 @@ def simulator_of(definition: WorldDefinition) -> Simulator:
             "this world has no simulator",
             given=definition.name,
             allowed="a definition with make_simulator, as gym_world(...) makes it",
-            remedy="train it from recordings: streamdit-gym train --data FOLDER",
+            remedy="train it from recordings: streamdit-gym train --data FOLDER --name NAME",
         )
     return definition.make_simulator()
 

@@ -1,7 +1,7 @@
 """A world whose decoder is shallower.
 
 What a latent means is the encoder's, which stays; so do transformer, readout and start frames. The
-decoder's last blocks on either grid are left out, and the others learn to do without them.
+decoder's last blocks on each grid are left out, and the others learn to do without them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from streamdit_gym.train.stage_context import RunOptions, has_global_channels
 from streamdit_gym.train.stages.autoencoder_stage import (
     TRIPLET,
     AutoencoderTrainer,
-    load_frames,
-    num_training_shards,
     train_autoencoder,
 )
 from streamdit_gym.train.stages.latents_stage import encoder_hash
+from streamdit_gym.train.training_frames import load_frames, num_training_shards
 from streamdit_gym.world import World
 
 
@@ -80,7 +79,7 @@ def distill_decoder(
 
 
 def with_fewer_blocks(codec: ConvCodec, blocks: int) -> ConvCodec:
-    """Return an autoencoder that encodes alike and decodes with the first blocks of either grid.
+    """Return an autoencoder that encodes alike and decodes with the first blocks of each grid.
 
     Raises:
         StreamDiTError: if the decoder has not so many.

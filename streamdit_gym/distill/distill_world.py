@@ -21,7 +21,7 @@ from streamdit_gym.train.dataset_checks import check_dataset, check_shards
 from streamdit_gym.train.dynamics_trainer import dynamics_optimizers
 from streamdit_gym.train.loop import LOG_EVERY, TrainingLoop
 from streamdit_gym.train.optimization import linear_cooldown
-from streamdit_gym.train.phrases import embed_phrases
+from streamdit_gym.train.phrases import embed_phrases, prompt_source
 from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions
 from streamdit_gym.train.stages.dynamics_stage import compile_blocks
@@ -128,7 +128,7 @@ def _distill(inputs: DistillationInputs, settings: Distillation, options: RunOpt
     table = embed_phrases(inputs.make_encoder, inputs.dataset)
     data = DistillationData(
         episodes=split(inputs.dataset, episodes).train,
-        table=table,
+        table=prompt_source(world.spec, table),
         corruption=ContextCorruption(codec=codec),
     )
     facts = {key: value for key, value in world.facts.items() if key != "scores"}

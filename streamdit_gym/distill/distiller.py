@@ -30,7 +30,7 @@ from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import MAX_ABS_LATENT
 from streamdit_gym.stream.views import stream_view
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.train.dynamics_trainer import eager
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
@@ -46,12 +46,12 @@ class DistillationData:
 
     Attributes:
         episodes: where streams start, and whose prompts they follow.
-        table: embeddings of every phrase of the data set, in its order.
+        table: embeddings of the data set's prompts.
         corruption: of references; None: never.
     """
 
     episodes: LatentEpisodes
-    table: PromptTable
+    table: PromptSource
     corruption: Corruption | None = None
 
 
@@ -80,7 +80,7 @@ class Distiller:
         self.settings = settings
         self.device = device
         self.table = data.table.to(device, torch.float32)
-        self.prompt_corruption = PromptCorruption.of_table(
+        self.prompt_corruption = PromptCorruption.of_prompts(
             self.table, settings.prompt_noise, settings.token_dropout
         )
         self.sampler = StreamSampler(

@@ -13,6 +13,7 @@ from streamdit_gym.stream.flow import point
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise_levels import sampling_times
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.text.prompt_protocol import Prompts
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.rollout_windows import Corruption
 
@@ -32,7 +33,7 @@ class StudentStreams:
     episode: Int[Tensor, " b"]
     place: Int[Tensor, " b"]
     references: Float[Tensor, "b k c h w"]
-    reference_prompts: Int[Tensor, "b k"]
+    reference_prompts: Prompts
     buffer: MovingBuffer
 
     def with_clean(self, clean: Tensor, prompts: Tensor) -> StudentStreams:
@@ -87,7 +88,7 @@ class StreamSampler:
         chance = torch.rand(len(restarted.episode), generator=self.generator)
         chosen = chance < self.settings.continue_probability
         end = streams.place + partition.chunk_frames
-        has_next = end <= self.episodes.length
+        has_next = end <= self.episodes.lengths[streams.episode]
         continues = chosen & has_next
         return _select(continues, streams, restarted)
 
@@ -104,7 +105,7 @@ class StreamSampler:
         references[chosen] = corrupted
         return replace(streams, references=references)
 
-    def prompts(self, streams: StudentStreams, frames: int) -> Int[Tensor, "b f"]:
+    def prompts(self, streams: StudentStreams, frames: int) -> Prompts:
         """Return the prompts of the streams' next frames."""
         prompts = self.episodes.prompts
         rows = streams.episode[:, None]

@@ -1,6 +1,9 @@
 """Acceptance criteria: a table of metrics and bounds, and what passes or fails.
 
-A bound is a number, or the path of another metric. Paths are those of `metric_table`.
+Which rows a world gets follows from what was measured of it. A bound is a number, or follows from
+another metric: a share of what real frames reach, or of what copying the first frame reaches.
+Paths are those of `metric_table`. A world that ignores every prompt fails the rows of its actions,
+and a world that stands still those of its motion.
 """
 
 from __future__ import annotations
@@ -9,15 +12,35 @@ import math
 from dataclasses import dataclass, field
 
 from streamdit_gym.evaluate.measured_metrics import label_of, look_up, placeholder_values
-from streamdit_gym.evaluate.metric_table import METRICS_BY_PATH, Metric
+from streamdit_gym.evaluate.metric_kinds import Metric
+from streamdit_gym.evaluate.metric_table import METRICS_BY_PATH
 from streamdit_gym.evaluate.outcomes import CriterionResult
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.statistics import Estimate
 
 MIN_POLICIES = 8  # of fewer, a correlation says little
 MIN_COPY_HORIZON = 4  # before, hardly anything has moved
+BOUNDS_HEIGHT = 64  # of the frames that bounds in pixels are for; of others they grow with it
 
-Bound = float | str
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeBound:
+    """A bound that follows from another metric: ``times`` x its value + ``plus``.
+
+    Attributes:
+        metric: path of the other metric.
+        times: share of it.
+        plus: what is added.
+        floor: what the bound is at least.
+    """
+
+    metric: str
+    times: float = 1.0
+    plus: float = 0.0
+    floor: float = -math.inf
+
+
+Bound = float | RelativeBound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +51,7 @@ class Criterion:
         metric: path in the table of metrics.
         at_least: lower bound, itself allowed.
         at_most: upper bound, itself allowed.
-        at: what the path's placeholders stand for; default: everything that was measured.
+        at: what some of the path's placeholders stand for; others stand for all that was measured.
         min_horizon: smallest horizon at which it is asked.
         min_count: independent samples below which it stays open.
     """
@@ -41,6 +64,38 @@ class Criterion:
     min_count: int = 1
 
 
+def acceptance_criteria(scores: Scores) -> tuple[Criterion, ...]:
+    """Return what is asked of a world, by what it names and by what it was measured against."""
+    if scores.evaluator.state_error is None:
+        return (*FRAME_CRITERIA, *CONTROL_CRITERIA, *drift_criteria(0.8, 1.25), *REWARD_CRITERIA)
+    scale = scores.frame_size[0] / BOUNDS_HEIGHT
+    return (
+        *object_criteria(scale),
+        *CONTROL_CRITERIA,
+        *drift_criteria(0.95, 1.05),
+        *REWARD_CRITERIA,
+    )
+
+
+def object_criteria(scale: float) -> tuple[Criterion, ...]:
+    """Return what is asked of the frames of a world that names its actor and body.
+
+    Args:
+        scale: height of a frame, in `BOUNDS_HEIGHT`.
+    """
+    return (
+        Criterion(metric="codec.actor_within_1px", at_least=0.99),
+        Criterion(metric="codec.psnr_db", at_least=28),
+        *_position_criteria(horizon=16, actor=1.5 * scale, body=2 * scale, degrees=10),
+        *_position_criteria(horizon=64, actor=3 * scale, body=5 * scale, degrees=25),
+        Criterion(
+            metric="fidelity.{horizon}.psnr_db",
+            at_least=RelativeBound(metric="fidelity.{horizon}.copy_psnr_db"),
+            min_horizon=MIN_COPY_HORIZON,
+        ),
+    )
+
+
 def _position_criteria(horizon: int, actor: float, body: float, degrees: float) -> list[Criterion]:
     """Return what is asked of positions and angles at a horizon.
 
@@ -50,62 +105,103 @@ def _position_criteria(horizon: int, actor: float, body: float, degrees: float) 
     errors = "fidelity.{horizon}.state_error"
     moved = "fidelity.{horizon}.moved_body"
     copied = "fidelity.{horizon}.copy_moved_body"
+    copied_px = RelativeBound(metric=f"{copied}.body_px")
+    copied_degrees = RelativeBound(metric=f"{copied}.body_degrees")
     return [
         Criterion(metric=f"{errors}.actor_px", at_most=actor, at=at),
         Criterion(metric=f"{errors}.body_px", at_most=body, at=at),
         Criterion(metric=f"{errors}.body_degrees", at_most=degrees, at=at),
-        Criterion(metric=f"{moved}.body_px", at_most=f"{copied}.body_px", at=at),
-        Criterion(metric=f"{moved}.body_degrees", at_most=f"{copied}.body_degrees", at=at),
+        Criterion(metric=f"{moved}.body_px", at_most=copied_px, at=at),
+        Criterion(metric=f"{moved}.body_degrees", at_most=copied_degrees, at=at),
     ]
 
 
-CRITERIA: tuple[Criterion, ...] = (
-    Criterion(metric="codec.actor_within_1px", at_least=0.99),
-    Criterion(metric="codec.psnr_db", at_least=28),
-    *_position_criteria(horizon=16, actor=1.5, body=2, degrees=10),
-    *_position_criteria(horizon=64, actor=3, body=5, degrees=25),
+def _number_criteria(horizon: int, times: float, share: float, degrees: float) -> list[Criterion]:
+    """Return what is asked of the state's named numbers and angles at a horizon.
+
+    Args:
+        horizon: frames after the first.
+        times: share of the error of copying that is allowed.
+        share: of a number's deviation that is allowed in any case.
+        degrees: of an angle that are allowed in any case.
+    """
+    at = {"horizon": str(horizon)}
+    copied = "fidelity.{horizon}.copy"
+    numbers = RelativeBound(metric=f"{copied}_numbers.{{number}}", times=times, floor=share)
+    angles = RelativeBound(metric=f"{copied}_angles.{{angle}}", times=times, floor=degrees)
+    return [
+        Criterion(metric="fidelity.{horizon}.numbers.{number}", at_most=numbers, at=at),
+        Criterion(metric="fidelity.{horizon}.angles.{angle}", at_most=angles, at=at),
+    ]
+
+
+def drift_criteria(at_least: float, at_most: float) -> tuple[Criterion, ...]:
+    """Return what is asked of long streams."""
+    return (
+        Criterion(metric="drift.object_integrity.{object}", at_least=0.99),
+        Criterion(metric="drift.sharpness.generated_over_real", at_least=at_least, at_most=at_most),
+    )
+
+
+FRAME_CRITERIA: tuple[Criterion, ...] = (
+    Criterion(metric="codec.psnr_db", at_least=22),
+    Criterion(metric="motion", at_least=0.5, at_most=2),
     Criterion(
         metric="fidelity.{horizon}.psnr_db",
-        at_least="fidelity.{horizon}.copy_psnr_db",
+        at_least=RelativeBound(metric="fidelity.{horizon}.copy_psnr_db", plus=1),
         min_horizon=MIN_COPY_HORIZON,
     ),
+    Criterion(
+        metric="fidelity.{horizon}.frame_psnr_db",
+        at_least=RelativeBound(metric="fidelity.{horizon}.copy_frame_psnr_db", plus=0.5),
+        at={"horizon": "16"},
+    ),
+    *_number_criteria(horizon=16, times=0.5, share=0.15, degrees=5),
+    *_number_criteria(horizon=64, times=0.75, share=0.3, degrees=12),
+)
+CONTROL_CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="action.action_fidelity", at_least=0.95),
+    Criterion(metric="action.dimension_fidelity.{dimension}", at_least=0.95),
     Criterion(metric="action.other_actions_error_ratio", at_least=4),
-    Criterion(metric="text.unseen_ratio", at_least=0.9),
+    Criterion(metric="ablation.error_removed", at_least=0.3),
+    Criterion(metric="sweep.dimensions.{dimension}.error", at_most=0.1),
+    Criterion(metric="sweep.dimensions.{dimension}.backward", at_most=0.02),
+    Criterion(
+        metric="text.unseen_accuracy",
+        at_least=RelativeBound(metric="action.real_inverse_dynamics_accuracy", times=0.9),
+    ),
     Criterion(
         metric="appearance.rates.{appearance}", at_least=0.9, at={"appearance": "all_after_4"}
     ),
-    Criterion(metric="drift.object_integrity.{object}", at_least=0.99),
-    Criterion(metric="drift.sharpness.generated_over_real", at_least=0.95, at_most=1.05),
+)
+REWARD_CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="readout.tasks.{task}.real_potential_r", at_least=0.95),
     Criterion(metric="readout.tasks.{task}.generated_potential_r", at_least=0.9),
     Criterion(metric="readout.tasks.{task}.real_false_success", at_most=0.02),
     Criterion(metric="readout.tasks.{task}.generated_false_success", at_most=0.02),
+    Criterion(metric="outcome.real_reward_r", at_least=0.95),
+    Criterion(metric="outcome.generated_reward_r", at_least=0.9),
+    Criterion(metric="outcome.real_false_ends", at_most=5),
+    Criterion(metric="outcome.generated_false_ends", at_most=5),
+    Criterion(metric="outcome.real_end_recall", at_least=0.8),
     Criterion(metric="policies.pearson_r", at_least=0.9, min_count=MIN_POLICIES),
 )
 
 
 def check_criteria(scores: Scores) -> tuple[CriterionResult, ...]:
-    """Apply every acceptance criterion that concerns the world."""
+    """Apply every acceptance criterion about something that was measured."""
     return tuple(
         _check(scores, criterion, names)
-        for criterion in CRITERIA
-        if _concerns(criterion, scores)
+        for criterion in acceptance_criteria(scores)
         for names in _places(criterion, scores)
+        if look_up(scores, criterion.metric.format(**names)) is not None
     )
-
-
-def _concerns(criterion: Criterion, scores: Scores) -> bool:
-    """Return whether a criterion's family was measured; some worlds do not have every family."""
-    family = criterion.metric.split(".")[0]
-    return getattr(scores, family) is not None
 
 
 def _places(criterion: Criterion, scores: Scores) -> list[dict[str, str]]:
     """Return what the placeholders of a criterion stand for."""
-    if criterion.at:
-        return [criterion.at]
-    return placeholder_values(criterion.metric, scores, criterion.min_horizon)
+    places = placeholder_values(criterion.metric, scores, criterion.min_horizon)
+    return [names for names in places if criterion.at.items() <= names.items()]
 
 
 def _check(scores: Scores, criterion: Criterion, names: dict[str, str]) -> CriterionResult:
@@ -137,10 +233,12 @@ def _is_sufficient(estimate: Estimate, criterion: Criterion) -> bool:
 
 
 def _bound_value(scores: Scores, bound: Bound | None, names: dict[str, str]) -> float | None:
-    if not isinstance(bound, str):
+    if not isinstance(bound, RelativeBound):
         return bound
-    estimate: Estimate | None = look_up(scores, bound.format(**names))
-    return math.nan if estimate is None else estimate.value
+    estimate: Estimate | None = look_up(scores, bound.metric.format(**names))
+    if estimate is None or not estimate.is_measured:
+        return math.nan
+    return max(bound.times * estimate.value + bound.plus, bound.floor)
 
 
 def _is_unmeasured(bound: float | None) -> bool:
@@ -156,8 +254,13 @@ def _is_within(value: float, at_least: float | None, at_most: float | None) -> b
 def _bound_text(words: str, bound: Bound | None, value: float | None, metric: Metric) -> str:
     if value is None:
         return ""
-    if not isinstance(bound, str):
-        return f"{words} {metric.unit.format_number(value)}"
+    number = metric.unit.format_number(value)
+    if not isinstance(bound, RelativeBound):
+        return f"{words} {number}"
     if math.isnan(value):
         return f"{words} that of {metric.baseline_label}"
-    return f"{words} {metric.unit.format_number(value)} ({metric.baseline_label})"
+    if value == bound.floor:
+        return f"{words} {number}"
+    share = "" if bound.times == 1 else f"{bound.times:.0%} of "
+    more = f" + {metric.unit.format_number(bound.plus)}" if bound.plus else ""
+    return f"{words} {number} ({share}{metric.baseline_label}{more})"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.bundle.files import update_facts
+from streamdit_gym.definition import WorldSpec
 from streamdit_gym.evaluate.report import (
     criteria_summary,
     criteria_table,
@@ -13,14 +15,16 @@ from streamdit_gym.evaluate.report import (
     overall_table,
 )
 from streamdit_gym.evaluate.schema import Scores
+from streamdit_gym.evaluate.unmeasured import unmeasured
 from streamdit_gym.files import write_text, writing_to
 from streamdit_gym.world import World
 
 KNOWN_LIMITS = (
-    "It was trained on scripted play, not on expert play: what such play hardly visits is poor.",
+    "It knows what its training data show: what their exploration hardly visits is poor.",
     "Errors add up over a rollout: restart from real frames.",
-    "It was evaluated on episodes like its training data, against one simulator.",
 )
+SIMULATED = "It was evaluated on episodes like its training data, against one simulator."
+RECORDED = "It was evaluated on held-out recordings, like its training data; there is no simulator."
 NOT_IN_FACTS = ("comparison",)
 
 
@@ -61,8 +65,8 @@ tags: [world-model, reinforcement-learning, video-generation]
 
 {scores.episodes} held-out episodes, partition {scores.partition}; each is generated from one real
 frame and the prompted actions. Values with 95 % intervals. PSNR is in dB over the pixels that
-differ from the episode's first frame; errors are medians, read by a probe that was trained on real
-frames.
+differ from the episode's first frame, or over whole frames; errors are medians, read by a probe
+that was trained on real frames.
 
 {markdown_table(horizon_table(scores))}
 
@@ -81,7 +85,9 @@ Acceptance criteria: {criteria_summary(scores)}.
 
 def _description(world: World) -> str:
     spec = world.spec
+    height, width = spec.frame_size
     config = world.model.config
+    rows, columns = config.token_grid
     million_weights = sum(weight.numel() for weight in world.model.parameters()) / 1e6
     tasks = "\n".join(
         f"* `{name}`: {task.about}; horizon {task.horizon} steps"
@@ -96,20 +102,27 @@ def _description(world: World) -> str:
     prompt_encoder = world.facts.get("prompt_encoder", "unknown")
     return f"""# {spec.name}
 
-A world of streamdit_gym: {spec.size} x {spec.size} pixels, {spec.fps:g} frames per second,
-{len(spec.menu)} actions, each prompted by a phrase.
+A world of streamdit_gym: {height} x {width} pixels (height x width), {spec.fps:g} frames per
+second, {_actions_text(spec)}.
 
     from streamdit_gym import World
     world = World.from_pretrained("{spec.name}")
 
 StreamDiT transformer: {million_weights:.1f} million weights, width {config.width},
-depth {config.depth}, {config.rows}x{config.rows} tokens a frame,
+depth {config.depth}, {rows}x{columns} tokens a frame,
 {config.references} reference frames.
 Prompt encoder: {prompt_encoder}. Trained on {frames} frames of the real simulator.{pipelined}
 
 Tasks:
 
 {tasks}"""
+
+
+def _actions_text(spec: WorldSpec) -> str:
+    if isinstance(spec.actions, SpokenBox):
+        names = ", ".join(spec.actions.names)
+        return f"continuous actions of {len(spec.actions)} dimensions ({names}), each said in words"
+    return f"{len(spec.menu)} actions, each prompted by a phrase"
 
 
 def _readout_errors(world: World) -> str:
@@ -135,7 +148,6 @@ def _limits(scores: Scores) -> str:
         if outcome == "open":
             not_measured.append(label)
     limits += KNOWN_LIMITS
-    if scores.policies is None:
-        not_measured.append("whether it ranks policies as the reference simulator does")
-    limits += [f"Not measured: {label}." for label in not_measured]
+    limits.append(SIMULATED if scores.simulated else RECORDED)
+    limits += [f"Not measured: {line}." for line in [*not_measured, *unmeasured(scores)]]
     return "\n".join(f"* {limit}" for limit in limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamdit_gym.evaluate.measured_metrics import MeasuredMetric, measured_metrics
-from streamdit_gym.evaluate.metric_table import Better
+from streamdit_gym.evaluate.metric_kinds import Better
 from streamdit_gym.evaluate.outcomes import MetricComparison, TeacherComparison
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.statistics import Estimate, paired_ratio

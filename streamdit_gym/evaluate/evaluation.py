@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from streamdit_gym.data.processes import map_in_processes
-from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldDefinition, WorldSpec
+from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.acceptance import check_criteria
-from streamdit_gym.evaluate.candidate import Candidate, Frames, menu_prompts
+from streamdit_gym.evaluate.candidate import Candidate, Frames, action_prompts
 from streamdit_gym.evaluate.evaluator_models import (
     FULL_TRAINING,
     EvaluatorModels,
@@ -21,11 +20,14 @@ from streamdit_gym.evaluate.evaluator_models import (
     evaluator_models,
 )
 from streamdit_gym.evaluate.failure_modes import failure_modes
+from streamdit_gym.evaluate.metrics.action_ablation import ablation_metrics
 from streamdit_gym.evaluate.metrics.action_fidelity import action_metrics
+from streamdit_gym.evaluate.metrics.control_sweep import sweep_metrics
 from streamdit_gym.evaluate.metrics.drift import drift_metrics
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.evaluator_accuracy import evaluator_accuracy
 from streamdit_gym.evaluate.metrics.fidelity import fidelity_metrics
+from streamdit_gym.evaluate.metrics.outcome_accuracy import environment_task, outcome_metrics
 from streamdit_gym.evaluate.metrics.pixel_metrics import motion_ratio
 from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
@@ -33,11 +35,16 @@ from streamdit_gym.evaluate.metrics.readout_accuracy import readout_metrics
 from streamdit_gym.evaluate.metrics.reconstruction import codec_metrics
 from streamdit_gym.evaluate.metrics.unseen_appearance import appearance_metrics
 from streamdit_gym.evaluate.metrics.unseen_prompts import text_metrics
+from streamdit_gym.evaluate.real_episodes import (
+    HeldOutPlan,
+    RealEpisodes,
+    RecordedEpisodes,
+    SimulatedEpisodes,
+)
 from streamdit_gym.evaluate.schema import FilmStrips, PolicyReturns, Scores
 
 SEED = 20_000  # far from any training seed
 SHORT_STEPS = 16
-HELD_OUT_SHARD, SHORT_SHARD = 0, 2  # 1 and 3 are the evaluator models' own episodes
 MAX_MOTION_FRAMES = 64
 FILM_EPISODES = 6
 FILM_STRIDE = 4
@@ -48,7 +55,7 @@ class EvaluationConfig:
     """How much is measured.
 
     Attributes:
-        episodes: held-out episodes of the reference simulator, with a seed of their own.
+        episodes: held-out episodes; of a reference simulator, with a seed of their own.
         horizons: frames after the start at which a rollout is compared.
         evaluator_training: how evaluator models are trained, if there are none.
         drift_frames: length of the long streams.
@@ -73,6 +80,18 @@ class EvaluationConfig:
         """The longest horizon up to which motion and actions are compared."""
         return max(horizon for horizon in self.horizons if horizon <= MAX_MOTION_FRAMES)
 
+    @property
+    def plan(self) -> HeldOutPlan:
+        """Which held-out episodes this needs."""
+        return HeldOutPlan(
+            episodes=self.episodes,
+            steps=max(self.horizons),
+            short_episodes=self.short_episodes,
+            short_steps=SHORT_STEPS,
+            seed=self.seed,
+            workers=self.workers,
+        )
+
 
 QUICK = EvaluationConfig(
     episodes=24,
@@ -96,41 +115,44 @@ class Evidence:
     models: EvaluatorModels
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RecordingJob:
-    definition: WorldDefinition
-    plan: RecordConfig
-    shard: int
-
-
 def collect_evidence(
     spec: WorldSpec,
     reference: WorldDefinition,
     config: EvaluationConfig,
     models_folder: Path,
+    dataset: Dataset | None = None,
 ) -> Evidence:
-    """Record held-out episodes, and load or train evaluator models.
+    """Get held-out episodes, and load or train evaluator models.
 
     Args:
         spec: the world.
-        reference: its real simulator.
+        reference: its definition; with a simulator, episodes are recorded with it.
         config: how much is measured.
         models_folder: where evaluator models lie that are not shipped.
+        dataset: what the world was trained on, for a world without a simulator: its last shards
+            are held out.
+
+    Raises:
+        StreamDiTError: if there is neither a simulator nor a data set.
     """
-    models = evaluator_models(spec, reference, config.evaluator_training, models_folder)
-    plan = RecordConfig(episodes=config.episodes, steps=max(config.horizons), seed=config.seed)
-    short_plan = replace(plan, episodes=config.short_episodes, steps=SHORT_STEPS)
-    jobs = [
-        _RecordingJob(definition=reference, plan=shard_plan, shard=shard)
-        for shard_plan, shard in ((plan, HELD_OUT_SHARD), (short_plan, SHORT_SHARD))
-    ]
-    bar = tqdm(total=len(jobs), desc="held-out episodes", leave=False)
-    held_out, short = map_in_processes(_record, jobs, config.workers, bar)
+    source = _source(reference, dataset)
+    adapter = reference.evaluation
+    models = evaluator_models(spec, adapter, source, config.evaluator_training, models_folder)
+    held_out, short = source.held_out(config.plan)
     return Evidence(held_out=held_out, short=short, models=models)
 
 
-def _record(job: _RecordingJob) -> Shard:
-    return record_shard(job.definition, job.plan, job.shard)
+def _source(reference: WorldDefinition, dataset: Dataset | None) -> RealEpisodes:
+    if reference.make_simulator is not None:
+        return SimulatedEpisodes(reference=reference)
+    if dataset is not None:
+        return RecordedEpisodes(dataset=dataset)
+    raise StreamDiTError(
+        "nothing to evaluate this world against",
+        given=f"{reference.name}, which has no simulator, without recordings",
+        allowed="a definition with make_simulator, or the data set that the world was trained on",
+        remedy="name the data set: --set data=FOLDER; its last shards are held out",
+    )
 
 
 def evaluate_world(
@@ -140,11 +162,11 @@ def evaluate_world(
     config: EvaluationConfig,
     policy_returns: dict[str, PolicyReturns] | None = None,
 ) -> Scores:
-    """Measure everything, and apply the acceptance criteria.
+    """Measure everything that a world has, and apply the acceptance criteria.
 
     Args:
         candidate: what is evaluated.
-        reference: the real simulator.
+        reference: the world's definition, with its simulator if it has one.
         evidence: see `collect_evidence`.
         config: how much is measured.
         policy_returns: by policy, if any were run.
@@ -154,22 +176,30 @@ def evaluate_world(
         candidate=candidate, reference=reference, held_out=held_out, models=evidence.models
     )
     first = context.first_frames
-    rollout = candidate.roll_out(first, menu_prompts(candidate.spec, held_out))
+    prompts = action_prompts(candidate.spec, held_out.actions)
+    has_outcomes = environment_task(context) is not None
+    rollout = candidate.roll_out(first, prompts, 0, held_out.actions if has_outcomes else None)
     generated = np.concatenate([first, rollout.frames], 1)
-    last = config.motion_frames
+    last = min(config.motion_frames, held_out.actions.shape[1])
+    real = held_out.frames[:, : last + 1]
     scores = Scores(
         world=candidate.spec.name,
         partition=candidate.partition_name,
         episodes=len(first),
+        frame_size=candidate.spec.frame_size,
+        simulated=reference.make_simulator is not None,
         evaluator=evaluator_accuracy(context),
         codec=codec_metrics(context),
         fidelity=fidelity_metrics(context, generated, config.horizons),
-        motion=motion_ratio(generated[:, : last + 1], held_out.frames[:, : last + 1]),
+        motion=motion_ratio(generated[:, : last + 1], real, context.is_step[:, :last]),
         action=action_metrics(context, generated, last),
+        ablation=ablation_metrics(context, generated),
         text=text_metrics(context),
         drift=drift_metrics(context, config.drift_frames, config.drift_streams, config.workers),
         reaction=reaction_metrics(context),
+        sweep=sweep_metrics(context),
         readout=readout_metrics(context, evidence.short),
+        outcome=outcome_metrics(context, rollout.outcomes),
         appearance=appearance_metrics(context),
         policies=policy_metrics(policy_returns) if policy_returns else None,
         film_strips=_film_strips(held_out.frames, generated, last),

@@ -13,23 +13,36 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from streamdit_gym.data.recorder import RecordConfig, record_shard
+from streamdit_gym.actions import SpokenBox, action_numbers
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import WorldDefinition, WorldSpec
-from streamdit_gym.evaluate.inverse_dynamics import InverseDynamics, train_inverse_dynamics
-from streamdit_gym.evaluate.state_probe import StateProbe, train_state_probe
+from streamdit_gym.definition import EvaluationAdapter, WorldSpec
+from streamdit_gym.evaluate.inverse_dynamics import (
+    InverseDynamics,
+    train_inverse_dynamics,
+    triples_of,
+)
+from streamdit_gym.evaluate.real_episodes import RealEpisodes
+from streamdit_gym.evaluate.schema import MAX_ACTOR_ERROR
+from streamdit_gym.evaluate.state_errors import state_errors
+from streamdit_gym.evaluate.state_probe import (
+    StateProbe,
+    train_probe_on_actions,
+    train_state_probe,
+)
+from streamdit_gym.evaluate.statistics import correlation
 from streamdit_gym.files import atomic_write
 
 SHIPPED_FOLDER = Path(__file__).parent / "models"
-MAX_ACTOR_ERROR_PX = 1.0  # median error on real frames beyond which evaluator models are weak
-MIN_INVERSE_ACCURACY = 0.7  # accuracy on real frames below which they are weak
-TRAINING_SHARD, CHECK_SHARD = 1, 3  # 0 and 2 are the held-out episodes of an evaluation
-CHECK_EPISODES, CHECK_STEPS = 8, 32  # takes about a second
+# skill on real frames below which they are weak: accuracy above chance, or a box's best correlation
+MIN_SKILL = 0.3
+MIN_TRAINING_STEPS = 300
+PASSES = 30  # over the frames, at most: small worlds need no more
+PROBE_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +63,13 @@ class EvaluatorTraining:
     inverse_steps: int = 4000
     seed: int = 20_000
 
+    def probe_steps_for(self, num_frames: int) -> int:
+        """Return how many training steps the probe needs for so many frames."""
+        enough = max(MIN_TRAINING_STEPS, PASSES * num_frames // PROBE_BATCH)
+        return min(self.probe_steps, enough)
+
 
 FULL_TRAINING = EvaluatorTraining()
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateErrors:
-    """Errors of the state probe, one for each frame.
-
-    Attributes:
-        actor_px: distance between the read and the true position of the actor.
-        body_px: the same of the body.
-        body_degrees: angle between the read and the true orientation of the body.
-    """
-
-    actor_px: Float[np.ndarray, "e f"]
-    body_px: Float[np.ndarray, "e f"]
-    body_degrees: Float[np.ndarray, "e f"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,33 +88,17 @@ class EvaluatorModels:
         """
         return self.inverse.predict(self.probe.features(frames)) == actions[:, 1:]
 
-    def state_errors(
-        self,
-        frames: UInt8[np.ndarray, "e f h w 3"],
-        states: Float[np.ndarray, "e f s"],
-        reference: WorldDefinition,
-        spec: WorldSpec,
-    ) -> StateErrors:
-        """Return how far the states that the probe reads are from the true ones."""
-        predicted, _ = self.probe.read(frames)
-        evaluation = reference.evaluation
-        assert evaluation.actor is not None
-        assert evaluation.body is not None
-        actor = [spec.state_names.index(name) for name in evaluation.actor]
-        x, y, cosine, sine = (spec.state_names.index(name) for name in evaluation.body)
-        predicted_angle = np.arctan2(predicted[..., sine], predicted[..., cosine])
-        true_angle = np.arctan2(states[..., sine], states[..., cosine])
-        turn = predicted_angle - true_angle
-        wrapped_turn = np.arctan2(np.sin(turn), np.cos(turn))
-        return StateErrors(
-            actor_px=_distance(predicted[..., actor], states[..., actor]),
-            body_px=_distance(predicted[..., [x, y]], states[..., [x, y]]),
-            body_degrees=np.degrees(np.abs(wrapped_turn)),
-        )
+    def read_actions(self, frames: UInt8[np.ndarray, "e f h w 3"]) -> np.ndarray:
+        """Return the actions that led to every frame but the first two; of a box from -1 to 1."""
+        return self.inverse.predict(self.probe.features(frames))
 
 
 def evaluator_models(
-    spec: WorldSpec, reference: WorldDefinition, training: EvaluatorTraining, folder: Path
+    spec: WorldSpec,
+    adapter: EvaluationAdapter,
+    source: RealEpisodes,
+    training: EvaluatorTraining,
+    folder: Path,
 ) -> EvaluatorModels:
     """Return evaluator models: the best on disk that read real frames well, or new ones.
 
@@ -119,26 +106,29 @@ def evaluator_models(
 
     Args:
         spec: the world.
-        reference: its simulator.
+        adapter: their version, and what the world names.
+        source: of real episodes.
         training: how new ones are trained.
         folder: where those that are not shipped lie.
     """
-    version = reference.evaluation.evaluator_version
-    own_path = folder / file_name(spec.name, version, training)
-    full_name = file_name(spec.name, version, FULL_TRAINING)
+    world = "-".join(filter(None, [spec.name, source.name]))
+    version = adapter.evaluator_version
+    own_path = folder / file_name(world, version, training)
+    full_name = file_name(world, version, FULL_TRAINING)
     check = None
     for path in dict.fromkeys([SHIPPED_FOLDER / full_name, folder / full_name, own_path]):
         models = load_evaluator_models(path, spec)
         if models is None:
             continue
         if check is None:
-            check = _check_shard(spec, reference, training.seed)
-        weakness = weakness_of(models, check, reference, spec)
+            check = source.check(training.seed)
+        weakness = weakness_of(models, check, spec, adapter)
         if weakness is None:
             return models
         print(f"not using {path}: {weakness}; if the simulator changed, raise evaluator_version")
-    print(f"training evaluator models on {training.episodes} real episodes, to be kept in {folder}")
-    models = train_evaluator_models(spec, reference, training)
+    print(f"training evaluator models on real episodes, to be kept in {folder}")
+    episodes = source.training(training.episodes, training.episode_steps, training.seed)
+    models = train_evaluator_models(spec, episodes, training)
     save_evaluator_models(models, own_path)
     return models
 
@@ -155,19 +145,25 @@ def file_name(world: str, version: int, training: EvaluatorTraining) -> str:
 
 
 def train_evaluator_models(
-    spec: WorldSpec, reference: WorldDefinition, training: EvaluatorTraining
+    spec: WorldSpec, shard: Shard, training: EvaluatorTraining
 ) -> EvaluatorModels:
     """Train evaluator models on real episodes of their own."""
-    plan = RecordConfig(
-        episodes=training.episodes, steps=training.episode_steps, seed=training.seed
-    )
-    shard = record_shard(reference, plan, TRAINING_SHARD)
-    frames = shard.frames.reshape(-1, *shard.frames.shape[2:])
-    states = shard.states.reshape(-1, shard.states.shape[-1])
-    probe = train_state_probe(spec, frames, states, training.probe_steps)
-    features = probe.features(shard.frames)
+    steps = shard.actions.shape[1]
+    is_real = np.arange(steps + 1) <= shard.lengths[:, None]
+    probe_steps = training.probe_steps_for(int(is_real.sum()))
+    if spec.state_names:
+        frames = shard.frames.reshape(-1, *shard.frames.shape[2:])
+        states = shard.states.reshape(-1, shard.states.shape[-1])
+        probe = train_state_probe(spec, frames, states, is_real.ravel(), probe_steps)
+    else:
+        triples = triples_of(shard.lengths, steps)
+        probe = train_probe_on_actions(spec, shard.frames, shard.actions, triples, probe_steps)
     inverse = train_inverse_dynamics(
-        features, shard.actions, len(spec.menu), training.inverse_steps
+        probe.features(shard.frames),
+        shard.actions,
+        shard.lengths,
+        spec.actions,
+        training.inverse_steps,
     )
     return EvaluatorModels(probe=probe, inverse=inverse)
 
@@ -186,10 +182,12 @@ def save_evaluator_models(models: EvaluatorModels, path: Path) -> None:
 def load_evaluator_models(path: Path, spec: WorldSpec) -> EvaluatorModels | None:
     """Return evaluator models from a file; None if it is missing, damaged or of another world."""
     probe = StateProbe(spec).eval()
-    inverse = InverseDynamics(probe.num_features, len(spec.menu)).eval()
+    inverse = InverseDynamics(probe.num_features, spec.actions).eval()
     models = EvaluatorModels(probe=probe, inverse=inverse)
+    # files of earlier versions leave out what follows from the numbers' names
+    by_names = {"probe.scale": probe.scale, "probe.offset": probe.offset}
     try:
-        tensors = load_file(path)
+        tensors = by_names | load_file(path)
         for prefix, module in _modules(models):
             module.load_state_dict(_with_prefix(tensors, prefix))
     except (OSError, SafetensorError, RuntimeError):
@@ -198,25 +196,39 @@ def load_evaluator_models(path: Path, spec: WorldSpec) -> EvaluatorModels | None
 
 
 def weakness_of(
-    models: EvaluatorModels, real: Shard, reference: WorldDefinition, spec: WorldSpec
+    models: EvaluatorModels, real: Shard, spec: WorldSpec, adapter: EvaluationAdapter
 ) -> str | None:
     """Return in what evaluator models err on real episodes; None if they read them well."""
-    errors = models.state_errors(real.frames, real.states, reference, spec)
-    actor_px = float(np.median(errors.actor_px))
-    if not actor_px <= MAX_ACTOR_ERROR_PX:  # NaN is weak, too
-        return f"the probe misses the actor by {actor_px:.1f} px (at most {MAX_ACTOR_ERROR_PX:g})"
-    accuracy = float(models.actions_match(real.frames, real.actions).mean())
-    if accuracy < MIN_INVERSE_ACCURACY:
+    if adapter.actor is not None:
+        states, _ = models.probe.read(real.frames)
+        spread = np.ones(len(spec.state_names))
+        errors = state_errors(states, real.states, spec, adapter, spread)
+        assert errors.actor_px is not None
+        error = float(np.median(errors.actor_px))
+        bound = MAX_ACTOR_ERROR * max(spec.frame_size)
+        if not error <= bound:  # NaN is weak, too
+            return f"the probe misses the actor by {error:.1f} px (at most {bound:.1f})"
+    skill = _skill(models, real, spec)
+    if not skill >= MIN_SKILL:
         return (
-            f"the inverse-dynamics model names {100 * accuracy:.0f} % of the actions"
-            f" (at least {100 * MIN_INVERSE_ACCURACY:.0f} %)"
+            f"the inverse-dynamics model reads actions with a skill of {skill:.2f}"
+            f" (at least {MIN_SKILL:g}; 0 is chance)"
         )
     return None
 
 
-def _check_shard(spec: WorldSpec, reference: WorldDefinition, seed: int) -> Shard:
-    plan = RecordConfig(episodes=CHECK_EPISODES, steps=CHECK_STEPS, seed=seed)
-    return record_shard(reference, plan, CHECK_SHARD)
+def _skill(models: EvaluatorModels, real: Shard, spec: WorldSpec) -> float:
+    """Return how well actions are read off real frames: 0 as by chance, 1 without mistakes."""
+    steps = real.actions.shape[1]
+    is_real = np.arange(1, steps) < real.lengths[:, None]
+    read = models.read_actions(real.frames)[is_real]
+    actions = real.actions[:, 1:][is_real]
+    if not isinstance(spec.actions, SpokenBox):
+        chance = 1 / len(spec.actions)
+        return float(((read == actions).mean() - chance) / (1 - chance))
+    true = action_numbers(spec.actions, actions)
+    rs = [correlation(np.stack(pair, -1)) for pair in zip(read.T, true.T, strict=True)]
+    return max((r for r in rs if np.isfinite(r)), default=np.nan)
 
 
 def _modules(models: EvaluatorModels) -> Iterator[tuple[str, nn.Module]]:
@@ -230,9 +242,3 @@ def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, tor
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _distance(
-    points: Float[np.ndarray, "*n 2"], others: Float[np.ndarray, "*n 2"]
-) -> Float[np.ndarray, "*n"]:
-    return np.linalg.norm(points - others, axis=-1)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.evaluate.acceptance import MIN_COPY_HORIZON, Bound
-from streamdit_gym.evaluate.evaluator_models import MAX_ACTOR_ERROR_PX, MIN_INVERSE_ACCURACY
+from streamdit_gym.evaluate.acceptance import MIN_COPY_HORIZON
+from streamdit_gym.evaluate.evaluator_models import MIN_SKILL
 from streamdit_gym.evaluate.measured_metrics import look_up, placeholder_values
 from streamdit_gym.evaluate.schema import Scores
+
+# a number, or the path of one
+Bound = float | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Symptom:
     """
 
     number: str
-    above: float | None = None
+    above: Bound | None = None
     below: tuple[Bound, ...] = ()
     min_horizon: int = 0
 
@@ -42,10 +45,8 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
     FailureMode(
         name="the evaluator is weak: its probe or its inverse-dynamics model errs on real frames",
         symptoms=(
-            Symptom(number="evaluator.state_error.actor_px.value", above=MAX_ACTOR_ERROR_PX),
-            Symptom(
-                number="evaluator.inverse_dynamics_accuracy.value", below=(MIN_INVERSE_ACCURACY,)
-            ),
+            Symptom(number="evaluator.state_error.actor_px.value", above="max_actor_error_px"),
+            Symptom(number="action.real_skill", below=(MIN_SKILL,)),
         ),
     ),
     FailureMode(
@@ -54,7 +55,10 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
     ),
     FailureMode(
         name="ignores actions: other prompts give the same frames",
-        symptoms=(Symptom(number="action.other_actions_error_ratio.low", below=(1.1,)),),
+        symptoms=(
+            Symptom(number="action.other_actions_error_ratio.low", below=(1.1,)),
+            Symptom(number="ablation.error_removed.high", below=(0.1,)),
+        ),
     ),
     FailureMode(
         name="does not follow actions: they cannot be read off frames",
@@ -63,6 +67,7 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
                 number="action.inverse_dynamics_accuracy.low",
                 below=("action.twice_chance",),
             ),
+            Symptom(number="action.dimension_fidelity.{dimension}.high", below=(0.5,)),
         ),
     ),
     FailureMode(
@@ -101,6 +106,20 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
         ),
     ),
     FailureMode(
+        name="misreads rewards: they do not follow the environment's own",
+        symptoms=(
+            Symptom(number="outcome.real_reward_r.high", below=(0.5,)),
+            Symptom(number="outcome.generated_reward_r.high", below=(0.5,)),
+        ),
+    ),
+    FailureMode(
+        name="ends episodes that go on",
+        symptoms=(
+            Symptom(number="outcome.real_false_ends.low", above=20),
+            Symptom(number="outcome.generated_false_ends.low", above=20),
+        ),
+    ),
+    FailureMode(
         name="misses success: its readout recognises less than half of the real ones",
         symptoms=(Symptom(number="readout.tasks.{task}.real_success_recall.high", below=(0.5,)),),
     ),
@@ -122,9 +141,11 @@ def _is_present(symptom: Symptom, scores: Scores) -> bool:
 
 
 def _is_present_at(symptom: Symptom, scores: Scores, names: dict[str, str]) -> bool:
-    number: float = look_up(scores, symptom.number.format(**names))
+    number: float | None = look_up(scores, symptom.number.format(**names))
+    if number is None:
+        return False
     if symptom.above is not None:
-        return number > symptom.above
+        return number > _bound_value(symptom.above, scores, names)
     return all(number < _bound_value(bound, scores, names) for bound in symptom.below)
 
 

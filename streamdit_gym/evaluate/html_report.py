@@ -12,7 +12,12 @@ from jaxtyping import UInt8
 from streamdit_gym.data.film_strips import pairs_of_rows, rows_of_frames
 from streamdit_gym.errors import require
 from streamdit_gym.evaluate.outcomes import TeacherComparison
-from streamdit_gym.evaluate.plots import plot_policies, plot_positions, plot_reaction
+from streamdit_gym.evaluate.plots import (
+    plot_fidelity,
+    plot_policies,
+    plot_reaction,
+    plot_sweep,
+)
 from streamdit_gym.evaluate.report import (
     Table,
     comparison_summary,
@@ -23,6 +28,7 @@ from streamdit_gym.evaluate.report import (
     overall_table,
 )
 from streamdit_gym.evaluate.schema import AppearanceMetrics, Scores
+from streamdit_gym.evaluate.unmeasured import unmeasured
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto;
@@ -51,6 +57,7 @@ def html_report(scores: Scores) -> str:
         _comparison(scores.comparison),
         _section("Over horizons", _table(horizon_table(scores)), _plots(scores)),
         _section("All other metrics", _table(overall_table(scores))),
+        _section("Not measured", _list(tuple(unmeasured(scores)) or ("nothing",))),
     ]
     body = "\n".join(section for section in sections if section)
     return f"""<!doctype html>
@@ -74,9 +81,7 @@ def _rollouts(scores: Scores) -> str:
     strips = scores.film_strips
     if strips is None:
         return ""
-    note = (
-        "Every fourth frame. Upper row of each pair: the reference simulator; lower row: generated."
-    )
+    note = "Every fourth frame. Upper row of each pair: real; lower row: generated."
     picture = _picture(pairs_of_rows(strips.real, strips.generated))
     return _section("Rollouts", _note(note), picture)
 
@@ -115,7 +120,11 @@ def _comparison(comparison: TeacherComparison | None) -> str:
 
 
 def _plots(scores: Scores) -> str:
-    plots = [plot_positions(scores), plot_reaction(scores.reaction)]
+    plots = [plot_fidelity(scores)] if scores.fidelity else []
+    if scores.reaction is not None:
+        plots.append(plot_reaction(scores.reaction))
+    if scores.sweep is not None and scores.sweep.dimensions:
+        plots.append(plot_sweep(scores.sweep))
     if scores.policies is not None:
         plots.append(plot_policies(scores.policies))
     return "".join(_image(png, "plot") for png in plots)

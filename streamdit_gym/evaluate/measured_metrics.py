@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from streamdit_gym.evaluate.metric_table import METRICS, Metric
+from streamdit_gym.evaluate.metric_kinds import Metric
+from streamdit_gym.evaluate.metric_table import METRICS
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.statistics import Estimate
 
@@ -70,7 +71,10 @@ def placeholder_values(path: str, scores: Scores, min_horizon: int = 0) -> list[
     values = {
         "horizon": [str(row.horizon) for row in scores.fidelity if row.horizon >= min_horizon],
         "object": list(scores.drift.object_integrity),
-        "task": list(scores.readout.tasks),
+        "number": list(scores.evaluator.numbers),
+        "angle": list(scores.evaluator.angles),
+        "dimension": list(scores.action.real_dimension_r),
+        "task": [] if scores.readout is None else list(scores.readout.tasks),
         "appearance": [] if scores.appearance is None else list(scores.appearance.rates),
     }
     combinations: list[dict[str, str]] = [{}]
@@ -83,19 +87,29 @@ def placeholder_values(path: str, scores: Scores, min_horizon: int = 0) -> list[
 def look_up(scores: Scores, path: str) -> Any:
     """Return what stands at a path in scores; None if it was not measured.
 
-    A part of a path is an attribute, a key, or the horizon of a row of ``fidelity``.
+    A part of a path is an attribute, a key, or the horizon of a row of ``fidelity``. Keys may hold
+    dots: names of numbers and of dimensions come from users.
     """
     value: Any = scores
-    for part in path.split("."):
+    rest = path
+    while rest and value is not None:
         if isinstance(value, dict):
+            part = _key_at_the_start(value, rest)
             value = value.get(part)
-        elif isinstance(value, tuple):
-            value = next((row for row in value if str(row.horizon) == part), None)
         else:
-            value = getattr(value, part)
-        if value is None:
-            return None
+            part = rest.split(".", 1)[0]
+            if isinstance(value, tuple):
+                value = next((row for row in value if str(row.horizon) == part), None)
+            else:
+                value = getattr(value, part)
+        rest = rest[len(part) + 1 :]
     return value
+
+
+def _key_at_the_start(values: dict[str, Any], path: str) -> str:
+    """Return the longest key that a path begins with; without any, its first part."""
+    keys = [key for key in values if path == key or path.startswith(f"{key}.")]
+    return max(keys, key=len, default=path.split(".", 1)[0])
 
 
 def _baseline(scores: Scores, metric: Metric, names: dict[str, str]) -> Estimate | float | None:

@@ -1,72 +1,25 @@
 """The table of metrics that reports, model cards and comparisons iterate.
 
 A metric has a path in `Scores`, such as ``fidelity.16.state_error.actor_px``. In the table, a path
-may hold ``{horizon}``, ``{object}``, ``{task}`` or ``{appearance}``: the metric then stands for one
-of each that was measured.
+may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``, ``{task}`` or
+``{appearance}``: the metric then stands for one of each that was measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from streamdit_gym.evaluate.statistics import Estimate
-
-Better = Literal["higher", "lower", "nearer to 1"]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """How numbers are written.
-
-    Attributes:
-        number_format: of Python's format language.
-        suffix: what follows the number.
-    """
-
-    number_format: str
-    suffix: str = ""
-
-    def format_number(self, number: float) -> str:
-        """Return a number as text."""
-        return f"{number:{self.number_format}}{self.suffix}"
-
-    def format_estimate(self, estimate: Estimate) -> str:
-        """Return ``value [low, high]`` with the unit."""
-        if not estimate.is_measured:
-            return "not measured"
-        return f"{estimate:{self.number_format}}{self.suffix}"
-
-
-PIXELS = Unit(".2f", " px")
-DEGREES = Unit(".1f", "°")
-DECIBELS = Unit(".1f", " dB")
-SHARE = Unit(".1%")
-RATIO = Unit(".2f")
-THREE_DECIMALS = Unit(".3f")
-SQUARED_LEVELS = Unit(".0f")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One kind of metric.
-
-    Attributes:
-        path: where it stands in `Scores`.
-        label: what it says, for people.
-        unit: how it is written.
-        better: which values are better, if it depends on the transformer; such metrics are compared
-            between a student and its teacher.
-        baseline: path of a metric to read it against.
-        baseline_label: what that is.
-    """
-
-    path: str
-    label: str
-    unit: Unit
-    better: Better | None = None
-    baseline: str | None = None
-    baseline_label: str = ""
+from streamdit_gym.evaluate.metric_kinds import (
+    DECIBELS,
+    DEGREES,
+    PER_THOUSAND_STEPS,
+    PIXELS,
+    RATIO,
+    SHARE,
+    SQUARED_LEVELS,
+    THREE_DECIMALS,
+    Better,
+    Metric,
+    Unit,
+)
 
 
 def _over_horizons(path: str, label: str, unit: Unit, better: Better) -> Metric:
@@ -103,6 +56,21 @@ METRICS: tuple[Metric, ...] = (
         unit=SHARE,
     ),
     Metric(
+        path="evaluator.numbers.{number}",
+        label="evaluator, real frames: error of {number}, as a share of its deviation (median)",
+        unit=SHARE,
+    ),
+    Metric(
+        path="evaluator.angles.{angle}",
+        label="evaluator, real frames: error of the angle {angle} (median)",
+        unit=DEGREES,
+    ),
+    Metric(
+        path="evaluator.inverse_dynamics_r.{dimension}",
+        label="evaluator, real frames: r of the read and the true action, {dimension}",
+        unit=THREE_DECIMALS,
+    ),
+    Metric(
         path="evaluator.inverse_dynamics_accuracy",
         label="evaluator, real frames: inverse-dynamics accuracy",
         unit=SHARE,
@@ -113,6 +81,7 @@ METRICS: tuple[Metric, ...] = (
         unit=SHARE,
     ),
     Metric(path="codec.psnr_db", label="codec: PSNR of moving pixels", unit=DECIBELS),
+    Metric(path="codec.frame_psnr_db", label="codec: PSNR of whole frames", unit=DECIBELS),
     Metric(
         path="codec.actor_within_1px",
         label="codec: share of frames with the actor within 1 px",
@@ -134,6 +103,9 @@ METRICS: tuple[Metric, ...] = (
         unit=DEGREES,
     ),
     _over_horizons("psnr_db", "PSNR of moving pixels after {horizon} frames", DECIBELS, "higher"),
+    _over_horizons(
+        "frame_psnr_db", "PSNR of whole frames after {horizon} frames", DECIBELS, "higher"
+    ),
     _over_horizons("ssim", "SSIM after {horizon} frames", THREE_DECIMALS, "higher"),
     _over_horizons(
         "state_error.actor_px",
@@ -165,6 +137,18 @@ METRICS: tuple[Metric, ...] = (
         DEGREES,
         "lower",
     ),
+    _over_horizons(
+        "numbers.{number}",
+        "error of {number} after {horizon} frames, as a share of its deviation (median)",
+        SHARE,
+        "lower",
+    ),
+    _over_horizons(
+        "angles.{angle}",
+        "error of the angle {angle} after {horizon} frames (median)",
+        DEGREES,
+        "lower",
+    ),
     Metric(
         path="fidelity.{horizon}.object_integrity.{object}",
         label="object integrity rate after {horizon} frames, {object}",
@@ -193,6 +177,19 @@ METRICS: tuple[Metric, ...] = (
         baseline_label="accuracy on real frames",
     ),
     Metric(
+        path="action.dimension_r.{dimension}",
+        label="r of the action read off generated frames and the prompted one, {dimension}",
+        unit=THREE_DECIMALS,
+        better="higher",
+        baseline="action.real_dimension_r.{dimension}",
+        baseline_label="r on real frames",
+    ),
+    Metric(
+        path="action.dimension_fidelity.{dimension}",
+        label="action fidelity: r of the read action, generated over real, {dimension}",
+        unit=SHARE,
+    ),
+    Metric(
         path="action.next_frame_error",
         label="next frame around the actor: squared error",
         unit=SQUARED_LEVELS,
@@ -211,6 +208,24 @@ METRICS: tuple[Metric, ...] = (
         better="higher",
     ),
     Metric(
+        path="ablation.error_removed",
+        label="share of the error under other episodes' actions that the true ones remove",
+        unit=SHARE,
+        better="higher",
+    ),
+    Metric(
+        path="sweep.dimensions.{dimension}.error",
+        label="sweep of {dimension}: largest distance from the reference simulator's curve",
+        unit=SHARE,
+        better="lower",
+    ),
+    Metric(
+        path="sweep.dimensions.{dimension}.backward",
+        label="sweep of {dimension}: largest fall of a curve that should rise",
+        unit=SHARE,
+        better="lower",
+    ),
+    Metric(
         path="text.menu_accuracy",
         label="inverse-dynamics accuracy under the menu's phrases",
         unit=SHARE,
@@ -221,6 +236,8 @@ METRICS: tuple[Metric, ...] = (
         label="inverse-dynamics accuracy under unseen phrases",
         unit=SHARE,
         better="higher",
+        baseline="action.real_inverse_dynamics_accuracy",
+        baseline_label="accuracy on real frames",
     ),
     Metric(
         path="text.unseen_ratio",
@@ -315,6 +332,33 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         path="readout.tasks.{task}.real_success_recall",
         label="{task}: real successes that are recognised",
+        unit=SHARE,
+    ),
+    Metric(
+        path="outcome.real_reward_r",
+        label="r of the read and the environment's own reward, real steps",
+        unit=THREE_DECIMALS,
+    ),
+    Metric(
+        path="outcome.generated_reward_r",
+        label="r of the read and the environment's own reward, generated steps",
+        unit=THREE_DECIMALS,
+        better="higher",
+    ),
+    Metric(
+        path="outcome.real_false_ends",
+        label="false ends of episodes, real steps",
+        unit=PER_THOUSAND_STEPS,
+    ),
+    Metric(
+        path="outcome.generated_false_ends",
+        label="false ends of episodes, generated steps",
+        unit=PER_THOUSAND_STEPS,
+        better="lower",
+    ),
+    Metric(
+        path="outcome.real_end_recall",
+        label="real ends of episodes that are recognised",
         unit=SHARE,
     ),
     Metric(

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from streamdit_gym.errors import require
+from streamdit_gym.evaluate.control_schema import ReactionMetrics, SweepMetrics
 from streamdit_gym.evaluate.measured_metrics import look_up
-from streamdit_gym.evaluate.schema import PolicyMetrics, ReactionMetrics, Scores
+from streamdit_gym.evaluate.schema import PolicyMetrics, Scores
 from streamdit_gym.evaluate.statistics import Estimate
 
 GREY = "#999"
@@ -20,29 +21,55 @@ POSITION_LINES = (
     ("copy_state_error.actor_px", "actor, copying", DASHED),
     ("copy_state_error.body_px", "body, copying", DASHED),
 )
+PSNR_LINES = (
+    ("frame_psnr_db", "generated", SOLID),
+    ("copy_frame_psnr_db", "copying the first frame", DASHED),
+)
 
 
-def plot_positions(scores: Scores) -> bytes:
-    """Plot errors of positions over horizons."""
+def plot_fidelity(scores: Scores) -> bytes:
+    """Plot over horizons: errors of positions if the world names some, else the PSNR of frames."""
+    if scores.evaluator.state_error is not None:
+        return _plot_over_horizons(scores, POSITION_LINES, "median error, px of the frame")
+    return _plot_over_horizons(scores, PSNR_LINES, "PSNR of whole frames, dB")
+
+
+def _plot_over_horizons(
+    scores: Scores, lines: tuple[tuple[str, str, str], ...], label: str
+) -> bytes:
     horizons = [row.horizon for row in scores.fidelity]
 
     def draw(axes: Any) -> None:
-        for path, label, style in POSITION_LINES:
-            estimates: list[Estimate] = [
-                look_up(scores, f"fidelity.{horizon}.{path}") for horizon in horizons
-            ]
+        for path, line_label, style in lines:
+            found = [look_up(scores, f"fidelity.{horizon}.{path}") for horizon in horizons]
+            estimates: list[Estimate] = [estimate for estimate in found if estimate is not None]
+            if len(estimates) < len(horizons):
+                continue
             values = [estimate.value for estimate in estimates]
             low = [estimate.low for estimate in estimates]
             high = [estimate.high for estimate in estimates]
-            (line,) = axes.plot(horizons, values, style, marker="o", label=label)
+            (line,) = axes.plot(horizons, values, style, marker="o", label=line_label)
             axes.fill_between(horizons, low, high, color=line.get_color(), alpha=0.15)
-        axes.set(
-            xscale="log",
-            xlabel="frames after the real one",
-            ylabel="median error, px of the frame",
-        )
+        axes.set(xscale="log", xlabel="frames after the real one", ylabel=label)
         axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
         axes.legend()
+
+    return _plot(draw)
+
+
+def plot_sweep(sweep: SweepMetrics) -> bytes:
+    """Plot what every dimension of a box moves, in the world and in the reference simulator."""
+
+    def draw(axes: Any) -> None:
+        for name, curve in sweep.dimensions.items():
+            (line,) = axes.plot(curve.values, curve.generated, SOLID, marker=".", label=name)
+            real = f"{name}, real"
+            axes.plot(curve.values, curve.real, DASHED, color=line.get_color(), label=real)
+        axes.set(
+            xlabel="value of the action",
+            ylabel=f"displacement after {sweep.frames} frames, share of the range",
+        )
+        axes.legend(fontsize="x-small")
 
     return _plot(draw)
 

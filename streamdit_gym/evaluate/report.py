@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamdit_gym.evaluate.comparison import TOLERANCE
+from streamdit_gym.evaluate.control_schema import ReactionMetrics
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics
-from streamdit_gym.evaluate.metric_table import (
+from streamdit_gym.evaluate.metric_kinds import (
     DECIBELS,
     DEGREES,
     PIXELS,
@@ -17,6 +18,7 @@ from streamdit_gym.evaluate.metric_table import (
 from streamdit_gym.evaluate.outcomes import MetricComparison, TeacherComparison
 from streamdit_gym.evaluate.schema import Scores, SpeedMetrics
 from streamdit_gym.evaluate.statistics import Estimate
+from streamdit_gym.evaluate.unmeasured import unmeasured
 
 Table = list[list[str]]
 
@@ -25,6 +27,8 @@ HORIZON_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("PSNR", "psnr_db", DECIBELS),
     ("PSNR of copying", "copy_psnr_db", DECIBELS),
     ("PSNR of the codec", "codec_psnr_db", DECIBELS),
+    ("whole frames", "frame_psnr_db", DECIBELS),
+    ("whole frames, copying", "copy_frame_psnr_db", DECIBELS),
     ("SSIM", "ssim", THREE_DECIMALS),
     ("actor", "state_error.actor_px", PIXELS),
     ("body", "state_error.body_px", PIXELS),
@@ -46,6 +50,7 @@ def text_report(scores: Scores) -> str:
         parts.append("no failure mode found")
     parts += ["", *aligned(horizon_table(scores))]
     parts += ["", *aligned(overall_table(scores))]
+    parts += ["", *(f"not measured: {line}" for line in unmeasured(scores))]
     parts += ["", f"acceptance criteria: {criteria_summary(scores)}"]
     parts += [f"  {line}" for line in aligned(criteria_table(scores))]
     if scores.comparison is not None:
@@ -55,18 +60,36 @@ def text_report(scores: Scores) -> str:
 
 
 def horizon_table(scores: Scores) -> Table:
-    """Return how close rollouts stay to real frames, a row for each horizon."""
-    objects = list(scores.drift.object_integrity)
-    integrity = [(f"integrity, {name}", f"object_integrity.{name}", SHARE) for name in objects]
-    columns = [*HORIZON_COLUMNS, *integrity]
+    """Return how close rollouts stay to real frames, a row for each horizon.
+
+    Columns are those of what was measured.
+    """
+    columns = [column for column in _horizon_columns(scores) if _is_measured(scores, column)]
     table = [["frames", *(heading for heading, _, _ in columns)]]
     for row in scores.fidelity:
         cells = [str(row.horizon)]
         for _, path, unit in columns:
-            estimate: Estimate = look_up(scores, f"fidelity.{row.horizon}.{path}")
-            cells.append(unit.format_estimate(estimate))
+            estimate: Estimate | None = look_up(scores, f"fidelity.{row.horizon}.{path}")
+            cells.append("-" if estimate is None else unit.format_estimate(estimate))
         table.append(cells)
     return table
+
+
+def _horizon_columns(scores: Scores) -> list[tuple[str, str, Unit]]:
+    named = [(name, f"numbers.{name}", SHARE) for name in scores.evaluator.numbers]
+    named += [(f"angle {name}", f"angles.{name}", DEGREES) for name in scores.evaluator.angles]
+    if scores.evaluator.state_error is not None:
+        named = []  # actor and body say the same in pixels
+    objects = list(scores.drift.object_integrity)
+    integrity = [(f"integrity, {name}", f"object_integrity.{name}", SHARE) for name in objects]
+    return [*HORIZON_COLUMNS, *named, *integrity]
+
+
+def _is_measured(scores: Scores, column: tuple[str, str, Unit]) -> bool:
+    _, path, _ = column
+    return any(
+        look_up(scores, f"fidelity.{row.horizon}.{path}") is not None for row in scores.fidelity
+    )
 
 
 def overall_table(scores: Scores) -> Table:
@@ -76,11 +99,11 @@ def overall_table(scores: Scores) -> Table:
         for metric in measured_metrics(scores)
         if not metric.path.startswith("fidelity.")
     ]
-    rows += [
-        ["long streams: how many, and frames of each", _stream_text(scores)],
-        ["short rollouts of the readout: frames", str(scores.readout.horizon)],
-    ]
-    rows += _reaction_rows(scores)
+    rows.append(["long streams: how many, and frames of each", _stream_text(scores)])
+    if scores.readout is not None:
+        rows.append(["short rollouts of the readout: frames", str(scores.readout.horizon)])
+    if scores.reaction is not None:
+        rows += _reaction_rows(scores.reaction, scores.speed)
     if scores.speed is not None:
         rows += _speed_rows(scores.speed)
     return rows
@@ -161,9 +184,9 @@ def _stream_text(scores: Scores) -> str:
     return f"{scores.drift.streams}, {scores.drift.frames}"
 
 
-def _reaction_rows(scores: Scores) -> Iterator[list[str]]:
-    generated = scores.reaction.generated
-    real = scores.reaction.real
+def _reaction_rows(reaction: ReactionMetrics, speed: SpeedMetrics | None) -> Iterator[list[str]]:
+    generated = reaction.generated
+    real = reaction.real
     for fraction, frames, real_frames in (
         ("50 %", generated.frames_to_50, real.frames_to_50),
         ("90 %", generated.frames_to_90, real.frames_to_90),
@@ -171,8 +194,8 @@ def _reaction_rows(scores: Scores) -> Iterator[list[str]]:
         label = f"frames until a new prompt has {fraction} of its effect"
         text = f"{_frames_text(frames)}; reference simulator: {_frames_text(real_frames)}"
         yield [label, text]
-        if frames is not None and scores.speed is not None:
-            milliseconds = frames * scores.speed.steps[0].p50_ms
+        if frames is not None and speed is not None:
+            milliseconds = frames * speed.steps[0].p50_ms
             yield [f"{label}: time in one environment", f"{milliseconds:.0f} ms"]
 
 

@@ -1,8 +1,8 @@
 """What an evaluation measures: one dataclass for each family of metrics, and `Scores` for all.
 
-A number with an interval is an `Estimate`. PSNR is in dB over the pixels that differ from an
-episode's first frame; positions are in pixels (px) of the frame; angles are in degrees. "Real"
-means the reference simulator, "generated" means the world that is evaluated.
+A number with an interval is an `Estimate`. PSNR is in dB; positions are in pixels (px) of the
+frame; angles are in degrees. "Real" means the reference simulator or held-out recordings,
+"generated" means the world that is evaluated. A family that a world has nothing for is None.
 """
 
 from __future__ import annotations
@@ -15,212 +15,25 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.evaluate.control_schema import (
+    AblationMetrics,
+    ActionMetrics,
+    ReactionMetrics,
+    SweepMetrics,
+    TextMetrics,
+)
+from streamdit_gym.evaluate.frame_schema import (
+    CodecMetrics,
+    DriftMetrics,
+    EvaluatorAccuracy,
+    FidelityMetrics,
+)
 from streamdit_gym.evaluate.outcomes import CriterionResult, TeacherComparison
 from streamdit_gym.evaluate.serialization import from_plain, to_plain
 from streamdit_gym.evaluate.statistics import Estimate
 
-SCHEMA_VERSION = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateErrorMetrics:
-    """Median errors of the state that the evaluator's probe reads off frames.
-
-    Attributes:
-        actor_px: position of what the prompts move.
-        body_px: position of what the actor moves.
-        body_degrees: orientation of what the actor moves.
-    """
-
-    actor_px: Estimate
-    body_px: Estimate
-    body_degrees: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodyErrorMetrics:
-    """Median errors of the body, over the episodes in which it has moved."""
-
-    body_px: Estimate
-    body_degrees: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluatorAccuracy:
-    """How well the evaluator's own models read real frames.
-
-    Attributes:
-        state_error: of the state probe.
-        actor_within_1px: share of frames in which the probe finds the actor within a pixel.
-        inverse_dynamics_accuracy: share of actions that the inverse-dynamics model names rightly.
-        object_integrity: for each object, the share of frames that show exactly one, undamaged.
-    """
-
-    state_error: StateErrorMetrics
-    actor_within_1px: Estimate
-    inverse_dynamics_accuracy: Estimate
-    object_integrity: dict[str, Estimate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CodecMetrics:
-    """What encoding and decoding real frames loses.
-
-    Attributes:
-        psnr_db: of decoded frames.
-        state_error: of the probe on decoded frames.
-        actor_within_1px: share of decoded frames with the actor within a pixel of the truth.
-    """
-
-    psnr_db: Estimate
-    state_error: StateErrorMetrics
-    actor_within_1px: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class FidelityMetrics:
-    """How close frames are to real ones, some frames after the last real one.
-
-    Attributes:
-        horizon: how many frames after.
-        psnr_db: of generated frames.
-        copy_psnr_db: of copying the first frame, which is the least that a world must beat.
-        codec_psnr_db: of the encoded and decoded real frame, which is the most it can reach.
-        ssim: structural similarity of generated frames.
-        copy_ssim: of copying.
-        state_error: of generated frames.
-        copy_state_error: of copying.
-        moved_body: of generated frames, where the body has moved.
-        copy_moved_body: of copying, where the body has moved.
-        object_integrity: for each object, the share of frames that show exactly one, undamaged.
-    """
-
-    horizon: int
-    psnr_db: Estimate
-    copy_psnr_db: Estimate
-    codec_psnr_db: Estimate
-    ssim: Estimate
-    copy_ssim: Estimate
-    state_error: StateErrorMetrics
-    copy_state_error: StateErrorMetrics
-    moved_body: BodyErrorMetrics
-    copy_moved_body: BodyErrorMetrics
-    object_integrity: dict[str, Estimate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionMetrics:
-    """Whether frames show the actions that were prompted.
-
-    Attributes:
-        inverse_dynamics_accuracy: share of actions that the inverse-dynamics model reads off
-            generated frames.
-        real_inverse_dynamics_accuracy: the same on real frames.
-        action_fidelity: the first over the second.
-        chance: accuracy of a guess.
-        next_frame_error: squared error of the next frame at the actor, in squared grey levels.
-        other_actions_error_ratio: that error under other actions over the one under the true ones.
-        idle_error_ratio: the same for idling.
-    """
-
-    inverse_dynamics_accuracy: Estimate
-    real_inverse_dynamics_accuracy: Estimate
-    action_fidelity: Estimate
-    chance: float
-    next_frame_error: Estimate
-    other_actions_error_ratio: Estimate
-    idle_error_ratio: Estimate
-
-    @property
-    def twice_chance(self) -> float:
-        """Accuracy below which actions count as unreadable."""
-        return 2 * self.chance
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextMetrics:
-    """How phrases are followed that no training has seen.
-
-    Attributes:
-        menu_accuracy: inverse-dynamics accuracy under the menu's phrases.
-        unseen_accuracy: the same under unseen phrases.
-        unseen_ratio: the second over the first.
-    """
-
-    menu_accuracy: Estimate
-    unseen_accuracy: Estimate
-    unseen_ratio: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriftRatio:
-    """A property of frames at the end of a long stream over the same at its beginning.
-
-    Attributes:
-        generated: in the world.
-        real: in the reference simulator under the same actions.
-        generated_over_real: the first over the second.
-    """
-
-    generated: Estimate
-    real: Estimate
-    generated_over_real: Estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriftMetrics:
-    """What becomes of long streams.
-
-    Attributes:
-        frames: length of a stream.
-        streams: how many.
-        sharpness: contrast between neighbouring pixels.
-        level: mean grey level.
-        object_integrity: for each object, the share of frames that show exactly one, undamaged.
-        end_object_integrity: the same over the last part of the streams.
-        film_strip: frames of the first stream, evenly spaced.
-    """
-
-    frames: int
-    streams: int
-    sharpness: DriftRatio
-    level: DriftRatio
-    object_integrity: dict[str, Estimate]
-    end_object_integrity: dict[str, Estimate]
-    film_strip: UInt8[ndarray, "f h w 3"] | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReactionCurve:
-    """How soon a new prompt shows.
-
-    Attributes:
-        effect: for each frame after the change of prompts, the median share of its final effect on
-            the actor's speed.
-        prompt_shows: share of episodes in which the new prompt has an effect at all.
-        frames_to_50: frames until half of the effect; None if it never comes.
-        frames_to_90: frames until nine tenths of it.
-    """
-
-    effect: tuple[float, ...]
-    prompt_shows: Estimate
-    frames_to_50: int | None
-    frames_to_90: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReactionMetrics:
-    """How soon a new prompt shows, in the world and in the reference simulator.
-
-    Attributes:
-        change_after: frames under the first prompt.
-        generated: in the world; frames in flight at the change count.
-        real: in the reference simulator.
-    """
-
-    change_after: int
-    generated: ReactionCurve
-    real: ReactionCurve
+SCHEMA_VERSION = 3
+MAX_ACTOR_ERROR = 1 / 64  # median, as a share of the frame's larger side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +70,28 @@ class ReadoutMetrics:
 
     horizon: int
     tasks: dict[str, TaskReadoutMetrics]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeMetrics:
+    """How well the world reads the environment's own reward and end off its transitions.
+
+    Attributes:
+        horizon: generated steps that count, from the episode's first frame on.
+        real_reward_r: correlation of read and true rewards, real transitions.
+        generated_reward_r: of rewards read in rollouts with the true rewards under the same
+            actions.
+        real_false_ends: ends that are read where the episode goes on, per 1,000 real steps.
+        generated_false_ends: the same in rollouts.
+        real_end_recall: share of real ends that are read as such.
+    """
+
+    horizon: int
+    real_reward_r: Estimate
+    generated_reward_r: Estimate
+    real_false_ends: Estimate
+    generated_false_ends: Estimate
+    real_end_recall: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,15 +167,20 @@ class Scores:
         world: its name.
         partition: how it streams.
         episodes: held-out episodes.
+        frame_size: height and width of a frame.
+        simulated: whether these are of a reference simulator; else of held-out recordings.
         evaluator: how well the evaluator itself sees.
         codec: what the codec alone loses.
         fidelity: how close frames are to real ones, at several horizons.
         motion: how much frames change from one to the next, generated over real.
         action: whether prompted actions show.
-        text: whether unseen phrases are followed.
+        ablation: whether another episode's actions do worse, if there were other episodes.
         drift: what becomes of long streams.
-        reaction: how soon a new prompt shows.
-        readout: how well the world rewards.
+        text: whether unseen phrases are followed, if the world names some.
+        reaction: how soon a new prompt shows, if the world names an actor.
+        sweep: whether control is continuous, if actions are a box and there is a simulator.
+        readout: how well the world rewards tasks with a potential, if it has some.
+        outcome: how well it reads the environment's own reward and end, if it has such a task.
         appearance: whether unseen appearances are taken on, if the world knows any.
         policies: how well the world ranks policies, if any were run.
         speed: how fast environments step, if it was measured.
@@ -354,15 +194,20 @@ class Scores:
     world: str
     partition: str
     episodes: int
+    frame_size: tuple[int, ...] = (64, 64)
+    simulated: bool = True
     evaluator: EvaluatorAccuracy
     codec: CodecMetrics
     fidelity: tuple[FidelityMetrics, ...]
     motion: Estimate
     action: ActionMetrics
-    text: TextMetrics
+    ablation: AblationMetrics | None = None
     drift: DriftMetrics
-    reaction: ReactionMetrics
-    readout: ReadoutMetrics
+    text: TextMetrics | None = None
+    reaction: ReactionMetrics | None = None
+    sweep: SweepMetrics | None = None
+    readout: ReadoutMetrics | None = None
+    outcome: OutcomeMetrics | None = None
     appearance: AppearanceMetrics | None = None
     policies: PolicyMetrics | None = None
     speed: SpeedMetrics | None = None
@@ -371,6 +216,11 @@ class Scores:
     comparison: TeacherComparison | None = None
     schema_version: int = SCHEMA_VERSION
     film_strips: FilmStrips | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def max_actor_error_px(self) -> float:
+        """Error of the actor's position on real frames beyond which the evaluator is weak."""
+        return MAX_ACTOR_ERROR * max(self.frame_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as JSON can hold them."""

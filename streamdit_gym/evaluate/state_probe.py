@@ -7,15 +7,19 @@ positions from few examples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import trange
 
 from streamdit_gym.definition import WorldSpec
+from streamdit_gym.evaluate.inverse_dynamics import TRIPLE, InverseDynamics
+from streamdit_gym.evaluate.state_errors import MIN_SPREAD, state_layout
 
 FRAMES_PER_FORWARD = 512
 LEARNING_RATE = 3e-3
@@ -29,15 +33,22 @@ class StateProbe(nn.Module):
     Args:
         spec: names the state's numbers; those that end in ``_px`` are positions.
         num_key_points: key points to look for.
+
+    Attributes:
+        scale: of every number of a state, what its predictions are multiplied by.
+        offset: what is added then.
     """
+
+    scale: Tensor
+    offset: Tensor
 
     def __init__(self, spec: WorldSpec, num_key_points: int = 32) -> None:
         super().__init__()
         self.num_key_points = num_key_points
-        half_frame = spec.size / 2
-        is_position = torch.tensor([name.endswith("_px") for name in spec.state_names])
-        self.scale = torch.where(is_position, half_frame, 1.0)
-        self.offset = torch.where(is_position, half_frame, 0.0)
+        half_frame = max(spec.frame_size) / 2
+        is_position = torch.tensor([name.endswith("_px") for name in spec.state_names]).bool()
+        self.register_buffer("scale", torch.where(is_position, half_frame, 1.0))
+        self.register_buffer("offset", torch.where(is_position, half_frame, 0.0))
         self.trunk = nn.Sequential(
             *_convolution(3, 32, kernel=5, stride=2),
             *_convolution(32, 32, kernel=3, stride=1),
@@ -46,9 +57,11 @@ class StateProbe(nn.Module):
             nn.Conv2d(64, num_key_points, 1),
         )
         self.sharpness = nn.Parameter(torch.tensor(3.0))
-        self.head = nn.Sequential(
-            nn.Linear(2 * num_key_points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
-        )
+        self.head: nn.Sequential | None = None
+        if spec.state_names:
+            self.head = nn.Sequential(
+                nn.Linear(2 * num_key_points, 256), nn.ReLU(), nn.Linear(256, len(spec.state_names))
+            )
         # twice as fast on a CPU
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -58,16 +71,17 @@ class StateProbe(nn.Module):
         heat_maps = self.sharpness * features
         height, width = heat_maps.shape[-2:]
         weights = rearrange(heat_maps, "n p h w -> n p (h w)").softmax(-1)
-        coordinates = torch.linspace(-1, 1, width)
-        x = coordinates.repeat(height)
-        y = coordinates.repeat_interleave(width)
+        x = torch.linspace(-1, 1, width).repeat(height)
+        y = torch.linspace(-1, 1, height).repeat_interleave(width)
         return torch.cat([weights @ x, weights @ y], -1)
 
     def forward(
         self, pixels: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n k"]]:
-        """Return states in units of half a frame around its middle, and the key points."""
+        """Return states, in units of `scale` around `offset`, and the key points."""
         key_points = self.key_points(pixels)
+        if self.head is None:
+            return key_points[:, :0], key_points
         return self.head(key_points), key_points
 
     @torch.no_grad()
@@ -99,6 +113,17 @@ class StateProbe(nn.Module):
         features = np.concatenate([scaled_states, key_points], -1)
         return features.astype(np.float32)
 
+    def standardise(self, spec: WorldSpec, states: Float[np.ndarray, "n s"]) -> None:
+        """Set scale and offset of all numbers whose names do not tell their range."""
+        layout = state_layout(spec.state_names)
+        unknown = [
+            column for name, column in layout.numbers.items() if not name.endswith("_px")
+        ] + [columns[0] for columns in layout.angles.values() if len(columns) == 1]
+        spread = states[:, unknown].std(0)
+        varies = spread > MIN_SPREAD
+        self.scale[unknown] = torch.from_numpy(np.where(varies, spread, 1.0)).float()
+        self.offset[unknown] = torch.from_numpy(states[:, unknown].mean(0)).float()
+
     @property
     def num_features(self) -> int:
         """How many numbers `features` returns for a frame."""
@@ -109,29 +134,89 @@ def train_state_probe(
     spec: WorldSpec,
     frames: UInt8[np.ndarray, "n h w 3"],
     states: Float[np.ndarray, "n s"],
+    is_real: Bool[np.ndarray, " n"],
     steps: int,
     batch: int = 64,
     seed: int = 0,
 ) -> StateProbe:
-    """Train a probe on real frames with a little noise on their pixels."""
+    """Train a probe on real frames with a little noise on their pixels.
+
+    Args:
+        spec: the world.
+        frames: real frames.
+        states: the true state in each.
+        is_real: which frames are no padding.
+        steps: of the training.
+        batch: frames at once.
+        seed: of everything random.
+    """
     torch.manual_seed(seed)
     probe = StateProbe(spec)
+    real = np.flatnonzero(is_real)
+    probe.standardise(spec, states[real])
     rng = np.random.default_rng(seed)
     targets = (torch.from_numpy(states) - probe.offset) / probe.scale
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+
+    def loss() -> Tensor:
+        rows = real[rng.integers(len(real), size=batch)]
+        predictions, _ = probe(_noisy_pixels(frames[rows]))
+        return functional.smooth_l1_loss(predictions, targets[rows], beta=HUBER_BETA)
+
+    _descend(probe, loss, steps)
+    return probe.eval()
+
+
+def train_probe_on_actions(
+    spec: WorldSpec,
+    frames: UInt8[np.ndarray, "e f h w 3"],
+    actions: np.ndarray,
+    triples: Int[np.ndarray, "n 2"],
+    steps: int,
+    batch: int = 24,
+    seed: int = 0,
+) -> StateProbe:
+    """Train the probe of a world without states to find key points that tell its actions.
+
+    Args:
+        spec: the world.
+        frames: real frames.
+        actions: the action after each.
+        triples: episode and first frame of all triples of frames.
+        steps: of the training.
+        batch: triples at once.
+        seed: of everything random.
+    """
+    torch.manual_seed(seed)
+    probe = StateProbe(spec)
+    inverse = InverseDynamics(probe.num_features, spec.actions)
+    rng = np.random.default_rng(seed)
+
+    def loss() -> Tensor:
+        episodes, first = triples[rng.integers(len(triples), size=batch)].T
+        windows = frames[episodes[:, None], first[:, None] + TRIPLE]
+        _, key_points = probe(_noisy_pixels(windows.reshape(-1, *windows.shape[2:])))
+        return inverse.loss(key_points.unflatten(0, (batch, 3)), actions[episodes, first + 1])
+
+    _descend(nn.ModuleList([probe, inverse]), loss, steps)
+    return probe.eval()
+
+
+def _descend(model: nn.Module, loss: Callable[[], Tensor], steps: int) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in trange(steps, desc="state probe", unit="step", leave=False, mininterval=1.0):
-        rows = rng.integers(len(frames), size=batch)
-        pixels = _to_pixels(torch.from_numpy(frames[rows]))
-        noise_level = PIXEL_NOISE * torch.rand(batch, 1, 1, 1)
-        noise = noise_level * torch.randn_like(pixels)
-        predictions, _ = probe(pixels + noise)
-        loss = functional.smooth_l1_loss(predictions, targets[rows], beta=HUBER_BETA)
+        error = loss()
         optimizer.zero_grad()
-        loss.backward()
+        error.backward()
         optimizer.step()
         schedule.step()
-    return probe.eval()
+
+
+def _noisy_pixels(frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+    pixels = _to_pixels(torch.from_numpy(frames))
+    noise_level = PIXEL_NOISE * torch.rand(len(frames), 1, 1, 1)
+    noise = noise_level * torch.randn_like(pixels)
+    return pixels + noise
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -44,6 +44,9 @@ class Estimate:
         return f"{format(self.value, spec)} [{format(self.low, spec)}, {format(self.high, spec)}]"
 
 
+UNMEASURED = Estimate(value=math.nan, low=math.nan, high=math.nan, count=0)
+
+
 def mean(samples: np.ndarray) -> float:
     """Return the mean over everything that could be measured."""
     if not np.isfinite(samples).any():

@@ -22,7 +22,7 @@ from streamdit_gym.checks import check_choice, check_int, check_str
 from streamdit_gym.data.formats import FORMATS, frame_format
 from streamdit_gym.data.formats.frame_format import FrameFormat
 from streamdit_gym.envs.registration import id_of
-from streamdit_gym.errors import DatasetError, UnknownNameError, require
+from streamdit_gym.errors import DatasetError, require
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to
 from streamdit_gym.generate.dataset_meta import begin_dataset, dataset_meta, with_absolute_paths
 from streamdit_gym.generate.generate_config import GenerateConfig
@@ -85,7 +85,7 @@ def generate(
     EpisodeFilter(check_str("keep_if", keep_if))
     for module in store.required_modules:
         require(module, "generate", f"the format {kind}")
-    meta = _checked_meta(config, kind, keep_if)
+    config, meta = _of_world(config, kind, keep_if)
     # errors come before anything is written; Ray's actors have generators of their own
     local_config = config if ray is None else dataclasses.replace(config, device="cpu")
     generator = ShardGenerator(local_config, meta["phrases"])
@@ -113,16 +113,13 @@ def _pool(config: GenerateConfig, address: str, cores: int) -> RayPool:
     return RayPool(address=address or None, gpus=gpus, cores=check_int("cores", cores, least=1))
 
 
-def _checked_meta(config: GenerateConfig, kind: str, keep_if: str) -> dict[str, Any]:
-    """Return the content of ``meta.json``.
-
-    Raises:
-        UnknownNameError: if the world has no such task.
-    """
+def _of_world(
+    config: GenerateConfig, kind: str, keep_if: str
+) -> tuple[GenerateConfig, dict[str, Any]]:
+    """Return the settings with the world's own task, and the content of ``meta.json``."""
     world = World.from_pretrained(config.world)
-    if config.task not in world.spec.tasks:
-        raise UnknownNameError("task", config.task, world.spec.tasks)
-    return dataset_meta(config, world, format_name=kind, keep_if=keep_if)
+    config = config.for_world(world.spec)
+    return config, dataset_meta(config, world, format_name=kind, keep_if=keep_if)
 
 
 def _check_not_fewer(folder: Path, config: GenerateConfig) -> None:

@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from streamdit_gym.actions import action_names, stored_actions
 from streamdit_gym.data.dataset import FORMAT
 from streamdit_gym.data.episode import all_phrases
+from streamdit_gym.definition import stored_size
 from streamdit_gym.envs.registration import spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError
@@ -34,7 +36,10 @@ def dataset_meta(
 ) -> dict[str, Any]:
     """Return the content of ``meta.json``."""
     spec = world.spec
-    action_names, action_vectors = action_vectors_of(spec.name, spec.menu)
+    if spec.menu:
+        names, action_vectors = action_vectors_of(spec.name, spec.menu)
+    else:  # the actions of a box are vectors
+        names, action_vectors = list(action_names(spec.actions)), []
     env_spec = spec_json(
         with_absolute_paths(config).world, spec.name, config.task, config.partition
     )
@@ -42,7 +47,7 @@ def dataset_meta(
     return {
         "format": FORMAT,
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "fps": spec.fps,
         "seed": config.seed,
         "episodes": config.batch,
@@ -51,8 +56,8 @@ def dataset_meta(
         "score_names": list(spec.score_names),
         "tasks": sorted(spec.tasks),
         "phrases": _phrases(config, world),
-        "menu": [list(phrases) for phrases in spec.menu],
-        "action_names": action_names,
+        **stored_actions(spec.actions),
+        "action_names": names,
         "action_vectors": action_vectors,
         "storage": format_name,
         "generated": _generation(config, keep_if),

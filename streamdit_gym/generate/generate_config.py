@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamdit_gym.checks import check_choice, check_int, check_real, check_str
+from streamdit_gym.definition import WorldSpec
 
 MAX_SHARDS = 100_000  # their numbers have five digits
 MAX_BATCH = 65_536
@@ -23,7 +24,8 @@ class GenerateConfig:
         batch: episodes per shard; they are generated as one batch, so the data depend on it.
         seed: a shard's content depends on the seed and the shard's number alone.
         policy: see `load_policy`; or a file of prompts (``.jsonl``).
-        task: whose reward is kept as *the* reward, and what a script does.
+        task: whose reward is kept as *the* reward, and what a script does; empty: the world's
+            first, if it has any.
         partition: how to stream.
         images: folder of start frames; None: the world's own bank.
         over: data set of clips to draw over (video to video); episode i is drawn over its clip i,
@@ -41,7 +43,7 @@ class GenerateConfig:
     batch: int = 32
     seed: int = 0
     policy: str = "random"
-    task: str = "push"
+    task: str = ""
     partition: str = "reactive"
     images: str | None = None
     over: str | None = None
@@ -68,6 +70,16 @@ class GenerateConfig:
         for name in ("images", "over"):
             if getattr(self, name) is not None:
                 check_str(name, getattr(self, name))
+
+    def for_world(self, spec: WorldSpec) -> GenerateConfig:
+        """Return the same settings with the world's own task.
+
+        Raises:
+            UnknownNameError: if the world has no such task.
+        """
+        if self.task:
+            check_choice("task", self.task, spec.tasks)
+        return replace(self, task=self.task or spec.default_task)
 
     @property
     def num_shards(self) -> int:

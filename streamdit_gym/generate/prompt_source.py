@@ -7,11 +7,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.agents.features import observe
-from streamdit_gym.agents.policies.policy import Policy
+from streamdit_gym.agents.policies.policy import Actions, Policy
 from streamdit_gym.envs.worlds import move_prompt_of
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.meaning import Meanings
@@ -23,9 +24,9 @@ NOTHING = np.zeros(0)  # the observation of a policy that looks at none
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
-    """Prompts for a batch of streams, and the menu action of each."""
+    """Prompts for a batch of streams, and the action of each."""
 
-    actions: Int[np.ndarray, " n"]
+    actions: Actions
     phrases: list[str]
 
 
@@ -46,7 +47,7 @@ class PromptSource(Protocol):
 
 
 class PolicyPrompts:
-    """A policy's actions, in the menu's words.
+    """A policy's actions, in the menu's words, or in the nearest ones of a box.
 
     Args:
         policy: chooses actions.
@@ -67,7 +68,7 @@ class PolicyPrompts:
         num_rows = len(episodes)
         self._rng = rng
         self._starts = np.ones(num_rows, dtype=bool)
-        self.policy.reset(num_rows, len(self._phrases), rng)
+        self.policy.reset(num_rows, self.world.spec.actions, rng)
 
     def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
         """Return the policy's actions and phrases for them."""
@@ -79,8 +80,11 @@ class PolicyPrompts:
         self._starts = np.zeros_like(self._starts)
         return Prompts(actions=actions, phrases=self._worded(actions))
 
-    def _worded(self, actions: Int[np.ndarray, " n"]) -> list[str]:
+    def _worded(self, actions: Actions) -> list[str]:
         """Return a phrase for every action."""
+        language = self.world.spec.actions
+        if isinstance(language, SpokenBox):
+            return [language.prompt(action) for action in actions]
         num_rows = len(actions)
         is_plainest = self._rng.random(num_rows) < PLAINEST_SHARE
         positions = self._rng.random(num_rows)
@@ -182,3 +186,50 @@ class FilePrompts:
         # each text is embedded alone: batches differ in bits
         table = self.world.table.only(plainest, most=len(plainest) + 1)
         return self.meanings.action_of(move, table)
+
+
+class SpokenFilePrompts:
+    """Prompts of a file, with the values that they ask a world with continuous actions for.
+
+    Args:
+        episodes: the prompts of every episode; they begin anew where they end.
+        world: whose streams they are for.
+        box: its actions.
+
+    Raises:
+        MissingExtraError: if there are phrases to embed and no prompt encoder.
+    """
+
+    def __init__(self, episodes: list[list[str]], world: World, box: SpokenBox) -> None:
+        self.episodes = episodes
+        self._actions: dict[str, np.ndarray] = {}
+        for text in dict.fromkeys(text for prompts in episodes for text in prompts):
+            positions = world.prompts.of_texts([text])
+            self._actions[text] = box.values(positions[0].cpu().numpy())
+
+    def begin(self, episodes: list[int], rng: np.random.Generator) -> None:
+        """Begin episodes, one a stream."""
+        self._running = [self.episodes[number % len(self.episodes)] for number in episodes]
+        self._step = 0
+
+    def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
+        """Return the next prompts of the file, and their actions."""
+        phrases = [prompts[self._step % len(prompts)] for prompts in self._running]
+        self._step += 1
+        return Prompts(actions=np.stack([self._actions[text] for text in phrases]), phrases=phrases)
+
+    def phrases_of(self, episodes: list[int]) -> set[str]:
+        """Return nothing: what a session holds are values."""
+        return set()
+
+    def menu_share(self, prompts: list[str]) -> float:
+        """Return 1: every prompt is an action."""
+        return 1.0
+
+
+def prompts_of_file(episodes: list[list[str]], world: World) -> PromptSource:
+    """Return the prompts of a file for a world's streams."""
+    language = world.spec.actions
+    if isinstance(language, SpokenBox):
+        return SpokenFilePrompts(episodes, world, language)
+    return FilePrompts(episodes, world)

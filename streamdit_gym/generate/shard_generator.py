@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,29 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.agents.policies.load_policy import load_policy
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.data.rewards import task_rewards
+from streamdit_gym.data.episode import NO_PROMPT
 from streamdit_gym.data.shard import Shard
-from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import ArgumentError, PartitionError
+from streamdit_gym.generate.episode_outcomes import outcomes_of
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.generated_shard import EpisodeRow, GeneratedShard
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
 from streamdit_gym.generate.prompt_source import (
-    FilePrompts,
     PolicyPrompts,
     Prompts,
     PromptSource,
+    prompts_of_file,
 )
 from streamdit_gym.generate.quality import EpisodeQuality
 from streamdit_gym.generate.start_frames import Clips, start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import PromptRow
+from streamdit_gym.text.prompt_protocol import PromptSource as EmbeddedPrompts
 from streamdit_gym.world import World
 
 CHECK_EVERY = 8  # frames between two self-consistency errors
@@ -67,11 +70,10 @@ class ShardGenerator:
     """
 
     def __init__(self, config: GenerateConfig, phrases: list[str]) -> None:
-        self.config = config
         self.phrase_numbers = {phrase: number for number, phrase in enumerate(phrases)}
         self.world = World.from_pretrained(config.world, device=config.device)
+        self.config = config.for_world(self.world.spec)
         self._check_memory()
-        self.idle_phrase = self.world.spec.menu[0][0]
         self.partition = partition(config.partition)
         if self.partition.chunk_frames != 1:
             raise PartitionError(
@@ -81,18 +83,18 @@ class ShardGenerator:
                 remedy="choose a partition with c1",
             )
         self.source = self._prompt_source()
-        self.engine = self._engine(self.world.table)
-        size = self.world.spec.size
+        self.engine = self._engine(self.world.prompts)
+        frame_size = self.world.spec.frame_size
         self.clips = None
         if config.over is not None:
-            self.clips = Clips(Dataset(config.over), config.steps, size)
+            self.clips = Clips(Dataset(config.over), config.steps, frame_size)
         self.images = None
         if config.images is not None:
-            self.images = start_images(Path(config.images), size)
+            self.images = start_images(Path(config.images), frame_size)
 
     def _check_memory(self) -> None:
         config = self.config
-        frame_bytes = 3 * self.world.spec.size**2
+        frame_bytes = math.prod(self.world.spec.frame_shape)
         max_frames = max(1, MAX_SHARD_BYTES // frame_bytes)
         num_frames = config.batch * (config.steps + 1)
         if num_frames > max_frames:
@@ -106,7 +108,7 @@ class ShardGenerator:
     def _prompt_source(self) -> PromptSource:
         config = self.config
         if is_prompt_file(config.policy):
-            return FilePrompts(read_prompts(Path(config.policy)), self.world)
+            return prompts_of_file(read_prompts(Path(config.policy)), self.world)
         policy = load_policy(
             config.policy,
             lambda: self.world,
@@ -116,11 +118,12 @@ class ShardGenerator:
         )
         return PolicyPrompts(policy, self.world)
 
-    def _engine(self, table: PromptTable) -> Engine:
+    def _engine(self, table: EmbeddedPrompts) -> Engine:
         model = self.world.model_for(self.partition)
-        idle_row = table.rows([self.idle_phrase])[0]
         autocast = self.config.dtype == "bfloat16"
-        return Engine(model, table, self.partition, idle=int(idle_row), autocast=autocast)
+        # the idle prompt is a row of the world's own phrases, which every table begins with
+        idle = self.world.idle_prompt
+        return Engine(model, table, self.partition, idle=idle, autocast=autocast)
 
     def _engine_for(self, episodes: list[int]) -> Engine:
         """Return the engine of a shard.
@@ -147,9 +150,14 @@ class ShardGenerator:
         """Return the episodes of a shard."""
         numbers = self._episode_numbers(index)
         rollout = self._roll_out(index, numbers)
-        states, scores = self.world.readout(rollout.latents)
-        shard = self._shard_of(rollout, states.float().cpu().numpy(), scores.float().cpu().numpy())
-        rows = [self._row_of(index, row, shard, rollout) for row in range(len(numbers))]
+        readout = self.world.readout(rollout.latents)
+        states, scores = (numbers.float().cpu().numpy() for numbers in readout)
+        shard = self._shard_of(rollout, states, scores)
+        outcomes = outcomes_of(self.world, self.config.task, rollout.latents, shard.actions, scores)
+        shard = replace(shard, rewards=outcomes.rewards)
+        rows = []
+        for row in range(len(numbers)):
+            rows.append(self._row_of(index, row, shard, rollout, outcomes.successes[row]))
         return GeneratedShard(shard=shard, rows=rows)
 
     def _roll_out(self, index: int, episodes: list[int]) -> Rollout:
@@ -161,7 +169,7 @@ class ShardGenerator:
         clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
         start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
         seeds = rng.integers(2**63, size=num_rows)
-        idle_prompts = torch.full((num_rows, 1), engine.idle)
+        idle_prompts = engine.idle_prompts(num_rows, 1)
         session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
         self.source.begin(episodes, rng)
         frames = [start[:, None]]
@@ -170,14 +178,13 @@ class ShardGenerator:
         is_faulty = torch.zeros(num_rows, dtype=torch.bool, device=start.device)
         latency = self.partition.chunks - 1
         for step in range(config.steps + latency):
-            phrases = [self.idle_phrase] * num_rows
+            prompt_rows = idle_prompts[:, 0]
             if step < config.steps:
                 prompts = self.source.next(frames[-1])
-                phrases = prompts.phrases
+                prompt_rows = self._prompt_rows(engine, prompts)
                 chosen.append(prompts)
             # the session refuses clips where N > 1
             clip = None if clips is None else clips[:, step + 1 : step + 2]
-            prompt_rows = engine.table.rows(phrases)
             frame = engine.tick(session, prompt_rows, clip, config.strength)
             is_faulty |= ~is_finite(frame)
             if step < latency:  # in flight before the first prompt
@@ -196,6 +203,12 @@ class ShardGenerator:
             is_faulty=is_faulty,
         )
 
+    def _prompt_rows(self, engine: Engine, prompts: Prompts) -> PromptRow:
+        """Return prompts as sessions hold them."""
+        if isinstance(self.world.spec.actions, SpokenBox):
+            return self.world.action_prompts(prompts.actions)
+        return engine.table.of_texts(prompts.phrases)
+
     def _shard_of(
         self,
         rollout: Rollout,
@@ -203,40 +216,39 @@ class ShardGenerator:
         scores: Float[np.ndarray, "n f m"],
     ) -> Shard:
         """Return the arrays of a shard."""
-        spec = self.world.spec
-        num_rows, num_frames = scores.shape[:2]
-        own_rewards = np.zeros((num_rows, num_frames - 1), dtype=np.float32)
-        rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:], own_rewards)
         actions = []
         numbers = []
         for prompts in rollout.prompts:
             actions.append(prompts.actions)
-            numbers.append([self.phrase_numbers[phrase] for phrase in prompts.phrases])
+            numbers.append([self._phrase_number(phrase) for phrase in prompts.phrases])
+        language = self.world.spec.actions
         return Shard(
             frames=self._decode(rollout.latents),
-            actions=np.stack(actions, 1).astype(np.int16),
+            actions=np.stack(actions, 1).astype(language.dtype),
             states=states,
             scores=scores,
-            rewards=until_success(spec, rewards, scores),
+            rewards=np.zeros((*scores.shape[:1], len(actions), len(self.world.spec.tasks))),
             prompts=np.array(numbers, dtype=np.int32).T,
-            lengths=np.full(num_rows, num_frames - 1, dtype=np.int32),
-            terminated=np.zeros(num_rows, dtype=bool),
+            lengths=np.full(len(scores), len(actions), dtype=np.int32),
+            terminated=np.zeros(len(scores), dtype=bool),
         )
 
-    def _row_of(self, index: int, row: int, shard: Shard, rollout: Rollout) -> EpisodeRow:
+    def _row_of(
+        self,
+        index: int,
+        row: int,
+        shard: Shard,
+        rollout: Rollout,
+        successes: Bool[np.ndarray, " s"],
+    ) -> EpisodeRow:
         """Return an episode's entries in the manifest."""
         config = self.config
-        spec = self.world.spec
-        task = spec.potential_task(config.task)
-        success_column = spec.score_names.index(task.success)
-        task_column = sorted(spec.tasks).index(config.task)
-        successes = shard.scores[row, 1:, success_column] > task.threshold
         prompts = [step.phrases[row] for step in rollout.prompts]
         menu_share = self.source.menu_share(prompts)
         quality = EpisodeQuality(
             frames=shard.frames[row],
             self_consistency_errors=rollout.self_consistency_errors[row],
-            rewards=shard.rewards[row, :, task_column],
+            rewards=self._task_rewards(shard.rewards[row]),
             success=bool(successes.any()),
             menu=menu_share,
         )
@@ -252,6 +264,20 @@ class ShardGenerator:
             successes=successes.tolist(),
             quality=quality.metrics(),
         )
+
+    def _phrase_number(self, phrase: str) -> int:
+        """Return a phrase's number; the actions of a box are their own prompts."""
+        is_box = isinstance(self.world.spec.actions, SpokenBox)
+        return NO_PROMPT if is_box else self.phrase_numbers[phrase]
+
+    def _task_rewards(self, rewards: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
+        """Return an episode's rewards of the task that counts; zeros without one."""
+        if not self.config.task:
+            return np.zeros(len(rewards), dtype=np.float32)
+        column: Float[np.ndarray, " s"] = rewards[
+            :, sorted(self.world.spec.tasks).index(self.config.task)
+        ]
+        return column
 
     def _clip_latents(self, clips: Clips, episodes: list[int]) -> Float[Tensor, "n f c g g"]:
         """Return the latents of the clips that episodes are drawn over."""
@@ -291,21 +317,3 @@ def is_finite(frames: Float[Tensor, "n 1 c g g"]) -> Bool[Tensor, " n"]:
     """Return which streams' frames are finite everywhere."""
     numbers = frames.flatten(1)
     return numbers.isfinite().all(1)
-
-
-def until_success(
-    spec: WorldSpec, rewards: Float[np.ndarray, "e s k"], scores: Float[np.ndarray, "e g m"]
-) -> Float[np.ndarray, "e s k"]:
-    """Return every task's rewards up to its first success, and zeros after it.
-
-    There an environment's episode would have ended.
-    """
-    rewards = rewards.copy()
-    for column, name in enumerate(sorted(spec.tasks)):
-        task = spec.potential_task(name)
-        success_column = spec.score_names.index(task.success)
-        successes = scores[:, 1:, success_column] > task.threshold
-        was_done = np.logical_or.accumulate(successes, axis=1)[:, :-1]
-        later_rewards = rewards[:, 1:, column]
-        later_rewards[was_done] = 0
-    return rewards

@@ -14,12 +14,12 @@ from streamdit_gym.errors import DatasetError, StreamDiTError
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
-def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """Read every picture of a folder: its middle square, in the world's size, laid on white.
+def start_images(folder: Path, frame_size: tuple[int, int]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Read every picture of a folder: its middle, in the world's size, laid on white.
 
     Args:
         folder: the pictures' folder.
-        size: edge of the world's frames (px).
+        frame_size: height and width of the world's frames (px).
 
     Raises:
         StreamDiTError: if there is none, or one cannot be read.
@@ -35,21 +35,25 @@ def start_images(folder: Path, size: int) -> UInt8[np.ndarray, "n h w 3"]:
             allowed="a folder of PNG or JPEG files",
             remedy="leave images out",
         )
-    return np.stack([_start_image(path, size) for path in paths])
+    return np.stack([_start_image(path, frame_size) for path in paths])
 
 
-def _start_image(path: Path, size: int) -> UInt8[np.ndarray, "h w 3"]:
+def _start_image(path: Path, frame_size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the largest part of the frames' shape in a picture's middle, resized."""
     picture = _read_on_white(path)
     if picture is None:
         remedy = "delete or replace it"
         raise StreamDiTError("a picture cannot be read", given=path, remedy=remedy)
-    height, width = picture.shape[:2]
-    edge = min(height, width)
-    top = (height - edge) // 2
-    left = (width - edge) // 2
-    square = picture[top : top + edge, left : left + edge, ::-1]
-    interpolation = cv2.INTER_AREA if edge > size else cv2.INTER_CUBIC
-    return cv2.resize(square, (size, size), interpolation=interpolation)
+    picture_height, picture_width = picture.shape[:2]
+    frame_height, frame_width = frame_size
+    scale = min(picture_height / frame_height, picture_width / frame_width)
+    height = max(1, round(scale * frame_height))
+    width = max(1, round(scale * frame_width))
+    top = (picture_height - height) // 2
+    left = (picture_width - width) // 2
+    middle = picture[top : top + height, left : left + width, ::-1]
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
+    return cv2.resize(middle, (frame_width, frame_height), interpolation=interpolation)
 
 
 def _read_on_white(path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
@@ -71,19 +75,19 @@ class Clips:
     Args:
         dataset: the data set.
         steps: frames that are needed of each, beside the first.
-        size: edge of the world's frames (px).
+        frame_size: height and width of the world's frames (px).
 
     Raises:
         DatasetError: if its frames have another size.
         StreamDiTError: if its episodes are too short.
     """
 
-    def __init__(self, dataset: Dataset, steps: int, size: int) -> None:
-        if dataset.meta["size"] != size:
+    def __init__(self, dataset: Dataset, steps: int, frame_size: tuple[int, int]) -> None:
+        if dataset.frame_size != frame_size:
             raise DatasetError(
                 "clips of another size",
-                given=dataset.meta["size"],
-                allowed=size,
+                given=dataset.frame_size,
+                allowed=frame_size,
                 remedy="clips of the same world",
             )
         self.dataset = dataset

@@ -20,6 +20,7 @@ from streamdit_gym.live.prompt_schedule import PromptSchedule
 from streamdit_gym.live.stdin_prompts import read_prompts_from_stdin
 from streamdit_gym.live.stream_controller import SessionOptions
 from streamdit_gym.live.stream_frame import StreamFrame
+from streamdit_gym.live.stream_prompts import direction_prompts
 
 TITLE = (
     "streamdit_gym: 1-9 or Q W E A S D Z X C steer, space pauses, . steps, "
@@ -43,7 +44,8 @@ DIRECTION_KEYS = {
 
 def command_for_key(key: str, menu: list[str], session: LiveSession) -> Command | None:
     """Return the command of a key; None for keys without one."""
-    prompt = _prompt_for_key(key, menu)
+    directions = direction_prompts(session.live.world.spec.actions)
+    prompt = _prompt_for_key(key, menu, directions)
     if prompt is not None:
         return Command(name="prompt", arguments={"text": prompt})
     if key == " ":
@@ -57,10 +59,12 @@ def command_for_key(key: str, menu: list[str], session: LiveSession) -> Command 
     return None
 
 
-def _prompt_for_key(key: str, menu: list[str]) -> str | None:
+def _prompt_for_key(key: str, menu: list[str], directions: dict[str, str]) -> str | None:
     if key.isdecimal():
         return menu[int(key) - 1] if 0 < int(key) <= len(menu) else None
     direction = DIRECTION_KEYS.get(key)
+    if directions:
+        return None if direction is None else directions[direction]
     for phrase in reversed(menu):
         if _direction_of(phrase) == direction:
             return phrase

@@ -125,7 +125,10 @@ def check_options(options: PlayOptions) -> None:
 def _load_prompt_encoder(live: LiveStream) -> None:
     """Load the encoder now, so that the first free text does not wait for it."""
     try:
-        live.nearest_action("go on")
+        if live.world.spec.menu:
+            live.nearest_action("go on")
+        else:
+            live.table.rows(["go on"])
     except Exception as error:  # the world's own phrases need no encoder
         log.warning("free text will not be understood: %s", error)
 

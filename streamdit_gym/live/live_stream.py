@@ -16,12 +16,15 @@ from streamdit_gym.live.live_stream_state import LiveStreamState, PromptScope
 from streamdit_gym.live.parallel_simulator import ParallelSimulator
 from streamdit_gym.live.renamed import RenamedAttributes, rename_settings, warn_renamed
 from streamdit_gym.live.stream_frame import BufferSlot, Image, StreamFrame
+from streamdit_gym.live.stream_prompts import BoxPrompts, buttons_of, prompts_in
 from streamdit_gym.presets import partition as find_partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.noise_levels import slot_starts
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.text.prompt_protocol import Prompt
+from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.world import World
 
 log = logging.getLogger("streamdit_gym")
@@ -87,10 +90,10 @@ class LiveStream(RenamedAttributes):
         check_choice("prompt_scope", prompt_scope, PROMPT_SCOPES)
         self.world = world
         self.autocast = check_bool("autocast", autocast)
-        self.menu = [phrases[0] for phrases in world.spec.menu]
+        self.menu = buttons_of(world.spec.actions)
         own_phrases = list(world.table.phrases)
         # a table of its own: prompts of this stream do not fill the world's table
-        self.table = world.table.only(own_phrases, len(own_phrases) + EXTRA_TABLE_ROWS)
+        self._use_table(world.table.only(own_phrases, len(own_phrases) + EXTRA_TABLE_ROWS))
         self._meanings = Meanings(
             world.model,
             world.starts.latents,
@@ -140,8 +143,8 @@ class LiveStream(RenamedAttributes):
             else:
                 self.simulator.in_sync = False  # a simulator cannot start from an image
         latents = self._random_start(rng) if image is None else self._encode(image)
-        self._engine.idle = self._prompt_row(self.prompt)
-        no_prompt = torch.full((1, 1), -1)
+        self._engine.idle = self._prompts.prompt_of(self.prompt)
+        no_prompt = self._prompts.source.no_prompt[None, None]
         self._session = self._engine.start(latents, no_prompt, Noise.of([rng]))
 
     def set_prompt(self, text: str) -> None:
@@ -154,7 +157,7 @@ class LiveStream(RenamedAttributes):
         text = check_prompt(text)
         if self.table.room < MAX_TRANSITION + 1:
             self._clear_table()
-        self.table.rows([text])
+        self._prompts.prompt_of(text)
         if text != self.prompt:
             self._previous_prompt = self.prompt
             self.prompt = text
@@ -192,7 +195,7 @@ class LiveStream(RenamedAttributes):
         prompt.
         """
         self._chunks_since_prompt += 1
-        rows = torch.tensor([self._next_prompt_row()])
+        rows = self._next_prompt()[None]
         latents = self._engine.tick(self._session, rows)
         restarted = not bool(self._session.finite().all())
         if restarted:
@@ -203,11 +206,11 @@ class LiveStream(RenamedAttributes):
 
     def buffer_slots(self) -> list[BufferSlot]:
         """Return the chunks in the buffer, oldest first; the next step adds one behind them."""
-        prompts = self._session.buffer.prompts[0, :: self.partition.chunk_frames].tolist()
+        prompts = self._session.buffer.prompts[0, :: self.partition.chunk_frames]
         progress = slot_starts(self.partition).tolist()
         return [
-            BufferSlot(prompt=self.table.phrases[row], progress=time)
-            for row, time in zip(prompts, progress, strict=False)
+            BufferSlot(prompt=self._prompts.text_of(prompt), progress=time)
+            for prompt, time in zip(prompts, progress, strict=False)
         ]
 
     def save_state(self) -> LiveStreamState:
@@ -228,10 +231,12 @@ class LiveStream(RenamedAttributes):
     def restore_state(self, state: LiveStreamState) -> None:
         """Return to a moment of this stream, or of another one."""
         if state.table is not self.table:  # another stream's, or from before the table was cleared
-            self.table = state.table
+            self._use_table(state.table)
             self.prompt = state.prompt
             # the references' prompts were rows of the other table
-            self._session.reference_prompts = torch.full_like(self._session.reference_prompts, -1)
+            no_prompts = self._session.reference_prompts.clone()
+            no_prompts[:] = self._prompts.source.no_prompt
+            self._session.reference_prompts = no_prompts
             self._continue_in(self._make_engine(state.partition, state.prompt_scope))
         self.configure(
             partition=state.partition,
@@ -271,25 +276,26 @@ class LiveStream(RenamedAttributes):
     def _make_engine(self, partition: Partition, prompt_scope: PromptScope) -> Engine:
         return Engine(
             self.world.model_for(partition),
-            self.table,
+            self._prompts.source,
             partition,
-            idle=self._prompt_row(self.prompt),
+            idle=self._prompts.prompt_of(self.prompt),
             prompt_scope=prompt_scope,
             autocast=self.autocast,
         )
 
-    def _prompt_row(self, text: str) -> int:
-        return int(self.table.rows([text])[0])
+    def _use_table(self, table: PromptTable) -> None:
+        self.table = table
+        self._prompts = prompts_in(table, self.world.spec.actions)
 
-    def _next_prompt_row(self) -> int:
-        """Return the row of the next chunk's prompt, within a transition that of a mixture.
+    def _next_prompt(self) -> Prompt:
+        """Return the next chunk's prompt, within a transition a mixture.
 
         Branches share a table: where it is full, a transition ends early.
         """
-        if self._chunks_since_prompt > self.transition or not self.table.room:
-            return self._prompt_row(self.prompt)
+        if self._chunks_since_prompt > self.transition:
+            return self._prompts.prompt_of(self.prompt)
         weight = self._chunks_since_prompt / (self.transition + 1)
-        return self.table.between(self._previous_prompt, self.prompt, weight)
+        return self._prompts.mixture(self._previous_prompt, self.prompt, weight)
 
     def _random_start(self, rng: np.random.Generator) -> Float[Tensor, "1 1 c h w"]:
         starts = self.world.starts.latents
@@ -307,15 +313,15 @@ class LiveStream(RenamedAttributes):
         spec = self.world.spec
         names = (*spec.state_names, *spec.score_names)
         readouts = torch.cat([states, scores], -1)[0].tolist()
-        prompt_rows = self._session.reference_prompts[0, -len(images) :].tolist()
+        prompts = self._session.reference_prompts[0, -len(images) :]
         frames = []
-        for image, values, row in zip(images, readouts, prompt_rows, strict=True):
+        for image, values, prompt in zip(images, readouts, prompts, strict=True):
             self.frame_count += 1
             simulator_image, simulator_action = self._step_simulator()
             frame = StreamFrame(
                 number=self.frame_count,
                 image=image,
-                prompt=self.table.phrases[row] if row >= 0 else "",
+                prompt=self._prompts.text_of(prompt),
                 readout=dict(zip(names, values, strict=True)),
                 simulator_image=simulator_image,
                 simulator_action=simulator_action,
@@ -328,18 +334,23 @@ class LiveStream(RenamedAttributes):
         """Let the simulator execute the newest prompt; return its frame and the action's phrase."""
         if self.simulator is None or not self.simulator.in_sync:
             return None, None
-        action = self.nearest_action(self.simulator.action_prompt(self.prompt))
+        text = self.simulator.action_prompt(self.prompt)
+        if isinstance(self._prompts, BoxPrompts):
+            position = self._prompts.prompt_of(text)
+            image = self.simulator.step(self._prompts.values_of(position))
+            return image, self._prompts.text_of(position)
+        action = self.nearest_action(text)
         return self.simulator.step(action), self.menu[action]
 
     def _checked_start_frame(self, frame: Image) -> Image:
         """Return a copy of a start frame of the right shape: the caller's may be read-only."""
-        size = self.world.spec.size
+        shape = self.world.spec.frame_shape
         is_array = isinstance(frame, np.ndarray)
-        if not is_array or frame.shape != (size, size, 3) or frame.dtype != np.uint8:
+        if not is_array or frame.shape != shape or frame.dtype != np.uint8:
             raise ShapeError(
                 "the start frame does not fit",
                 given=f"{frame.shape} {frame.dtype}" if is_array else shown(frame),
-                allowed=f"({size}, {size}, 3) uint8, without transparency",
+                allowed=f"{shape} uint8, without transparency",
                 remedy="resize it; lay a transparent picture on a background",
             )
         return np.array(frame)
@@ -352,6 +363,10 @@ class LiveStream(RenamedAttributes):
 
     def _clear_table(self) -> None:
         """Make room in the table: keep only the world's own phrases and those in use."""
+        if isinstance(self._prompts, BoxPrompts):  # sessions hold no rows
+            self._use_table(self.table.only(list(self.world.table.phrases)))
+            self._continue_in(self._make_engine(self.partition, self.prompt_scope))
+            return
         rows = self._session.reference_prompts[0].tolist()
         reference_texts = [self.table.phrases[row] if row >= 0 else None for row in rows]
         in_use = [self._previous_prompt, self.prompt, *filter(None, reference_texts)]
@@ -359,7 +374,7 @@ class LiveStream(RenamedAttributes):
         new_rows = [-1 if text is None else phrases.index(text) for text in reference_texts]
         reference_prompts = self._session.reference_prompts
         self._session.reference_prompts = torch.tensor([new_rows]).to(reference_prompts)
-        self.table = self.table.only(phrases)
+        self._use_table(self.table.only(phrases))
         self._continue_in(self._make_engine(self.partition, self.prompt_scope))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from streamdit_gym.data.trial_episodes import simulator_of
-from streamdit_gym.definition import HearsDescriptions, SavesState
+from streamdit_gym.definition import Action, HearsDescriptions, SavesState
 from streamdit_gym.envs.worlds import definition_with_simulator, has_simulator
 from streamdit_gym.live.stream_frame import Image
 from streamdit_gym.world import World
@@ -40,8 +40,8 @@ class ParallelSimulator:
             return self._simulator.parse_prompt(prompt)
         return prompt
 
-    def step(self, action: int) -> Image:
-        """Execute a menu action and return the frame after it."""
+    def step(self, action: Action) -> Image:
+        """Execute an action and return the frame after it."""
         return self._simulator.step(action)
 
     def save_state(self) -> Any:

@@ -16,6 +16,7 @@ from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.film_recorder import MAX_FILMS, MAX_FOLDER_BYTES
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.rate_limiter import MAX_REFUSED, RATE_PER_S, RateLimiter
+from streamdit_gym.live.stream_prompts import direction_prompts
 from streamdit_gym.live.viewer_messages import Message, error_message
 
 MAX_SUGGESTIONS = 32  # phrases of the training data, beside the menu's
@@ -86,15 +87,19 @@ async def serve_viewer(socket: WebSocket, session: LiveSession) -> None:
 def _hello_message(session: LiveSession) -> Message:
     """Return what a page needs to know of a session that never changes."""
     spec = session.live.world.spec
+    height, width = spec.frame_size
     menu_phrases = [phrase for phrases in spec.menu for phrase in phrases[:MAX_PHRASES_PER_ACTION]]
+    menu_phrases = menu_phrases or session.live.menu
     stride = len(spec.also) // MAX_SUGGESTIONS + 1
     return {
         "kind": "hello",
         "world": spec.name,
-        "size": spec.size,
+        "height": height,
+        "width": width,
         "stream": session.name,
         "has_simulator": session.live.simulator is not None,
         "menu": session.live.menu,
+        "directions": direction_prompts(spec.actions),
         "suggestions": [*menu_phrases, *spec.also[::stride]],
         "max_prompt_chars": MAX_PROMPT_CHARS,
         "max_films": MAX_FILMS,

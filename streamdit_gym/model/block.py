@@ -83,18 +83,23 @@ class Block(nn.Module):
     Args:
         width: token width.
         heads: attention heads.
-        rows: token rows of a frame.
+        token_grid: token rows and columns of a frame.
         window: window of the self-attention.
         shifted: whether it is shifted.
     """
 
     def __init__(
-        self, width: int, heads: int, rows: int, window: tuple[int, int, int], shifted: bool
+        self,
+        width: int,
+        heads: int,
+        token_grid: tuple[int, int],
+        window: tuple[int, int, int],
+        shifted: bool,
     ) -> None:
         super().__init__()
         mlp_width = 4 * width
         self.attention_norm = _plain_norm(width)
-        self.attention = WindowAttention(width, heads, rows, window, shifted)
+        self.attention = WindowAttention(width, heads, token_grid, window, shifted)
         self.cross_norm = _plain_norm(width)
         self.cross = CrossAttention(width, heads)
         self.mlp_norm = _plain_norm(width)

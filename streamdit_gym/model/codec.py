@@ -18,14 +18,14 @@ class LatentCodec(nn.Module, ABC):
     """A codec that works frame by frame.
 
     Attributes:
-        size: height and width of a frame in pixels.
+        frame_size: height and width of a frame in pixels.
         channels: channels of a latent.
-        grid: height and width of a latent.
+        grid: rows and columns of a latent.
     """
 
-    size: int
+    frame_size: tuple[int, int]
     channels: int
-    grid: int
+    grid: tuple[int, int]
 
     @property
     def spatial_channels(self) -> int:
@@ -69,12 +69,13 @@ class LatentCodec(nn.Module, ABC):
         return frames.contiguous()
 
     def _check_frames(self, frames: Tensor) -> None:
-        shape = (self.size, self.size, 3)
+        height, width = self.frame_size
+        shape = (height, width, 3)
         fits = frames.dtype == torch.uint8 and frames.ndim == 5
         if not fits or tuple(frames.shape[2:]) != shape:
             raise ShapeError(
                 "frames do not fit the codec",
                 given=f"{frames.dtype} {tuple(frames.shape)}",
-                allowed=f"torch.uint8 (b, f, {self.size}, {self.size}, 3)",
+                allowed=f"torch.uint8 (b, f, {height}, {width}, 3)",
                 remedy="resize; RGB, 0 to 255",
             )

@@ -1,9 +1,10 @@
-"""A small convolutional autoencoder for small worlds: latents 8 times smaller in height and width.
+"""A small convolutional autoencoder: latents 8 or 16 times smaller in height and width.
 
 Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens
-on grids a quarter and an eighth of the frame. A batch normalisation without parameters keeps the
-scale of the spatial channels at one; global channels have a scale of their own. Noise on the
-latents while training makes the decoder forgive the small errors of a rollout.
+on grids a quarter, an eighth and, in larger frames, a sixteenth of the frame. A batch normalisation
+without parameters keeps the scale of the spatial channels at one; global channels have a scale of
+their own. Noise on the latents while training makes the decoder forgive the small errors of a
+rollout.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from streamdit_gym.model.codec import LatentCodec
 from streamdit_gym.model.optional_modules import global_coder
 
 FOLD = 4  # pixels on a side that are folded into channels
-STRIDE = 8  # pixels on a side of a latent cell
+HALVING = 2  # one grid's cells on a side of the next grid's cell
 GROUPS = 8  # of every group normalisation
 
 
@@ -28,21 +29,34 @@ class ConvCodecConfig:
     """Size of the codec.
 
     Attributes:
-        size: frame height and width in pixels, a multiple of 8.
+        frame_size: height and width of a frame in pixels, multiples of the stride.
+        stride: pixels on a side of a latent cell, 8 or 16.
         channels: latent channels.
         global_channels: how many of them, the last ones, are the same in every cell; see
             `streamdit_gym.model.global_channels`.
-        width: channels on the grid a quarter of the frame; twice that on the grid an eighth.
+        width: channels on the grid a quarter of the frame; twice that on smaller grids.
         blocks: residual blocks on each grid.
         decoder_blocks: residual blocks on each grid of the decoder; None: as many.
     """
 
-    size: int = 64
+    frame_size: tuple[int, int] = (64, 64)
+    stride: int = 8
     channels: int = 8
     global_channels: int = 0
     width: int = 64
     blocks: int = 2
     decoder_blocks: int | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of a latent."""
+        height, width = self.frame_size
+        return height // self.stride, width // self.stride
+
+    @property
+    def num_halvings(self) -> int:
+        """How often a grid of folded pixels is halved on the way to a latent."""
+        return (self.stride // FOLD).bit_length() - 1
 
 
 class Residual(nn.Module):
@@ -79,9 +93,9 @@ class ConvCodec(LatentCodec):
         super().__init__()
         self.config = config
         self.global_coder = global_coder(config.channels, config.global_channels)
-        self.size = config.size
+        self.frame_size = config.frame_size
         self.channels = config.channels
-        self.grid = config.size // STRIDE
+        self.grid = config.grid
         coder = self.global_coder
         spatial = coder.spatial_channels
         self.encoder = _encoder(config, coder.encoder_channels)
@@ -109,15 +123,22 @@ class ConvCodec(LatentCodec):
 
 def _encoder(config: ConvCodecConfig, channels: int) -> nn.Sequential:
     """Return the network from pixels to latents."""
-    narrow = config.width
-    wide = 2 * config.width
-    return nn.Sequential(
+    width = config.width
+    layers: list[nn.Module] = [
         nn.PixelUnshuffle(FOLD),
-        nn.Conv2d(3 * FOLD**2, narrow, 3, padding=1),
-        *_residuals(narrow, config.blocks),
-        nn.PixelUnshuffle(2),
-        nn.Conv2d(4 * narrow, wide, 1),
-        *_residuals(wide, config.blocks),
+        nn.Conv2d(3 * FOLD**2, width, 3, padding=1),
+        *_residuals(width, config.blocks),
+    ]
+    wide = 2 * config.width
+    for _ in range(config.num_halvings):
+        layers += [
+            nn.PixelUnshuffle(HALVING),
+            nn.Conv2d(HALVING**2 * width, wide, 1),
+            *_residuals(wide, config.blocks),
+        ]
+        width = wide
+    return nn.Sequential(
+        *layers,
         nn.GroupNorm(GROUPS, wide),
         nn.SiLU(),
         nn.Conv2d(wide, channels, 1),
@@ -128,13 +149,20 @@ def _decoder(config: ConvCodecConfig, latent_channels: int, channels: int) -> nn
     """Return the network from latents to pixels."""
     narrow = config.width
     wide = 2 * config.width
+    widths = [wide] * (config.num_halvings - 1) + [narrow]  # of every larger grid
     blocks = config.blocks if config.decoder_blocks is None else config.decoder_blocks
-    return nn.Sequential(
+    layers: list[nn.Module] = [
         nn.Conv2d(latent_channels, wide, 3, padding=1),
         *_residuals(wide, blocks),
-        nn.Conv2d(wide, 4 * narrow, 1),
-        nn.PixelShuffle(2),
-        *_residuals(narrow, blocks),
+    ]
+    for width in widths:
+        layers += [
+            nn.Conv2d(wide, HALVING**2 * width, 1),
+            nn.PixelShuffle(HALVING),
+            *_residuals(width, blocks),
+        ]
+    return nn.Sequential(
+        *layers,
         nn.GroupNorm(GROUPS, narrow),
         nn.SiLU(),
         nn.Conv2d(narrow, FOLD**2 * channels, 3, padding=1),

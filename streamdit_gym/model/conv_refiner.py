@@ -67,7 +67,7 @@ class ConvRefiner(nn.Module):
     ) -> Float[Tensor, "b f o h w"]:
         """Return a correction of the prediction: the change's channels, then the gate's logit."""
         patch = self.patch
-        rows = prediction.shape[-1] // patch
+        rows = prediction.shape[-2] // patch
         features = rearrange(
             tokens,
             "b f (h w) (p q d) -> (b f) d (h p) (w q)",

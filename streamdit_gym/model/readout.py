@@ -5,6 +5,7 @@ The state estimates are the probe with which a world is evaluated; rewards are m
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +21,14 @@ class ReadoutConfig:
 
     Attributes:
         channels: latent channels that it reads, the first ones.
-        grid: latent height and width.
+        grid: rows and columns of a latent.
         width: convolution channels.
         state_names: names of the state's numbers.
         score_names: names of the scores; those that start with ``success_`` are probabilities.
     """
 
     channels: int = 8
-    grid: int = 8
+    grid: tuple[int, int] = (8, 8)
     width: int = 64
     state_names: tuple[str, ...] = ()
     score_names: tuple[str, ...] = ()
@@ -42,6 +43,13 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
+def _output_layer(inputs: int, outputs: int) -> nn.Linear:
+    with warnings.catch_warnings():
+        # a world may have neither state nor scores
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)
+
+
 class Readout(nn.Module):
     """A small convolutional network over one latent frame."""
 
@@ -52,14 +60,15 @@ class Readout(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        features = width * config.grid**2  # of a whole frame
+        rows, columns = config.grid
+        features = width * rows * columns  # of a whole frame
         hidden_width = 4 * width
         outputs = len(config.output_names)
         self.first = _convolution(config.channels, width)
         self.second = _convolution(width, width)
         self.third = _convolution(width, width)
         self.hidden = nn.Linear(features, hidden_width)
-        self.out = nn.Linear(hidden_width, outputs)
+        self.out = _output_layer(hidden_width, outputs)
         centre = torch.zeros(outputs)
         spread = torch.ones(outputs)
         self.register_buffer("centre", centre)
@@ -70,7 +79,7 @@ class Readout(nn.Module):
         """True for the outputs that are success logits."""
         names = self.config.output_names
         flags = [name.startswith("success_") for name in names]
-        return torch.tensor(flags, device=self.centre.device)
+        return torch.tensor(flags, dtype=torch.bool, device=self.centre.device)
 
     def raw(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f o"]:
         """Return standardised outputs, successes as logits (what the loss sees)."""

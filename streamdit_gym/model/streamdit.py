@@ -48,7 +48,7 @@ class StreamDiT(nn.Module):
         channels = config.spatial_channels
         token_channels = channels * config.patch**2
         self.embed = nn.Linear(2 * token_channels, width)  # of a frame and of the one before it
-        self.pos_embed = embedding(config.rows**2, width, std=0.02)
+        self.pos_embed = embedding(config.num_tokens, width, std=0.02)
         self.time = _mlp(2 * width, width)
         self.text = nn.Linear(config.text_width, width)
         self.pooled = _mlp(config.text_width, width)
@@ -56,7 +56,7 @@ class StreamDiT(nn.Module):
         self.blocks = nn.ModuleList()
         for layer in range(config.depth):
             is_shifted = layer % 2 == 1
-            block = Block(width, config.heads, config.rows, config.window, is_shifted)
+            block = Block(width, config.heads, config.token_grid, config.window, is_shifted)
             self.blocks.append(block)
         self.final_norm = nn.LayerNorm(width, elementwise_affine=False)
         self.final_modulation = nn.Linear(width, 2 * width)
@@ -81,9 +81,7 @@ class StreamDiT(nn.Module):
     @property
     def is_global(self) -> bool:
         """Whether one attention window holds everything, as a cache needs."""
-        rows = self.config.rows
-        frames, window_rows, window_columns = self.config.window
-        return frames == 0 and window_rows == window_columns == rows
+        return self.config.window == (0, *self.config.token_grid)
 
     def forward(
         self,
@@ -182,8 +180,7 @@ class StreamDiT(nn.Module):
     def empty_cache(self, rows: int) -> KeyValueCache:
         """Return the keys and values of no frames."""
         config = self.config
-        tokens = config.rows**2
-        shape = (rows, 0, tokens, config.heads, config.head_width)
+        shape = (rows, 0, config.num_tokens, config.heads, config.head_width)
         weight = self.embed.weight
         layers = []
         for _ in self.blocks:
@@ -197,7 +194,7 @@ class StreamDiT(nn.Module):
             raise PartitionError(
                 "this model cannot use a cache",
                 given=f"window {self.config.window}",
-                allowed=f"(0, {self.config.rows}, {self.config.rows})",
+                allowed=(0, *self.config.token_grid),
                 remedy="stream without the cache",
             )
 
@@ -275,7 +272,7 @@ class StreamDiT(nn.Module):
         rotations = rotation(positions, config.head_width)
         mask = view.mask
         if mask is not None and self.is_global:
-            mask = attention_bias(mask, config.rows**2)
+            mask = attention_bias(mask, config.num_tokens)
         bias = padding_bias(table.mask, tokens.dtype)
         pairs = []
         dropped = 0  # first frames that a block attends to, and leaves out of its result
@@ -347,7 +344,8 @@ class StreamDiT(nn.Module):
         tokens = self.final_norm(tokens)
         tokens = torch.addcmul(shift, tokens, 1 + scale)
         prediction = self.final(tokens)
-        prediction = unpatchify(prediction, config.patch, config.rows)
+        rows, _ = config.token_grid
+        prediction = unpatchify(prediction, config.patch, rows)
         if self.conv_refiner is None:
             return prediction
         return prediction + self.conv_refiner(tokens, prediction, own, before)

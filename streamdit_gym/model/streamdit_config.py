@@ -13,7 +13,7 @@ class StreamDiTConfig:
         channels: latent channels.
         global_channels: how many of them, the last ones, are the same in every cell; see
             `streamdit_gym.model.global_channels`.
-        grid: latent height and width.
+        grid: rows and columns of a latent.
         patch: latents per token side.
         width: token width.
         depth: blocks.
@@ -34,7 +34,7 @@ class StreamDiTConfig:
 
     channels: int = 8
     global_channels: int = 0
-    grid: int = 8
+    grid: tuple[int, int] = (8, 8)
     patch: int = 2
     width: int = 256
     depth: int = 6
@@ -55,9 +55,16 @@ class StreamDiTConfig:
         return self.channels - self.global_channels
 
     @property
-    def rows(self) -> int:
-        """Token rows (= columns) of a frame."""
-        return self.grid // self.patch
+    def token_grid(self) -> tuple[int, int]:
+        """Token rows and columns of a frame."""
+        rows, columns = self.grid
+        return rows // self.patch, columns // self.patch
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a frame."""
+        rows, columns = self.token_grid
+        return rows * columns
 
     @property
     def head_width(self) -> int:

@@ -139,7 +139,7 @@ class WindowAttention(nn.Module):
     Args:
         width: token width.
         heads: attention heads.
-        rows: token rows (= columns) of a frame.
+        token_grid: token rows and columns of a frame.
         window: window size on the frame, row and column axis; a frame size of 0 means all frames.
         shifted: whether this layer shifts by half a window.
 
@@ -147,17 +147,21 @@ class WindowAttention(nn.Module):
         PartitionError: if windows do not divide the frame, or heads the width.
     """
 
-    def __init__(self, width: int, heads: int, rows: int, window: Size, shifted: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, token_grid: tuple[int, int], window: Size, shifted: bool
+    ) -> None:
         super().__init__()
-        if any(rows % part for part in window[1:]) or width % (2 * heads):
+        rows, columns = token_grid
+        _, window_rows, window_columns = window
+        if rows % window_rows or columns % window_columns or width % (2 * heads):
             raise PartitionError(
                 "the model's sizes do not fit each other",
-                given=f"{rows} token rows, window {window}, width {width}, {heads} heads",
-                allowed="windows that divide the token rows; a width that 2 x heads divides",
+                given=f"{rows} x {columns} tokens, window {window}, width {width}, {heads} heads",
+                allowed="windows that divide rows and columns; a width that 2 x heads divides",
                 remedy="change the configuration",
             )
         self.heads = heads
-        self.rows = rows
+        self.token_grid = token_grid
         self.window = window
         self.shifted = shifted
         self.qkv = nn.Linear(width, 3 * width, bias=False)
@@ -166,7 +170,7 @@ class WindowAttention(nn.Module):
     @property
     def is_global(self) -> bool:
         """Whether one window holds everything; only then can a cache be used."""
-        return self.window == (0, self.rows, self.rows)
+        return self.window == (0, *self.token_grid)
 
     def forward(
         self,
@@ -235,7 +239,7 @@ class WindowAttention(nn.Module):
         if padding:
             mask = _padded_mask(mask, frames, padding, q.device)
             q, k, v = (pad(part, (0, 0) * 3 + (0, padding)) for part in (q, k, v))
-        grid = (frames + padding, self.rows, self.rows)
+        grid = (frames + padding, *self.token_grid)
         shift = self._shift(grid, window)
         if mask is None:
             allowed = _unmasked_windows(grid, window, shift, q.device)
@@ -268,7 +272,8 @@ class WindowAttention(nn.Module):
     def _windowed(self, x: Tensor, window: Size, shift: Size) -> Float[Tensor, "b g t d"]:
         """Return shifted queries, keys or values, cut into windows."""
         f, h, w = shift
-        x = rearrange(x, "b f (h w) g d -> b f h w (g d)", h=self.rows)
+        rows, _ = self.token_grid
+        x = rearrange(x, "b f (h w) g d -> b f h w (g d)", h=rows)
         x = x.roll((-f, -h, -w), (1, 2, 3))
         x = to_windows(x, window)
         return rearrange(x, "b t (g d) -> b g t d", g=self.heads)

@@ -9,6 +9,7 @@ from streamdit_gym.recipes.stage_settings import (
     AutoencoderTraining,
     DynamicsTraining,
     ReadoutTraining,
+    TransitionTraining,
 )
 
 
@@ -43,6 +44,7 @@ def tiny() -> Recipe:
         preset="tiny",
         autoencoder=AutoencoderTraining(steps=4),
         readout=ReadoutTraining(steps=4),
+        transitions=TransitionTraining(steps=4),
         appearance=AppearanceTraining(steps=4),
         dynamics=DynamicsTraining(steps=5, clips=2),
         distillation=Distillation(steps=4, streams=4),

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 from streamdit_gym.recipes.default import default, gpu, tiny
+from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
 from streamdit_gym.recipes.pusht_looks import pusht_looks
 from streamdit_gym.recipes.recipe import Recipe
@@ -16,6 +17,7 @@ from streamdit_gym.recipes.recipe import Recipe
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "default": default,
     "gpu": gpu,
+    "own_world": own_world,
     "pusht": pusht,
     "pusht-looks": pusht_looks,
     "tiny": tiny,

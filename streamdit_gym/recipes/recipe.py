@@ -15,6 +15,7 @@ from streamdit_gym.recipes.stage_settings import (
     Continuation,
     DynamicsTraining,
     ReadoutTraining,
+    TransitionTraining,
 )
 
 
@@ -27,6 +28,7 @@ class Recipe:
         continue_from: the trained world to start from; None: from nothing.
         autoencoder: how frames become latents.
         readout: how states and rewards are read from latents.
+        transitions: how the environment's own reward and end are read from latents.
         appearance: how colours are read from prompts, in a world with appearance channels.
         dynamics: how the transformer learns.
         relabelled: folders of generated frames relabelled by the simulator (DAgger), trained on
@@ -42,6 +44,7 @@ class Recipe:
     continue_from: Continuation | None = None
     autoencoder: AutoencoderTraining = field(default_factory=AutoencoderTraining)
     readout: ReadoutTraining = field(default_factory=ReadoutTraining)
+    transitions: TransitionTraining = field(default_factory=TransitionTraining)
     appearance: AppearanceTraining = field(default_factory=AppearanceTraining)
     dynamics: DynamicsTraining = field(default_factory=DynamicsTraining)
     relabelled: tuple[str, ...] = ()

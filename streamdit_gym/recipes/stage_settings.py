@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamdit_gym.checks import check_fields, check_real, check_str
+from streamdit_gym.checks import check_choice, check_fields, check_real, check_str
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.recipes import limits
 from streamdit_gym.stream.partition import Partition
 
 CHANNELS_PER_COLOUR = 3
+WEIGHTINGS = ("foreground", "motion")
+CORRUPTIONS = ("warp", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,12 @@ class AutoencoderTraining:
         batch: frames per step, in triplets of neighbouring frames.
         muon_rate: peak learning rate of Muon, for the inner convolutions of encoder and decoder.
         adamw_rate: peak learning rate of AdamW, for everything else.
-        foreground_weight: extra weight of pixels that differ from the frame's background, beside 1
-            for every pixel. Where another autoencoder's frames of the same scenes are at hand, each
-            of their colours weighs the same instead.
+        weighting: which pixels weigh more: ``"foreground"``, those that differ from the frame's
+            background; or ``"motion"``, those that move, measured from the recordings. Where
+            another autoencoder's frames of the same scenes are at hand, each of their colours
+            weighs the same instead.
+        foreground_weight: their extra weight, beside 1 for every pixel; the largest one by motion,
+            where all that moves weighs as much as all that does not.
         latent_noise: largest standard deviation of the noise put on the latents.
         global_noise: likewise on the global channels, which are the same all over a frame and tell
             its colours.
@@ -40,6 +45,7 @@ class AutoencoderTraining:
     batch: int = 60
     muon_rate: float = 4e-3
     adamw_rate: float = 2e-3
+    weighting: str = "foreground"
     foreground_weight: float = 12.0
     latent_noise: float = 0.2
     global_noise: float = 0.1
@@ -50,6 +56,7 @@ class AutoencoderTraining:
     max_frames: int = 120_000
 
     def __post_init__(self) -> None:
+        check_choice("weighting", self.weighting, WEIGHTINGS)
         check_fields(
             self,
             ints={
@@ -93,6 +100,37 @@ class ReadoutTraining:
             self,
             ints={"steps": limits.STEPS, "batch": (1, limits.MAX_BATCH)},
             reals={"adamw_rate": limits.LEARNING_RATE, "latent_noise": limits.WEIGHT},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionTraining:
+    """How the readout of the environment's own reward and end learns, in worlds that have them.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: transitions per step.
+        adamw_rate: peak learning rate of AdamW.
+        latent_noise: largest standard deviation of the noise on the latents, so that generated ones
+            are read as well.
+        end_share: share of a batch that ends an episode; ends are rare.
+    """
+
+    steps: int = 4000
+    batch: int = 256
+    adamw_rate: float = 2e-3
+    latent_noise: float = 0.1
+    end_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ints={"steps": limits.STEPS, "batch": (1, limits.MAX_BATCH)},
+            reals={
+                "adamw_rate": limits.LEARNING_RATE,
+                "latent_noise": limits.WEIGHT,
+                "end_share": limits.FRACTION,
+            },
         )
 
 
@@ -149,12 +187,16 @@ class DynamicsTraining:
             that sampler; the others are anywhere.
         motion_weight: extra weight of latents that must change from what the frame before shows, be
             it motion or repair, beside 1 for all.
-        reference_noise: largest noise on the references (1 - t); half of the clips have none.
+        reference_noise: largest noise on the references (1 - t); the model is told how much there
+            is.
+        reference_noise_share: share of clips with noise on their references.
         rollout_probability: chance that a clip goes on from its predictions of the step before.
         rollout_ramp: part of the training in which that chance rises from zero.
         max_rollout_depth: most predictions in a row.
         max_rollout_error: mean squared error of a prediction beyond which the recorded frames
             belong to another future, and are no target any more.
+        corruption: how references are corrupted beside noise: ``"warp"``, things in them bend,
+            move and fade (`ContextCorruption`), or ``"none"``.
         corruption_probability: chance in each step that a clip's references are corrupted.
         prompt_dropout: share of frames without prompt.
         prompt_noise: noise on the embeddings, in their standard deviations.
@@ -171,6 +213,8 @@ class DynamicsTraining:
         squared_weight: weight of the squared error in the loss, in the end.
         squared_fade: first part of the training, in which one more squared error fades out: it
             alone finds what is far off.
+        readback_deadline: part of the training after which it stops if the actions cannot be read
+            back from the model's own frames; 0: it goes on.
         text_only: learn what reads prompts and nothing else; what draws stays as it is.
         end_with_minutes: the learning rates also end with the minutes of the call, if those are
             over before the steps: for a machine lent by the hour.
@@ -188,10 +232,12 @@ class DynamicsTraining:
     sampler_time_share: float = 0.9
     motion_weight: float = 8.0
     reference_noise: float = 0.1
+    reference_noise_share: float = 0.5
     rollout_probability: float = 0.93
     rollout_ramp: float = 0.1
     max_rollout_depth: int = 64
     max_rollout_error: float = 0.1
+    corruption: str = "warp"
     corruption_probability: float = 0.16
     prompt_dropout: float = 0.05
     prompt_noise: float = 0.5
@@ -205,6 +251,7 @@ class DynamicsTraining:
     robust_scale: float = 0.3
     squared_weight: float = 0.02
     squared_fade: float = 0.5
+    readback_deadline: float = 0.0
     text_only: bool = False
     end_with_minutes: bool = False
 
@@ -222,6 +269,7 @@ class DynamicsTraining:
                 "sampler_time_share": limits.FRACTION,
                 "motion_weight": limits.WEIGHT,
                 "reference_noise": limits.FRACTION,
+                "reference_noise_share": limits.FRACTION,
                 "rollout_probability": limits.FRACTION,
                 "rollout_ramp": limits.POSITIVE_WEIGHT,
                 "max_rollout_error": limits.WEIGHT,
@@ -238,9 +286,11 @@ class DynamicsTraining:
                 "robust_scale": limits.POSITIVE_WEIGHT,
                 "squared_weight": limits.WEIGHT,
                 "squared_fade": limits.POSITIVE_FRACTION,
+                "readback_deadline": limits.FRACTION,
             },
             bools=("text_only", "end_with_minutes"),
         )
+        check_choice("corruption", self.corruption, CORRUPTIONS)
         for text, share in self.partitions:
             Partition.parse(text)
             check_real(f"share of partition {text}", share, least=0, most=1)

@@ -11,21 +11,21 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_real
 from streamdit_gym.errors import PartitionError, ShapeError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.flow import point
-from streamdit_gym.stream.moving_buffer import MovingBuffer
+from streamdit_gym.stream.moving_buffer import MovingBuffer, repeat_frames
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.noise_levels import equal_times, sampling_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.stream.self_consistency import second_prediction_error
 from streamdit_gym.stream.session import Session
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import PromptRow, Prompts, PromptSource
 
 Latents = Float[Tensor, "b f c h w"]
 WARM_UP_TICKS = 3  # compile, record, replay
@@ -36,9 +36,9 @@ class Engine:
 
     Args:
         model: the transformer.
-        table: embedded prompts; sessions hold rows of it.
+        table: embeds prompts; sessions hold them as its rows (a menu), or positions (a box).
         partition: how the buffer is cut; K must not exceed the model's references.
-        idle: prompt row of the chunks that a new buffer holds.
+        idle: prompt of the chunks that a new buffer holds; None: the table's idle one.
         prompt_scope: ``"chunk"``: every frame keeps the prompt that its chunk started with (ours);
             ``"buffer"``: a new prompt conditions every frame still in the buffer (the paper's).
         autocast: run the model in bfloat16.
@@ -46,7 +46,7 @@ class Engine:
             minute the first time, and again for a larger number of streams; no tick compiles.
 
     Attributes:
-        idle: as given; it may change between two starts.
+        idle: prompt of the chunks that a new buffer holds; it may change between two starts.
         prompt_scope: as given; it may change between two ticks.
         cached: whether sessions keep keys and values of references: whenever the model can.
 
@@ -57,10 +57,10 @@ class Engine:
     def __init__(
         self,
         model: StreamDiT,
-        table: PromptTable,
+        table: PromptSource,
         partition: Partition,
         *,
-        idle: int = 0,
+        idle: int | Tensor | None = None,
         prompt_scope: Literal["chunk", "buffer"] = "chunk",
         autocast: bool = False,
         compile: bool = False,
@@ -68,7 +68,7 @@ class Engine:
         _check_references(model, partition)
         self.table = table
         self.partition = partition
-        self.idle = idle
+        self.idle = table.idle_prompt if idle is None else torch.as_tensor(idle)
         self.prompt_scope = prompt_scope
         self.cached = _can_cache(model, partition)
         self.autocast = autocast
@@ -80,14 +80,14 @@ class Engine:
 
     @torch.no_grad()
     def start(
-        self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise, *, warm: bool = True
+        self, latents: Latents, prompts: Prompts, noise: Noise, *, warm: bool = True
     ) -> Session:
         """Start streams from real frames and fill their buffers, so that no tick has to.
 
         Args:
             latents: clean latents, oldest first; with fewer than K + c the first is repeated, of
                 more the last are used.
-            prompts: the prompts that led to the frames; -1 for none.
+            prompts: the prompts that led to the frames.
             noise: a sequence for each stream; the session draws from a copy.
             warm: compile ticks of so many streams now, see `warm`; False for streams that become
                 rows of another session.
@@ -120,7 +120,7 @@ class Engine:
     def tick(
         self,
         session: Session,
-        prompts: Int[Tensor, " b"],
+        prompts: PromptRow,
         init_latents: Latents | None = None,
         strength: float = 1.0,
     ) -> Latents:
@@ -131,7 +131,7 @@ class Engine:
 
         Args:
             session: the streams; changed in place.
-            prompts: row of the prompt table that conditions each stream's new chunk.
+            prompts: the prompt that conditions each stream's new chunk.
             init_latents: video to video: clean latents that the new chunk starts from, instead of
                 noise alone.
             strength: how much of them is replaced by noise, near 0 (they hardly change) to 1
@@ -142,7 +142,7 @@ class Engine:
             ShapeError: if there is not one prompt, or one chunk of `init_latents`, for each stream.
             ArgumentError: if the strength is out of range.
         """
-        _check_shape("prompts", prompts.shape, (len(session),))
+        _check_shape("prompts", prompts.shape, (len(session), *self.table.prompt_shape))
         start_time = 0.0
         if init_latents is not None:
             self._check_init_latents(session, init_latents, strength)
@@ -173,9 +173,15 @@ class Engine:
             return
         self._warm_streams = len(session)
         rehearsal = replace(session, noise=session.noise.to(self.device))
-        idle = torch.full((len(session),), self.idle)
+        idle_prompts = self.idle_prompts(len(session), 1)[:, 0]
         for _ in range(WARM_UP_TICKS):
-            self.tick(rehearsal, idle)
+            self.tick(rehearsal, idle_prompts)
+
+    def idle_prompts(self, streams: int, frames: int) -> Prompts:
+        """Return the idle prompt for some frames of some streams."""
+        shape = self.table.prompt_shape
+        prompts = self.idle.expand(streams, frames, *shape)
+        return prompts.to(self.device).contiguous()
 
     @property
     def prompt_delay(self) -> int:
@@ -199,13 +205,13 @@ class Engine:
         return MovingBuffer(
             partition=self.partition,
             latents=last.expand(-1, frames, -1, -1, -1),
-            prompts=torch.full((streams, frames), self.idle, device=self.device),
+            prompts=self.idle_prompts(streams, frames),
         )
 
     def _add_noise_to_buffer(self, session: Session) -> None:
         """Take every frame of a clean buffer at rest to its slot's noise level."""
         buffer = session.buffer
-        streams, frames = buffer.prompts.shape
+        streams, frames = buffer.latents.shape[:2]
         times = sampling_times(self.partition, 0)[:frames]
         times = times.to(self.device)
         noise = self.sampler.initial_noise(session, frames)
@@ -227,7 +233,7 @@ class Engine:
     def _push(
         self,
         session: Session,
-        prompts: Int[Tensor, " b"],
+        prompts: PromptRow,
         init_latents: Latents | None,
         start_time: float,
     ) -> None:
@@ -237,25 +243,26 @@ class Engine:
         if init_latents is not None:
             times = equal_times(latents, start_time)
             latents = point(init_latents.to(latents), latents, times)
-        rows = prompts.to(self.device)
-        rows = rows[:, None]
-        buffer = session.buffer.push(latents, rows.expand(-1, chunk))
+        of_chunk = prompts.to(self.device)[:, None]
+        buffer = session.buffer.push(latents, repeat_frames(of_chunk, chunk))
         if self.prompt_scope == "buffer":
-            buffer = buffer.with_prompt(rows)
+            buffer = buffer.with_prompt(of_chunk)
         session.buffer = buffer
 
-    def _check_start(self, latents: Latents, prompts: Int[Tensor, "b f"], noise: Noise) -> None:
+    def _check_start(self, latents: Latents, prompts: Prompts, noise: Noise) -> None:
         config = self.model.config
-        shape = (config.channels, config.grid, config.grid)
+        rows, columns = config.grid
+        frame = (config.channels, rows, columns)
         has_frames = latents.ndim == 5 and latents.shape[1] > 0
-        if not has_frames or tuple(latents.shape[2:]) != shape:
+        if not has_frames or tuple(latents.shape[2:]) != frame:
             raise ShapeError(
                 "start latents do not fit the model",
                 given=tuple(latents.shape),
-                allowed=f"(b, f >= 1, {config.channels}, {config.grid}, {config.grid})",
+                allowed=f"(b, f >= 1, {config.channels}, {rows}, {columns})",
                 remedy="encode frames with the world's codec",
             )
-        _check_shape("prompts of the frames", prompts.shape, latents.shape[:2])
+        shape = (*latents.shape[:2], *self.table.prompt_shape)
+        _check_shape("prompts of the frames", prompts.shape, shape)
         _check_shape("sequences of noise", (len(noise),), latents.shape[:1])
 
     def _check_init_latents(self, session: Session, init_latents: Latents, strength: float) -> None:

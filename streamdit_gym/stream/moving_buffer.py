@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.text.prompt_protocol import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class MovingBuffer:
     Attributes:
         partition: how the buffer is cut.
         latents: the frames' latents, each at its slot's noise level.
-        prompts: row of the prompt table for every frame.
+        prompts: the prompt of every frame, see `streamdit_gym.text.prompt_protocol`.
 
     Raises:
         ShapeError: if there are no whole chunks, too many, or not one prompt for each frame.
@@ -33,13 +34,13 @@ class MovingBuffer:
 
     partition: Partition
     latents: Float[Tensor, "b f c h w"]
-    prompts: Int[Tensor, "b f"]
+    prompts: Prompts
 
     def __post_init__(self) -> None:
         chunk = self.partition.chunk_frames
         frames = self.latents.shape[1]
         has_whole_chunks = frames % chunk == 0 and frames <= self.partition.frames
-        if not has_whole_chunks or self.prompts.shape != self.latents.shape[:2]:
+        if not has_whole_chunks or self.prompts.shape[:2] != self.latents.shape[:2]:
             raise ShapeError(
                 "a buffer does not fit its partition",
                 given=f"{tuple(self.latents.shape)} and {tuple(self.prompts.shape)}",
@@ -53,7 +54,7 @@ class MovingBuffer:
         frames = self.latents.shape[1]
         return frames // self.partition.chunk_frames
 
-    def push(self, noise: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]) -> MovingBuffer:
+    def push(self, noise: Float[Tensor, "b n c h w"], prompts: Prompts) -> MovingBuffer:
         """Append a chunk of noise with its prompts."""
         return replace(
             self,
@@ -65,13 +66,12 @@ class MovingBuffer:
         """Return the buffer after a micro step."""
         return replace(self, latents=latents)
 
-    def with_prompt(self, prompt: Int[Tensor, "b 1"]) -> MovingBuffer:
-        """Return the buffer with one prompt for all frames of a stream."""
-        frames = self.latents.shape[1]
-        prompts = prompt.expand(-1, frames)
+    def with_prompt(self, prompt: Prompts) -> MovingBuffer:
+        """Return the buffer with one prompt (b 1) for all frames of a stream."""
+        prompts = repeat_frames(prompt, self.latents.shape[1])
         return replace(self, prompts=prompts.contiguous())
 
-    def pop(self) -> tuple[Float[Tensor, "b n c h w"], Int[Tensor, "b n"], MovingBuffer]:
+    def pop(self) -> tuple[Float[Tensor, "b n c h w"], Prompts, MovingBuffer]:
         """Return the front chunk, its prompts, and the buffer without it."""
         chunk = self.partition.chunk_frames
         rest = replace(
@@ -82,3 +82,9 @@ class MovingBuffer:
         front = self.latents[:, :chunk]
         front_prompts = self.prompts[:, :chunk]
         return front, front_prompts, rest
+
+
+def repeat_frames(prompts: Prompts, frames: int) -> Prompts:
+    """Return the one prompt (b 1) of every stream for so many frames."""
+    _, _, *shape = prompts.shape
+    return prompts.expand(-1, frames, *shape)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from streamdit_gym.model.key_value_cache import KeyValueCache
@@ -20,10 +20,10 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.flow import euler_step, point
 from streamdit_gym.stream.noise_levels import equal_times, sampling_times
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.stream.prepared_table import PreparedTable
+from streamdit_gym.stream.prepared_prompts import prepared_source
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view, stream_view
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.types import BufferView
 
 Latents = Float[Tensor, "b f c h w"]
@@ -39,7 +39,7 @@ class Sampler:
 
     Args:
         model: the transformer.
-        table: embedded prompts; sessions hold rows of it.
+        source: embeds the sessions' prompts.
         partition: how the buffer is cut.
         autocast: run the model in bfloat16.
         compiled: compile the model (with CUDA graphs on a GPU).
@@ -51,19 +51,19 @@ class Sampler:
     def __init__(
         self,
         model: StreamDiT,
-        table: PromptTable,
+        source: PromptSource,
         partition: Partition,
         *,
         autocast: bool,
         compiled: bool,
     ) -> None:
         self.model = with_bfloat16_matrices(model) if autocast else model
-        self.table = table
+        self.source = source
         self.partition = partition
         self.autocast = autocast
         self.is_compiled = compiled
         self.device = next(model.parameters()).device
-        self.prompts = PreparedTable(self.model, table, compiled=compiled)
+        self.prepared = prepared_source(self.model, source, compiled=compiled)
         self.evaluate: Evaluate = self.compile(self.model.forward)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -206,21 +206,19 @@ class Sampler:
         return velocity
 
     def _evaluate(
-        self, view: BufferView, prompts: Int[Tensor, "b s"], cache: KeyValueCache | None
+        self, view: BufferView, prompts: Prompts, cache: KeyValueCache | None
     ) -> tuple[Latents, KeyValueCache]:
-        conditioning = self.table.conditioning(prompts)
+        conditioning = self.source.conditioning(prompts)
         with self._precision():
-            velocity, longer_cache = self.evaluate(
-                view, conditioning, cache, 0.0, self.prompts.current()
-            )
+            prepared = self.prepared.of(conditioning)
+            velocity, longer_cache = self.evaluate(view, conditioning, cache, 0.0, prepared)
         return velocity.float(), longer_cache
 
-    def _predict_clean(
-        self, view: BufferView, prompts: Int[Tensor, "b s"]
-    ) -> tuple[Latents, KeyValueCache]:
-        conditioning = self.table.conditioning(prompts)
+    def _predict_clean(self, view: BufferView, prompts: Prompts) -> tuple[Latents, KeyValueCache]:
+        conditioning = self.source.conditioning(prompts)
         with self._precision():
-            return self.model.predict_clean(view, conditioning, None, self.prompts.current())
+            prepared = self.prepared.of(conditioning)
+            return self.model.predict_clean(view, conditioning, None, prepared)
 
     def _view(
         self, references: Float[Tensor, "b k c h w"], frames: Latents, times: Times

@@ -67,6 +67,7 @@ def check_tensor(
     like: Tensor,
     *,
     finite: Bool[np.ndarray, " n"] | None = None,
+    may_be_nan: bool = False,
     least: int | None = None,
     most: int | None = None,
 ) -> Tensor:
@@ -77,6 +78,7 @@ def check_tensor(
         value: the value to check.
         like: a tensor that fits.
         finite: which rows must hold finite numbers only; None: all of them.
+        may_be_nan: whether NaN has a meaning of its own.
         least: smallest whole number allowed.
         most: largest whole number allowed.
 
@@ -96,7 +98,8 @@ def check_tensor(
         )
     value = value.detach()
     if value.is_floating_point():
-        _check_finite(name, value, finite)
+        numbers = value.masked_fill(value.isnan(), 0.0) if may_be_nan else value
+        _check_finite(name, numbers, finite)
     elif value.numel():
         _check_range(name, value, least, most)
     return value

@@ -21,8 +21,11 @@ from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.stream.moving_buffer import MovingBuffer
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.saved import check_keys, check_list, check_tensor
+from streamdit_gym.text.prompt_protocol import Prompts
 
 ENTRIES = ("references", "reference_prompts", "buffer", "buffer_prompts", "cache", "noise")
+# Entries that are prompts: rows of a table, or positions among words.
+PROMPT_ENTRIES = ("reference_prompts", "buffer_prompts")
 MAX_DRAWN = 2**62  # pairs of noise; far beyond any stream, and far from an overflow
 MIN_VALUES = {"reference_prompts": -1, "buffer_prompts": -1, "noise drawn": 0}
 MAX_VALUES = {"noise drawn": MAX_DRAWN}
@@ -43,7 +46,7 @@ class Session:
     """
 
     references: Float[Tensor, "b f c h w"]
-    reference_prompts: Int[Tensor, "b f"]
+    reference_prompts: Prompts
     buffer: MovingBuffer
     cache: KeyValueCache | None
     noise: Noise
@@ -63,9 +66,7 @@ class Session:
         # one operation of the interpreter: Ctrl-C comes before or after it, never within
         vars(self).update(vars(other))
 
-    def append_references(
-        self, latents: Float[Tensor, "b n c h w"], prompts: Int[Tensor, "b n"]
-    ) -> None:
+    def append_references(self, latents: Float[Tensor, "b n c h w"], prompts: Prompts) -> None:
         """Append a chunk to the references; as many of the oldest go."""
         count = latents.shape[1]
         newer = self.references[:, count:]
@@ -138,6 +139,7 @@ class Session:
                 tensors[name],
                 like,
                 finite=finite,
+                may_be_nan=name in PROMPT_ENTRIES,
                 least=MIN_VALUES.get(name),
                 most=MAX_VALUES.get(name),
             )

@@ -70,6 +70,25 @@ class PromptTable:
             self._add(new)
         return torch.tensor([self._rows[text] for text in texts], dtype=torch.long)
 
+    @property
+    def prompt_shape(self) -> tuple[int, ...]:
+        """A prompt is one row."""
+        return ()
+
+    @property
+    def idle_prompt(self) -> Int[Tensor, ""]:
+        """The first row: a menu's first phrase is its idle one."""
+        return torch.tensor(0)
+
+    @property
+    def no_prompt(self) -> Int[Tensor, ""]:
+        """No row."""
+        return torch.tensor(-1)
+
+    def of_texts(self, texts: list[str]) -> Int[Tensor, " n"]:
+        """Return the rows of some texts; see `rows`."""
+        return self.rows(texts)
+
     def between(self, first: str, second: str, share: float) -> int:
         """Return the row of a prompt between two.
 

@@ -10,12 +10,14 @@ import torch
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.transition_readout import TransitionReadout
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.phrases import bundled_phrases
 from streamdit_gym.train.stage_context import StageContext
 from streamdit_gym.train.stages.latents_stage import EncodedData
 from streamdit_gym.train.stages.readout_stage import readout_errors
+from streamdit_gym.train.stages.transition_stage import environment_task, transition_errors
 from streamdit_gym.world import Starts, World
 
 
@@ -26,6 +28,7 @@ class TrainedParts:
     model: StreamDiT
     codec: ConvCodec
     readout: Readout
+    transitions: TransitionReadout | None
     table: PromptTable
 
 
@@ -40,14 +43,16 @@ def assemble_world(
         encoded: the recorded data as latents.
         episodes: all that the transformer learned from.
     """
+    transitions = parts.transitions
     return World(
         spec=context.inputs.spec,
         model=parts.model.requires_grad_(False),
         codec=parts.codec.requires_grad_(False),
         readout=parts.readout.requires_grad_(False),
+        transitions=None if transitions is None else transitions.requires_grad_(False),
         table=bundled_table(context, parts.table),
         starts=start_frames(context, encoded),
-        facts=world_facts(context, parts.readout, encoded, episodes),
+        facts=world_facts(context, parts, encoded, episodes),
     )
 
 
@@ -87,17 +92,34 @@ def start_episodes(meta: dict[str, Any], num_episodes: int) -> list[int]:
 
 
 def world_facts(
-    context: StageContext, trained: Readout, encoded: EncodedData, episodes: LatentEpisodes
+    context: StageContext, parts: TrainedParts, encoded: EncodedData, episodes: LatentEpisodes
 ) -> dict[str, Any]:
     """Return what the bundle says about its training."""
     preset_name = context.recipe.preset
     if context.base_world is not None:
         preset_name = context.base_world.facts.get("preset", preset_name)
-    return {
+    facts: dict[str, Any] = {
         "license": "Apache-2.0",
         "prompt_encoder": "all-MiniLM-L6-v2",
         "preset": preset_name,
-        "training_frames": len(episodes) * episodes.length,
+        "training_frames": int(episodes.lengths.sum()),
         "corrected_episodes": int((episodes.num_generated > 0).sum()),
-        "heads_on_held_out_real_frames": readout_errors(trained, encoded.held_out, context.device),
+        "heads_on_held_out_real_frames": readout_errors(
+            parts.readout, encoded.held_out, context.device
+        ),
     }
+    if parts.transitions is not None:
+        facts["transitions_on_held_out_real_frames"] = _transition_errors(
+            context, parts.transitions, encoded.held_out
+        )
+    return facts
+
+
+def _transition_errors(
+    context: StageContext, transitions: TransitionReadout, held_out: LatentEpisodes
+) -> dict[str, float]:
+    spec = context.inputs.spec
+    column = environment_task(spec)
+    assert column is not None
+    task = spec.tasks[sorted(spec.tasks)[column]]
+    return transition_errors(transitions, held_out, column, task.threshold, context.device)

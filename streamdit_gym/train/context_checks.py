@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
+from streamdit_gym.stream.partition import Partition
 from streamdit_gym.train.dataset_checks import (
+    check_actions,
     check_dataset,
     check_length,
     check_phrases,
@@ -22,11 +25,21 @@ def check_context(context: StageContext) -> None:
     check_dataset(inputs.dataset, inputs.spec)
     check_phrases(inputs.dataset, inputs.spec)
     check_frame_size(context)
-    check_length(inputs.dataset, context.recipe.dynamics.clip_frames)
+    check_length(inputs.dataset, min_steps(context.recipe.dynamics))
+    check_actions(inputs.dataset)
     check_continuation(context)
     readout_stage.check(context)
     for relabelled in inputs.relabelled:
         check_relabelled(relabelled, inputs.dataset)
+
+
+def min_steps(settings: DynamicsTraining) -> int:
+    """Return how many steps the longest clip of a training has."""
+    steps = settings.clip_frames
+    for text, _ in settings.partitions:
+        partition = Partition.parse(text)
+        steps = max(steps, partition.references + partition.frames - 1)
+    return steps
 
 
 def check_continuation(context: StageContext) -> None:
@@ -50,23 +63,19 @@ def check_continuation(context: StageContext) -> None:
 
 
 def check_frame_size(context: StageContext) -> None:
-    """Refuse an autoencoder for frames of another size than the world's."""
+    """Refuse to continue a world with frames of another size."""
     spec = context.inputs.spec
-    if context.base_world is not None:
-        size = context.base_world.codec.size
-        origin = "the continued world"
-    elif context.sizes.codec is not None:
-        size = context.sizes.codec.size
-        origin = f"preset {context.recipe.preset}"
-    else:
+    world = context.base_world
+    if world is None or world.codec.frame_size == spec.frame_size:
         return
-    if size != spec.size:
-        raise StreamDiTError(
-            "the codec is for frames of another size",
-            given=f"{size} pixels: {origin}",
-            allowed=f"{spec.size} pixels: the definition of {spec.name}",
-            remedy=f"let the simulator draw {size} x {size} pixels, or add a preset",
-        )
+    height, width = world.codec.frame_size
+    own_height, own_width = spec.frame_size
+    raise StreamDiTError(
+        "the world to continue from has frames of another size",
+        given=f"{height} x {width} pixels: {world.spec.name}",
+        allowed=f"{own_height} x {own_width} pixels: the definition of {spec.name}",
+        remedy=f"frame_size=({height}, {width}), or a recipe that continues from no world",
+    )
 
 
 def check_files(context: StageContext) -> None:

@@ -229,13 +229,15 @@ class ContextCorruption:
 
 def _sampled(clips: Clips, displacement: Float[Tensor, "b 2 h w"]) -> Clips:
     """Return clips whose every pixel comes from its place plus a displacement (x, y)."""
-    size = clips.shape[-1]
-    along = torch.arange(size, device=clips.device, dtype=torch.float32)
-    rows, columns = torch.meshgrid(along, along, indexing="ij")
+    height, width = clips.shape[-2:]
+    down = torch.arange(height, device=clips.device, dtype=torch.float32)
+    across = torch.arange(width, device=clips.device, dtype=torch.float32)
+    rows, columns = torch.meshgrid(down, across, indexing="ij")
     x = columns + displacement[:, 0]
     y = rows + displacement[:, 1]
-    source = torch.stack([x, y], dim=-1)
-    normalised = source * 2 / (size - 1) - 1
+    x = x * 2 / (width - 1) - 1
+    y = y * 2 / (height - 1) - 1
+    normalised = torch.stack([x, y], dim=-1)
     sampled = functional.grid_sample(
         rearrange(clips, "b f c h w -> b (f c) h w"),
         normalised,

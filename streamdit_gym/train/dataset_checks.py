@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from streamdit_gym.actions import SpokenBox
 from streamdit_gym.data.dataset import Dataset
-from streamdit_gym.definition import WorldSpec
+from streamdit_gym.definition import WorldSpec, stored_size
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.train import parallel
 from streamdit_gym.train.phrases import BUNDLED_PHRASES_PER_ACTION, bundled_phrases
+
+MAX_SHORT_SHARE = 0.9  # of the episodes, that may be too short to be learned from
 
 
 def held_out_shards(dataset: Dataset) -> int:
@@ -26,7 +30,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
     """
     expected = {
         "world": spec.name,
-        "size": spec.size,
+        "size": stored_size(spec.frame_size),
         "state_names": list(spec.state_names),
         "score_names": list(spec.score_names),
     }
@@ -58,16 +62,63 @@ def check_length(dataset: Dataset, min_steps: int) -> None:
     """Refuse a data set of short episodes.
 
     Raises:
-        DatasetError: if its episodes have fewer steps.
+        DatasetError: if no episode to train on, or none that is held out, has so many steps, or an
+            episode is a single frame.
     """
-    steps = dataset.meta["steps"]
-    if steps < min_steps:
-        raise DatasetError(
-            "too short episodes",
-            given=f"{steps} steps",
-            allowed=f"{min_steps} or more",
-            remedy="record longer ones",
-        )
+    lengths = [dataset.arrays(position)["lengths"] for position in range(len(dataset))]
+    for position, of_shard in enumerate(lengths):
+        if not of_shard.all():
+            raise DatasetError(
+                "an episode is a single frame",
+                given=f"episode {int(of_shard.argmin())} of {dataset.shard_name(position)}",
+                allowed="episodes of one step or more",
+                remedy="leave it out, or record the data anew",
+            )
+    num_training = len(dataset) - held_out_shards(dataset)
+    for part in (lengths[:num_training], lengths[num_training:]):
+        steps = np.concatenate(part)
+        if steps.max() < min_steps:
+            raise _too_short(f"{steps.max()} steps", min_steps)
+        short = (steps < min_steps).mean()
+        if short > MAX_SHORT_SHARE:
+            raise _too_short(f"{short:.0%} of the episodes are shorter", min_steps)
+
+
+def _too_short(given: str, min_steps: int) -> DatasetError:
+    return DatasetError(
+        "too short episodes",
+        given=given,
+        allowed=f"{min_steps} steps or more",
+        remedy="record longer ones, or let `dynamics.clip_frames` of the recipe be smaller",
+    )
+
+
+def check_actions(dataset: Dataset) -> None:
+    """Refuse a data set that cannot show what some dimension of its actions does.
+
+    Raises:
+        DatasetError: if a dimension of a box has the same value in every step.
+    """
+    language = dataset.actions
+    if not isinstance(language, SpokenBox):
+        return
+    lows, highs = [], []
+    for position in range(len(dataset)):
+        arrays = dataset.arrays(position)
+        steps = np.arange(arrays["actions"].shape[1]) < arrays["lengths"][:, None]
+        actions = arrays["actions"][steps]
+        lows.append(actions.min(0))
+        highs.append(actions.max(0))
+    low = np.min(lows, axis=0)
+    high = np.max(highs, axis=0)
+    for name, least, most in zip(language.names, low, high, strict=True):
+        if least == most:
+            raise DatasetError(
+                f"{name} never varies, so nothing can be learned of it",
+                given=f"{least:g} in every step of {dataset.folder}",
+                allowed="different values",
+                remedy=f"leave {name} out of the actions, or record data in which it varies",
+            )
 
 
 def check_phrases(dataset: Dataset, spec: WorldSpec) -> None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from streamdit_gym.model.precision import training_precision
@@ -22,11 +22,11 @@ from streamdit_gym.stream.flow import euler_step, point, velocity
 from streamdit_gym.stream.noise_levels import training_times
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.views import stream_view, teacher_view
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
 from streamdit_gym.train.losses import channel_error, motion_weight, robust_loss
 from streamdit_gym.train.optimization import OptimizerPart, muon_and_adamw
-from streamdit_gym.train.prompt_corruption import PromptCorruption
+from streamdit_gym.train.prompt_corruption import PromptCorruption, without_some_prompts
 from streamdit_gym.train.rollout_windows import Corruption, Rollouts, RolloutSampler
 from streamdit_gym.types import BufferView, Conditioning
 
@@ -63,7 +63,7 @@ class DynamicsTrainer:
     Args:
         model: the transformer.
         episodes: training episodes.
-        table: embeddings of every phrase of the data set, in its order.
+        table: embeddings of the data set's prompts.
         settings: how it learns.
         device: where.
         corruption: of references; None: never.
@@ -73,7 +73,7 @@ class DynamicsTrainer:
         self,
         model: StreamDiT,
         episodes: LatentEpisodes,
-        table: PromptTable,
+        table: PromptSource,
         settings: DynamicsTraining,
         device: str,
         corruption: Corruption | None = None,
@@ -82,7 +82,7 @@ class DynamicsTrainer:
         self.settings = settings
         self.device = device
         self.table = table.to(device, torch.float32)
-        self.prompt_corruption = PromptCorruption.of_table(
+        self.prompt_corruption = PromptCorruption.of_prompts(
             self.table, settings.prompt_noise, settings.token_dropout
         )
         self.generator = torch.Generator().manual_seed(0)
@@ -187,12 +187,10 @@ class DynamicsTrainer:
         bound = remaining / floored
         return velocity(target, noise) * bound
 
-    def prompts(self, rows: Int[Tensor, "b f"]) -> Conditioning:
+    def prompts(self, prompts: Prompts) -> Conditioning:
         """Return the batch's distinct prompts, corrupted, with some frames' prompts dropped."""
-        chance = torch.rand(rows.shape, device=self.device)
-        dropped = chance < self.settings.prompt_dropout
-        rows = rows.masked_fill(dropped, -1)
-        distinct = self.table.distinct(rows)
+        remaining = without_some_prompts(prompts, self.settings.prompt_dropout)
+        distinct = self.table.distinct(remaining)
         return self.prompt_corruption(distinct)
 
     def rehearse(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.data.film_strips import pairs_of_rows
@@ -13,7 +13,7 @@ from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 
 MAX_EPISODES = 3
@@ -25,7 +25,7 @@ FRAME_STRIDE = 4
 def film_strip(
     model: StreamDiT,
     codec: ConvCodec,
-    table: PromptTable,
+    source: PromptSource,
     held_out: LatentEpisodes,
     device: str,
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -42,7 +42,7 @@ def film_strip(
     real = real.float().to(device)
     was_training = model.training
     model.eval()
-    engine = Engine(model, table.to(device, torch.float32), PARTITIONS["reactive"])
+    engine = Engine(model, source.to(device, torch.float32), PARTITIONS["reactive"])
     generated = _rollout(engine, real[:, :1], prompts)
     model.train(was_training)
     real_frames = _shown_frames(codec, real)
@@ -51,11 +51,11 @@ def film_strip(
 
 
 def _rollout(
-    engine: Engine, start: Float[Tensor, "e 1 c h w"], prompts: Int[Tensor, "e f"]
+    engine: Engine, start: Float[Tensor, "e 1 c h w"], prompts: Prompts
 ) -> Float[Tensor, "e f c h w"]:
     """Return start frames and what is generated after them."""
-    count, num_frames = prompts.shape
-    start_prompts = torch.zeros(count, 1, dtype=torch.long)
+    count, num_frames = prompts.shape[:2]
+    start_prompts = torch.zeros_like(prompts[:, :1])
     noise = Noise.seeded(range(count))
     session = engine.start(start, start_prompts, noise)
     frames = [start]

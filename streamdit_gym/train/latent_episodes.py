@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.errors import DatasetError
+from streamdit_gym.text.prompt_protocol import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +36,26 @@ class LatentEpisodes:
 
     Attributes:
         latents: half precision.
-        prompts: row of the phrase table for every frame; -1 for the first frame, which no action
-            led to.
+        prompts: row of the phrase table for every frame, -1 for the first frame, which no action
+            led to; of a box, positions among its words, NaN for the first frame.
         states: true states.
         scores: true scores.
+        actions: the action that led to every frame, see `streamdit_gym.actions.action_numbers`.
+        rewards: that it earned, one column per task, sorted by name.
+        terminated: whether it ended the episode.
+        lengths: frames of every episode; behind them are copies of its last frame.
         num_generated: how many of an episode's first frames a world generated (DAgger relabelling);
             they are references, and never a target.
     """
 
     latents: Float[Tensor, "e g c h w"]
-    prompts: Int[Tensor, "e g"]
+    prompts: Prompts
     states: Float[Tensor, "e g n"]
     scores: Float[Tensor, "e g m"]
+    actions: Float[Tensor, "e g a"]
+    rewards: Float[Tensor, "e g k"]
+    terminated: Bool[Tensor, "e g"]
+    lengths: Int[Tensor, " e"]
     num_generated: Int[Tensor, " e"]
 
     def __len__(self) -> int:
@@ -55,32 +64,39 @@ class LatentEpisodes:
 
     @property
     def length(self) -> int:
-        """Frames per episode."""
+        """Frames per episode, copies of the last one counted in."""
         return self.latents.shape[1]
 
+    @property
+    def is_real(self) -> Bool[Tensor, "e g"]:
+        """Which frames are no copies behind an episode's end."""
+        return torch.arange(self.length) < self.lengths[:, None]
+
     def sample(self, count: int, frames: int, generator: torch.Generator) -> ClipIndex:
-        """Sample clips of so many frames.
+        """Sample clips of so many frames, none of which reaches beyond its episode's end.
 
         In episodes with generated frames, clips begin in the later half of those.
 
         Raises:
-            DatasetError: if the episodes are shorter than that.
+            DatasetError: if all episodes are shorter than that.
         """
-        episode = torch.randint(len(self), (count,), generator=generator)
-        num_starts = self.length - frames + 1
-        if num_starts < 1:
+        long_enough = (self.lengths >= frames).nonzero().flatten()
+        if not len(long_enough):
             raise DatasetError(
                 "episodes shorter than a clip",
-                given=f"{self.length} frames",
+                given=f"{int(self.lengths.max())} frames",
                 allowed=f"{frames} or more",
                 remedy="record longer ones",
             )
+        choice = torch.randint(len(long_enough), (count,), generator=generator)
+        episode = long_enough[choice]
+        num_starts = self.lengths[episode] - frames + 1
         generated = self.num_generated[episode]
         first = generated // 2
         end = torch.where(generated > 0, generated, num_starts)
         share = torch.rand(count, generator=generator)
         start = first + share * (end - first)
-        start = start.long().clamp(max=num_starts - 1)
+        start = torch.minimum(start.long(), num_starts - 1)
         return ClipIndex(episode=episode, start=start)
 
     def is_recorded(self, index: ClipIndex, frames: int, offset: int = 0) -> Bool[Tensor, "n f"]:
@@ -97,7 +113,7 @@ class LatentEpisodes:
         return place >= num_generated[:, None]
 
     def clips(self, index: ClipIndex, frames: int) -> tuple[Tensor, Tensor]:
-        """Cut clips out: latents (n, frames, c, h, w) and prompts (n, frames)."""
+        """Cut clips out: latents (n, frames, c, h, w) and prompts (n, frames, ...)."""
         device = self.latents.device
         rows = index.episode[:, None]
         places = index.start[:, None] + torch.arange(frames)
@@ -124,16 +140,13 @@ class LatentEpisodes:
         return LatentEpisodes(**{name: getattr(self, name)[part] for name in NAMES})
 
     def _cut(self, length: int) -> LatentEpisodes:
-        return replace(
-            self,
-            latents=self.latents[:, :length],
-            prompts=self.prompts[:, :length],
-            states=self.states[:, :length],
-            scores=self.scores[:, :length],
-        )
+        cut = {name: getattr(self, name)[:, :length] for name in FRAME_NAMES}
+        return replace(self, **cut, lengths=self.lengths.clamp(max=length))
 
 
 NAMES = tuple(field.name for field in fields(LatentEpisodes))
+EPISODE_NAMES = ("lengths", "num_generated")
+FRAME_NAMES = tuple(name for name in NAMES if name not in EPISODE_NAMES)
 
 
 def concatenate(parts: Iterable[LatentEpisodes]) -> LatentEpisodes:

@@ -92,13 +92,14 @@ def readout_loss(
     success = readout.is_success
     number = ~success
     standardised = (truth - readout.centre) / readout.spread
-    regression = functional.smooth_l1_loss(
-        raw[:, number],
-        standardised[:, number],
-        beta=0.1,
-    )
-    classification = functional.binary_cross_entropy_with_logits(raw[:, success], truth[:, success])
-    return regression + classification
+    loss = raw.new_zeros(())
+    if number.any():
+        loss = functional.smooth_l1_loss(raw[:, number], standardised[:, number], beta=0.1)
+    if success.any():
+        loss = loss + functional.binary_cross_entropy_with_logits(
+            raw[:, success], truth[:, success]
+        )
+    return loss
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -13,7 +13,9 @@ from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.text.prompt_encoder import PromptEncoder
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.train import parallel
 from streamdit_gym.train.run_files import saving
 
@@ -26,6 +28,12 @@ def bundled_phrases(spec: WorldSpec) -> list[str]:
     if isinstance(spec.actions, SpokenBox):
         return spec.actions.clauses
     return [phrase for phrases in spec.menu for phrase in phrases[:BUNDLED_PHRASES_PER_ACTION]]
+
+
+def prompt_source(spec: WorldSpec, table: PromptTable) -> PromptSource:
+    """Return the prompts that a world's transformer is trained with."""
+    actions = spec.actions
+    return SpokenTable(actions, table) if isinstance(actions, SpokenBox) else table
 
 
 def embed_phrases(make_encoder: Callable[[], PromptEncoder], dataset: Dataset) -> PromptTable:

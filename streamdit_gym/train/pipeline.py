@@ -12,7 +12,7 @@ from streamdit_gym.recipes import Recipe
 from streamdit_gym.train import parallel
 from streamdit_gym.train.assembly import TrainedParts, assemble_world
 from streamdit_gym.train.context_checks import check_context, check_files
-from streamdit_gym.train.phrases import embed_phrases
+from streamdit_gym.train.phrases import embed_phrases, prompt_source
 from streamdit_gym.train.run_files import save_world, write_config
 from streamdit_gym.train.stage_context import RunOptions, StageContext, TimeUpError, TrainingInputs
 from streamdit_gym.train.stages import (
@@ -21,6 +21,7 @@ from streamdit_gym.train.stages import (
     dynamics_stage,
     latents_stage,
     readout_stage,
+    transition_stage,
 )
 from streamdit_gym.train.stages.dynamics_stage import DynamicsData
 from streamdit_gym.world import World
@@ -59,21 +60,25 @@ def train_world(inputs: TrainingInputs, recipe: Recipe, options: RunOptions) -> 
 def train_stages(context: StageContext) -> World:
     """Train what is still to be trained of a checked run.
 
-    The readout looks at single real frames and comes before the transformer, so that every call
-    that reaches the transformer ends with a bundle that can be used.
+    The readouts look at real frames and come before the transformer, so that every call that
+    reaches the transformer ends with a bundle that can be used.
     """
     # first of all, since a missing encoder should not be found out hours later
     table = embed_phrases(context.inputs.make_encoder, context.inputs.dataset)
     codec = autoencoder_stage.run(context)
     encoded = latents_stage.run(context, codec)
     readout = readout_stage.run(context, codec, encoded.train)
+    transitions = transition_stage.run(context, codec, encoded.train)
     episodes = latents_stage.run_relabelled(context, codec, encoded.train)
     model = dynamics_stage.initial_model(context)
     appearance = appearance_stage.run(context, model, encoded.train, table)
-    data = DynamicsData(codec=codec, episodes=episodes, held_out=encoded.held_out, table=table)
+    prompts = prompt_source(context.inputs.spec, table)
+    data = DynamicsData(codec=codec, episodes=episodes, held_out=encoded.held_out, prompts=prompts)
     dynamics_stage.run(context, model, data)
     appearance_stage.restore(model, appearance)
-    parts = TrainedParts(model=model, codec=codec, readout=readout, table=table)
+    parts = TrainedParts(
+        model=model, codec=codec, readout=readout, transitions=transitions, table=table
+    )
     world = assemble_world(context, parts, encoded, episodes)
     save_world(world, context.folder / "world")
     return world

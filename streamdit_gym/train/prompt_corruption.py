@@ -8,8 +8,21 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.types import Conditioning
+
+MAX_VALUE_NOISE = 0.05  # of prompts that are values of a box
+
+
+def without_some_prompts(prompts: Prompts, probability: float) -> Prompts:
+    """Return prompts of which some are missing."""
+    chance = torch.rand(prompts.shape[:2], device=prompts.device)
+    is_missing = chance < probability
+    if prompts.is_floating_point():
+        return prompts.masked_fill(is_missing[..., None], torch.nan)
+    return prompts.masked_fill(is_missing, -1)
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,22 @@ class PromptCorruption:
     token_std: float
     noise: float
     token_dropout: float
+
+    @classmethod
+    def of_prompts(
+        cls, prompts: PromptSource, noise: float, token_dropout: float
+    ) -> PromptCorruption:
+        """Return the corruption for the prompts of a menu or of a box.
+
+        Every token of a box is a dimension's value, and nobody says it in other words. So none is
+        hidden, and noise would only blur the value.
+        """
+        if isinstance(prompts, PromptTable):
+            return cls.of_table(prompts, noise, token_dropout)
+        assert isinstance(prompts, SpokenTable)
+        std = prompts.words.std().item()
+        noise = min(noise, MAX_VALUE_NOISE)
+        return cls(pooled_std=std, token_std=std, noise=noise, token_dropout=0.0)
 
     @classmethod
     def of_table(cls, table: PromptTable, noise: float, token_dropout: float) -> PromptCorruption:

@@ -58,14 +58,15 @@ def saliency(clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f 1 h w"]:
 
 def pick_region(clips: Float[Tensor, "b f c h w"], radius: PerClip) -> Region:
     """Return a random disc of each clip: in half of them anywhere, in half on something salient."""
-    size = clips.shape[-1]
+    height, width = clips.shape[-2:]
     first_frames = clips[:, :1]
     center = _random_pixels(first_frames)
-    column = center % size
-    row = center // size
-    pixels = torch.arange(size, device=clips.device, dtype=torch.float32)
-    x_offsets = pixels - column
-    y_offsets = pixels[:, None] - row
+    column = center % width
+    row = center // width
+    columns = torch.arange(width, device=clips.device, dtype=torch.float32)
+    rows = torch.arange(height, device=clips.device, dtype=torch.float32)
+    x_offsets = columns - column
+    y_offsets = rows[:, None] - row
     x, y = torch.broadcast_tensors(x_offsets, y_offsets)
     distance = x.square() + y.square()
     inside = distance < radius.square()
@@ -101,8 +102,8 @@ def squeezed(region: Region, most: float) -> Offsets:
 
 def displaced_from_elsewhere(region: Region) -> Offsets:
     """Fill the region with what is somewhere else."""
-    count, _, size = region.x.shape
-    deviation = size / 4
+    count, height, width = region.x.shape
+    deviation = min(height, width) / 4
     direction = torch.randn(count, 2, 1, 1, device=region.x.device)
     return deviation * direction
 

@@ -121,7 +121,7 @@ class RolloutSampler:
         count, frames = references.shape[:2]
         max_level = self.settings.reference_noise
         level = max_level * torch.rand(count, 1, device=self.device)
-        is_noisy = torch.rand_like(level) < 0.5
+        is_noisy = torch.rand_like(level) < self.settings.reference_noise_share
         times = 1 - level * is_noisy
         times = times.expand(-1, frames)
         noise = torch.randn_like(references)
@@ -181,7 +181,7 @@ class RolloutSampler:
         depth = rollouts.depth + 1
         may_go_deeper = depth < settings.max_rollout_depth
         end = start + settings.clip_frames + 1
-        has_next = end < self.episodes.length
+        has_next = end < self.episodes.lengths[rollouts.index.episode]
         last_is_near = same_future[:, -1].cpu()
         return chosen & may_go_deeper & has_next & last_is_near
 

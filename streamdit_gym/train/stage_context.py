@@ -11,7 +11,7 @@ from streamdit_gym.checks import check_real
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.model.codec import LatentCodec
-from streamdit_gym.presets import Preset, preset
+from streamdit_gym.presets import Preset, sizes_for
 from streamdit_gym.recipes import Recipe
 from streamdit_gym.text.prompt_encoder import PromptEncoder
 from streamdit_gym.train.stage_run import MAX_MINUTES, Budget
@@ -97,7 +97,7 @@ class StageContext:
     @property
     def sizes(self) -> Preset:
         """The sizes of autoencoder and transformer."""
-        return preset(self.recipe.preset)
+        return sizes_for(self.recipe.preset, self.inputs.spec.frame_size)
 
     @property
     def base_world(self) -> World | None:

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.agent_config import ALGORITHMS, CONTINUOUS_ALGORITHMS, AgentTraining
 from streamdit_gym.agents.train_agent import hyperparameters
 
 SPACES = {
@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "dqn": {**REPLAY, "policy_kwargs": NETWORK},
     "sac": {**REPLAY, "policy_kwargs": NETWORK},
+    "td3": {**REPLAY, "policy_kwargs": NETWORK},
 }
 
 
@@ -51,7 +52,7 @@ class Numbers(gymnasium.Env):
     def __init__(self, observation: str, algo: str) -> None:
         self.observation_space = SPACES[observation]
         scored = spaces.Box(-1, 1, (9,), np.float32)
-        self.action_space = scored if algo == "sac" else spaces.Discrete(9)
+        self.action_space = scored if algo in CONTINUOUS_ALGORITHMS else spaces.Discrete(9)
         self.steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):

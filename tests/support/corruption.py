@@ -14,10 +14,10 @@ from streamdit_gym.train.context_corruption import ContextCorruption
 class PixelCodec(LatentCodec):
     """A codec whose latents are an 8 x 8 picture's pixels."""
 
-    size = 8
+    frame_size = (8, 8)
     channels = 8
     spatial_channels = 8
-    grid = 8
+    grid = (8, 8)
 
     def __init__(self) -> None:
         super().__init__()

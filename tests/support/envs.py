@@ -59,8 +59,19 @@ def plan(num_envs: int, steps: int, seed: int = 0) -> np.ndarray:
 
 
 def random_actions(env: Any, steps: int, seed: int = 0) -> np.ndarray:
-    """Return random actions for a batch (steps, num_envs)."""
-    return plan(env.num_envs, steps, seed)
+    """Return random actions for a batch (steps, num_envs), each of a box's shape in its world."""
+    space = env.unwrapped.single_action_space
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return plan(env.num_envs, steps, seed) % space.n
+    rng = np.random.default_rng(seed)
+    shape = (steps, env.num_envs, *space.shape)
+    return rng.uniform(space.low, space.high, shape).astype(space.dtype)
+
+
+def idle_actions(env: Any) -> np.ndarray:
+    """Return the idle action for every environment of a batch."""
+    idle = env.unwrapped.world_spec.actions.idle
+    return np.stack([idle] * env.num_envs)
 
 
 def frames_of(env: Any, steps: int, seed: int = 3, plan: np.ndarray | None = None) -> np.ndarray:

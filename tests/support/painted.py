@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from streamdit_gym.train.latent_episodes import LatentEpisodes
-from support.training import TINY
+from support.training import TINY, no_actions
 
 PAINTED = replace(TINY, channels=TINY.channels + 6, global_channels=6)
 PAINT_PROBABILITY = 0.1  # of each prompt that paints
@@ -41,5 +41,5 @@ def painted(episodes: int = 70, length: int = 20, prompts: int = 4) -> LatentEpi
         prompts=rows,
         states=states,
         scores=states,
-        num_generated=torch.zeros(episodes, dtype=torch.long),
+        **no_actions(episodes, length),
     )

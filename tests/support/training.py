@@ -33,6 +33,17 @@ QUIET = replace(
 PROMPTS = make_table(["right", "left"])
 
 
+def no_actions(count: int, length: int) -> dict[str, torch.Tensor]:
+    """Return what whole episodes hold in which nobody acts or earns anything."""
+    return {
+        "actions": torch.zeros(count, length, 1),
+        "rewards": torch.zeros(count, length, 0),
+        "terminated": torch.zeros(count, length, dtype=torch.bool),
+        "lengths": torch.full((count,), length),
+        "num_generated": torch.zeros(count, dtype=torch.long),
+    }
+
+
 def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
     """Return episodes of a bright cell that goes right with prompt 0 and left with prompt 1."""
     rng = np.random.default_rng(0)
@@ -52,7 +63,7 @@ def moving_square(episodes: int = 16, length: int = 24) -> LatentEpisodes:
         prompts=prompts,
         states=states,
         scores=states,
-        num_generated=torch.zeros(episodes, dtype=torch.long),
+        **no_actions(episodes, length),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from streamdit_gym.data.formats.frame_format import EpisodeRecord
 from streamdit_gym.data.formats.lerobot_metadata import CAMERA, FILES_PER_FOLDER, pandas_note
@@ -40,6 +41,16 @@ def numbered_path(number: int, suffix: str) -> Path:
     return Path(f"chunk-{folder:03d}") / f"file-{number % FILES_PER_FOLDER:03d}.{suffix}"
 
 
+def rewards_of_task(
+    meta: dict[str, Any], record: EpisodeRecord, rewards: Float[np.ndarray, "s k"]
+) -> Float[np.ndarray, " s"]:
+    """Return an episode's rewards of the task that counts; zeros in a world without tasks."""
+    if not record["task"]:
+        return np.zeros(len(rewards), dtype=np.float32)
+    of_task: Float[np.ndarray, " s"] = rewards[:, meta["tasks"].index(record["task"])]
+    return of_task
+
+
 def frame_columns(
     meta: dict[str, Any],
     task_numbers: dict[str, int],
@@ -57,15 +68,21 @@ def frame_columns(
         start: where the episode begins.
     """
     row = record["row"]
-    actions = arrays["actions"][row].astype(np.int64)
+    actions = arrays["actions"][row]
     num_frames = len(actions)
     frames = np.arange(num_frames)
-    vectors = np.array(meta["action_vectors"], dtype=np.float32)
-    rewards = arrays["rewards"][row, :, meta["tasks"].index(record["task"])]
+    rewards = rewards_of_task(meta, record, arrays["rewards"][row])
+    columns: dict[str, np.ndarray] = {}
+    if meta["state_names"]:
+        columns["observation.state"] = arrays["states"][row, :num_frames].astype(np.float32)
+    if meta["menu"]:
+        numbers = actions.astype(np.int64)
+        vectors = np.array(meta["action_vectors"], dtype=np.float32)
+        columns |= {"action": vectors[numbers], "menu_index": numbers}
+    else:
+        columns["action"] = actions.astype(np.float32)
     return {
-        "observation.state": arrays["states"][row, :num_frames].astype(np.float32),
-        "action": vectors[actions],
-        "menu_index": actions,
+        **columns,
         "next.reward": rewards.astype(np.float32),
         "next.done": frames == num_frames - 1,
         "next.success": np.array(record["successes"], dtype=bool),

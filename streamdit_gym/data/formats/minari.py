@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from streamdit_gym.data.formats.frame_format import EpisodeRecord
+from streamdit_gym.data.formats.lerobot_tables import rewards_of_task
 from streamdit_gym.data.formats.mkv import Mkv
+from streamdit_gym.definition import loaded_size
 from streamdit_gym.errors import DatasetError, require
 
 SIZE_MARGIN = 1.1  # HDF5's own tables beside the frames
@@ -49,7 +51,8 @@ class Minari(Mkv):
             self._create_dataset(folder, meta, records)
 
     def _check_room(self, folder: Path, meta: dict[str, Any], num_episodes: int) -> None:
-        frame_bytes = meta["size"] ** 2 * 3
+        height, width = loaded_size(meta["size"])
+        frame_bytes = height * width * 3
         needed = int(SIZE_MARGIN * num_episodes * (meta["steps"] + 1) * frame_bytes)
         free = shutil.disk_usage(folder).free
         if free < needed:
@@ -92,7 +95,7 @@ class Minari(Mkv):
         buffers = []
         for record in records:
             row = record["row"]
-            task_rewards = rewards[row, :, meta["tasks"].index(record["task"])]
+            task_rewards = rewards_of_task(meta, record, rewards[row])
             buffers.append(episode_buffer(record, frames[row], actions[row], task_rewards))
         return buffers
 
@@ -110,7 +113,7 @@ def episode_buffer(
     return collector.EpisodeBuffer(
         seed=record["seed"],
         observations=frames[: steps + 1],
-        actions=actions[:steps].astype(np.int64),
+        actions=actions[:steps].astype(np.int64 if actions.ndim == 1 else np.float32),
         rewards=list(rewards[:steps].astype(float)),
         terminations=list(is_last & is_success),
         truncations=list(is_last & ~is_success),

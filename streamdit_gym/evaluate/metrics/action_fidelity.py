@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from streamdit_gym.evaluate.candidate import Frames, menu_prompts
-from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.actions import SpokenBox
+from streamdit_gym.evaluate.candidate import Frames, action_prompts
+from streamdit_gym.evaluate.control_schema import ActionMetrics
+from streamdit_gym.evaluate.evaluator_models import MIN_SKILL
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, means_over_steps
 from streamdit_gym.evaluate.metrics.pixel_metrics import disc
-from streamdit_gym.evaluate.schema import ActionMetrics
-from streamdit_gym.evaluate.statistics import Estimate, estimate, ratio
+from streamdit_gym.evaluate.statistics import (
+    UNMEASURED,
+    Estimate,
+    correlation,
+    estimate,
+    paired_ratio,
+    ratio,
+)
 
 CONTEXT_FRAMES = 5  # real frames from which a one-step test goes on
 START_STRIDE = 8
@@ -17,29 +28,48 @@ ACTOR_RADIUS_PX = 4.0
 
 
 def action_metrics(context: EvaluationContext, generated: Frames, steps: int) -> ActionMetrics:
-    """Read actions back off a rollout, and compare the next frame under other actions.
+    """Read actions back off a rollout; around an actor, compare the next frame under others.
 
     Args:
         context: what is measured against what.
         generated: frames under the held-out episodes' actions; the first is the real first frame.
         steps: how many of the rollout's actions to read.
     """
-    held_out = context.held_out
-    models = context.models
-    steps = min(steps, held_out.actions.shape[1])
-    frames = slice(steps + 1)
-    actions = held_out.actions[:, :steps]
-    matches = models.actions_match(generated[:, frames], actions)
-    real_matches = models.actions_match(held_out.frames[:, frames], actions)
-    errors = one_step_errors(context)
-    return ActionMetrics(
+    if isinstance(context.spec.actions, SpokenBox):
+        return _box_metrics(context, generated, steps)
+    matches = context.action_matches(generated, steps)
+    real_matches = context.action_matches(context.held_out.frames, steps)
+    metrics = ActionMetrics(
         inverse_dynamics_accuracy=estimate(matches),
         real_inverse_dynamics_accuracy=estimate(real_matches),
-        action_fidelity=_ratio_of(matches.mean(1), real_matches.mean(1)),
         chance=1 / len(context.spec.menu),
+    )
+    fidelity = _ratio_of(means_over_steps(matches), means_over_steps(real_matches))
+    is_readable = metrics.real_skill >= MIN_SKILL
+    metrics = replace(metrics, action_fidelity=fidelity if is_readable else UNMEASURED)
+    if context.adapter.actor is None:
+        return metrics
+    errors = one_step_errors(context)
+    return replace(
+        metrics,
         next_frame_error=estimate(errors["true"]),
         other_actions_error_ratio=_ratio_of(errors["other"], errors["true"]),
         idle_error_ratio=_ratio_of(errors["idle"], errors["true"]),
+    )
+
+
+def _box_metrics(context: EvaluationContext, generated: Frames, steps: int) -> ActionMetrics:
+    pairs = context.dimension_pairs(generated, steps)
+    real_pairs = context.dimension_pairs(context.held_out.frames, steps)
+    shown = {name: estimate(values, correlation) for name, values in pairs.items()}
+    real = {name: estimate(values, correlation) for name, values in real_pairs.items()}
+    return ActionMetrics(
+        dimension_r=shown,
+        real_dimension_r=real,
+        dimension_fidelity={
+            name: paired_ratio(shown[name], r) if r.value >= MIN_SKILL else UNMEASURED
+            for name, r in real.items()
+        },
     )
 
 
@@ -50,7 +80,8 @@ def one_step_errors(context: EvaluationContext) -> dict[str, Float[np.ndarray, "
     """
     held_out = context.held_out
     steps = held_out.actions.shape[1]
-    prompts = menu_prompts(context.spec, held_out)
+    prompts = action_prompts(context.spec, held_out.actions)
+    assert isinstance(prompts, list)
     rng = np.random.default_rng(0)
     errors: dict[str, list[np.ndarray]] = {"true": [], "idle": [], "other": []}
     for start in range(0, steps - CONTEXT_FRAMES, START_STRIDE):
@@ -60,8 +91,9 @@ def one_step_errors(context: EvaluationContext) -> dict[str, Float[np.ndarray, "
         mask = _around_actor(context, now)
         real = held_out.frames[:, now].astype(float)
         for kind, frames in shown.items():
-            errors[kind].append(_masked_error(frames, real, mask))
-    return {kind: np.mean(values, axis=0) for kind, values in errors.items()}
+            error = _masked_error(frames, real, mask)
+            errors[kind].append(np.where(context.is_frame[:, now], error, np.nan))
+    return {kind: means_over_steps(np.stack(values, 1)) for kind, values in errors.items()}
 
 
 def _next_prompts(
@@ -100,10 +132,10 @@ def _next_frames(
 
 def _around_actor(context: EvaluationContext, frame: int) -> Bool[np.ndarray, "e h w"]:
     """Return the pixels around the actor in a frame and in the one before."""
-    size = context.spec.size
+    frame_size = context.spec.frame_size
     positions = context.held_out.states[:, :, context.actor_columns]
-    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, size)
-    after = disc(positions[:, frame], ACTOR_RADIUS_PX, size)
+    before = disc(positions[:, frame - 1], ACTOR_RADIUS_PX, frame_size)
+    after = disc(positions[:, frame], ACTOR_RADIUS_PX, frame_size)
     return before | after
 
 

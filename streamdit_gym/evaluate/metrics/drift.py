@@ -2,7 +2,8 @@
 
 A simulator, too, may look different after a while: a T that is pushed off its goal has more edges.
 So the reference simulator takes the same actions from the same states, and what counts is how much
-more a stream has drifted.
+more a stream has drifted. Where no simulator can start from these states, streams take the
+recordings' own actions, and are held against the recordings' later frames.
 
 A lost object is often lost for good, so the frames of a stream repeat each other: intervals are
 over streams.
@@ -17,16 +18,19 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.data.processes import map_in_processes
-from streamdit_gym.data.random_actions import draw_held_action
+from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.data.trial_episodes import simulator_of
-from streamdit_gym.definition import WorldDefinition
-from streamdit_gym.evaluate.candidate import Frames
-from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
+from streamdit_gym.definition import Action, WorldDefinition
+from streamdit_gym.evaluate.candidate import Actions, Frames, action_prompts
+from streamdit_gym.evaluate.frame_schema import DriftMetrics, DriftRatio
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at, rates
 from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
-from streamdit_gym.evaluate.schema import DriftMetrics, DriftRatio
 from streamdit_gym.evaluate.statistics import estimate, ratio
 
+SHARPNESS, LEVEL = 0, 1  # columns of image statistics
+MAX_RECORDED_LENGTHS = 4  # of a stream that nothing replays
 END_SHARE = 0.15  # of a stream: the parts that are compared
 FILM_FRAMES = 16
 
@@ -46,8 +50,16 @@ class ReplayJob:
     definition: WorldDefinition
     start: str
     state: Float[np.ndarray, " s"]
-    actions: Sequence[int]
+    actions: Sequence[Action]
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ends:
+    """Image statistics (sharpness, level) at the beginning and at the end of streams."""
+
+    begin: Float[np.ndarray, "n 2"]
+    end: Float[np.ndarray, "n 2"]
 
 
 def drift_metrics(
@@ -57,26 +69,38 @@ def drift_metrics(
 
     Args:
         context: what is measured against what.
-        frames: length of a stream.
+        frames: length of a stream; where no simulator replays it, at most a few times the longest
+            recording's.
         max_streams: how many at most; each starts as a held-out episode does.
         workers: processes for the reference simulator.
         seed: of the random actions and of the noise.
     """
     streams = min(max_streams, len(context.held_out.frames))
-    actions = _held_random_actions(len(context.spec.menu), streams, frames, seed)
-    prompts = [[context.spec.menu[action][0] for action in stream] for stream in actions]
+    replayed = context.starts_anywhere
+    if replayed:
+        actions = _held_random_actions(context.spec.actions, streams, frames, seed)
+        window = max(1, int(END_SHARE * frames))
+    else:
+        longest = int(context.held_out.lengths.max())
+        frames = min(frames, MAX_RECORDED_LENGTHS * longest)
+        actions = _recorded_actions(context, streams, frames)
+        window = max(1, int(END_SHARE * longest))
+    prompts = action_prompts(context.spec, actions)
     shown = context.candidate.roll_out(context.first_frames[:streams], prompts, seed).frames
-    generated = np.stack([sharpness_and_level(stream) for stream in shown])
-    real = _real_image_statistics(context, actions, workers, seed)
-    end = max(1, int(END_SHARE * frames))
-    integrity = _integrity_by_stream(context, shown)
+    generated = _ends(np.stack([sharpness_and_level(stream) for stream in shown]), window)
+    if replayed:
+        real = _ends(_replayed_statistics(context, actions, workers, seed), window)
+    else:
+        real = _recorded_ends(context, streams, window)
+    integrity = context.object_integrity(shown)
     return DriftMetrics(
         frames=frames,
         streams=streams,
-        sharpness=_drift_ratio(generated[..., 0], real[..., 0], end),
-        level=_drift_ratio(generated[..., 1], real[..., 1], end),
-        object_integrity={name: estimate(rates) for name, rates in integrity.items()},
-        end_object_integrity={name: estimate(rates[:, -end:]) for name, rates in integrity.items()},
+        replayed=replayed,
+        sharpness=_drift_ratio(generated, real, SHARPNESS),
+        level=_drift_ratio(generated, real, LEVEL),
+        object_integrity=rates(integrity),
+        end_object_integrity=rates({name: each[:, -window:] for name, each in integrity.items()}),
         film_strip=_evenly_spaced(shown),
     )
 
@@ -84,7 +108,7 @@ def drift_metrics(
 def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     """Take actions in the reference simulator, and return its frames' sharpness and level."""
     simulator = simulator_of(job.definition)
-    begin_at(simulator, job.start, job.state, job.seed)
+    begin_at(simulator, job.start, job.state, job.definition.actions.idle, job.seed)
     statistics = []
     for action in job.actions:  # frame by frame: a long stream is large
         frame = simulator.step(action)
@@ -93,38 +117,38 @@ def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
     return np.concatenate(statistics)
 
 
-def _integrity_by_stream(
-    context: EvaluationContext, shown: Frames
-) -> dict[str, Float[np.ndarray, "n f"]]:
-    streams, frames = shown.shape[:2]
-    flat = shown.reshape(-1, *shown.shape[2:])
-    objects = context.reference.evaluation.objects
-    assert objects is not None
-    integrity = objects(flat)
-    return {name: rates.reshape(streams, frames) for name, rates in integrity.items()}
-
-
-def _held_random_actions(count: int, streams: int, frames: int, seed: int) -> list[list[int]]:
+def _held_random_actions(language: ActionLanguage, streams: int, frames: int, seed: int) -> Actions:
     rng = np.random.default_rng(seed)
     actions = []
     for _ in range(streams):
-        stream: list[int] = []
-        while len(stream) < frames:
-            action, num_frames = draw_held_action(rng, count)
-            stream += [action] * num_frames
-        actions.append(stream[:frames])
-    return actions
+        exploration = HeldExploration(language)
+        actions.append([exploration.next(rng) for _ in range(frames)])
+    return np.array(actions, dtype=language.dtype)
 
 
-def _real_image_statistics(
-    context: EvaluationContext, actions: list[list[int]], workers: int, seed: int
+def _recorded_actions(context: EvaluationContext, streams: int, frames: int) -> Actions:
+    """Return the recordings' own actions, episode after episode, a different one first."""
+    held_out = context.held_out
+    episodes = [
+        actions[:length] for actions, length in zip(held_out.actions, held_out.lengths, strict=True)
+    ]
+    rows = []
+    for stream in range(streams):
+        turned = np.concatenate(episodes[stream:] + episodes[:stream])
+        repeats = -(-frames // len(turned))
+        rows.append(np.concatenate([turned] * repeats)[:frames])
+    return np.stack(rows)
+
+
+def _replayed_statistics(
+    context: EvaluationContext, actions: Actions, workers: int, seed: int
 ) -> Float[np.ndarray, "n f 2"]:
     jobs = [
         ReplayJob(
             definition=context.reference,
             start=context.commonest_start,
             state=state,
-            actions=stream,
+            actions=stream.tolist() if stream.ndim == 1 else list(stream),
             seed=seed,
         )
         for state, stream in zip(context.first_states, actions, strict=False)
@@ -133,18 +157,33 @@ def _real_image_statistics(
     return np.stack(map_in_processes(replay_image_statistics, jobs, workers, bar))
 
 
-def _drift_ratio(
-    generated: Float[np.ndarray, "n f"], real: Float[np.ndarray, "n f"], end: int
-) -> DriftRatio:
+def _recorded_ends(context: EvaluationContext, streams: int, window: int) -> _Ends:
+    """Return the recordings' statistics in their first frames, and in all later ones."""
+    begin = []
+    end = []
+    for frames, length in zip(
+        context.held_out.frames[:streams], context.held_out.lengths, strict=False
+    ):
+        statistics = sharpness_and_level(frames[1 : length + 1])
+        begin.append(statistics[:window].mean(0))
+        later = statistics[window:] if length > window else statistics
+        end.append(later.mean(0))
+    return _Ends(begin=np.stack(begin), end=np.stack(end))
+
+
+def _ends(statistics: Float[np.ndarray, "n f 2"], window: int) -> _Ends:
+    return _Ends(begin=statistics[:, :window].mean(1), end=statistics[:, -window:].mean(1))
+
+
+def _drift_ratio(generated: _Ends, real: _Ends, column: int) -> DriftRatio:
     columns = []
-    for statistic in (generated, real):
-        columns.append(statistic[:, -end:].mean(1))
-        columns.append(statistic[:, :end].mean(1))
-    ends = np.stack(columns, -1)
+    for ends in (generated, real):
+        columns += [ends.end[:, column], ends.begin[:, column]]
+    samples = np.stack(columns, -1)
     return DriftRatio(
-        generated=estimate(ends[:, :2], ratio),
-        real=estimate(ends[:, 2:], ratio),
-        generated_over_real=estimate(ends, _ratio_of_ratios),
+        generated=estimate(samples[:, :2], ratio),
+        real=estimate(samples[:, 2:], ratio),
+        generated_over_real=estimate(samples, _ratio_of_ratios),
     )
 
 

@@ -16,20 +16,41 @@ SSIM_C1 = (0.01 * 255) ** 2
 SSIM_C2 = (0.03 * 255) ** 2
 
 
-def moving_psnr(shown: Frames, real: Frames, first: Frames) -> Estimate:
-    """Return the PSNR over the pixels that differ between the real and the first real frames."""
+def moving_psnr(
+    shown: Frames, real: Frames, first: Frames, is_frame: Bool[np.ndarray, "e f"] | None = None
+) -> Estimate:
+    """Return the PSNR over the pixels that differ between the real and the first real frames.
+
+    Args:
+        shown: frames to judge.
+        real: what they should be.
+        first: the first real frame of each episode.
+        is_frame: which frames count; default: all.
+    """
     moving = moving_pixels(real, first)
+    if is_frame is not None:
+        moving &= is_frame[..., None, None]
     return estimate(squared_errors(shown, real, moving), psnr)
 
 
-def motion_ratio(generated: Frames, real: Frames) -> Estimate:
+def frame_psnr(
+    shown: Frames, real: Frames, is_frame: Bool[np.ndarray, "e f"] | None = None
+) -> Estimate:
+    """Return the PSNR over all pixels; of all frames, or of some."""
+    mask = np.ones(real.shape[:-1], dtype=bool)
+    if is_frame is not None:
+        mask &= is_frame[..., None, None]
+    return estimate(squared_errors(shown, real, mask), psnr)
+
+
+def motion_ratio(generated: Frames, real: Frames, is_step: Bool[np.ndarray, "e s"]) -> Estimate:
     """Return how much generated frames change from one to the next, over how much real ones do."""
+    steps = is_step.sum(1).clip(1)
     changes = []
     for frames in (generated, real):
         levels = frames.astype(np.int16)
-        differences = np.abs(np.diff(levels, axis=1))
-        per_episode = differences.reshape(len(frames), -1)
-        changes.append(per_episode.mean(1))
+        differences = np.abs(np.diff(levels, axis=1)).mean((2, 3, 4))
+        changes.append((differences * is_step).sum(1) / steps)
     return estimate(np.stack(changes, -1), ratio)
 
 
@@ -82,13 +103,17 @@ def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarra
     return np.stack([sharpness, level], -1)
 
 
-def disc(centres: Float[np.ndarray, "e 2"], radius: float, size: int) -> Bool[np.ndarray, "e h w"]:
-    """Return the pixels of a square frame around some centres (x, y in px)."""
-    pixel_centres = np.arange(size) + 0.5
+def disc(
+    centres: Float[np.ndarray, "e 2"], radius: float, frame_size: tuple[int, int]
+) -> Bool[np.ndarray, "e h w"]:
+    """Return the pixels of a frame around some centres (x, y in px)."""
+    height, width = frame_size
+    columns = np.arange(width) + 0.5
+    rows = np.arange(height) + 0.5
     x = centres[:, 0, None, None]
     y = centres[:, 1, None, None]
-    across = pixel_centres[None, None, :] - x
-    down = pixel_centres[None, :, None] - y
+    across = columns[None, None, :] - x
+    down = rows[None, :, None] - y
     squared_distance = across**2 + down**2
     return squared_distance < radius**2
 

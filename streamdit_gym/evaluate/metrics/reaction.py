@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import HasState
+from streamdit_gym.evaluate.candidate import action_prompts
+from streamdit_gym.evaluate.control_schema import ReactionCurve, ReactionMetrics
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, begin_at
-from streamdit_gym.evaluate.schema import ReactionCurve, ReactionMetrics
 from streamdit_gym.evaluate.statistics import estimate
 
 STEPS_BEFORE = 6
@@ -26,8 +27,15 @@ Actions = Int[np.ndarray, "e s"]
 Positions = Float[np.ndarray, "e f 2"]
 
 
-def reaction_metrics(context: EvaluationContext) -> ReactionMetrics:
-    """Measure how soon a new prompt shows in the world and in the reference simulator."""
+def reaction_metrics(context: EvaluationContext) -> ReactionMetrics | None:
+    """Measure how soon a new prompt shows in the world and in the reference simulator.
+
+    Returns:
+        None for a world that names no actor, whose actions are a box, or whose simulator cannot
+        start anywhere.
+    """
+    if context.adapter.actor is None or not context.spec.menu or not context.starts_anywhere:
+        return None
     steady, changed = _action_pairs(len(context.held_out.frames), len(context.spec.menu))
     generated = reaction_curve(
         _generated_positions(context, steady),
@@ -82,8 +90,7 @@ def _action_pairs(episodes: int, count: int) -> tuple[Actions, Actions]:
 
 
 def _generated_positions(context: EvaluationContext, actions: Actions) -> Positions:
-    phrases = [phrases[0] for phrases in context.spec.menu]
-    prompts = [[phrases[action] for action in episode] for episode in actions]
+    prompts = action_prompts(context.spec, actions)
     first = context.first_frames
     rollout = context.candidate.roll_out(first, prompts)
     frames = np.concatenate([first, rollout.frames], 1)
@@ -98,7 +105,7 @@ def _real_positions(context: EvaluationContext, actions: Actions) -> Positions:
     columns = context.actor_columns
     positions = []
     for first_state, episode in zip(context.first_states, actions.tolist(), strict=True):
-        begin_at(simulator, context.commonest_start, first_state)
+        begin_at(simulator, context.commonest_start, first_state, context.spec.actions.idle)
         states = [simulator.state()]
         for action in episode:
             simulator.step(action)

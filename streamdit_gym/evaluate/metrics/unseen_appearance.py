@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float
 
-from streamdit_gym.evaluate.candidate import menu_prompts
+from streamdit_gym.evaluate.candidate import action_prompts
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.schema import AppearanceMetrics
 from streamdit_gym.evaluate.statistics import Estimate, estimate
@@ -22,7 +20,7 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
     Returns:
         None for a world that has only one appearance.
     """
-    appearances = context.reference.evaluation.appearance
+    appearances = context.adapter.appearance
     if appearances is None:
         return None
     steps = min(max(HORIZONS), context.held_out.actions.shape[1])
@@ -30,8 +28,7 @@ def appearance_metrics(context: EvaluationContext) -> AppearanceMetrics | None:
     first = context.first_frames
     asked = [appearances.unseen[i % len(appearances.unseen)] for i in range(len(first))]
     descriptions = [appearances.describe(appearance) for appearance in asked]
-    short = replace(context.held_out, actions=context.held_out.actions[:, :steps])
-    moves = menu_prompts(context.spec, short)
+    moves = action_prompts(context.spec, context.held_out.actions[:, :steps])
     prompts = [
         [f"{description}; {episode[0]}", *episode[1:]]
         for description, episode in zip(descriptions, moves, strict=True)

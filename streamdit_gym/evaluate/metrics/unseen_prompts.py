@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float
 
-from streamdit_gym.evaluate.candidate import menu_prompts, sampled_prompts
-from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
-from streamdit_gym.evaluate.schema import TextMetrics
+from streamdit_gym.evaluate.candidate import Prompts, action_prompts, sampled_prompts
+from streamdit_gym.evaluate.control_schema import TextMetrics
+from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext, means_over_steps
 from streamdit_gym.evaluate.statistics import estimate, ratio
 
 STEPS = 16
 
 
-def text_metrics(context: EvaluationContext) -> TextMetrics:
-    """Compare how unseen phrases are followed with how the menu's are."""
-    actions = context.held_out.actions[:, :STEPS]
-    episodes = replace(context.held_out, actions=actions)
-    menu = _accuracies(context, menu_prompts(context.spec, episodes))
-    unseen = _accuracies(context, sampled_prompts(context.reference.evaluation.unseen, episodes))
+def text_metrics(context: EvaluationContext) -> TextMetrics | None:
+    """Compare how unseen phrases are followed with how the menu's are.
+
+    Returns:
+        None for a world that names no unseen phrases.
+    """
+    unseen_phrases = context.adapter.unseen
+    if not unseen_phrases:
+        return None
+    steps = min(STEPS, context.held_out.actions.shape[1])
+    actions = context.held_out.actions[:, :steps]
+    menu = _accuracies(context, action_prompts(context.spec, actions), steps)
+    unseen = _accuracies(context, sampled_prompts(unseen_phrases, actions), steps)
     return TextMetrics(
         menu_accuracy=estimate(menu),
         unseen_accuracy=estimate(unseen),
@@ -30,11 +34,9 @@ def text_metrics(context: EvaluationContext) -> TextMetrics:
 
 
 def _accuracies(
-    context: EvaluationContext, prompts: Sequence[Sequence[str]]
+    context: EvaluationContext, prompts: Prompts, steps: int
 ) -> Float[np.ndarray, " e"]:
     first = context.first_frames
     rollout = context.candidate.roll_out(first, prompts)
     frames = np.concatenate([first, rollout.frames], 1)
-    actions = context.held_out.actions[:, :STEPS]
-    matches = context.models.actions_match(frames, actions)
-    return matches.mean(1)
+    return means_over_steps(context.action_matches(frames, steps))

@@ -122,18 +122,20 @@ function showWorld(hello) {
   setText("film-limits", limits);
   element("simulator").hidden = !hello.has_simulator;
   for (const canvas of [element("image"), element("simulator-image")]) {
-    canvas.width = hello.size;
-    canvas.height = hello.size;
+    canvas.width = hello.width;
+    canvas.height = hello.height;
   }
   const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
   element("suggestions").replaceChildren(...options);
-  showActions(hello.menu);
+  showActions(hello.menu, hello.directions);
 }
 
-function showActions(phrases) {
+function showActions(phrases, directions) {
   menu.phrases = phrases;
-  menu.byDirection = new Map(phrases.map((phrase) => [directionOf(phrase), phrase]));
-  const isGrid = GRID.every((direction) => menu.byDirection.has(direction));
+  const isContinuous = Object.keys(directions).length > 0;
+  const named = phrases.map((phrase) => [directionOf(phrase), phrase]);
+  menu.byDirection = new Map(isContinuous ? Object.entries(directions) : named);
+  const isGrid = !isContinuous && GRID.every((direction) => menu.byDirection.has(direction));
   const ordered = isGrid ? GRID.map((direction) => menu.byDirection.get(direction)) : phrases;
   const buttons = ordered.map((phrase) => {
     const button = create("button", { type: "button", textContent: phrase });

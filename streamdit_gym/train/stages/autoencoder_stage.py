@@ -9,7 +9,7 @@ of the middle one are drawn to, and half of the time replaced by, the mean of it
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec
@@ -28,18 +27,18 @@ from streamdit_gym.model.expand_channels import expand_codec
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.recipes.stage_settings import AutoencoderTraining
 from streamdit_gym.train import parallel
-from streamdit_gym.train.dataset_checks import held_out_shards
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.losses import colour_balance, foreground, psnr
 from streamdit_gym.train.optimization import OptimizerPart, cosine_schedule, muon_and_adamw
+from streamdit_gym.train.pixel_weights import MotionWeight
 from streamdit_gym.train.run_files import saving
 from streamdit_gym.train.stage_context import (
     RunOptions,
     StageContext,
-    has_global_channels,
     require_finished,
 )
 from streamdit_gym.train.stage_run import StageRun
+from streamdit_gym.train.training_frames import TrainingFrames, training_frames
 
 AVERAGE_DECAY = 0.995
 WEIGHT_DECAY = 1e-3
@@ -48,36 +47,6 @@ TRIPLET = 3
 MAX_REHEARSAL_TRIPLETS = 4
 PICTURE_EVERY = 1000
 PICTURE_FRAMES = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignedFrames:
-    """The same scenes as another autoencoder knows them.
-
-    Attributes:
-        plain: the frames that are trained on, in the colours that it knows.
-        codec: that autoencoder. Its spatial channels of the plain frames are what the new one's
-            shall be for all colours. Frames are rebuilt from them, so that no colour can hide
-            there.
-    """
-
-    plain: UInt8[np.ndarray, "e f h w 3"]
-    codec: ConvCodec
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingFrames:
-    """What an autoencoder learns from.
-
-    Attributes:
-        episodes: training frames, three or more in a row.
-        held_out: frames for the curves and pictures.
-        aligned: the same scenes as another autoencoder knows them, to stay aligned with it.
-    """
-
-    episodes: UInt8[np.ndarray, "e f h w 3"]
-    held_out: UInt8[np.ndarray, "m h w 3"]
-    aligned: AlignedFrames | None = None
 
 
 def run(context: StageContext) -> ConvCodec:
@@ -90,7 +59,7 @@ def run(context: StageContext) -> ConvCodec:
     if path.is_file():
         _load(codec, path)
         return codec
-    frames = _training_frames(context, codec, settings.max_frames)
+    frames = training_frames(context, codec, settings.max_frames)
     trainer = AutoencoderTrainer(codec, frames, settings, context.device)
     require_finished(train_autoencoder(trainer, context.stage_options()))
     if not parallel.rank():
@@ -153,6 +122,11 @@ class AutoencoderTrainer:
         self.settings = settings
         self.device = device
         self.rng = np.random.default_rng(SEED)
+        self.motion_weight: MotionWeight | None = None
+        if settings.weighting == "motion":
+            self.motion_weight = MotionWeight.measured(
+                frames.episodes, settings.foreground_weight, device
+            )
         _enable_training(codec, settings)
         # twice as fast on a CPU
         codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -202,6 +176,9 @@ class AutoencoderTrainer:
         count = self.settings.batch // TRIPLET
         episode = self.rng.integers(len(episodes), size=count)
         first = self.rng.integers(num_starts, size=count)
+        if self.frames.lengths is not None:
+            own_starts = self.frames.lengths[episode] - TRIPLET + 1
+            first %= np.maximum(1, own_starts)
         places = first[:, None] + np.arange(TRIPLET)
         triplets = (episode[:, None], places)
         pixels = to_pixels(episodes[triplets], self.device)
@@ -217,6 +194,8 @@ class AutoencoderTrainer:
     def _pixel_weight(self, pixels: Tensor, plain: Tensor | None) -> Tensor:
         if plain is not None:
             return colour_balance(plain)
+        if self.motion_weight is not None:
+            return self.motion_weight(pixels)
         return 1 + self.settings.foreground_weight * foreground(pixels)
 
     @torch.no_grad()
@@ -311,25 +290,6 @@ def to_pixels(frames: UInt8[np.ndarray, "*n h w 3"], device: str) -> Float[Tenso
     return levels / 127.5 - 1
 
 
-def num_training_shards(dataset: Dataset, max_frames: int) -> int:
-    """Return how many shards an autoencoder is trained on: none that is held out."""
-    frames_per_episode = dataset.meta["steps"] + 1
-    frames_per_shard = dataset.meta["episodes"] * frames_per_episode
-    fitting = max_frames // frames_per_shard
-    not_held_out = len(dataset) - held_out_shards(dataset)
-    return max(1, min(not_held_out, fitting))
-
-
-def load_frames(dataset: Dataset, num_shards: int) -> TrainingFrames:
-    """Return the frames of the first shards, and held-out ones."""
-    last_shard = len(dataset) - 1
-    held_out = dataset.shard(last_shard).frames
-    held_out = np.concatenate(list(held_out))
-    shards = [dataset.shard(position) for position in range(num_shards)]
-    episodes = np.concatenate([shard.frames for shard in shards])
-    return TrainingFrames(episodes=episodes, held_out=held_out)
-
-
 def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
     """Return the autoencoder that training starts from, and how it learns."""
     recipe = context.recipe
@@ -373,21 +333,6 @@ def _load(codec: ConvCodec, path: Path) -> None:
             given=path,
             remedy="use the settings it was made with, or another run folder",
         ) from error
-
-
-def _training_frames(context: StageContext, codec: ConvCodec, max_frames: int) -> TrainingFrames:
-    dataset = context.inputs.dataset
-    num_shards = num_training_shards(dataset, max_frames)
-    frames = load_frames(dataset, num_shards)
-    base_world = context.base_world
-    adapts = context.adapts_autoencoder and has_global_channels(codec)
-    if base_world is None or not adapts:
-        return frames
-    aligned = AlignedFrames(
-        plain=np.concatenate([dataset.base_frames(i) for i in range(num_shards)]),
-        codec=copy.deepcopy(base_world.codec).to(context.device),
-    )
-    return replace(frames, aligned=aligned)
 
 
 def _enable_training(codec: ConvCodec, settings: AutoencoderTraining) -> None:

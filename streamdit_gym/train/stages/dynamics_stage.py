@@ -11,7 +11,7 @@ import torch
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.expand_channels import expand_model
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.text.prompt_table import PromptTable
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.train import parallel
 from streamdit_gym.train.average import averaged_weights
 from streamdit_gym.train.context_corruption import ContextCorruption
@@ -20,11 +20,13 @@ from streamdit_gym.train.film_strip import film_strip
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.loop import TrainingLoop
 from streamdit_gym.train.optimization import linear_cooldown
+from streamdit_gym.train.readback import ReadbackCheck
 from streamdit_gym.train.stage_context import RunOptions, StageContext
 
 SEED = 1
 PICTURE_EVERY = 1000
 Picture = Callable[[StreamDiT], np.ndarray]
+Check = Callable[[TrainingLoop, StreamDiT], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,13 @@ class DynamicsData:
         codec: the autoencoder, for corruptions and pictures.
         episodes: training episodes, relabelled ones among them.
         held_out: episodes for pictures.
-        table: embeddings of the data set's phrases.
+        prompts: embeddings of the data set's prompts.
     """
 
     codec: ConvCodec
     episodes: LatentEpisodes
     held_out: LatentEpisodes
-    table: PromptTable
+    prompts: PromptSource
 
 
 def initial_model(context: StageContext) -> StreamDiT:
@@ -53,19 +55,30 @@ def initial_model(context: StageContext) -> StreamDiT:
 
 def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:
     """Train the transformer in place, as far as the call's minutes reach."""
+    settings = context.recipe.dynamics
+    corruption = ContextCorruption(codec=data.codec) if settings.corruption == "warp" else None
     trainer = DynamicsTrainer(
         model,
         data.episodes.to(context.device),
-        data.table,
-        context.recipe.dynamics,
+        data.prompts,
+        settings,
         context.device,
-        ContextCorruption(codec=data.codec),
+        corruption,
     )
 
     def picture(trained: StreamDiT) -> np.ndarray:
-        return film_strip(trained, data.codec, data.table, data.held_out, context.device)
+        return film_strip(trained, data.codec, data.prompts, data.held_out, context.device)
 
-    train_dynamics(trainer, context.stage_options(), picture)
+    check: Check | None = None
+    if settings.readback_deadline:
+        check = ReadbackCheck(
+            data.episodes,
+            data.held_out,
+            data.prompts,
+            context.inputs.spec.actions,
+            settings.readback_deadline,
+        )
+    train_dynamics(trainer, context.stage_options(), picture, check=check)
     _interpolate_weights(context, model)
 
 
@@ -74,6 +87,7 @@ def train_dynamics(
     options: RunOptions,
     picture: Picture | None = None,
     picture_every: int = PICTURE_EVERY,
+    check: Check | None = None,
 ) -> bool:
     """Train a transformer in place, and return whether all steps are done.
 
@@ -82,6 +96,7 @@ def train_dynamics(
         options: of the run.
         picture: draws a sample picture with the averaged weights.
         picture_every: steps between pictures.
+        check: called after every step; what it raises ends the training.
     """
     model = trainer.model
     settings = trainer.settings
@@ -89,8 +104,11 @@ def train_dynamics(
     if options.compile:
         compile_blocks(model)
 
-    def draw_picture(loop: TrainingLoop, step: int) -> None:
+    def after_step(loop: TrainingLoop, step: int) -> None:
         steps_done = step + 1
+        if check is not None:
+            with eager():
+                check(loop, model)
         if picture is not None and steps_done % picture_every == 0:
             _draw(model, loop, picture, f"{steps_done:06d}")
 
@@ -106,7 +124,7 @@ def train_dynamics(
         steps=settings.steps,
         end_with_minutes=settings.end_with_minutes,
         options=options,
-        after_step=draw_picture,
+        after_step=after_step,
     )
     return loop.run()
 

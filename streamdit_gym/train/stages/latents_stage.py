@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from streamdit_gym.actions import SpokenBox, action_numbers
 from streamdit_gym.data.dataset import UNREADABLE, Dataset
 from streamdit_gym.data.shard import Shard
 from streamdit_gym.errors import DatasetError
@@ -130,12 +131,10 @@ def encode_dataset(dataset: Dataset, encoder: ShardEncoder, folder: Path) -> Lat
     parts: list[LatentEpisodes] = []
     for position in tqdm(range(len(dataset)), desc="encode", unit="shard", mininterval=2.0):
         arrays = _read_or_encode(dataset, position, encoder, folder)
-        count = len(arrays["latents"])
-        parts.append(
-            LatentEpisodes(
-                **arrays, num_generated=torch.full((count,), dataset.num_generated_frames)
-            )
-        )
+        count, num_frames = arrays["latents"].shape[:2]
+        arrays |= _action_arrays(dataset, position, num_frames)
+        num_generated = torch.full((count,), dataset.num_generated_frames)
+        parts.append(LatentEpisodes(**arrays, num_generated=num_generated))
     return concatenate(parts)
 
 
@@ -210,6 +209,31 @@ def _encode_shard(dataset: Dataset, position: int, encoder: ShardEncoder, path: 
     prompts = np.pad(shard.prompts, ((0, 0), (1, 0)), constant_values=-1)
     with saving(path) as part:
         np.savez(part, latents=latents, prompts=prompts, states=shard.states, scores=shard.scores)
+
+
+def _action_arrays(dataset: Dataset, position: int, num_frames: int) -> dict[str, Tensor]:
+    """Return what a shard says of the action that led to each frame; nothing led to the first."""
+    recorded = dataset.arrays(position)
+    num_steps = num_frames - 1  # a format may lack the last frame
+    actions = recorded["actions"][:, :num_steps]
+    lengths = recorded["lengths"].astype(np.int64)
+    ends = np.arange(1, num_frames) == lengths[:, None]
+    language = dataset.actions
+    arrays = {
+        "actions": _after_first_frame(action_numbers(language, actions), 0),
+        "rewards": _after_first_frame(recorded["rewards"][:, :num_steps], 0),
+        "terminated": _after_first_frame(ends & recorded["terminated"][:, None], 0),
+        "lengths": np.minimum(lengths + 1, num_frames),
+    }
+    if isinstance(language, SpokenBox):
+        arrays["prompts"] = _after_first_frame(language.positions(actions), np.nan)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _after_first_frame(array: np.ndarray, filler: float) -> np.ndarray:
+    """Return an array of steps as one of frames."""
+    other_axes = [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, [(0, 0), (1, 0), *other_axes], constant_values=filler)
 
 
 def _encoded(

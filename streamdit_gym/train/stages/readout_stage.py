@@ -33,7 +33,7 @@ def run(context: StageContext, codec: ConvCodec, episodes: LatentEpisodes) -> Re
     """Return the readout: the continued world's, trained on, or a new one."""
     readout = inherited(context) or _new(context, codec)
     settings = context.recipe.readout
-    if not settings.steps:
+    if not settings.steps or not readout.config.output_names:
         return readout.to(context.device).eval()
     trainer = ReadoutTrainer(readout, episodes, settings, context.device)
     require_finished(train_readout(trainer, context.stage_options()))
@@ -107,10 +107,10 @@ class ReadoutTrainer:
     def __init__(
         self, readout: Readout, episodes: LatentEpisodes, settings: ReadoutTraining, device: str
     ) -> None:
+        is_real = episodes.is_real
         truth = torch.cat([episodes.states, episodes.scores], -1)
-        truth = truth.flatten(0, 1)
-        self.truth = truth.float()
-        self.latents = episodes.latents.flatten(0, 1)
+        self.truth = truth[is_real].float()
+        self.latents = episodes.latents[is_real]
         self.settings = settings
         self.device = device
         self.generator = torch.Generator()
@@ -174,8 +174,9 @@ def readout_errors(readout: Readout, held_out: LatentEpisodes, device: str) -> d
         states, scores = readout(latents.to(device, torch.float32))
         values = torch.cat([states, scores], -1)
         parts.append(values.cpu())
-    predictions = torch.cat(parts)
-    truth = torch.cat([held_out.states, held_out.scores], -1)
+    is_real = held_out.is_real
+    predictions = torch.cat(parts)[is_real]
+    truth = torch.cat([held_out.states, held_out.scores], -1)[is_real]
     names = (*readout.config.state_names, *readout.config.score_names)
     errors: dict[str, float] = {}
     for i, name in enumerate(names):
@@ -188,12 +189,12 @@ def readout_errors(readout: Readout, held_out: LatentEpisodes, device: str) -> d
     return errors
 
 
-def _mean_absolute_error(predictions: Float[Tensor, "e g"], truth: Float[Tensor, "e g"]) -> float:
+def _mean_absolute_error(predictions: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:
     difference = predictions - truth
     return difference.abs().mean().item()
 
 
-def _accuracy(predictions: Float[Tensor, "e g"], truth: Float[Tensor, "e g"]) -> float:
+def _accuracy(predictions: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> float:
     predicted = predictions > 0.5
     true = truth > 0.5
     is_right = predicted == true

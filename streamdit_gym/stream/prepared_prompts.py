@@ -1,15 +1,41 @@
-"""A prompt table as a model uses it, prepared prompt by prompt as the table grows."""
+"""Prompts as a model uses them: those of a table once each, those of a box at every evaluation."""
 
 from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import Conditioning, PreparedPrompts
 
 # the axes that grow with more prompts, and with longer ones
 GROWING_AXES = {"pooled": (0,), "mask": (0, 1), "keys": (1, 3), "values": (1, 3), "extra": (0,)}
+
+
+@runtime_checkable
+class PreparedSource(Protocol):
+    """Prepares the prompts of one source for one model."""
+
+    def of(self, prompts: Conditioning) -> PreparedPrompts:
+        """Return what the model prepares of prompts that the source has returned."""
+
+
+class PreparedValues:
+    """Prepares every frame's prompt anew, for prompts that hardly ever come twice.
+
+    Args:
+        model: prepares the prompts.
+    """
+
+    def __init__(self, model: StreamDiT) -> None:
+        self.model = model
+
+    def of(self, prompts: Conditioning) -> PreparedPrompts:
+        """Return what the model prepares of some prompts."""
+        return self.model.prepare(prompts)
 
 
 class PreparedTable:
@@ -28,7 +54,7 @@ class PreparedTable:
         self._compiled = compiled
         self._prepared: PreparedPrompts | None = None
 
-    def current(self) -> PreparedPrompts:
+    def of(self, prompts: Conditioning) -> PreparedPrompts:
         """Return the prepared table, with the prompts that came since the last call."""
         prepared = self._prepared
         count = 0 if prepared is None else len(prepared.pooled) - 1  # without row 0
@@ -49,6 +75,13 @@ class PreparedTable:
             pooled=table.pooled[row:],
             index=torch.empty(0, 0, dtype=torch.long),
         )
+
+
+def prepared_source(model: StreamDiT, source: PromptSource, *, compiled: bool) -> PreparedSource:
+    """Return what prepares a source's prompts for a model; see `PreparedTable`."""
+    if isinstance(source, PromptTable):
+        return PreparedTable(model, source, compiled=compiled)
+    return PreparedValues(model)
 
 
 def _mark_growing(prepared: PreparedPrompts) -> None:

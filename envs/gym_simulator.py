@@ -1,0 +1,203 @@
+"""Any Gymnasium environment as a world's reference simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from streamdit_gym.actions import ActionLanguage
+from streamdit_gym.definition import StepOutcome
+from streamdit_gym.envs.gym_actions import ActionTranslator
+from streamdit_gym.envs.gym_making import WARM_UP_SEED, Env, is_mujoco, make_rendered, picture_of
+from streamdit_gym.envs.gym_saved_state import refused, restore_mujoco, save_mujoco
+from streamdit_gym.errors import NotReadyError
+
+Frame = UInt8[np.ndarray, "h w 3"]
+# From the environment, unwrapped, to named numbers.
+StateFunction = Callable[[Any], Mapping[str, float]]
+# From the environment, unwrapped, and a source of randomness to an action of the world.
+ExplorationFunction = Callable[[Any, np.random.Generator], Any]
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GymSettings:
+    """How an environment becomes a simulator.
+
+    Attributes:
+        env_id: as `gymnasium.make` takes it.
+        actions: the world's; None: they are guessed before a simulator is made.
+        frame_size: height and width of frames.
+        frame_skip: steps of the environment for one of the world.
+        make_kwargs: of the environment.
+        action_vectors: each action of a menu as numbers, where the environment's are a box.
+        image_key: where frames are in observations, "" for the observation itself; None: they are
+            rendered.
+        state: from the environment, unwrapped, to its true state; None: it tells none.
+        explore: from the environment, unwrapped, and a random generator to an action of the world;
+            None: random actions that are held for some frames.
+    """
+
+    env_id: str
+    actions: ActionLanguage | None = None
+    frame_size: tuple[int, int] = (64, 64)
+    frame_skip: int = 1
+    make_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    action_vectors: tuple[tuple[float, ...], ...] = ()
+    image_key: str | None = None
+    state: StateFunction | None = None
+    explore: ExplorationFunction | None = None
+
+
+class GymSimulator:
+    """A Gymnasium environment; `streamdit_gym.definition.Simulator` has the protocol.
+
+    The environment is made when it is first needed. The simulator tells a state, or explores, only
+    if the settings have a function for it.
+    """
+
+    def __init__(self, settings: GymSettings) -> None:
+        self.settings = settings
+        self._made: Env | None = None
+        self._translator: ActionTranslator | None = None
+        self._observation: Any = None
+        self._seed: int | None = None
+        self._actions: list[Any] = []  # since the reset
+        self._outcome = StepOutcome(0.0, False)
+        # abilities are looked for in the instance, see `definition.HasState`
+        if settings.state is not None:
+            self.state = self._state
+        if settings.explore is not None:
+            self.explore = self._explore
+
+    def reset(self, rng: np.random.Generator, start: str) -> Frame:
+        """Reset the environment with a seed of its own and return the first frame.
+
+        Args:
+            rng: draws the seed.
+            start: an environment knows one kind of start.
+        """
+        self._reset(int(rng.integers(MAX_SEED)))
+        return self._frame()
+
+    def step(self, action: Any) -> Frame:
+        """Take an action for `frame_skip` steps of the environment and return the next frame."""
+        self._step(action)
+        return self._frame()
+
+    def outcome(self) -> StepOutcome:
+        """Return the reward, summed over the environment's steps, and the end of the last step."""
+        return self._outcome
+
+    def save(self) -> dict[str, Any]:
+        """Return MuJoCo's state; of other environments, how to come to this state."""
+        if self._seed is None:
+            raise NotReadyError("save before reset", remedy="reset the simulator first")
+        saved: dict[str, Any] = {"outcome": list(self._outcome)}
+        if is_mujoco(self._env):
+            saved["mujoco"] = save_mujoco(self._env)
+        else:
+            actions = [np.asarray(action).tolist() for action in self._actions]
+            saved["replay"] = {"seed": self._seed, "actions": actions}
+        return saved
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            ArgumentError: if it is no saved state of this environment.
+        """
+        kind = "mujoco" if is_mujoco(self._env) else "replay"
+        if not isinstance(saved, dict) or kind not in saved:
+            raise refused(saved)
+        if kind == "mujoco":
+            if self._seed is None:
+                self._reset(WARM_UP_SEED)
+            restore_mujoco(self._env, saved[kind])
+        else:
+            self._replay(**saved[kind])
+        reward, terminated = saved["outcome"]
+        self._outcome = StepOutcome(float(reward), bool(terminated))
+
+    def close(self) -> None:
+        """Close the environment."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
+    @property
+    def _env(self) -> Env:
+        if self._made is None:
+            settings = self.settings
+            self._made, self._observation = make_rendered(
+                settings.env_id,
+                settings.make_kwargs,
+                settings.frame_size,
+                render=settings.image_key is None,
+            )
+        return self._made
+
+    def _reset(self, seed: int) -> None:
+        self._observation, _ = self._env.reset(seed=seed)
+        self._seed = seed
+        self._actions = []
+        self._outcome = StepOutcome(0.0, False)
+
+    def _replay(self, seed: int, actions: list[Any]) -> None:
+        """Come to a state as the episode did; every frame is drawn, as drawing may change things.
+
+        LunarLander's sparks, for example, fade when they are drawn.
+        """
+        self._reset(seed)
+        self._frame()
+        for action in actions:
+            self._step(action)
+            self._frame()
+
+    def _step(self, action: Any) -> None:
+        if self._translator is None:
+            settings = self.settings
+            assert settings.actions is not None
+            self._translator = ActionTranslator(
+                settings.actions, self._env.action_space, settings.action_vectors
+            )
+        env_action = self._translator.translate(action)
+        self._actions.append(action)
+        reward = 0.0
+        terminated = False
+        for _ in range(self.settings.frame_skip):
+            self._observation, gained, terminated, _, _ = self._env.step(env_action)
+            reward += float(gained)
+            if terminated:
+                break
+        self._outcome = StepOutcome(reward, bool(terminated))
+
+    def _frame(self) -> Frame:
+        settings = self.settings
+        if settings.image_key is None:
+            pixels = self._env.render()
+        elif settings.image_key:
+            pixels = self._observation[settings.image_key]
+        else:
+            pixels = self._observation
+        picture = picture_of(pixels, settings.env_id)
+        height, width = settings.frame_size
+        if picture.shape[:2] == (height, width):
+            return picture.copy()
+        import cv2
+
+        # area averaging keeps the sub-pixel position of every edge
+        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+    def _state(self) -> Float[np.ndarray, " n"]:
+        assert self.settings.state is not None
+        numbers = self.settings.state(self._env.unwrapped)
+        return np.array(list(numbers.values()), dtype=np.float32)
+
+    def _explore(self, rng: np.random.Generator) -> Any:
+        assert self.settings.explore is not None
+        return self.settings.explore(self._env.unwrapped, rng)

@@ -1,0 +1,121 @@
+"""The command ``build``."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from streamdit_gym.cli.check_command import recording_minutes
+from streamdit_gym.cli.command import Command
+from streamdit_gym.cli.command_outputs import write_json
+from streamdit_gym.cli.evaluate_command import Evaluate
+from streamdit_gym.cli.option_types import DeviceName, Range, WorldName
+from streamdit_gym.cli.record_command import Record
+from streamdit_gym.cli.train_command import Train, default_recipe
+from streamdit_gym.cli.world_argument import definition_of
+from streamdit_gym.errors import StreamDiTError
+
+if TYPE_CHECKING:
+    from streamdit_gym.definition import WorldDefinition
+    from streamdit_gym.recipes import Recipe
+
+# Shares of the minutes. What a stage leaves goes to the transformer.
+RECORD_SHARE = 0.15
+AUTOENCODER_SHARE = 0.25
+EVALUATE_SHARE = 0.2
+MIN_TRAIN_SHARE = 0.3  # even where recording took longer than its share
+MIN_SHARDS, MAX_SHARDS = 4, 64
+MIN_AUTOENCODER_STEPS = 300
+PLAN = "build.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What fits into the minutes; a build that goes on keeps it.
+
+    Attributes:
+        shards: to record.
+        autoencoder_steps: to train; the transformer has the rest of the time.
+    """
+
+    shards: int
+    autoencoder_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build(Command):
+    """Record, train and evaluate a world in the given minutes; run again to go on."""
+
+    world: WorldName
+    """name, or a Python file that registers a world"""
+    minutes: Annotated[float, Range(0.1, 1e6)] = 60.0
+    """of this call, about, shared out over what is still to be done"""
+    recipe: str | None = None
+    """how the world learns, see train"""
+    device: DeviceName | None = None
+    """cpu or cuda; default: cuda if there is one"""
+
+    def run(self) -> None:
+        """Run the stages that are still to be done."""
+        from streamdit_gym.world_folders import BUNDLE, recorded_folder, run_folder
+
+        start = time.monotonic()
+        definition = definition_of(self.world)
+        folder = run_folder(definition.name)
+        recipe = self._recipe(definition)
+        plan = self._plan(definition, recipe, folder / PLAN)
+        print(f"1/3 record: {plan.shards} shards in {recorded_folder(definition.name)}")
+        Record(world=self.world, shards=plan.shards).run()
+        bundle = folder / BUNDLE
+        if not bundle.is_dir():
+            codec = replace(recipe.autoencoder, steps=plan.autoencoder_steps)
+            spent_minutes = (time.monotonic() - start) / 60
+            self._train(definition, replace(recipe, autoencoder=codec), spent_minutes)
+        if not bundle.is_dir():
+            raise StreamDiTError(
+                "the time was up before there was a world",
+                given=f"{self.minutes:g} minutes",
+                allowed="enough for the autoencoder: `streamdit-gym check` says about how long",
+                remedy="run the same command again: it goes on",
+            )
+        print(f"3/3 evaluate: the world in {bundle}")
+        out = folder / "evaluation"
+        Evaluate(world=str(bundle), quick=True, device=self.device, out=out).run()
+
+    def _recipe(self, definition: WorldDefinition) -> Recipe:
+        """Return the recipe, whose learning rates end with the minutes."""
+        from streamdit_gym.recipes import recipe as find_recipe
+
+        recipe = find_recipe(self.recipe or default_recipe(definition))
+        return replace(recipe, dynamics=replace(recipe.dynamics, end_with_minutes=True))
+
+    def _plan(self, definition: WorldDefinition, recipe: Recipe, path: Path) -> Plan:
+        """Return the plan of an earlier call, or measure what fits into the time."""
+        from streamdit_gym.bench.simulator_report import report_simulator
+        from streamdit_gym.bench.training_speed import estimate_training
+
+        if path.is_file():
+            return Plan(**json.loads(path.read_text()))
+        report = report_simulator(definition)
+        print("\n".join(report.lines()))
+        shards = int(RECORD_SHARE * self.minutes / recording_minutes(report, 1))
+        training = estimate_training(recipe, definition.frame_size)
+        fitting = 60 * AUTOENCODER_SHARE * self.minutes / training.autoencoder
+        steps = recipe.autoencoder.steps
+        plan = Plan(
+            shards=min(MAX_SHARDS, max(MIN_SHARDS, shards)),
+            autoencoder_steps=min(steps, max(MIN_AUTOENCODER_STEPS, int(steps * fitting))),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(plan))
+        return plan
+
+    def _train(self, definition: WorldDefinition, recipe: Recipe, spent_minutes: float) -> None:
+        left = self.minutes * (1 - EVALUATE_SHARE) - spent_minutes
+        minutes = max(left, self.minutes * MIN_TRAIN_SHARE)
+        print(f"2/3 train: {minutes:.1f} minutes")
+        train = Train(world=self.world, minutes=minutes, resume=True, device=self.device)
+        train.train(definition, recipe)

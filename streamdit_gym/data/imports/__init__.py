@@ -1,0 +1,1 @@
+"""Other people's recordings become data sets: LeRobot, Minari, or videos with captions."""

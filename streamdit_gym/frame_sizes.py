@@ -1,0 +1,34 @@
+"""Which sizes frames can have, and how many times smaller an autoencoder makes them."""
+
+from __future__ import annotations
+
+from streamdit_gym.errors import ShapeError
+
+PATCH = 2  # latent cells on a side of a token, in every preset that is trained
+SMALL_PX = 64  # longest side of frames whose latents are 8 times smaller; of larger ones 16 times
+SMALL_STRIDE = 8
+LARGE_STRIDE = 16
+
+
+def stride_of(frame_size: tuple[int, int]) -> int:
+    """Return how many pixels a latent cell has on a side."""
+    return SMALL_STRIDE if max(frame_size) <= SMALL_PX else LARGE_STRIDE
+
+
+def check_multiples(frame_size: tuple[int, int]) -> None:
+    """Refuse frames that whole tokens do not cover.
+
+    Raises:
+        ShapeError: with the nearest size that is allowed.
+    """
+    multiple = PATCH * stride_of(frame_size)
+    if all(side % multiple == 0 and side > 0 for side in frame_size):
+        return
+    height, width = (max(multiple, multiple * round(side / multiple)) for side in frame_size)
+    raise ShapeError(
+        "frames of this size cannot be cut into tokens",
+        given=f"{frame_size[0]} x {frame_size[1]} pixels",
+        allowed=f"multiples of {PATCH * SMALL_STRIDE} up to {SMALL_PX} pixels on the longer side, "
+        f"else multiples of {PATCH * LARGE_STRIDE}",
+        remedy=f"frame_size=({height}, {width})",
+    )

@@ -1,0 +1,164 @@
+"""Where a world's bundle lies: in the package, in a folder, in a run folder, or on the Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from streamdit_gym.bundle.config import all_file_names
+from streamdit_gym.bundle.field_checks import CONFIG
+from streamdit_gym.checks import check_str, shown
+from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
+from streamdit_gym.registry import find_definition
+
+SHIPPED = Path(__file__).resolve().parent / "worlds"
+RECORDINGS = Path("recorded")  # data sets, by the name of their world
+RUNS = Path("runs")  # trainings, by the name of their world
+BUNDLE = "world"  # folder of the bundle in a training's
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+MAX_NAME_CHARS = 4096
+
+
+def shipped_worlds() -> list[str]:
+    """Return the names of the worlds in the package."""
+    return sorted(p.name for p in SHIPPED.glob("*") if (p / CONFIG).is_file())
+
+
+def recorded_folder(world: str) -> Path:
+    """Return the folder in which `record` puts a world's data set, unless told otherwise."""
+    return RECORDINGS / world
+
+
+def run_folder(world: str) -> Path:
+    """Return the folder in which `train` works on a world, unless told otherwise."""
+    return RUNS / world
+
+
+def find_world(name: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a world's bundle.
+
+    Of a Hub repository only a bundle's own files are downloaded.
+
+    Args:
+        name: the first that there is of a shipped name, a folder, a registered name whose
+            definition says where its ``weights`` are, a name that ``train`` has written
+            ``runs/NAME/world`` for, and a Hub id ``user/repository``. A shipped name given as a
+            text means the shipped world, also where a folder has that name: say ``"./PushT"`` for
+            the folder.
+        revision: branch, tag or commit of a Hub repository.
+
+    Raises:
+        ArgumentError: if an argument is of the wrong type.
+        UnknownNameError: if there is no such world, or it is not trained yet.
+        BundleError: if the name is that of a file.
+    """
+    text = _check_name(name)
+    if revision is not None and not check_str("revision", revision):
+        raise ArgumentError(
+            "revision is empty",
+            given="''",
+            allowed="a branch, tag or commit",
+            remedy="leave it out",
+        )
+    folder = _local_world(text, name)
+    weights = _weights_of(text)
+    if folder is None and weights is not None:
+        return find_world(weights, revision)
+    if folder is None:
+        folder = _trained_world(text)
+    if folder is None and HUB_ID.fullmatch(text):
+        return _download(text, revision)
+    if folder is None:
+        raise _unknown(text)
+    if revision is not None:
+        raise ArgumentError(
+            "only a world from the Hub has a revision",
+            given=f"revision={shown(revision)} of {shown(str(folder))}",
+            allowed="None",
+            remedy="leave it out",
+        )
+    return folder
+
+
+def _check_name(name: Any) -> str:
+    text = check_str("world", str(name) if isinstance(name, Path) else name)
+    if not text.strip() or "\0" in text or len(text) > MAX_NAME_CHARS:
+        raise ArgumentError(
+            "this is no name of a world",
+            given=shown(text),
+            allowed="a shipped name, a folder or a Hub id user/repository",
+            remedy=f"shipped are: {', '.join(shipped_worlds())}",
+        )
+    return text
+
+
+def _local_world(text: str, name: str | Path) -> Path | None:
+    """Return the folder of a world on this machine, None if there is none of that name."""
+    path = Path(text)
+    try:
+        is_folder = path.is_dir()
+        exists = is_folder or path.exists()
+    except OSError as error:
+        raise BundleError(
+            "not a world bundle",
+            given=f"{shown(text)}: {error}",
+            remedy="check the path",
+        ) from error
+    if text in shipped_worlds() and not (isinstance(name, Path) and is_folder):
+        return SHIPPED / text
+    if exists and not is_folder:
+        raise BundleError(
+            "not a world bundle",
+            given=f"{text}, a file",
+            allowed=f"a folder with {CONFIG}",
+            remedy="give its folder",
+        )
+    return path if is_folder else None
+
+
+def _weights_of(text: str) -> str | None:
+    """Return where a registered world's definition says that its bundle is."""
+    definition = find_definition(text)
+    return None if definition is None or definition.weights == text else definition.weights
+
+
+def _trained_world(text: str) -> Path | None:
+    """Return the bundle that `train` wrote for a world of this name."""
+    folder = run_folder(text) / BUNDLE
+    is_name = Path(text).name == text
+    return folder if is_name and (folder / CONFIG).is_file() else None
+
+
+def _unknown(text: str) -> UnknownNameError:
+    if find_definition(text) is not None:
+        return UnknownNameError(
+            "world",
+            text,
+            [],
+            remedy=f"train it, `streamdit-gym train {text}`, or say where its `weights` are",
+            problem=f"the world {text} is not trained yet",
+        )
+    return UnknownNameError(
+        "world",
+        text,
+        shipped_worlds(),
+        remedy="give a shipped or registered name, a folder or a Hub id user/repository",
+    )
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
+    files = [CONFIG, "README.md", *all_file_names()]
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+    except Exception as error:
+        raise UnknownNameError(
+            "world",
+            repository,
+            shipped_worlds(),
+            remedy=f"the Hub answered: {error}",
+        ) from error

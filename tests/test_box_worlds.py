@@ -1,0 +1,167 @@
+"""Commands in a world with continuous actions, or without tasks: data sets, agents, streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.pushed_dot import DEFINITION, make_dot_world, registered_dot
+
+from streamdit_gym.actions import Menu
+from streamdit_gym.agents.agent_config import AgentTraining
+from streamdit_gym.agents.agent_envs import default_env, make_venv
+from streamdit_gym.agents.policies.policy_file import load_policy_file
+from streamdit_gym.agents.policies.random_policy import HeldRandomPolicy
+from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
+from streamdit_gym.agents.scores import play_episodes
+from streamdit_gym.agents.train_agent import train_agent
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.errors import ArgumentError
+from streamdit_gym.generate.dataset_builder import generate
+from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.world import World
+
+LOW = torch.tensor(DEFINITION.actions.low)  # type: ignore[union-attr]
+HIGH = torch.tensor(DEFINITION.actions.high)  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def dot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDefinition]:
+    """The world of a pushed dot, with a bundle of random weights."""
+    with registered_dot(tmp_path_factory.mktemp("dot")) as definition:
+        yield definition
+
+
+def generated(folder: Path, **settings: object) -> Dataset:
+    config = GenerateConfig(world="PushedDot", episodes=2, steps=8, batch=2, **settings)  # type: ignore[arg-type]
+    generate(config, folder)
+    return Dataset(folder)
+
+
+def test_generated_actions_are_vectors_of_the_box(dot: WorldDefinition, tmp_path: Path) -> None:
+    dataset = generated(tmp_path)
+    actions = torch.from_numpy(dataset.shard(0).actions)
+    assert actions.shape == (2, 8, 2)
+    assert actions.dtype == torch.float32
+    assert bool(((actions >= LOW) & (actions <= HIGH)).all())
+    assert dataset.meta["action_names"] == ["x", "y"]
+    row = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[0])
+    assert row["prompts"][0].startswith("x ")
+    assert row["task"] == "middle"  # the world's first
+
+
+def test_the_environments_own_reward_is_read_off_transitions(
+    dot: WorldDefinition, tmp_path: Path
+) -> None:
+    shard = generated(tmp_path, task="own").shard(0)
+    assert np.abs(shard.rewards[:, :, 1]).sum() > 0
+
+
+def test_a_world_without_tasks_makes_data(tmp_path: Path) -> None:
+    world = make_dot_world()
+    plain = replace(world, spec=replace(world.spec, name="Plain", tasks={}), transitions=None)
+    plain.save_pretrained(tmp_path / "world")
+    config = GenerateConfig(world=str(tmp_path / "world"), episodes=1, steps=4, batch=1)
+    generate(config, tmp_path / "out")
+    assert Dataset(tmp_path / "out").shard(0).rewards.shape == (1, 4, 0)
+
+
+def test_texts_of_a_file_become_values(dot: WorldDefinition, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompts": ["x far right", "x left; y up"]}\n')
+    actions = generated(tmp_path / "out", policy=str(prompts)).shard(0).actions
+    assert actions[0, 0].tolist() == [1.0, 0.0]
+    assert actions[0, 1].tolist() == [-0.5, -0.5]
+
+
+@pytest.mark.parametrize("kind", ["lerobot", "minari"])
+def test_other_programs_get_float_actions(dot: WorldDefinition, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("minari" if kind == "minari" else "pyarrow")
+    config = GenerateConfig(world="PushedDot", episodes=2, steps=8, batch=2)
+    generate(config, tmp_path, kind=kind)
+    if kind == "lerobot":
+        info = json.loads(next(tmp_path.rglob("info.json")).read_text())
+        assert info["features"]["action"]["names"] == ["x", "y"]
+        assert "menu_index" not in info["features"]
+
+
+def test_held_actions_of_a_box_last_some_frames() -> None:
+    policy = HeldRandomPolicy()
+    policy.reset(3, DEFINITION.actions, np.random.default_rng(0))
+    nothing = np.zeros(0)
+    actions = np.stack([policy.act(nothing, np.zeros(3, bool)) for _ in range(16)])
+    assert actions.shape == (16, 3, 2)
+    is_held = (actions[1:] == actions[:-1]).all(-1)
+    assert 0.2 < is_held.mean() < 1
+
+
+@pytest.mark.parametrize("algo", ["ppo", "sac", "td3"])
+def test_agents_act_in_the_box_and_their_files_keep_it(
+    dot: WorldDefinition, tmp_path: Path, algo: str
+) -> None:
+    small = {"net_arch": [8]}
+    steps = {"n_steps": 8, "batch_size": 8} if algo == "ppo" else {"learning_starts": 4}
+    config = AgentTraining(
+        env=default_env("PushedDot"),
+        algo=algo,
+        steps=16,
+        num_envs=2,
+        overrides={"policy_kwargs": small, **steps},
+    )
+    trained, _ = train_agent(config, tmp_path, progress=False)
+    assert trained.acts_in_box
+    loaded = load_policy_file(tmp_path / "policy.safetensors")
+    venv = make_venv(config.env, 2)
+    observation = venv.reset()
+    expected, _ = trained.agent.predict(observation, deterministic=True)  # type: ignore[arg-type]
+    actions, _ = loaded.agent.predict(observation, deterministic=True)  # type: ignore[arg-type]
+    assert np.allclose(actions, expected, atol=1e-6)
+    score = play_episodes(venv, TrainedPolicy(loaded), 2, seed=0)
+    venv.close()
+    assert len(score.returns) == 2
+
+
+def test_algorithms_of_menus_say_so(dot: WorldDefinition, tmp_path: Path) -> None:
+    config = AgentTraining(env=default_env("PushedDot"), algo="dqn", steps=16, num_envs=2)
+    with pytest.raises(ArgumentError, match="dqn"):
+        train_agent(config, tmp_path, progress=False)
+
+
+def test_an_id_of_another_world_is_refused(dot: WorldDefinition) -> None:
+    with pytest.raises(ArgumentError, match="leave --env out"):
+        make_venv("StreamDiT/PushT-Reach-v0", 1, world="PushedDot")
+
+
+def test_a_stream_hears_clauses_beside_its_simulator(dot: WorldDefinition) -> None:
+    live = LiveStream(World.from_pretrained("PushedDot"), reference_simulator=True)
+    live.set_prompt("x left; y up")
+    (frame,) = live.step()
+    assert frame.prompt == frame.simulator_action == "x left; y up"
+    state = live.save_state()
+    live.configure(transition=1)
+    live.set_prompt("x right")
+    prompts = [live.step()[0].prompt for _ in range(3)]
+    assert prompts[-1] == "x right; y still"
+    live.restore_state(state)
+    assert live.prompt == "x left; y up"
+    branch = live.branch()
+    assert branch.step()[0].prompt == "x left; y up"
+    assert live.menu[:2] == ["x still; y still", "x far left"]
+    branch.close()
+    live.close()
+
+
+def test_arrow_keys_are_the_ends_of_the_first_two_dimensions() -> None:
+    prompts = direction_prompts(DEFINITION.actions)
+    assert prompts["left"] == "x far left; y still"
+    assert prompts["up right"] == "x far right; y down"  # up is the high end
+    assert prompts[""] == "x still; y still"
+    assert direction_prompts(Menu("stay", "go left")) == {}

@@ -1,0 +1,128 @@
+"""Commands take a name, a definition file, a bundle's folder: what each of them means."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import make_tiny_world
+from support.definition_files import DOT_FILE, forgotten_worlds
+
+from streamdit_gym.bench.simulator_report import report_simulator
+from streamdit_gym.cli import main
+from streamdit_gym.cli.build_command import Build
+from streamdit_gym.cli.world_argument import bundle_of, definition_of
+from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.errors import ArgumentError, DefinitionError, UnknownNameError
+from streamdit_gym.recipes import recipe as find_recipe
+from streamdit_gym.world import World, find_world
+
+__all__ = ["forgotten_worlds"]
+
+
+@pytest.fixture
+def dot_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten_worlds: None) -> str:
+    """Return the path of a file that registers the world Dot; the folder is the working one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dot.py").write_text(DOT_FILE)
+    return "dot.py"
+
+
+def test_a_definition_file_is_recorded_under_the_name_of_its_world(dot_file: str) -> None:
+    settings = ["--set", "episodes=2", "steps=3", "workers=2"]
+    assert main(["record", dot_file, "--shards", "2", *settings]) == 0
+    assert Dataset("recorded/Dot").shard(0).frames.shape == (2, 4, 16, 16, 3)
+
+
+def test_definitions_of_a_file_cross_process_borders(dot_file: str) -> None:
+    definition = definition_of(dot_file)
+    copy = pickle.loads(pickle.dumps(definition))
+    assert copy == definition
+
+
+def test_what_train_wrote_is_found_by_name_and_by_file(dot_file: str) -> None:
+    definition_of(dot_file)
+    with pytest.raises(UnknownNameError, match="not trained yet"):
+        find_world("Dot")
+    make_tiny_world().save_pretrained("runs/Dot/world")
+    assert find_world("Dot") == Path("runs/Dot/world")
+    assert bundle_of(dot_file) == "Dot"
+    World.from_pretrained("Dot")
+
+
+def test_a_definition_may_say_where_its_weights_are(dot_file: str) -> None:
+    Path(dot_file).write_text(DOT_FILE.replace("fps=10.0", "fps=10.0, weights='elsewhere'"))
+    make_tiny_world().save_pretrained("elsewhere")
+    assert find_world(bundle_of(dot_file)) == Path("elsewhere")
+
+
+def test_a_bundles_world_that_nobody_registered_has_no_simulator(tmp_path: Path) -> None:
+    world = make_tiny_world()
+    unknown = replace(world, spec=replace(world.spec, name="Unknown"))
+    unknown.save_pretrained(tmp_path / "bundle")
+    definition = definition_of(str(tmp_path / "bundle"))
+    assert definition.name == "Unknown"
+    assert definition.make_simulator is None
+
+
+@pytest.mark.parametrize("name", ["record", "train"])
+def test_a_wrong_name_is_told_with_the_nearest(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "PushTea"]) == 2
+    assert "did you mean 'PushT'" in capsys.readouterr().err
+
+
+def test_an_untrained_world_says_how_to_train_it(
+    dot_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["play", dot_file]) == 2
+    assert "streamdit-gym train Dot" in capsys.readouterr().err
+
+
+def test_data_that_are_not_there_are_recorded_by_the_worlds_own_name(
+    dot_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", dot_file, "--recipe", "tiny"]) == 2
+    assert "streamdit-gym record Dot" in capsys.readouterr().err
+
+
+def test_a_file_with_a_syntax_error_names_its_line(dot_file: str) -> None:
+    Path(dot_file).write_text("\nregister_world(\n")
+    with pytest.raises(DefinitionError, match="line 2"):
+        definition_of(dot_file)
+
+
+def test_a_file_with_two_worlds_is_refused(dot_file: str) -> None:
+    Path(dot_file).write_text(DOT_FILE + DOT_FILE.replace("Dot", "Spot"))
+    with pytest.raises(ArgumentError, match="Dot, Spot"):
+        definition_of(dot_file)
+
+
+def test_check_reports_and_saves_start_frames(
+    dot_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", dot_file]) == 0
+    report = capsys.readouterr().out
+    assert "same seed, same frames: yes" in report
+    assert Path("runs/Dot/starts.png").is_file()
+
+
+def test_check_finds_what_a_person_should_look_at(dot_file: str) -> None:
+    random = DOT_FILE.replace("+ action)", "+ np.random.randint(2))")
+    Path(dot_file).write_text(random)
+    report = report_simulator(definition_of(dot_file))
+    assert not report.is_repeatable
+    assert any("generator" in text for text in report.warnings())
+
+
+def test_a_build_that_goes_on_keeps_its_plan(dot_file: str) -> None:
+    definition = definition_of(dot_file)
+    path = Path("runs/Dot/build.json")
+    short = Build(world=dot_file, minutes=0.1, recipe="tiny")
+    plan = short._plan(definition, find_recipe("tiny"), path)
+    assert plan.shards >= 4
+    longer = Build(world=dot_file, minutes=1000.0, recipe="tiny")
+    assert longer._plan(definition, find_recipe("tiny"), path) == plan
