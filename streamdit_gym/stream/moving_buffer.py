@@ -16,7 +16,7 @@ from torch import Tensor
 
 from streamdit_gym.errors import ShapeError
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.text.prompt_protocol import Prompts
+from streamdit_gym.text.prompt_protocol import NewPrompts, Prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class MovingBuffer:
         """Return the buffer after a micro step."""
         return replace(self, latents=latents)
 
-    def with_prompt(self, prompt: Prompts) -> MovingBuffer:
+    def with_prompt(self, prompt: NewPrompts) -> MovingBuffer:
         """Return the buffer with one prompt (b 1) for all frames of a stream."""
         prompts = repeat_frames(prompt, self.latents.shape[1])
         return replace(self, prompts=prompts.contiguous())
@@ -84,7 +84,7 @@ class MovingBuffer:
         return front, front_prompts, rest
 
 
-def repeat_frames(prompts: Prompts, frames: int) -> Prompts:
+def repeat_frames(prompts: NewPrompts, frames: int) -> Prompts:
     """Return the one prompt (b 1) of every stream for so many frames."""
     _, _, *shape = prompts.shape
     return prompts.expand(-1, frames, *shape)

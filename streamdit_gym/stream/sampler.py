@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from streamdit_gym.model.key_value_cache import KeyValueCache
@@ -23,11 +23,13 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.prepared_prompts import prepared_source
 from streamdit_gym.stream.session import Session
 from streamdit_gym.stream.views import cached_view, stream_view
-from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
+from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.types import BufferView
 
 Latents = Float[Tensor, "b f c h w"]
 Times = Float[Tensor, "b f"]
+# prompts of the frames that a view shows, its context among them
+SeenPrompts = Int[Tensor, "b s"] | Float[Tensor, "b s d"]
 Evaluate = Callable[..., tuple[Latents, KeyValueCache]]
 # Latents are clamped to this range. Worlds' starts reach 6.7 (of unit variance); a latent much
 # farther out would feed on itself.
@@ -206,7 +208,7 @@ class Sampler:
         return velocity
 
     def _evaluate(
-        self, view: BufferView, prompts: Prompts, cache: KeyValueCache | None
+        self, view: BufferView, prompts: SeenPrompts, cache: KeyValueCache | None
     ) -> tuple[Latents, KeyValueCache]:
         conditioning = self.source.conditioning(prompts)
         with self._precision():
@@ -214,7 +216,9 @@ class Sampler:
             velocity, longer_cache = self.evaluate(view, conditioning, cache, 0.0, prepared)
         return velocity.float(), longer_cache
 
-    def _predict_clean(self, view: BufferView, prompts: Prompts) -> tuple[Latents, KeyValueCache]:
+    def _predict_clean(
+        self, view: BufferView, prompts: SeenPrompts
+    ) -> tuple[Latents, KeyValueCache]:
         conditioning = self.source.conditioning(prompts)
         with self._precision():
             prepared = self.prepared.of(conditioning)

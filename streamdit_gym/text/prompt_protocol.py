@@ -15,6 +15,7 @@ from streamdit_gym.types import Conditioning
 Prompt = Shaped[Tensor, " *d"]
 PromptRow = Shaped[Tensor, "b *d"]
 Prompts = Int[Tensor, "b f"] | Float[Tensor, "b f d"]
+NewPrompts = Int[Tensor, "b 1"] | Float[Tensor, "b 1 d"]
 
 
 @runtime_checkable
