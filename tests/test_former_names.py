@@ -61,7 +61,7 @@ def test_former_functions_of_match_do_the_same() -> None:
         former = scripted_player("PushT", "reach", 0.3, 5)
     world = shared_world("PushT", "cpu")
     policy = ScriptedPolicy(world, "reach", 0.3)
-    policy.reset(2, len(world.spec.menu), np.random.default_rng(5))
+    policy.reset(2, world.spec.actions, np.random.default_rng(5))
     act = partial(policy.act, frames, np.ones(2, bool))
     assert np.array_equal(former(frames, np.ones(2, bool)), act())
     venv.close()
