@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-needs_mujoco = pytest.mark.skipif(find_spec("mujoco") is None, reason="needs mujoco")
+DRAWS_MUJOCO = find_spec("mujoco") is not None and find_library("EGL") is not None
+needs_mujoco = pytest.mark.skipif(not DRAWS_MUJOCO, reason="needs mujoco and EGL")
 needs_box2d = pytest.mark.skipif(find_spec("Box2D") is None, reason="needs box2d")
 
 
