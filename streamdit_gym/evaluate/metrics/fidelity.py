@@ -36,10 +36,12 @@ def fidelity_metrics(
         generated: frames under the held-out episodes' actions; the first is the real first frame.
         horizons: frames after the first; those that too few episodes reach are left out.
     """
+    lengths = context.held_out.lengths
+    enough = min(MIN_EPISODES, len(lengths))
     return tuple(
         _at_horizon(context, generated, horizon)
         for horizon in horizons
-        if (context.held_out.lengths >= horizon).sum() >= MIN_EPISODES
+        if (lengths >= horizon).sum() >= enough
     )
 
 
