@@ -209,9 +209,9 @@ def test_a_copy_goes_on_alike(dot: str) -> None:
     env.reset(seed=0)
     plan = random_actions(env, 4)
     env.step(plan[0])
-    twin = copy.deepcopy(env)
+    duplicate = copy.deepcopy(env)
     for step in plan[1:]:
-        assert (env.step(step)[0] == twin.step(step)[0]).all()
+        assert (env.step(step)[0] == duplicate.step(step)[0]).all()
 
 
 def test_rewards_and_ends_are_those_of_the_transition_readout(dot: str) -> None:

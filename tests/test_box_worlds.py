@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def dot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDefinition]:
 
 
 def generated(folder: Path, **settings: object) -> Dataset:
-    config = GenerateConfig(world="PushedDot", episodes=2, steps=8, batch=2, **settings)  # type: ignore[arg-type]
+    plan: dict[str, Any] = {"episodes": 2, "steps": 8, "batch": 2, **settings}
+    config = GenerateConfig(world="PushedDot", **plan)
     generate(config, folder)
     return Dataset(folder)
 

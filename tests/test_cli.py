@@ -100,7 +100,8 @@ def test_every_setting_stands_in_the_help_and_on_the_page_of_commands(
 def test_every_former_option_has_a_setting_that_its_command_takes() -> None:
     for name, settings in deprecated.SETTING_OPTIONS.items():
         if name != "rl train":  # its names include hyperparameters
-            assert set(settings.values()) <= set(COMMANDS[name].setting_types)  # type: ignore[attr-defined]
+            command: Any = COMMANDS[name]
+            assert set(settings.values()) <= set(command.setting_types)
 
 
 SETTING_TYPES = {

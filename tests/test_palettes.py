@@ -59,7 +59,8 @@ def painter(cut: str, guidance: float = 1.0, **settings: Any) -> Engine:
     wake(model)
     said = torch.full((5, 2, 4), -1.0)
     said[1 + 2, 0] = torch.tensor([1.0, 0.0, -1.0, 1.0])
-    model.global_predictor.encode = lambda tokens, mask: said  # type: ignore[union-attr, assignment]
+    predictor: Any = model.global_predictor
+    predictor.encode = lambda tokens, mask: said
     cached = settings.pop("cached", None)
     table = make_table(["a", "b", "c", "d"])
     engine = Engine(model.eval(), table, Partition.parse(cut), **settings)
