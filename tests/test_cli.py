@@ -24,7 +24,7 @@ from streamdit_gym.errors import ArgumentError, StreamDiTError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MAX_OPTIONS = 87  # of all commands together; details are settings, see settings_option
+MAX_OPTIONS = 80  # of all commands together; details are settings, see settings_option
 
 
 def holds_numbers(hint: Any) -> bool:
@@ -183,6 +183,8 @@ def test_no_command_runs_without_its_own_code() -> None:
         (["record", "--episodes", "9", "PushT"], ["record", "PushT", "--set", "episodes=9"]),
         (["evaluate", "PushT", "--late", "3"], ["evaluate", "PushT", "--set", "extra_latency=3"]),
         (["play", "PushT", "--fps", "9"], ["play", "PushT", "--set", "fps=9"]),
+        (["play", "PushT", "--window"], ["play", "PushT", "--set", "show=window"]),
+        (["bench", "--compile"], ["bench", "--set", "compiled=true"]),
         (["generate", "PushT", "--ray", "auto"], ["generate", "PushT", "--set", "ray=auto"]),
         (
             ["bench", "--dtype", "float32", "bfloat16", "--long", "9", "--envs", "1"],
@@ -217,6 +219,7 @@ def test_a_removed_option_names_what_took_its_place(
     [
         ("demo --episodes 8", "demo(episodes=...)"),
         ("demo --trust-agents", "policy file"),
+        ("inspect runs/data --sheet a.png", "contact.png"),
         ("play PushT --root-path /lab", "--proxy lab.example/lab"),
         ("rl evaluate random --ceiling runs/agent", "progress_to_ceiling"),
     ],

@@ -38,7 +38,7 @@ class Server:
     """`streamdit-gym play` as people start it."""
 
     def __init__(self, folder: Path, port: int = 0, *more: str) -> None:
-        arguments = f"play PushT --port {port} --no-browser --out {folder} --set fps=30".split()
+        arguments = f"play PushT --port {port} --out {folder} --set fps=30 show=page".split()
         command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *arguments, *more]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -96,7 +96,7 @@ def test_a_film_of_a_script(world: World, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"film": Path("f.mp4"), "window": True, "script": "s"}, "not both"),
+        ({"film": Path("f.mp4"), "show": "window", "script": "s"}, "not both"),
         ({"film": Path("f.mp4"), "script": "-"}, "needs a script"),
         ({"film": Path("f.mp4")}, "needs a script"),
         ({"fps": 0.5}, "1 to 240"),
@@ -180,7 +180,7 @@ def test_a_window_without_a_screen_says_so(world: World, monkeypatch: pytest.Mon
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(StreamDiTError, match="no display"):
-        play(world, PlayOptions(window=True))
+        play(world, PlayOptions(show="window"))
 
 
 def test_keys_steer_the_window(
@@ -206,7 +206,7 @@ def test_keys_steer_the_window(
     monkeypatch.setattr(cv2, "getWindowProperty", lambda _title, _property: 1.0)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
     monkeypatch.setattr(LiveSession, "post", recording_post)
-    play(world, PlayOptions(window=True, script="-", fps=20.0, out=tmp_path))
+    play(world, PlayOptions(show="window", script="-", fps=20.0, out=tmp_path))
     assert posted == ["move down", "move up right", "record", "move up right", "step"]
     assert shapes[0] == (432, 648, 3)
     assert len(list(tmp_path.glob("*.mp4"))) == 1, "the film is finished when the window is closed"

@@ -121,8 +121,8 @@ def test_check_finds_what_a_person_should_look_at(dot_file: str) -> None:
 def test_a_build_that_goes_on_keeps_its_plan(dot_file: str) -> None:
     definition = definition_of(dot_file)
     path = Path("runs/Dot/build.json")
-    short = Build(world=dot_file, minutes=0.1, recipe="tiny")
+    short = Build(world=dot_file, minutes=0.1)
     plan = short._plan(definition, find_recipe("tiny"), path)
     assert plan.shards >= 4
-    longer = Build(world=dot_file, minutes=1000.0, recipe="tiny")
+    longer = Build(world=dot_file, minutes=1000.0)
     assert longer._plan(definition, find_recipe("tiny"), path) == plan

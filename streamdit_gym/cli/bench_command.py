@@ -24,6 +24,7 @@ class Bench(Command):
         "dtypes": tuple[Literal["float32", "bfloat16"], ...],
         "partitions": tuple[str, ...],
         "long_steps": CountOrZero,
+        "compiled": bool,
         "preset": str,
     }
 
@@ -33,15 +34,13 @@ class Bench(Command):
     """batch sizes"""
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
-    compile: bool = False
-    """compile what is measured, all but the long stream: a minute for every batch size, partition
-    and precision
-    """
     set: Settings = ()
     """steps=50: per batch size
     dtypes=float32: precisions of the transformer, such as float32,bfloat16
     partitions=reactive: ways to stream, such as reactive,pipelined
     long_steps=0: also step one environment so many times: does it slow down, does memory grow?
+    compiled=false: compile what is measured, all but the long stream: a minute for every batch
+    size, partition and precision
     preset=NAME: also time a preset with random weights, such as paper-4b
     """
     out: Path | None = None
@@ -56,7 +55,6 @@ class Bench(Command):
             world=bundle_of(self.world),
             envs=self.envs,
             device=choose_device(self.device),
-            compiled=self.compile,
             **self.settings(),
         )
         report = run_bench(config)

@@ -12,7 +12,7 @@ from streamdit_gym.cli.check_command import recording_minutes
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.command_outputs import write_json
 from streamdit_gym.cli.evaluate_command import Evaluate
-from streamdit_gym.cli.option_types import DeviceName, Range, WorldName
+from streamdit_gym.cli.option_types import Range, WorldName
 from streamdit_gym.cli.record_command import Record
 from streamdit_gym.cli.train_command import Train, default_recipe
 from streamdit_gym.cli.world_argument import definition_of
@@ -53,10 +53,6 @@ class Build(Command):
     """name, or a Python file that registers a world"""
     minutes: Annotated[float, Range(0.1, 1e6)] = 60.0
     """of this call, about, shared out over what is still to be done"""
-    recipe: str | None = None
-    """how the world learns, see train"""
-    device: DeviceName | None = None
-    """cpu or cuda; default: cuda if there is one"""
 
     def run(self) -> None:
         """Run the stages that are still to be done."""
@@ -83,13 +79,13 @@ class Build(Command):
             )
         print(f"3/3 evaluate: the world in {bundle}")
         out = folder / "evaluation"
-        Evaluate(world=str(bundle), quick=True, device=self.device, out=out).run()
+        Evaluate(world=str(bundle), quick=True, out=out).run()
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         """Return the recipe, whose learning rates end with the minutes."""
         from streamdit_gym.recipes import recipe as find_recipe
 
-        recipe = find_recipe(self.recipe or default_recipe(definition))
+        recipe = find_recipe(default_recipe(definition))
         return replace(recipe, dynamics=replace(recipe.dynamics, end_with_minutes=True))
 
     def _plan(self, definition: WorldDefinition, recipe: Recipe, path: Path) -> Plan:
@@ -117,5 +113,5 @@ class Build(Command):
         left = self.minutes * (1 - EVALUATE_SHARE) - spent_minutes
         minutes = max(left, self.minutes * MIN_TRAIN_SHARE)
         print(f"2/3 train: {minutes:.1f} minutes")
-        train = Train(world=self.world, minutes=minutes, resume=True, device=self.device)
+        train = Train(world=self.world, minutes=minutes, resume=True)
         train.train(definition, recipe)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamdit_gym.cli.command import Command
@@ -25,8 +24,6 @@ class Check(Command):
 
     world: WorldName
     """name, or a Python file that registers a world"""
-    out: Path | None = None
-    """picture of start frames; default: runs/NAME/starts.png"""
 
     def run(self) -> None:
         """Print the report, and save the picture."""
@@ -39,7 +36,7 @@ class Check(Command):
         print("\n".join(report.lines()))
         print("\n".join(_times(definition, report)))
         rows = report.starts.reshape(-1, STARTS_PER_ROW, *definition.frame_shape)
-        path = self.out or run_folder(definition.name) / "starts.png"
+        path = run_folder(definition.name) / "starts.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_picture(path, rows_of_frames(rows))
         print(f"start frames are in {path}")

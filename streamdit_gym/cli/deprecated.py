@@ -30,6 +30,7 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("evaluate", "--json"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--picture"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--against"): "leave it out: a world is compared with its own simulator",
+    ("inspect", "--sheet"): "leave it out: the contact sheet is contact.png in the folder",
     ("demo", "--episodes"): "leave it out: a score has 64; demo(episodes=...) in Python",
     ("demo", "--trust-agents"): (
         "make a policy file of the agent, see docs/agents.md; or demo(trust_agents=True) in Python"
@@ -105,6 +106,13 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--tolerance": "tolerance",
     },
 }
+# flags that are a setting now
+SETTING_FLAGS = {
+    ("bench", "--compile"): "compiled=true",
+    ("play", "--browser"): "show=browser",
+    ("play", "--no-browser"): "show=page",
+    ("play", "--window"): "show=window",
+}
 # of these the former option took several values, all words up to the next option
 SEVERAL_VALUES = {("bench", "--dtype"), ("bench", "--partition")}
 
@@ -147,28 +155,45 @@ def _current_option(command: str, argument: str) -> str:
 
 def _with_settings(command: str, arguments: list[str]) -> list[str]:
     """Return the options of a command, former ones as values of ``--set``."""
-    names = SETTING_OPTIONS.get(command, {})
     current = []
     settings = []
     words = deque(arguments)
     while words:
         word = words.popleft()
-        option, equals, value = word.partition("=")
-        option = option.replace("_", "-")
-        name = names.get(option)
-        if name is None:
+        setting = _setting(command, word, words)
+        if setting is None:
             current.append(word)
-            continue
-        if not equals:
-            value = _take_value(words, several=(command, option) in SEVERAL_VALUES)
-        settings.append(f"{name}={value}")
-        _warn(option, f"--set {name}=")
+        else:
+            settings.append(setting)
     if not settings:
         return current
     if "--set" not in current:
         current.append("--set")
     place = current.index("--set") + 1
     return [*current[:place], *settings, *current[place:]]
+
+
+def _setting(command: str, word: str, words: deque[str]) -> str | None:
+    """Return the setting that a former option is now, with its value; None: it is no such option.
+
+    Args:
+        command: that is given.
+        word: maybe a former option.
+        words: behind it; those that are its value are taken away.
+    """
+    option, equals, value = word.partition("=")
+    option = option.replace("_", "-")
+    flag = SETTING_FLAGS.get((command, option))
+    if flag is not None:
+        _warn(option, f"--set {flag}")
+        return flag
+    name = SETTING_OPTIONS.get(command, {}).get(option)
+    if name is None:
+        return None
+    if not equals:
+        value = _take_value(words, several=(command, option) in SEVERAL_VALUES)
+    _warn(option, f"--set {name}=")
+    return f"{name}={value}"
 
 
 def _take_value(words: deque[str], *, several: bool) -> str:

@@ -18,8 +18,6 @@ class Inspect(Command):
 
     folder: Annotated[Path, tyro.conf.Positional]
     """the data set"""
-    sheet: Path | None = None
-    """write the contact sheet here; default: contact.png in the folder"""
 
     def run(self) -> None:
         """Print what is in a data set, and save its contact sheet."""
@@ -28,6 +26,6 @@ class Inspect(Command):
         report = inspect_dataset(self.folder)
         print("\n".join(report.lines()))
         if report.sheet is not None:
-            path = self.sheet or self.folder / "contact.png"
+            path = self.folder / "contact.png"
             save_picture(path, report.sheet)
             print(f"the contact sheet is {path}")

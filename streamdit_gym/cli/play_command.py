@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import DeviceName, Range, Seed, WorldName
@@ -25,12 +25,11 @@ class Play(Command):
         "partition": str,
         "fps": Annotated[float, Range(0.01, 1000.0)],
         "seed": Seed,
+        "show": Literal["browser", "page", "window"],
     }
 
     world: WorldName
     """name, folder or Hub id; or a Python file that registers the world"""
-    window: bool = False
-    """an OpenCV window instead of the page"""
     script: str | None = None
     """prompts at set times: a file of lines {"at": SECONDS, "prompt": "..."};
     or - for lines from standard input, each a prompt at once
@@ -46,14 +45,13 @@ class Play(Command):
     """addresses at which a reverse proxy shows the page, such as lab.example/lab; names of hosts
     create a token, too
     """
-    browser: bool = True
-    """open the page"""
     out: Path = Path("runs/play")
     """folder of films recorded on the page"""
     set: Settings = ()
     """partition=reactive: how to stream; can be changed on the page
     fps: frames per second; default: the world's own
     seed=0: of the start frame and the noise
+    show=browser: open the page in a browser; page: serve it only; window: an OpenCV window instead
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
@@ -69,13 +67,11 @@ class Play(Command):
             host=self.host, port=self.port, root_path=root_path, allow_hosts=allow_hosts
         )
         options = PlayOptions(
-            window=self.window,
             script=self.script,
             film=self.film,
             address=address,
-            browser=self.browser,
             out=self.out,
-            **self.settings(),
+            **{"show": "browser", **self.settings()},
         )
         world = World.from_pretrained(bundle_of(self.world), device=choose_device(self.device))
         play(world, options)

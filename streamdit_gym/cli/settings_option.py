@@ -70,6 +70,8 @@ def _typed_value(name: str, text: str, hint: Any) -> Any:
         return tuple(_typed_value(name, part.strip(), part_type) for part in text.split(","))
     if kind is Literal:
         return check_choice(name, text, typing.get_args(hint))
+    if hint is bool:
+        return check_choice(name, text, ("true", "false")) == "true"
     allowed = option_range(hint)
     if allowed is None:
         return check_text(name, text)

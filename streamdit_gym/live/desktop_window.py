@@ -87,7 +87,7 @@ def show_window(
     if not _has_display():
         live.close()
         raise StreamDiTError(
-            "no display for a window", remedy="leave --window out and use the page"
+            "no display for a window", remedy="leave show=window out and use the page"
         )
     session_options = SessionOptions(
         fps=fps, film_folder=options.out, model_lock=threading.Lock(), schedule=schedule

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from streamdit_gym.checks import check_choice
 from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.film_recorder import FilmRecorder
@@ -24,6 +25,7 @@ from streamdit_gym.world import World
 log = logging.getLogger("streamdit_gym")
 
 STDIN = "-"
+SHOW = ("browser", "page", "window")
 FILM_TAIL_S = 5.0  # of a film, after its script's last prompt
 
 
@@ -35,22 +37,21 @@ class PlayOptions:
         partition: how the buffer is cut.
         fps: frames per second; None: the world's own.
         seed: seed of the start frame and the noise.
-        window: show it in a window instead of the page.
         script: a file of timed prompts, or ``-`` for prompts from standard input.
         film: write a film of the script to this file instead of showing it.
         address: where the page is served.
-        browser: whether to open the page.
+        show: one of `SHOW`: serve the page and open it in a browser, serve it only, or show an
+            OpenCV window instead.
         out: folder of films recorded on the page.
     """
 
     partition: str = "reactive"
     fps: float | None = None
     seed: int = 0
-    window: bool = False
     script: str | None = None
     film: Path | None = None
     address: ServerAddress = field(default_factory=ServerAddress)
-    browser: bool = False
+    show: str = "page"
     out: Path = Path("runs/play")
 
     @property
@@ -80,7 +81,7 @@ def play(world: World, options: PlayOptions) -> None:
     fps = options.fps or world.spec.fps
     if options.film is not None:
         write_film(live, prompts, options.film, fps)
-    elif options.window:
+    elif options.show == "window":
         from streamdit_gym.live.desktop_window import show_window
 
         show_window(live, PromptSchedule(prompts), options, fps)
@@ -94,12 +95,13 @@ def check_options(options: PlayOptions) -> None:
     Raises:
         StreamDiTError: for the first of them.
     """
-    if options.film is not None and options.window:
+    check_choice("show", options.show, SHOW)
+    if options.film is not None and options.show == "window":
         raise StreamDiTError(
             "a film or a window, not both",
-            given="--film --window",
+            given="--film with show=window",
             allowed="one of them",
-            remedy="leave --window out",
+            remedy="leave one of them out",
         )
     if options.film is not None and options.script in (None, STDIN):
         raise StreamDiTError(
@@ -190,7 +192,9 @@ def serve_page(
     if options.reads_stdin:
         read_prompts_from_stdin(registry.sessions[FIRST_SESSION])
     with contextlib.ExitStack() as stack:
-        if options.browser:  # the socket listens, so the browser may come before the server is up
+        if (
+            options.show == "browser"
+        ):  # the socket listens, so the browser may come before the server is up
             stack.enter_context(open_page(url, secret=token is not None))
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))  # how it is meant to end
         make_server(app).run(sockets=[listener])
