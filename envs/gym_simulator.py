@@ -22,6 +22,23 @@ StateFunction = Callable[[Any], Mapping[str, float]]
 # From the environment, unwrapped, and a source of randomness to an action of the world.
 ExplorationFunction = Callable[[Any, np.random.Generator], Any]
 MAX_SEED = 2**31 - 1
+ANGLE_SUFFIX = "_rad"
+
+
+def named_state(state: StateFunction, env: Any) -> dict[str, float]:
+    """Return what a state function tells of an environment.
+
+    An angle in radians, ``elbow_rad``, becomes its cosine and sine, so that a full turn is no jump.
+    """
+    numbers: dict[str, float] = {}
+    for name, value in state(env.unwrapped).items():
+        angle = name.removesuffix(ANGLE_SUFFIX)
+        if angle == name:
+            numbers[name] = value
+        else:
+            numbers[f"{angle}_cos"] = np.cos(value)
+            numbers[f"{angle}_sin"] = np.sin(value)
+    return numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +212,7 @@ class GymSimulator:
 
     def _state(self) -> Float[np.ndarray, " n"]:
         assert self.settings.state is not None
-        numbers = self.settings.state(self._env.unwrapped)
+        numbers = named_state(self.settings.state, self._env)
         return np.array(list(numbers.values()), dtype=np.float32)
 
     def _explore(self, rng: np.random.Generator) -> Any:

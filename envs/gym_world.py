@@ -28,7 +28,12 @@ from streamdit_gym.envs.gym_making import (
     make_env,
     renders,
 )
-from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator, StateFunction
+from streamdit_gym.envs.gym_simulator import (
+    GymSettings,
+    GymSimulator,
+    StateFunction,
+    named_state,
+)
 from streamdit_gym.errors import DefinitionError
 
 TASK = "environment"
@@ -84,6 +89,7 @@ def gym_world(
         actions: how actions are said; None: guessed from the environment's.
         frame_skip: steps of the environment for one of the world.
         state: from the environment, unwrapped, to numbers by name; makes the evaluation sharper.
+            A name that ends in ``_rad`` is an angle, one in ``_px`` a position in the frame.
         horizon: steps of the world until an episode is truncated; None: see `guessed_horizon`.
         make_kwargs: of the environment.
         more: ``explore``, see `GymSettings`, and whatever else a `WorldDefinition` has, such as
@@ -187,7 +193,7 @@ def _state_names(env: Env, env_id: str, state: StateFunction | None) -> tuple[st
     except Exception as error:  # anybody may have written the environment
         raise cannot_be_made(env_id, error) from error
     try:
-        return tuple(state(env.unwrapped))
+        return tuple(named_state(state, env))
     except Exception as error:  # anybody may have written the function
         raise DefinitionError(
             "the state function fails",

@@ -22,6 +22,7 @@ from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
 from streamdit_gym.agents.scores import play_episodes
 from streamdit_gym.agents.train_agent import train_agent
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import ArgumentError
 from streamdit_gym.generate.dataset_builder import generate
@@ -103,6 +104,19 @@ def test_held_actions_of_a_box_last_some_frames() -> None:
     assert actions.shape == (16, 3, 2)
     is_held = (actions[1:] == actions[:-1]).all(-1)
     assert 0.2 < is_held.mean() < 1
+
+
+def test_explored_episodes_differ_in_vigour() -> None:
+    """Some take full actions; the largest of the others is nearer to idle by one factor."""
+    largest = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        exploration = HeldExploration(DEFINITION.actions)
+        actions = np.stack([exploration.next(rng) for _ in range(200)])
+        largest.append(np.abs(actions).max())
+    is_full = np.array(largest) == np.max(DEFINITION.actions.high)
+    assert 0.1 < is_full.mean() < 0.6
+    assert np.quantile(largest, 0.2) < 0.5 * np.max(DEFINITION.actions.high)
 
 
 @pytest.mark.parametrize("algo", ["ppo", "sac", "td3"])

@@ -142,6 +142,12 @@ def test_a_state_function_names_the_state() -> None:
     assert slider(state=state_of_slider).state_names == ("x_px",)
 
 
+def test_an_angle_is_told_by_its_cosine_and_sine() -> None:
+    definition = slider(state=lambda env: {"turn_rad": np.pi / 2, "x_px": env.x})
+    assert definition.state_names == ("turn_cos", "turn_sin", "x_px")
+    assert simulator_of(definition).state()[:2] == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
 def test_a_menu_can_stand_for_continuous_actions() -> None:
     menu = Menu("stay", "left", "right")
     world = slider(actions=menu, action_vectors=((0.0,), (-1.0,), (1.0,)))

@@ -14,6 +14,8 @@ MAX_HOLD_FRAMES = 8
 # Shares of a box's values that are at an end, and that are idle; the others are uniform.
 END_SHARE = 0.3
 IDLE_SHARE = 0.2
+# Share of the episodes with full actions; the others' are weaker.
+FULL_VIGOUR_SHARE = 0.3
 
 
 def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:
@@ -38,6 +40,9 @@ def draw_box_values(rng: np.random.Generator, box: SpokenBox) -> Float[np.ndarra
 class HeldExploration:
     """The exploration policy of a world without one of its own, for one episode.
 
+    Episodes with a box differ in vigour: their actions are full ones, or all nearer to idle by one
+    random factor. Full actions alone drive many robots at a speed that no trained policy has.
+
     Args:
         actions: the world's.
     """
@@ -46,6 +51,7 @@ class HeldExploration:
         self._actions = actions
         self._action: Any = actions.idle
         self._frames_left = 0
+        self._vigour: float | None = None
 
     def next(self, rng: np.random.Generator) -> Any:
         """Return the action of the next frame."""
@@ -57,7 +63,11 @@ class HeldExploration:
     def _draw(self, rng: np.random.Generator) -> tuple[Any, int]:
         if isinstance(self._actions, Menu):
             return draw_held_action(rng, len(self._actions))
-        values = draw_box_values(rng, self._actions)
+        if self._vigour is None:
+            self._vigour = 1.0 if rng.random() < FULL_VIGOUR_SHARE else rng.random()
+        idle = self._actions.idle
+        values = idle + self._vigour * (draw_box_values(rng, self._actions) - idle)
+        values = values.astype(self._actions.dtype)
         return values, int(rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1))
 
 
