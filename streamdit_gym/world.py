@@ -49,6 +49,7 @@ from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.world_folders import SHIPPED as SHIPPED
+from streamdit_gym.world_folders import bundles_beside
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
@@ -123,7 +124,10 @@ class World:
         device = check_device(device)
         folder = find_world(name, revision)
         config = read_config(folder)
-        paths = {name: find_file(folder, name, entry) for name, entry in config.files.items()}
+        beside = bundles_beside(folder)
+        paths = {}
+        for file_name, entry in config.files.items():
+            paths[file_name] = find_file(folder, file_name, entry, beside)
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
         readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
