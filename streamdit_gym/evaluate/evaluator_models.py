@@ -8,7 +8,7 @@ better when they were trained: then the same training would give the same again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,14 +118,30 @@ def evaluator_models(
     version = adapter.evaluator_version
     own_path = folder / file_name(world, version, training)
     full_name = file_name(world, version, FULL_TRAINING)
-    check = None
+    paths = dict.fromkeys([SHIPPED_FOLDER / full_name, folder / full_name, own_path])
+    check = source.check(training.seed)
+    models = _models_from_disk(list(paths), spec, adapter, check)
+    if models is not None:
+        return models
+    print(f"training evaluator models on real episodes, to be kept in {folder}")
+    episodes = source.training(training.episodes, training.episode_steps, training.seed)
+    models = train_evaluator_models(spec, episodes, training)
+    weakness = weakness_of(models, check, spec, adapter)
+    if weakness is not None:
+        print(f"the new evaluator models are weak: {weakness}")
+    save_evaluator_models(models, own_path, weakness)
+    return models
+
+
+def _models_from_disk(
+    paths: Sequence[Path], spec: WorldSpec, adapter: EvaluationAdapter, check: Shard
+) -> EvaluatorModels | None:
+    """Return the first models that read real frames well, else any that never did."""
     known_weak = None
-    for path in dict.fromkeys([SHIPPED_FOLDER / full_name, folder / full_name, own_path]):
+    for path in paths:
         models = load_evaluator_models(path, spec)
         if models is None:
             continue
-        if check is None:
-            check = source.check(training.seed)
         weakness = weakness_of(models, check, spec, adapter)
         if weakness is None:
             return models
@@ -136,18 +152,7 @@ def evaluator_models(
         elif known_weak is None:
             print(f"the evaluator models in {path} are weak, and were when trained: {weakness}")
             known_weak = models
-    if known_weak is not None:
-        return known_weak
-    print(f"training evaluator models on real episodes, to be kept in {folder}")
-    episodes = source.training(training.episodes, training.episode_steps, training.seed)
-    models = train_evaluator_models(spec, episodes, training)
-    if check is None:
-        check = source.check(training.seed)
-    weakness = weakness_of(models, check, spec, adapter)
-    if weakness is not None:
-        print(f"the new evaluator models are weak: {weakness}")
-    save_evaluator_models(models, own_path, weakness)
-    return models
+    return known_weak
 
 
 def file_name(world: str, version: int, training: EvaluatorTraining) -> str:
