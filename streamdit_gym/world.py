@@ -124,10 +124,7 @@ class World:
         device = check_device(device)
         folder = find_world(name, revision)
         config = read_config(folder)
-        beside = bundles_beside(folder)
-        paths = {}
-        for file_name, entry in config.files.items():
-            paths[file_name] = find_file(folder, file_name, entry, beside)
+        paths = _find_files(folder, config)
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
         readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
@@ -276,6 +273,11 @@ class World:
 def _warn_of_old_name(old: str, new: str) -> None:
     text = f"World.{old} is now World.{new}; the old name goes with the next release"
     warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
+def _find_files(folder: Path, config: BundleConfig) -> dict[str, Path]:
+    beside = bundles_beside(folder)
+    return {name: find_file(folder, name, entry, beside) for name, entry in config.files.items()}
 
 
 def _read_starts(path: Path, config: BundleConfig) -> Starts:

@@ -16,6 +16,6 @@ def pusht_continuous() -> Recipe:
         preset="small",
         continue_from=Continuation(world="PushT"),
         readout=ReadoutTraining(steps=0),
-        dynamics=DynamicsTraining(steps=3_000, clips=12, rate_scale=0.5, end_with_minutes=True),
+        dynamics=DynamicsTraining(steps=3_000, clips=8, rate_scale=0.6, end_with_minutes=True),
         max_start_frames=256,
     )
