@@ -27,6 +27,7 @@ ANY_WORLD_ID = "StreamDiT/World-v0"  # of any bundle: world="FOLDER"
 SHIPPED_WORLDS = (
     "streamdit_gym.envs.pusht.world",
     "streamdit_gym.envs.pusht_looks.world",
+    "streamdit_gym.envs.pusht_continuous.world",
 )
 
 

@@ -52,6 +52,7 @@ FUZZED = {
     "pipelined": {"partition": "pipelined", "observation": "latent"},
     "simulator": {"real": True},
     "painted simulator": {"real": True, "world": "PushT-Looks"},
+    "continuous simulator": {"real": True, "world": "PushT-Continuous"},
 }
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 from streamdit_gym.envs.pusht.definition import HARD_START
 from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.pusht_continuous.definition import ACTIONS
+from streamdit_gym.envs.pusht_continuous.definition import ACTIONS, SPEC
 from streamdit_gym.envs.pusht_continuous.policies import heading, scripted_actions
 from streamdit_gym.envs.pusht_continuous.simulator import PushTContinuousSimulator
 from streamdit_gym.errors import ActionError, ArgumentError
+from streamdit_gym.world import SHIPPED, World
 
 FREE_TABLE = [256.0, 256.0, 100.0, 420.0, 0.0]  # nothing is near the pusher
 
@@ -109,3 +111,45 @@ def test_the_script_gains_potential(task: str) -> None:
             simulator.step(scripted_actions(simulator.state()[None], task)[0])
         gains.append(simulator.scores()[column] - before)
     assert np.mean(gains) > 1
+
+
+VALUES = np.linspace(-1, 1, 21, dtype=np.float32)
+
+
+def generated_sweep(dimension: int, partition: str) -> np.ndarray:
+    """Return displacements in the shipped world, from 0 (the low end) to 1, from one free start."""
+    envs = gymnasium.make_vec(
+        "StreamDiT/PushT-Continuous-v0",
+        num_envs=len(VALUES),
+        observation="state",
+        partition=partition,
+    )
+    frame = PushTContinuousSimulator()._start_from_poses(FREE_TABLE)
+    envs.reset(seed=0, options={"init": np.stack([frame] * len(VALUES))})
+    actions = np.zeros((len(VALUES), 2), dtype=np.float32)
+    actions[:, dimension] = VALUES
+    for _ in range(4 + envs.unwrapped.latency_frames):
+        states = envs.step(actions)[0]
+    place = states[:, dimension]
+    return (place - place[0]) / (place[-1] - place[0])
+
+
+@pytest.mark.parametrize("dimension", [0, 1])
+@pytest.mark.parametrize("partition", ["reactive", "pipelined"])
+def test_control_of_the_shipped_world_is_continuous(dimension: int, partition: str) -> None:
+    displacements = generated_sweep(dimension, partition)
+    falls = np.maximum.accumulate(displacements) - displacements
+    assert falls.max() < 0.02, "monotone"
+    in_proportion = (VALUES + 1) / 2  # as in the simulator
+    assert np.abs(displacements - in_proportion).max() < 0.1
+
+
+def test_the_shipped_world_shares_its_autoencoder_and_readout_with_pusht() -> None:
+    folder = SHIPPED / "PushT-Continuous"
+    assert not (folder / "codec.safetensors").exists()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
+    world = World.from_pretrained("PushT-Continuous")
+    pusht = World.from_pretrained("PushT")
+    assert world.spec == SPEC
+    for name, weight in pusht.codec.state_dict().items():
+        assert (world.codec.state_dict()[name] == weight).all()

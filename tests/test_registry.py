@@ -74,7 +74,7 @@ def _same_worlds() -> Iterator[None]:
 
 
 def test_the_shipped_worlds_came_by_the_same_door() -> None:
-    assert {"PushT", "PushT-Looks"} <= set(registered_worlds())
+    assert {"PushT", "PushT-Looks", "PushT-Continuous"} <= set(registered_worlds())
     assert world_definition("PushT").spec.menu
 
 
