@@ -66,8 +66,8 @@ def plot_sweep(sweep: SweepMetrics) -> bytes:
             real = f"{name}, real"
             axes.plot(curve.values, curve.real, DASHED, color=line.get_color(), label=real)
         axes.set(
-            xlabel="value of the action",
-            ylabel=f"displacement after {sweep.frames} frames, share of the range",
+            xlabel=f"value of the action, held for {sweep.frames} frames",
+            ylabel="displacement, share of the range",
         )
         axes.legend(fontsize="x-small")
 
