@@ -42,7 +42,7 @@ def no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     To generate machine code takes tens of seconds; the slow tests of backends, of palettes and of
     distillation do so.
     """
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
 def wake(module: torch.nn.Module) -> None:
