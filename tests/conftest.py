@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +109,36 @@ def untouched(tiny_bundle: str) -> StreamDiTVectorEnv:
     from support.envs import started_envs
 
     return started_envs(tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five generated episodes of the shipped world without loss; tests only read them."""
+    from support.generated import SMALL
+
+    from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
+
+    folder = tmp_path_factory.mktemp("generated")
+    dataset = generate(SMALL, folder)
+    assert dataset == GeneratedDataset(
+        num_generated=5, num_kept=5, num_frames=45, location=str(folder)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generated_sets(tiny_bundle: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A data set of each format that is installed here; tests only read them."""
+    from support.generated import KINDS, small
+
+    from streamdit_gym.generate.dataset_builder import generate
+
+    folders = {}
+    for kind in KINDS:
+        try:
+            folder = tmp_path_factory.mktemp(kind)
+            generate(small(tiny_bundle), folder, kind=kind)
+            folders[kind] = folder
+        except ImportError:
+            continue
+    return folders

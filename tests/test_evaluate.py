@@ -361,6 +361,23 @@ def test_evaluator_models_that_err_on_real_frames_are_trained_anew(
     assert trainer.calls == 1, "the new ones have replaced the weak ones"
 
 
+def test_evaluator_models_that_were_weak_when_trained_are_not_trained_again(
+    trainer: _Trainer,
+    reference: WorldDefinition,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    size = SMALL.evaluator_training
+    trainer.models = replace(trainer.models, probe=StateProbe(SPEC).eval())
+    models_of(reference, size, tmp_path)
+    assert "the new evaluator models are weak: the probe misses" in capsys.readouterr().out
+    models_of(reference, size, tmp_path)
+    assert trainer.calls == 1
+    assert "are weak, and were when trained" in capsys.readouterr().out
+    models_of(reference, replace(size, probe_steps=3), tmp_path)
+    assert trainer.calls == 2, "another training may do better"
+
+
 def test_fully_trained_evaluator_models_serve_every_size(
     trainer: _Trainer, reference: WorldDefinition, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from support.generated import SMALL
 
 from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
@@ -23,23 +24,11 @@ from streamdit_gym.errors import (
     StreamDiTError,
     UnknownNameError,
 )
-from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
+from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.dataset_report import inspect_dataset
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.quality import EpisodeFilter, EpisodeQuality
 from streamdit_gym.generate.ray_pool import RayPool
-
-SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
-
-
-@pytest.fixture(scope="module")
-def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    dataset = generate(SMALL, folder)
-    assert dataset == GeneratedDataset(
-        num_generated=5, num_kept=5, num_frames=45, location=str(folder)
-    )
-    return folder
 
 
 def test_a_data_set_says_what_happened_in_it(lossless: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.generated import small
 
 from streamdit_gym.errors import (
     ArgumentError,
@@ -13,10 +14,6 @@ from streamdit_gym.errors import (
 )
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
-
-
-def small(bundle: str, **changes: Any) -> GenerateConfig:
-    return GenerateConfig(**{"world": bundle, "episodes": 5, "steps": 4, "batch": 2, **changes})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.generated import SMALL
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.formats import FORMATS
@@ -15,21 +16,8 @@ from streamdit_gym.data.formats.lerobot_statistics import QUANTILES, picture_sta
 from streamdit_gym.data.formats.minari import episode_buffer
 from streamdit_gym.data.video import read_video
 from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, SPEC
-from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
-from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.train.dataset_checks import check_dataset, held_out_shards
-
-SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
-
-
-@pytest.fixture(scope="module")
-def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    dataset = generate(SMALL, folder)
-    assert dataset == GeneratedDataset(
-        num_generated=5, num_kept=5, num_frames=45, location=str(folder)
-    )
-    return folder
 
 
 @pytest.mark.parametrize("kind", [name for name in FORMATS if name != "mkv"])

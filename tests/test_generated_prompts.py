@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.generated import small
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.envs.pusht.definition import ACTION_VECTORS, MOVES
@@ -17,13 +18,8 @@ from streamdit_gym.errors import (
     StreamDiTError,
 )
 from streamdit_gym.generate.dataset_builder import generate
-from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.stream.meaning import Meanings, normalized
 from streamdit_gym.world import World
-
-
-def small(bundle: str, **changes: Any) -> GenerateConfig:
-    return GenerateConfig(**{"world": bundle, "episodes": 5, "steps": 4, "batch": 2, **changes})
 
 
 class _Encoder:

@@ -22,7 +22,7 @@ from streamdit_gym.errors import (
     DatasetError,
     StreamDiTError,
 )
-from streamdit_gym.generate.dataset_builder import GeneratedDataset, generate
+from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.episode_outcomes import until_success
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.prompt_file import read_prompts
@@ -30,18 +30,6 @@ from streamdit_gym.generate.start_frames import start_images
 from streamdit_gym.presets import partition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-
-SMALL = GenerateConfig(episodes=5, steps=8, batch=2)
-
-
-@pytest.fixture(scope="module")
-def lossless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    dataset = generate(SMALL, folder)
-    assert dataset == GeneratedDataset(
-        num_generated=5, num_kept=5, num_frames=45, location=str(folder)
-    )
-    return folder
 
 
 def test_prompts_from_a_file_get_the_actions_that_they_name(tmp_path: Path) -> None:

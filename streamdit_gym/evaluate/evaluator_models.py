@@ -2,19 +2,20 @@
 
 They depend on the simulator alone, never on the world that is evaluated. A world's definition
 numbers them (`EvaluationAdapter.evaluator_version`): whoever changes how real frames look or move
-raises the number. Models from disk are used only if they read real frames well.
+raises the number. Models from disk are used only if they read real frames well, or if they were no
+better when they were trained: then the same training would give the same again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -24,7 +25,6 @@ from streamdit_gym.definition import EvaluationAdapter, WorldSpec
 from streamdit_gym.evaluate.inverse_dynamics import (
     InverseDynamics,
     train_inverse_dynamics,
-    triples_of,
 )
 from streamdit_gym.evaluate.real_episodes import RealEpisodes
 from streamdit_gym.evaluate.schema import MAX_ACTOR_ERROR
@@ -43,6 +43,7 @@ MIN_SKILL = 0.3
 MIN_TRAINING_STEPS = 300
 PASSES = 30  # over the frames, at most: small worlds need no more
 PROBE_BATCH = 64
+WEAKNESS = "weakness"  # in a file's metadata: in what its models erred when they were trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,8 @@ def evaluator_models(
 ) -> EvaluatorModels:
     """Return evaluator models: the best on disk that read real frames well, or new ones.
 
-    New ones are written to the folder.
+    New ones are written to the folder, even if they are weak. Whoever asks again gets weak ones
+    from there: the same training would give no better ones.
 
     Args:
         spec: the world.
@@ -115,22 +117,41 @@ def evaluator_models(
     version = adapter.evaluator_version
     own_path = folder / file_name(world, version, training)
     full_name = file_name(world, version, FULL_TRAINING)
-    check = None
-    for path in dict.fromkeys([SHIPPED_FOLDER / full_name, folder / full_name, own_path]):
-        models = load_evaluator_models(path, spec)
-        if models is None:
-            continue
-        if check is None:
-            check = source.check(training.seed)
-        weakness = weakness_of(models, check, spec, adapter)
-        if weakness is None:
-            return models
-        print(f"not using {path}: {weakness}; if the simulator changed, raise evaluator_version")
+    paths = dict.fromkeys([SHIPPED_FOLDER / full_name, folder / full_name, own_path])
+    check = source.check(training.seed)
+    models = _models_from_disk(list(paths), spec, adapter, check)
+    if models is not None:
+        return models
     print(f"training evaluator models on real episodes, to be kept in {folder}")
     episodes = source.training(training.episodes, training.episode_steps, training.seed)
     models = train_evaluator_models(spec, episodes, training)
-    save_evaluator_models(models, own_path)
+    weakness = weakness_of(models, check, spec, adapter)
+    if weakness is not None:
+        print(f"the new evaluator models are weak: {weakness}")
+    save_evaluator_models(models, own_path, weakness)
     return models
+
+
+def _models_from_disk(
+    paths: Sequence[Path], spec: WorldSpec, adapter: EvaluationAdapter, check: Shard
+) -> EvaluatorModels | None:
+    """Return the first models that read real frames well, else any that never did."""
+    known_weak = None
+    for path in paths:
+        models = load_evaluator_models(path, spec)
+        if models is None:
+            continue
+        weakness = weakness_of(models, check, spec, adapter)
+        if weakness is None:
+            return models
+        if weakness_in_training(path) is None:
+            print(
+                f"not using {path}: {weakness}; if the simulator changed, raise evaluator_version"
+            )
+        elif known_weak is None:
+            print(f"the evaluator models in {path} are weak, and were when trained: {weakness}")
+            known_weak = models
+    return known_weak
 
 
 def file_name(world: str, version: int, training: EvaluatorTraining) -> str:
@@ -156,8 +177,9 @@ def train_evaluator_models(
         states = shard.states.reshape(-1, shard.states.shape[-1])
         probe = train_state_probe(spec, frames, states, is_real.ravel(), probe_steps)
     else:
-        triples = triples_of(shard.lengths, steps)
-        probe = train_probe_on_actions(spec, shard.frames, shard.actions, triples, probe_steps)
+        probe = train_probe_on_actions(
+            spec, shard.frames, shard.actions, shard.lengths, probe_steps
+        )
     inverse = train_inverse_dynamics(
         probe.features(shard.frames),
         shard.actions,
@@ -168,15 +190,29 @@ def train_evaluator_models(
     return EvaluatorModels(probe=probe, inverse=inverse)
 
 
-def save_evaluator_models(models: EvaluatorModels, path: Path) -> None:
-    """Write evaluator models to a file, whole or not at all."""
+def save_evaluator_models(models: EvaluatorModels, path: Path, weakness: str | None = None) -> None:
+    """Write evaluator models to a file, whole or not at all.
+
+    Args:
+        models: to write.
+        path: of the file.
+        weakness: in what they err on real episodes, if they do.
+    """
     tensors = {
         f"{prefix}{name}": tensor.contiguous()
         for prefix, module in _modules(models)
         for name, tensor in module.state_dict().items()
     }
+    metadata = None if weakness is None else {WEAKNESS: weakness}
     with atomic_write(path) as part:
-        save_file(tensors, part)
+        save_file(tensors, part, metadata)
+
+
+def weakness_in_training(path: Path) -> str | None:
+    """Return in what the models of a file erred when they were trained; None if in nothing."""
+    with safe_open(path, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+    return metadata.get(WEAKNESS)
 
 
 def load_evaluator_models(path: Path, spec: WorldSpec) -> EvaluatorModels | None:
