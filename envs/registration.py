@@ -24,7 +24,10 @@ from streamdit_gym.registry import (
 ENTRY_POINT = "streamdit_gym.envs.entry_points:make_env"
 VECTOR_ENTRY_POINT = "streamdit_gym.envs.entry_points:make_vector_env"
 ANY_WORLD_ID = "StreamDiT/World-v0"  # of any bundle: world="FOLDER"
-SHIPPED_WORLDS = ("streamdit_gym.envs.pusht.world", "streamdit_gym.envs.pusht_looks.world")
+SHIPPED_WORLDS = (
+    "streamdit_gym.envs.pusht.world",
+    "streamdit_gym.envs.pusht_looks.world",
+)
 
 
 # Id -> settings of every registered world; ids with -Real- are reference simulators.

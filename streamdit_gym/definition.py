@@ -15,7 +15,10 @@ from streamdit_gym.errors import StreamDiTError
 Frame = UInt8[np.ndarray, "h w 3"]
 # An action: a number of a menu, or the values of a box.
 Action = Any
-ScriptedPolicy = Callable[[Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"]]
+# states and a task's name to actions: numbers of a menu, or values of a box
+ScriptedPolicy = Callable[
+    [Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"] | Float[np.ndarray, "n d"]
+]
 ANY_START = "any"
 
 

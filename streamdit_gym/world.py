@@ -49,6 +49,7 @@ from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
 from streamdit_gym.world_folders import SHIPPED as SHIPPED
+from streamdit_gym.world_folders import bundles_beside
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
@@ -123,7 +124,7 @@ class World:
         device = check_device(device)
         folder = find_world(name, revision)
         config = read_config(folder)
-        paths = {name: find_file(folder, name, entry) for name, entry in config.files.items()}
+        paths = _find_files(folder, config)
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
         codec = read_network(paths["codec.safetensors"], lambda: ConvCodec(config.codec))
         readout = read_network(paths["heads.safetensors"], lambda: Readout(config.heads))
@@ -272,6 +273,11 @@ class World:
 def _warn_of_old_name(old: str, new: str) -> None:
     text = f"World.{old} is now World.{new}; the old name goes with the next release"
     warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
+def _find_files(folder: Path, config: BundleConfig) -> dict[str, Path]:
+    beside = bundles_beside(folder)
+    return {name: find_file(folder, name, entry, beside) for name, entry in config.files.items()}
 
 
 def _read_starts(path: Path, config: BundleConfig) -> Starts:

@@ -25,6 +25,16 @@ def shipped_worlds() -> list[str]:
     return sorted(p.name for p in SHIPPED.glob("*") if (p / CONFIG).is_file())
 
 
+def bundles_beside(folder: Path) -> list[Path]:
+    """Return the bundles that may hold files of a shipped one; none for a bundle elsewhere.
+
+    What two shipped worlds have in common, such as an autoencoder, is in the package once.
+    """
+    if folder.resolve().parent != SHIPPED:
+        return []
+    return [SHIPPED / name for name in shipped_worlds() if name != folder.name]
+
+
 def recorded_folder(world: str) -> Path:
     """Return the folder in which `record` puts a world's data set, unless told otherwise."""
     return RECORDINGS / world

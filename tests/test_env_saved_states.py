@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import make_tiny_world
 from support.edits import edited, same
-from support.envs import endless_bundle, env_in_episode
+from support.envs import endless_bundle, env_in_episode, idle_actions
 
 import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -41,7 +41,7 @@ def fuzz(env: StreamDiTVectorEnv, other: Any, edits: int) -> tuple[int, int]:
             assert same(env.save_state(), state), "an error changes nothing"
         else:
             accepted += 1
-            env.step(np.array([1, 2]))
+            env.step(idle_actions(env))
             env.restore_state(state)
     return refused, accepted
 

@@ -32,6 +32,8 @@ from streamdit_gym.errors import (
 )
 
 OWN_IDS = list(IDS)
+BOX_IDS = [name for name in OWN_IDS if "Continuous" in name]
+MENU_IDS = [name for name in OWN_IDS if name not in BOX_IDS]
 ALL_IDS = [*OWN_IDS, *DOT_IDS]
 
 
@@ -66,8 +68,10 @@ def test_an_id_survives_json_and_the_module_prefix(name: str) -> None:
     assert again.observation_space == env.observation_space
     assert env.observation_space.shape == (64, 64, 3)
     assert again.action_space == env.action_space
-    if name in OWN_IDS:
+    if name in MENU_IDS:
         assert env.action_space == spaces.Discrete(9)
+    if name in BOX_IDS:
+        assert env.action_space == spaces.Box(-1, 1, (2,))
     if name in DOT_IDS:
         assert env.action_space == spaces.Box(np.float32([-1, -0.5]), np.float32([1, 0.5]))
 
@@ -103,8 +107,10 @@ def test_the_single_env_is_a_row_of_the_batch(name: str) -> None:
 def test_info_says_what_was_said(name: str) -> None:
     env = gymnasium.make(name)
     action, texts = 3, ["stay", "move right"]
-    if name in DOT_IDS:
-        action, texts = np.float32([0.4, -0.5]), ["x still; y still", "x right; y up"]
+    if name not in MENU_IDS:
+        action, texts = np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]
+    if name in BOX_IDS:
+        action = np.float32([0.6, -0.6])
     _, info = env.reset(seed=0)
     _, reward, terminated, _, after = env.step(action)
     assert [info["prompt"], after["prompt"]] == texts
@@ -239,7 +245,7 @@ def test_torch_output_is_the_same_numbers(name: str) -> None:
         assert (t.numpy() == u).all()
 
 
-@pytest.mark.parametrize("name", OWN_IDS)
+@pytest.mark.parametrize("name", MENU_IDS)
 @pytest.mark.parametrize(
     "bad", [[0], [0, 9], [0, -1], [0.5, 1.0], [[0, 1]], ["up", "down"]], ids=str
 )
@@ -252,14 +258,14 @@ def test_bad_actions_are_refused_and_change_nothing(name: str, bad: list) -> Non
     assert (env.step(np.array([1, 2]))[0] == plain.step(np.array([1, 2]))[0]).all()
 
 
-@pytest.mark.parametrize("name", DOT_IDS)
+@pytest.mark.parametrize("name", [*BOX_IDS, *DOT_IDS])
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
         ([[0, 0]], r"int64 \(1, 2\)"),
         ([0, 0], r"int64 \(2,\)"),
         ([["left", "up"]] * 2, "<U4"),
-        ([[0, 0], [0, 0.6]], "y = 0.6 in environment 1"),
+        ([[0, 0], [0, 1.1]], "y = 1.1 in environment 1"),
         ([[0, 0], [-1.1, 0]], "x = -1.1 in environment 1"),
         ([[np.nan, 0], [0, 0]], "x = nan in environment 0"),
         ([[0, np.inf], [0, 0]], "y = inf in environment 0"),

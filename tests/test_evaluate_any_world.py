@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from support.dots import (
     BOX,
+    ActionRewards,
     CoarseControl,
+    CostlyDots,
     DeafDots,
     DotSimulator,
     EndlessEnds,
@@ -18,6 +20,7 @@ from support.dots import (
     ShuffledRewards,
     box_spec,
     box_world,
+    costly_world,
     menu_spec,
     menu_world,
 )
@@ -36,7 +39,8 @@ from streamdit_gym.evaluate.evaluation import (
 )
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.html_report import html_report
-from streamdit_gym.evaluate.real_episodes import RecordedEpisodes, cut
+from streamdit_gym.evaluate.metrics.reward_residuals import reward_residual_r
+from streamdit_gym.evaluate.real_episodes import RecordedEpisodes, SimulatedEpisodes, cut
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.state_errors import state_layout
@@ -197,6 +201,40 @@ def test_a_world_that_knows_three_values_of_a_dimension_fails_the_sweep(
 ) -> None:
     metrics = failed(box_scores(CoarseControl, box_evidence))
     assert "sweep.dimensions.across.pos.error" in metrics
+
+
+def costly_scores(world: type[PerfectDots], evidence: Evidence) -> Scores:
+    held_out, _ = SimulatedEpisodes(reference=costly_world()).held_out(CONFIG.plan)
+    costly = replace(evidence, held_out=held_out)
+    return evaluate_world(world(box_spec()), costly_world(), costly, CONFIG)
+
+
+def test_rewards_of_a_perfect_world_are_right_beyond_the_cost_of_actions(
+    box_evidence: Evidence,
+) -> None:
+    scores = costly_scores(CostlyDots, box_evidence)
+    assert scores.failure_modes == ()
+    expected = {"outcome.real_reward_residual_r", "outcome.generated_reward_residual_r"}
+    assert expected <= passed(scores)
+
+
+def test_a_world_that_reads_rewards_off_actions_alone_fails(
+    box_evidence: Evidence,
+) -> None:
+    scores = costly_scores(ActionRewards, box_evidence)
+    expected = {"outcome.real_reward_residual_r", "outcome.generated_reward_residual_r"}
+    assert set(failed(scores)) == expected
+    assert "outcome.generated_reward_r" in passed(scores), "the cost is most of the reward"
+    assert any(mode.startswith("reads rewards off actions") for mode in scores.failure_modes)
+    assert "reward residual r" in text_report(scores)
+    assert "reward residual r" in html_report(scores)
+
+
+def test_rewards_that_actions_explain_have_no_residual() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 8, 2))
+    rewards = -(actions**2).sum(-1)
+    is_step = np.ones((4, 8), bool)
+    assert reward_residual_r(rewards, rewards, is_step, actions, BOX) is None
 
 
 def test_episodes_that_end_early_count_up_to_their_end(

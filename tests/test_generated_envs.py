@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from support.envs import frames_of
+from support.envs import frames_of, idle_actions
 from support.envs import random_actions as actions
 
 import streamdit_gym  # noqa: F401  (registers the ids)
@@ -113,7 +113,7 @@ def test_only_the_rows_that_ended_begin_anew(name: str) -> None:
     env = gymnasium.make_vec(name, num_envs=3, horizon=4, autoreset_mode="SAME_STEP")
     seed = next(s for s in range(0, 300, 3) if (env.reset(seed=s)[1]["potential"] < -8).all())
     env.reset(seed=seed)
-    stay, second = np.zeros(3, dtype=int), np.array([False, True, False])
+    stay, second = idle_actions(env), np.array([False, True, False])
     env.step(stay)
     while env.reset(options={"reset_mask": second})[1]["potential"][1] > -8:
         pass

@@ -74,9 +74,7 @@ def roll_out(name: str, partition: str, seed: int) -> tuple[np.ndarray, np.ndarr
     frames = [env.reset(seed=seed)[0]]
     rewards = np.zeros(STEPS)
     is_over = False
-    for step, action in enumerate(
-        np.random.default_rng(seed).integers(env.action_space.n, size=STEPS)
-    ):
+    for step, action in enumerate(random_actions(env.action_space, seed)):
         if is_over:
             frames.append(env.reset()[0])
             is_over = False
@@ -86,6 +84,14 @@ def roll_out(name: str, partition: str, seed: int) -> tuple[np.ndarray, np.ndarr
         is_over = terminated or truncated
     env.close()
     return np.stack(frames), rewards
+
+
+def random_actions(space: gym.Space, seed: int) -> np.ndarray:
+    """Return an action for every step."""
+    rng = np.random.default_rng(seed)
+    if isinstance(space, gym.spaces.Discrete):
+        return rng.integers(space.n, size=STEPS)
+    return rng.uniform(space.low, space.high, (STEPS, *space.shape)).astype(space.dtype)
 
 
 def digest_of(array: np.ndarray) -> str:

@@ -41,6 +41,12 @@ def r_squared(inputs: torch.Tensor, targets: torch.Tensor) -> float:
     return float((1 - errors / targets[half:].var(0)).min())
 
 
+def test_clauses_that_a_table_lacks_are_embedded(spoken: SpokenTable) -> None:
+    of_another_world = PromptTable.from_encoder(MiniLMEncoder(), ["stay"])
+    table = SpokenTable(BOX, of_another_world)
+    torch.testing.assert_close(table.words, spoken.words, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("part", ["tokens", "pooled"])
 def test_a_linear_probe_reads_values_back_from_the_conditioning(
     spoken: SpokenTable, part: str

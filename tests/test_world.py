@@ -297,3 +297,20 @@ def test_a_world_encodes_decodes_and_reads_as_its_networks_do() -> None:
     assert torch.equal(states, world.readout(latents)[0])
     assert torch.equal(scores, world.readout(latents)[1])
     assert not scores.requires_grad
+
+
+def test_shipped_worlds_may_share_files_and_others_may_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped"
+    for name in ("One", "Two"):
+        make_tiny_world().save_pretrained(shipped / name)
+    whole = World.from_pretrained(shipped / "Two")
+    (shipped / "Two" / "codec.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"(?s)missing.*codec"):
+        World.from_pretrained(shipped / "Two")
+    monkeypatch.setattr("streamdit_gym.world_folders.SHIPPED", shipped.resolve())
+    assert World.from_pretrained(shipped / "Two").digest == whole.digest
+    (shipped / "One" / "codec.safetensors").write_bytes(b"foreign")
+    with pytest.raises(BundleError, match=r"(?s)missing.*codec"):
+        World.from_pretrained(shipped / "Two")

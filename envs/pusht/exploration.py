@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamdit_gym.data.random_actions import draw_held_action
+from streamdit_gym.definition import Action
 from streamdit_gym.envs.pusht.definition import MOVES
 from streamdit_gym.envs.pusht.geometry import TABLE_UNITS, Point, block_middle
 from streamdit_gym.envs.pusht.scripted_policy import nearest_move
@@ -34,7 +35,7 @@ class ExplorationPolicy:
         self._mode = "random"
         self._outwards = False
         self._plan: list[Waypoint] = []
-        self._held_action = 0
+        self._held_action: Action = 0
         self._held_frames_left = 0
 
     def start_episode(self, rng: np.random.Generator, *, outwards: bool) -> None:
@@ -50,7 +51,7 @@ class ExplorationPolicy:
         self._held_action = 0
         self._held_frames_left = 0
 
-    def action(self, rng: np.random.Generator, pusher: Point, block: Point, angle: float) -> int:
+    def action(self, rng: np.random.Generator, pusher: Point, block: Point, angle: float) -> Action:
         """Return the next action.
 
         Args:
@@ -62,15 +63,22 @@ class ExplorationPolicy:
         if self._mode == "random":
             return self._next_held_action(rng)
         if rng.random() < RANDOM_ACTION_SHARE:
-            return int(rng.integers(len(MOVES)))
+            return self._random_action(rng)
         self._drop_finished_waypoints(pusher)
         if not self._plan:
             self._plan = self._new_plan(rng, pusher, block_middle(block, angle))
         waypoint = self._plan[0]
         waypoint.steps_left -= 1
-        return nearest_move(waypoint.place - pusher)
+        return self._action_towards(rng, waypoint.place - pusher)
 
-    def _next_held_action(self, rng: np.random.Generator) -> int:
+    def _random_action(self, rng: np.random.Generator) -> Action:
+        return int(rng.integers(len(MOVES)))
+
+    def _action_towards(self, rng: np.random.Generator, offset: Point) -> Action:
+        """Return the action that heads for an offset, in units."""
+        return nearest_move(offset)
+
+    def _next_held_action(self, rng: np.random.Generator) -> Action:
         if self._held_frames_left == 0:
             self._held_action, self._held_frames_left = draw_held_action(rng, len(MOVES))
         self._held_frames_left -= 1

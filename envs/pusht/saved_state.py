@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamdit_gym.actions import ActionLanguage, SpokenBox
 from streamdit_gym.checks import check_int, check_real, shown
 from streamdit_gym.errors import ArgumentError
 
@@ -23,12 +24,12 @@ POSE_BOUNDS = [MAX_PLACE, MAX_PLACE, MAX_PLACE, MAX_PLACE, MAX_ANGLE]
 BODY_BOUNDS = [MAX_PLACE, MAX_PLACE, MAX_ANGLE, MAX_SPEED, MAX_SPEED, MAX_SPEED]
 
 
-def check_saved(saved: Any, num_moves: int) -> tuple[list[float], list[int]]:
+def check_saved(saved: Any, language: ActionLanguage) -> tuple[list[float], list[Any]]:
     """Return the numbers an episode starts from, and the actions since.
 
     Args:
         saved: what `PushTSimulator.save` returned.
-        num_moves: how many actions there are.
+        language: of the world's actions.
 
     Raises:
         ArgumentError: if it is something else.
@@ -46,11 +47,20 @@ def check_saved(saved: Any, num_moves: int) -> tuple[list[float], list[int]]:
     numbers = []
     for number, bound in zip(start, bounds, strict=True):
         numbers.append(check_real("a saved simulator's number", number, least=-bound, most=bound))
-    checked_actions = []
-    for action in actions:
-        name = "a saved simulator's action"
-        checked_actions.append(check_int(name, action, least=0, most=num_moves - 1))
-    return numbers, checked_actions
+    return numbers, [_checked_action(action, language) for action in actions]
+
+
+def _checked_action(action: Any, language: ActionLanguage) -> Any:
+    """Return a menu's number, or the values of a box as a list."""
+    name = "a saved simulator's action"
+    if not isinstance(language, SpokenBox):
+        return check_int(name, action, least=0, most=len(language) - 1)
+    if not isinstance(action, (list, tuple)) or len(action) != len(language):
+        raise refused(action, f"actions of {len(language)} numbers")
+    values = []
+    for value, low, high in zip(action, language.low, language.high, strict=True):
+        values.append(check_real(name, value, least=low, most=high))
+    return values
 
 
 def check_pair(saved: Any) -> tuple[Any, Any]:

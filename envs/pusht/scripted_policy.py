@@ -28,7 +28,12 @@ def nearest_move(offset: Float[np.ndarray, " 2"]) -> int:
 
 
 def scripted_actions(states: Float[np.ndarray, "n 6"], task: str) -> Int[np.ndarray, " n"]:
-    """Return the scripted policy's action in each state.
+    """Return the scripted policy's action in each state; see `scripted_offsets`."""
+    return np.array([nearest_move(offset) for offset in scripted_offsets(states, task)])
+
+
+def scripted_offsets(states: Float[np.ndarray, "n 6"], task: str) -> Points:
+    """Return how far the place that the script heads for is from the pusher, in units.
 
     Task ``reach``: straight at the T. Task ``push``: round behind the T, then towards its goal.
 
@@ -40,8 +45,7 @@ def scripted_actions(states: Float[np.ndarray, "n 6"], task: str) -> Int[np.ndar
     target = _middles(states)
     if task != "reach":
         target = _push_targets(pusher, target)
-    offsets = (target - pusher) * UNITS_PER_PX
-    return np.array([nearest_move(offset) for offset in offsets])
+    return (target - pusher) * UNITS_PER_PX
 
 
 def _middles(states: Float[np.ndarray, "n 6"]) -> Points:

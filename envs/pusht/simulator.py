@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from streamdit_gym.definition import Action
 from streamdit_gym.envs.pusht.definition import HARD_START, MOVES, SPEC
 from streamdit_gym.envs.pusht.exploration import ExplorationPolicy
 from streamdit_gym.envs.pusht.geometry import (
@@ -56,9 +57,9 @@ class PushTSimulator:
             observation_width=int(TABLE_UNITS),
             observation_height=int(TABLE_UNITS),
         )
-        self._exploration = ExplorationPolicy()
+        self._exploration = self._new_exploration()
         self._start_numbers: list[float] = []
-        self._actions: list[int] = []  # since the start
+        self._actions: list[Any] = []  # since the start
         self._coverage = 0.0  # share of the goal that the T covers
 
     def reset(self, rng: np.random.Generator, start: str = "uniform") -> Frame:
@@ -78,7 +79,7 @@ class PushTSimulator:
         self,
         rng: np.random.Generator,
         before: Float[np.ndarray, " 6"],
-        action: int,
+        action: Action,
         state: Float[np.ndarray, " 6"],
         sure: Mapping[str, Float[np.ndarray, " 6"]] | None = None,
     ) -> None:
@@ -89,7 +90,7 @@ class PushTSimulator:
         Args:
             rng: of the exploration policy's plans.
             before: as `state` returns it.
-            action: index into `MOVES`.
+            action: as `step` takes it.
             state: likewise.
             sure: newest states in which each thing was intact, see `poses_from_states`.
         """
@@ -104,25 +105,17 @@ class PushTSimulator:
         outwards = rng.random() < 0.5
         self._exploration.start_episode(rng, outwards=outwards)
 
-    def step(self, action: int) -> Frame:
+    def step(self, action: Action) -> Frame:
         """Move for a tenth of a second: the pusher's controller aims one step ahead."""
-        if not 0 <= int(action) < len(MOVES):
-            raise ActionError(
-                "no such move", given=action, allowed=f"0..{len(MOVES) - 1}", remedy="see MOVES"
-            )
-        move = MOVES[int(action)]
-        direction = np.array(move, dtype=float)
-        length = np.linalg.norm(direction)
-        target = self._pusher
-        if length:
-            target = target + STEP_UNITS / length * direction
+        checked = self._checked_action(action)
+        target = self._pusher + self._step_ahead(checked)
         target = np.clip(target, MARGIN_UNITS, TABLE_UNITS - MARGIN_UNITS)
-        self._actions.append(int(action))
+        self._actions.append(checked)
         large, _, _, _, info = self._env.step(target)
         self._coverage = float(info["coverage"])
         return self._small_frame(large)
 
-    def explore(self, rng: np.random.Generator) -> int:
+    def explore(self, rng: np.random.Generator) -> Action:
         """Return the exploration policy's next action."""
         block = self._block
         return self._exploration.action(rng, self._pusher, block[:2], block[2])
@@ -144,7 +137,7 @@ class PushTSimulator:
         scores = [-gap, -misfit, is_touching, is_at_goal]
         return np.array(scores, dtype=np.float32)
 
-    def save(self) -> tuple[list[float], list[int]]:
+    def save(self) -> tuple[list[float], list[Any]]:
         """Return where the episode starts and the actions since; the simulator is deterministic.
 
         After too many actions the episode first starts again where it is. pymunk then finds out
@@ -157,13 +150,13 @@ class PushTSimulator:
             self._start_from_bodies(numbers)
         return list(self._start_numbers), list(self._actions)
 
-    def restore(self, saved: tuple[list[float], list[int]]) -> None:
+    def restore(self, saved: tuple[list[float], list[Any]]) -> None:
         """Come back to a saved state: start where it starts, and take its actions.
 
         Raises:
             ArgumentError: if it is no saved state; nothing is changed then.
         """
-        numbers, actions = check_saved(saved, len(MOVES))
+        numbers, actions = check_saved(saved, self.spec.actions)
         if len(numbers) == NUM_POSE_NUMBERS:
             self._start_from_poses(numbers)
         else:
@@ -174,6 +167,27 @@ class PushTSimulator:
     def close(self) -> None:
         """Close the simulator."""
         self._env.close()
+
+    def _new_exploration(self) -> ExplorationPolicy:
+        return ExplorationPolicy()
+
+    def _checked_action(self, action: Action) -> Action:
+        """Return an action as saved states hold it.
+
+        Raises:
+            ActionError: if it is none.
+        """
+        if not 0 <= int(action) < len(MOVES):
+            raise ActionError(
+                "no such move", given=action, allowed=f"0..{len(MOVES) - 1}", remedy="see MOVES"
+            )
+        return int(action)
+
+    def _step_ahead(self, action: Action) -> Point:
+        """Return how far ahead of the pusher a checked action sets its target, in units."""
+        direction = np.array(MOVES[action], dtype=float)
+        length = np.linalg.norm(direction)
+        return STEP_UNITS / length * direction if length else direction
 
     def _start_from_poses(self, numbers: list[float]) -> Frame:
         """Start at rest: place of the pusher, place and angle of the T, in units."""

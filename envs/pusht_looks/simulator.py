@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from streamdit_gym.envs.pusht.definition import MOVES
 from streamdit_gym.envs.pusht.definition import STARTS as PUSHT_STARTS
 from streamdit_gym.envs.pusht.saved_state import check_saved
 from streamdit_gym.envs.pusht.simulator import Frame, LargeFrame, PushTSimulator
@@ -147,7 +146,7 @@ class PushTLooksSimulator(PushTSimulator):
             ArgumentError, UnknownNameError: if it is no saved state; nothing is changed then.
         """
         inner, appearance = check_saved_appearance(saved)
-        check_saved(inner, len(MOVES))
+        check_saved(inner, SPEC.actions)
         self._last_phrase = None
         self._next_phrase = None
         self._appearance = appearance

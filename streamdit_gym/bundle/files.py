@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,21 @@ class Layout:
     types: frozenset[str] = FLOATS
 
 
-def find_file(folder: Path, name: str, entry: FileEntry) -> Path:
+def find_file(folder: Path, name: str, entry: FileEntry, beside: Sequence[Path] = ()) -> Path:
     """Return the file of a bundle that has the size and the hash that ``config.json`` says.
+
+    Args:
+        folder: the bundle.
+        name: of the file.
+        entry: its size and hash.
+        beside: bundles that may hold the same file, so that it is stored once.
 
     Raises:
         BundleError: if it is missing, cut, or another one.
     """
     path, new = folder / name, folder / f"{name}{NEW}"
     try:
-        for candidate in (path, new):
+        for candidate in (path, new, *(other / name for other in beside)):
             if _has(candidate, entry):
                 return candidate
         if not path.is_file():

@@ -11,6 +11,7 @@ from streamdit_gym.errors import ArgumentError, UnknownNameError
 from streamdit_gym.recipes.default import default, gpu, tiny
 from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
+from streamdit_gym.recipes.pusht_continuous import pusht_continuous
 from streamdit_gym.recipes.pusht_looks import pusht_looks
 from streamdit_gym.recipes.recipe import Recipe
 
@@ -19,6 +20,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "gpu": gpu,
     "own_world": own_world,
     "pusht": pusht,
+    "pusht-continuous": pusht_continuous,
     "pusht-looks": pusht_looks,
     "tiny": tiny,
 }

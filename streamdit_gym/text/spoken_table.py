@@ -39,7 +39,8 @@ class SpokenTable:
     def __init__(self, box: SpokenBox, table: PromptTable) -> None:
         self.box = box
         self.table = table
-        clauses = table.pooled[table.rows(box.clauses)]
+        rows = table.rows(box.clauses)  # before the table is read: new clauses are added to it
+        clauses = table.pooled[rows]
         counts = torch.tensor([len(words) for words in box.words])
         self.words = standardised_words(clauses, counts.tolist()).to(clauses)
         self._last_word = (counts - 1).to(clauses.device)

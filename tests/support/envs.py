@@ -108,7 +108,7 @@ def env_in_episode(**settings: Any) -> StreamDiTVectorEnv:
     """Return environments in the middle of an episode."""
     env = StreamDiTVectorEnv(2, **{"autoreset_mode": "SAME_STEP", **settings})
     env.reset(seed=0)
-    for actions in plan(2, 3):
+    for actions in random_actions(env, 3):
         env.step(actions)
     return env
 
