@@ -151,6 +151,7 @@ def test_relabelling_needs_a_menu(dot: WorldDefinition, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forgotten_worlds")
 def test_rays_actors_know_the_world_of_a_definition_file(tmp_path: Path) -> None:
     pytest.importorskip("ray")
