@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +25,7 @@ from streamdit_gym.actions import Menu
 from streamdit_gym.checks import check_fields
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, all_phrases, explore, stack_episodes
+from streamdit_gym.data.processes import mapping
 from streamdit_gym.data.recorder import (
     AGAIN,
     MAX_SEED,
@@ -223,7 +221,7 @@ def _record_missing(
         unit="shard",
         desc=f"relabel {definition.name}",
     )
-    with _mapping(config.workers) as map_jobs:
+    with mapping(config.workers) as map_jobs:
         for shard, segment in enumerate(segments):
             if shard in missing:
                 rng = np.random.default_rng([config.seed, 1 + shard])
@@ -249,17 +247,6 @@ def relabelled_objects(
             remedy="train without relabelled frames",
         )
     return evaluation.actor, evaluation.objects
-
-
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Episode]]]:
-    """Yield what maps a function over jobs: here, or in several processes."""
-    if workers == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield pool.map
 
 
 def _jobs_of(
