@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.disks import fill, remount_read_only, small_disk
+from support.disks import fill, no_space, remount_read_only, small_disk
 from support.kills import survive_often
 
 from streamdit_gym.cli import main
@@ -188,10 +187,6 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         path.name for path in folder.iterdir()
     )
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])
