@@ -39,9 +39,11 @@ from streamdit_gym.evaluate.evaluator_models import (
     save_evaluator_models,
     train_evaluator_models,
 )
+from streamdit_gym.evaluate.failure_modes import failure_modes
 from streamdit_gym.evaluate.frame_schema import StateErrorMetrics
 from streamdit_gym.evaluate.html_report import html_report
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.evaluator_accuracy import evaluator_accuracy
 from streamdit_gym.evaluate.metrics.fidelity import body_has_moved, fidelity_metrics
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
 from streamdit_gym.evaluate.outcomes import MetricComparison
@@ -185,12 +187,16 @@ def test_a_failing_world_is_called_by_its_failure_mode(
 
 
 def test_weak_evaluator_models_are_a_failure_mode(
-    reference: WorldDefinition, evidence: Evidence
+    reference: WorldDefinition, evidence: Evidence, perfect: Scores
 ) -> None:
-    untrained = replace(evidence.models, probe=StateProbe(SPEC).eval())
-    weak = replace(evidence, models=untrained)
-    scores = evaluate_world(PerfectWorld(), reference, weak, SMALL)
-    assert scores.failure_modes[0].startswith("the evaluator is weak")
+    context = EvaluationContext(
+        candidate=PerfectWorld(),
+        reference=reference,
+        held_out=evidence.held_out,
+        models=replace(evidence.models, probe=StateProbe(SPEC).eval()),
+    )
+    scores = replace(perfect, evaluator=evaluator_accuracy(context))
+    assert failure_modes(scores)[0].startswith("the evaluator is weak")
 
 
 def models_of(
