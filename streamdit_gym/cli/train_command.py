@@ -16,7 +16,10 @@ from streamdit_gym.errors import ArgumentError
 if TYPE_CHECKING:
     from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.recipes import Recipe
+    from streamdit_gym.recipes.stage_settings import Continuation
     from streamdit_gym.train.stage_context import TrainingInputs
+
+FROM_NOTHING = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,10 @@ class Train(Command):
     """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
     or a folder of videos, see import
     """
-    relabelled: tuple[Path, ...] = ()
-    """data sets of generated frames, see relabel; default: those of the recipe"""
+    init: str | None = None
+    """world whose weights training starts from, e.g. PushT: name, folder or Hub id; none: from
+    nothing; default: what the recipe says
+    """
     out: Path | None = None
     """run folder (default: runs/NAME): config, curves, pictures, checkpoints,
     and at the end the bundle in world/
@@ -104,6 +109,8 @@ class Train(Command):
         from streamdit_gym.recipes import recipe as find_recipe
 
         recipe = find_recipe(self.recipe or default_recipe(definition))
+        if self.init is not None:
+            recipe = replace(recipe, continue_from=_continuation(self.init))
         if self.steps is None:
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
@@ -117,14 +124,20 @@ class Train(Command):
         base_world = None
         if recipe.continue_from is not None:
             base_world = World.from_pretrained(recipe.continue_from.world)
-        relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
             spec=definition.spec,
             dataset=data_of(definition.name, self._data_folder()),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
-            relabelled=tuple(Dataset(folder) for folder in relabelled),
+            relabelled=tuple(Dataset(folder) for folder in recipe.relabelled),
         )
+
+
+def _continuation(world: str) -> Continuation | None:
+    """Return how training starts from a world that may look otherwise; None: from nothing."""
+    from streamdit_gym.recipes.stage_settings import Continuation
+
+    return None if world == FROM_NOTHING else Continuation(world=world, adapt_autoencoder=True)
 
 
 def default_recipe(definition: WorldDefinition) -> str:
