@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support.definition_files import forgotten_worlds as forgotten_worlds
-from support.pushed_dot import DEFINITION, make_dot_world, registered_dot
+from support.pushed_dot import DEFINITION, make_dot_world, registered_dot, write_dot_file
 
 from streamdit_gym.actions import Menu
 from streamdit_gym.agents.agent_config import AgentTraining
@@ -33,21 +33,11 @@ from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.live.live_stream import LiveStream
-from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.live.stream_prompts import BoxPrompts, direction_prompts, sliders_of
 from streamdit_gym.world import World
 
 LOW = torch.tensor(DEFINITION.actions.low)  # type: ignore[union-attr]
 HIGH = torch.tensor(DEFINITION.actions.high)  # type: ignore[union-attr]
-
-# the world by another way: a file that nobody can import
-DEFINITION_FILE = """
-import sys
-from dataclasses import replace
-sys.path.insert(0, {tests!r})
-from support.pushed_dot import DEFINITION
-from streamdit_gym import register_world
-register_world(replace(DEFINITION, weights={bundle!r}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +141,11 @@ def test_relabelling_needs_a_menu(dot: WorldDefinition, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forgotten_worlds")
 def test_rays_actors_know_the_world_of_a_definition_file(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    bundle = tmp_path / "bundle"
-    make_dot_world().save_pretrained(bundle)
-    file = tmp_path / "pushed_dot_file.py"
-    file.write_text(DEFINITION_FILE.format(tests=str(Path(__file__).parent), bundle=str(bundle)))
+    file = write_dot_file(tmp_path)
     command = ["generate", str(file), "--episodes", "2", "--steps", "4", "--format", "mkv"]
     out = tmp_path / "out"
     assert main([*command, "--out", str(out), "--set", "ray=local"]) == 0
@@ -240,6 +228,25 @@ def test_a_stream_hears_clauses_beside_its_simulator(dot: WorldDefinition) -> No
     assert branch.step()[0].prompt == "x left; y up"
     assert live.menu[:2] == ["x still; y still", "x far left"]
     branch.close()
+    live.close()
+
+
+def test_sliders_have_the_words_and_ends_of_their_dimensions() -> None:
+    assert sliders_of(Menu("stay", "go")) == []
+    x, y = sliders_of(DEFINITION.actions)
+    assert (x["name"], x["low"], x["high"], x["idle"]) == ("x", -1.0, 1.0, 0.0)
+    assert y["words"] == list(DEFINITION.actions.words[1])  # type: ignore[union-attr]
+    json.dumps([x, y])
+
+
+def test_texts_with_numbers_steer_continuously(dot: WorldDefinition) -> None:
+    live = LiveStream(World.from_pretrained("PushedDot"), reference_simulator=True)
+    live.set_prompt("x 0.3; y -0.4")
+    (frame,) = live.step()
+    prompts = live._prompts
+    assert isinstance(prompts, BoxPrompts)
+    assert prompts.values_of(prompts.prompt_of(live.prompt)) == pytest.approx([0.3, -0.4])
+    assert frame.simulator_action == live.world.spec.actions.prompt(np.array([0.3, -0.4]))
     live.close()
 
 
