@@ -135,5 +135,6 @@ def test_training_starts_from_a_world_or_from_nothing(dot_file: str) -> None:
     assert from_world is not None
     assert (from_world.world, from_world.adapt_autoencoder) == ("PushT", True)
     assert Train(world=dot_file, init="none")._recipe(definition).continue_from is None
-    plain = find_recipe(default_recipe(definition))
-    assert Train(world=dot_file)._recipe(definition).continue_from == plain.continue_from
+    # the dot's frames are too small for PushT's weights, from which others start
+    assert find_recipe("own_world").continue_from is not None
+    assert default_recipe(definition).continue_from is None

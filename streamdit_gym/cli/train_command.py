@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
 from streamdit_gym.cli.recordings_argument import imported_world, is_data_set
-from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.training_options import check_new_run, choose_device
 from streamdit_gym.cli.world_argument import data_of, definition_of
 from streamdit_gym.errors import ArgumentError
 
@@ -73,7 +73,6 @@ class Train(Command):
 
         out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
-        check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
         inputs = self._inputs(definition, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
@@ -108,7 +107,7 @@ class Train(Command):
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
 
-        recipe = find_recipe(self.recipe or default_recipe(definition))
+        recipe = find_recipe(self.recipe) if self.recipe else default_recipe(definition)
         if self.init is not None:
             recipe = replace(recipe, continue_from=_continuation(self.init))
         if self.steps is None:
@@ -140,9 +139,23 @@ def _continuation(world: str) -> Continuation | None:
     return None if world == FROM_NOTHING else Continuation(world=world, adapt_autoencoder=True)
 
 
-def default_recipe(definition: WorldDefinition) -> str:
+def default_recipe_name(definition: WorldDefinition) -> str:
     """Return the name of the recipe that a world is trained by, unless told otherwise."""
     from streamdit_gym.world_folders import shipped_worlds
 
     # the recipes of shipped worlds continue from what is shipped
     return "default" if definition.name in shipped_worlds() else definition.recipe
+
+
+def default_recipe(definition: WorldDefinition) -> Recipe:
+    """Return the recipe that a world is trained by, unless told otherwise.
+
+    Where it starts from a world with frames of another size, it starts from nothing instead.
+    """
+    from streamdit_gym.recipes import recipe as find_recipe
+
+    recipe = find_recipe(default_recipe_name(definition))
+    start = recipe.continue_from
+    if start is None or definition_of(start.world).frame_size == definition.frame_size:
+        return recipe
+    return replace(recipe, continue_from=None)
