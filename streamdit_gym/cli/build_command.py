@@ -82,9 +82,7 @@ class Build(Command):
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         """Return the recipe, whose learning rates end with the minutes."""
-        from streamdit_gym.recipes import recipe as find_recipe
-
-        recipe = find_recipe(default_recipe(definition))
+        recipe = default_recipe(definition)
         return replace(recipe, dynamics=replace(recipe.dynamics, end_with_minutes=True))
 
     def _plan(self, definition: WorldDefinition, recipe: Recipe, path: Path) -> Plan:
