@@ -225,7 +225,7 @@ def test_a_world_that_reads_rewards_off_actions_alone_fails(
     expected = {"outcome.real_reward_residual_r", "outcome.generated_reward_residual_r"}
     assert set(failed(scores)) == expected
     assert "outcome.generated_reward_r" in passed(scores), "the cost is most of the reward"
-    assert any(mode.startswith("reads rewards off actions") for mode in scores.failure_modes)
+    assert any(mode.startswith("misreads rewards beyond") for mode in scores.failure_modes)
     assert "reward residual r" in text_report(scores)
     assert "reward residual r" in html_report(scores)
 

@@ -113,7 +113,7 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
         ),
     ),
     FailureMode(
-        name="reads rewards off actions alone: the rest of them does not follow the environment's",
+        name="misreads rewards beyond what the action alone explains",
         symptoms=(
             Symptom(number="outcome.real_reward_residual_r.high", below=(0.3,)),
             Symptom(number="outcome.generated_reward_residual_r.high", below=(0.3,)),
