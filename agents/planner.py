@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.checks import check_fields
-from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
+from streamdit_gym.errors import ArgumentError, ShapeError, StreamDiTError, UnknownNameError
 from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -110,6 +111,7 @@ class Planner:
         autocast: run the transformer in bfloat16.
 
     Raises:
+        StreamDiTError: if the world has no menu, or the task no potential.
         UnknownNameError: if the world has no such task.
     """
 
@@ -122,6 +124,13 @@ class Planner:
         seed: int = 0,
         autocast: bool = False,
     ) -> None:
+        if not isinstance(world.spec.actions, Menu):
+            raise StreamDiTError(
+                "the planner chooses from a menu",
+                given=f"{world.spec.name}, whose actions are a box",
+                allowed="a world whose actions are a Menu",
+                remedy="use another policy: random, scripted or a trained agent",
+            )
         if task not in world.spec.tasks:
             raise UnknownNameError("task", task, world.spec.tasks)
         self.world = world

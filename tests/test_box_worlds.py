@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +12,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.pushed_dot import DEFINITION, make_dot_world, registered_dot
+from support.definition_files import forgotten_worlds as forgotten_worlds
+from support.pushed_dot import DEFINITION, make_dot_world, registered_dot, write_dot_file
 
 from streamdit_gym.actions import Menu
 from streamdit_gym.agents.agent_config import AgentTraining
 from streamdit_gym.agents.agent_envs import default_env, make_venv
+from streamdit_gym.agents.planner import Planner
 from streamdit_gym.agents.policies.policy_file import load_policy_file
 from streamdit_gym.agents.policies.random_policy import HeldRandomPolicy
 from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
 from streamdit_gym.agents.scores import play_episodes
 from streamdit_gym.agents.train_agent import train_agent
+from streamdit_gym.cli.main import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.definition import WorldDefinition
-from streamdit_gym.errors import ArgumentError
+from streamdit_gym.errors import ArgumentError, StreamDiTError
+from streamdit_gym.generate.dagger import RelabelConfig, relabel_world
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.live.live_stream import LiveStream
-from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.live.stream_prompts import BoxPrompts, direction_prompts, sliders_of
 from streamdit_gym.world import World
 
 LOW = torch.tensor(DEFINITION.actions.low)  # type: ignore[union-attr]
@@ -94,6 +99,57 @@ def test_other_programs_get_float_actions(dot: WorldDefinition, tmp_path: Path, 
         info = json.loads(next(tmp_path.rglob("info.json")).read_text())
         assert info["features"]["action"]["names"] == ["x", "y"]
         assert "menu_index" not in info["features"]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webdataset"])
+def test_films_come_back_with_their_actions_and_prompts(
+    dot: WorldDefinition, tmp_path: Path, kind: str
+) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompts": ["x far right", "x left; y up"]}\n')
+    truth = generated(tmp_path / "lossless", policy=str(prompts)).shard(0)
+    config = GenerateConfig(world="PushedDot", episodes=2, steps=8, batch=2, policy=str(prompts))
+    folder = tmp_path / "films"
+    dataset = generate(config, folder, kind=kind)
+    shard = Dataset(folder).shard(0)
+    assert shard.actions.dtype == np.float32
+    assert (shard.actions == truth.actions).all()
+    records = exported_records(Path(dataset.location).parent if kind == "webdataset" else folder)
+    for row, record in enumerate(records):
+        assert np.allclose(record["actions"], truth.actions[row])
+        assert record["prompts"][:2] == ["x far right", "x left; y up"]
+
+
+def exported_records(folder: Path) -> list[dict[str, Any]]:
+    """Return the episodes' records that other programs get beside films."""
+    tars = sorted(folder.glob("*.tar"))
+    if not tars:
+        return [json.loads(path.read_text()) for path in sorted((folder / "mp4").glob("*.json"))]
+    with tarfile.open(tars[0]) as tar:
+        members = [name for name in sorted(tar.getnames()) if name.endswith(".json")]
+        return [json.loads(tar.extractfile(name).read()) for name in members]  # type: ignore[union-attr]
+
+
+def test_the_planner_needs_a_menu(dot: WorldDefinition) -> None:
+    with pytest.raises(StreamDiTError, match="the planner chooses from a menu"):
+        Planner(World.from_pretrained("PushedDot"), "middle")
+
+
+def test_relabelling_needs_a_menu(dot: WorldDefinition, tmp_path: Path) -> None:
+    with pytest.raises(StreamDiTError, match="relabelling needs a menu"):
+        relabel_world("PushedDot", tmp_path / "out", RelabelConfig(shards=1))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forgotten_worlds")
+def test_rays_actors_know_the_world_of_a_definition_file(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    file = write_dot_file(tmp_path)
+    command = ["generate", str(file), "--episodes", "2", "--steps", "4", "--format", "mkv"]
+    out = tmp_path / "out"
+    assert main([*command, "--out", str(out), "--set", "ray=local"]) == 0
+    assert Dataset(out).shard(0).actions.shape == (2, 4, 2)
 
 
 def test_held_actions_of_a_box_last_some_frames() -> None:
@@ -172,6 +228,25 @@ def test_a_stream_hears_clauses_beside_its_simulator(dot: WorldDefinition) -> No
     assert branch.step()[0].prompt == "x left; y up"
     assert live.menu[:2] == ["x still; y still", "x far left"]
     branch.close()
+    live.close()
+
+
+def test_sliders_have_the_words_and_ends_of_their_dimensions() -> None:
+    assert sliders_of(Menu("stay", "go")) == []
+    x, y = sliders_of(DEFINITION.actions)
+    assert (x["name"], x["low"], x["high"], x["idle"]) == ("x", -1.0, 1.0, 0.0)
+    assert y["words"] == list(DEFINITION.actions.words[1])  # type: ignore[union-attr]
+    json.dumps([x, y])
+
+
+def test_texts_with_numbers_steer_continuously(dot: WorldDefinition) -> None:
+    live = LiveStream(World.from_pretrained("PushedDot"), reference_simulator=True)
+    live.set_prompt("x 0.3; y -0.4")
+    (frame,) = live.step()
+    prompts = live._prompts
+    assert isinstance(prompts, BoxPrompts)
+    assert prompts.values_of(prompts.prompt_of(live.prompt)) == pytest.approx([0.3, -0.4])
+    assert frame.simulator_action == live.world.spec.actions.prompt(np.array([0.3, -0.4]))
     live.close()
 
 

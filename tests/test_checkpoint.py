@@ -354,9 +354,7 @@ def test_the_commands_name_a_busy_folder_and_one_that_cannot_be_written(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("algo", "observation"), [("ppo", "state"), ("dqn", "state"), ("dqn", "frame")]
-)
+@pytest.mark.parametrize(("algo", "observation"), [("ppo", "state"), ("dqn", "frame")])
 def test_training_survives_kills(
     tmp_path: Path, tiny_bundle: str, algo: str, observation: str
 ) -> None:

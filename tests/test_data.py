@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.disks import fill, remount_read_only, small_disk
+from support.disks import fill, no_space, remount_read_only, small_disk
 from support.kills import survive_often
 
 from streamdit_gym.cli import main
@@ -93,14 +92,20 @@ def nearest_wall(states: np.ndarray) -> np.ndarray:
 
 
 def test_the_last_episodes_of_a_shard_have_a_hard_start() -> None:
-    config = RecordConfig(episodes=40, steps=60, hard_start=HARD_START, num_hard_starts=20)
+    config = RecordConfig(episodes=24, steps=40, hard_start=HARD_START, num_hard_starts=12)
     shard = record_shard(WORLD, config, 0)
     begun, ended = nearest_wall(shard.states[:, 0]), nearest_wall(shard.states[:, -1])
-    assert np.median(begun[20:]) < 4 < 8 < np.median(begun[:20])
-    assert ended[20:].mean() < begun[20:].mean() - 0.5, "it is pushed outwards"
-    assert ended[:20].mean() > 3, "and others are not"
+    assert np.median(begun[12:]) < 4 < 8 < np.median(begun[:12])
+    assert ended[12:].mean() < begun[12:].mean() - 0.5, "it is pushed outwards"
+    assert ended[:12].mean() > 3, "and others are not"
+
+
+def test_hard_starts_leave_the_other_episodes_as_they_were() -> None:
+    config = RecordConfig(episodes=3, steps=5, hard_start=HARD_START, num_hard_starts=1)
+    shard = record_shard(WORLD, config, 0)
     plain = record_shard(WORLD, replace(config, hard_start="", num_hard_starts=0), 0)
-    assert (plain.states[:20] == shard.states[:20]).all()
+    assert (plain.states[:2] == shard.states[:2]).all()
+    assert not (plain.states[2] == shard.states[2]).all()
 
 
 def test_recording_resumes_and_keeps_whole_shards(folder: Path, tmp_path: Path) -> None:
@@ -182,10 +187,6 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         path.name for path in folder.iterdir()
     )
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])

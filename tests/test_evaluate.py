@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import make_tiny_world
+from support.replayed_worlds import (
+    DeafWorld,
+    FadingWorld,
+    FrozenWorld,
+    PerfectWorld,
+    RememberingSimulator,
+    random_frames,
+)
 
-from streamdit_gym.data.recorder import RecordConfig, record_shard
-from streamdit_gym.definition import WorldDefinition, WorldSpec
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.envs.pusht.definition import SPEC
-from streamdit_gym.envs.pusht.object_integrity import object_integrity
-from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
-from streamdit_gym.envs.pusht.simulator import PushTSimulator
-from streamdit_gym.envs.pusht.world import WORLD
-from streamdit_gym.errors import PartitionError, StreamDiTError
 from streamdit_gym.evaluate.candidate import (
-    Actions,
-    Frames,
-    Prompts,
-    Rollout,
     WorldCandidate,
-    sampled_prompts,
-    teacher_of,
 )
 from streamdit_gym.evaluate.comparison import compare
 from streamdit_gym.evaluate.evaluation import (
@@ -36,8 +32,6 @@ from streamdit_gym.evaluate.evaluation import (
     evaluate_world,
 )
 from streamdit_gym.evaluate.evaluator_models import (
-    FULL_TRAINING,
-    SHIPPED_FOLDER,
     EvaluatorModels,
     EvaluatorTraining,
     evaluator_models,
@@ -45,16 +39,17 @@ from streamdit_gym.evaluate.evaluator_models import (
     save_evaluator_models,
     train_evaluator_models,
 )
+from streamdit_gym.evaluate.failure_modes import failure_modes
 from streamdit_gym.evaluate.frame_schema import StateErrorMetrics
 from streamdit_gym.evaluate.html_report import html_report
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.evaluator_accuracy import evaluator_accuracy
 from streamdit_gym.evaluate.metrics.fidelity import body_has_moved, fidelity_metrics
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
 from streamdit_gym.evaluate.outcomes import MetricComparison
 from streamdit_gym.evaluate.real_episodes import SimulatedEpisodes
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import PolicyReturns, Scores
-from streamdit_gym.evaluate.state_errors import state_errors
 from streamdit_gym.evaluate.state_probe import StateProbe
 from streamdit_gym.evaluate.statistics import estimate, median, ratio
 from streamdit_gym.registry import world_definition
@@ -69,93 +64,6 @@ SMALL = EvaluationConfig(
     drift_streams=4,
     short_episodes=24,
 )
-ACTION_OF = {
-    phrase: action
-    for action in range(len(SPEC.menu))
-    for phrase in (*SPEC.menu[action], *UNSEEN_PHRASES[action])
-}
-
-
-class RememberingSimulator(PushTSimulator):
-    """The simulator, remembering how to come back to every frame it ever showed."""
-
-    memory: ClassVar[dict[bytes, tuple[Any, np.ndarray]]] = {}
-
-    def _small_frame(self, large: np.ndarray) -> np.ndarray:
-        frame = super()._small_frame(large)
-        self.memory[frame.tobytes()] = (self.save(), self.scores())
-        return frame
-
-
-class PerfectWorld:
-    """The reference simulator as a candidate. Its subclasses fail in one way each."""
-
-    spec: WorldSpec = SPEC
-    partition_name = "replayed"
-    latency_frames = 0
-
-    def action(self, row: int, step: int, prompt: str) -> int:
-        return ACTION_OF[prompt]
-
-    def show(self, frames: np.ndarray) -> np.ndarray:
-        return frames
-
-    def roll_out(
-        self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
-    ) -> Rollout:
-        simulator = RememberingSimulator()
-        known = context.shape[1] - 1
-        frames = []
-        scores = []
-        for row, episode in enumerate(prompts):
-            saved, _ = RememberingSimulator.memory[context[row, -1].tobytes()]
-            simulator.restore(saved)
-            episode_frames = []
-            episode_scores = []
-            for step, prompt in enumerate(episode[known:]):
-                episode_frames.append(simulator.step(self.action(row, step, prompt)))
-                episode_scores.append(simulator.scores())
-            frames.append(self.show(np.stack(episode_frames)))
-            scores.append(np.stack(episode_scores))
-        simulator.close()
-        return Rollout(frames=np.stack(frames), scores=np.stack(scores))
-
-    def reconstruct(self, frames: Frames) -> Frames:
-        return frames
-
-    def read(self, frames: Frames) -> np.ndarray:
-        memory = RememberingSimulator.memory
-        return np.stack([np.stack([memory[frame.tobytes()][1] for frame in row]) for row in frames])
-
-    def read_outcomes(self, frames: Frames, actions: Actions) -> None:
-        return None
-
-
-class DeafWorld(PerfectWorld):
-    """Does what it likes."""
-
-    def action(self, row: int, step: int, prompt: str) -> int:
-        return (row + step // 6) % 9
-
-
-class FadingWorld(PerfectWorld):
-    """Turns white."""
-
-    def show(self, frames: np.ndarray) -> np.ndarray:
-        steps = np.arange(1, len(frames) + 1)
-        contrast = np.clip(1 - steps / 80, 0, 1)[:, None, None, None]
-        return (255 - contrast * (255.0 - frames)).round().astype(np.uint8)
-
-
-class FrozenWorld(PerfectWorld):
-    """Never moves."""
-
-    def roll_out(
-        self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
-    ) -> Rollout:
-        steps = len(prompts[0]) - context.shape[1] + 1
-        last = context[:, -1:]
-        return Rollout(frames=last.repeat(steps, 1), scores=self.read(last).repeat(steps, 1))
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +84,11 @@ def perfect(reference: WorldDefinition, evidence: Evidence) -> Scores:
         "c": PolicyReturns(generated=2.0, real=2.2),
     }
     return evaluate_world(PerfectWorld(), reference, evidence, SMALL, returns)
+
+
+@pytest.fixture(scope="module")
+def deaf(reference: WorldDefinition, evidence: Evidence) -> Scores:
+    return evaluate_world(DeafWorld(), reference, evidence, SMALL)
 
 
 def test_a_perfect_world_has_no_failure_modes(perfect: Scores) -> None:
@@ -237,10 +150,7 @@ def test_an_interval_from_below_to_above_is_not_clearly_worse(perfect: Scores) -
     assert not row.clearly_worse
 
 
-def test_a_worse_student_is_clearly_worse_than_its_teacher(
-    reference: WorldDefinition, evidence: Evidence, perfect: Scores
-) -> None:
-    deaf = evaluate_world(DeafWorld(), reference, evidence, SMALL)
+def test_a_worse_student_is_clearly_worse_than_its_teacher(deaf: Scores, perfect: Scores) -> None:
     comparison = compare(deaf, perfect, "the simulator")
     accuracy = row_of(comparison.rows, "action.inverse_dynamics_accuracy")
     assert accuracy.passed is False
@@ -256,14 +166,8 @@ def test_a_worse_student_is_clearly_worse_than_its_teacher(
     assert set(written[0]["ratio"]) == {"value", "low", "high", "count"}
 
 
-@pytest.mark.parametrize(
-    ("world", "failure"),
-    [(FrozenWorld, "frozen"), (DeafWorld, "ignores actions"), (FadingWorld, "drifts")],
-)
-def test_a_failing_world_is_called_by_its_failure_mode(
-    world: type[PerfectWorld], failure: str, reference: WorldDefinition, evidence: Evidence
-) -> None:
-    scores = evaluate_world(world(), reference, evidence, SMALL)
+def check_failure(scores: Scores, failure: str) -> None:
+    """Check that a world is called by its failure mode, and by no other that shows in motion."""
     modes = scores.failure_modes
     assert any(mode.startswith(failure) for mode in modes), modes
     others = {"frozen", "drifts"} - {failure}
@@ -271,13 +175,28 @@ def test_a_failing_world_is_called_by_its_failure_mode(
     assert "FAILURE" in text_report(scores)
 
 
-def test_weak_evaluator_models_are_a_failure_mode(
-    reference: WorldDefinition, evidence: Evidence
+def test_a_deaf_world_is_called_by_its_failure_mode(deaf: Scores) -> None:
+    check_failure(deaf, "ignores actions")
+
+
+@pytest.mark.parametrize(("world", "failure"), [(FrozenWorld, "frozen"), (FadingWorld, "drifts")])
+def test_a_failing_world_is_called_by_its_failure_mode(
+    world: type[PerfectWorld], failure: str, reference: WorldDefinition, evidence: Evidence
 ) -> None:
-    untrained = replace(evidence.models, probe=StateProbe(SPEC).eval())
-    weak = replace(evidence, models=untrained)
-    scores = evaluate_world(PerfectWorld(), reference, weak, SMALL)
-    assert scores.failure_modes[0].startswith("the evaluator is weak")
+    check_failure(evaluate_world(world(), reference, evidence, SMALL), failure)
+
+
+def test_weak_evaluator_models_are_a_failure_mode(
+    reference: WorldDefinition, evidence: Evidence, perfect: Scores
+) -> None:
+    context = EvaluationContext(
+        candidate=PerfectWorld(),
+        reference=reference,
+        held_out=evidence.held_out,
+        models=replace(evidence.models, probe=StateProbe(SPEC).eval()),
+    )
+    scores = replace(perfect, evaluator=evaluator_accuracy(context))
+    assert failure_modes(scores)[0].startswith("the evaluator is weak")
 
 
 def models_of(
@@ -386,34 +305,6 @@ def test_fully_trained_evaluator_models_serve_every_size(
     assert trainer.calls == 0
 
 
-def test_only_fully_trained_evaluator_models_have_the_short_name() -> None:
-    assert file_name("PushT", 1, FULL_TRAINING) == "PushT-v1.safetensors"
-    small = file_name("PushT", 1, replace(FULL_TRAINING, episodes=80))
-    assert small == "PushT-v1-80x256-probe5000-inverse4000-seed20000.safetensors"
-
-
-def test_the_shipped_evaluator_models_read_real_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = world_definition("PushT").for_evaluation()
-    shipped = file_name("PushT", reference.evaluation.evaluator_version, FULL_TRAINING)
-    assert (SHIPPED_FOLDER / shipped).is_file()
-    monkeypatch.setattr("streamdit_gym.evaluate.evaluator_models.train_evaluator_models", None)
-    models = models_of(reference, SMALL.evaluator_training, tmp_path)
-    shard = record_shard(
-        replace(WORLD, starts={"anywhere": 1.0}), RecordConfig(episodes=8, steps=16, seed=77), 0
-    )
-    states, _ = models.probe.read(shard.frames)
-    errors = state_errors(states, shard.states, SPEC, reference.evaluation, np.ones(6))
-    assert errors.actor_px is not None
-    assert errors.body_px is not None
-    assert errors.body_degrees is not None
-    assert np.median(errors.actor_px) < 0.4
-    assert np.median(errors.body_px) < 0.4
-    assert np.median(errors.body_degrees) < 2
-    assert models.actions_match(shard.frames, shard.actions).mean() > 0.8
-
-
 def test_where_the_body_moved_copying_is_worse_than_the_truth(
     reference: WorldDefinition, evidence: Evidence
 ) -> None:
@@ -476,120 +367,3 @@ def test_a_trained_world_is_evaluated_through_its_own_codec_and_readout(
         replace(SMALL, drift_frames=20),
     )
     assert scores.failure_modes, "random weights"
-
-
-def test_the_evaluator_takes_one_frame_a_chunk() -> None:
-    with pytest.raises(PartitionError, match="action by action"):
-        WorldCandidate(make_tiny_world(), "K4N2c2s1")
-
-
-def random_frames(episodes: int, frames: int) -> np.ndarray:
-    shape = (episodes, frames, 64, 64, 3)
-    return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("partition", "extra_latency"),
-    [("K4N1c1s1", 0), ("K4N1c1s2", 0), ("K4N4c1s1", 0), ("K4N1c1s1", 3), ("K4N2c1s1", 2)],
-)
-def test_a_candidates_frames_match_its_prompts(partition: str, extra_latency: int) -> None:
-    """With a buffer of N the frames come N - 1 later; the evaluator sees them where they belong."""
-    candidate = WorldCandidate(make_tiny_world(), partition, extra_latency)
-    prompts = [SPEC.menu[i % 9][0] for i in range(6)]
-    others = [*prompts[:3], SPEC.menu[8][0], *prompts[4:]]
-    frames, other_frames = (
-        candidate.roll_out(random_frames(1, 1), [episode]).frames[0].astype(int)
-        for episode in (prompts, others)
-    )
-    assert frames.shape == (6, 64, 64, 3)
-    changed = np.abs(frames - other_frames).max((1, 2, 3)) > 0
-    assert not changed[:3].any()
-    assert changed[3]
-
-
-def test_a_candidate_with_extra_latency_idles_first() -> None:
-    world = make_tiny_world()
-    prompts = [SPEC.menu[i][0] for i in range(1, 5)]
-    late = WorldCandidate(world, extra_latency=3)
-    plain = WorldCandidate(world)
-    frames = late.roll_out(random_frames(1, 1), [prompts]).frames
-    after_idling = plain.roll_out(random_frames(1, 1), [[SPEC.menu[0][0]] * 3 + prompts]).frames
-    assert np.array_equal(frames, after_idling[:, 3:])
-    assert late.latency_frames == 3
-    assert late.partition_name == "K4N1c1s1, 3 frames later"
-
-
-def test_extra_latency_is_not_negative() -> None:
-    with pytest.raises(PartitionError, match="before a prompt arrives"):
-        WorldCandidate(make_tiny_world(), extra_latency=-1)
-
-
-def test_streams_are_rolled_out_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidate = WorldCandidate(make_tiny_world(), "K4N4c1s1")  # in which noise shows
-    first = random_frames(3, 1)
-    prompts = [[SPEC.menu[i + j][0] for i in range(4)] for j in range(3)]
-    together = candidate.roll_out(first, prompts, seed=5)
-    monkeypatch.setattr("streamdit_gym.evaluate.candidate.CPU_BATCH", 2)
-    apart = candidate.roll_out(first, prompts, seed=5)
-    assert np.abs(apart.frames.astype(int) - together.frames).max() <= 1
-    np.testing.assert_allclose(apart.scores, together.scores, atol=1e-5)
-    other_noise = candidate.roll_out(first, prompts, seed=6)
-    assert np.abs(other_noise.scores - together.scores).max() > 1e-3
-
-
-def test_a_teacher_is_as_late_as_its_student() -> None:
-    world = make_tiny_world()
-    student = WorldCandidate(world, "K4N4c1s1", extra_latency=1)
-    assert teacher_of(student, world).latency_frames == 4
-    assert teacher_of(student, world, "K4N2c1s1").extra_latency == 3
-
-
-def test_a_teacher_is_never_later_than_its_student() -> None:
-    world = make_tiny_world()
-    with pytest.raises(PartitionError, match=r"(?s)later than its student.*extra_latency=3"):
-        teacher_of(WorldCandidate(world), world, "K4N4c1s1")
-
-
-def test_a_teacher_is_of_the_same_world() -> None:
-    world = make_tiny_world()
-    with pytest.raises(StreamDiTError, match="no teacher of this world"):
-        teacher_of(WorldCandidate(world), replace(world, spec=replace(SPEC, name="another")))
-
-
-def test_context_frames_are_not_generated_again() -> None:
-    candidate = WorldCandidate(make_tiny_world())
-    prompts = [[SPEC.menu[i][0] for i in range(4)] + [SPEC.menu[5][0]] * 2] * 2
-    rollout = candidate.roll_out(random_frames(2, 5), prompts)
-    assert rollout.frames.shape == (2, 2, 64, 64, 3)
-    assert rollout.scores.shape == (2, 2, 4)
-
-
-def test_unseen_phrases_stand_for_their_actions() -> None:
-    shard = record_shard(
-        replace(WORLD, starts={"uniform": 1.0}), RecordConfig(episodes=1, steps=12, seed=6), 0
-    )
-    (prompts,) = sampled_prompts(UNSEEN_PHRASES, shard.actions)
-    assert [ACTION_OF[phrase] for phrase in prompts] == shard.actions[0].tolist()
-    assert not set(prompts) & {phrase for phrases in SPEC.menu for phrase in phrases}
-
-
-def test_objects_are_counted() -> None:
-    shard = record_shard(
-        replace(WORLD, starts={"near_goal": 1.0}), RecordConfig(episodes=3, steps=20, seed=5), 0
-    )
-    frames = shard.frames.reshape(-1, 64, 64, 3)
-    found = object_integrity(frames)
-    assert (found["pusher"] == 1).mean() > 0.98
-    assert (found["T"] == 1).mean() > 0.98
-    lump = np.full((1, 64, 64, 3), 255, np.uint8)
-    lump[0, -5:, -6:] = (119, 136, 153)
-    assert object_integrity(lump)["T"].tolist() == [0.0], "what is left of a T in a corner is no T"
-    gone = frames.copy()
-    gone[(np.abs(frames.astype(int) - [65, 105, 225]).max(-1) < 90)] = 255
-    assert (object_integrity(gone)["pusher"] == 0).all()
-    twice = np.minimum(frames, frames[:, ::-1])
-    assert object_integrity(twice)["pusher"].mean() < 0.2
-    import cv2
-
-    melted = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in frames])
-    assert object_integrity(melted)["T"].mean() < 0.2

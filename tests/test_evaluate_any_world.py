@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from support.dots import (
     BOX,
+    ActionRewards,
     CoarseControl,
+    CostlyDots,
     DeafDots,
     DotSimulator,
     EndlessEnds,
@@ -18,6 +20,7 @@ from support.dots import (
     ShuffledRewards,
     box_spec,
     box_world,
+    costly_world,
     menu_spec,
     menu_world,
 )
@@ -36,7 +39,8 @@ from streamdit_gym.evaluate.evaluation import (
 )
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.html_report import html_report
-from streamdit_gym.evaluate.real_episodes import RecordedEpisodes, cut
+from streamdit_gym.evaluate.metrics.reward_residuals import reward_residual_r
+from streamdit_gym.evaluate.real_episodes import RecordedEpisodes, SimulatedEpisodes, cut
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.state_errors import state_layout
@@ -45,7 +49,7 @@ CONFIG = EvaluationConfig(
     episodes=16,
     horizons=(1, 4, 16),
     evaluator_training=EvaluatorTraining(
-        episodes=36, episode_steps=24, probe_steps=160, inverse_steps=400
+        episodes=36, episode_steps=24, probe_steps=100, inverse_steps=300
     ),
     drift_frames=60,
     drift_streams=4,
@@ -76,6 +80,11 @@ def box_scores(world: type[PerfectDots], evidence: Evidence) -> Scores:
 @pytest.fixture(scope="module")
 def perfect_menu(menu_evidence: Evidence) -> Scores:
     return menu_scores(PerfectDots, menu_evidence)
+
+
+@pytest.fixture(scope="module")
+def deaf_menu(menu_evidence: Evidence) -> Scores:
+    return menu_scores(DeafDots, menu_evidence)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +164,6 @@ def test_where_no_simulator_starts_anywhere_streams_are_held_against_recordings(
 @pytest.mark.parametrize(
     ("world", "failure"),
     [
-        (DeafDots, "ignores actions"),
         (FrozenDots, "frozen"),
         (ShuffledRewards, "misreads rewards"),
         (EndlessEnds, "ends episodes that go on"),
@@ -178,8 +186,12 @@ def test_a_failing_world_of_a_box_is_called_by_its_failure_mode(
     assert any(mode.startswith(failure) for mode in scores.failure_modes), scores.failure_modes
 
 
-def test_a_deaf_world_fails_every_criterion_of_its_actions(menu_evidence: Evidence) -> None:
-    metrics = failed(menu_scores(DeafDots, menu_evidence))
+def test_a_deaf_world_of_a_menu_ignores_actions(deaf_menu: Scores) -> None:
+    assert any(mode.startswith("ignores actions") for mode in deaf_menu.failure_modes)
+
+
+def test_a_deaf_world_fails_every_criterion_of_its_actions(deaf_menu: Scores) -> None:
+    metrics = failed(deaf_menu)
     assert {"action.action_fidelity", "ablation.error_removed"} <= set(metrics)
     assert "fidelity.16.numbers.x_px" in metrics
 
@@ -191,12 +203,47 @@ def test_a_world_that_knows_three_values_of_a_dimension_fails_the_sweep(
     assert "sweep.dimensions.across.pos.error" in metrics
 
 
-def test_episodes_that_end_early_count_up_to_their_end(menu_evidence: Evidence) -> None:
+def costly_scores(world: type[PerfectDots], evidence: Evidence) -> Scores:
+    held_out, _ = SimulatedEpisodes(reference=costly_world()).held_out(CONFIG.plan)
+    costly = replace(evidence, held_out=held_out)
+    return evaluate_world(world(box_spec()), costly_world(), costly, CONFIG)
+
+
+def test_rewards_of_a_perfect_world_are_right_beyond_the_cost_of_actions(
+    box_evidence: Evidence,
+) -> None:
+    scores = costly_scores(CostlyDots, box_evidence)
+    assert scores.failure_modes == ()
+    expected = {"outcome.real_reward_residual_r", "outcome.generated_reward_residual_r"}
+    assert expected <= passed(scores)
+
+
+def test_a_world_that_reads_rewards_off_actions_alone_fails(
+    box_evidence: Evidence,
+) -> None:
+    scores = costly_scores(ActionRewards, box_evidence)
+    expected = {"outcome.real_reward_residual_r", "outcome.generated_reward_residual_r"}
+    assert set(failed(scores)) == expected
+    assert "outcome.generated_reward_r" in passed(scores), "the cost is most of the reward"
+    assert any(mode.startswith("misreads rewards beyond") for mode in scores.failure_modes)
+    assert "reward residual r" in text_report(scores)
+    assert "reward residual r" in html_report(scores)
+
+
+def test_rewards_that_actions_explain_have_no_residual() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 8, 2))
+    rewards = -(actions**2).sum(-1)
+    is_step = np.ones((4, 8), bool)
+    assert reward_residual_r(rewards, rewards, is_step, actions, BOX) is None
+
+
+def test_episodes_that_end_early_count_up_to_their_end(
+    menu_evidence: Evidence, perfect_menu: Scores
+) -> None:
     lengths = menu_evidence.held_out.lengths
     assert menu_evidence.held_out.terminated.any()
     assert lengths.min() < menu_evidence.held_out.actions.shape[1]
-    scores = menu_scores(PerfectDots, menu_evidence)
-    (last,) = [row for row in scores.fidelity if row.horizon == 16]
+    (last,) = [row for row in perfect_menu.fidelity if row.horizon == 16]
     assert last.frame_psnr_db is not None
     assert last.frame_psnr_db.count == (lengths >= 16).sum()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from support.generated import KINDS, contents, copy_of, need, small
 from support.kills import KILLS, survive
 
+from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import (
     StorageError,
@@ -104,36 +104,17 @@ def test_a_disk_that_takes_nothing_more_is_told(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_after_kills_the_data_are_those_of_an_undisturbed_run(
-    kind: str, tiny_bundle: str, tmp_path: Path
+    kind: str, tiny_bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need(kind)
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "streamdit_gym",
-        "generate",
-        tiny_bundle,
-        "--episodes",
-        "12",
-        "--steps",
-        "6",
-    ]
-    command += [
-        "--set",
-        "batch=2",
-        "--format",
-        kind,
-        "--keep-if",
-        "self_consistency_error_max>0",
-        "--device",
-        "cpu",
-        "--out",
-    ]
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    options = f"--episodes 12 --steps 6 --set batch=2 --format {kind} --device cpu"
+    arguments = ["generate", tiny_bundle, *options.split()]
+    arguments += ["--keep-if", "self_consistency_error_max>0", "--out"]
+    command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *arguments]
     survival = survive([*command, str(tmp_path / "killed")], longest_s=8, kills=KILLS)
     assert "12 of 12 episodes kept" in survival.output
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert inspect_dataset(tmp_path / "killed").damage == []
     for position in range(6):

@@ -221,11 +221,11 @@ def test_common_noise_makes_equal_rows_equal(common: bool, tiny_bundle: str) -> 
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow() -> None:
+def test_memory_does_not_grow(tiny_bundle: str) -> None:
     statm = Path("/proc/self/statm")
     if not statm.is_file():
         pytest.skip("reads /proc")
-    env = gymnasium.make_vec("StreamDiT/PushT-Reach-v0", num_envs=2)
+    env = gymnasium.make_vec("StreamDiT/PushT-Reach-v0", num_envs=2, world=tiny_bundle)
     env.reset(seed=0)
     sizes_mb = []
     for _ in range(4):

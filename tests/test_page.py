@@ -17,6 +17,7 @@ import pytest
 from streamdit_gym.data.video import read_video
 
 pytest.importorskip("uvicorn")
+from support.pushed_dot import write_dot_file
 from support.serving import proxying
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -37,8 +38,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="nee
 class Server:
     """`streamdit-gym play` as people start it."""
 
-    def __init__(self, folder: Path, port: int = 0, *more: str) -> None:
-        arguments = f"play PushT --port {port} --out {folder} --set fps=30 show=page".split()
+    def __init__(self, folder: Path, port: int = 0, *more: str, world: str = "PushT") -> None:
+        arguments = f"play {world} --port {port} --out {folder} --set fps=30 show=page".split()
         command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *arguments, *more]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -282,3 +283,25 @@ def test_the_prompts_limit_is_shown_and_kept(page: Any) -> None:
     assert page.inner_text("#text-length") == "7 of 200 characters"
     assert page.get_attribute("#text", "maxlength") == "200"
     assert "100 films" in page.inner_text("#film-limits")
+
+
+def test_sliders_steer_a_box_between_its_words(browser: Any, tmp_path: Path) -> None:
+    server = Server(tmp_path / "films", world=str(write_dot_file(tmp_path)))
+    try:
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.goto(server.address)
+        wait_until(page, "document.querySelector('#image').dataset.number > 0")
+        assert page.locator("#dimensions input").count() == 2
+        assert page.inner_text("#dimensions .marks >> nth=0").split("\n")[0] == "far left"
+        page.locator("#dimension-0").fill("0.9")
+        wait_for_prompt(page, "x far right; y still")
+        assert page.inner_text("#dimension-0-value") == "0.9"
+        page.click("#actions >> text='y up'")
+        wait_for_prompt(page, "x still; y up")
+        wait_until(page, "document.querySelector('#dimension-1').value === '-0.5'")
+        assert page.locator("#dimension-0").input_value() == "0"
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.close()
+    finally:
+        server.stop()

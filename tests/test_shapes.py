@@ -15,6 +15,7 @@ MODULES = [
     "test_buffer.py",
     "test_noise.py",
     "test_stream.py",
+    "test_stream_cache.py",
 ]
 # compiled code cannot be checked, refused calls break their annotations on purpose, and shipped
 # weights run the same lines as tiny ones

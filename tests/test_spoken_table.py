@@ -127,6 +127,16 @@ def test_free_text_becomes_positions(spoken: SpokenTable, text: str, position: l
     assert spoken.of_texts([text]).tolist() == [position]
 
 
+def test_numbers_in_texts_are_values(spoken: SpokenTable) -> None:
+    first, second = spoken.box.names[:2]
+    text = f"{first} 0.25; {second} {spoken.box.words[1][0]}"
+    values = spoken.box.values(spoken.of_texts([text])[0].numpy())
+    assert values[0] == pytest.approx(0.25)
+    assert values[1] == pytest.approx(spoken.box.low[1])
+    beyond = spoken.box.values(spoken.of_texts([f"{first} 1e9"])[0].numpy())
+    assert beyond[0] == pytest.approx(spoken.box.high[0])
+
+
 def test_the_prompt_of_a_value_leads_back_to_its_nearest_words() -> None:
     table = SpokenTable(BOX, make_table(BOX.clauses))
     values = np.array([[-1.0, 0.5], [0.1, 0.9]], dtype=np.float32)

@@ -72,6 +72,7 @@ def test_models_that_cannot_keep_a_cache_stream_without(config: StreamDiTConfig)
     assert run(engine, session, [[1, 2, 3]] * 4).isfinite().all()
 
 
+@pytest.mark.usefixtures("no_machine_code")
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 @pytest.mark.parametrize("cut", ["K4N1c1s1", "K2N2c1s2"])
 def test_compiled_streams_are_the_same_streams_and_no_compiling_is_left_for_ticks(cut: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_tiny_world
-from support.disks import fill, remount_read_only, small_disk
+from support.disks import fill, no_space, remount_read_only, small_disk
 from support.kills import survive_often
 from support.painted import PAINTED, painted
 from support.recorded import record_tiny
@@ -204,9 +203,6 @@ def test_a_cut_file_of_a_run_is_a_clear_error(
 def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_space(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     layer = torch.nn.Linear(2, 2)
     stage = StageRun(tmp_path, "stage", {"layer": layer})
     stage.save()

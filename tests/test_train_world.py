@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_world
-from support.training import FAST, RandomEncoder, no_actions
+from support.training import FAST, RandomEncoder, changed_weights, no_actions, same_weights
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
@@ -49,17 +49,6 @@ RECIPE = Recipe(
     readout=ReadoutTraining(steps=3, batch=8),
 )
 CONTINUED = replace(RECIPE, continue_from=Continuation(world="tiny"))
-
-
-def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    return not changed_weights(first, second)
-
-
-def changed_weights(first: torch.nn.Module, second: torch.nn.Module) -> set[str]:
-    other = second.state_dict()
-    return {
-        name for name, value in first.state_dict().items() if not torch.equal(value, other[name])
-    }
 
 
 @pytest.fixture(scope="module")

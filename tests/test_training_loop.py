@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.training import train_square
+from support.training import same_weights, train_square
 
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.streamdit import StreamDiT
@@ -32,11 +32,6 @@ from streamdit_gym.train.stage_run import Budget, StageRun
 
 def checkpoint(folder: Path) -> dict:
     return torch.load(folder / "streamdit.checkpoint.pt", weights_only=True)
-
-
-def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    other = second.state_dict()
-    return all(torch.equal(value, other[key]) for key, value in first.state_dict().items())
 
 
 def test_a_finished_training_is_only_read_back(tmp_path: Path) -> None:

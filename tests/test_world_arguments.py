@@ -13,6 +13,7 @@ from support.definition_files import DOT_FILE, forgotten_worlds
 from streamdit_gym.bench.simulator_report import report_simulator
 from streamdit_gym.cli import main
 from streamdit_gym.cli.build_command import Build
+from streamdit_gym.cli.train_command import Train, default_recipe
 from streamdit_gym.cli.world_argument import bundle_of, definition_of
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import ArgumentError, DefinitionError, UnknownNameError
@@ -126,3 +127,14 @@ def test_a_build_that_goes_on_keeps_its_plan(dot_file: str) -> None:
     assert plan.shards >= 4
     longer = Build(world=dot_file, minutes=1000.0)
     assert longer._plan(definition, find_recipe("tiny"), path) == plan
+
+
+def test_training_starts_from_a_world_or_from_nothing(dot_file: str) -> None:
+    definition = definition_of(dot_file)
+    from_world = Train(world=dot_file, init="PushT")._recipe(definition).continue_from
+    assert from_world is not None
+    assert (from_world.world, from_world.adapt_autoencoder) == ("PushT", True)
+    assert Train(world=dot_file, init="none")._recipe(definition).continue_from is None
+    # the dot's frames are too small for PushT's weights, from which others start
+    assert find_recipe("own_world").continue_from is not None
+    assert default_recipe(definition).continue_from is None

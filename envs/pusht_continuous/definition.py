@@ -1,4 +1,4 @@
-"""What PushT with continuous actions is: PushT, whose pusher moves at any speed in any direction."""
+"""What PushT with continuous actions is: PushT, whose pusher moves at any speed and angle."""
 
 from __future__ import annotations
 

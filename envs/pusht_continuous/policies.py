@@ -38,7 +38,7 @@ class ContinuousExploration(ExplorationPolicy):
 
 
 def heading(offsets: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
-    """Return the actions that head for offsets (in units): there at once if they are near enough."""
+    """Return the actions that head for offsets (in units): at once if they are near enough."""
     greatest = np.abs(offsets).max(-1, keepdims=True)
     actions = offsets / np.maximum(greatest, STEP_UNITS)
     return actions.astype(ACTIONS.dtype)

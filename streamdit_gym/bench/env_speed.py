@@ -154,7 +154,6 @@ def _make_env(settings: StepSettings) -> StreamDiTVectorEnv:
         device=settings.device,
         partition=settings.partition,
         backend={"dtype": settings.dtype, "compile": settings.compiled},
-        task="reach",
         autoreset_mode="SAME_STEP",
     )
 

@@ -27,6 +27,7 @@ RECORD_SHARE = 0.15
 AUTOENCODER_SHARE = 0.25
 EVALUATE_SHARE = 0.2
 MIN_TRAIN_SHARE = 0.3  # even where recording took longer than its share
+MIN_EVALUATE_SHARE = 0.1  # even where training took longer than its share
 MIN_SHARDS, MAX_SHARDS = 4, 64
 MIN_AUTOENCODER_STEPS = 300
 PLAN = "build.json"
@@ -77,15 +78,11 @@ class Build(Command):
                 allowed="enough for the autoencoder: `streamdit-gym check` says about how long",
                 remedy="run the same command again: it goes on",
             )
-        print(f"3/3 evaluate: the world in {bundle}")
-        out = folder / "evaluation"
-        Evaluate(world=str(bundle), quick=True, out=out).run()
+        self._evaluate(bundle, folder / "evaluation", (time.monotonic() - start) / 60)
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         """Return the recipe, whose learning rates end with the minutes."""
-        from streamdit_gym.recipes import recipe as find_recipe
-
-        recipe = find_recipe(default_recipe(definition))
+        recipe = default_recipe(definition)
         return replace(recipe, dynamics=replace(recipe.dynamics, end_with_minutes=True))
 
     def _plan(self, definition: WorldDefinition, recipe: Recipe, path: Path) -> Plan:
@@ -115,3 +112,9 @@ class Build(Command):
         print(f"2/3 train: {minutes:.1f} minutes")
         train = Train(world=self.world, minutes=minutes, resume=True)
         train.train(definition, recipe)
+
+    def _evaluate(self, bundle: Path, out: Path, spent_minutes: float) -> None:
+        """Measure as much as fits into the rest of the minutes."""
+        minutes = max(self.minutes - spent_minutes, self.minutes * MIN_EVALUATE_SHARE)
+        print(f"3/3 evaluate: the world in {bundle}, {minutes:.1f} minutes")
+        Evaluate(world=str(bundle), out=out, set=(f"minutes={minutes:.3f}",)).run()

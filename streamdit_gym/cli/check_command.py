@@ -53,12 +53,11 @@ def recording_minutes(report: SimulatorReport, shards: int) -> float:
 
 def _times(definition: WorldDefinition, report: SimulatorReport) -> list[str]:
     from streamdit_gym.bench.training_speed import estimate_training
-    from streamdit_gym.cli.train_command import default_recipe
-    from streamdit_gym.recipes import recipe
+    from streamdit_gym.cli.train_command import default_recipe, default_recipe_name
 
     shards = Record(world=definition.name).shards
-    name = default_recipe(definition)
-    training = estimate_training(recipe(name), definition.frame_size)
+    name = default_recipe_name(definition)
+    training = estimate_training(default_recipe(definition), definition.frame_size)
     return [
         f"record: {shards} shards in about {recording_minutes(report, shards):.0f} minutes",
         f"train: the recipe {name} in about {training.minutes:.0f} minutes, of which"

@@ -18,8 +18,9 @@ RENAMED_COMMANDS = {"correct": "relabel"}
 RENAMED_OPTIONS = {
     ("generate", "--player"): "--policy",
     ("play", "--allow-host"): "--proxy",
-    ("train", "--corrections"): "--relabelled",
 }
+
+RELABELLED_REMEDY = 'write a recipe file with relabelled=("FOLDER",), see docs/worlds.md'
 
 # (command, removed option): what to do instead, such as the recipe field that took its place
 REMOVED_OPTIONS: dict[tuple[str, str], str] = {
@@ -30,6 +31,8 @@ REMOVED_OPTIONS: dict[tuple[str, str], str] = {
     ("evaluate", "--json"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--picture"): "use --out FOLDER: it gets page.html, scores.json and strips.png",
     ("evaluate", "--against"): "leave it out: a world is compared with its own simulator",
+    ("train", "--corrections"): RELABELLED_REMEDY,
+    ("train", "--relabelled"): RELABELLED_REMEDY,
     ("inspect", "--sheet"): "leave it out: the contact sheet is contact.png in the folder",
     ("demo", "--episodes"): "leave it out: a score has 64; demo(episodes=...) in Python",
     ("demo", "--trust-agents"): (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
-from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.training_options import check_new_run, choose_device
 from streamdit_gym.cli.world_argument import bundle_of, data_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class Distill(Command):
         check_new_run(self.out, self.resume)
         recipe = find_recipe(self.recipe)
         settings = self._settings(recipe)
-        check_minutes(settings.end_with_minutes, self.minutes)
         world = World.from_pretrained(bundle_of(self.world))
         inputs = DistillationInputs(
             world=world,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from streamdit_gym.cli.option_types import (
     Count,
     CountOrZero,
     DeviceName,
+    Minutes,
     WorldName,
 )
 from streamdit_gym.cli.settings_option import Settings
@@ -29,6 +31,7 @@ from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.files import write_text
 
 if TYPE_CHECKING:
+    from streamdit_gym.data.dataset import Dataset
     from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.evaluate.candidate import WorldCandidate
     from streamdit_gym.evaluate.evaluation import EvaluationConfig
@@ -55,6 +58,7 @@ class EvaluationDetails:
         extra_latency: idle frames before the first prompt, besides the partition's own.
         definition: Python file that registers the world of a bundle's folder.
         data: recordings of a world without a simulator, whose last shards are held out.
+        minutes: measure about as much of a quick evaluation as fits; None: all of it.
     """
 
     partition: str = "reactive"
@@ -64,6 +68,7 @@ class EvaluationDetails:
     extra_latency: CountOrZero = 0
     definition: str = ""
     data: str = ""
+    minutes: Minutes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,7 @@ class Evaluate(Command):
     definition=FILE.py: the Python file that registers the world of a bundle's folder
     data=FOLDER: recordings of a world without a simulator, whose last shards are held out;
     default: recorded/NAME
+    minutes=5: measure about as much of what --quick does as fits into so many minutes
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""
@@ -118,6 +124,7 @@ class Evaluate(Command):
         from streamdit_gym.evaluate.evaluation import collect_evidence, evaluate_world
         from streamdit_gym.world import World
 
+        start = time.monotonic()
         for module in PAGE_MODULES:
             require(module, "evaluate", "the page")
         details = EvaluationDetails(**self.settings())
@@ -130,12 +137,13 @@ class Evaluate(Command):
         candidate = WorldCandidate(world, details.partition, details.extra_latency)
         _embed_unseen_phrases(world, reference)
         teacher = self._teacher(candidate, reference, details.teacher_partition)
-        config = self._config(details)
         policy_returns = self._policy_returns(details)
-        dataset = None
-        if reference.make_simulator is None:
-            dataset = data_of(world.spec.name, Path(details.data) if details.data else None)
-        else:
+        dataset = self._dataset(reference, details)
+        config = self._config(details)
+        if details.minutes is not None:
+            seconds = 60 * details.minutes - (time.monotonic() - start)
+            config = _within(seconds, config, candidate, reference, dataset)
+        if reference.make_simulator is not None:
             print(f"recording {config.episodes} held-out episodes in the reference simulator")
         evidence = collect_evidence(world.spec, reference, config, RUN_FOLDER, dataset)
         scores = evaluate_world(candidate, reference, evidence, config, policy_returns)
@@ -159,10 +167,17 @@ class Evaluate(Command):
     def _config(self, details: EvaluationDetails) -> EvaluationConfig:
         from streamdit_gym.evaluate import evaluation
 
-        config = evaluation.QUICK if self.quick else evaluation.EvaluationConfig()
+        is_quick = self.quick or details.minutes is not None
+        config = evaluation.QUICK if is_quick else evaluation.EvaluationConfig()
         if details.episodes is not None:
             config = replace(config, episodes=details.episodes)
         return replace(config, workers=os.cpu_count() or 1)
+
+    def _dataset(self, reference: WorldDefinition, details: EvaluationDetails) -> Dataset | None:
+        """Return the recordings of a world without a simulator."""
+        if reference.make_simulator is not None:
+            return None
+        return data_of(reference.name, Path(details.data) if details.data else None)
 
     def _teacher(
         self, student: WorldCandidate, reference: WorldDefinition, partition: str
@@ -242,3 +257,27 @@ class Evaluate(Command):
 def _embed_unseen_phrases(world: World, reference: WorldDefinition) -> None:
     """Embed the phrases that no training has seen; without an encoder this fails early."""
     world.table.rows([phrase for phrases in reference.evaluation.unseen for phrase in phrases])
+
+
+def _within(
+    seconds: float,
+    full: EvaluationConfig,
+    candidate: WorldCandidate,
+    reference: WorldDefinition,
+    dataset: Dataset | None,
+) -> EvaluationConfig:
+    """Return as much of an evaluation as fits into the time on this machine."""
+    from streamdit_gym.evaluate.evaluation import real_episodes
+    from streamdit_gym.evaluate.time_budget import config_within, estimated_seconds, measure_costs
+
+    start = time.monotonic()
+    source = real_episodes(reference, dataset)
+    costs = measure_costs(candidate, source, full.evaluator_training.seed)
+    left = seconds - (time.monotonic() - start)
+    config = config_within(left, full, costs, reference)
+    minutes = estimated_seconds(config, costs, reference) / 60
+    print(
+        f"measuring {config.episodes} held-out episodes up to frame {max(config.horizons)}"
+        f" in about {minutes:.1f} minutes"
+    )
+    return config

@@ -19,7 +19,7 @@ from streamdit_gym.cli.world_argument import bundle_of
 class Relabel(Command):
     """Relabel a world's own frames with what its simulator says must follow (DAgger).
 
-    The data are for train --relabelled; run again to resume.
+    A recipe names the data as relabelled; run again to resume.
     """
 
     setting_types: ClassVar[Mapping[str, Any]] = {

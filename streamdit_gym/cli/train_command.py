@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 from streamdit_gym.cli.command import Command
 from streamdit_gym.cli.option_types import Count, DeviceName, Minutes, WorldName
 from streamdit_gym.cli.recordings_argument import imported_world, is_data_set
-from streamdit_gym.cli.training_options import check_minutes, check_new_run, choose_device
+from streamdit_gym.cli.training_options import check_new_run, choose_device
 from streamdit_gym.cli.world_argument import data_of, definition_of
 from streamdit_gym.errors import ArgumentError
 
 if TYPE_CHECKING:
     from streamdit_gym.definition import WorldDefinition
     from streamdit_gym.recipes import Recipe
+    from streamdit_gym.recipes.stage_settings import Continuation
     from streamdit_gym.train.stage_context import TrainingInputs
+
+FROM_NOTHING = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,10 @@ class Train(Command):
     """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
     or a folder of videos, see import
     """
-    relabelled: tuple[Path, ...] = ()
-    """data sets of generated frames, see relabel; default: those of the recipe"""
+    init: str | None = None
+    """world whose weights training starts from, e.g. PushT: name, folder or Hub id; none: from
+    nothing; default: what the recipe says
+    """
     out: Path | None = None
     """run folder (default: runs/NAME): config, curves, pictures, checkpoints,
     and at the end the bundle in world/
@@ -68,7 +73,6 @@ class Train(Command):
 
         out = self.out or run_folder(definition.name)
         check_new_run(out, self.resume)
-        check_minutes(recipe.dynamics.end_with_minutes, self.minutes)
         inputs = self._inputs(definition, recipe)
         with parallel.join(choose_device(self.device)) as device:
             options = RunOptions(
@@ -103,7 +107,9 @@ class Train(Command):
     def _recipe(self, definition: WorldDefinition) -> Recipe:
         from streamdit_gym.recipes import recipe as find_recipe
 
-        recipe = find_recipe(self.recipe or default_recipe(definition))
+        recipe = find_recipe(self.recipe) if self.recipe else default_recipe(definition)
+        if self.init is not None:
+            recipe = replace(recipe, continue_from=_continuation(self.init))
         if self.steps is None:
             return recipe
         return replace(recipe, dynamics=replace(recipe.dynamics, steps=self.steps))
@@ -117,19 +123,39 @@ class Train(Command):
         base_world = None
         if recipe.continue_from is not None:
             base_world = World.from_pretrained(recipe.continue_from.world)
-        relabelled = self.relabelled or tuple(Path(folder) for folder in recipe.relabelled)
         return TrainingInputs(
             spec=definition.spec,
             dataset=data_of(definition.name, self._data_folder()),
             make_encoder=lambda: MiniLMEncoder(recipe.prompt_encoder),
             base_world=base_world,
-            relabelled=tuple(Dataset(folder) for folder in relabelled),
+            relabelled=tuple(Dataset(folder) for folder in recipe.relabelled),
         )
 
 
-def default_recipe(definition: WorldDefinition) -> str:
+def _continuation(world: str) -> Continuation | None:
+    """Return how training starts from a world that may look otherwise; None: from nothing."""
+    from streamdit_gym.recipes.stage_settings import Continuation
+
+    return None if world == FROM_NOTHING else Continuation(world=world, adapt_autoencoder=True)
+
+
+def default_recipe_name(definition: WorldDefinition) -> str:
     """Return the name of the recipe that a world is trained by, unless told otherwise."""
     from streamdit_gym.world_folders import shipped_worlds
 
     # the recipes of shipped worlds continue from what is shipped
     return "default" if definition.name in shipped_worlds() else definition.recipe
+
+
+def default_recipe(definition: WorldDefinition) -> Recipe:
+    """Return the recipe that a world is trained by, unless told otherwise.
+
+    Where it starts from a world with frames of another size, it starts from nothing instead.
+    """
+    from streamdit_gym.recipes import recipe as find_recipe
+
+    recipe = find_recipe(default_recipe_name(definition))
+    start = recipe.continue_from
+    if start is None or definition_of(start.world).frame_size == definition.frame_size:
+        return recipe
+    return replace(recipe, continue_from=None)

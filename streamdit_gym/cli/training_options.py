@@ -22,14 +22,3 @@ def check_new_run(folder: Path, resume: bool) -> None:
             given=folder,
             remedy="add --resume to go on with it, or give another --out",
         )
-
-
-def check_minutes(end_with_minutes: bool, minutes: float | None) -> None:
-    """Refuse a recipe whose learning rates end with the minutes, without any."""
-    if end_with_minutes and minutes is None:
-        raise StreamDiTError(
-            "no minutes to end with",
-            given="a recipe with end_with_minutes, without --minutes",
-            allowed="end_with_minutes with --minutes",
-            remedy="say how long, --minutes 60",
-        )

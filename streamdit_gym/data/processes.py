@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from streamdit_gym.errors import StreamDiTError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+MapJobs = Callable[..., Iterable[Any]]
 
 
 def map_in_processes(
@@ -24,20 +32,57 @@ def map_in_processes(
         jobs: its arguments.
         workers: processes at most; 1 takes this process alone.
         bar: moves on with each result, and is closed.
+
+    Raises:
+        StreamDiTError: if somebody ends a process, such as a system without memory.
     """
-    workers = min(workers, len(jobs))
-    with bar:
-        if workers <= 1:
-            return _collect(map(function, jobs), bar)
-        context = multiprocessing.get_context("spawn")
-        # Ctrl-C is for the parent, which ends the workers
-        with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            return _collect(pool.imap(function, jobs), bar)
-
-
-def _collect(results: Iterable[Result], bar: tqdm[Any]) -> list[Result]:
     collected = []
-    for result in results:
-        collected.append(result)
-        bar.update()
+    with bar, mapping(min(workers, len(jobs))) as map_jobs:
+        for result in map_jobs(function, jobs):
+            collected.append(result)
+            bar.update()
     return collected
+
+
+@contextmanager
+def mapping(workers: int) -> Iterator[MapJobs]:
+    """Yield what maps a function over jobs: here, or in several processes.
+
+    The processes end with the context, and with this process, whatever ends it.
+
+    Raises:
+        StreamDiTError: if somebody ends one of them.
+    """
+    if workers <= 1:
+        yield map
+        return
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield executor.map
+        executor.shutdown()
+    except BrokenProcessPool as error:
+        raise StreamDiTError(
+            "a worker process has ended too early",
+            given=f"{workers} workers",
+            allowed="as many as there is memory for",
+            remedy="run the same command again, with fewer workers",
+        ) from error
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

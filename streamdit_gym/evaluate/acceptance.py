@@ -181,6 +181,8 @@ REWARD_CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="readout.tasks.{task}.generated_false_success", at_most=0.02),
     Criterion(metric="outcome.real_reward_r", at_least=0.95),
     Criterion(metric="outcome.generated_reward_r", at_least=0.9),
+    Criterion(metric="outcome.real_reward_residual_r", at_least=0.9),
+    Criterion(metric="outcome.generated_reward_residual_r", at_least=0.8),
     Criterion(metric="outcome.real_false_ends", at_most=5),
     Criterion(metric="outcome.generated_false_ends", at_most=5),
     Criterion(metric="outcome.real_end_recall", at_least=0.8),

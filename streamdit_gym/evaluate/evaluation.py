@@ -135,14 +135,22 @@ def collect_evidence(
     Raises:
         StreamDiTError: if there is neither a simulator nor a data set.
     """
-    source = _source(reference, dataset)
+    source = real_episodes(reference, dataset)
     adapter = reference.evaluation
     models = evaluator_models(spec, adapter, source, config.evaluator_training, models_folder)
-    held_out, short = source.held_out(config.plan)
+    plan = config.plan
+    if not spec.score_names:  # nobody looks at short episodes
+        plan = replace(plan, short_episodes=1)
+    held_out, short = source.held_out(plan)
     return Evidence(held_out=held_out, short=short, models=models)
 
 
-def _source(reference: WorldDefinition, dataset: Dataset | None) -> RealEpisodes:
+def real_episodes(reference: WorldDefinition, dataset: Dataset | None) -> RealEpisodes:
+    """Return where real episodes come from: the simulator if there is one, else recordings.
+
+    Raises:
+        StreamDiTError: if there is neither.
+    """
     if reference.make_simulator is not None:
         return SimulatedEpisodes(reference=reference)
     if dataset is not None:

@@ -25,7 +25,6 @@ from streamdit_gym.definition import EvaluationAdapter, WorldSpec
 from streamdit_gym.evaluate.inverse_dynamics import (
     InverseDynamics,
     train_inverse_dynamics,
-    triples_of,
 )
 from streamdit_gym.evaluate.real_episodes import RealEpisodes
 from streamdit_gym.evaluate.schema import MAX_ACTOR_ERROR
@@ -178,8 +177,9 @@ def train_evaluator_models(
         states = shard.states.reshape(-1, shard.states.shape[-1])
         probe = train_state_probe(spec, frames, states, is_real.ravel(), probe_steps)
     else:
-        triples = triples_of(shard.lengths, steps)
-        probe = train_probe_on_actions(spec, shard.frames, shard.actions, triples, probe_steps)
+        probe = train_probe_on_actions(
+            spec, shard.frames, shard.actions, shard.lengths, probe_steps
+        )
     inverse = train_inverse_dynamics(
         probe.features(shard.frames),
         shard.actions,

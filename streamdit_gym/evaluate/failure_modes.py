@@ -113,6 +113,13 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
         ),
     ),
     FailureMode(
+        name="misreads rewards beyond what the action alone explains",
+        symptoms=(
+            Symptom(number="outcome.real_reward_residual_r.high", below=(0.3,)),
+            Symptom(number="outcome.generated_reward_residual_r.high", below=(0.3,)),
+        ),
+    ),
+    FailureMode(
         name="ends episodes that go on",
         symptoms=(
             Symptom(number="outcome.real_false_ends.low", above=20),

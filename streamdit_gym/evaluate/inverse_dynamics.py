@@ -72,14 +72,16 @@ class InverseDynamics(nn.Module):
         return actions.reshape(len(features), windows.shape[1], *self.actions.shape)
 
 
-def triples_of(lengths: Int[np.ndarray, " e"], steps: int) -> Int[np.ndarray, "n 2"]:
-    """Return where three frames of an episode stand in a row: the episode, and the first frame.
+def windows_of(lengths: Int[np.ndarray, " e"], steps: int, frames: int) -> Int[np.ndarray, "n 2"]:
+    """Return where frames of an episode stand in a row: the episode, and the first frame.
 
     Args:
         lengths: steps of each episode; what lies behind is padding.
         steps: of the arrays.
+        frames: in a row.
     """
-    is_inside: Bool[np.ndarray, "e s"] = np.arange(steps - 1) + 2 <= lengths[:, None]
+    first = np.arange(steps + 2 - frames)
+    is_inside: Bool[np.ndarray, "e s"] = first + frames - 1 <= lengths[:, None]
     return np.argwhere(is_inside)
 
 
@@ -105,7 +107,7 @@ def train_inverse_dynamics(
     """
     torch.manual_seed(seed)
     model = InverseDynamics(features.shape[-1], language)
-    triples = triples_of(lengths, actions.shape[1])
+    triples = windows_of(lengths, actions.shape[1], len(TRIPLE))
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)

@@ -346,6 +346,17 @@ METRICS: tuple[Metric, ...] = (
         better="higher",
     ),
     Metric(
+        path="outcome.real_reward_residual_r",
+        label="reward residual r: the same without what the action alone explains, real steps",
+        unit=THREE_DECIMALS,
+    ),
+    Metric(
+        path="outcome.generated_reward_residual_r",
+        label="reward residual r: the same without what the action alone explains, generated steps",
+        unit=THREE_DECIMALS,
+        better="higher",
+    ),
+    Metric(
         path="outcome.real_false_ends",
         label="false ends of episodes, real steps",
         unit=PER_THOUSAND_STEPS,

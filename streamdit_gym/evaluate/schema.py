@@ -84,6 +84,9 @@ class OutcomeMetrics:
         real_false_ends: ends that are read where the episode goes on, per 1,000 real steps.
         generated_false_ends: the same in rollouts.
         real_end_recall: share of real ends that are read as such.
+        real_reward_residual_r: as `real_reward_r`, of what the action alone does not explain of
+            rewards; None if it explains them.
+        generated_reward_residual_r: the same in rollouts.
     """
 
     horizon: int
@@ -92,6 +95,8 @@ class OutcomeMetrics:
     real_false_ends: Estimate
     generated_false_ends: Estimate
     real_end_recall: Estimate
+    real_reward_residual_r: Estimate | None = None
+    generated_reward_residual_r: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ positions from few examples.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -18,12 +19,16 @@ from torch.nn import functional
 from tqdm import trange
 
 from streamdit_gym.definition import WorldSpec
-from streamdit_gym.evaluate.inverse_dynamics import TRIPLE, InverseDynamics
+from streamdit_gym.evaluate.inverse_dynamics import InverseDynamics, windows_of
 from streamdit_gym.evaluate.state_errors import MIN_SPREAD, state_layout
+from streamdit_gym.model.precision import training_precision
 
-FRAMES_PER_FORWARD = 512
+FRAMES_PER_FORWARD = 32  # twice as fast on a CPU as 512, whose features leave the caches
 LEARNING_RATE = 3e-3
 PIXEL_NOISE = 0.05  # so that small flaws of generated frames do not matter
+NOISE_TABLE_FRAMES = 4  # times a batch
+# frames in a row: 4 triples from 6 frames, where single triples take 12 frames
+WINDOW_FRAMES = 6
 HUBER_BETA = 0.02
 
 
@@ -67,13 +72,18 @@ class StateProbe(nn.Module):
 
     def key_points(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
         """Return the positions of the key points, from -1 to 1; all x come before all y."""
-        features = self.trunk(pixels.contiguous(memory_format=torch.channels_last))
-        heat_maps = self.sharpness * features
+        with self._trunk_precision():
+            features = self.trunk(pixels.contiguous(memory_format=torch.channels_last))
+        heat_maps = self.sharpness * features.float()
         height, width = heat_maps.shape[-2:]
         weights = rearrange(heat_maps, "n p h w -> n p (h w)").softmax(-1)
         x = torch.linspace(-1, 1, width).repeat(height)
         y = torch.linspace(-1, 1, height).repeat_interleave(width)
         return torch.cat([weights @ x, weights @ y], -1)
+
+    def _trunk_precision(self) -> AbstractContextManager[object]:
+        """Return a context for the convolutions: while training, what is fastest here."""
+        return training_precision("cpu") if self.training else nullcontext()
 
     def forward(
         self, pixels: Float[Tensor, "n 3 h w"]
@@ -156,10 +166,11 @@ def train_state_probe(
     probe.standardise(spec, states[real])
     rng = np.random.default_rng(seed)
     targets = (torch.from_numpy(states) - probe.offset) / probe.scale
+    noisy_pixels = _NoisyPixels(batch, spec.frame_size, rng)
 
     def loss() -> Tensor:
         rows = real[rng.integers(len(real), size=batch)]
-        predictions, _ = probe(_noisy_pixels(frames[rows]))
+        predictions, _ = probe(noisy_pixels(frames[rows]))
         return functional.smooth_l1_loss(predictions, targets[rows], beta=HUBER_BETA)
 
     _descend(probe, loss, steps)
@@ -170,9 +181,9 @@ def train_probe_on_actions(
     spec: WorldSpec,
     frames: UInt8[np.ndarray, "e f h w 3"],
     actions: np.ndarray,
-    triples: Int[np.ndarray, "n 2"],
+    lengths: Int[np.ndarray, " e"],
     steps: int,
-    batch: int = 24,
+    batch: int = 6,
     seed: int = 0,
 ) -> StateProbe:
     """Train the probe of a world without states to find key points that tell its actions.
@@ -181,21 +192,28 @@ def train_probe_on_actions(
         spec: the world.
         frames: real frames.
         actions: the action after each.
-        triples: episode and first frame of all triples of frames.
+        lengths: steps of each episode; what lies behind is padding.
         steps: of the training.
-        batch: triples at once.
+        batch: windows of frames at once, with several triples each.
         seed: of everything random.
     """
     torch.manual_seed(seed)
     probe = StateProbe(spec)
     inverse = InverseDynamics(probe.num_features, spec.actions)
     rng = np.random.default_rng(seed)
+    width = min(WINDOW_FRAMES, int(lengths.max()) + 1)
+    windows = windows_of(lengths, actions.shape[1], width)
+    noisy_pixels = _NoisyPixels(batch * width, spec.frame_size, rng)
 
     def loss() -> Tensor:
-        episodes, first = triples[rng.integers(len(triples), size=batch)].T
-        windows = frames[episodes[:, None], first[:, None] + TRIPLE]
-        _, key_points = probe(_noisy_pixels(windows.reshape(-1, *windows.shape[2:])))
-        return inverse.loss(key_points.unflatten(0, (batch, 3)), actions[episodes, first + 1])
+        episodes, first = windows[rng.integers(len(windows), size=batch)].T
+        rows = episodes[:, None]
+        columns = first[:, None] + np.arange(width)
+        pixels = noisy_pixels(frames[rows, columns].reshape(-1, *frames.shape[2:]))
+        key_points = probe.key_points(pixels).unflatten(0, (batch, width))
+        triples = key_points.unfold(1, 3, 1).movedim(-1, 2).flatten(0, 1)
+        middle_actions = actions[rows, columns[:, 1:-1]]
+        return inverse.loss(triples, middle_actions.reshape(-1, *actions.shape[2:]))
 
     _descend(nn.ModuleList([probe, inverse]), loss, steps)
     return probe.eval()
@@ -212,11 +230,29 @@ def _descend(model: nn.Module, loss: Callable[[], Tensor], steps: int) -> None:
         schedule.step()
 
 
-def _noisy_pixels(frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-    pixels = _to_pixels(torch.from_numpy(frames))
-    noise_level = PIXEL_NOISE * torch.rand(len(frames), 1, 1, 1)
-    noise = noise_level * torch.randn_like(pixels)
-    return pixels + noise
+class _NoisyPixels:
+    """Adds noise to frames, cut out of a table at random places: drawing it anew takes long.
+
+    Args:
+        batch: frames at once.
+        frame_size: height and width of a frame.
+        rng: draws the places.
+    """
+
+    def __init__(self, batch: int, frame_size: tuple[int, int], rng: np.random.Generator) -> None:
+        height, width = frame_size
+        self.batch = batch
+        self.rng = rng
+        self.shape = (batch, height, width, 3)
+        self.table = torch.randn(NOISE_TABLE_FRAMES * batch * height * width * 3)
+
+    def __call__(self, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
+        """Return the pixels of a batch of frames, each with noise of a strength of its own."""
+        pixels = _to_pixels(torch.from_numpy(frames))
+        start = int(self.rng.integers(len(self.table) - pixels.numel()))
+        noise = self.table[start : start + pixels.numel()].view(self.shape).permute(0, 3, 1, 2)
+        strength = PIXEL_NOISE * torch.rand(self.batch, 1, 1, 1)
+        return pixels + strength * noise
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +21,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from tqdm import tqdm
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.checks import check_fields
 from streamdit_gym.data.definition_checks import check_definition
 from streamdit_gym.data.episode import Episode, all_phrases, explore, stack_episodes
+from streamdit_gym.data.processes import mapping
 from streamdit_gym.data.recorder import (
     AGAIN,
     MAX_SEED,
@@ -38,7 +37,7 @@ from streamdit_gym.data.recorder import (
     write_meta,
 )
 from streamdit_gym.data.trial_episodes import check_first_episodes, simulator_of
-from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.envs.worlds import definition_with_simulator
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.files import folder_lock, remove_parts, writing_to
@@ -161,6 +160,7 @@ def relabel_world(
 
     Raises:
         UnknownNameError: if there is no such world, or it has no simulator.
+        StreamDiTError: if it has no menu, or prompts change its colours.
         DefinitionError: if the definition, or what the simulator gives in a first episode, is
             wrong; nothing is written then.
         DatasetError: if the folder holds a data set of other settings.
@@ -171,6 +171,7 @@ def relabel_world(
     world = World.from_pretrained(name, device=device)
     definition = definition_with_simulator(world.spec.name)
     spec = definition.spec
+    _check_menu(spec)
     if definition.evaluation.appearance is not None:
         raise StreamDiTError(
             "a state does not say the colours",
@@ -189,6 +190,21 @@ def relabel_world(
             _record_missing(world, definition, folder, config, missing)
 
 
+def _check_menu(spec: WorldSpec) -> None:
+    """Refuse a world whose actions are no menu.
+
+    Raises:
+        StreamDiTError: if they are a box.
+    """
+    if not isinstance(spec.actions, Menu):
+        raise StreamDiTError(
+            "relabelling needs a menu",
+            given=f"{spec.name}, whose actions are a box",
+            allowed="a world whose actions are a Menu",
+            remedy="train without relabelled frames",
+        )
+
+
 def _record_missing(
     world: World,
     definition: WorldDefinition,
@@ -205,7 +221,7 @@ def _record_missing(
         unit="shard",
         desc=f"relabel {definition.name}",
     )
-    with _mapping(config.workers) as map_jobs:
+    with mapping(config.workers) as map_jobs:
         for shard, segment in enumerate(segments):
             if shard in missing:
                 rng = np.random.default_rng([config.seed, 1 + shard])
@@ -231,17 +247,6 @@ def relabelled_objects(
             remedy="train without relabelled frames",
         )
     return evaluation.actor, evaluation.objects
-
-
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterable[Episode]]]:
-    """Yield what maps a function over jobs: here, or in several processes."""
-    if workers == 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield pool.map
 
 
 def _jobs_of(

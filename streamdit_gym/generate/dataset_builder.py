@@ -21,6 +21,7 @@ from tqdm import tqdm
 from streamdit_gym.checks import check_choice, check_int, check_str
 from streamdit_gym.data.formats import FORMATS, frame_format
 from streamdit_gym.data.formats.frame_format import FrameFormat
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.envs.registration import id_of
 from streamdit_gym.errors import DatasetError, require
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_text, writing_to
@@ -31,6 +32,7 @@ from streamdit_gym.generate.quality import EpisodeFilter
 from streamdit_gym.generate.ray_pool import RayPool
 from streamdit_gym.generate.shard_generator import ShardGenerator
 from streamdit_gym.generate.shard_record import ShardRecord, recorded_shards, remove_shard
+from streamdit_gym.registry import find_definition, register_world
 from streamdit_gym.world import World
 
 MIN_FREE_BYTES = 50 * 2**20  # before a shard is begun
@@ -157,8 +159,14 @@ def _write_missing(writer: ShardWriter, pool: RayPool | None) -> None:
             for index in missing:
                 bar.update(writer.run(index))
         elif missing:
-            arguments = (with_absolute_paths(config), writer.folder.resolve(), writer.meta)
-            pool.run(ShardWriter, arguments, missing, bar.update)
+            definition = find_definition(writer.meta["world"])
+            arguments = (
+                with_absolute_paths(config),
+                writer.folder.resolve(),
+                writer.meta,
+                definition,
+            )
+            pool.run(RemoteShardWriter, arguments, missing, bar.update)
 
 
 def _finish(writer: ShardWriter) -> list[dict[str, Any]]:
@@ -267,6 +275,29 @@ class ShardWriter:
         self.store.write(self.folder, index, frames, self.meta["fps"], with_arrays)
         with atomic_write(self.folder / f"shard-{index:05d}.npz") as part:
             np.savez_compressed(part, **arrays)
+
+
+class RemoteShardWriter(ShardWriter):
+    """Writes shards in another process, in which the world is registered first.
+
+    Args:
+        config: what to generate.
+        folder: where to; every machine must see it.
+        meta: the content of its ``meta.json``.
+        definition: of the world, if it is registered; one of a file comes by running the file,
+            which every machine must see, too.
+    """
+
+    def __init__(
+        self,
+        config: GenerateConfig,
+        folder: Path,
+        meta: dict[str, Any],
+        definition: WorldDefinition | None,
+    ) -> None:
+        if definition is not None and find_definition(definition.name) is None:
+            register_world(definition)
+        super().__init__(config, folder, meta)
 
 
 def _named_arrays(meta: dict[str, Any], arrays: dict[str, np.ndarray], row: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from streamdit_gym.files import PART, write_json
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
 from streamdit_gym.world import World, find_world
+from streamdit_gym.world_folders import BUNDLE, run_folder, shipped_worlds
 
 # 1: exports lay between our own files, and nothing vouched for a shard's files
 LAYOUT = 2
@@ -112,8 +113,14 @@ def _digest(place: Path) -> str:
 
 
 def with_absolute_paths(config: GenerateConfig) -> GenerateConfig:
-    """Return the same settings with paths that other processes find."""
+    """Return the same settings with paths that other processes find.
+
+    A name under which `train` has written a world becomes the bundle's folder.
+    """
     absolute: dict[str, Any] = {}
+    trained = run_folder(config.world) / BUNDLE
+    if config.world not in shipped_worlds() and trained.is_dir():
+        absolute["world"] = str(find_world(config.world).resolve())
     for name in PATH_SETTINGS:
         path = getattr(config, name)
         if path and Path(path).exists():

@@ -116,6 +116,20 @@ def direction_prompts(language: ActionLanguage) -> dict[str, str]:
     return prompts
 
 
+def sliders_of(language: ActionLanguage) -> list[dict[str, Any]]:
+    """Return what the sliders of a box look like, one for each dimension; empty for a menu.
+
+    A slider's prompt is "NAME VALUE"; its words stand at equal distances from low to high.
+    """
+    if not isinstance(language, SpokenBox):
+        return []
+    dimensions = zip(language.names, language.low, language.high, language.words, strict=True)
+    return [
+        {"name": name, "low": low, "high": high, "words": list(words), "idle": float(idle)}
+        for (name, low, high, words), idle in zip(dimensions, language.idle, strict=True)
+    ]
+
+
 def _moved(box: SpokenBox, ends: tuple[int, int]) -> Any:
     """Return the idle action with the first two dimensions at an end: -1 low, 1 high, 0 idle."""
     action = box.idle

@@ -16,7 +16,7 @@ from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.film_recorder import MAX_FILMS, MAX_FOLDER_BYTES
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.rate_limiter import MAX_REFUSED, RATE_PER_S, RateLimiter
-from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.live.stream_prompts import direction_prompts, sliders_of
 from streamdit_gym.live.viewer_messages import Message, error_message
 
 MAX_SUGGESTIONS = 32  # phrases of the training data, beside the menu's
@@ -100,6 +100,7 @@ def _hello_message(session: LiveSession) -> Message:
         "has_simulator": session.live.simulator is not None,
         "menu": session.live.menu,
         "directions": direction_prompts(spec.actions),
+        "dimensions": sliders_of(spec.actions),
         "suggestions": [*menu_phrases, *spec.also[::stride]],
         "max_prompt_chars": MAX_PROMPT_CHARS,
         "max_films": MAX_FILMS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamdit_gym.recipes.recipe import Recipe
 from streamdit_gym.recipes.stage_settings import (
     AutoencoderTraining,
+    Continuation,
     DynamicsTraining,
     ReadoutTraining,
     TransitionTraining,
@@ -12,19 +13,24 @@ from streamdit_gym.recipes.stage_settings import (
 
 
 def own_world() -> Recipe:
-    """Train any world from nothing on two CPU cores, in about an hour.
+    """Train any world on two CPU cores, in about an hour.
 
-    Nothing here needs knowledge of the scene. What weighs more is what moves in the recordings.
-    References are corrupted by noise whose level the model is told, and not by things that bend,
-    split or fade, since that presumes a few solid things before a plain ground. A training whose
-    actions do nothing ends early.
+    It starts from PushT's weights where frames have their size: whatever moves, autoencoder and
+    transformer then learn it sooner than from nothing (docs/decisions/0017). Nothing here needs
+    knowledge of the scene. What weighs more is what moves in the recordings. References are
+    corrupted by noise whose level the model is told, and not by things that bend, split or fade,
+    since that presumes a few solid things before a plain ground. A training whose actions do
+    nothing ends early.
     """
     return Recipe(
-        autoencoder=AutoencoderTraining(steps=2500, weighting="motion", foreground_weight=50.0),
-        readout=ReadoutTraining(steps=3000),
-        transitions=TransitionTraining(steps=3000),
+        continue_from=Continuation(world="PushT", adapt_autoencoder=True),
+        autoencoder=AutoencoderTraining(steps=1500, weighting="motion", foreground_weight=50.0),
+        readout=ReadoutTraining(steps=1000, batch=256),
+        transitions=TransitionTraining(steps=2000),
         dynamics=DynamicsTraining(
-            steps=2500,
+            steps=6000,
+            clips=10,
+            end_with_minutes=True,
             reference_noise=0.2,
             reference_noise_share=0.7,
             corruption="none",

@@ -216,8 +216,8 @@ class DynamicsTraining:
         readback_deadline: part of the training after which it stops if the actions cannot be read
             back from the model's own frames; 0: it goes on.
         text_only: learn what reads prompts and nothing else; what draws stays as it is.
-        end_with_minutes: the learning rates also end with the minutes of the call, if those are
-            over before the steps: for a machine lent by the hour.
+        end_with_minutes: the learning rates also end with the minutes of the call, if it has any
+            and those are over before the steps.
     """
 
     steps: int = 12_000

@@ -7,6 +7,7 @@ apart. A value between two words is the linear mean of the two.
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -64,9 +65,9 @@ class SpokenTable:
     def of_texts(self, texts: list[str]) -> Float[Tensor, "n d"]:
         """Return the positions that texts ask for.
 
-        A text is cut at ";" and ",". Each part means the longest of the box's clauses whose words
-        it holds; where it holds none, the clause whose embedding is nearest. Dimensions that no
-        part names are idle.
+        A text is cut at ";" and ",". A part such as "shoulder 0.25" is a value of a dimension. Each
+        other one means the longest of the box's clauses whose words it holds; where it holds none,
+        the clause whose embedding is nearest. Dimensions that no part names are idle.
 
         Raises:
             ShapeError: if a text has no part, or there is no room for a new one.
@@ -113,11 +114,35 @@ class SpokenTable:
         position = self.idle_prompt
         parts = [part.strip() for part in SEPARATORS.split(text)]
         for part in [part for part in parts if part] or [text]:
+            value = self._value_in(part)
+            if value is not None:
+                dimension, number = value
+                position[dimension] = number
+                continue
             row = self._clause_of(part)
             starts = self._first_row.tolist()
             dimension = max(i for i, start in enumerate(starts) if start <= row)
             position[dimension] = row - starts[dimension]
         return position
+
+    def _value_in(self, part: str) -> tuple[int, float] | None:
+        """Return the dimension and the position that a part with a number names; None: it is none.
+
+        A word that is a number stays a word.
+        """
+        name, _, text = part.rpartition(" ")
+        if name not in self.box.names or part in self.box.clauses:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        if not math.isfinite(value):
+            return None
+        dimension = self.box.names.index(name)
+        values = self.box.idle
+        values[dimension] = value
+        return dimension, float(self.box.positions(values)[dimension])
 
     def _clause_of(self, part: str) -> int:
         """Return the number of the clause that a part of a text names or means."""

@@ -47,7 +47,7 @@ def check_dataset(dataset: Dataset, spec: WorldSpec) -> None:
             "generated frames cannot be all that is learned",
             given=dataset.folder,
             allowed="recorded data",
-            remedy="give it as --relabelled, beside --data",
+            remedy="name it in the recipe's relabelled, beside --data",
         )
     if len(dataset) < 2:
         raise DatasetError(

@@ -4,6 +4,8 @@ only where this process may mount one.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -41,3 +43,8 @@ def fill(disk: Path, leave: int = 0) -> Path:
 
 def _run(*command: str) -> int:
     return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def no_space(*_: object) -> None:
+    """Stand in for a call that writes to a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -13,6 +13,7 @@ from streamdit_gym.evaluate.candidate import Actions, Frames, Outcomes, Prompts,
 HEIGHT, WIDTH = 32, 48
 MARGIN = 4
 SPEED = 2.0  # px a step
+COST = 5.0  # of an action of length 1, in `CostlyDot`
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 MENU = Menu("wait", "go left", "go right", "go up", "go down")
 WORDS = ("much less", "less", "none", "more", "much more")
@@ -77,6 +78,23 @@ class MovableDot(DotSimulator):
         self.place = np.asarray(state, dtype=float)
 
 
+class CostlyDot(DotSimulator):
+    """The same with a cost of the action, which varies far more than the rest of the reward."""
+
+    def step(self, action: Any) -> np.ndarray:
+        self.cost = float(cost_of(np.asarray(action)))
+        return super().step(action)
+
+    def outcome(self) -> StepOutcome:
+        free = super().outcome()
+        return StepOutcome(free.reward - self.cost, free.terminated)
+
+
+def cost_of(actions: np.ndarray) -> np.ndarray:
+    """Return the cost of values of the box."""
+    return COST * np.square(actions).sum(-1)
+
+
 def menu_world() -> WorldDefinition:
     return WorldDefinition.of(menu_spec(), make_simulator=MovableDot)
 
@@ -85,9 +103,14 @@ def box_world() -> WorldDefinition:
     return WorldDefinition.of(box_spec(), make_simulator=DotSimulator)
 
 
+def costly_world() -> WorldDefinition:
+    return WorldDefinition.of(box_spec(), make_simulator=CostlyDot)
+
+
 class PerfectDots:
     """The simulator as a candidate. Its subclasses fail in one way each."""
 
+    make_simulator: type[DotSimulator] = DotSimulator
     partition_name = "replayed"
     latency_frames = 0
 
@@ -103,7 +126,7 @@ class PerfectDots:
     def roll_out(
         self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
     ) -> Rollout:
-        simulator = DotSimulator()
+        simulator = self.make_simulator()
         frames, outcomes = [], []
         for row, episode in enumerate(prompts):
             simulator.place = np.array(DotSimulator.memory[context[row, -1].tobytes()])
@@ -177,3 +200,30 @@ class CoarseControl(PerfectDots):
 
     def action(self, row: int, step: int, prompt: Any) -> Any:
         return np.rint(prompt)
+
+
+class CostlyDots(PerfectDots):
+    """The simulator with a cost of the action."""
+
+    make_simulator = CostlyDot
+
+    def read_outcomes(self, frames: Frames, actions: Actions) -> Outcomes:
+        free = super().read_outcomes(frames, actions)
+        return Outcomes(rewards=free.rewards - cost_of(actions), ends=free.ends)
+
+
+class ActionRewards(CostlyDots):
+    """Reads rewards off actions alone."""
+
+    def roll_out(
+        self, context: Frames, prompts: Prompts, seed: int = 0, actions: Actions | None = None
+    ) -> Rollout:
+        rollout = super().roll_out(context, prompts, seed, actions)
+        if rollout.outcomes is None or actions is None:
+            return rollout
+        outcomes = Outcomes(rewards=-cost_of(actions), ends=rollout.outcomes.ends)
+        return Rollout(frames=rollout.frames, scores=rollout.scores, outcomes=outcomes)
+
+    def read_outcomes(self, frames: Frames, actions: Actions) -> Outcomes:
+        right = super().read_outcomes(frames, actions)
+        return Outcomes(rewards=-cost_of(actions), ends=right.ends)

@@ -161,6 +161,23 @@ def make_dot_world(size: str = "tiny", definition: WorldDefinition = DEFINITION)
     )
 
 
+def write_dot_file(folder: Path) -> Path:
+    """Write a definition file of the world, and a bundle of random weights that it names."""
+    bundle = folder / "bundle"
+    make_dot_world().save_pretrained(bundle)
+    file = folder / "pushed_dot_world.py"
+    lines = [
+        "import sys",
+        "from dataclasses import replace",
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})",
+        "from support.pushed_dot import DEFINITION",
+        "from streamdit_gym import register_world",
+        f"register_world(replace(DEFINITION, weights={str(bundle)!r}))",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
 def nine_pushes() -> WorldDefinition:
     """Return the definition of a world of the same size with a menu."""
     pushes = [f"push {number}" for number in range(9)]

@@ -117,3 +117,15 @@ class RandomEncoder:
     def encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         table = make_table(texts)
         return table.tokens, table.mask, table.pooled
+
+
+def changed_weights(first: torch.nn.Module, second: torch.nn.Module) -> set[str]:
+    """Return the names of the weights in which two networks differ."""
+    other = second.state_dict()
+    return {
+        name for name, value in first.state_dict().items() if not torch.equal(value, other[name])
+    }
+
+
+def same_weights(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    return not changed_weights(first, second)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from streamdit_gym.definition import EnvironmentTask
 from streamdit_gym.evaluate.candidate import Outcomes
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
+from streamdit_gym.evaluate.metrics.reward_residuals import reward_residual_r
 from streamdit_gym.evaluate.schema import OutcomeMetrics
 from streamdit_gym.evaluate.statistics import Estimate, correlation, estimate
 
@@ -38,19 +39,30 @@ def outcome_metrics(
     column = sorted(context.spec.tasks).index(name)
     rewards = held_out.rewards[..., column]
     steps = min(STEPS, rewards.shape[1])
+    early = slice(steps)
     is_step = context.is_step
+    is_early_step = is_step[:, early]
+    language = context.spec.actions
     ends = _real_ends(context)
     real_claims = real.ends > threshold
     claims = generated.ends > threshold
     return OutcomeMetrics(
         horizon=steps,
         real_reward_r=_reward_r(real.rewards, rewards, is_step),
-        generated_reward_r=_reward_r(
-            generated.rewards[:, :steps], rewards[:, :steps], is_step[:, :steps]
-        ),
+        generated_reward_r=_reward_r(generated.rewards[:, early], rewards[:, early], is_early_step),
         real_false_ends=_false_ends(real_claims, ends, is_step),
-        generated_false_ends=_false_ends(claims[:, :steps], ends[:, :steps], is_step[:, :steps]),
+        generated_false_ends=_false_ends(claims[:, early], ends[:, early], is_early_step),
         real_end_recall=estimate(np.where(ends, real_claims, np.nan)),
+        real_reward_residual_r=reward_residual_r(
+            real.rewards, rewards, is_step, held_out.actions, language
+        ),
+        generated_reward_residual_r=reward_residual_r(
+            generated.rewards[:, early],
+            rewards[:, early],
+            is_early_step,
+            held_out.actions[:, early],
+            language,
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 const SLIDERS = ["chunks", "micro_steps", "transition", "fps"];
 const SLIDER_DELAY_MS = 100; // a slider sends its newest value at most this often
+const DIMENSION_STEPS = 200; // from a dimension's low to its high end
+const DIMENSION_DIGITS = 4; // of a value
 const MAX_SILENCE_MS = 6000; // the server sends something every two seconds
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 5000;
@@ -23,6 +25,7 @@ const element = (id) => document.getElementById(id);
 
 const connection = { socket: null, lastMessageAt: 0, retryMs: FIRST_RETRY_MS };
 const menu = { phrases: [], byDirection: new Map() };
+const dimensions = { named: [], inputs: [], timer: null };
 const prompts = {
   nextId: Math.floor(Math.random() * 2 ** 40),
   sentAt: new Map(), // id -> time
@@ -128,6 +131,78 @@ function showWorld(hello) {
   const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
   element("suggestions").replaceChildren(...options);
   showActions(hello.menu, hello.directions);
+  showDimensions(hello.dimensions);
+}
+
+// Sliders of a box: one for each dimension, with its words as marks.
+function showDimensions(named) {
+  if (JSON.stringify(named) === JSON.stringify(dimensions.named)) return; // connected again
+  dimensions.named = named;
+  dimensions.inputs = named.map(dimensionInput);
+  const rows = named.map((dimension, i) => {
+    const row = create("div");
+    const label = create("label", { htmlFor: dimensions.inputs[i].id });
+    label.append(dimension.name, create("output", { id: `${dimensions.inputs[i].id}-value` }));
+    const marks = create("p", { className: "marks" });
+    marks.setAttribute("aria-hidden", "true");
+    marks.append(...dimension.words.map((word) => create("span", { textContent: word })));
+    row.append(label, dimensions.inputs[i], marks);
+    return row;
+  });
+  element("dimensions").replaceChildren(...rows);
+  element("dimensions").hidden = !named.length;
+  named.forEach((dimension, i) => showDimension(i, dimension.idle));
+}
+
+function dimensionInput({ low, high }, i) {
+  const input = create("input", {
+    type: "range", id: `dimension-${i}`, min: low, max: high, step: (high - low) / DIMENSION_STEPS,
+  });
+  input.oninput = () => moveDimension(i);
+  return input;
+}
+
+function showDimension(i, value) {
+  const input = dimensions.inputs[i];
+  input.value = value;
+  showDimensionText(i);
+}
+
+function showDimensionText(i) {
+  const { low, high, words } = dimensions.named[i];
+  const value = Number(dimensions.inputs[i].value);
+  const nearest = words[Math.round(((value - low) / (high - low)) * (words.length - 1))];
+  setText(`dimension-${i}-value`, String(Number(value.toPrecision(DIMENSION_DIGITS))));
+  dimensions.inputs[i].setAttribute("aria-valuetext", `${value}, about ${nearest}`);
+}
+
+function moveDimension(i) {
+  showDimensionText(i);
+  if (dimensions.timer !== null) return; // the newest values are sent when it is over
+  dimensions.timer = setTimeout(() => {
+    dimensions.timer = null;
+    sendPrompt(dimensionPrompt());
+  }, SLIDER_DELAY_MS);
+}
+
+// Dimensions at rest are left out; a prompt that names none of them has the first one.
+function dimensionPrompt() {
+  const clauses = dimensions.named.map(({ name, idle }, i) => {
+    const value = Number(Number(dimensions.inputs[i].value).toPrecision(DIMENSION_DIGITS));
+    return { text: `${name} ${value}`, rests: value === Number(idle.toPrecision(DIMENSION_DIGITS)) };
+  });
+  const moved = clauses.filter((clause) => !clause.rests);
+  return (moved.length ? moved : clauses.slice(0, 1)).map((clause) => clause.text).join("; ");
+}
+
+// Sliders follow what others, buttons and keys prompt.
+function followPrompt(words) {
+  if (dimensions.timer !== null || dimensions.inputs.includes(document.activeElement)) return;
+  const clauses = new Set(words.split("; "));
+  dimensions.named.forEach(({ name, low, high, words: ofDimension }, i) => {
+    const place = ofDimension.findIndex((word) => clauses.has(`${name} ${word}`));
+    if (place >= 0) showDimension(i, low + (place / (ofDimension.length - 1)) * (high - low));
+  });
 }
 
 function showActions(phrases, directions) {
@@ -222,6 +297,7 @@ async function drawFrame(packed) {
   drawImage("image", image);
   drawImage("simulator-image", simulatorImage);
   showLatency(header.number);
+  if (element("prompt").textContent !== header.prompt) followPrompt(header.prompt);
   setText("prompt", header.prompt);
   setText("simulator-action", header.simulator_action || "cannot follow from here; press Reset");
   setText("measured-fps", header.fps.toFixed(1));
