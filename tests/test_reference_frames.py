@@ -36,7 +36,6 @@ CASES = [
     (name, partition)
     for name in IDS
     for partition in (("reactive",) if "-Real-" in name else ("reactive", "pipelined"))
-    if "PushT-Continuous" not in name  # its frames have no reference yet
 ]
 
 
