@@ -64,7 +64,7 @@ def test_a_bad_action_is_refused_and_changes_nothing(bad: Any) -> None:
 def test_a_saved_state_with_other_actions_is_refused(bad: Any) -> None:
     simulator = PushTContinuousSimulator()
     simulator.reset(np.random.default_rng(0))
-    with pytest.raises(ArgumentError, match="saved|go back"):
+    with pytest.raises(ArgumentError, match=r"saved|go back"):
         simulator.restore((FREE_TABLE, bad))
 
 
