@@ -115,6 +115,8 @@ def complete_scores() -> Scores:
             real_false_ends=one,
             generated_false_ends=one,
             real_end_recall=one,
+            real_reward_residual_r=one,
+            generated_reward_residual_r=one,
         ),
         policies=policy_metrics(returns),
     )

@@ -31,7 +31,7 @@ def test_a_still_picture_does_not_move() -> None:
     assert not changed_pixels(square_at(20), square_at(20)).any()
 
 
-@pytest.mark.parametrize(("step_px", "frame_skip"), [(3.0, 1), (0.4, 3), (0.001, 0)])
+@pytest.mark.parametrize(("step_px", "frame_skip"), [(3.0, 1), (0.5, 3), (0.001, 0)])
 def test_frames_should_span_more_than_a_pixel(
     step_px: float, frame_skip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

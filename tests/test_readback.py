@@ -16,7 +16,7 @@ from torch.nn import functional
 from streamdit_gym.actions import Menu
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.train.dynamics_trainer import DynamicsTrainer
+from streamdit_gym.train.dynamics_trainer import TEXT_KEYS, TEXT_MODULES, DynamicsTrainer
 from streamdit_gym.train.latent_episodes import LatentEpisodes
 from streamdit_gym.train.readback import Readback, ReadbackCheck, correlations
 from streamdit_gym.train.stage_context import RunOptions
@@ -36,6 +36,10 @@ def deaf_model() -> StreamDiT:
     torch.manual_seed(0)
     model = StreamDiT(TINY)
     wake(model)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.split(".")[0] in TEXT_MODULES or TEXT_KEYS in name:
+                weight.zero_()
     return model
 
 

@@ -178,11 +178,3 @@ def test_the_decoders_distillation_is_a_command_of_its_own(
 ) -> None:
     assert main(["distill", "PushT", "--decoder-blocks", "1"]) == 2
     assert "distill-decoder" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["train", "distill"])
-def test_rates_that_end_with_the_minutes_need_minutes(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([command, "PushT", "--recipe", "gpu", "--out", str(tmp_path / "run")]) == 2
-    assert "--minutes 60" in capsys.readouterr().err
