@@ -21,7 +21,8 @@ def own_world() -> Recipe:
     corrupted by noise whose level the model is told, and not by things that bend, split or fade,
     since that presumes a few solid things before a plain ground. A rollout that has left its
     recording begins anew sooner than PushT's: what moves is a small part of many pictures, and the
-    mean over all of them hides that it is elsewhere. A training whose actions do nothing ends early.
+    mean over all of them hides that it is elsewhere. A training whose actions do nothing ends
+    early.
     """
     return Recipe(
         continue_from=Continuation(world="PushT", adapt_autoencoder=True),
