@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.definition_files import forgotten_worlds as forgotten_worlds
+from test_command_line import quick_evaluation as quick_evaluation
 from test_example_world import ROOT
 from test_example_world import site as site
 
 from streamdit_gym.cli import main
-from streamdit_gym.evaluate.evaluation import EvaluationConfig, EvaluatorTraining
 from streamdit_gym.registry import load_entry_points
 
 README = ROOT / "examples" / "own_world" / "README.md"
@@ -35,22 +35,15 @@ WRITTEN = {
     "generate": "runs/puck_data/lerobot/meta/info.json",
     "rl train": "runs",
 }
-QUICK = EvaluationConfig(
-    episodes=2,
-    horizons=(1, 8),
-    evaluator_training=EvaluatorTraining(episodes=2, probe_steps=3, inverse_steps=3),
-    drift_frames=16,
-    short_episodes=2,
-)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_evaluation")
 def test_the_commands_of_the_walk_make_a_world_of_nothing(
     site: Path, forgotten_worlds: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(site)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", QUICK)
     load_entry_points()
     Path("prompts.jsonl").write_text('{"at": 0.0, "prompt": "sideways hard left"}\n')
     commands = COMMAND.findall(README.read_text())
