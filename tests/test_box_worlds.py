@@ -127,7 +127,8 @@ def exported_records(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted((folder / "mp4").glob("*.json"))]
     with tarfile.open(tars[0]) as tar:
         members = [name for name in sorted(tar.getnames()) if name.endswith(".json")]
-        return [json.loads(tar.extractfile(name).read()) for name in members]  # type: ignore[union-attr]
+        files = [tar.extractfile(name) for name in members]
+        return [json.loads(file.read()) for file in files if file is not None]
 
 
 def test_the_planner_needs_a_menu(dot: WorldDefinition) -> None:

@@ -33,7 +33,7 @@ WRITTEN = {
     "evaluate": "runs/evaluate/Puck/page.html",
     "play": "film.mp4",
     "generate": "runs/puck_data/lerobot/meta/info.json",
-    "rl train": "runs",
+    "rl train": "runs/agent",
 }
 
 

@@ -6,7 +6,6 @@ What needs an environment of its own is in tests/interop/; docs/interop.md has t
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,9 @@ import pytest
 from gymnasium import spaces, wrappers
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
-from support.interop import HORIZON, MODES, PIPELINED, RENDERED, make_batch, make_single
+from support.interop import HORIZON, MODES, PIPELINED, RENDERED
+from support.interop import make as make
+from support.interop import make_vec as make_vec
 
 from streamdit_gym.envs.wrappers import PendingActions, VectorPendingActions
 
@@ -119,16 +120,6 @@ IMPOSSIBLE_SINGLE = IMPOSSIBLE | {"AtariPreprocessing"}
 @pytest.fixture(autouse=True)
 def _no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-
-
-@pytest.fixture
-def make(tiny_bundle: str) -> Callable[..., Any]:
-    return partial(make_single, tiny_bundle)
-
-
-@pytest.fixture
-def make_vec(tiny_bundle: str) -> Callable[..., Any]:
-    return partial(make_batch, tiny_bundle)
 
 
 def test_every_wrapper_of_gymnasium_is_accounted_for() -> None:

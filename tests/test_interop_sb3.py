@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,13 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
 )
-from support.interop import HORIZON, MODES, PIPELINED, RENDERED, make_batch, make_single
+from support.interop import HORIZON, MODES, PIPELINED, RENDERED
+from support.interop import make as make
+from support.interop import make_vec as make_vec
 
 from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
 from streamdit_gym.envs.wrappers import PendingActions, VectorPendingActions
 from streamdit_gym.errors import ArgumentError
-
-
-@pytest.fixture
-def make(tiny_bundle: str) -> Callable[..., Any]:
-    return partial(make_single, tiny_bundle)
-
-
-@pytest.fixture
-def make_vec(tiny_bundle: str) -> Callable[..., Any]:
-    return partial(make_batch, tiny_bundle)
 
 
 @pytest.mark.parametrize("mode", MODES)

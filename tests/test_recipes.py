@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streamdit_gym.bench.training_speed import estimate_training
 from streamdit_gym.cli import main
 from streamdit_gym.cli.recipe_options import DISTILL_FIELDS, TRAIN_FIELDS
 from streamdit_gym.errors import ArgumentError, PartitionError, StreamDiTError, UnknownNameError
@@ -178,3 +179,11 @@ def test_the_decoders_distillation_is_a_command_of_its_own(
 ) -> None:
     assert main(["distill", "PushT", "--decoder-blocks", "1"]) == 2
     assert "distill-decoder" in capsys.readouterr().err
+
+
+def test_an_autoencoder_that_is_kept_costs_no_training() -> None:
+    assert recipe("own_world").autoencoder_steps == recipe("own_world").autoencoder.steps
+    kept = recipe("pusht-continuous")
+    assert kept.autoencoder_steps == 0
+    small = dataclasses.replace(kept, preset="tiny")
+    assert estimate_training(small, (64, 64)).autoencoder == 0

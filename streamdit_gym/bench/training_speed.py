@@ -44,7 +44,7 @@ def estimate_training(recipe: Recipe, frame_size: tuple[int, int]) -> TrainingTi
     codec_seconds = _codec_step_seconds(ConvCodec(sizes.codec), frame_size)
     dynamics_seconds = _dynamics_step_seconds(sizes.model, recipe)
     return TrainingTime(
-        autoencoder=recipe.autoencoder.steps * codec_share * codec_seconds,
+        autoencoder=recipe.autoencoder_steps * codec_share * codec_seconds,
         dynamics=recipe.dynamics.steps * dynamics_share * dynamics_seconds,
     )
 

@@ -96,8 +96,10 @@ class Build(Command):
         print("\n".join(report.lines()))
         shards = int(RECORD_SHARE * self.minutes / recording_minutes(report, 1))
         training = estimate_training(recipe, definition.frame_size)
-        fitting = 60 * AUTOENCODER_SHARE * self.minutes / training.autoencoder
         steps = recipe.autoencoder.steps
+        fitting = 1.0  # of an autoencoder that is kept
+        if training.autoencoder:
+            fitting = 60 * AUTOENCODER_SHARE * self.minutes / training.autoencoder
         plan = Plan(
             shards=min(MAX_SHARDS, max(MIN_SHARDS, shards)),
             autoencoder_steps=min(steps, max(MIN_AUTOENCODER_STEPS, int(steps * fitting))),

@@ -33,8 +33,8 @@ class Train(Command):
     name: str | None = None
     """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
     recipe: str | None = None
-    """how everything learns: own_world, default, gpu, pusht, pusht-looks, tiny, or a Python file;
-    default: what the definition says, of a shipped world default
+    """how everything learns: own_world, default, gpu, pusht, pusht-continuous, pusht-looks, tiny,
+    or a Python file; default: what the definition says, of a shipped world default
     """
     data: Path | None = None
     """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,

@@ -192,9 +192,8 @@ def serve_page(
     if options.reads_stdin:
         read_prompts_from_stdin(registry.sessions[FIRST_SESSION])
     with contextlib.ExitStack() as stack:
-        if (
-            options.show == "browser"
-        ):  # the socket listens, so the browser may come before the server is up
+        # the socket listens, so the browser may come before the server is up
+        if options.show == "browser":
             stack.enter_context(open_page(url, secret=token is not None))
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))  # how it is meant to end
         make_server(app).run(sockets=[listener])

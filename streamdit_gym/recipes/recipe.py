@@ -64,6 +64,14 @@ class Recipe:
         """Latent channels that the continued world gets."""
         return self.appearance.channels
 
+    @property
+    def autoencoder_steps(self) -> int:
+        """Optimizer steps of the autoencoder; of a continued one that is kept, of its decoder."""
+        start = self.continue_from
+        if start is None or start.adapt_autoencoder:
+            return self.autoencoder.steps
+        return start.decoder_steps
+
     def _check_text_only(self) -> None:
         if self.dynamics.text_only and self.continue_from is None:
             raise StreamDiTError(

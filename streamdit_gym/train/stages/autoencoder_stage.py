@@ -305,9 +305,7 @@ def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
     codec = expand_codec(context.base_world.codec, recipe.added_channels)
     if context.adapts_autoencoder:
         return codec, recipe.autoencoder
-    assert recipe.continue_from is not None
-    steps = recipe.continue_from.decoder_steps
-    return codec, replace(recipe.autoencoder, steps=steps, decoder_only=True)
+    return codec, replace(recipe.autoencoder, steps=recipe.autoencoder_steps, decoder_only=True)
 
 
 def _save(codec: ConvCodec, path: Path) -> None:
