@@ -18,7 +18,7 @@ from torch import Tensor
 from streamdit_gym.actions import Menu
 from streamdit_gym.checks import check_fields
 from streamdit_gym.errors import ArgumentError, ShapeError, StreamDiTError, UnknownNameError
-from streamdit_gym.presets import PARTITIONS
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
@@ -136,7 +136,8 @@ class Planner:
         self.world = world
         self.task = world.spec.potential_task(task)
         self.planning = planning or Planning()
-        self.engine = Engine(world.model, world.table, PARTITIONS["reactive"], autocast=autocast)
+        partition = partition_for(world.model.config, "reactive")
+        self.engine = Engine(world.model, world.table, partition, autocast=autocast)
         plainest_phrases = [phrases[0] for phrases in world.spec.menu]
         self.prompt_rows = world.table.rows(plainest_phrases)
         self.rng = np.random.default_rng(seed)

@@ -16,9 +16,12 @@ from streamdit_gym.envs.simulator_backend import SimulatorBackend
 from streamdit_gym.envs.state import EnvIdentity
 from streamdit_gym.envs.worlds import definition_with_simulator, shared_world, with_simulator
 from streamdit_gym.errors import ArgumentError
+from streamdit_gym.presets import partition_for
 from streamdit_gym.registry import find_definition, world_definition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.world import World
+
+REAL = "real"  # in place of a partition, of the reference simulator
 
 DEFAULT_HORIZON = 128  # steps of an episode in a world without tasks
 
@@ -79,7 +82,7 @@ def _open_simulators(settings: EnvSettings) -> OpenedWorld:
         encoder = shared_world(settings.backend.encoder or settings.world, "cpu")
         content = f"{content} encoded by {encoder.digest}"
     backend = SimulatorBackend(definition, settings.num_envs, encoder)
-    return OpenedWorld(backend, _state_owner(settings, content), encoder, task)
+    return OpenedWorld(backend, _state_owner(settings, content, REAL), encoder, task)
 
 
 def _definition_of(settings: EnvSettings) -> WorldDefinition:
@@ -138,12 +141,12 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
     else:
         backend = make_backend(settings.num_envs)
     encoder = None if settings.observation == "frame" else world
-    return OpenedWorld(backend, _state_owner(settings, world.digest), encoder, task)
+    owner = _state_owner(settings, world.digest, str(engine.partition))
+    return OpenedWorld(backend, owner, encoder, task)
 
 
 def _make_engine(world: World, settings: EnvSettings) -> Engine:
-    partition = settings.partition
-    assert not isinstance(partition, str)  # the settings have replaced its name
+    partition = partition_for(world.model.config, settings.partition)
     return Engine(
         world.model_for(partition),
         world.prompts,
@@ -155,12 +158,11 @@ def _make_engine(world: World, settings: EnvSettings) -> Engine:
     )
 
 
-def _state_owner(settings: EnvSettings, content: str) -> EnvIdentity:
-    is_generated = not settings.real
+def _state_owner(settings: EnvSettings, content: str, partition: str) -> EnvIdentity:
     return EnvIdentity(
         world=content,
-        partition=str(settings.partition) if is_generated else "real",
+        partition=partition,
         observation=settings.observation,
         num_envs=settings.num_envs,
-        deterministic=settings.backend.deterministic and is_generated,
+        deterministic=settings.backend.deterministic and partition != REAL,
     )

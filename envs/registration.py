@@ -28,6 +28,7 @@ SHIPPED_WORLDS = (
     "streamdit_gym.envs.pusht.world",
     "streamdit_gym.envs.pusht_looks.world",
     "streamdit_gym.envs.pusht_continuous.world",
+    "streamdit_gym.envs.crossroads.world",
 )
 
 

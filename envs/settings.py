@@ -188,7 +188,7 @@ class EnvSettings:
             self._replace("world", check_world("world", self.world))
         self._replace("device", check_device(self.device))
         self._replace("autoreset_mode", check_autoreset_mode(self.autoreset_mode))
-        self._replace("partition", named_partition(self.partition))
+        named_partition(self.partition)  # raises where there is none
         self._replace("backend", BackendOptions.of(self.backend))
         if self.real and self.actions == "text":
             raise ArgumentError(

@@ -120,3 +120,15 @@ def partition(name: str | Partition) -> Partition:
             allowed=f"{', '.join(PARTITIONS)}, or K<refs>N<chunks>c<frames>s<steps>",
             remedy=UnknownNameError("partition", text, PARTITIONS).remedy,
         ) from error
+
+
+def partition_for(model: StreamDiTConfig, name: str | Partition) -> Partition:
+    """Return a partition as `partition` does; a named one takes the model's own micro steps.
+
+    Raises:
+        ArgumentError, PartitionError: as `partition`.
+    """
+    chosen = partition(name)
+    if isinstance(name, str) and name in PARTITIONS:
+        return replace(chosen, micro_steps=model.micro_steps)
+    return chosen

@@ -16,7 +16,7 @@ from streamdit_gym.bench.timing import median_ms
 from streamdit_gym.envs.outputs import to_host
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.model.precision import precision
-from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
@@ -98,7 +98,7 @@ def _prompts(world: World, count: int) -> list[str]:
 
 
 def _make_engine(world: World, settings: StepSettings, *, compiled: bool) -> Engine:
-    partition = named_partition(settings.partition)
+    partition = partition_for(world.model.config, settings.partition)
     return Engine(
         world.model_for(partition),
         world.table,

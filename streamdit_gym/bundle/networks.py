@@ -31,9 +31,12 @@ from streamdit_gym.model.optional_modules import ALLOWED_GLOBAL_CHANNELS, fits_g
 from streamdit_gym.model.readout import ReadoutConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.model.transition_readout import TransitionReadoutConfig
+from streamdit_gym.stream.partition import MAX_VALUE as MAX_MICRO_STEPS
 
 MAX_TOKEN_ROWS = 64  # and columns, of a frame; the paper's model has 32
-STRIDES = (8, 16)  # of autoencoders; the first one is not stored, as in the first bundles
+STRIDES = (8, 16)  # of autoencoders
+# values that are not stored, as in the first bundles
+UNSTORED = {"stride": STRIDES[0], "sees_noise": False, "micro_steps": 1}
 STORED_NAMES = {
     "frame_size": "size",
     "global_channels": "looks",
@@ -65,6 +68,8 @@ MODEL_FIELDS = {
     "window": Field(each(partial(check_int, least=0, most=4096), least=3, most=3)),
     "causal": Field(check_bool),
     "references": Field(partial(check_int, least=0, most=256)),
+    "sees_noise": Field(check_bool, required=False),
+    "micro_steps": Field(partial(check_int, least=1, most=MAX_MICRO_STEPS), required=False),
     "reference_time": Field(partial(check_real, above=0, most=1)),
     "temperature": Field(partial(check_real, least=0, most=100), required=False),
     "guidance": Field(partial(check_real, least=0, most=100), required=False),
@@ -100,7 +105,7 @@ def stored_config(config: NetworkConfig) -> dict[str, Any]:
     """Return a network's configuration as ``config.json`` holds it."""
     stored = {}
     for name, value in asdict(config).items():
-        if name == "stride" and value == STRIDES[0]:
+        if name in UNSTORED and value == UNSTORED[name]:
             continue
         key = STORED_NAMES.get(name, name)
         stored[key] = stored_size(value) if name in PAIRS else value

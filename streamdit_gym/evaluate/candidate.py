@@ -17,7 +17,7 @@ from tqdm import tqdm
 from streamdit_gym.actions import SpokenBox, action_numbers
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.errors import PartitionError, StreamDiTError
-from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
@@ -126,7 +126,7 @@ class WorldCandidate:
                 remedy="extra_latency=0",
             )
         self.world = world
-        self.partition = named_partition(partition)
+        self.partition = partition_for(world.model.config, partition)
         self.extra_latency = extra_latency
         if self.partition.chunk_frames != 1:
             raise PartitionError(
@@ -277,7 +277,8 @@ def teacher_of(
             allowed="a world with the same menu, state and tasks",
             remedy="name the world that the student was distilled from",
         )
-    extra_latency = student.latency_frames - named_partition(partition).latency_frames
+    own_latency = partition_for(world.model.config, partition).latency_frames
+    extra_latency = student.latency_frames - own_latency
     if extra_latency < 0:
         raise PartitionError(
             "a teacher later than its student",

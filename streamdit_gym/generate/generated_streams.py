@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.data.random_actions import HeldRandomActions
-from streamdit_gym.presets import PARTITIONS
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.session import Session
@@ -65,7 +65,7 @@ def stream_segments(
     rng = np.random.default_rng(settings.seed)
     num_streams = settings.num_streams
     overlap = settings.overlap_frames
-    engine = Engine(world.model, world.table, PARTITIONS["reactive"])
+    engine = Engine(world.model, world.table, partition_for(world.model.config, "reactive"))
     session = _start(engine, world, actor, settings, rng)
     plainest_phrases = [phrases[0] for phrases in world.spec.menu]
     prompt_rows = world.table.rows(plainest_phrases)

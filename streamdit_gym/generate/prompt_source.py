@@ -14,7 +14,7 @@ from streamdit_gym.actions import SpokenBox
 from streamdit_gym.agents.features import observe
 from streamdit_gym.agents.policies.policy import Actions, Policy
 from streamdit_gym.envs.worlds import move_prompt_of
-from streamdit_gym.presets import partition
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.world import World
 
@@ -119,7 +119,10 @@ class FilePrompts:
         self.episodes = episodes
         self.world = world
         self.meanings = Meanings(
-            world.model, world.starts.latents, world.spec.menu, partition("reactive")
+            world.model,
+            world.starts.latents,
+            world.spec.menu,
+            partition_for(world.model.config, "reactive"),
         )
         self.move_prompt = move_prompt_of(world.spec.name)
         self._actions: dict[str, tuple[int, bool]] = {}

@@ -29,7 +29,7 @@ from streamdit_gym.generate.prompt_source import (
 )
 from streamdit_gym.generate.quality import EpisodeQuality
 from streamdit_gym.generate.start_frames import Clips, start_images
-from streamdit_gym.presets import partition
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.prompt_protocol import PromptRow
@@ -74,7 +74,7 @@ class ShardGenerator:
         self.world = World.from_pretrained(config.world, device=config.device)
         self.config = config.for_world(self.world.spec)
         self._check_memory()
-        self.partition = partition(config.partition)
+        self.partition = partition_for(self.world.model.config, config.partition)
         if self.partition.chunk_frames != 1:
             raise PartitionError(
                 "an action is for one frame",

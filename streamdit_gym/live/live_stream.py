@@ -17,7 +17,7 @@ from streamdit_gym.live.parallel_simulator import ParallelSimulator
 from streamdit_gym.live.renamed import RenamedAttributes, rename_settings, warn_renamed
 from streamdit_gym.live.stream_frame import BufferSlot, Image, StreamFrame
 from streamdit_gym.live.stream_prompts import BoxPrompts, buttons_of, prompts_in
-from streamdit_gym.presets import partition as find_partition
+from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
 from streamdit_gym.stream.noise import Noise
@@ -98,7 +98,7 @@ class LiveStream(RenamedAttributes):
             world.model,
             world.starts.latents,
             world.spec.menu,
-            find_partition("reactive"),
+            partition_for(world.model.config, "reactive"),
             autocast=autocast,
         )
         self.prompt = self.menu[0]
@@ -109,7 +109,7 @@ class LiveStream(RenamedAttributes):
         self.simulator: ParallelSimulator | None = None
         if check_bool("reference_simulator", reference_simulator):
             self.simulator = ParallelSimulator(world.spec.name)
-        self._engine = self._make_engine(find_partition(partition), prompt_scope)
+        self._engine = self._make_engine(partition_for(world.model.config, partition), prompt_scope)
         self.configure(transition=transition)
         self.reset(seed, start_frame)
 
@@ -180,7 +180,9 @@ class LiveStream(RenamedAttributes):
             transition = check_int("transition", transition, least=0, most=MAX_TRANSITION)
         if prompt_scope is not None:
             check_choice("prompt_scope", prompt_scope, PROMPT_SCOPES)
-        new_partition = self.partition if partition is None else find_partition(partition)
+        new_partition = self.partition
+        if partition is not None:
+            new_partition = partition_for(self.world.model.config, partition)
         if new_partition != self.partition:
             self._continue_in(self._make_engine(new_partition, prompt_scope or self.prompt_scope))
         elif prompt_scope is not None:

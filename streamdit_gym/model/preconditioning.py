@@ -30,6 +30,16 @@ def linear_estimate(
     return at * gain
 
 
+def unit_variance(
+    at: Float[Tensor, "b f c h w"], times: Float[Tensor, "b f"]
+) -> Float[Tensor, "b f c h w"]:
+    """Return X_t scaled to unit variance, for data of unit variance: at t = 0 the noise itself."""
+    t = expand_times(times)
+    noise_share = 1 - t
+    variance = t.square() + noise_share.square()
+    return at * variance.rsqrt()
+
+
 def velocity_of_clean(
     clean: Float[Tensor, "b f c h w"],
     at: Float[Tensor, "b f c h w"],

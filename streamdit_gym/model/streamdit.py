@@ -1,9 +1,12 @@
 """The StreamDiT transformer: frames at their own noise levels and their prompts in, velocities out.
 
 The network predicts the clean latent as a gated change of the frame before it, which is where
-almost all of the next frame already is; the velocity follows from that prediction. Its input is the
-best linear guess of each clean latent instead of the noisy latent itself, so that pure noise comes
-in as nothing (docs/decisions/0002).
+almost all of the next frame already is; the velocity follows from that prediction.
+
+A world with chance needs the noisy latents themselves as input, as the paper has them: the noise
+decides which of the possible futures is drawn (`StreamDiTConfig.sees_noise`, docs/decisions/0019).
+Where the future is determined noise is only error, and the input is the best linear guess of each
+clean latent, so that pure noise comes in as nothing (docs/decisions/0002).
 Source: StreamDiT (arXiv 2507.03745), section 3.3.
 """
 
@@ -24,7 +27,12 @@ from streamdit_gym.model.initial_values import embedding, zeroed
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.optional_modules import global_predictor
 from streamdit_gym.model.patchify import patchify, unpatchify
-from streamdit_gym.model.preconditioning import expand_times, linear_estimate, velocity_of_clean
+from streamdit_gym.model.preconditioning import (
+    expand_times,
+    linear_estimate,
+    unit_variance,
+    velocity_of_clean,
+)
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.model.tensor_names import restore_names, store_names
 from streamdit_gym.model.time_embedding import rotation, sinusoid
@@ -130,7 +138,8 @@ class StreamDiT(nn.Module):
         self._check_cache(cache)
         table = self.prepare(prompts) if prepared is None else prepared
         rows = prompts.index + 1  # row 0 stands for no prompt
-        own = linear_estimate(view.latents, view.times)
+        scale_input = unit_variance if self.config.sees_noise else linear_estimate
+        own = scale_input(view.latents, view.times)
         before = linear_estimate(view.before, view.before_times)
         tokens = self._embed_frames(own, before)
         condition = self._condition(view, table.pooled[rows], tokens.dtype)
@@ -308,8 +317,8 @@ class StreamDiT(nn.Module):
         Args:
             tokens: what the last block returned.
             condition: see `_condition`.
-            own: linear estimates of the frames' clean latents.
-            before: the same of the frames before them.
+            own: the network's input of the frames.
+            before: linear estimates of the clean latents of the frames before them.
             before_times: noise levels of the frames before them.
         """
         channels = self.config.spatial_channels

@@ -25,6 +25,10 @@ class StreamDiTConfig:
         references: most reference frames a frame sees, in a causal model.
         refiner_channels: channels of the convolutional refiner behind the last block; 0 for none.
         refiner_blocks: residual blocks in it.
+        sees_noise: whether the network's input is the noisy latents themselves, as a model needs
+            that draws one of several futures; else it is the best linear guess of the clean ones,
+            in which pure noise is nothing.
+        micro_steps: s of partitions that are named and not written out.
         reference_time: noise level of references while sampling; 1 is clean.
         temperature: scale of the noise that chunks begin with; 0 is none, for a student of a
             teacher that predicts the same from any noise.
@@ -43,6 +47,8 @@ class StreamDiTConfig:
     window: tuple[int, int, int] = (0, 4, 4)
     causal: bool = True
     references: int = 4
+    sees_noise: bool = False
+    micro_steps: int = 1
     reference_time: float = 1.0
     temperature: float = 1.0
     guidance: float = 1.0

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from streamdit_gym.errors import ArgumentError, UnknownNameError
+from streamdit_gym.recipes.crossroads import crossroads
 from streamdit_gym.recipes.default import default, gpu, tiny
+from streamdit_gym.recipes.flow import flow
 from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
 from streamdit_gym.recipes.pusht_continuous import pusht_continuous
@@ -16,7 +18,9 @@ from streamdit_gym.recipes.pusht_looks import pusht_looks
 from streamdit_gym.recipes.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
+    "crossroads": crossroads,
     "default": default,
+    "flow": flow,
     "gpu": gpu,
     "own_world": own_world,
     "pusht": pusht,

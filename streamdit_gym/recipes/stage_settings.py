@@ -12,6 +12,7 @@ from streamdit_gym.stream.partition import Partition
 CHANNELS_PER_COLOUR = 3
 WEIGHTINGS = ("foreground", "motion")
 CORRUPTIONS = ("warp", "none")
+OBJECTIVES = ("regression", "flow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +178,16 @@ class DynamicsTraining:
     """How the transformer learns.
 
     Attributes:
+        objective: ``"regression"``: predict the likeliest clean latents, best where the future is
+            determined; or ``"flow"``, the paper's: from noise to one of many futures, with plain
+            squared errors of velocities at all noise levels.
         steps: optimizer steps.
         clips: clips per step.
         clip_frames: next-frame problems per clip.
         partitions: partitions mixed in besides N = 1, with their share of the steps.
-        micro_steps: s of the sampler that the model is trained for; of a model with several,
-            distillation makes one with one.
+        micro_steps: s of the sampler that the model is trained for, and of named partitions; of a
+            model with several, distillation makes one with one.
+        guidance: weight of the prompt while sampling, see `StreamDiTConfig`.
         sampler_time_share: share of steps (of a moving buffer's rows) at the exact noise levels of
             that sampler; the others are anywhere.
         motion_weight: extra weight of latents that must change from what the frame before shows, be
@@ -220,6 +225,7 @@ class DynamicsTraining:
             and those are over before the steps.
     """
 
+    objective: str = "regression"
     steps: int = 12_000
     clips: int = 20
     clip_frames: int = 8
@@ -229,6 +235,7 @@ class DynamicsTraining:
         ("K0N1c8s1", 0.02),
     )
     micro_steps: int = 1
+    guidance: float = 1.0
     sampler_time_share: float = 0.9
     motion_weight: float = 8.0
     reference_noise: float = 0.1
@@ -266,6 +273,7 @@ class DynamicsTraining:
                 "max_rollout_depth": limits.STEPS,
             },
             reals={
+                "guidance": (0, limits.MAX_GUIDANCE),
                 "sampler_time_share": limits.FRACTION,
                 "motion_weight": limits.WEIGHT,
                 "reference_noise": limits.FRACTION,
@@ -290,6 +298,7 @@ class DynamicsTraining:
             },
             bools=("text_only", "end_with_minutes"),
         )
+        check_choice("objective", self.objective, OBJECTIVES)
         check_choice("corruption", self.corruption, CORRUPTIONS)
         for text, share in self.partitions:
             Partition.parse(text)

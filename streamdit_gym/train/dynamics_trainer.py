@@ -164,12 +164,13 @@ class DynamicsTrainer:
         predicted = self.velocity(inputs.view, inputs.prompts, settings.velocity_floor)
         target = self.bounded_velocity(inputs.view, inputs.target, inputs.noise)
         error = channel_error(predicted, target, self.spatial_channels)
-        robust = robust_loss(error, settings.robust_scale, self.squared_weight)
+        if settings.objective == "regression":
+            error = robust_loss(error, settings.robust_scale, self.squared_weight)
         weight = motion_weight(
             inputs.target, inputs.previous, settings.motion_weight, self.spatial_channels
         )
         weight = weight * inputs.is_target[:, :, None, None, None]
-        weighted = weight * robust
+        weighted = weight * error
         return weighted.mean(), predicted
 
     def velocity(self, view: BufferView, prompts: Conditioning, floor: float) -> Tensor:

@@ -166,7 +166,8 @@ class ReadbackCheck:
         device = next(model.parameters()).device
         actions = _random_actions(self.language)
         source = self.prompts.to(str(device), torch.float32)
-        partition = Partition(references=min(CONTEXT_FRAMES - 1, model.config.references))
+        references = min(CONTEXT_FRAMES - 1, model.config.references)
+        partition = Partition(references=references, micro_steps=model.config.micro_steps)
         engine = Engine(model, source, partition)
         real = latents.to(device, torch.float32)
         session = engine.start(real, prompts.to(device), Noise.seeded(range(NUM_STREAMS)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,10 +47,19 @@ class DynamicsData:
 
 
 def initial_model(context: StageContext) -> StreamDiT:
-    """Return the transformer that training starts from."""
+    """Return the transformer that training starts from, configured as it will be sampled."""
+    settings = context.recipe.dynamics
     if context.base_world is None:
-        return StreamDiT(context.sizes.model)
-    return expand_model(context.base_world.model, context.recipe.added_channels)
+        model = StreamDiT(context.sizes.model)
+    else:
+        model = expand_model(context.base_world.model, context.recipe.added_channels)
+    model.config = replace(
+        model.config,
+        sees_noise=settings.objective == "flow",
+        micro_steps=settings.micro_steps,
+        guidance=settings.guidance,
+    )
+    return model
 
 
 def run(context: StageContext, model: StreamDiT, data: DynamicsData) -> None:

@@ -1,0 +1,1 @@
+"""Crossroads: a small world whose chances are known, to measure whether a model can draw."""

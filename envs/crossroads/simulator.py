@@ -1,0 +1,162 @@
+"""The reference simulator of Crossroads: a ball, a post, a screen, a paddle, some lines of NumPy.
+
+A ball falls onto a post and rolls off to the left or to the right. On the left it falls behind a
+screen and comes out below either end of it. At any time it may change its colour. The paddle at the
+bottom follows the actions and has no influence on any of this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from streamdit_gym.definition import Action, Frame, StepOutcome
+from streamdit_gym.envs.crossroads.definition import (
+    BALL_COLOURS,
+    BALL_RADIUS,
+    CHANGE_ODDS,
+    GROUND,
+    HEIGHT,
+    LEFT_AT_POST,
+    LEFT_AT_SCREEN,
+    PADDLE,
+    PADDLE_COLOUR,
+    PADDLE_STEPS,
+    POST,
+    POST_COLOUR,
+    SCREEN,
+    SCREEN_COLOUR,
+    WIDTH,
+    Box,
+)
+from streamdit_gym.errors import ActionError
+
+TOP = (32.0, 3.0)
+FALL = 3.0  # px a frame
+ROLL = (2.0, 1.0)  # px a frame, away from the post and down
+ROLL_FRAMES = 7
+TURN_Y = 12.0  # where a falling ball touches the post
+LANES = (18.0, 46.0)  # x of the balls that fall on the left and on the right
+EXITS = (11.0, 25.0)  # x of the balls that come out from behind the screen
+HIDDEN_Y = 37.0  # where the screen hides a whole ball
+CATCH_Y = 52.0
+CATCH_DISTANCE = 10.0
+LAST_PHASE = 20  # frames that a ball may have behind it when an episode starts, at most
+
+
+class CrossroadsSimulator:
+    """One episode after the other of falling balls; `Simulator` has the protocol."""
+
+    def reset(self, rng: np.random.Generator, start: str) -> Frame:
+        """Start with a ball anywhere on its way, the paddle anywhere."""
+        self._rng = rng
+        self._new_ball()
+        self._paddle = rng.uniform(PADDLE.half_width, WIDTH - PADDLE.half_width)
+        for _ in range(rng.integers(LAST_PHASE + 1)):
+            self._move_ball()
+        self._outcome = StepOutcome(0.0, False)
+        return self._draw()
+
+    def step(self, action: Action) -> Frame:
+        """Hold the paddle still (0), move it to the left (1) or to the right (2); move the ball."""
+        if action not in (0, 1, 2):
+            raise ActionError("no such move", given=action, allowed="0, 1, 2", remedy="give one")
+        place = self._paddle + PADDLE_STEPS[action]
+        self._paddle = float(np.clip(place, PADDLE.half_width, WIDTH - PADDLE.half_width))
+        self._outcome = StepOutcome(float(self._is_caught()), False)
+        if self._y >= CATCH_Y:
+            self._new_ball()
+        else:
+            self._move_ball()
+        return self._draw()
+
+    def outcome(self) -> StepOutcome:
+        """Return 1 if the last step caught the ball; no episode ends."""
+        return self._outcome
+
+    def state(self) -> Float[np.ndarray, " n"]:
+        """Return where the paddle is."""
+        return np.array([self._paddle], dtype=np.float32)
+
+    def save(self) -> dict[str, Any]:
+        """Return all that `restore` needs, chance included."""
+        numbers = {name: getattr(self, f"_{name}") for name in SAVED}
+        return {**numbers, "outcome": tuple(self._outcome), "rng": self._rng.bit_generator.state}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        for name in SAVED:
+            setattr(self, f"_{name}", saved[name])
+        self._outcome = StepOutcome(*saved["outcome"])
+        kind = getattr(np.random, saved["rng"]["bit_generator"])
+        self._rng = np.random.Generator(kind())
+        self._rng.bit_generator.state = saved["rng"]
+
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Let another generator decide what is still open."""
+        self._rng = rng
+
+    def close(self) -> None:
+        """Free nothing."""
+
+    def _new_ball(self) -> None:
+        self._x, self._y = TOP
+        self._rolled = 0  # frames
+        self._colour = int(self._rng.integers(2))
+        self._is_left = False
+
+    def _move_ball(self) -> None:
+        if self._rng.random() < CHANGE_ODDS:
+            self._colour = 1 - self._colour
+        if self._y == TURN_Y and self._rolled == 0:
+            self._is_left = bool(self._rng.random() < LEFT_AT_POST)
+        if self._y >= TURN_Y and self._rolled < ROLL_FRAMES:
+            self._roll()
+            return
+        self._y += FALL
+        if self._is_left and self._y == HIDDEN_Y:
+            self._x = EXITS[int(self._rng.random() >= LEFT_AT_SCREEN)]
+
+    def _roll(self) -> None:
+        sideways, down = ROLL
+        self._rolled += 1
+        self._x += -sideways if self._is_left else sideways
+        self._y += down
+
+    def _is_caught(self) -> bool:
+        return self._y >= CATCH_Y and abs(self._x - self._paddle) <= CATCH_DISTANCE
+
+    def _draw(self) -> Frame:
+        """Draw with soft edges: they keep places finer than a pixel."""
+        frame = np.broadcast_to(np.array(GROUND, dtype=float), (HEIGHT, WIDTH, 3))
+        rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+        to_ball = np.hypot(columns - self._x, rows - self._y)
+        frame = _painted(frame, BALL_RADIUS - to_ball, BALL_COLOURS[self._colour])
+        for box, colour in ((POST, POST_COLOUR), (SCREEN, SCREEN_COLOUR)):
+            frame = _painted(frame, _depth(box, rows, columns), colour)
+        paddle = PADDLE.at(self._paddle)
+        frame = _painted(frame, _depth(paddle, rows, columns), PADDLE_COLOUR)
+        return frame.round().astype(np.uint8)
+
+
+SAVED = ("x", "y", "rolled", "colour", "is_left", "paddle")
+
+
+def _depth(
+    box: Box, rows: Float[np.ndarray, "h w"], columns: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w"]:
+    """Return how far inside a box's edge every pixel's middle is."""
+    across = box.half_width - np.abs(columns - box.x)
+    along = box.half_height - np.abs(rows - box.y)
+    return np.minimum(across, along)
+
+
+def _painted(
+    frame: Float[np.ndarray, "h w 3"],
+    depth: Float[np.ndarray, "h w"],
+    colour: tuple[int, int, int],
+) -> UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]:
+    cover = np.clip(depth + 0.5, 0, 1)[..., None]
+    return (1 - cover) * frame + cover * np.array(colour, dtype=float)
