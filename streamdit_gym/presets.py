@@ -37,6 +37,11 @@ PRESETS = {
     "tiny": Preset(
         codec=ConvCodecConfig(width=16, blocks=1), model=StreamDiTConfig(width=64, depth=2, heads=2)
     ),
+    # small worlds that are trained in minutes
+    "mini": Preset(
+        codec=ConvCodecConfig(),
+        model=StreamDiTConfig(width=96, depth=4, heads=3, refiner_channels=48),
+    ),
     # worlds that run on a CPU
     "small": Preset(
         codec=ConvCodecConfig(),

@@ -30,6 +30,7 @@ def flow_training() -> DynamicsTraining:
         partitions=(
             ("K4N2c1s1", 0.05),
             ("K4N4c1s1", 0.05),
+            ("K0N4c1s1", 0.05),
             ("K0N1c8s1", 0.05),
             ("K1N1c8s1", 0.05),
         ),
