@@ -39,7 +39,7 @@ PRESETS = {
     ),
     # small worlds that are trained in minutes
     "mini": Preset(
-        codec=ConvCodecConfig(),
+        codec=ConvCodecConfig(decoder_blocks=1),
         model=StreamDiTConfig(width=96, depth=4, heads=3, refiner_channels=48),
     ),
     # worlds that run on a CPU
