@@ -29,6 +29,7 @@ from streamdit_gym.evaluate.control_schema import (
     TextMetrics,
 )
 from streamdit_gym.evaluate.failure_modes import FAILURE_MODES, failure_modes
+from streamdit_gym.evaluate.frame_schema import DriftRatio
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics, placeholder_values
 from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
 from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
@@ -99,6 +100,9 @@ def complete_scores() -> Scores:
         scores,
         evaluator=replace(scores.evaluator, **named, inverse_dynamics_r=by_dimension),
         codec=replace(scores.codec, frame_psnr_db=one),
+        drift=replace(
+            scores.drift, motion=DriftRatio(generated=one, real=one, generated_over_real=one)
+        ),
         fidelity=tuple(replace(row, **named, **copies, **whole) for row in scores.fidelity),
         action=replace(
             scores.action,

@@ -165,7 +165,8 @@ def _initial_student(teacher: StreamDiT, initial: StreamDiT, settings: Distillat
     temperature = settings.temperature
     if temperature is None:
         temperature = initial.config.temperature
-    config = replace(teacher.config, guidance=1.0, temperature=temperature)
+    micro_steps = min(partition.micro_steps for partition in settings.student_partitions)
+    config = replace(teacher.config, guidance=1.0, temperature=temperature, micro_steps=micro_steps)
     student = StreamDiT(config)
     student.load_state_dict(initial.state_dict())
     return student

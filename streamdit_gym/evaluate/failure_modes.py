@@ -90,6 +90,10 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
         ),
     ),
     FailureMode(
+        name="dies: motion ends while a stream goes on",
+        symptoms=(Symptom(number="drift.motion.generated_over_real.high", below=(0.7,)),),
+    ),
+    FailureMode(
         name="loses objects: they do not keep their shape and number",
         symptoms=(
             Symptom(

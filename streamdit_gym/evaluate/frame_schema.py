@@ -151,6 +151,8 @@ class DriftMetrics:
             streams are held against the recordings' own later frames.
         sharpness: contrast between neighbouring pixels.
         level: mean grey level.
+        motion: how far what moves does so from frame to frame, by optical flow; None: measured
+            before there was this metric.
         object_integrity: for each object, the share of frames that show exactly one, undamaged.
         end_object_integrity: the same over the last part of the streams.
         film_strip: frames of the first stream, evenly spaced.
@@ -161,6 +163,7 @@ class DriftMetrics:
     replayed: bool = True
     sharpness: DriftRatio
     level: DriftRatio
+    motion: DriftRatio | None = None
     object_integrity: dict[str, Estimate] = field(default_factory=dict)
     end_object_integrity: dict[str, Estimate] = field(default_factory=dict)
     film_strip: UInt8[ndarray, "f h w 3"] | None = field(default=None, repr=False, compare=False)

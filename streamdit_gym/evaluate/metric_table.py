@@ -271,6 +271,19 @@ METRICS: tuple[Metric, ...] = (
         better="nearer to 1",
     ),
     Metric(
+        path="drift.motion.generated",
+        label="long streams: motion at the end over the beginning",
+        unit=THREE_DECIMALS,
+        baseline="drift.motion.real",
+        baseline_label="reference simulator",
+    ),
+    Metric(
+        path="drift.motion.generated_over_real",
+        label="long streams: change of motion, generated over real",
+        unit=THREE_DECIMALS,
+        better="nearer to 1",
+    ),
+    Metric(
         path="drift.object_integrity.{object}",
         label="long streams: object integrity rate, {object}",
         unit=SHARE,

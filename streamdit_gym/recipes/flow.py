@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from streamdit_gym.recipes.distillation_settings import Distillation
 from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.recipe import Recipe
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
@@ -17,7 +18,7 @@ def flow() -> Recipe:
     with a little noise whose level is told, since a rollout soon is in another future than its
     recording.
     """
-    return replace(own_world(), dynamics=flow_training())
+    return replace(own_world(), dynamics=flow_training(), distillation=flow_distillation())
 
 
 def flow_training() -> DynamicsTraining:
@@ -46,4 +47,19 @@ def flow_training() -> DynamicsTraining:
         corruption_probability=0.0,
         velocity_floor=0.1,
         readback_deadline=0.4,
+    )
+
+
+def flow_distillation() -> Distillation:
+    """Return how a student of one evaluation, and of two, is distilled.
+
+    The teacher draws the same future from the same noise every time, so here a student may weigh
+    what moves, and forgive what is far off: near the border between two futures it chooses one.
+    """
+    return Distillation(
+        partitions=("K4N1c1s1", "K4N1c1s2"),
+        teacher_steps=8,
+        corruption_probability=0.0,
+        streams=32,
+        end_with_minutes=True,
     )

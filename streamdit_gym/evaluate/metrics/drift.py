@@ -6,19 +6,22 @@ more a stream has drifted. Where no simulator can start from these states, strea
 recordings' own actions, and are held against the recordings' later frames.
 
 A lost object is often lost for good, so the frames of a stream repeat each other: intervals are
-over streams.
+over streams. Motion is that of what moves, by optical flow, in some pairs of neighbouring frames:
+in a stream that dies it ends.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from streamdit_gym.actions import ActionLanguage
+from streamdit_gym.data.motion import displacement_px
 from streamdit_gym.data.processes import map_in_processes
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.data.trial_episodes import simulator_of
@@ -29,9 +32,11 @@ from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext,
 from streamdit_gym.evaluate.metrics.pixel_metrics import sharpness_and_level
 from streamdit_gym.evaluate.statistics import estimate, ratio
 
-SHARPNESS, LEVEL = 0, 1  # columns of image statistics
+SHARPNESS, LEVEL, MOTION = 0, 1, 2  # columns of image statistics
+MAX_MOTION_PAIRS = 64  # of frames, in a part of a stream; optical flow takes half a millisecond
 MAX_RECORDED_LENGTHS = 4  # of a stream that nothing replays
 END_SHARE = 0.15  # of a stream: the parts that are compared
+MIN_WINDOW = 2  # frames of such a part: one pair
 FILM_FRAMES = 16
 
 
@@ -44,6 +49,7 @@ class ReplayJob:
         start: kind of start.
         state: the state to begin in.
         actions: what to do.
+        pairs: see `motion_pairs`.
         seed: of the simulator.
     """
 
@@ -51,15 +57,16 @@ class ReplayJob:
     start: str
     state: Float[np.ndarray, " s"]
     actions: Sequence[Action]
+    pairs: frozenset[int] = frozenset()
     seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ends:
-    """Image statistics (sharpness, level) at the beginning and at the end of streams."""
+    """Image statistics (sharpness, level, motion) at the beginning and at the end of streams."""
 
-    begin: Float[np.ndarray, "n 2"]
-    end: Float[np.ndarray, "n 2"]
+    begin: Float[np.ndarray, "n 3"]
+    end: Float[np.ndarray, "n 3"]
 
 
 def drift_metrics(
@@ -79,17 +86,18 @@ def drift_metrics(
     replayed = context.starts_anywhere
     if replayed:
         actions = _held_random_actions(context.spec.actions, streams, frames, seed)
-        window = max(1, int(END_SHARE * frames))
+        window = max(MIN_WINDOW, int(END_SHARE * frames))
     else:
         longest = int(context.held_out.lengths.max())
         frames = min(frames, MAX_RECORDED_LENGTHS * longest)
         actions = _recorded_actions(context, streams, frames)
-        window = max(1, int(END_SHARE * longest))
+        window = max(MIN_WINDOW, int(END_SHARE * longest))
     prompts = action_prompts(context.spec, actions)
     shown = context.candidate.roll_out(context.first_frames[:streams], prompts, seed).frames
-    generated = _ends(np.stack([sharpness_and_level(stream) for stream in shown]), window)
+    pairs = motion_pairs(frames, window)
+    generated = _ends(np.stack([image_statistics(stream, pairs) for stream in shown]), window)
     if replayed:
-        real = _ends(_replayed_statistics(context, actions, workers, seed), window)
+        real = _ends(_replayed_statistics(context, actions, pairs, workers, seed), window)
     else:
         real = _recorded_ends(context, streams, window)
     integrity = context.object_integrity(shown)
@@ -99,22 +107,51 @@ def drift_metrics(
         replayed=replayed,
         sharpness=_drift_ratio(generated, real, SHARPNESS),
         level=_drift_ratio(generated, real, LEVEL),
+        motion=_drift_ratio(generated, real, MOTION),
         object_integrity=rates(integrity),
         end_object_integrity=rates({name: each[:, -window:] for name, each in integrity.items()}),
         film_strip=_evenly_spaced(shown),
     )
 
 
-def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 2"]:
-    """Take actions in the reference simulator, and return its frames' sharpness and level."""
+def replay_image_statistics(job: ReplayJob) -> Float[np.ndarray, "f 3"]:
+    """Take actions in the reference simulator, and return its frames' statistics."""
     simulator = simulator_of(job.definition)
     begin_at(simulator, job.start, job.state, job.definition.actions.idle, job.seed)
     statistics = []
-    for action in job.actions:  # frame by frame: a long stream is large
+    previous = None
+    for number, action in enumerate(job.actions):  # frame by frame: a long stream is large
         frame = simulator.step(action)
-        statistics.append(sharpness_and_level(frame[None]))
+        pair = frame[None] if previous is None else np.stack([previous, frame])
+        is_measured = frozenset({len(pair) - 1}) if number in job.pairs else frozenset()
+        statistics.append(image_statistics(pair, is_measured)[-1:])
+        previous = frame
     simulator.close()
     return np.concatenate(statistics)
+
+
+def image_statistics(
+    frames: UInt8[np.ndarray, "f h w 3"], pairs: frozenset[int]
+) -> Float[np.ndarray, "f 3"]:
+    """Return sharpness, level and motion (px) of frames; motion is NaN but for some.
+
+    Args:
+        frames: one after the other.
+        pairs: numbers of frames whose motion from the one before is measured.
+    """
+    motion = np.full((len(frames), 1), np.nan)
+    for number in pairs:
+        motion[number] = displacement_px(frames[number - 1], frames[number])
+    return np.concatenate([sharpness_and_level(frames), motion], 1)
+
+
+def motion_pairs(frames: int, window: int) -> frozenset[int]:
+    """Return evenly spaced frames of a stream's first and last part, the first frame left out."""
+    count = min(window, MAX_MOTION_PAIRS)
+    begin = np.linspace(1, window - 1, count)
+    end = np.linspace(frames - window, frames - 1, count)
+    numbers = np.concatenate([begin, end]).round().astype(int)
+    return frozenset(number for number in numbers.tolist() if 1 <= number < frames)
 
 
 def _held_random_actions(language: ActionLanguage, streams: int, frames: int, seed: int) -> Actions:
@@ -141,14 +178,15 @@ def _recorded_actions(context: EvaluationContext, streams: int, frames: int) -> 
 
 
 def _replayed_statistics(
-    context: EvaluationContext, actions: Actions, workers: int, seed: int
-) -> Float[np.ndarray, "n f 2"]:
+    context: EvaluationContext, actions: Actions, pairs: frozenset[int], workers: int, seed: int
+) -> Float[np.ndarray, "n f 3"]:
     jobs = [
         ReplayJob(
             definition=context.reference,
             start=context.commonest_start,
             state=state,
             actions=stream.tolist() if stream.ndim == 1 else list(stream),
+            pairs=pairs,
             seed=seed,
         )
         for state, stream in zip(context.first_states, actions, strict=False)
@@ -164,15 +202,26 @@ def _recorded_ends(context: EvaluationContext, streams: int, window: int) -> _En
     for frames, length in zip(
         context.held_out.frames[:streams], context.held_out.lengths, strict=False
     ):
-        statistics = sharpness_and_level(frames[1 : length + 1])
-        begin.append(statistics[:window].mean(0))
+        recorded = frames[1 : length + 1]
+        every_pair = frozenset(range(1, len(recorded)))
+        statistics = image_statistics(recorded, every_pair)
+        begin.append(_mean(statistics[:window]))
         later = statistics[window:] if length > window else statistics
-        end.append(later.mean(0))
+        end.append(_mean(later))
     return _Ends(begin=np.stack(begin), end=np.stack(end))
 
 
-def _ends(statistics: Float[np.ndarray, "n f 2"], window: int) -> _Ends:
-    return _Ends(begin=statistics[:, :window].mean(1), end=statistics[:, -window:].mean(1))
+def _ends(statistics: Float[np.ndarray, "n f 3"], window: int) -> _Ends:
+    begin = [_mean(stream[:window]) for stream in statistics]
+    end = [_mean(stream[-window:]) for stream in statistics]
+    return _Ends(begin=np.stack(begin), end=np.stack(end))
+
+
+def _mean(statistics: Float[np.ndarray, "f 3"]) -> Float[np.ndarray, " 3"]:
+    """Return the mean of each column, NaN apart; NaN where nothing was measured."""
+    count = (~np.isnan(statistics)).sum(0)
+    total = np.nansum(statistics, 0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
 def _drift_ratio(generated: _Ends, real: _Ends, column: int) -> DriftRatio:
@@ -190,7 +239,7 @@ def _drift_ratio(generated: _Ends, real: _Ends, column: int) -> DriftRatio:
 def _ratio_of_ratios(ends: Float[np.ndarray, "n 4"]) -> float:
     generated = ratio(ends[:, :2])
     real = ratio(ends[:, 2:])
-    return generated / real
+    return generated / real if real else math.nan
 
 
 def _evenly_spaced(shown: Frames) -> np.ndarray:

@@ -1,0 +1,177 @@
+"""The paper's recipe: from noise to one of many futures, with the odds of the recordings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import wake
+from support.training import FAST, PROMPTS, TINY, no_actions, take_steps, trainer_of
+
+from streamdit_gym.bundle.networks import check_model, stored_config
+from streamdit_gym.errors import StreamDiTError
+from streamdit_gym.model.preconditioning import unit_variance
+from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.model.streamdit_config import StreamDiTConfig
+from streamdit_gym.presets import partition, partition_for
+from streamdit_gym.recipes.named_recipes import recipe
+from streamdit_gym.recipes.stage_settings import DynamicsTraining
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.flow import point, velocity
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.partition import Partition
+from streamdit_gym.train.dynamics_trainer import DynamicsTrainer
+from streamdit_gym.train.latent_episodes import LatentEpisodes
+
+FLOW = replace(
+    FAST,
+    objective="flow",
+    partitions=(),
+    micro_steps=8,
+    sampler_time_share=0.0,
+    motion_weight=0.0,
+    reference_noise_share=0.0,
+    rollout_probability=0.0,
+    prompt_dropout=0.0,
+    velocity_floor=0.1,
+)
+LEFT_ODDS = 0.3
+TURN = 5  # the frame in which the cell turns
+MIDDLE = 3
+
+
+def coin_episodes(episodes: int = 256, length: int = 10) -> LatentEpisodes:
+    """Return episodes of a bright cell that turns left with given odds, else right."""
+    rng = np.random.default_rng(0)
+    latents = torch.zeros(episodes, length, 8, 8, 8)
+    for episode in range(episodes):
+        column = MIDDLE
+        step = -1 if rng.random() < LEFT_ODDS else 1
+        for frame in range(length):
+            if frame >= TURN:
+                column = (column + step) % 8
+            latents[episode, frame, :, min(frame, TURN - 1), column] = 2.0
+    states = torch.zeros(episodes, length, 1)
+    return LatentEpisodes(
+        latents=latents.half(),
+        prompts=torch.zeros(episodes, length, dtype=torch.long),
+        states=states,
+        scores=states,
+        **no_actions(episodes, length),
+    )
+
+
+def trained_model(settings: DynamicsTraining, steps: int) -> StreamDiT:
+    torch.manual_seed(0)
+    config = replace(
+        TINY,
+        sees_noise=settings.objective == "flow",
+        micro_steps=settings.micro_steps,
+        refiner_channels=0,
+    )
+    trainer = DynamicsTrainer(StreamDiT(config), coin_episodes(), PROMPTS, settings, "cpu")
+    take_steps(trainer, steps, total=steps)
+    return trainer.model.eval()
+
+
+def brightness_after_the_turn(model: StreamDiT, futures: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how bright the cells on the left and on the right are, in futures of one start."""
+    partition = partition_for(model.config, "reactive")
+    engine = Engine(model, PROMPTS, partition, idle=0)
+    history = coin_episodes(1).latents[:, :TURN].float()
+    latents = history.expand(futures, -1, -1, -1, -1)
+    prompts = torch.zeros(futures, TURN, dtype=torch.long)
+    session = engine.start(latents, prompts, Noise.seeded(range(futures)))
+    frame = engine.tick(session, prompts[:, 0])[:, 0].mean(1)
+    return frame[:, TURN - 1, MIDDLE - 1], frame[:, TURN - 1, MIDDLE + 1]
+
+
+@pytest.mark.slow
+def test_a_flow_draws_one_of_two_futures_with_their_odds_and_a_regression_does_not() -> None:
+    settings = replace(FLOW, clips=16, clip_frames=6, muon_rate=1e-2)
+    left, right = brightness_after_the_turn(trained_model(settings, 300), 400)
+    is_left = (left > 1) & (right < 1)
+    is_right = (right > 1) & (left < 1)
+    assert is_left.float().mean() == pytest.approx(LEFT_ODDS, abs=0.1)
+    assert (is_left | is_right).float().mean() > 0.9
+
+    regression = replace(settings, objective="regression", micro_steps=1, sampler_time_share=1.0)
+    left, right = brightness_after_the_turn(trained_model(regression, 100), 20)
+    assert left.std() < 1e-4
+    assert right.std() < 1e-4
+
+
+def futures_of(config: StreamDiTConfig) -> torch.Tensor:
+    """Return the next frame of one start under two noises, of random weights."""
+    torch.manual_seed(0)
+    model = StreamDiT(config)
+    wake(model)
+    engine = Engine(model.eval(), PROMPTS, Partition(references=4), idle=0)
+    latents = torch.randn(1, 5, 8, 8, 8).expand(2, -1, -1, -1, -1)
+    prompts = torch.zeros(2, 5, dtype=torch.long)
+    session = engine.start(latents, prompts, Noise.seeded([1, 2]))
+    return engine.tick(session, prompts[:, 0])
+
+
+def test_one_evaluation_sees_the_noise_that_it_begins_with_only_in_a_flow() -> None:
+    first, second = futures_of(TINY)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+    first, second = futures_of(replace(TINY, sees_noise=True))
+    assert (first - second).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("time", [0.0, 0.3, 1.0])
+def test_the_input_has_unit_variance_at_every_noise_level(time: float) -> None:
+    torch.manual_seed(0)
+    clean, noise = torch.randn(2, 4, 8, 8, 32, 32)
+    times = torch.full((4, 8), time)
+    scaled = unit_variance(point(clean, noise, times), times)
+    assert scaled.std().item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_loss_is_the_plain_squared_error_of_velocities() -> None:
+    trainer = trainer_of(replace(FLOW, velocity_floor=1e-4))
+    rollouts = trainer.sampler.next_window(1.0, None)
+    inputs, _ = trainer._window_inputs(rollouts, at_sampler_times=False)
+    loss, predicted = trainer.loss_of(inputs)
+    errors = []
+    for row in range(len(predicted)):
+        for frame in range(predicted.shape[1]):
+            if inputs.is_target[row, frame]:
+                true = velocity(inputs.target[row, frame], inputs.noise[row, frame])
+                errors.append((predicted[row, frame] - true).square().mean().item())
+            else:
+                errors.append(0.0)
+    assert loss.item() == pytest.approx(np.mean(errors), rel=1e-3)
+
+
+def test_named_partitions_take_the_micro_steps_of_the_world() -> None:
+    model = StreamDiTConfig(micro_steps=8)
+    assert str(partition_for(model, "reactive")) == "K4N1c1s8"
+    assert str(partition_for(model, "pipelined")) == "K4N4c1s8"
+    assert str(partition_for(model, "K4N1c1s2")) == "K4N1c1s2"
+    assert partition_for(model, Partition(references=2)) == Partition(references=2)
+    assert partition_for(StreamDiTConfig(), "reactive") == partition("reactive")
+
+
+def test_bundles_hold_the_kind_of_sampling_and_older_ones_are_regressions() -> None:
+    flow = StreamDiTConfig(sees_noise=True, micro_steps=8)
+    assert check_model("model", stored_config(flow)) == flow
+    stored = stored_config(StreamDiTConfig())
+    assert not {"sees_noise", "micro_steps"} & set(stored)
+    assert check_model("model", stored) == StreamDiTConfig()
+
+
+def test_an_unknown_objective_is_refused() -> None:
+    with pytest.raises(StreamDiTError, match="objective"):
+        DynamicsTraining(objective="diffusion")
+
+
+def test_the_flow_recipe_weighs_every_latent_alike() -> None:
+    dynamics = recipe("flow").dynamics
+    assert dynamics.objective == "flow"
+    # a weight that depends on the recorded future would change the odds
+    assert dynamics.motion_weight == 0
+    assert dynamics.rollout_probability == 0
