@@ -94,15 +94,14 @@ def complete_scores() -> Scores:
     copies = {"copy_angles": {"elbow": one}, "copy_numbers": {"block.x": one}}
     whole = {"frame_psnr_db": one, "copy_frame_psnr_db": one}
     by_dimension = {"shoulder.pos": one}
+    motion = DriftRatio(generated=one, real=one, generated_over_real=one)
     curve = SweepCurve(values=(0.0,), real=(0.0,), generated=(0.0,), error=one, backward=one)
     returns = {str(i): PolicyReturns(generated=i, real=i + 0.1) for i in range(8)}
     return replace(
         scores,
         evaluator=replace(scores.evaluator, **named, inverse_dynamics_r=by_dimension),
         codec=replace(scores.codec, frame_psnr_db=one),
-        drift=replace(
-            scores.drift, motion=DriftRatio(generated=one, real=one, generated_over_real=one)
-        ),
+        drift=replace(scores.drift, motion=motion),
         fidelity=tuple(replace(row, **named, **copies, **whole) for row in scores.fidelity),
         action=replace(
             scores.action,

@@ -280,11 +280,13 @@ class Engine:
 
 def _check_references(model: StreamDiT, partition: Partition) -> None:
     most = model.config.references
-    if not 1 <= partition.references <= most:
+    # without references the frames in flight alone tell a new chunk what goes on
+    least = 0 if partition.chunks > 1 else 1
+    if not least <= partition.references <= most:
         raise PartitionError(
             "the partition does not fit the model",
             given=str(partition),
-            allowed=f"1 to {most} references for streaming",
+            allowed=f"{least} to {most} references for streaming",
             remedy="choose K in that range",
         )
 

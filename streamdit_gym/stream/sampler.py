@@ -162,8 +162,9 @@ class Sampler:
         """Evaluate the model on references and buffer together."""
         count = self.partition.references
         buffer = session.buffer
-        references = session.references[:, -count:]
-        reference_prompts = session.reference_prompts[:, -count:]
+        first = session.references.shape[1] - count  # K = 0: none
+        references = session.references[:, first:]
+        reference_prompts = session.reference_prompts[:, first:]
         view = self._view(references, buffer.latents, times)
         prompts = [reference_prompts, buffer.prompts]
         velocity, _ = self._evaluate(view, torch.cat(prompts, 1), None)

@@ -13,7 +13,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.session import Session
 
 CONFIG = StreamDiTConfig(width=32, depth=2, heads=2)
-CUTS = ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s2", "K2N3c1s1"]
+CUTS = ["K4N1c1s1", "K4N1c1s2", "K4N4c1s1", "K4N2c2s2", "K2N3c1s1", "K0N4c1s1"]
 
 
 def engine_of(cut: str, config: StreamDiTConfig = CONFIG, **settings: object) -> Engine:
