@@ -65,6 +65,11 @@ class Recipe:
         return self.appearance.channels
 
     @property
+    def keeps_transformer(self) -> bool:
+        """Whether the transformer continues from a trained one."""
+        return self.continue_from is not None and not self.continue_from.new_transformer
+
+    @property
     def autoencoder_steps(self) -> int:
         """Optimizer steps of the autoencoder; of a continued one that is kept, of its decoder."""
         start = self.continue_from
@@ -73,11 +78,11 @@ class Recipe:
         return start.decoder_steps
 
     def _check_text_only(self) -> None:
-        if self.dynamics.text_only and self.continue_from is None:
+        if self.dynamics.text_only and not self.keeps_transformer:
             raise StreamDiTError(
                 "only a trained world can learn prompts alone",
                 given="dynamics.text_only without continue_from",
-                allowed="dynamics.text_only with continue_from",
+                allowed="dynamics.text_only with continue_from and its transformer",
                 remedy="name the world in continue_from, or train all of it",
             )
 
@@ -85,7 +90,7 @@ class Recipe:
         if not self.appearance.channels:
             return
         adapts = self.continue_from is not None and self.continue_from.adapt_autoencoder
-        if not adapts or not self.autoencoder.steps:
+        if not adapts or not self.keeps_transformer or not self.autoencoder.steps:
             raise StreamDiTError(
                 "new appearance channels need an autoencoder that learns to use them",
                 given=f"appearance.channels {self.appearance.channels}",

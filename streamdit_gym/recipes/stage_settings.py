@@ -313,6 +313,8 @@ class Continuation:
         world: shipped name, folder or Hub id.
         adapt_autoencoder: train that world's whole autoencoder on, for frames that look otherwise
             than its own; what a latent means may change. Otherwise its latents are kept.
+        new_transformer: start with that world's autoencoder, and with a transformer of the
+            recipe's own size that has learned nothing.
         decoder_steps: optimizer steps of that world's decoder alone; its latents stay.
         weight_interpolation: share that the continued transformer has in the final weights. What it
             draws suffers less from a short training, and what is new is learned nearly as well
@@ -321,6 +323,7 @@ class Continuation:
 
     world: str
     adapt_autoencoder: bool = False
+    new_transformer: bool = False
     decoder_steps: int = 0
     weight_interpolation: float = 0.0
 
@@ -330,8 +333,15 @@ class Continuation:
             self,
             ints={"decoder_steps": limits.STEPS},
             reals={"weight_interpolation": limits.FRACTION},
-            bools=("adapt_autoencoder",),
+            bools=("adapt_autoencoder", "new_transformer"),
         )
+        if self.new_transformer and self.weight_interpolation:
+            raise StreamDiTError(
+                "a new transformer has no weights to go back to",
+                given=f"new_transformer with weight_interpolation {self.weight_interpolation}",
+                allowed="one of the two",
+                remedy="leave one of them out",
+            )
         if self.adapt_autoencoder and self.decoder_steps:
             raise StreamDiTError(
                 "a whole autoencoder adapts, or its decoder alone is trained on",

@@ -96,7 +96,7 @@ def world_facts(
 ) -> dict[str, Any]:
     """Return what the bundle says about its training."""
     preset_name = context.recipe.preset
-    if context.base_world is not None:
+    if context.base_world is not None and context.recipe.keeps_transformer:
         preset_name = context.base_world.facts.get("preset", preset_name)
     facts: dict[str, Any] = {
         "license": "Apache-2.0",

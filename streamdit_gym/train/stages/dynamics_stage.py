@@ -49,10 +49,10 @@ class DynamicsData:
 def initial_model(context: StageContext) -> StreamDiT:
     """Return the transformer that training starts from, configured as it will be sampled."""
     settings = context.recipe.dynamics
-    if context.base_world is None:
-        model = StreamDiT(context.sizes.model)
-    else:
+    if context.base_world is not None and context.recipe.keeps_transformer:
         model = expand_model(context.base_world.model, context.recipe.added_channels)
+    else:
+        model = StreamDiT(context.sizes.model)
     model.config = replace(
         model.config,
         sees_noise=settings.objective == "flow",
