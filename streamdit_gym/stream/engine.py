@@ -6,7 +6,6 @@ Knows nothing of: pixels, actions, rewards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_real
-from streamdit_gym.errors import PartitionError, ShapeError
+from streamdit_gym.errors import PartitionError
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.flow import point
 from streamdit_gym.stream.moving_buffer import MovingBuffer, repeat_frames
@@ -25,6 +24,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.stream.self_consistency import second_prediction_error
 from streamdit_gym.stream.session import Session
+from streamdit_gym.stream.stream_checks import check_frames, check_shape
 from streamdit_gym.text.prompt_protocol import PromptRow, Prompts, PromptSource
 
 Latents = Float[Tensor, "b f c h w"]
@@ -142,7 +142,7 @@ class Engine:
             ShapeError: if there is not one prompt, or one chunk of `init_latents`, for each stream.
             ArgumentError: if the strength is out of range.
         """
-        _check_shape("prompts", prompts.shape, (len(session), *self.table.prompt_shape))
+        check_shape("prompts", prompts.shape, (len(session), *self.table.prompt_shape))
         start_time = 0.0
         if init_latents is not None:
             self._check_init_latents(session, init_latents, strength)
@@ -250,20 +250,8 @@ class Engine:
         session.buffer = buffer
 
     def _check_start(self, latents: Latents, prompts: Prompts, noise: Noise) -> None:
-        config = self.model.config
-        rows, columns = config.grid
-        frame = (config.channels, rows, columns)
-        has_frames = latents.ndim == 5 and latents.shape[1] > 0
-        if not has_frames or tuple(latents.shape[2:]) != frame:
-            raise ShapeError(
-                "start latents do not fit the model",
-                given=tuple(latents.shape),
-                allowed=f"(b, f >= 1, {config.channels}, {rows}, {columns})",
-                remedy="encode frames with the world's codec",
-            )
-        shape = (*latents.shape[:2], *self.table.prompt_shape)
-        _check_shape("prompts of the frames", prompts.shape, shape)
-        _check_shape("sequences of noise", (len(noise),), latents.shape[:1])
+        check_frames(latents, prompts, self.model.config, self.table)
+        check_shape("sequences of noise", (len(noise),), latents.shape[:1])
 
     def _check_init_latents(self, session: Session, init_latents: Latents, strength: float) -> None:
         if self.partition.chunks > 1:
@@ -275,7 +263,7 @@ class Engine:
             )
         check_real("strength", strength, above=0, most=1)
         shape = (len(session), self.partition.chunk_frames, *session.references.shape[2:])
-        _check_shape("latents to draw over", init_latents.shape, shape)
+        check_shape("latents to draw over", init_latents.shape, shape)
 
 
 def _check_references(model: StreamDiT, partition: Partition) -> None:
@@ -294,14 +282,3 @@ def _check_references(model: StreamDiT, partition: Partition) -> None:
 def _can_cache(model: StreamDiT, partition: Partition) -> bool:
     is_full = partition.references == model.config.references
     return model.config.causal and model.is_global and is_full
-
-
-def _check_shape(name: str, given: Iterable[int], allowed: Iterable[int]) -> None:
-    """Refuse what would be broadcast, or fail in the middle of a tick."""
-    if tuple(given) != tuple(allowed):
-        raise ShapeError(
-            f"{name} do not fit the streams",
-            given=tuple(given),
-            allowed=tuple(allowed),
-            remedy="give one for each stream",
-        )

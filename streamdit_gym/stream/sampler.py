@@ -79,6 +79,14 @@ class Sampler:
         mode = "reduce-overhead" if self.device.type == "cuda" else None
         return torch.compile(function, mode=mode)
 
+    def with_partition(self, partition: Partition) -> Sampler:
+        """Return a sampler of the same model with a buffer that is cut otherwise, not compiled."""
+        sampler = copy.copy(self)
+        sampler.partition = partition
+        sampler.is_compiled = False
+        sampler.evaluate = sampler.model.forward
+        return sampler
+
     def denoise(self, session: Session, start_time: float = 0.0) -> None:
         """Take the s micro steps of a move, all chunks in lock-step.
 
