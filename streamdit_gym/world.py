@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ from streamdit_gym.bundle.files import (
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.bundle.stored_prompts import read_prompts
+from streamdit_gym.checks import check_int
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
 from streamdit_gym.errors import BundleError, MissingExtraError
@@ -44,7 +46,11 @@ from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.transition_readout import TransitionReadout
+from streamdit_gym.stream.clip import MICRO_STEPS, ClipSampler, PromptedFrames
+from streamdit_gym.stream.clip_checks import first_frames, frame_prompts
+from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.text.prompt_protocol import Prompt, PromptRow, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
@@ -52,6 +58,8 @@ from streamdit_gym.world_folders import SHIPPED as SHIPPED
 from streamdit_gym.world_folders import bundles_beside
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
+
+MAX_CLIP_SEED = 2**62  # far beyond any number of clips below the largest seed of noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +222,57 @@ class World:
         """Return the frames of latents, in full precision unless said otherwise."""
         with precision(self.device, bfloat16):
             return self.codec.decode(latents)
+
+    @torch.no_grad()
+    def draw_clip(
+        self,
+        prompts: Sequence[str] | Sequence[Sequence[str]],
+        frames: int | None = None,
+        *,
+        seed: int = 0,
+        init: UInt8[Tensor, "b k h w 3"] | None = None,
+        micro_steps: int = MICRO_STEPS,
+    ) -> UInt8[Tensor, "b f h w 3"]:
+        """Draw clips at once, from noise and prompts; no stream is needed.
+
+        How good they are depends on the recipe: a world draws what it has learned, see
+        docs/worlds.md.
+
+        Args:
+            prompts: a text for each clip, or a text for each of its frames.
+            frames: of each clip; None: 8, as recipes train on, or as many as it has prompts. Of
+                more, each 8 go on from those before them.
+            seed: clip i has the noise of ``seed + i``, however many there are.
+            init: frames that the clips go on from, oldest first, at most as many as the model takes
+                as references; they are not repeated in the result.
+            micro_steps: evaluations of the model for each 8 frames.
+
+        Raises:
+            ArgumentError: if a prompt or a number cannot be used.
+            ShapeError: if the first frames do not fit.
+            PartitionError: if there are too many first frames or micro steps.
+        """
+        texts = frame_prompts(prompts, frames)
+        check_int("seed", seed, least=0, most=MAX_CLIP_SEED)
+        start = None
+        if init is not None:
+            start = self._prompted_start(first_frames(init, len(texts), self.spec.frame_size))
+        flat = self.prompts.of_texts([text for of_clip in texts for text in of_clip])
+        sampler = Sampler(
+            self.model, self.prompts, Partition(references=0), autocast=False, compiled=False
+        )
+        latents = ClipSampler(sampler, micro_steps=micro_steps).draw(
+            flat.unflatten(0, (len(texts), -1)),
+            Noise.seeded(range(seed, seed + len(texts))),
+            start,
+        )
+        return self.decode(latents)
+
+    def _prompted_start(self, frames: UInt8[Tensor, "b k h w 3"]) -> PromptedFrames:
+        """Return the latents of first frames, with the idle prompt."""
+        latents = self.encode(frames)
+        shape = (*latents.shape[:2], *self.prompts.prompt_shape)
+        return PromptedFrames(latents=latents, prompts=self.idle_prompt.expand(shape))
 
     @torch.no_grad()
     def read(
