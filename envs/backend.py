@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from streamdit_gym.definition import WorldSpec
+from streamdit_gym.envs.drawn_starts import Drawn
 from streamdit_gym.model.readout import Readout
 
 Frames = UInt8[Tensor, "n h w 3"]
@@ -18,6 +19,7 @@ Clips = UInt8[Tensor, "n f h w 3"]
 Latents = Float[Tensor, "n c g g"]
 Scores = Float[Tensor, "n m"]
 States = Float[Tensor, "n o"]
+Init = Clips | Drawn  # what rows start from: the caller's own frames, or a clip of the world's
 MAX_ABS_READOUT = 10.0  # of standardised numbers, and of the logits of successes
 
 
@@ -49,9 +51,9 @@ class Backend(Protocol):
     takes_init: bool
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Init | None
     ) -> Reading:
-        """Start some rows anew; `init` holds the caller's own frames."""
+        """Start some rows anew; without `init` as the world's own episodes start."""
 
     def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:
         """Move every row by one frame; `actions` is None when prompts are free text."""

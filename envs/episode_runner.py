@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from streamdit_gym.definition import AnyTask, Task
-from streamdit_gym.envs.backend import Backend, Clips, Reading
+from streamdit_gym.envs.backend import Backend, Init, Reading
 from streamdit_gym.envs.episodes import Episodes
 from streamdit_gym.envs.faults import find_faults, where_rows
 
@@ -47,8 +47,8 @@ class EpisodeRunner:
             self._success = names.index(task.success)
         self.measures_self_consistency = False
 
-    def start(self, rows: Int[np.ndarray, " r"], init: Clips | None) -> None:
-        """Start the episodes of some rows, from the caller's frames or the world's own."""
+    def start(self, rows: Int[np.ndarray, " r"], init: Init | None) -> None:
+        """Start the episodes of some rows: without `init` from real frames of the world."""
         backend = self._backend
         episodes = self._episodes
         rngs = [episodes.rngs[row] for row in rows]

@@ -15,12 +15,14 @@ from streamdit_gym.checks import check_int, check_prompt, shown
 from streamdit_gym.envs.backend import (
     Clips,
     Frames,
+    Init,
     Latents,
     Reading,
     States,
     as_states,
     read_latents,
 )
+from streamdit_gym.envs.drawn_starts import DrawnStarts
 from streamdit_gym.envs.transition_reader import TransitionReader
 from streamdit_gym.errors import ArgumentError, PartitionError, ShapeError
 from streamdit_gym.model.precision import precision
@@ -64,6 +66,9 @@ class GeneratedBackend:
         threads: of torch on a CPU; None: see `choose_threads`.
         reads_transitions: tell the environment's own reward and end, too.
 
+    Attributes:
+        drawn_starts: draws starts where a reset asks for them; backends may share it.
+
     Raises:
         PartitionError: if the engine's partition does not fit.
     """
@@ -99,6 +104,7 @@ class GeneratedBackend:
         self._observation = observation
         self._threads = threads
         self._transitions = TransitionReader(world) if reads_transitions else None
+        self.drawn_starts = DrawnStarts(world, engine)
         self._session: Session | None = None
         self._compiled_read = engine.sampler.compile(world.readout.read)
         self._compiled_decode = engine.sampler.compile(world.codec.decode)
@@ -106,13 +112,13 @@ class GeneratedBackend:
         self._warm_pool: NewStreams | None = None
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Init | None
     ) -> Reading:
-        """Start rows from the caller's frames, or from real frames of the bank."""
+        """Start rows from real frames of the bank, from the caller's, or from drawn ones."""
         session = self._session
         if session is None and self.device.type == "cpu":
             choose_threads(self._trial_step(), threads=self._threads)
-        new = self._start_from_bank(rngs) if init is None else self._start_from_frames(init, rngs)
+        new = self._new_streams(rngs, init)
         if session is None or len(rows) == self._rows:
             return self._replace_session(new)
         session.write(rows, new.session)
@@ -129,6 +135,13 @@ class GeneratedBackend:
             self._read(new.latents)  # records; what follows replays
         self._session = new.session
         return self._read(new.latents)
+
+    def _new_streams(self, rngs: Sequence[np.random.Generator], init: Init | None) -> NewStreams:
+        if init is None:
+            return self._start_from_bank(rngs)
+        if isinstance(init, Tensor):
+            return self._start_from_frames(init, rngs)
+        return self._start_from_drawn_clips(rngs)
 
     def _start_from_bank(self, rngs: Sequence[np.random.Generator]) -> NewStreams:
         bank = self.world.starts.latents
@@ -161,6 +174,11 @@ class GeneratedBackend:
         latents = self.world.encode(frames)
         noise = self._noise(rngs)
         return self._start(latents, noise)
+
+    def _start_from_drawn_clips(self, rngs: Sequence[np.random.Generator]) -> NewStreams:
+        noise = self._noise(rngs).to(self.device)
+        drawn = self.drawn_starts.draw(noise)
+        return self._start(drawn.latents, noise)
 
     def _start(self, latents: Float[Tensor, "b f c g g"], noise: Noise) -> NewStreams:
         engine = self._engine

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from streamdit_gym.checks import check_int, shown
 from streamdit_gym.envs.arrays import as_array, describe
-from streamdit_gym.envs.backend import Clips
+from streamdit_gym.envs.backend import Init
+from streamdit_gym.envs.drawn_starts import DRAWN
 from streamdit_gym.errors import ArgumentError, ShapeError, UnknownNameError
 
 log = logging.getLogger("streamdit_gym")
@@ -32,12 +33,12 @@ class ResetRequest:
     Attributes:
         mask: which rows to reset.
         seeds: of all rows; None keeps a row's generator.
-        init: the caller's own first frames of the rows to reset.
+        init: what the rows to reset start from; None: real frames of the world.
     """
 
     mask: Bool[np.ndarray, " n"]
     seeds: list[int | None]
-    init: Clips | None
+    init: Init | None
 
     @property
     def rows(self) -> Int[np.ndarray, " r"]:
@@ -129,28 +130,30 @@ def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
 
 def check_init(
     init: Any, mask: Bool[np.ndarray, " n"], frame_size: tuple[int, int], takes_init: bool
-) -> Clips | None:
-    """Return the first frames of the rows to reset.
+) -> Init | None:
+    """Return what the rows to reset start from.
 
     Args:
-        init: frames of one row, or of all.
+        init: frames of one row, or of all; or "drawn".
         mask: which rows to reset.
         frame_size: height and width of a frame.
         takes_init: whether the environment can start from frames.
 
     Raises:
-        ArgumentError: if the environment cannot start from frames.
+        ArgumentError: if the environment starts from states of its own alone.
         ShapeError: if they do not fit.
     """
     if init is None:
         return None
     if not takes_init:
         raise ArgumentError(
-            "a real simulator cannot start from pictures",
+            "a real simulator cannot start from pictures or drawn clips",
             given="options['init']",
             allowed="no init",
             remedy="use the generated environment, or start both from the simulator's first frame",
         )
+    if isinstance(init, str) and init == DRAWN:
+        return DRAWN
     num_envs = len(mask)
     frames = _check_frames(init, num_envs, frame_size)
     while frames.ndim < 5:
@@ -185,7 +188,8 @@ def _check_frames(
         raise ShapeError(
             "start frames do not fit the world",
             given=describe(init),
-            allowed=f"uint8 ({frame}), (frames, {frame}) or ({num_envs}, frames, {frame})",
+            allowed=f"uint8 ({frame}), (frames, {frame}) or ({num_envs}, frames, {frame}), "
+            f"or {DRAWN!r}",
             remedy=f"cv2.resize(frame, ({width}, {height})), RGB",
         )
     if frames.ndim == 4 and len(frames) == num_envs > 1:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States
+from streamdit_gym.envs.backend import Frames, Init, Latents, Reading, States
 from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.stream.saved import check_list
 
@@ -29,6 +29,8 @@ class RowByRow:
         self.latency_frames = first.latency_frames
         self.device = first.device
         self.takes_init = first.takes_init
+        for backend in backends:  # with bfloat16 each would copy the weights
+            backend.drawn_starts = first.drawn_starts
 
     def frames_of(self, observed: Frames | Latents) -> Frames:
         """Return frames, as any row's backend would."""
@@ -41,13 +43,13 @@ class RowByRow:
         return torch.cat([first.readout(row) for row in rows])
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Init | None
     ) -> Reading:
         """Start rows one after the other."""
         readings = []
         for i, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
-            frames = None if init is None else init[i : i + 1]
-            readings.append(self.backends[row].reset([0], [rng], frames))
+            own_init = init[i : i + 1] if isinstance(init, Tensor) else init
+            readings.append(self.backends[row].reset([0], [rng], own_init))
         return _joined(readings)
 
     def step(self, prompts: list[str], actions: np.ndarray | None) -> Reading:

@@ -15,7 +15,7 @@ from streamdit_gym.checks import shown
 from streamdit_gym.data.episode import outcome_of, scores_of
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import SavesState, Simulator, WorldDefinition
-from streamdit_gym.envs.backend import Clips, Frames, Latents, Reading, States, read_latents
+from streamdit_gym.envs.backend import Frames, Init, Latents, Reading, States, read_latents
 from streamdit_gym.errors import ArgumentError, NotReadyError, StreamDiTError
 from streamdit_gym.model.precision import precision
 from streamdit_gym.stream.saved import REMEDY, check_list
@@ -63,7 +63,7 @@ class SimulatorBackend:
             return read_latents(self._encoder.readout, latents)
 
     def reset(
-        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Clips | None
+        self, rows: Sequence[int], rngs: Sequence[np.random.Generator], init: Init | None
     ) -> Reading:
         """Start rows as the training data's episodes start."""
         names = list(self._starts)

@@ -150,7 +150,8 @@ class StreamDiTVectorEnv(VectorEnv[Any, Any, Any]):
         Args:
             seed: environment i is seeded with ``seed + i``; or one seed (or None) per environment.
             options: ``init``: the caller's own first frames, uint8 (h, w, 3), (frames, h, w, 3) or
-                (envs, frames, h, w, 3), oldest first; ``reset_mask``: bool (num_envs,), which
+                (envs, frames, h, w, 3), oldest first, or ``"drawn"``: the last frame of a clip that
+                the world draws from noise; ``reset_mask``: bool (num_envs,), which
                 environments to reset. Others are ignored.
 
         Raises:

@@ -237,9 +237,7 @@ def test_a_world_goes_on_from_first_frames(tiny_world: World) -> None:
     black = torch.zeros(1, 1, 64, 64, 3, dtype=torch.uint8)
     clip = tiny_world.draw_clip(["stay"], 3, init=black, micro_steps=1)
     assert clip.shape == (1, 3, 64, 64, 3)
-    assert torch.equal(
-        clip, tiny_world.draw_clip(["stay"], 3, init=black.numpy(), micro_steps=1)
-    )
+    assert torch.equal(clip, tiny_world.draw_clip(["stay"], 3, init=black.numpy(), micro_steps=1))
     assert not torch.equal(clip, tiny_world.draw_clip(["stay"], 3, init=255 - black, micro_steps=1))
 
 

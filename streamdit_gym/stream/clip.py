@@ -186,9 +186,7 @@ class ClipSampler:
 
     def _on_device(self, frames: PromptedFrames) -> PromptedFrames:
         device = self.sampler.device
-        return PromptedFrames(
-            latents=frames.latents.to(device), prompts=frames.prompts.to(device)
-        )
+        return PromptedFrames(latents=frames.latents.to(device), prompts=frames.prompts.to(device))
 
     def _check(self, prompts: Prompts, noise: Noise, start: PromptedFrames | None) -> None:
         source = self.sampler.source
