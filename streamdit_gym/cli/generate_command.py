@@ -25,12 +25,15 @@ class Generate(Command):
 
     setting_types: ClassVar[Mapping[str, Any]] = {
         "batch": Count,
+        "clip": Annotated[int, Range(1, 64)],
+        "clip_micro_steps": Annotated[int, Range(1, 64)],
         "dtype": Literal["float32", "bfloat16"],
         "images": str,
         "over": str,
         "partition": str,
         "ray": str,
         "seed": Seed,
+        "start": Literal["frame", "drawn"],
         "strength": Annotated[float, Range(0.0, 1.0)],
         "task": str,
     }
@@ -61,6 +64,10 @@ class Generate(Command):
     images=FOLDER: your own start frames
     over=DATASET: clips to draw over
     strength=0.5: share of those clips that noise replaces
+    clip=8: draw clips of so many frames at once, without streaming; for policies that look at no
+    frame
+    clip_micro_steps=16: evaluations for each clip
+    start=frame: or drawn: the world draws the first frames, too
     ray=ADDRESS: generate batches with Ray, one actor per GPU or pair of cores: the address of a
     cluster, auto, or local to start it here
     """

@@ -16,8 +16,9 @@ from streamdit_gym.envs.registration import spec_json
 from streamdit_gym.envs.worlds import action_vectors_of
 from streamdit_gym.errors import DatasetError
 from streamdit_gym.files import PART, write_json
-from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.generate.generate_config import FRAME, GenerateConfig
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
+from streamdit_gym.stream.clip import MICRO_STEPS
 from streamdit_gym.world import World, find_world
 from streamdit_gym.world_folders import BUNDLE, run_folder, shipped_worlds
 
@@ -28,6 +29,8 @@ NOT_OF_THE_DATA = ("episodes", "device", "trust_agents")
 # entries about the world and not about the data
 MAY_CHANGE = ("generated", "promises", "license", "env_spec")
 FORMER_NAMES = {"player": "policy"}
+# settings that earlier versions did not have, as they generated
+FORMER_SETTINGS = {"clip": None, "clip_micro_steps": MICRO_STEPS, "start": FRAME}
 PATH_SETTINGS = ("world", "policy", "images", "over")
 VIDEO_SUFFIXES = (".mkv", ".mp4", ".tar")  # large, and described by the arrays beside them
 
@@ -176,7 +179,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _flat(meta: dict[str, Any]) -> dict[str, Any]:
     """Return all entries at one level, by today's names."""
     entries = {**meta, **meta.get("generated", {})}
-    flat = _renamed(entries)
+    flat = {**FORMER_SETTINGS, **_renamed(entries)}
     if isinstance(flat.get("inputs"), dict):
         flat["inputs"] = _renamed(flat["inputs"])
     return flat

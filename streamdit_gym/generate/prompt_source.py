@@ -36,8 +36,12 @@ class PromptSource(Protocol):
     def begin(self, episodes: list[int], rng: np.random.Generator) -> None:
         """Begin episodes with these numbers, one a stream."""
 
-    def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
-        """Return the prompts that follow the newest latents."""
+    @property
+    def looks_at_frames(self) -> bool:
+        """Whether `next` needs the newest latents."""
+
+    def next(self, latents: Float[Tensor, "n 1 c g g"] | None) -> Prompts:
+        """Return the next prompts; they may follow from the newest latents."""
 
     def phrases_of(self, episodes: list[int]) -> set[str]:
         """Return the phrases of some episodes that the world's menu may not have."""
@@ -70,11 +74,17 @@ class PolicyPrompts:
         self._starts = np.ones(num_rows, dtype=bool)
         self.policy.reset(num_rows, self.world.spec.actions, rng)
 
-    def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
+    @property
+    def looks_at_frames(self) -> bool:
+        """Whether the policy observes anything."""
+        return self.policy.observation is not None
+
+    def next(self, latents: Float[Tensor, "n 1 c g g"] | None) -> Prompts:
         """Return the policy's actions and phrases for them."""
         observation = NOTHING
         kind = self.policy.observation
         if kind is not None:
+            assert latents is not None
             observation = observe(self.world, latents, kind)
         actions = self.policy.act(observation, self._starts)
         self._starts = np.zeros_like(self._starts)
@@ -138,7 +148,12 @@ class FilePrompts:
         self._running = [self._prompts_of(number) for number in episodes]
         self._step = 0
 
-    def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
+    @property
+    def looks_at_frames(self) -> bool:
+        """A file's prompts are known beforehand."""
+        return False
+
+    def next(self, latents: Float[Tensor, "n 1 c g g"] | None) -> Prompts:
         """Return the next prompts of the file, and their actions."""
         phrases = []
         actions = []
@@ -215,7 +230,12 @@ class SpokenFilePrompts:
         self._running = [self.episodes[number % len(self.episodes)] for number in episodes]
         self._step = 0
 
-    def next(self, latents: Float[Tensor, "n 1 c g g"]) -> Prompts:
+    @property
+    def looks_at_frames(self) -> bool:
+        """A file's prompts are known beforehand."""
+        return False
+
+    def next(self, latents: Float[Tensor, "n 1 c g g"] | None) -> Prompts:
         """Return the next prompts of the file, and their actions."""
         phrases = [prompts[self._step % len(prompts)] for prompts in self._running]
         self._step += 1

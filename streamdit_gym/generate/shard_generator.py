@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,17 @@ from streamdit_gym.agents.policies.load_policy import load_policy
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.episode import NO_PROMPT
 from streamdit_gym.data.shard import Shard
+from streamdit_gym.envs.drawn_starts import DRAWN, DrawnStarts
 from streamdit_gym.errors import ArgumentError, PartitionError
 from streamdit_gym.generate.episode_outcomes import outcomes_of
 from streamdit_gym.generate.generate_config import GenerateConfig
+from streamdit_gym.generate.generated_rollout import (
+    Rollout,
+    draw_episodes,
+    finite_errors,
+    is_finite,
+    without_faults,
+)
 from streamdit_gym.generate.generated_shard import EpisodeRow, GeneratedShard
 from streamdit_gym.generate.prompt_file import is_prompt_file, read_prompts
 from streamdit_gym.generate.prompt_source import (
@@ -30,6 +38,7 @@ from streamdit_gym.generate.prompt_source import (
 from streamdit_gym.generate.quality import EpisodeQuality
 from streamdit_gym.generate.start_frames import Clips, start_images
 from streamdit_gym.presets import partition_for
+from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.prompt_protocol import PromptRow
@@ -39,23 +48,6 @@ from streamdit_gym.world import World
 CHECK_EVERY = 8  # frames between two self-consistency errors
 FRAMES_PER_DECODE = 512
 MAX_SHARD_BYTES = 2**35  # pixels of a shard, which lie in memory while it is generated
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """A shard's streams, from their first frames to their last.
-
-    Attributes:
-        latents: all frames.
-        prompts: prompts and actions of every step.
-        self_consistency_errors: of every stream at some of its frames.
-        is_faulty: which streams had a frame that is not finite.
-    """
-
-    latents: Float[Tensor, "n f c g g"]
-    prompts: list[Prompts]
-    self_consistency_errors: Float[np.ndarray, "n k"]
-    is_faulty: Bool[Tensor, " n"]
 
 
 class ShardGenerator:
@@ -83,6 +75,7 @@ class ShardGenerator:
                 remedy="choose a partition with c1",
             )
         self.source = self._prompt_source()
+        self._check_source()
         self.engine = self._engine(self.world.prompts)
         frame_size = self.world.spec.frame_size
         self.clips = None
@@ -118,6 +111,16 @@ class ShardGenerator:
         )
         return PolicyPrompts(policy, self.world)
 
+    def _check_source(self) -> None:
+        """Refuse policies that look at frames which are not drawn yet."""
+        if self.config.clip is not None and self.source.looks_at_frames:
+            raise ArgumentError(
+                "all frames of a clip are drawn at once, after all of its prompts",
+                given=f"policy {self.config.policy}",
+                allowed="policies that look at no frame: random, or a file of prompts",
+                remedy="leave clip out: streams show each frame before the next prompt",
+            )
+
     def _engine(self, table: EmbeddedPrompts) -> Engine:
         model = self.world.model_for(self.partition)
         autocast = self.config.dtype == "bfloat16"
@@ -149,7 +152,9 @@ class ShardGenerator:
     def generate(self, index: int) -> GeneratedShard:
         """Return the episodes of a shard."""
         numbers = self._episode_numbers(index)
-        rollout = self._roll_out(index, numbers)
+        is_streamed = self.config.clip is None
+        roll_out = self._stream_episodes if is_streamed else self._draw_episodes
+        rollout = roll_out(index, numbers)
         readout = self.world.readout(rollout.latents)
         states, scores = (numbers.float().cpu().numpy() for numbers in readout)
         shard = self._shard_of(rollout, states, scores)
@@ -160,22 +165,43 @@ class ShardGenerator:
             rows.append(self._row_of(index, row, shard, rollout, outcomes.successes[row]))
         return GeneratedShard(shard=shard, rows=rows)
 
-    def _roll_out(self, index: int, episodes: list[int]) -> Rollout:
+    def _draw_episodes(self, index: int, episodes: list[int]) -> Rollout:
+        """Draw the clips of a shard."""
+        config = self.config
+        assert config.clip is not None
+        num_rows = len(episodes)
+        engine = self._engine_for(episodes)
+        rng = np.random.default_rng([config.seed, index])
+        start = None
+        if config.start != DRAWN:
+            start = self._idle_frames(engine, self._start_latents(rng, num_rows)[:, None])
+        noise = self._noise(rng, num_rows)
+        self.source.begin(episodes, rng)
+        steps = [self.source.next(None) for _ in range(config.steps)]
+        prompts = [self._prompt_rows(engine, step) for step in steps]
+        if start is None:
+            idle_prompts = engine.idle_prompts(num_rows, 1)[:, 0]
+            prompts = [idle_prompts.to(prompts[0]), *prompts]
+        sampler = ClipSampler(
+            engine.sampler, clip_frames=config.clip, micro_steps=config.clip_micro_steps
+        )
+        return draw_episodes(sampler, steps, torch.stack(prompts, 1), noise, start)
+
+    def _stream_episodes(self, index: int, episodes: list[int]) -> Rollout:
         """Run the streams of a shard."""
         config = self.config
         num_rows = len(episodes)
         engine = self._engine_for(episodes)
         rng = np.random.default_rng([config.seed, index])
         clips = None if self.clips is None else self._clip_latents(self.clips, episodes)
-        start = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
-        seeds = rng.integers(2**63, size=num_rows)
+        start, noise = self._start(engine, rng, num_rows, clips)
+        session = engine.start(start.latents, start.prompts, noise)
         idle_prompts = engine.idle_prompts(num_rows, 1)
-        session = engine.start(start[:, None], idle_prompts, Noise.seeded(seeds.tolist()))
         self.source.begin(episodes, rng)
-        frames = [start[:, None]]
+        frames = [without_faults(start.latents[:, -1:])]
         chosen: list[Prompts] = []
         errors = []
-        is_faulty = torch.zeros(num_rows, dtype=torch.bool, device=start.device)
+        is_faulty = ~is_finite(start.latents)
         latency = self.partition.chunks - 1
         for step in range(config.steps + latency):
             prompt_rows = idle_prompts[:, 0]
@@ -189,19 +215,40 @@ class ShardGenerator:
             is_faulty |= ~is_finite(frame)
             if step < latency:  # in flight before the first prompt
                 continue
-            # policies and readout need numbers; an episode with a fault is not kept
-            frames.append(frame.nan_to_num(0, 0, 0))
+            frames.append(without_faults(frame))
             num_new = len(frames) - 1
             if num_new % CHECK_EVERY == 0 or num_new == config.steps:
                 error = engine.self_consistency_error(session)
                 errors.append(error.cpu().numpy())
-        finite_errors = np.nan_to_num(np.stack(errors, 1), posinf=0.0, neginf=0.0)
         return Rollout(
             latents=torch.cat(frames, 1),
             prompts=chosen,
-            self_consistency_errors=finite_errors,
+            self_consistency_errors=finite_errors(errors),
             is_faulty=is_faulty,
         )
+
+    def _start(
+        self,
+        engine: Engine,
+        rng: np.random.Generator,
+        num_rows: int,
+        clips: Float[Tensor, "n f c g g"] | None,
+    ) -> tuple[PromptedFrames, Noise]:
+        """Return the frames that streams begin with, and the noise that follows."""
+        if self.config.start == DRAWN:
+            noise = self._noise(rng, num_rows)
+            return DrawnStarts(self.world, engine).draw(noise), noise
+        first = self._start_latents(rng, num_rows) if clips is None else clips[:, 0]
+        return self._idle_frames(engine, first[:, None]), self._noise(rng, num_rows)
+
+    def _noise(self, rng: np.random.Generator, num_rows: int) -> Noise:
+        seeds = rng.integers(2**63, size=num_rows)
+        return Noise.seeded(seeds.tolist()).to(self.world.device)
+
+    def _idle_frames(self, engine: Engine, latents: Float[Tensor, "n f c g g"]) -> PromptedFrames:
+        """Return frames that no action led to."""
+        prompts = engine.idle_prompts(*latents.shape[:2])
+        return PromptedFrames(latents=latents, prompts=prompts)
 
     def _prompt_rows(self, engine: Engine, prompts: Prompts) -> PromptRow:
         """Return prompts as sessions hold them."""
@@ -311,9 +358,3 @@ class ShardGenerator:
                 decoded = self.world.codec.decode(part)
             frames.append(decoded.cpu().numpy())
         return np.concatenate(frames)
-
-
-def is_finite(frames: Float[Tensor, "n 1 c g g"]) -> Bool[Tensor, " n"]:
-    """Return which streams' frames are finite everywhere."""
-    numbers = frames.flatten(1)
-    return numbers.isfinite().all(1)
