@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_table, wake
+from support.pushed_dot import make_dot_world
 from support.streams import CONFIG, engine_of
 from torch import Tensor
 
@@ -239,6 +241,16 @@ def test_a_world_goes_on_from_first_frames(tiny_world: World) -> None:
     assert clip.shape == (1, 3, 64, 64, 3)
     assert torch.equal(clip, tiny_world.draw_clip(["stay"], 3, init=black.numpy(), micro_steps=1))
     assert not torch.equal(clip, tiny_world.draw_clip(["stay"], 3, init=255 - black, micro_steps=1))
+
+
+def test_a_world_with_continuous_actions_draws_values_between_its_words() -> None:
+    world = make_dot_world()
+    texts = ["x left; y up", "x still; y up", "x -0.25; y up"]
+    clips = [world.draw_clip([text], micro_steps=1) for text in texts]
+    assert not torch.equal(clips[0], clips[1])
+    actions = np.array([[-0.25, -0.5]])
+    assert torch.equal(world.prompts.of_texts(texts[2:]), world.action_prompts(actions))
+    assert not torch.equal(clips[2], clips[1])
 
 
 @pytest.mark.parametrize(

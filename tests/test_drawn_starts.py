@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import make_tiny_world, wake
 from support.envs import ENV_KINDS, assert_nothing_changed, plan
+from support.pushed_dot import make_dot_world
 
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -125,6 +126,14 @@ def test_clips_are_drawn_by_the_worlds_own_transformer(tmp_path: Path) -> None:
         settings: Any = {"world": str(tmp_path / name), "partition": "pipelined"}
         starts.append(StreamDiTVectorEnv(1, **settings).reset(seed=0, options=DRAWN)[0])
     assert (starts[0] == starts[1]).all()
+
+
+def test_worlds_with_continuous_actions_draw_starts(tmp_path: Path) -> None:
+    make_dot_world().save_pretrained(tmp_path / "dot")
+    env = StreamDiTVectorEnv(2, world=str(tmp_path / "dot"))
+    observed, _ = env.reset(seed=0, options=DRAWN)
+    assert (observed == env.reset(seed=0, options=DRAWN)[0]).all()
+    assert not (observed == env.reset(seed=0)[0]).all()
 
 
 @pytest.mark.parametrize("init", ["Drawn", "drawn ", "", b"drawn", ["drawn"], 5, True], ids=repr)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.generated import KINDS, need, small
+from support.pushed_dot import make_dot_world
 
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import ArgumentError, DatasetError, UnknownNameError
@@ -111,6 +112,14 @@ def test_a_data_set_of_clips_is_like_any_other(
     assert {path.name for path in folder.iterdir()} == streamed
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     assert all(row["quality"]["self_consistency_error"] > 0 for row in rows)
+
+
+def test_continuous_actions_prompt_clips(tmp_path: Path) -> None:
+    make_dot_world().save_pretrained(tmp_path / "dot")
+    generate(clips(str(tmp_path / "dot"), start="drawn"), tmp_path / "out")
+    shard = Dataset(tmp_path / "out").shard(0)
+    assert shard.actions.shape == (2, 4, 2)
+    assert shard.frames.shape[:2] == (2, 5)
 
 
 def test_a_data_set_goes_on_and_refuses_other_clips(tiny_bundle: str, tmp_path: Path) -> None:
