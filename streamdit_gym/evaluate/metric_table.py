@@ -1,12 +1,13 @@
 """The table of metrics that reports, model cards and comparisons iterate.
 
 A metric has a path in `Scores`, such as ``fidelity.16.state_error.actor_px``. In the table, a path
-may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``, ``{task}`` or
-``{appearance}``: the metric then stands for one of each that was measured.
+may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``, ``{outcome}``,
+``{task}`` or ``{appearance}``: the metric then stands for one of each that was measured.
 """
 
 from __future__ import annotations
 
+from streamdit_gym.evaluate.diversity_table import DIVERSITY
 from streamdit_gym.evaluate.metric_kinds import (
     DECIBELS,
     DEGREES,
@@ -295,6 +296,7 @@ METRICS: tuple[Metric, ...] = (
         unit=SHARE,
         better="higher",
     ),
+    *DIVERSITY,
     Metric(
         path="reaction.generated.prompt_shows",
         label="share of episodes in which a new prompt shows",
