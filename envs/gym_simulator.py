@@ -184,9 +184,7 @@ class GymSimulator:
         self._reseeds.append((len(self._actions), seed))
         self._env.unwrapped.np_random = np.random.default_rng(seed)
 
-    def _replay(
-        self, seed: int, actions: list[Any], reseeds: Sequence[Sequence[int]] = ()
-    ) -> None:
+    def _replay(self, seed: int, actions: list[Any], reseeds: Sequence[Sequence[int]] = ()) -> None:
         """Come to a state as the episode did; every frame is drawn, as drawing may change things.
 
         LunarLander's sparks, for example, fade when they are drawn.

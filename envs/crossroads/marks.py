@@ -32,8 +32,8 @@ from streamdit_gym.envs.crossroads.definition import (
 MARGIN = 1.0  # px around post, screen and paddle that soft edges reach
 MIN_COVER = 0.15  # less of a ball's colour in a pixel is the noise of a decoder
 MIN_BALL = 2.0  # px of a ball's colour, squared; less is no ball
-MAX_UNEXPLAINED = 0.15  # share of the ball's pixels that the best drawing leaves unexplained
-MAX_UNEXPLAINED_PX = 0.75  # more of it, for a ball of which little is to be seen
+MAX_UNEXPLAINED = 0.1  # share of the ball's pixels that the best drawing leaves unexplained
+MAX_UNEXPLAINED_PX = 0.5  # more of it, for a ball of which little is to be seen
 PHASES = (0.0, 0.5)  # px, of the places that are tried
 TEMPLATE_RADIUS = 5  # px
 
@@ -249,9 +249,7 @@ def _templates() -> list[tuple[float, float, np.ndarray, np.ndarray]]:
         for phase_y in PHASES:
             distance = np.hypot(offsets[None] - phase_x, offsets[:, None] - phase_y)
             template = np.clip(BALL_RADIUS - distance + 0.5, 0, 1)
-            size = cv2.filter2D(
-                IS_OPEN, cv2.CV_32F, template**2, borderType=cv2.BORDER_CONSTANT
-            )
+            size = cv2.filter2D(IS_OPEN, cv2.CV_32F, template**2, borderType=cv2.BORDER_CONSTANT)
             templates.append((phase_x, phase_y, template, size))
     return templates
 

@@ -96,7 +96,7 @@ class CrossroadsSimulator:
         self._rng.bit_generator.state = saved["rng"]
 
     def reseed(self, rng: np.random.Generator) -> None:
-        """Let another generator decide what is still open, such as where a hidden ball comes out."""
+        """Let another generator decide what is still open, such as where a hidden ball comes to."""
         self._rng = rng
         if self._is_left and HIDDEN_Y <= self._y <= LAST_HIDDEN_Y:
             self._draw_exit()

@@ -67,11 +67,12 @@ class Criterion:
 def acceptance_criteria(scores: Scores) -> tuple[Criterion, ...]:
     """Return what is asked of a world, by what it names and by what it was measured against."""
     if scores.evaluator.state_error is None:
-        frame_criteria = (*FRAME_CRITERIA, *drift_criteria(0.8, 1.25))
+        frames = FRAME_CRITERIA
+        drift = drift_criteria(0.8, 1.25)
     else:
-        scale = scores.frame_size[0] / BOUNDS_HEIGHT
-        frame_criteria = (*object_criteria(scale), *drift_criteria(0.95, 1.05))
-    return (*frame_criteria, *DIVERSITY_CRITERIA, *CONTROL_CRITERIA, *REWARD_CRITERIA)
+        frames = object_criteria(scores.frame_size[0] / BOUNDS_HEIGHT)
+        drift = drift_criteria(0.95, 1.05)
+    return (*frames, *CONTROL_CRITERIA, *drift, *DIVERSITY_CRITERIA, *REWARD_CRITERIA)
 
 
 def object_criteria(scale: float) -> tuple[Criterion, ...]:

@@ -36,8 +36,11 @@ class OddsMetrics:
 
     @property
     def excess(self) -> float:
-        """By how much the distance is surely larger than that of two real samples."""
-        return self.distance.low - self.noise_floor.value
+        """By how much the distance is surely larger than that of two real samples.
+
+        Futures of which no outcome can be told are left out: mixtures have a name of their own.
+        """
+        return self.distance.low - self.noise_floor.value - self.unclear.value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ SHORT_STEPS = 16
 MAX_MOTION_FRAMES = 64
 FILM_EPISODES = 6
 FILM_STRIDE = 4
+FULL_FUTURES = FuturesPlan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class EvaluationConfig:
     drift_frames: int = 10_000
     drift_streams: int = 16
     short_episodes: int = 400
-    futures: FuturesPlan = FuturesPlan()
+    futures: FuturesPlan = FULL_FUTURES
     seed: int = SEED
     workers: int = 1
 

@@ -157,9 +157,7 @@ def _contrasts(generated: Futures, real: RealFutures) -> Float[np.ndarray, "s 2"
     contrasts = []
     for shown, true, length in zip(generated, real.frames, real.lengths, strict=True):
         mask = _differing_pixels(np.concatenate([shown, true]))[:length]
-        contrasts.append(
-            [contrast_under(mask, side[:, :length]).sum() for side in (shown, true)]
-        )
+        contrasts.append([contrast_under(mask, side[:, :length]).sum() for side in (shown, true)])
     return np.array(contrasts, dtype=float)
 
 
