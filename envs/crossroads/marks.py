@@ -167,7 +167,7 @@ def _can_be_followed(balls: Balls) -> bool:
     if _longest_run(is_broken) > MAX_BROKEN_FRAMES or _longest_run(is_gone) > MAX_HIDDEN_FRAMES:
         return False
     last: int | None = None
-    for frame in np.flatnonzero(balls.is_whole == 1):
+    for frame in np.flatnonzero(balls.is_whole == 1).tolist():
         if last is not None and not _is_possible(balls, last, frame):
             return False
         last = frame

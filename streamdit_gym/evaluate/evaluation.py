@@ -12,7 +12,7 @@ from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.acceptance import check_criteria
-from streamdit_gym.evaluate.candidate import Candidate, Frames, action_prompts
+from streamdit_gym.evaluate.candidate import Candidate, Frames, Rollout, action_prompts
 from streamdit_gym.evaluate.evaluator_models import (
     FULL_TRAINING,
     EvaluatorModels,
@@ -194,9 +194,7 @@ def evaluate_world(
         candidate=candidate, reference=reference, held_out=held_out, models=evidence.models
     )
     first = context.first_frames
-    prompts = action_prompts(candidate.spec, held_out.actions)
-    has_outcomes = environment_task(context) is not None
-    rollout = candidate.roll_out(first, prompts, 0, held_out.actions if has_outcomes else None)
+    rollout = _held_out_rollout(context)
     generated = np.concatenate([first, rollout.frames], 1)
     last = min(config.motion_frames, held_out.actions.shape[1])
     real = held_out.frames[:, : last + 1]
@@ -224,6 +222,16 @@ def evaluate_world(
         film_strips=_film_strips(held_out.frames, generated, last),
     )
     return replace(scores, criteria=check_criteria(scores), failure_modes=failure_modes(scores))
+
+
+def _held_out_rollout(context: EvaluationContext) -> Rollout:
+    """Go on from the held-out episodes' first frames under their actions."""
+    actions = context.held_out.actions
+    prompts = action_prompts(context.spec, actions)
+    has_outcomes = environment_task(context) is not None
+    return context.candidate.roll_out(
+        context.first_frames, prompts, 0, actions if has_outcomes else None
+    )
 
 
 def _film_strips(real: Frames, generated: Frames, last: int) -> FilmStrips:

@@ -85,8 +85,9 @@ def noise_floor(shares: Float[np.ndarray, "s k"], futures: int, seed: int = 0) -
     """
     rng = np.random.default_rng(seed)
     size = (SIMULATED_PAIRS, 2)
-    samples = sum(rng.multinomial(futures, odds / odds.sum(), size) for odds in shares)
-    difference = (samples[:, 0] - samples[:, 1]) / (futures * len(shares))
+    counts = np.stack([rng.multinomial(futures, odds / odds.sum(), size) for odds in shares])
+    samples = counts.sum(0) / (futures * len(shares))
+    difference = samples[:, 0] - samples[:, 1]
     distances = np.abs(difference).sum(-1) / 2
     floor = float(np.quantile(distances, NOISE_QUANTILE))
     return Estimate(value=floor, low=floor, high=floor, count=len(shares))
