@@ -7,7 +7,6 @@ may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``
 
 from __future__ import annotations
 
-from streamdit_gym.evaluate.diversity_table import DIVERSITY
 from streamdit_gym.evaluate.metric_kinds import (
     DECIBELS,
     DEGREES,
@@ -21,6 +20,7 @@ from streamdit_gym.evaluate.metric_kinds import (
     Metric,
     Unit,
 )
+from streamdit_gym.evaluate.stream_metric_table import DIVERSITY, LONG_STREAMS
 
 
 def _over_horizons(path: str, label: str, unit: Unit, better: Better) -> Metric:
@@ -245,57 +245,7 @@ METRICS: tuple[Metric, ...] = (
         label="accuracy under unseen phrases over that under the menu's",
         unit=SHARE,
     ),
-    Metric(
-        path="drift.sharpness.generated",
-        label="long streams: sharpness at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.sharpness.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.sharpness.generated_over_real",
-        label="long streams: change of sharpness, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.level.generated",
-        label="long streams: grey level at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.level.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.level.generated_over_real",
-        label="long streams: change of grey level, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.motion.generated",
-        label="long streams: motion at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.motion.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.motion.generated_over_real",
-        label="long streams: change of motion, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.object_integrity.{object}",
-        label="long streams: object integrity rate, {object}",
-        unit=SHARE,
-        better="higher",
-    ),
-    Metric(
-        path="drift.end_object_integrity.{object}",
-        label="long streams: object integrity rate at the end, {object}",
-        unit=SHARE,
-        better="higher",
-    ),
+    *LONG_STREAMS,
     *DIVERSITY,
     Metric(
         path="reaction.generated.prompt_shows",
