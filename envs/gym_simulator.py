@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,7 @@ class GymSimulator:
         self._observation: Any = None
         self._seed: int | None = None
         self._actions: list[Any] = []  # since the reset
+        self._reseeds: list[tuple[int, int]] = []  # numbers of actions, and seeds from there on
         self._outcome = StepOutcome(0.0, False)
         # abilities are looked for in the instance, see `definition.HasState`
         if settings.state is not None:
@@ -119,7 +120,8 @@ class GymSimulator:
             saved["mujoco"] = save_mujoco(self._env)
         else:
             actions = [np.asarray(action).tolist() for action in self._actions]
-            saved["replay"] = {"seed": self._seed, "actions": actions}
+            reseeds = [list(reseed) for reseed in self._reseeds]
+            saved["replay"] = {"seed": self._seed, "actions": actions, "reseeds": reseeds}
         return saved
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -139,6 +141,19 @@ class GymSimulator:
             self._replay(**saved[kind])
         reward, terminated = saved["outcome"]
         self._outcome = StepOutcome(float(reward), bool(terminated))
+
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Let another generator decide what the environment draws from its own one, `np_random`.
+
+        Args:
+            rng: draws the seed of a new one.
+
+        Raises:
+            NotReadyError: before the first reset.
+        """
+        if self._seed is None:
+            raise NotReadyError("reseed before reset", remedy="reset the simulator first")
+        self._set_random_seed(int(rng.integers(MAX_SEED)))
 
     def close(self) -> None:
         """Close the environment."""
@@ -162,18 +177,30 @@ class GymSimulator:
         self._observation, _ = self._env.reset(seed=seed)
         self._seed = seed
         self._actions = []
+        self._reseeds = []
         self._outcome = StepOutcome(0.0, False)
 
-    def _replay(self, seed: int, actions: list[Any]) -> None:
+    def _set_random_seed(self, seed: int) -> None:
+        self._reseeds.append((len(self._actions), seed))
+        self._env.unwrapped.np_random = np.random.default_rng(seed)
+
+    def _replay(self, seed: int, actions: list[Any], reseeds: Sequence[Sequence[int]] = ()) -> None:
         """Come to a state as the episode did; every frame is drawn, as drawing may change things.
 
         LunarLander's sparks, for example, fade when they are drawn.
         """
         self._reset(seed)
         self._frame()
-        for action in actions:
+        for step, action in enumerate(actions):
+            self._set_random_seeds(reseeds, step)
             self._step(action)
             self._frame()
+        self._set_random_seeds(reseeds, len(actions))
+
+    def _set_random_seeds(self, reseeds: Sequence[Sequence[int]], step: int) -> None:
+        for at, seed in reseeds:
+            if at == step:
+                self._set_random_seed(seed)
 
     def _step(self, action: Any) -> None:
         if self._translator is None:

@@ -20,13 +20,15 @@ ScriptedPolicy = Callable[
     [Float[np.ndarray, "n s"], str], Int[np.ndarray, " n"] | Float[np.ndarray, "n d"]
 ]
 ANY_START = "any"
+UNCLEAR = "unclear"  # the outcome of a future in which nothing can be told
 
 
 class Simulator(Protocol):
     """What every simulator can do; one instance is one environment.
 
     What only some can do are protocols of their own: `HasState`, `HasScores`, `HasOutcome`,
-    `Explores`, `SavesState`, `StartsAnywhere`, `NamesActions`, `HearsDescriptions`, `HasBaseFrame`.
+    `Explores`, `SavesState`, `Reseeds`, `StartsAnywhere`, `NamesActions`, `HearsDescriptions`,
+    `HasBaseFrame`.
     """
 
     def reset(self, rng: np.random.Generator, start: str) -> Frame:
@@ -90,6 +92,18 @@ class SavesState(Protocol):
 
     def restore(self, saved: Any) -> None:
         """Go back to a saved state."""
+
+
+@runtime_checkable
+class Reseeds(Protocol):
+    """A simulator whose future is decided by chance.
+
+    With `SavesState` it shows many futures of one start. One that does not reseed is taken as
+    determined: of the same start and actions it has one future.
+    """
+
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Let another generator decide everything that no frame has shown yet."""
 
 
 @runtime_checkable
@@ -299,6 +313,8 @@ class EvaluationAdapter:
         unseen: for every action of a menu, phrases that are not in the training data.
         objects: which objects are intact in frames (n, h, w, 3): one array per object, 1 intact, 0
             not, nan: cannot be told.
+        outcome: names what chance has decided in the consecutive frames (f, h, w, 3) of one future,
+            real or generated; `UNCLEAR` where that cannot be told, as in a mixture of two.
         appearance: the appearances that prompts can ask for.
         starts: shares of the kinds of starts; None: the definition's.
         evaluator_version: number of the evaluator models that read real frames; raise it whenever
@@ -311,6 +327,7 @@ class EvaluationAdapter:
     objects: Callable[[UInt8[np.ndarray, "n h w 3"]], dict[str, Float[np.ndarray, " n"]]] | None = (
         None
     )
+    outcome: Callable[[UInt8[np.ndarray, "f h w 3"]], str] | None = None
     appearance: AppearanceEvaluation | None = None
     starts: Mapping[str, float] | None = None
     evaluator_version: int = 1

@@ -20,6 +20,7 @@ from streamdit_gym.cli import main
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.evaluate.evaluation import EvaluationConfig
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
+from streamdit_gym.evaluate.real_futures import FuturesPlan
 from streamdit_gym.presets import PARTITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,6 +155,7 @@ def quick_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         evaluator_training=EvaluatorTraining(episodes=2, probe_steps=3, inverse_steps=3),
         drift_frames=16,
         short_episodes=2,
+        futures=FuturesPlan(starts=2, futures=2, frames=6),
     )
     monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", config)
 

@@ -48,6 +48,7 @@ from streamdit_gym.evaluate.metrics.fidelity import body_has_moved, fidelity_met
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
 from streamdit_gym.evaluate.outcomes import MetricComparison
 from streamdit_gym.evaluate.real_episodes import SimulatedEpisodes
+from streamdit_gym.evaluate.real_futures import FuturesPlan
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import PolicyReturns, Scores
 from streamdit_gym.evaluate.state_probe import StateProbe
@@ -63,6 +64,7 @@ SMALL = EvaluationConfig(
     drift_frames=80,
     drift_streams=4,
     short_episodes=24,
+    futures=FuturesPlan(starts=4, futures=2, frames=8),
 )
 
 

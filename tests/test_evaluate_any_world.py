@@ -41,6 +41,7 @@ from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
 from streamdit_gym.evaluate.html_report import html_report
 from streamdit_gym.evaluate.metrics.reward_residuals import reward_residual_r
 from streamdit_gym.evaluate.real_episodes import RecordedEpisodes, SimulatedEpisodes, cut
+from streamdit_gym.evaluate.real_futures import FuturesPlan
 from streamdit_gym.evaluate.report import text_report
 from streamdit_gym.evaluate.schema import Scores
 from streamdit_gym.evaluate.state_errors import state_layout
@@ -54,6 +55,7 @@ CONFIG = EvaluationConfig(
     drift_frames=60,
     drift_streams=4,
     short_episodes=4,
+    futures=FuturesPlan(starts=4, futures=2, frames=8),
 )
 
 

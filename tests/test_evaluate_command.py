@@ -18,6 +18,7 @@ from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.evaluate.evaluation import EvaluationConfig
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining
+from streamdit_gym.evaluate.real_futures import FuturesPlan
 
 SHARDS = 3
 
@@ -33,6 +34,7 @@ def _small_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         drift_frames=16,
         drift_streams=2,
         short_episodes=2,
+        futures=FuturesPlan(starts=2, futures=2, frames=6),
     )
     monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", config)
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from support.scores import RECORDED, recorded_content, recorded_scores
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.acceptance import (
     CONTROL_CRITERIA,
+    DIVERSITY_CRITERIA,
     FRAME_CRITERIA,
     REWARD_CRITERIA,
     RelativeBound,
@@ -28,7 +29,8 @@ from streamdit_gym.evaluate.control_schema import (
     SweepMetrics,
     TextMetrics,
 )
-from streamdit_gym.evaluate.failure_modes import FAILURE_MODES, failure_modes
+from streamdit_gym.evaluate.diversity_schema import DiversityMetrics, OddsMetrics
+from streamdit_gym.evaluate.failure_modes import FAILURE_MODES, Symptom, failure_modes
 from streamdit_gym.evaluate.frame_schema import DriftRatio
 from streamdit_gym.evaluate.measured_metrics import look_up, measured_metrics, placeholder_values
 from streamdit_gym.evaluate.metric_table import METRICS, METRICS_BY_PATH
@@ -43,6 +45,7 @@ from streamdit_gym.world import World
 CRITERIA = (
     *object_criteria(1),
     *FRAME_CRITERIA,
+    *DIVERSITY_CRITERIA,
     *CONTROL_CRITERIA,
     *drift_criteria(0.95, 1.05),
     *REWARD_CRITERIA,
@@ -86,6 +89,29 @@ def test_scores_in_shipped_bundles_are_read(name: str) -> None:
     assert check_criteria(scores) == scores.criteria
 
 
+def diversity_of(spread: float, sharpness: float = 1.0, unclear: float = 0.0) -> DiversityMetrics:
+    """Return what was measured of futures, as of no world: a spread beside unwanted variation."""
+    one = estimate_of(1.0)
+    return DiversityMetrics(
+        starts=9,
+        futures=8,
+        frames=24,
+        spread=estimate_of(spread),
+        unwanted_variation=estimate_of(0.0),
+        sharpness=estimate_of(sharpness),
+        object_integrity={"pusher": one, "T": one},
+        real_object_integrity={"pusher": one, "T": one},
+        odds=OddsMetrics(
+            real={"left": one},
+            generated={"left": one},
+            distance=estimate_of(0.0),
+            noise_floor=estimate_of(0.1),
+            unclear=estimate_of(unclear),
+            real_unclear=estimate_of(0.0),
+        ),
+    )
+
+
 def complete_scores() -> Scores:
     """Return scores that have every family of metrics, which no single world has."""
     scores = recorded_scores("PushT-Looks")
@@ -110,6 +136,7 @@ def complete_scores() -> Scores:
             dimension_fidelity=by_dimension,
         ),
         ablation=AblationMetrics(horizon=16, error_removed=one),
+        diversity=diversity_of(spread=1.0),
         sweep=SweepMetrics(frames=8, dimensions={"shoulder.pos": curve}),
         outcome=OutcomeMetrics(
             horizon=16,
@@ -140,6 +167,11 @@ def test_criteria_are_about_metrics_of_the_table() -> None:
     assert {criterion.metric for criterion in CRITERIA} <= set(METRICS_BY_PATH)
 
 
+def paths_of(symptom: Symptom) -> list[float | str | None]:
+    paths = [symptom.number, symptom.above, *symptom.below]
+    return paths + [path for other in symptom.also for path in paths_of(other)]
+
+
 def tabled_paths() -> list[str]:
     """Return every path in the tables of metrics, criteria, failure modes, columns and lines."""
     paths: list[float | str | None] = [metric.path for metric in METRICS]
@@ -149,7 +181,7 @@ def tabled_paths() -> list[str]:
             paths += [bound.metric] if isinstance(bound, RelativeBound) else []
     for mode in FAILURE_MODES:
         for symptom in mode.symptoms:
-            paths += [symptom.number, symptom.above, *symptom.below]
+            paths += paths_of(symptom)
     paths += [f"fidelity.{{horizon}}.{path}" for _, path, _ in HORIZON_COLUMNS]
     paths += [f"fidelity.{{horizon}}.{path}" for path, _, _ in (*POSITION_LINES, *PSNR_LINES)]
     return sorted({path for path in paths if isinstance(path, str)})
@@ -305,3 +337,36 @@ def test_a_bound_may_be_a_share_of_copying_or_a_number_if_that_is_larger() -> No
         "at most 50.0% (50% of copying the first frame)"
     )
     assert result_of(frames_alone, "fidelity.16.angles.elbow").bound == "at most 5.0°"
+
+
+@pytest.mark.parametrize(
+    ("diversity", "mode"),
+    [
+        (diversity_of(spread=1.0), None),
+        (diversity_of(spread=0.2), "draws one future only"),
+        (diversity_of(spread=0.2, sharpness=0.7), "draws the mean"),
+        (diversity_of(spread=0.2, unclear=0.9), "draws the mean"),
+        (diversity_of(spread=0.8, sharpness=0.7), "mixes futures"),
+        (diversity_of(spread=0.8, unclear=0.9), "mixes futures"),
+        (replace(diversity_of(spread=1.0), unwanted_variation=estimate_of(0.5)), "varies without"),
+    ],
+)
+def test_a_way_to_miss_chance_has_one_name(diversity: DiversityMetrics, mode: str | None) -> None:
+    modes = failure_modes(replace(recorded_scores(), diversity=diversity))
+    assert len(modes) == (mode is not None), modes
+    assert all(name.startswith(str(mode)) for name in modes)
+
+
+def test_odds_may_be_as_far_from_the_truth_as_two_real_samples_and_five_points_more() -> None:
+    diversity = diversity_of(spread=1.0)
+    assert diversity.odds is not None
+    verdicts = {}
+    for distance in (0.149, 0.151):
+        odds = replace(diversity.odds, distance=estimate_of(distance))
+        scores = replace(recorded_scores(), diversity=replace(diversity, odds=odds))
+        verdicts[distance] = result_of(scores, "diversity.odds.distance").passed
+    assert verdicts == {0.149: True, 0.151: False}
+
+
+def test_reports_say_that_scores_of_earlier_versions_have_no_futures() -> None:
+    assert "not measured: whether futures of one start differ" in text_report(recorded_scores())

@@ -257,6 +257,43 @@ def test_a_saved_mujoco_environment_goes_on_alike(env_id: str) -> None:
     assert_goes_on_alike(gym_world(env_id, name="Robot", frame_skip=2))
 
 
+@pytest.mark.parametrize("env_id", ["Test/Slider-v0", pytest.param("Ant-v5", marks=needs_mujoco)])
+def test_a_reseeded_environment_goes_on_alike_after_it_is_saved(env_id: str) -> None:
+    world = gym_world(env_id, name="Reseeded", frame_size=(32, 64))
+    simulator = simulator_of(world)
+    simulator.step(actions_of(world, 1)[0])
+    simulator.reseed(np.random.default_rng(3))
+    actions = actions_of(world, 4, seed=2)
+    simulator.step(actions[0])
+    saved = simulator.save()
+    expected = [simulator.step(action) for action in actions]
+    simulator.restore(saved)
+    for action, frame in zip(actions, expected, strict=True):
+        assert (simulator.step(action) == frame).all()
+
+
+def test_another_generator_decides_what_an_environment_draws() -> None:
+    """`Slider` adds noise to every step."""
+    world = slider()
+    simulator = simulator_of(world)
+    saved = simulator.save()
+    action = actions_of(world, 1)[0]
+    rewards = []
+    for seed in (1, 1, 2):
+        simulator.restore(saved)
+        simulator.reseed(np.random.default_rng(seed))
+        simulator.step(action)
+        rewards.append(simulator.outcome().reward)
+    assert rewards[0] == rewards[1] != rewards[2]
+
+
+def test_a_simulator_is_reseeded_after_a_reset() -> None:
+    world = slider()
+    assert world.make_simulator is not None
+    with pytest.raises(NotReadyError, match="reseed before reset"):
+        world.make_simulator().reseed(np.random.default_rng(0))  # type: ignore[attr-defined]
+
+
 @needs_box2d
 def test_a_saved_environment_whose_sparks_fade_when_drawn_goes_on_alike() -> None:
     assert_goes_on_alike(gym_world("LunarLander-v3", name="Robot"))

@@ -41,6 +41,7 @@ TURN_Y = 12.0  # where a falling ball touches the post
 LANES = (18.0, 46.0)  # x of the balls that fall on the left and on the right
 EXITS = (11.0, 25.0)  # x of the balls that come out from behind the screen
 HIDDEN_Y = 37.0  # where the screen hides a whole ball
+LAST_HIDDEN_Y = 40.0  # the last such place on its way
 CATCH_Y = 52.0
 CATCH_DISTANCE = 10.0
 LAST_PHASE = 20  # frames that a ball may have behind it when an episode starts, at most
@@ -95,8 +96,10 @@ class CrossroadsSimulator:
         self._rng.bit_generator.state = saved["rng"]
 
     def reseed(self, rng: np.random.Generator) -> None:
-        """Let another generator decide what is still open."""
+        """Let another generator decide what is still open, such as where a hidden ball comes to."""
         self._rng = rng
+        if self._is_left and HIDDEN_Y <= self._y <= LAST_HIDDEN_Y:
+            self._draw_exit()
 
     def close(self) -> None:
         """Free nothing."""
@@ -117,7 +120,10 @@ class CrossroadsSimulator:
             return
         self._y += FALL
         if self._is_left and self._y == HIDDEN_Y:
-            self._x = EXITS[int(self._rng.random() >= LEFT_AT_SCREEN)]
+            self._draw_exit()
+
+    def _draw_exit(self) -> None:
+        self._x = EXITS[int(self._rng.random() >= LEFT_AT_SCREEN)]
 
     def _roll(self) -> None:
         sideways, down = ROLL

@@ -17,6 +17,7 @@ from streamdit_gym.cli.option_types import (
     CountOrZero,
     DeviceName,
     Minutes,
+    Several,
     WorldName,
 )
 from streamdit_gym.cli.settings_option import Settings
@@ -58,6 +59,10 @@ class EvaluationDetails:
         extra_latency: idle frames before the first prompt, besides the partition's own.
         definition: Python file that registers the world of a bundle's folder.
         data: recordings of a world without a simulator, whose last shards are held out.
+        future_starts: starts of which many futures are drawn; None: as `--quick` or its absence
+            says.
+        futures: of each of them; None: the same.
+        future_frames: of each future; None: the same.
         minutes: measure about as much of a quick evaluation as fits; None: all of it.
     """
 
@@ -68,6 +73,9 @@ class EvaluationDetails:
     extra_latency: CountOrZero = 0
     definition: str = ""
     data: str = ""
+    future_starts: Count | None = None
+    futures: Several | None = None
+    future_frames: Count | None = None
     minutes: Minutes | None = None
 
 
@@ -104,6 +112,9 @@ class Evaluate(Command):
     definition=FILE.py: the Python file that registers the world of a bundle's folder
     data=FOLDER: recordings of a world without a simulator, whose last shards are held out;
     default: recorded/NAME
+    future_starts=16: starts of which many futures are drawn; with --quick 4
+    futures=16: futures of each, under the same actions; with --quick 8
+    future_frames=24: frames of each future
     minutes=5: measure about as much of what --quick does as fits into so many minutes
     """
     device: DeviceName | None = None
@@ -171,6 +182,13 @@ class Evaluate(Command):
         config = evaluation.QUICK if is_quick else evaluation.EvaluationConfig()
         if details.episodes is not None:
             config = replace(config, episodes=details.episodes)
+        futures = {
+            "starts": details.future_starts,
+            "futures": details.futures,
+            "frames": details.future_frames,
+        }
+        named = {name: count for name, count in futures.items() if count is not None}
+        config = replace(config, futures=replace(config.futures, **named))
         return replace(config, workers=os.cpu_count() or 1)
 
     def _dataset(self, reference: WorldDefinition, details: EvaluationDetails) -> Dataset | None:

@@ -29,6 +29,7 @@ MAX_COUNT = 10**9
 
 WorldName = Annotated[str, tyro.conf.Positional]
 Count = Annotated[int, Range(1, MAX_COUNT)]
+Several = Annotated[int, Range(2, MAX_COUNT)]
 CountOrZero = Annotated[int, Range(0, MAX_COUNT)]
 Minutes = Annotated[float, Range(0.0, 1e6)]
 Seed = Annotated[int, Range(0, 2**63 - 1)]

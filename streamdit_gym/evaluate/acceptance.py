@@ -67,14 +67,12 @@ class Criterion:
 def acceptance_criteria(scores: Scores) -> tuple[Criterion, ...]:
     """Return what is asked of a world, by what it names and by what it was measured against."""
     if scores.evaluator.state_error is None:
-        return (*FRAME_CRITERIA, *CONTROL_CRITERIA, *drift_criteria(0.8, 1.25), *REWARD_CRITERIA)
-    scale = scores.frame_size[0] / BOUNDS_HEIGHT
-    return (
-        *object_criteria(scale),
-        *CONTROL_CRITERIA,
-        *drift_criteria(0.95, 1.05),
-        *REWARD_CRITERIA,
-    )
+        frames = FRAME_CRITERIA
+        drift = drift_criteria(0.8, 1.25)
+    else:
+        frames = object_criteria(scores.frame_size[0] / BOUNDS_HEIGHT)
+        drift = drift_criteria(0.95, 1.05)
+    return (*frames, *CONTROL_CRITERIA, *drift, *DIVERSITY_CRITERIA, *REWARD_CRITERIA)
 
 
 def object_criteria(scale: float) -> tuple[Criterion, ...]:
@@ -158,6 +156,20 @@ FRAME_CRITERIA: tuple[Criterion, ...] = (
     ),
     *_number_criteria(horizon=16, times=0.5, share=0.15, degrees=5),
     *_number_criteria(horizon=64, times=0.75, share=0.3, degrees=12),
+)
+DIVERSITY_CRITERIA: tuple[Criterion, ...] = (
+    Criterion(metric="diversity.spread", at_least=0.75, at_most=1.25),
+    Criterion(metric="diversity.unwanted_variation", at_most=0.1),
+    Criterion(metric="diversity.sharpness", at_least=0.9, at_most=1.1),
+    Criterion(metric="diversity.object_integrity.{object}", at_least=0.95),
+    Criterion(
+        metric="diversity.odds.distance",
+        at_most=RelativeBound(metric="diversity.odds.noise_floor", plus=0.05),
+    ),
+    Criterion(
+        metric="diversity.odds.unclear",
+        at_most=RelativeBound(metric="diversity.odds.real_unclear", plus=0.02),
+    ),
 )
 CONTROL_CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="action.action_fidelity", at_least=0.95),

@@ -25,6 +25,7 @@ from streamdit_gym.world import World
 
 Frames = UInt8[np.ndarray, "e f h w 3"]
 TaskScores = Float[np.ndarray, "e f m"]
+Latents = Float[np.ndarray, "e f ..."]
 # numbers of a menu, or values of a box
 Actions = Int[np.ndarray, "e s"] | Float[np.ndarray, "e s d"]
 # texts, or values of a box
@@ -92,6 +93,9 @@ class Candidate(Protocol):
 
     def reconstruct(self, frames: Frames) -> Frames:
         """Return real frames, encoded and decoded."""
+
+    def latents(self, frames: Frames) -> Latents:
+        """Return frames, real or generated, as the world's own encoder sees them."""
 
     def read(self, frames: Frames) -> TaskScores:
         """Return the task scores that the world's readout gives to real frames."""
@@ -228,6 +232,12 @@ class WorldCandidate:
             latents = _encode(self.world, episode[None])
             decoded.append(_decode(self.world, latents))
         return np.concatenate(decoded)
+
+    @torch.no_grad()
+    def latents(self, frames: Frames) -> Latents:
+        """See `Candidate.latents`."""
+        encoded = [_encode(self.world, episode[None]) for episode in frames]
+        return np.concatenate([episode.float().cpu().numpy() for episode in encoded])
 
     @torch.no_grad()
     def read(self, frames: Frames) -> TaskScores:

@@ -12,7 +12,7 @@ from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.evaluate.acceptance import check_criteria
-from streamdit_gym.evaluate.candidate import Candidate, Frames, action_prompts
+from streamdit_gym.evaluate.candidate import Candidate, Frames, Rollout, action_prompts
 from streamdit_gym.evaluate.evaluator_models import (
     FULL_TRAINING,
     EvaluatorModels,
@@ -23,6 +23,7 @@ from streamdit_gym.evaluate.failure_modes import failure_modes
 from streamdit_gym.evaluate.metrics.action_ablation import ablation_metrics
 from streamdit_gym.evaluate.metrics.action_fidelity import action_metrics
 from streamdit_gym.evaluate.metrics.control_sweep import sweep_metrics
+from streamdit_gym.evaluate.metrics.diversity import diversity_metrics
 from streamdit_gym.evaluate.metrics.drift import drift_metrics
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.evaluator_accuracy import evaluator_accuracy
@@ -41,6 +42,7 @@ from streamdit_gym.evaluate.real_episodes import (
     RecordedEpisodes,
     SimulatedEpisodes,
 )
+from streamdit_gym.evaluate.real_futures import FuturesPlan, RealFutures, record_futures
 from streamdit_gym.evaluate.schema import FilmStrips, PolicyReturns, Scores
 
 SEED = 20_000  # far from any training seed
@@ -48,6 +50,7 @@ SHORT_STEPS = 16
 MAX_MOTION_FRAMES = 64
 FILM_EPISODES = 6
 FILM_STRIDE = 4
+FULL_FUTURES = FuturesPlan()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class EvaluationConfig:
         drift_streams: how many of them at most; each starts as a held-out episode does.
         short_episodes: more held-out episodes, of `SHORT_STEPS` steps, in which successes are
             counted: few episodes begin near one.
+        futures: how many futures of how many starts are drawn.
         seed: of the held-out episodes.
         workers: processes for the reference simulator; the scores do not depend on it.
     """
@@ -72,6 +76,7 @@ class EvaluationConfig:
     drift_frames: int = 10_000
     drift_streams: int = 16
     short_episodes: int = 400
+    futures: FuturesPlan = FULL_FUTURES
     seed: int = SEED
     workers: int = 1
 
@@ -97,6 +102,7 @@ QUICK = EvaluationConfig(
     episodes=24,
     evaluator_training=EvaluatorTraining(episodes=80, probe_steps=1500, inverse_steps=2000),
     drift_frames=2000,
+    futures=FuturesPlan(starts=4, futures=8),
 )
 
 
@@ -108,11 +114,14 @@ class Evidence:
         held_out: real episodes.
         short: many more, short ones.
         models: evaluator models, trained on other episodes.
+        futures: many real futures of some starts; None: the world is determined, or has no
+            simulator.
     """
 
     held_out: Shard
     short: Shard
     models: EvaluatorModels
+    futures: RealFutures | None = None
 
 
 def collect_evidence(
@@ -142,7 +151,8 @@ def collect_evidence(
     if not spec.score_names:  # nobody looks at short episodes
         plan = replace(plan, short_episodes=1)
     held_out, short = source.held_out(plan)
-    return Evidence(held_out=held_out, short=short, models=models)
+    futures = record_futures(reference, config.futures, config.seed, config.workers)
+    return Evidence(held_out=held_out, short=short, models=models, futures=futures)
 
 
 def real_episodes(reference: WorldDefinition, dataset: Dataset | None) -> RealEpisodes:
@@ -184,9 +194,7 @@ def evaluate_world(
         candidate=candidate, reference=reference, held_out=held_out, models=evidence.models
     )
     first = context.first_frames
-    prompts = action_prompts(candidate.spec, held_out.actions)
-    has_outcomes = environment_task(context) is not None
-    rollout = candidate.roll_out(first, prompts, 0, held_out.actions if has_outcomes else None)
+    rollout = _held_out_rollout(context)
     generated = np.concatenate([first, rollout.frames], 1)
     last = min(config.motion_frames, held_out.actions.shape[1])
     real = held_out.frames[:, : last + 1]
@@ -204,6 +212,7 @@ def evaluate_world(
         ablation=ablation_metrics(context, generated),
         text=text_metrics(context),
         drift=drift_metrics(context, config.drift_frames, config.drift_streams, config.workers),
+        diversity=diversity_metrics(context, config.futures, evidence.futures),
         reaction=reaction_metrics(context),
         sweep=sweep_metrics(context),
         readout=readout_metrics(context, evidence.short),
@@ -213,6 +222,16 @@ def evaluate_world(
         film_strips=_film_strips(held_out.frames, generated, last),
     )
     return replace(scores, criteria=check_criteria(scores), failure_modes=failure_modes(scores))
+
+
+def _held_out_rollout(context: EvaluationContext) -> Rollout:
+    """Go on from the held-out episodes' first frames under their actions."""
+    actions = context.held_out.actions
+    prompts = action_prompts(context.spec, actions)
+    has_outcomes = environment_task(context) is not None
+    return context.candidate.roll_out(
+        context.first_frames, prompts, 0, actions if has_outcomes else None
+    )
 
 
 def _film_strips(real: Frames, generated: Frames, last: int) -> FilmStrips:

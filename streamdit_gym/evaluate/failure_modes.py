@@ -5,7 +5,7 @@ A symptom looks at an end of an interval, so that chance alone does not make one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamdit_gym.evaluate.acceptance import MIN_COPY_HORIZON
 from streamdit_gym.evaluate.evaluator_models import MIN_SKILL
@@ -25,12 +25,14 @@ class Symptom:
         above: the number is above this bound.
         below: the number is below all of these bounds.
         min_horizon: smallest horizon at which it counts.
+        also: other symptoms that must be there as well.
     """
 
     number: str
     above: Bound | None = None
     below: tuple[Bound, ...] = ()
     min_horizon: int = 0
+    also: tuple[Symptom, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,12 @@ class FailureMode:
     name: str
     symptoms: tuple[Symptom, ...]
 
+
+# Futures of one start, see `DiversityMetrics`.
+ARE_ALIKE = Symptom(number="diversity.spread.high", below=(0.5,))
+DIFFER = Symptom(number="diversity.spread.high", above=0.5)
+ARE_BLURRED = Symptom(number="diversity.blur", above=0.15)
+ARE_SHARP = Symptom(number="diversity.blur", below=(0.15,))
 
 FAILURE_MODES: tuple[FailureMode, ...] = (
     FailureMode(
@@ -103,6 +111,26 @@ FAILURE_MODES: tuple[FailureMode, ...] = (
         ),
     ),
     FailureMode(
+        name="draws the mean: futures of one start are alike, and blurred where real ones differ",
+        symptoms=(replace(ARE_ALIKE, also=(ARE_BLURRED,)),),
+    ),
+    FailureMode(
+        name="draws one future only: futures of one start are alike, and sharp",
+        symptoms=(replace(ARE_ALIKE, also=(ARE_SHARP,)),),
+    ),
+    FailureMode(
+        name="mixes futures: single frames show several of them",
+        symptoms=(replace(ARE_BLURRED, also=(DIFFER,)),),
+    ),
+    FailureMode(
+        name="draws with other odds: outcomes do not come as often as real ones",
+        symptoms=(Symptom(number="diversity.odds.excess", above=0.1),),
+    ),
+    FailureMode(
+        name="varies without a cause: futures of one start differ, but real ones do not",
+        symptoms=(Symptom(number="diversity.unwanted_variation.low", above=0.3),),
+    ),
+    FailureMode(
         name="claims success where there is none",
         symptoms=(
             Symptom(number="readout.tasks.{task}.real_false_success.low", above=0.02),
@@ -148,7 +176,8 @@ def failure_modes(scores: Scores) -> tuple[str, ...]:
 
 def _is_present(symptom: Symptom, scores: Scores) -> bool:
     places = placeholder_values(symptom.number, scores, symptom.min_horizon)
-    return any(_is_present_at(symptom, scores, names) for names in places)
+    is_anywhere = any(_is_present_at(symptom, scores, names) for names in places)
+    return is_anywhere and all(_is_present(other, scores) for other in symptom.also)
 
 
 def _is_present_at(symptom: Symptom, scores: Scores, names: dict[str, str]) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from streamdit_gym.data.film_strips import pairs_of_rows, rows_of_frames
 from streamdit_gym.errors import require
+from streamdit_gym.evaluate.diversity_schema import DiversityMetrics
 from streamdit_gym.evaluate.outcomes import TeacherComparison
 from streamdit_gym.evaluate.plots import (
     plot_fidelity,
@@ -52,6 +53,7 @@ def html_report(scores: Scores) -> str:
         _section("Failure modes", _list(scores.failure_modes or ("none found",))),
         _rollouts(scores),
         _long_stream(scores),
+        _futures(scores.diversity),
         _appearance(scores.appearance),
         _section("Acceptance criteria", _criteria(scores)),
         _comparison(scores.comparison),
@@ -92,6 +94,18 @@ def _long_stream(scores: Scores) -> str:
         return ""
     note = f"{len(strip)} of {scores.drift.frames} frames, evenly spaced."
     return _section("A long stream", _note(note), _picture(rows_of_frames(strip[None])))
+
+
+def _futures(diversity: DiversityMetrics | None) -> str:
+    if diversity is None or diversity.film_strip is None:
+        return ""
+    half = len(diversity.film_strip) // 2
+    note = (
+        f"Every second frame under the same actions. First {half} rows: real futures; the others:"
+        " generated ones."
+    )
+    picture = _picture(rows_of_frames(diversity.film_strip))
+    return _section("Futures of one start", _note(note), picture)
 
 
 def _appearance(appearance: AppearanceMetrics | None) -> str:

@@ -68,12 +68,14 @@ def label_of(metric: Metric, names: dict[str, str]) -> str:
 
 def placeholder_values(path: str, scores: Scores, min_horizon: int = 0) -> list[dict[str, str]]:
     """Return what the placeholders of a path stand for: one dictionary for each metric."""
+    odds = None if scores.diversity is None else scores.diversity.odds
     values = {
         "horizon": [str(row.horizon) for row in scores.fidelity if row.horizon >= min_horizon],
         "object": list(scores.drift.object_integrity),
         "number": list(scores.evaluator.numbers),
         "angle": list(scores.evaluator.angles),
         "dimension": list(scores.action.real_dimension_r),
+        "outcome": [] if odds is None else list(odds.generated),
         "task": [] if scores.readout is None else list(scores.readout.tasks),
         "appearance": [] if scores.appearance is None else list(scores.appearance.rates),
     }

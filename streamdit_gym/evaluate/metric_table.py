@@ -1,8 +1,8 @@
 """The table of metrics that reports, model cards and comparisons iterate.
 
 A metric has a path in `Scores`, such as ``fidelity.16.state_error.actor_px``. In the table, a path
-may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``, ``{task}`` or
-``{appearance}``: the metric then stands for one of each that was measured.
+may hold ``{horizon}``, ``{number}``, ``{angle}``, ``{dimension}``, ``{object}``, ``{outcome}``,
+``{task}`` or ``{appearance}``: the metric then stands for one of each that was measured.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streamdit_gym.evaluate.metric_kinds import (
     Metric,
     Unit,
 )
+from streamdit_gym.evaluate.stream_metric_table import DIVERSITY, LONG_STREAMS
 
 
 def _over_horizons(path: str, label: str, unit: Unit, better: Better) -> Metric:
@@ -244,57 +245,8 @@ METRICS: tuple[Metric, ...] = (
         label="accuracy under unseen phrases over that under the menu's",
         unit=SHARE,
     ),
-    Metric(
-        path="drift.sharpness.generated",
-        label="long streams: sharpness at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.sharpness.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.sharpness.generated_over_real",
-        label="long streams: change of sharpness, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.level.generated",
-        label="long streams: grey level at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.level.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.level.generated_over_real",
-        label="long streams: change of grey level, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.motion.generated",
-        label="long streams: motion at the end over the beginning",
-        unit=THREE_DECIMALS,
-        baseline="drift.motion.real",
-        baseline_label="reference simulator",
-    ),
-    Metric(
-        path="drift.motion.generated_over_real",
-        label="long streams: change of motion, generated over real",
-        unit=THREE_DECIMALS,
-        better="nearer to 1",
-    ),
-    Metric(
-        path="drift.object_integrity.{object}",
-        label="long streams: object integrity rate, {object}",
-        unit=SHARE,
-        better="higher",
-    ),
-    Metric(
-        path="drift.end_object_integrity.{object}",
-        label="long streams: object integrity rate at the end, {object}",
-        unit=SHARE,
-        better="higher",
-    ),
+    *LONG_STREAMS,
+    *DIVERSITY,
     Metric(
         path="reaction.generated.prompt_shows",
         label="share of episodes in which a new prompt shows",

@@ -22,6 +22,7 @@ from streamdit_gym.evaluate.control_schema import (
     SweepMetrics,
     TextMetrics,
 )
+from streamdit_gym.evaluate.diversity_schema import DiversityMetrics
 from streamdit_gym.evaluate.frame_schema import (
     CodecMetrics,
     DriftMetrics,
@@ -181,6 +182,7 @@ class Scores:
         action: whether prompted actions show.
         ablation: whether another episode's actions do worse, if there were other episodes.
         drift: what becomes of long streams.
+        diversity: whether futures of one start differ as real ones do, if there is a simulator.
         text: whether unseen phrases are followed, if the world names some.
         reaction: how soon a new prompt shows, if the world names an actor.
         sweep: whether control is continuous, if actions are a box and there is a simulator.
@@ -208,6 +210,7 @@ class Scores:
     action: ActionMetrics
     ablation: AblationMetrics | None = None
     drift: DriftMetrics
+    diversity: DiversityMetrics | None = None
     text: TextMetrics | None = None
     reaction: ReactionMetrics | None = None
     sweep: SweepMetrics | None = None

@@ -23,9 +23,12 @@ from streamdit_gym.evaluate.evaluation import SHORT_STEPS, EvaluationConfig
 from streamdit_gym.evaluate.evaluator_models import EvaluatorTraining, train_evaluator_models
 from streamdit_gym.evaluate.inverse_dynamics import train_inverse_dynamics
 from streamdit_gym.evaluate.metrics import control_sweep
+from streamdit_gym.evaluate.metrics.diversity import DETERMINED_FUTURES
 from streamdit_gym.evaluate.real_episodes import RealEpisodes
+from streamdit_gym.evaluate.real_futures import FuturesPlan, can_reseed
 
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05)  # of an evaluation, tried in turn
+MIN_STARTS, MIN_FUTURES = 4, 4
 MIN_EPISODES, MIN_DRIFT_FRAMES, MIN_DRIFT_STREAMS = 8, 64, 2
 MIN_TRAINING_EPISODES, MIN_PROBE_STEPS, MIN_INVERSE_STEPS = 16, 150, 300
 # smaller evaluations go without the longest horizons
@@ -48,6 +51,7 @@ class EvaluationCosts:
         read_frame: reading a frame by the probe.
         probe_step: a training step of the probe.
         inverse_step: a training step of the inverse-dynamics model.
+        encoded_frame: encoding a frame, real or generated.
     """
 
     real_frame: float
@@ -55,6 +59,7 @@ class EvaluationCosts:
     read_frame: float
     probe_step: float
     inverse_step: float
+    encoded_frame: float
 
 
 def measure_costs(candidate: Candidate, source: RealEpisodes, seed: int) -> EvaluationCosts:
@@ -75,6 +80,7 @@ def measure_costs(candidate: Candidate, source: RealEpisodes, seed: int) -> Eval
     num_generated = len(first) * min(TIMED_FRAMES, real.actions.shape[1])
     candidate.roll_out(first, prompts)  # the first one also fills caches
     generated_seconds = _seconds(lambda: candidate.roll_out(first, prompts))
+    encoding_seconds = _seconds(lambda: candidate.latents(real.frames))
     training = EvaluatorTraining(probe_steps=TIMED_PROBE_STEPS, inverse_steps=1)
     models = train_evaluator_models(spec, real, training)
     training_seconds = _seconds(lambda: train_evaluator_models(spec, real, training))
@@ -85,6 +91,7 @@ def measure_costs(candidate: Candidate, source: RealEpisodes, seed: int) -> Eval
         read_frame=read_seconds / num_frames,
         probe_step=max(0.0, training_seconds - read_seconds) / TIMED_PROBE_STEPS,
         inverse_step=_inverse_step_seconds(models.probe.features(real.frames), real, candidate),
+        encoded_frame=encoding_seconds / num_frames,
     )
 
 
@@ -122,6 +129,11 @@ def scaled(full: EvaluationConfig, share: float) -> EvaluationConfig:
         drift_frames=_cut(full.drift_frames, share, MIN_DRIFT_FRAMES),
         drift_streams=_cut(full.drift_streams, share, MIN_DRIFT_STREAMS),
         short_episodes=_cut(full.short_episodes, share, MIN_EPISODES),
+        futures=replace(
+            full.futures,
+            starts=_cut(full.futures.starts, math.sqrt(share), MIN_STARTS),
+            futures=_cut(full.futures.futures, math.sqrt(share), MIN_FUTURES),
+        ),
         evaluator_training=replace(
             training,
             episodes=_cut(training.episodes, training_share, MIN_TRAINING_EPISODES),
@@ -149,7 +161,10 @@ def estimated_seconds(
     num_generated += SHORT_ROLLOUTS * SHORT_STEPS * config.episodes
     if reference.evaluation.actor is not None:
         num_generated += int(ACTOR_FRAMES * num_held_out)
-    num_real = num_training + num_swept + (num_held_out + num_drift + num_short) / config.workers
+    num_generated_futures, num_real_futures = _future_frames(config.futures, reference)
+    num_generated += num_generated_futures
+    num_parallel = num_held_out + num_drift + num_short + num_real_futures
+    num_real = num_training + num_swept + num_parallel / config.workers
     return (
         FIXED_SECONDS
         + costs.real_frame * num_real
@@ -157,7 +172,18 @@ def estimated_seconds(
         + costs.read_frame * (num_training + READS * num_held_out + num_drift)
         + costs.probe_step * training.probe_steps_for(num_training)
         + costs.inverse_step * training.inverse_steps
+        + costs.encoded_frame * (num_generated_futures + num_real_futures)
     )
+
+
+def _future_frames(plan: FuturesPlan, reference: WorldDefinition) -> tuple[int, int]:
+    """Return how many frames of futures are generated, and how many are simulated."""
+    if reference.make_simulator is None:
+        return 0, 0
+    if can_reseed(reference):
+        num_frames = plan.starts * plan.futures * plan.frames
+        return num_frames, num_frames
+    return plan.starts * min(plan.futures, DETERMINED_FUTURES) * plan.frames, 0
 
 
 def _inverse_step_seconds(

@@ -27,7 +27,18 @@ def _unmeasured_frames(scores: Scores) -> list[str]:
             "long streams against a simulator's: there is none that can start anywhere; they are"
             " held against the recordings' later frames"
         )
-    return lines
+    return [*lines, *_unmeasured_diversity(scores)]
+
+
+def _unmeasured_diversity(scores: Scores) -> list[str]:
+    diversity = scores.diversity
+    if diversity is None and not scores.simulated:
+        return ["whether futures of one start differ as real ones do: there is no simulator"]
+    if diversity is None:
+        return ["whether futures of one start differ as real ones do"]
+    if diversity.spread is not None and diversity.odds is None:
+        return ["how often which outcome comes: this world names none"]
+    return []
 
 
 def unreadable(scores: Scores) -> list[str]:

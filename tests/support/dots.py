@@ -145,6 +145,9 @@ class PerfectDots:
     def reconstruct(self, frames: Frames) -> Frames:
         return frames
 
+    def latents(self, frames: Frames) -> np.ndarray:
+        return frames / np.float32(255)
+
     def read(self, frames: Frames) -> np.ndarray:
         return np.zeros((*frames.shape[:2], 0), np.float32)
 

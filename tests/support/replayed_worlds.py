@@ -71,6 +71,9 @@ class PerfectWorld:
     def reconstruct(self, frames: Frames) -> Frames:
         return frames
 
+    def latents(self, frames: Frames) -> np.ndarray:
+        return frames / np.float32(255)
+
     def read(self, frames: Frames) -> np.ndarray:
         memory = RememberingSimulator.memory
         return np.stack([np.stack([memory[frame.tobytes()][1] for frame in row]) for row in frames])

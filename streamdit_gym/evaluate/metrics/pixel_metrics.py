@@ -94,13 +94,26 @@ def sharpness_and_level(frames: UInt8[np.ndarray, "f h w 3"]) -> Float[np.ndarra
     Sharpness is the root mean square of the differences between neighbouring pixels.
     """
     grey = frames.astype(np.float32).mean(-1)
-    across = np.diff(grey, axis=2)
-    down = np.diff(grey, axis=1)
-    across_square = (across**2).mean((1, 2))
-    down_square = (down**2).mean((1, 2))
-    sharpness = np.sqrt(across_square + down_square)
+    across_square, down_square = _squared_contrasts(grey)
+    sharpness = np.sqrt(across_square.mean((1, 2)) + down_square.mean((1, 2)))
     level = grey.mean((1, 2))
     return np.stack([sharpness, level], -1)
+
+
+def contrast_under(
+    mask: Bool[np.ndarray, "*n h w"], frames: UInt8[np.ndarray, "*n h w 3"]
+) -> Float[np.ndarray, "*n"]:
+    """Return each frame's sum of squared differences between neighbouring pixels under a mask.
+
+    The root of the ratio of two such sums is a ratio of sharpness, as that of
+    `sharpness_and_level`, but of all colours: mixed colours may be as dark as pure ones.
+    """
+    channels = np.moveaxis(frames.astype(np.float32), -1, 0)
+    across_square, down_square = (each.mean(0) for each in _squared_contrasts(channels))
+    across_sum = (across_square * mask[..., :, :-1]).sum((-1, -2))
+    down_sum = (down_square * mask[..., :-1, :]).sum((-1, -2))
+    total: Float[np.ndarray, "*n"] = across_sum + down_sum
+    return total
 
 
 def disc(
@@ -116,6 +129,13 @@ def disc(
     down = rows[None, :, None] - y
     squared_distance = across**2 + down**2
     return squared_distance < radius**2
+
+
+def _squared_contrasts(
+    levels: Float[np.ndarray, "*n h w"],
+) -> tuple[Float[np.ndarray, "*n h v"], Float[np.ndarray, "*n g w"]]:
+    """Return the squared differences of pixels and their neighbours to the right, and below."""
+    return np.diff(levels, axis=-1) ** 2, np.diff(levels, axis=-2) ** 2
 
 
 def _grey(frames: Frames) -> torch.Tensor:
