@@ -101,6 +101,12 @@ def test_the_shipped_student_learned_from_its_autoregressive_teacher() -> None:
         (Continuation, {"world": "PushT", "weight_interpolation": 1.5}),
         (Continuation, {"world": "PushT", "decoder_steps": 10**24}),
         (Continuation, {"world": "PushT", "decoder_steps": 1, "adapt_autoencoder": True}),
+        (
+            Continuation,
+            {"world": "PushT", "new_transformer": True, "weight_interpolation": 0.5},
+        ),
+        (DynamicsTraining, {"objective": "diffusion"}),
+        (DynamicsTraining, {"guidance": -1.0}),
         (Distillation, {"temperature": -1.0}),
         (Distillation, {"streams": 10**12}),
         (DecoderDistillation, {"blocks": -1}),
@@ -139,6 +145,9 @@ def test_partitions_may_be_given_as_such() -> None:
 def test_text_alone_is_learned_by_a_trained_world_only() -> None:
     with pytest.raises(StreamDiTError, match="text_only"):
         Recipe(dynamics=DynamicsTraining(text_only=True))
+    new = Continuation(world="PushT", new_transformer=True)
+    with pytest.raises(StreamDiTError, match="text_only"):
+        Recipe(continue_from=new, dynamics=DynamicsTraining(text_only=True))
 
 
 @pytest.mark.parametrize(

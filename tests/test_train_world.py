@@ -24,6 +24,7 @@ from streamdit_gym.envs.pusht_looks.simulator import PushTLooksSimulator
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DatasetError, StreamDiTError
 from streamdit_gym.model.readout import Readout, ReadoutConfig
+from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.recipes import Recipe
 from streamdit_gym.recipes.stage_settings import (
     AppearanceTraining,
@@ -140,6 +141,19 @@ def test_a_continued_worlds_autoencoder_may_adapt(train: Callable[..., Any]) -> 
     world = train(recipe, base_world)
     changed = changed_weights(base_world.codec, world.codec)
     assert any(name.startswith("encoder.") for name in changed)
+
+
+def test_a_new_transformer_may_learn_behind_a_trained_autoencoder(
+    train: Callable[..., Any],
+) -> None:
+    base_world = make_tiny_world()
+    size = base_world.model.config
+    base_world = replace(base_world, model=StreamDiT(replace(size, depth=1)))
+    continuation = Continuation(world="tiny", new_transformer=True)
+    flow = replace(RECIPE.dynamics, objective="flow", micro_steps=8)
+    world = train(replace(RECIPE, continue_from=continuation, dynamics=flow), base_world)
+    assert same_weights(base_world.codec, world.codec)
+    assert world.model.config == replace(size, sees_noise=True, micro_steps=8)
 
 
 def test_a_recipe_and_its_world_belong_together(train: Callable[..., Any]) -> None:
