@@ -54,12 +54,13 @@ def flow_distillation() -> Distillation:
     """Return how a student of one evaluation, and of two, is distilled.
 
     The teacher draws the same future from the same noise every time, so here a student may weigh
-    what moves, and forgive what is far off: near the border between two futures it chooses one.
+    what moves.
     """
     return Distillation(
         partitions=("K4N1c1s1", "K4N1c1s2"),
         teacher_steps=8,
         corruption_probability=0.0,
         streams=32,
+        rate_scale=0.5,
         end_with_minutes=True,
     )
