@@ -64,8 +64,8 @@ class Generate(Command):
     images=FOLDER: your own start frames
     over=DATASET: clips to draw over
     strength=0.5: share of those clips that noise replaces
-    clip=8: draw clips of so many frames at once, without streaming; for policies that look at no
-    frame
+    clip=FRAMES: draw clips of so many frames (recipes teach 8) at once, without streaming; for
+    policies that look at no frame
     clip_micro_steps=16: evaluations for each clip
     start=frame: or drawn: the world draws the first frames, too
     ray=ADDRESS: generate batches with Ray, one actor per GPU or pair of cores: the address of a
