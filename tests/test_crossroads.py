@@ -83,7 +83,8 @@ def test_a_caught_ball_earns_one_and_a_missed_ball_nothing() -> None:
     for is_caught in (True, False):
         while simulator._y < 52:
             simulator.step(STAY)
-        simulator._paddle = simulator._x if is_caught else simulator._x + 20
+        away = 20 if simulator._x < 32 else -20
+        simulator._paddle = simulator._x + (0 if is_caught else away)
         assert simulator.outcome() == (0.0, False)
         simulator.step(STAY)
         assert simulator.outcome() == (float(is_caught), False)

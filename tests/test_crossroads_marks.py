@@ -138,7 +138,7 @@ def true_outcome(truth: list[tuple[float, float, int]]) -> str:
 
 def test_outcomes_are_those_that_the_simulator_drew() -> None:
     outcomes = Counter()
-    for seed in range(60):
+    for seed in range(90):
         shown, truth = play(seed, steps=24)
         expected = true_outcome(truth)
         assert ball_outcome(shown) == expected, seed

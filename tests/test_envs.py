@@ -34,6 +34,7 @@ from streamdit_gym.errors import (
 OWN_IDS = list(IDS)
 BOX_IDS = [name for name in OWN_IDS if "Continuous" in name]
 MENU_IDS = [name for name in OWN_IDS if name not in BOX_IDS]
+PUSHT_IDS = [name for name in OWN_IDS if "PushT" in name]
 ALL_IDS = [*OWN_IDS, *DOT_IDS]
 
 
@@ -69,7 +70,7 @@ def test_an_id_survives_json_and_the_module_prefix(name: str) -> None:
     assert env.observation_space.shape == (64, 64, 3)
     assert again.action_space == env.action_space
     if name in MENU_IDS:
-        assert env.action_space == spaces.Discrete(9)
+        assert env.action_space == spaces.Discrete(9 if name in PUSHT_IDS else 3)
     if name in BOX_IDS:
         assert env.action_space == spaces.Box(-1, 1, (2,))
     if name in DOT_IDS:
@@ -106,7 +107,7 @@ def test_the_single_env_is_a_row_of_the_batch(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_IDS)
 def test_info_says_what_was_said(name: str) -> None:
     env = gymnasium.make(name)
-    action, texts = 3, ["stay", "move right"]
+    action, texts = (3 if name in PUSHT_IDS else 2), ["stay", "move right"]
     if name not in MENU_IDS:
         action, texts = np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]
     if name in BOX_IDS:
@@ -129,7 +130,7 @@ def test_autoreset_modes_end_and_begin_episodes_as_gymnasium_says(name: str, mod
     env = gymnasium.make_vec(name, num_envs=2, horizon=3, autoreset_mode=mode)
     assert env.metadata["autoreset_mode"] is AutoresetMode[mode]
     seed = 0
-    if name in OWN_IDS:  # far from done
+    if name in PUSHT_IDS:  # far from done
         seed = next(s for s in range(0, 100, 2) if (env.reset(seed=s)[1]["potential"] < -8).all())
     _, first_info = env.reset(seed=seed)
     stay = idle_actions(env)

@@ -38,7 +38,6 @@ FALL = 3.0  # px a frame
 ROLL = (2.0, 1.0)  # px a frame, away from the post and down
 ROLL_FRAMES = 7
 TURN_Y = 12.0  # where a falling ball touches the post
-LANES = (18.0, 46.0)  # x of the balls that fall on the left and on the right
 EXITS = (11.0, 25.0)  # x of the balls that come out from behind the screen
 HIDDEN_Y = 37.0  # where the screen hides a whole ball
 LAST_HIDDEN_Y = 40.0  # the last such place on its way
@@ -52,10 +51,11 @@ class CrossroadsSimulator:
 
     def reset(self, rng: np.random.Generator, start: str) -> Frame:
         """Start with a ball anywhere on its way, the paddle anywhere."""
-        self._rng = rng
+        # a generator of its own, since it goes on after the reset, and is saved
+        self._rng = np.random.default_rng(int(rng.integers(2**63)))
         self._new_ball()
-        self._paddle = rng.uniform(PADDLE.half_width, WIDTH - PADDLE.half_width)
-        for _ in range(rng.integers(LAST_PHASE + 1)):
+        self._paddle = self._rng.uniform(PADDLE.half_width, WIDTH - PADDLE.half_width)
+        for _ in range(self._rng.integers(LAST_PHASE + 1)):
             self._move_ball()
         self._outcome = StepOutcome(0.0, False)
         return self._draw()
@@ -91,8 +91,7 @@ class CrossroadsSimulator:
         for name in SAVED:
             setattr(self, f"_{name}", saved[name])
         self._outcome = StepOutcome(*saved["outcome"])
-        kind = getattr(np.random, saved["rng"]["bit_generator"])
-        self._rng = np.random.Generator(kind())
+        self._rng = np.random.default_rng()
         self._rng.bit_generator.state = saved["rng"]
 
     def reseed(self, rng: np.random.Generator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamdit_gym.recipes.flow import flow
+from streamdit_gym.recipes.flow_matching import flow
 from streamdit_gym.recipes.recipe import Recipe
 from streamdit_gym.recipes.stage_settings import (
     AutoencoderTraining,

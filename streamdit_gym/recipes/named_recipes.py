@@ -10,7 +10,7 @@ from typing import Any
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 from streamdit_gym.recipes.crossroads import crossroads
 from streamdit_gym.recipes.default import default, gpu, tiny
-from streamdit_gym.recipes.flow import flow
+from streamdit_gym.recipes.flow_matching import flow
 from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
 from streamdit_gym.recipes.pusht_continuous import pusht_continuous
