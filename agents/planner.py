@@ -136,7 +136,7 @@ class Planner:
         self.world = world
         self.task = world.spec.potential_task(task)
         self.planning = planning or Planning()
-        partition = partition_for(world.model.config, "reactive")
+        partition = partition_for(world, "reactive")
         self.engine = Engine(world.model, world.table, partition, autocast=autocast)
         plainest_phrases = [phrases[0] for phrases in world.spec.menu]
         self.prompt_rows = world.table.rows(plainest_phrases)

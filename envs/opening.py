@@ -146,7 +146,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
 
 
 def _make_engine(world: World, settings: EnvSettings) -> Engine:
-    partition = partition_for(world.model.config, settings.partition)
+    partition = partition_for(world, settings.partition)
     return Engine(
         world.model_for(partition),
         world.prompts,

@@ -10,6 +10,7 @@ from streamdit_gym.frame_sizes import check_multiples, stride_of
 from streamdit_gym.model.conv_codec import ConvCodecConfig
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.world import World
 
 PARTITIONS = {
     # the next frame already obeys
@@ -127,13 +128,16 @@ def partition(name: str | Partition) -> Partition:
         ) from error
 
 
-def partition_for(model: StreamDiTConfig, name: str | Partition) -> Partition:
-    """Return a partition as `partition` does; a named one takes the model's own micro steps.
+def partition_for(world: World, name: str | Partition) -> Partition:
+    """Return a partition as `partition` does; a named one takes the world's own micro steps.
+
+    They are those of the transformer that serves such a buffer.
 
     Raises:
         ArgumentError, PartitionError: as `partition`.
     """
     chosen = partition(name)
-    if isinstance(name, str) and name in PARTITIONS:
-        return replace(chosen, micro_steps=model.micro_steps)
-    return chosen
+    if not isinstance(name, str) or name not in PARTITIONS:
+        return chosen
+    config = world.model_for(chosen).config
+    return replace(chosen, micro_steps=config.micro_steps)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import wake
+from conftest import make_tiny_world, wake
 from support.training import FAST, PROMPTS, TINY, no_actions, take_steps, trainer_of
 
 from streamdit_gym.bundle.networks import check_model, stored_config
@@ -15,7 +15,7 @@ from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.preconditioning import unit_variance
 from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.model.streamdit_config import StreamDiTConfig
-from streamdit_gym.presets import partition, partition_for
+from streamdit_gym.presets import PARTITIONS, partition, partition_for
 from streamdit_gym.recipes.named_recipes import recipe
 from streamdit_gym.recipes.stage_settings import DynamicsTraining
 from streamdit_gym.stream.engine import Engine
@@ -78,7 +78,7 @@ def trained_model(settings: DynamicsTraining, steps: int) -> StreamDiT:
 
 def brightness_after_the_turn(model: StreamDiT, futures: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how bright the cells on the left and on the right are, in futures of one start."""
-    partition = partition_for(model.config, "reactive")
+    partition = replace(PARTITIONS["reactive"], micro_steps=model.config.micro_steps)
     engine = Engine(model, PROMPTS, partition, idle=0)
     history = coin_episodes(1).latents[:, :TURN].float()
     latents = history.expand(futures, -1, -1, -1, -1)
@@ -148,12 +148,15 @@ def test_the_loss_is_the_plain_squared_error_of_velocities() -> None:
 
 
 def test_named_partitions_take_the_micro_steps_of_the_world() -> None:
-    model = StreamDiTConfig(micro_steps=8)
-    assert str(partition_for(model, "reactive")) == "K4N1c1s8"
-    assert str(partition_for(model, "pipelined")) == "K4N4c1s8"
-    assert str(partition_for(model, "K4N1c1s2")) == "K4N1c1s2"
-    assert partition_for(model, Partition(references=2)) == Partition(references=2)
-    assert partition_for(StreamDiTConfig(), "reactive") == partition("reactive")
+    world = make_tiny_world()
+    assert partition_for(world, "reactive") == partition("reactive")
+    flow = StreamDiT(replace(TINY, micro_steps=8))
+    student = StreamDiT(replace(TINY, micro_steps=2))
+    world = replace(world, model=flow, pipelined_model=student)
+    assert str(partition_for(world, "reactive")) == "K4N1c1s8"
+    assert str(partition_for(world, "pipelined")) == "K4N4c1s2"
+    assert str(partition_for(world, "K4N1c1s3")) == "K4N1c1s3"
+    assert partition_for(world, Partition(references=2)) == Partition(references=2)
 
 
 def test_bundles_hold_the_kind_of_sampling_and_older_ones_are_regressions() -> None:

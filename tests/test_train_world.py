@@ -156,6 +156,19 @@ def test_a_new_transformer_may_learn_behind_a_trained_autoencoder(
     assert world.model.config == replace(size, sees_noise=True, micro_steps=8)
 
 
+def test_a_regression_and_a_flow_do_not_go_on_with_each_others_transformer(
+    train: Callable[..., Any],
+) -> None:
+    base_world = make_tiny_world()
+    flow = replace(RECIPE.dynamics, objective="flow")
+    with pytest.raises(StreamDiTError, match="another objective"):
+        train(replace(CONTINUED, dynamics=flow), base_world)
+    config = replace(base_world.model.config, sees_noise=True)
+    base_world = replace(base_world, model=StreamDiT(config))
+    with pytest.raises(StreamDiTError, match="another objective"):
+        train(CONTINUED, base_world)
+
+
 def test_a_recipe_and_its_world_belong_together(train: Callable[..., Any]) -> None:
     with pytest.raises(StreamDiTError, match="belong together"):
         train(CONTINUED)

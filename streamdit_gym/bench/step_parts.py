@@ -98,7 +98,7 @@ def _prompts(world: World, count: int) -> list[str]:
 
 
 def _make_engine(world: World, settings: StepSettings, *, compiled: bool) -> Engine:
-    partition = partition_for(world.model.config, settings.partition)
+    partition = partition_for(world, settings.partition)
     return Engine(
         world.model_for(partition),
         world.table,

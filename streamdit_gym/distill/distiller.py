@@ -222,12 +222,10 @@ class Distiller:
         target = self._target_velocity(streams, buffer, micro_step, frames)
         velocity = self.velocity(self.student, streams, buffer, partition, micro_step)
         error = channel_error(velocity, target, self.spatial_channels)
-        if not self.teacher.config.sees_noise:
-            # of a teacher with many futures, a student that forgives errors prefers the likelier
-            error = robust_loss(error, settings.robust_scale, settings.squared_weight)
+        robust = robust_loss(error, settings.robust_scale, settings.squared_weight)
         latents = euler_step(buffer.latents, velocity.detach(), _dt(partition))
         weight = self.frame_weight(streams, latents, partition)
-        weighted = error * weight
+        weighted = robust * weight
         bounded = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
         return weighted.mean(), buffer.with_latents(bounded)
 

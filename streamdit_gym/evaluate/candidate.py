@@ -130,7 +130,7 @@ class WorldCandidate:
                 remedy="extra_latency=0",
             )
         self.world = world
-        self.partition = partition_for(world.model.config, partition)
+        self.partition = partition_for(world, partition)
         self.extra_latency = extra_latency
         if self.partition.chunk_frames != 1:
             raise PartitionError(
@@ -287,7 +287,7 @@ def teacher_of(
             allowed="a world with the same menu, state and tasks",
             remedy="name the world that the student was distilled from",
         )
-    own_latency = partition_for(world.model.config, partition).latency_frames
+    own_latency = partition_for(world, partition).latency_frames
     extra_latency = student.latency_frames - own_latency
     if extra_latency < 0:
         raise PartitionError(

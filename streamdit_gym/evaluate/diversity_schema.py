@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import nan
+from math import isnan, nan
 
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -86,4 +86,4 @@ class DiversityMetrics:
         """
         lacking = nan if self.sharpness is None else 1 - self.sharpness.high
         unclear = 0.0 if self.odds is None else self.odds.unclear.low
-        return max(lacking, unclear)
+        return unclear if isnan(lacking) else max(lacking, unclear)

@@ -23,7 +23,7 @@ from streamdit_gym.definition import (
 from streamdit_gym.evaluate.candidate import Actions, Frames
 
 CONTEXT_FRAMES = 5  # what a start shows; a ball behind a screen was seen before
-TRIAL_FUTURES = 2  # of every start, to tell whether there is any chance
+TRIAL_FUTURES = 8  # of every start; if they are all alike the world is determined
 # Last number of a seed, by what it is for; futures have theirs from the last one on.
 START_SEED, ACTION_SEED, FUTURE_SEED = 1, 2, 3
 

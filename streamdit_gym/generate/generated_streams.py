@@ -65,7 +65,7 @@ def stream_segments(
     rng = np.random.default_rng(settings.seed)
     num_streams = settings.num_streams
     overlap = settings.overlap_frames
-    engine = Engine(world.model, world.table, partition_for(world.model.config, "reactive"))
+    engine = Engine(world.model, world.table, partition_for(world, "reactive"))
     session = _start(engine, world, actor, settings, rng)
     plainest_phrases = [phrases[0] for phrases in world.spec.menu]
     prompt_rows = world.table.rows(plainest_phrases)

@@ -132,7 +132,7 @@ class FilePrompts:
             world.model,
             world.starts.latents,
             world.spec.menu,
-            partition_for(world.model.config, "reactive"),
+            partition_for(world, "reactive"),
         )
         self.move_prompt = move_prompt_of(world.spec.name)
         self._actions: dict[str, tuple[int, bool]] = {}

@@ -66,7 +66,7 @@ class ShardGenerator:
         self.world = World.from_pretrained(config.world, device=config.device)
         self.config = config.for_world(self.world.spec)
         self._check_memory()
-        self.partition = partition_for(self.world.model.config, config.partition)
+        self.partition = partition_for(self.world, config.partition)
         if self.partition.chunk_frames != 1:
             raise PartitionError(
                 "an action is for one frame",

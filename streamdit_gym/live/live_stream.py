@@ -98,7 +98,7 @@ class LiveStream(RenamedAttributes):
             world.model,
             world.starts.latents,
             world.spec.menu,
-            partition_for(world.model.config, "reactive"),
+            partition_for(world, "reactive"),
             autocast=autocast,
         )
         self.prompt = self.menu[0]
@@ -109,7 +109,7 @@ class LiveStream(RenamedAttributes):
         self.simulator: ParallelSimulator | None = None
         if check_bool("reference_simulator", reference_simulator):
             self.simulator = ParallelSimulator(world.spec.name)
-        self._engine = self._make_engine(partition_for(world.model.config, partition), prompt_scope)
+        self._engine = self._make_engine(partition_for(world, partition), prompt_scope)
         self.configure(transition=transition)
         self.reset(seed, start_frame)
 
@@ -182,7 +182,7 @@ class LiveStream(RenamedAttributes):
             check_choice("prompt_scope", prompt_scope, PROMPT_SCOPES)
         new_partition = self.partition
         if partition is not None:
-            new_partition = partition_for(self.world.model.config, partition)
+            new_partition = partition_for(self.world, partition)
         if new_partition != self.partition:
             self._continue_in(self._make_engine(new_partition, prompt_scope or self.prompt_scope))
         elif prompt_scope is not None:

@@ -42,7 +42,7 @@ class Distillation:
             teacher's have none.
         token_dropout: largest share of tokens hidden from the student, in half of the prompts.
         robust_scale: root mean squared error of a latent (over its channels) beyond which the loss
-            hardly grows; of a teacher that sees its noise, the loss is the squared error.
+            hardly grows.
         squared_weight: weight of the squared error in the loss.
         rate_scale: factor on the learning rates of `DynamicsTraining`.
         cooldown: last part of the steps, in which the learning rates go to zero linearly.

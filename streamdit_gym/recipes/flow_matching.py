@@ -18,7 +18,17 @@ def flow() -> Recipe:
     with a little noise whose level is told, since a rollout soon is in another future than its
     recording.
     """
-    return replace(own_world(), dynamics=flow_training(), distillation=flow_distillation())
+    recipe = own_world()
+    start = recipe.continue_from
+    if start is not None:
+        # what that world's transformer has learned presumes another input
+        start = replace(start, new_transformer=True)
+    return replace(
+        recipe,
+        continue_from=start,
+        dynamics=flow_training(),
+        distillation=flow_distillation(),
+    )
 
 
 def flow_training() -> DynamicsTraining:
@@ -61,6 +71,5 @@ def flow_distillation() -> Distillation:
         teacher_steps=8,
         corruption_probability=0.0,
         streams=32,
-        rate_scale=0.5,
         end_with_minutes=True,
     )

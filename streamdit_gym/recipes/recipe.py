@@ -81,9 +81,9 @@ class Recipe:
         if self.dynamics.text_only and not self.keeps_transformer:
             raise StreamDiTError(
                 "only a trained world can learn prompts alone",
-                given="dynamics.text_only without continue_from",
+                given="dynamics.text_only without a transformer to continue from",
                 allowed="dynamics.text_only with continue_from and its transformer",
-                remedy="name the world in continue_from, or train all of it",
+                remedy="name the world in continue_from, without new_transformer",
             )
 
     def _check_appearance(self) -> None:
@@ -94,6 +94,7 @@ class Recipe:
             raise StreamDiTError(
                 "new appearance channels need an autoencoder that learns to use them",
                 given=f"appearance.channels {self.appearance.channels}",
-                allowed="continue_from with adapt_autoencoder, and autoencoder.steps",
+                allowed="continue_from with adapt_autoencoder and its transformer, and"
+                " autoencoder.steps",
                 remedy="set continue_from=Continuation(world=..., adapt_autoencoder=True)",
             )

@@ -52,6 +52,7 @@ def check_continuation(context: StageContext) -> None:
             allowed="both or none",
             remedy="load the world that the recipe names",
         )
+    _check_objective(context)
     added = context.recipe.added_channels
     if added and world is not None and has_global_channels(world.codec):
         raise StreamDiTError(
@@ -60,6 +61,23 @@ def check_continuation(context: StageContext) -> None:
             allowed="0",
             remedy="leave them out of the recipe",
         )
+
+
+def _check_objective(context: StageContext) -> None:
+    """Refuse to go on with a transformer of another kind of input."""
+    world = context.base_world
+    objective = context.recipe.dynamics.objective
+    if world is None or not context.recipe.keeps_transformer:
+        return
+    if world.model.config.sees_noise == (objective == "flow"):
+        return
+    kind = "flow" if world.model.config.sees_noise else "regression"
+    raise StreamDiTError(
+        "the transformer to continue from was trained with another objective",
+        given=f"{objective}; that of {world.spec.name}: {kind}",
+        allowed="the same, or a new transformer behind its autoencoder",
+        remedy="Continuation(world=..., new_transformer=True) in a recipe, or --init none",
+    )
 
 
 def check_frame_size(context: StageContext) -> None:

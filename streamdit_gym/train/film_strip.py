@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -10,7 +12,7 @@ from torch import Tensor
 from streamdit_gym.data.film_strips import pairs_of_rows
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.streamdit import StreamDiT
-from streamdit_gym.presets import partition_for
+from streamdit_gym.presets import PARTITIONS
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.text.prompt_protocol import Prompts, PromptSource
@@ -42,9 +44,8 @@ def film_strip(
     real = real.float().to(device)
     was_training = model.training
     model.eval()
-    engine = Engine(
-        model, source.to(device, torch.float32), partition_for(model.config, "reactive")
-    )
+    partition = replace(PARTITIONS["reactive"], micro_steps=model.config.micro_steps)
+    engine = Engine(model, source.to(device, torch.float32), partition)
     generated = _rollout(engine, real[:, :1], prompts)
     model.train(was_training)
     real_frames = _shown_frames(codec, real)

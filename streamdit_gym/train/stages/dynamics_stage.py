@@ -58,6 +58,7 @@ def initial_model(context: StageContext) -> StreamDiT:
         sees_noise=settings.objective == "flow",
         micro_steps=settings.micro_steps,
         guidance=settings.guidance,
+        temperature=1.0 if settings.objective == "flow" else model.config.temperature,
     )
     return model
 
