@@ -171,7 +171,11 @@ def test_real_futures_depend_on_the_seed_alone(real: RealFutures) -> None:
 
 
 class EndingCrossroads(RememberingCrossroads):
-    """The same; an episode ends when a ball arrives at the bottom."""
+    """The same; an episode ends when a ball arrives at the bottom, and nothing comes behind."""
+
+    def step(self, action: Any) -> np.ndarray:
+        assert not self.outcome().terminated, "the episode has ended"
+        return super().step(action)
 
     def outcome(self) -> StepOutcome:
         return StepOutcome(0.0, bool(self._y >= 52))
@@ -183,6 +187,7 @@ def test_futures_count_up_to_the_first_end_of_an_episode() -> None:
     assert futures is not None
     assert len(set(futures.lengths.tolist())) > 1
     assert futures.lengths.max() <= 18
+    assert futures.lengths.min() == 0, "some end in the frames before the futures"
     for frames, length in zip(futures.frames, futures.lengths, strict=True):
         if 0 < length < 18:
             assert (frames[:, length:] == frames[:, -1:]).all(2).any(), "nothing after the end"

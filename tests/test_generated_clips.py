@@ -35,6 +35,8 @@ def prompts(tmp_path: Path) -> str:
 
 def clips(bundle: str, **changes: Any) -> GenerateConfig:
     settings = {"clip": 3, "clip_micro_steps": 2, "episodes": 2, "steps": 4, **changes}
+    if settings["clip"] is None:
+        settings.pop("clip_micro_steps")
     return small(bundle, **settings)
 
 
@@ -171,6 +173,7 @@ def test_policies_that_look_cannot_prompt_clips(tiny_bundle: str, tmp_path: Path
         {"clip": True},
         {"clip": "8"},
         {"clip_micro_steps": 0},
+        {"clip_micro_steps": 2},
         {"clip_micro_steps": 65},
         {"start": "Drawn"},
         {"start": None},

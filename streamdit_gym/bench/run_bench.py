@@ -19,7 +19,8 @@ from streamdit_gym.bench.env_speed import StepSettings, measure_long_stream, mea
 from streamdit_gym.bench.hardware import hardware_name, measure_ceilings
 from streamdit_gym.bench.preset_speed import measure_preset
 from streamdit_gym.bench.step_parts import measure_parts
-from streamdit_gym.presets import partition as named_partition
+from streamdit_gym.envs.worlds import shared_world
+from streamdit_gym.presets import partition_for
 from streamdit_gym.presets import preset as named_preset
 
 
@@ -59,11 +60,12 @@ def run_bench(config: BenchConfig) -> BenchReport:
     """
     if config.preset is not None:
         named_preset(config.preset)
+    world = shared_world(config.world, config.device)
     report = BenchReport(
         hardware=hardware_name(config.device),
         torch=torch.__version__,
         world=config.world,
-        partitions=[str(named_partition(name)) for name in config.partitions],
+        partitions=[str(partition_for(world, name)) for name in config.partitions],
     )
     print(f"hardware: {report.hardware}; torch {report.torch}")
     for dtype in config.dtypes:

@@ -151,6 +151,10 @@ def play_futures(job: _Job) -> _Futures:
     assert isinstance(simulator, Reseeds)
     context, has_ended = _begin(simulator, job)
     actions = job.actions[CONTEXT_FRAMES - 1 :]
+    if has_ended:
+        simulator.close()
+        still = np.stack([context[-1]] * len(actions))
+        return _Futures(context=context, frames=np.stack([still] * len(job.futures)), length=0)
     saved = simulator.save()
     futures = []
     lengths = []
@@ -159,7 +163,7 @@ def play_futures(job: _Job) -> _Futures:
         simulator.reseed(np.random.default_rng((*job.seed, FUTURE_SEED + future)))
         frames, length = _play(simulator, actions)
         futures.append(frames)
-        lengths.append(0 if has_ended else length)
+        lengths.append(length)
     simulator.close()
     return _Futures(context=context, frames=np.stack(futures), length=min(lengths))
 
@@ -167,12 +171,9 @@ def play_futures(job: _Job) -> _Futures:
 def _begin(simulator: Simulator, job: _Job) -> tuple[np.ndarray, bool]:
     """Return the context's frames, and whether the episode has ended in it."""
     rng = np.random.default_rng((*job.seed, START_SEED))
-    context = [simulator.reset(rng, _kind_of_start(job.definition, rng))]
-    has_ended = False
-    for action in job.actions[: CONTEXT_FRAMES - 1]:
-        context.append(simulator.step(action))
-        has_ended = has_ended or _ends(simulator)
-    return np.stack(context), has_ended
+    first = simulator.reset(rng, _kind_of_start(job.definition, rng))
+    frames, _ = _play(simulator, job.actions[: CONTEXT_FRAMES - 1])
+    return np.concatenate([first[None], frames]), _ends(simulator)
 
 
 def _play(simulator: Simulator, actions: Sequence[Action]) -> tuple[np.ndarray, int]:

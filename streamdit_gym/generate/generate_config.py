@@ -103,9 +103,17 @@ class GenerateConfig:
         if self.clip is not None and (self.over is not None or self.partition != STREAMED):
             raise ArgumentError(
                 "a clip is drawn from noise, in a partition of its own",
-                given="clip with over or partition",
+                given=f"clip={self.clip} with over={self.over} or partition={self.partition}",
                 allowed="one of them",
                 remedy="leave clip out, or the other one",
+            )
+
+        if self.clip is None and self.clip_micro_steps != MICRO_STEPS:
+            raise ArgumentError(
+                "no clip is drawn",
+                given=f"clip_micro_steps={self.clip_micro_steps} without clip",
+                allowed="clip_micro_steps with clip",
+                remedy="add clip=8, or leave clip_micro_steps out",
             )
 
     def for_world(self, spec: WorldSpec) -> GenerateConfig:
