@@ -122,7 +122,7 @@ def test_a_faint_ball_is_not_whole(frames: np.ndarray) -> None:
 
 
 def true_outcome(truth: list[tuple[float, float, int]]) -> str:
-    """Return the outcome by what the simulator knows: the slow twin of `ball_outcome`."""
+    """Return the outcome by what the simulator knows; `ball_outcome` has frames alone."""
     events = []
     for (x, y, _), (next_x, next_y, _) in itertools.pairwise(truth):
         if x == 32 and next_x != 32 and next_y > y:
