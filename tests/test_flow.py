@@ -37,22 +37,17 @@ FLOW = replace(
     prompt_dropout=0.0,
     velocity_floor=0.1,
 )
-LEFT_ODDS = 0.3
-TURN = 5  # the frame in which the cell turns
-MIDDLE = 3
+DARK_ODDS = 0.3
+CELL = (4, 3)
+HISTORY = 5  # frames before the one that is drawn
 
 
 def coin_episodes(episodes: int = 256, length: int = 10) -> LatentEpisodes:
-    """Return episodes of a bright cell that turns left with given odds, else right."""
+    """Return episodes of a cell that in every frame is dark with given odds, else bright."""
     rng = np.random.default_rng(0)
+    is_dark = torch.from_numpy(rng.random((episodes, length)) < DARK_ODDS)
     latents = torch.zeros(episodes, length, 8, 8, 8)
-    for episode in range(episodes):
-        column = MIDDLE
-        step = -1 if rng.random() < LEFT_ODDS else 1
-        for frame in range(length):
-            if frame >= TURN:
-                column = (column + step) % 8
-            latents[episode, frame, :, min(frame, TURN - 1), column] = 2.0
+    latents[..., CELL[0], CELL[1]] = torch.where(is_dark, -2.0, 2.0)[..., None]
     states = torch.zeros(episodes, length, 1)
     return LatentEpisodes(
         latents=latents.half(),
@@ -76,31 +71,28 @@ def trained_model(settings: DynamicsTraining, steps: int) -> StreamDiT:
     return trainer.model.eval()
 
 
-def brightness_after_the_turn(model: StreamDiT, futures: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how bright the cells on the left and on the right are, in futures of one start."""
+def brightness_of_futures(model: StreamDiT, futures: int) -> torch.Tensor:
+    """Return how bright the cell is in the next frame, in futures of one start."""
     partition = replace(PARTITIONS["reactive"], micro_steps=model.config.micro_steps)
     engine = Engine(model, PROMPTS, partition, idle=0)
-    history = coin_episodes(1).latents[:, :TURN].float()
+    history = coin_episodes(1).latents[:, :HISTORY].float()
     latents = history.expand(futures, -1, -1, -1, -1)
-    prompts = torch.zeros(futures, TURN, dtype=torch.long)
+    prompts = torch.zeros(futures, HISTORY, dtype=torch.long)
     session = engine.start(latents, prompts, Noise.seeded(range(futures)))
-    frame = engine.tick(session, prompts[:, 0])[:, 0].mean(1)
-    return frame[:, TURN - 1, MIDDLE - 1], frame[:, TURN - 1, MIDDLE + 1]
+    frame = engine.tick(session, prompts[:, 0])[:, 0]
+    return frame[:, :, *CELL].mean(1)
 
 
 @pytest.mark.slow
 def test_a_flow_draws_one_of_two_futures_with_their_odds_and_a_regression_does_not() -> None:
     settings = replace(FLOW, clips=16, clip_frames=6, muon_rate=1e-2)
-    left, right = brightness_after_the_turn(trained_model(settings, 300), 400)
-    is_left = (left > 1) & (right < 1)
-    is_right = (right > 1) & (left < 1)
-    assert is_left.float().mean() == pytest.approx(LEFT_ODDS, abs=0.1)
-    assert (is_left | is_right).float().mean() > 0.9
+    brightness = brightness_of_futures(trained_model(settings, 100), 400)
+    assert (brightness < 0).float().mean() == pytest.approx(DARK_ODDS, abs=0.1)
+    assert (brightness.abs() > 1).float().mean() > 0.9
 
     regression = replace(settings, objective="regression", micro_steps=1, sampler_time_share=1.0)
-    left, right = brightness_after_the_turn(trained_model(regression, 100), 20)
-    assert left.std() < 1e-4
-    assert right.std() < 1e-4
+    brightness = brightness_of_futures(trained_model(regression, 50), 20)
+    assert brightness.std() < 1e-4
 
 
 def futures_of(config: StreamDiTConfig) -> torch.Tensor:

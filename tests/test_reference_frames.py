@@ -143,12 +143,11 @@ def test_frames_are_those_of_the_reference(name: str, partition: str) -> None:
     recorded = json.loads(DIGESTS.read_text()) if DIGESTS.is_file() else {}
     if os.environ.get("REFERENCE") == "record":
         write_sheet(path, rollouts)
-        recorded[path.stem] = digests
-        recorded["machine"] = machine_digest()
+        recorded[path.stem] = {"machine": machine_digest(), "episodes": digests}
         DIGESTS.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
         return
-    if recorded["machine"] == machine_digest():
-        assert digests == recorded[path.stem]
+    if recorded[path.stem]["machine"] == machine_digest():
+        assert digests == recorded[path.stem]["episodes"]
     for seed, frames in zip(SEEDS, rollouts, strict=True):
         for column, step in enumerate(SHOWN):
             difference = frames[step].astype(float) - read_sheet(path, seed, column)
@@ -160,9 +159,10 @@ def test_a_generated_data_set_is_that_of_the_reference(tmp_path: Path) -> None:
     digests = dict(generate(tmp_path / "data"))
     recorded = json.loads(DIGESTS.read_text()) if DIGESTS.is_file() else {}
     if os.environ.get("REFERENCE") == "record":
-        recorded["generated"] = digests
+        recorded["generated"] = {"machine": machine_digest(), "arrays": digests}
         DIGESTS.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
         return
-    assert digests["prompts"] == recorded["generated"]["prompts"]
-    if recorded["machine"] == machine_digest():
-        assert digests == recorded["generated"]
+    generated = recorded["generated"]
+    assert digests["prompts"] == generated["arrays"]["prompts"]
+    if generated["machine"] == machine_digest():
+        assert digests == generated["arrays"]
