@@ -17,7 +17,7 @@ from streamdit_gym.stream.views import teacher_view
 from streamdit_gym.train.dynamics_trainer import DynamicsTrainer, LossInputs
 from streamdit_gym.train.latent_episodes import ClipIndex
 from streamdit_gym.train.losses import motion_weight
-from streamdit_gym.train.rollout_windows import Rollouts
+from streamdit_gym.train.rollout_windows import MIN_ROLLOUT_ERROR, Rollouts
 from streamdit_gym.train.stages.dynamics_stage import compile_blocks
 
 ALWAYS_GO_ON = replace(QUIET, rollout_probability=1.0, max_rollout_error=1e9)
@@ -191,6 +191,32 @@ def test_each_frame_is_a_target_by_its_own_error() -> None:
     error = (rollouts.references - recorded).square().mean((2, 3, 4))
     going_on = rollouts.depth > 0
     assert torch.equal(rollouts.is_target[going_on], (error < threshold)[going_on])
+
+
+def test_a_rollout_goes_on_while_it_is_nearer_than_a_frame_that_stands_still() -> None:
+    share = 0.5
+    trainer = trainer_of(replace(ALWAYS_GO_ON, clips=32))
+    for _ in range(3):
+        trainer.next_frame_loss()
+    before = rollouts_of(trainer)
+    change_settings(trainer, max_still_share=share)
+    latents = trainer.episodes.latents.float()
+    generator = torch.Generator().manual_seed(0)
+    is_wrong = torch.rand(before.is_target.shape, generator=generator) < 0.5
+    recorded = trainer.sampler.cut(before.index, before.frames.shape[1] + 1)[0][:, 1:]
+    frames = torch.where(is_wrong[..., None, None, None], before.frames, recorded)
+    found = trainer.sampler._same_future(replace(before, frames=frames))
+    for row, (episode, start) in enumerate(
+        zip(before.index.episode, before.index.start, strict=True)
+    ):
+        for frame in range(frames.shape[1]):
+            now = latents[episode, start + frame + 1]
+            began = latents[episode, start + frame - before.depth[row]]
+            error = (frames[row, frame] - now).square().mean()
+            still = (began - now).square().mean()
+            assert found[row, frame] == (error < max(share * still, MIN_ROLLOUT_ERROR))
+    assert found[~is_wrong].all()
+    assert not found.all()
 
 
 def test_nothing_is_learned_from_frames_that_are_no_target() -> None:

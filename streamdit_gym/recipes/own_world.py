@@ -19,9 +19,10 @@ def own_world() -> Recipe:
     transformer then learn it sooner than from nothing (docs/decisions/0017). Nothing here needs
     knowledge of the scene. What weighs more is what moves in the recordings. References are
     corrupted by noise whose level the model is told, and not by things that bend, split or fade,
-    since that presumes a few solid things before a plain ground. A rollout that has left its
-    recording begins anew sooner than PushT's: what moves is a small part of many pictures, and the
-    mean over all of them hides that it is elsewhere. A training whose actions do nothing ends
+    since that presumes a few solid things before a plain ground. A rollout goes
+    on only while it is twice as near to its recording as a frame that stands still would be: what
+    moves is a small part of many pictures, and the mean over all of them hides that it is
+    elsewhere. A training whose actions do nothing ends
     early.
     """
     return Recipe(
@@ -33,7 +34,7 @@ def own_world() -> Recipe:
             steps=6000,
             clips=10,
             end_with_minutes=True,
-            max_rollout_error=0.02,
+            max_still_share=0.5,
             corruption="none",
             corruption_probability=0.0,
             readback_deadline=0.4,

@@ -200,6 +200,8 @@ class DynamicsTraining:
         max_rollout_depth: most predictions in a row.
         max_rollout_error: mean squared error of a prediction beyond which the recorded frames
             belong to another future, and are no target any more.
+        max_still_share: the same, as a share of the error of a frame that had stood still since the
+            rollout began, which does not depend on how small a thing moves; 0: no such bound.
         corruption: how references are corrupted beside noise: ``"warp"``, things in them bend,
             move and fade (`ContextCorruption`), or ``"none"``.
         corruption_probability: chance in each step that a clip's references are corrupted.
@@ -244,6 +246,7 @@ class DynamicsTraining:
     rollout_ramp: float = 0.1
     max_rollout_depth: int = 64
     max_rollout_error: float = 0.1
+    max_still_share: float = 0.0
     corruption: str = "warp"
     corruption_probability: float = 0.16
     prompt_dropout: float = 0.05
@@ -281,6 +284,7 @@ class DynamicsTraining:
                 "rollout_probability": limits.FRACTION,
                 "rollout_ramp": limits.POSITIVE_WEIGHT,
                 "max_rollout_error": limits.WEIGHT,
+                "max_still_share": limits.FRACTION,
                 "corruption_probability": limits.FRACTION,
                 "prompt_dropout": limits.FRACTION,
                 "prompt_noise": limits.WEIGHT,

@@ -7,7 +7,7 @@ learns to go on from its own errors (docs/decisions/0003).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,8 @@ from streamdit_gym.stream.flow import point
 from streamdit_gym.train.latent_episodes import ClipIndex, LatentEpisodes
 from streamdit_gym.train.losses import channel_error
 
+# of bounds on a rollout's error: where nothing moves, a frame that stands still is right
+MIN_ROLLOUT_ERROR = 0.002
 Corruption = Callable[[Float[Tensor, "b f c h w"]], Float[Tensor, "b f c h w"]]
 
 
@@ -161,12 +163,25 @@ class RolloutSampler:
 
     def _same_future(self, rollouts: Rollouts) -> Bool[Tensor, "b f"]:
         """Return which predictions are still near the recorded frames."""
-        settings = self.settings
-        clips, _ = self.cut(rollouts.index, settings.clip_frames + 1)
+        clips, _ = self.cut(rollouts.index, self.settings.clip_frames + 1)
         recorded = clips[:, 1:]
-        error = channel_error(rollouts.frames, recorded, self.spatial_channels)
-        frame_error = error.mean((2, 3, 4))
-        return frame_error < settings.max_rollout_error
+        error = self._frame_error(rollouts.frames, recorded)
+        return error < self._max_error(rollouts, recorded)
+
+    def _max_error(self, rollouts: Rollouts, recorded: Tensor) -> Tensor | float:
+        """Return the error beyond which a prediction is in another future."""
+        settings = self.settings
+        if not settings.max_still_share:
+            return settings.max_rollout_error
+        began = replace(rollouts.index, start=rollouts.index.start - rollouts.depth)
+        before, _ = self.cut(began, settings.clip_frames)
+        still_error = self._frame_error(before, recorded)
+        bound = settings.max_still_share * still_error
+        return bound.clamp(MIN_ROLLOUT_ERROR, settings.max_rollout_error)
+
+    def _frame_error(self, frames: Tensor, recorded: Tensor) -> Tensor:
+        error = channel_error(frames, recorded, self.spatial_channels)
+        return error.mean((2, 3, 4))
 
     def _continues(
         self, progress: float, rollouts: Rollouts, same_future: Bool[Tensor, "b f"]
