@@ -88,11 +88,15 @@ class CrossroadsSimulator:
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a saved state."""
-        for name in SAVED:
-            setattr(self, f"_{name}", saved[name])
-        self._outcome = StepOutcome(*saved["outcome"])
-        self._rng = np.random.default_rng()
-        self._rng.bit_generator.state = saved["rng"]
+        numbers = {name: saved[name] for name in SAVED}
+        outcome = StepOutcome(*saved["outcome"])
+        rng = np.random.default_rng()
+        rng.bit_generator.state = saved["rng"]
+        # nothing has changed yet, should any of this have failed
+        for name, number in numbers.items():
+            setattr(self, f"_{name}", number)
+        self._outcome = outcome
+        self._rng = rng
 
     def reseed(self, rng: np.random.Generator) -> None:
         """Let another generator decide what is still open, such as where a hidden ball comes to."""

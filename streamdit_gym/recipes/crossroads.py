@@ -18,8 +18,6 @@ def crossroads() -> Recipe:
     recipe = flow()
     return replace(
         recipe,
-        preset="mini",
         autoencoder=AutoencoderTraining(steps=400, weighting="motion", foreground_weight=50.0),
         readout=ReadoutTraining(steps=1000, batch=256),
-        dynamics=replace(recipe.dynamics, clips=16),
     )

@@ -18,17 +18,7 @@ def flow() -> Recipe:
     with a little noise whose level is told, since a rollout soon is in another future than its
     recording.
     """
-    recipe = own_world()
-    start = recipe.continue_from
-    if start is not None:
-        # what that world's transformer has learned presumes another input
-        start = replace(start, new_transformer=True)
-    return replace(
-        recipe,
-        continue_from=start,
-        dynamics=flow_training(),
-        distillation=flow_distillation(),
-    )
+    return replace(own_world(), dynamics=flow_training(), distillation=flow_distillation())
 
 
 def flow_training() -> DynamicsTraining:
@@ -36,7 +26,7 @@ def flow_training() -> DynamicsTraining:
     return DynamicsTraining(
         objective="flow",
         steps=6000,
-        clips=10,
+        clips=16,
         end_with_minutes=True,
         partitions=(
             ("K4N2c1s1", 0.05),
