@@ -20,7 +20,7 @@ from streamdit_gym import World
 from streamdit_gym.data.motion import displacement_px
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.definition import WorldDefinition
-from streamdit_gym.envs.worlds import definition_of
+from streamdit_gym.registry import world_definition
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8)
     arguments = parser.parse_args()
     world = World.from_pretrained(arguments.world)
-    definition = definition_of(world.spec.name)
+    definition = world_definition(world.spec.name)
     actions = [held_actions(definition, arguments.frames, n) for n in range(arguments.streams)]
     real = [real_stream(definition, each, seed) for seed, each in enumerate(actions)]
     streams = np.stack(real)
