@@ -40,6 +40,8 @@ class AutoencoderTraining:
             the autoencoder that training continues from, see `AlignedFrames`.
         decoder_only: keep the encoder, and so every latent made with it.
         max_frames: most frames kept in memory.
+        max_minutes_share: largest share of a call's minutes, if it has any; the learning rates end
+            with them.
     """
 
     steps: int = 5700
@@ -55,6 +57,7 @@ class AutoencoderTraining:
     alignment_weight: float = 1.0
     decoder_only: bool = False
     max_frames: int = 120_000
+    max_minutes_share: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("weighting", self.weighting, WEIGHTINGS)
@@ -74,6 +77,7 @@ class AutoencoderTraining:
                 "straightness_weight": limits.WEIGHT,
                 "interpolation_probability": limits.FRACTION,
                 "alignment_weight": limits.WEIGHT,
+                "max_minutes_share": limits.POSITIVE_FRACTION,
             },
             bools=("decoder_only",),
         )

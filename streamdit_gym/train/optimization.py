@@ -107,12 +107,11 @@ def adamw_only(module: nn.Module, rate: float) -> dict[str, OptimizerPart]:
     return {"optimizer": OptimizerPart(optimizer, rate)}
 
 
-def cosine_schedule(steps: int, warmup: int = 100) -> Schedule:
+def cosine_schedule(warmup: int = 100) -> Schedule:
     """Return a schedule: a linear warm-up, then a cosine down to zero."""
 
-    def factor(step: int, _progress: float) -> float:
-        share = min(1.0, step / steps)
-        cosine = math.cos(math.pi * share)
+    def factor(step: int, progress: float) -> float:
+        cosine = math.cos(math.pi * progress)
         fall = 0.5 * (1 + cosine)
         rise = min(1.0, (step + 1) / warmup)
         return rise * fall

@@ -56,7 +56,7 @@ def train_appearance(trainer: AppearanceTrainer, options: RunOptions) -> bool:
         module=trainer.module,
         trainer=trainer,
         optimizers=adamw_only(trainer.module, settings.adamw_rate),
-        schedule=cosine_schedule(settings.steps),
+        schedule=cosine_schedule(),
         seed=SEED,
         steps=settings.steps,
         options=options,

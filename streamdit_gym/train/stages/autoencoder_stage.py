@@ -61,10 +61,21 @@ def run(context: StageContext) -> ConvCodec:
         return codec
     frames = training_frames(context, codec, settings.max_frames)
     trainer = AutoencoderTrainer(codec, frames, settings, context.device)
-    require_finished(train_autoencoder(trainer, context.stage_options()))
+    finished = train_autoencoder(trainer, _options(context, settings))
+    if settings.max_minutes_share == 1:
+        require_finished(finished)
     if not parallel.rank():
         _save(codec, path)
     return codec
+
+
+def _options(context: StageContext, settings: AutoencoderTraining) -> RunOptions:
+    """Return the options of the stage: with no more than its share of the minutes."""
+    options = context.stage_options()
+    if context.options.minutes is None or options.minutes is None:
+        return options
+    share = settings.max_minutes_share * context.options.minutes
+    return replace(options, minutes=min(options.minutes, share))
 
 
 def train_autoencoder(trainer: AutoencoderTrainer, options: RunOptions) -> bool:
@@ -75,10 +86,11 @@ def train_autoencoder(trainer: AutoencoderTrainer, options: RunOptions) -> bool:
         module=trainer.codec,
         trainer=trainer,
         optimizers=autoencoder_optimizers(trainer.codec, settings),
-        schedule=cosine_schedule(settings.steps),
+        schedule=cosine_schedule(),
         average_decay=AVERAGE_DECAY,
         seed=SEED,
         steps=settings.steps,
+        end_with_minutes=settings.max_minutes_share < 1,
         options=options,
         after_step=trainer.after_step,
     )

@@ -86,7 +86,7 @@ def train_readout(trainer: ReadoutTrainer, options: RunOptions) -> bool:
         trainer=trainer,
         optimizers=adamw_only(trainer.readout, settings.adamw_rate),
         max_gradient_norm=None,
-        schedule=cosine_schedule(settings.steps),
+        schedule=cosine_schedule(),
         seed=SEED,
         steps=settings.steps,
         options=options,

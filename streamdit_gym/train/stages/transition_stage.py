@@ -105,7 +105,7 @@ def train_transitions(trainer: TransitionTrainer, options: RunOptions) -> bool:
         module=trainer.readout,
         trainer=trainer,
         optimizers=adamw_only(trainer.readout, settings.adamw_rate),
-        schedule=cosine_schedule(settings.steps),
+        schedule=cosine_schedule(),
         seed=SEED,
         steps=settings.steps,
         options=options,
