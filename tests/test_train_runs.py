@@ -47,6 +47,7 @@ from streamdit_gym.train.stages.appearance_stage import (
 )
 from streamdit_gym.train.stages.autoencoder_stage import (
     AutoencoderTrainer,
+    share_of_minutes,
     train_autoencoder,
 )
 from streamdit_gym.train.stages.latents_stage import ShardEncoder, encode_dataset
@@ -78,14 +79,29 @@ def left_over(folder: Path) -> list[Path]:
     return list(folder.rglob("part-*"))
 
 
-def autoencoder_run(folder: Path) -> torch.nn.Module:
+def autoencoder_trainer(settings: AutoencoderTraining) -> AutoencoderTrainer:
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
     episodes = torch.randint(0, 255, (4, 5, 64, 64, 3), dtype=torch.uint8).numpy()
     frames = TrainingFrames(episodes=episodes, held_out=episodes[0])
-    settings = AutoencoderTraining(steps=2, batch=6)
-    trainer = AutoencoderTrainer(codec, frames, settings, "cpu")
+    return AutoencoderTrainer(codec, frames, settings, "cpu")
+
+
+def autoencoder_run(folder: Path) -> torch.nn.Module:
+    trainer = autoencoder_trainer(AutoencoderTraining(steps=2, batch=6))
     train_autoencoder(trainer, RunOptions(folder=folder))
-    return codec
+    return trainer.codec
+
+
+def test_an_autoencoder_ends_with_its_share_of_the_minutes(tmp_path: Path) -> None:
+    settings = AutoencoderTraining(steps=10_000, batch=6, max_minutes_share=0.1)
+    options = RunOptions(folder=tmp_path, minutes=0.2)
+    trainer = autoencoder_trainer(settings)
+    assert not train_autoencoder(trainer, share_of_minutes(options, options, settings))
+    assert share_of_minutes(options, options, settings).minutes == pytest.approx(0.02)
+    used_up = replace(options, minutes=0.0)
+    assert share_of_minutes(options, used_up, settings).minutes == 0
+    endless = replace(options, minutes=None)
+    assert share_of_minutes(endless, endless, settings).minutes is None
 
 
 def readout_run(folder: Path) -> torch.nn.Module:

@@ -61,7 +61,8 @@ def run(context: StageContext) -> ConvCodec:
         return codec
     frames = training_frames(context, codec, settings.max_frames)
     trainer = AutoencoderTrainer(codec, frames, settings, context.device)
-    finished = train_autoencoder(trainer, _options(context, settings))
+    options = share_of_minutes(context.options, context.stage_options(), settings)
+    finished = train_autoencoder(trainer, options)
     if settings.max_minutes_share == 1:
         require_finished(finished)
     if not parallel.rank():
@@ -69,13 +70,14 @@ def run(context: StageContext) -> ConvCodec:
     return codec
 
 
-def _options(context: StageContext, settings: AutoencoderTraining) -> RunOptions:
-    """Return the options of the stage: with no more than its share of the minutes."""
-    options = context.stage_options()
-    if context.options.minutes is None or options.minutes is None:
-        return options
-    share = settings.max_minutes_share * context.options.minutes
-    return replace(options, minutes=min(options.minutes, share))
+def share_of_minutes(
+    of_call: RunOptions, left: RunOptions, settings: AutoencoderTraining
+) -> RunOptions:
+    """Return what is left of a call's minutes, but no more than the autoencoder's share of all."""
+    if of_call.minutes is None or left.minutes is None:
+        return left
+    share = settings.max_minutes_share * of_call.minutes
+    return replace(left, minutes=min(left.minutes, share))
 
 
 def train_autoencoder(trainer: AutoencoderTrainer, options: RunOptions) -> bool:
