@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from streamdit_gym.definition import Action, Frame, StepOutcome
 from streamdit_gym.envs.crossroads.definition import (
@@ -43,6 +43,7 @@ HIDDEN_Y = 37.0  # where the screen hides a whole ball
 LAST_HIDDEN_Y = 40.0  # the last such place on its way
 CATCH_Y = 52.0
 CATCH_DISTANCE = 10.0
+ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH] + 0.5  # middles of pixels
 LAST_PHASE = 20  # frames that a ball may have behind it when an episode starts, at most
 
 
@@ -139,14 +140,16 @@ class CrossroadsSimulator:
 
     def _draw(self) -> Frame:
         """Draw with soft edges: they keep places finer than a pixel."""
-        frame = np.broadcast_to(np.array(GROUND, dtype=float), (HEIGHT, WIDTH, 3))
-        rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-        to_ball = np.hypot(columns - self._x, rows - self._y)
-        frame = _painted(frame, BALL_RADIUS - to_ball, BALL_COLOURS[self._colour])
-        for box, colour in ((POST, POST_COLOUR), (SCREEN, SCREEN_COLOUR)):
-            frame = _painted(frame, _depth(box, rows, columns), colour)
+        frame = np.full((HEIGHT, WIDTH, 3), GROUND, dtype=float)
+        ball = Box(x=self._x, y=self._y, half_width=BALL_RADIUS, half_height=BALL_RADIUS)
+        window = _window(ball)
+        to_ball = np.hypot(COLUMNS[window] - ball.x, ROWS[window] - ball.y)
+        _paint(frame[window], BALL_RADIUS - to_ball, BALL_COLOURS[self._colour])
         paddle = PADDLE.at(self._paddle)
-        frame = _painted(frame, _depth(paddle, rows, columns), PADDLE_COLOUR)
+        boxes = ((POST, POST_COLOUR), (SCREEN, SCREEN_COLOUR), (paddle, PADDLE_COLOUR))
+        for box, colour in boxes:
+            window = _window(box)
+            _paint(frame[window], _depth(box, ROWS[window], COLUMNS[window]), colour)
         return frame.round().astype(np.uint8)
 
 
@@ -162,10 +165,20 @@ def _depth(
     return np.minimum(across, along)
 
 
-def _painted(
-    frame: Float[np.ndarray, "h w 3"],
+def _window(box: Box) -> tuple[slice, slice]:
+    """Return the rows and columns that a box, with its soft edges, reaches."""
+    top = max(0, int(box.y - box.half_height) - 1)
+    left = max(0, int(box.x - box.half_width) - 1)
+    bottom = int(box.y + box.half_height) + 2
+    right = int(box.x + box.half_width) + 2
+    return slice(top, bottom), slice(left, right)
+
+
+def _paint(
+    part: Float[np.ndarray, "h w 3"],
     depth: Float[np.ndarray, "h w"],
     colour: tuple[int, int, int],
-) -> UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]:
+) -> None:
+    """Paint a part of a frame in place, as far as its pixels are inside."""
     cover = np.clip(depth + 0.5, 0, 1)[..., None]
-    return (1 - cover) * frame + cover * np.array(colour, dtype=float)
+    part[:] = (1 - cover) * part + cover * np.array(colour, dtype=float)
