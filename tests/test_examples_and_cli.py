@@ -50,6 +50,22 @@ def test_the_example_that_steps_16_worlds() -> None:
     assert "(16, 64, 64, 3) uint8" in run("examples/step_many_worlds.py", "--steps", "3").stdout
 
 
+def test_the_example_that_compares_long_streams() -> None:
+    out = run(
+        "examples/long_streams.py",
+        "Crossroads",
+        "K1N1c8s2",
+        "K0N4c1s1",
+        "--frames",
+        "16",
+        "--streams",
+        "1",
+    ).stdout
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names == ["simulator", "K1N1c8s2", "K0N4c1s1"]
+    assert out.count("px a frame") == 6
+
+
 def test_the_example_in_plain_pytorch() -> None:
     assert (
         "512 steps, return of the last"
