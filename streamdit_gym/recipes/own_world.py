@@ -20,11 +20,10 @@ def own_world() -> Recipe:
     same hour it takes three times as many steps as PushT's (docs/decisions/0017). Nothing here
     needs knowledge of the scene. What weighs more is what moves in the recordings. References are
     corrupted by noise whose level the model is told, and not by things that bend, split or fade,
-    since that presumes a few solid things before a plain ground. A rollout goes
-    on only while it is twice as near to its recording as a frame that stands still would be: what
-    moves is a small part of many pictures, and the mean over all of them hides that it is
-    elsewhere. A training whose actions do nothing ends
-    early.
+    since that presumes a few solid things before a plain ground. A rollout goes on only while it is
+    twice as near to its recording as a frame that stands still would be: what moves is a small part
+    of many pictures, and the mean over all of them hides that it is elsewhere. A training whose
+    actions do nothing ends early.
     """
     return Recipe(
         preset="mini",

@@ -41,7 +41,7 @@ class AutoencoderTraining:
         decoder_only: keep the encoder, and so every latent made with it.
         max_frames: most frames kept in memory.
         max_minutes_share: largest share of a call's minutes, if it has any; the learning rates end
-            with them.
+            with them, and a later call does not go on with it.
     """
 
     steps: int = 5700
