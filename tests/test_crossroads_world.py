@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ STARTS = 12
 FUTURES = 4  # of a start, under each action
 STAY = 0
 MOVES = range(3)
+Where = Callable[[CrossroadsSimulator], bool]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def is_above_screen(simulator: CrossroadsSimulator) -> bool:
     return simulator._is_left and 31 <= simulator._y <= 34 and simulator._rolled == 7
 
 
-def context_before(is_there: object, seed: int) -> np.ndarray:
+def context_before(is_there: Where, seed: int) -> np.ndarray:
     """Return the frames of a standing paddle, up to one after which chance decides."""
     simulator = CrossroadsSimulator()
     frames = [simulator.reset(np.random.default_rng(seed), "any")]
@@ -44,7 +46,7 @@ def context_before(is_there: object, seed: int) -> np.ndarray:
     return np.stack(frames[-CONTEXT:])
 
 
-def futures(candidate: WorldCandidate, is_there: object) -> tuple[Counter[str], float]:
+def futures(candidate: WorldCandidate, is_there: Where) -> tuple[Counter[str], float]:
     """Return what becomes of the ball, and the share of frames in which it is whole."""
     starts = np.stack([context_before(is_there, seed) for seed in range(STARTS)])
     context = np.repeat(starts, FUTURES * len(MOVES), 0)

@@ -16,9 +16,9 @@ def own_world() -> Recipe:
     """Train any world on two CPU cores, in about an hour.
 
     It starts from PushT's autoencoder where frames have their size, which learns other pictures
-    sooner than one from nothing. The transformer is a small one that has learned nothing: in the
-    same hour it takes three times as many steps as PushT's (docs/decisions/0017). Nothing here
-    needs knowledge of the scene. What weighs more is what moves in the recordings. References are
+    sooner than one from nothing. The transformer is a small one that has learned nothing: it takes
+    nearly three times as many steps in an hour as PushT's (docs/decisions/0017). Nothing here needs
+    knowledge of the scene. What weighs more is what moves in the recordings. References are
     corrupted by noise whose level the model is told, and not by things that bend, split or fade,
     since that presumes a few solid things before a plain ground. A rollout goes on only while it is
     twice as near to its recording as a frame that stands still would be: what moves is a small part
