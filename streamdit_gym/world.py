@@ -59,6 +59,7 @@ from streamdit_gym.world_folders import bundles_beside
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
+DECODED_AT_ONCE = 256  # frames of clips, so that memory does not grow with their number
 MAX_CLIP_SEED = 2**62  # far beyond any number of clips below the largest seed of noise
 
 
@@ -266,7 +267,9 @@ class World:
             Noise.seeded(range(seed, seed + len(texts))),
             start,
         )
-        return self.decode(latents)
+        pieces = latents.flatten(0, 1)[:, None].split(DECODED_AT_ONCE)
+        drawn = torch.cat([self.decode(piece) for piece in pieces])
+        return drawn[:, 0].unflatten(0, latents.shape[:2])
 
     def _prompted_start(self, frames: UInt8[Tensor, "b k h w 3"]) -> PromptedFrames:
         """Return the latents of first frames, with the idle prompt."""

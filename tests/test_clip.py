@@ -235,6 +235,15 @@ def test_a_world_draws_clips_from_texts(tiny_world: World) -> None:
     assert tiny_world.draw_clip([["stay", "move left"]], micro_steps=1).shape[1] == 2
 
 
+def test_many_clips_are_decoded_piece_by_piece(
+    tiny_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = tiny_world.draw_clip(["move left", "stay"], micro_steps=1)
+    monkeypatch.setattr("streamdit_gym.world.DECODED_AT_ONCE", 3)
+    in_pieces = tiny_world.draw_clip(["move left", "stay"], micro_steps=1)
+    assert (in_pieces.int() - at_once.int()).abs().max() <= 1
+
+
 def test_a_world_goes_on_from_first_frames(tiny_world: World) -> None:
     black = torch.zeros(1, 1, 64, 64, 3, dtype=torch.uint8)
     clip = tiny_world.draw_clip(["stay"], 3, init=black, micro_steps=1)

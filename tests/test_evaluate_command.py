@@ -12,7 +12,7 @@ import pytest
 from support.pushed_dot import DEFINITION, registered_with_bundle
 
 from streamdit_gym.cli import build_command
-from streamdit_gym.cli.build_command import Build, Plan
+from streamdit_gym.cli.build_command import Build
 from streamdit_gym.cli.main import main
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.definition import WorldDefinition
@@ -85,13 +85,13 @@ def test_a_build_ends_with_a_verdict_and_a_page(
 ) -> None:
     run = Path("runs") / simulated_world.name
 
-    def plan(self: Build, *_: object) -> Plan:
-        return Plan(shards=1, autoencoder_steps=1)
+    def one_shard(self: Build, *_: object) -> int:
+        return 1
 
     def train(self: Build, *_: object) -> None:
         shutil.copytree(simulated_world.weights, run / "world")
 
-    monkeypatch.setattr(Build, "_plan", plan)
+    monkeypatch.setattr(Build, "_planned_shards", one_shard)
     monkeypatch.setattr(Build, "_train", train)
     monkeypatch.setattr(build_command.Record, "run", lambda self: None)
     assert main(["build", simulated_world.name, "--minutes", "0.1"]) == 0

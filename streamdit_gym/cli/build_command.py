@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,26 +24,12 @@ if TYPE_CHECKING:
 
 # Shares of the minutes. What a stage leaves goes to the transformer.
 RECORD_SHARE = 0.15
-AUTOENCODER_SHARE = 0.25
+AUTOENCODER_SHARE = 0.35  # of the training, at most
 EVALUATE_SHARE = 0.2
 MIN_TRAIN_SHARE = 0.3  # even where recording took longer than its share
 MIN_EVALUATE_SHARE = 0.1  # even where training took longer than its share
 MIN_SHARDS, MAX_SHARDS = 4, 64
-MIN_AUTOENCODER_STEPS = 300
 PLAN = "build.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What fits into the minutes; a build that goes on keeps it.
-
-    Attributes:
-        shards: to record.
-        autoencoder_steps: to train; the transformer has the rest of the time.
-    """
-
-    shards: int
-    autoencoder_steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +48,13 @@ class Build(Command):
         start = time.monotonic()
         definition = definition_of(self.world)
         folder = run_folder(definition.name)
-        recipe = self._recipe(definition)
-        plan = self._plan(definition, recipe, folder / PLAN)
-        print(f"1/3 record: {plan.shards} shards in {recorded_folder(definition.name)}")
-        Record(world=self.world, shards=plan.shards).run()
+        shards = self._planned_shards(definition, folder / PLAN)
+        print(f"1/3 record: {shards} shards in {recorded_folder(definition.name)}")
+        Record(world=self.world, shards=shards).run()
         bundle = folder / BUNDLE
         if not bundle.is_dir():
-            codec = replace(recipe.autoencoder, steps=plan.autoencoder_steps)
             spent_minutes = (time.monotonic() - start) / 60
-            self._train(definition, replace(recipe, autoencoder=codec), spent_minutes)
+            self._train(definition, self._recipe(definition), spent_minutes)
         if not bundle.is_dir():
             raise StreamDiTError(
                 "the time was up before there was a world",
@@ -81,32 +65,28 @@ class Build(Command):
         self._evaluate(bundle, folder / "evaluation", (time.monotonic() - start) / 60)
 
     def _recipe(self, definition: WorldDefinition) -> Recipe:
-        """Return the recipe, whose learning rates end with the minutes."""
+        """Return the recipe, with an autoencoder and learning rates that end with the minutes."""
         recipe = default_recipe(definition)
-        return replace(recipe, dynamics=replace(recipe.dynamics, end_with_minutes=True))
+        share = min(recipe.autoencoder.max_minutes_share, AUTOENCODER_SHARE)
+        return replace(
+            recipe,
+            autoencoder=replace(recipe.autoencoder, max_minutes_share=share),
+            dynamics=replace(recipe.dynamics, end_with_minutes=True),
+        )
 
-    def _plan(self, definition: WorldDefinition, recipe: Recipe, path: Path) -> Plan:
-        """Return the plan of an earlier call, or measure what fits into the time."""
+    def _planned_shards(self, definition: WorldDefinition, path: Path) -> int:
+        """Return how many shards fit into the time; a build that goes on keeps the number."""
         from streamdit_gym.bench.simulator_report import report_simulator
-        from streamdit_gym.bench.training_speed import estimate_training
 
         if path.is_file():
-            return Plan(**json.loads(path.read_text()))
+            return int(json.loads(path.read_text())["shards"])
         report = report_simulator(definition)
         print("\n".join(report.lines()))
-        shards = int(RECORD_SHARE * self.minutes / recording_minutes(report, 1))
-        training = estimate_training(recipe, definition.frame_size)
-        steps = recipe.autoencoder.steps
-        fitting = 1.0  # of an autoencoder that is kept
-        if training.autoencoder:
-            fitting = 60 * AUTOENCODER_SHARE * self.minutes / training.autoencoder
-        plan = Plan(
-            shards=min(MAX_SHARDS, max(MIN_SHARDS, shards)),
-            autoencoder_steps=min(steps, max(MIN_AUTOENCODER_STEPS, int(steps * fitting))),
-        )
+        fitting = int(RECORD_SHARE * self.minutes / recording_minutes(report, 1))
+        shards = min(MAX_SHARDS, max(MIN_SHARDS, fitting))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(plan))
-        return plan
+        write_json(path, {"shards": shards})
+        return shards
 
     def _train(self, definition: WorldDefinition, recipe: Recipe, spent_minutes: float) -> None:
         left = self.minutes * (1 - EVALUATE_SHARE) - spent_minutes

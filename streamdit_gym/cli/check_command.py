@@ -53,13 +53,12 @@ def recording_minutes(report: SimulatorReport, shards: int) -> float:
 
 def _times(definition: WorldDefinition, report: SimulatorReport) -> list[str]:
     from streamdit_gym.bench.training_speed import estimate_training
-    from streamdit_gym.cli.train_command import default_recipe, default_recipe_name
+    from streamdit_gym.cli.train_command import default_recipe
 
     shards = Record(world=definition.name).shards
-    name = default_recipe_name(definition)
     training = estimate_training(default_recipe(definition), definition.frame_size)
     return [
         f"record: {shards} shards in about {recording_minutes(report, shards):.0f} minutes",
-        f"train: the recipe {name} in about {training.minutes:.0f} minutes, of which"
+        f"train: the recipe {definition.recipe} in about {training.minutes:.0f} minutes, of which"
         f" {training.autoencoder / 60:.0f} for the autoencoder; on this machine's CPU as it is now",
     ]

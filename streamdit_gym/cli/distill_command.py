@@ -24,8 +24,10 @@ class Distill(Command):
 
     world: WorldName
     """the teacher: name, folder or Hub id; or a Python file that registers the world"""
-    recipe: str = "default"
-    """how the student learns (its part `distillation`): a name, or a Python file of your own"""
+    recipe: str | None = None
+    """how the student learns (its part `distillation`): a name, or a Python file of your own;
+    default: flow for a world that draws from noise, else default
+    """
     data: Path | None = None
     """a data set of the same world, see record; default: recorded/NAME"""
     out: Path = Path("runs/student")
@@ -53,9 +55,10 @@ class Distill(Command):
         from streamdit_gym.world import World
 
         check_new_run(self.out, self.resume)
-        recipe = find_recipe(self.recipe)
-        settings = self._settings(recipe)
         world = World.from_pretrained(bundle_of(self.world))
+        usual = "flow" if world.model.config.sees_noise else "default"
+        recipe = find_recipe(self.recipe or usual)
+        settings = self._settings(recipe)
         inputs = DistillationInputs(
             world=world,
             dataset=data_of(world.spec.name, self.data),

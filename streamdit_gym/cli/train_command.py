@@ -33,8 +33,8 @@ class Train(Command):
     name: str | None = None
     """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
     recipe: str | None = None
-    """how everything learns: own_world, default, gpu, pusht, pusht-continuous, pusht-looks, tiny,
-    or a Python file; default: what the definition says, of a shipped world default
+    """how everything learns: own_world, flow, default, gpu, tiny, that of a shipped world, or a
+    Python file; default: what the definition says
     """
     data: Path | None = None
     """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
@@ -139,14 +139,6 @@ def _continuation(world: str) -> Continuation | None:
     return None if world == FROM_NOTHING else Continuation(world=world, adapt_autoencoder=True)
 
 
-def default_recipe_name(definition: WorldDefinition) -> str:
-    """Return the name of the recipe that a world is trained by, unless told otherwise."""
-    from streamdit_gym.world_folders import shipped_worlds
-
-    # the recipes of shipped worlds continue from what is shipped
-    return "default" if definition.name in shipped_worlds() else definition.recipe
-
-
 def default_recipe(definition: WorldDefinition) -> Recipe:
     """Return the recipe that a world is trained by, unless told otherwise.
 
@@ -154,7 +146,7 @@ def default_recipe(definition: WorldDefinition) -> Recipe:
     """
     from streamdit_gym.recipes import recipe as find_recipe
 
-    recipe = find_recipe(default_recipe_name(definition))
+    recipe = find_recipe(definition.recipe)
     start = recipe.continue_from
     if start is None or definition_of(start.world).frame_size == definition.frame_size:
         return recipe
