@@ -23,6 +23,7 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "dqn": DQN, "sac": SAC
 CONTINUOUS_ALGORITHMS = ("sac", "td3")
 
 MAX_STEPS = 10**12
+MAX_FRAME_STACK = 16
 MAX_LAYERS = 8
 MAX_WIDTH = 2048
 
@@ -39,6 +40,7 @@ class AgentTraining:
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
             ``"latent"``, the world's latents; ``"frame"``, pixels.
+        frame_stack: the last so many observations are seen at once; a single one shows no speed.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
@@ -62,6 +64,7 @@ class AgentTraining:
     algo: str = "ppo"
     world: str | None = None
     observation: Observation = "state"
+    frame_stack: int = 1
     steps: int = 12_000
     num_envs: int = 16
     seed: int = 0
@@ -212,6 +215,7 @@ CHECKS: dict[str, Check] = {
     "algo": partial(check_choice, allowed=ALGORITHMS),
     "world": _optional(check_str),
     "observation": partial(check_choice, allowed=get_args(Observation)),
+    "frame_stack": _count(1, MAX_FRAME_STACK),
     "steps": _count(1, MAX_STEPS),
     "num_envs": _count(1, 2**16),
     "seed": _count(0, 2**31 - 1),

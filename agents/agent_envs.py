@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+from stable_baselines3.common.vec_env.vec_frame_stack import VecFrameStack
 from stable_baselines3.common.vec_env.vec_monitor import VecMonitor
 
 from streamdit_gym.agents.env_worlds import REACH as REACH
@@ -25,6 +26,7 @@ def make_venv(
     *,
     world: str | None = None,
     observation: Observation = "state",
+    frame_stack: int = 1,
     scored: bool = False,
     penalty: float | None = None,
     **settings: Any,
@@ -36,6 +38,7 @@ def make_venv(
         num_envs: number of environments.
         world: a bundle other than the id's own; for a real id only the encoder is taken from it.
         observation: see `AgentTraining`.
+        frame_stack: see `AgentTraining`; `TrainedPolicy` stacks what it sees by itself.
         scored: let actions of a menu be one number per entry, for algorithms with continuous
             actions; the largest is done.
         penalty: how many times the self-consistency error is taken off the reward; None: it is not
@@ -59,5 +62,8 @@ def make_venv(
     if penalty is not None:
         envs = VectorSelfConsistencyPenalty(envs, penalty)
     venv: VecEnv = VecMonitor(SB3VecEnv(envs))
+    if frame_stack > 1:
+        channels = "first" if observation == "latent" else "last"
+        venv = VecFrameStack(venv, frame_stack, channels)
     has_menu = isinstance(venv.action_space, spaces.Discrete)
     return ScoredActions(venv) if scored and has_menu else venv

@@ -133,6 +133,7 @@ def _train(
         config.num_envs,
         world=config.world,
         observation=config.observation,
+        frame_stack=config.frame_stack,
         scored=config.algo in CONTINUOUS_ALGORITHMS,
         penalty=config.penalty,
     )

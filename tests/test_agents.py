@@ -272,10 +272,14 @@ def test_from_floor_to_ceiling() -> None:
 
 def test_an_agent_on_film(tmp_path: Path) -> None:
     trained, _ = train_agent(
-        AgentTraining(env=REACH, steps=64, num_envs=2, observation="latent", algo="sac"),
+        AgentTraining(
+            env=REACH, steps=64, num_envs=2, observation="latent", frame_stack=2, algo="sac"
+        ),
         tmp_path,
         progress=False,
     )
+    two_latents = np.zeros((1, 16, 8, 8), np.float32)
+    assert load_agent(tmp_path).agent.predict(two_latents)[0].shape == (1, 9)
     frames = film_agent(trained, REACH, episodes=1, progress=False)
     assert len(frames) > 8
     assert frames[0].shape == (432, 648, 3)

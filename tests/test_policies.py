@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from support.agents import SPACES, new_agent, small_training, trained_agent
 
+from streamdit_gym.actions import Menu
 from streamdit_gym.agents.agent_config import ALGORITHMS, training_from_json
 from streamdit_gym.agents.policies.policy_file import (
     TrainedAgent,
@@ -21,6 +23,7 @@ from streamdit_gym.agents.policies.policy_file import (
     load_policy_file,
     save_policy,
 )
+from streamdit_gym.agents.policies.trained_policy import TrainedPolicy
 from streamdit_gym.errors import BundleError, ShapeError, StreamDiTError
 from streamdit_gym.world import find_world
 
@@ -50,6 +53,34 @@ def test_a_policy_file_plays_as_the_agent_does(tmp_path: Path, algo: str, observ
             player.action_space.seed(3)
             actions.append([player.predict(seen, deterministic=deterministic)[0] for _ in range(4)])
         assert np.array_equal(*actions)
+
+
+class Listener:
+    """Stands for an agent, and keeps what it is shown."""
+
+    def predict(self, observation: np.ndarray, deterministic: bool) -> tuple[np.ndarray, None]:
+        self.seen = observation
+        return np.zeros(len(observation), dtype=int), None
+
+
+@pytest.mark.parametrize("kind", ["state", "latent", "frame"])
+def test_a_policy_stacks_what_it_sees_as_stable_baselines3_does(kind: str) -> None:
+    channels = "first" if kind == "latent" else "last"
+    twin = StackedObservations(4, 3, SPACES[kind], channels)
+    agent: Any = Listener()
+    config = small_training("ppo", kind, frame_stack=3)
+    policy = TrainedPolicy(TrainedAgent(agent=agent, config=config))
+    rng = np.random.default_rng(1)
+    policy.reset(4, Menu("stay", "go"), rng)
+    first = observations(kind, 4)
+    policy.act(first, np.ones(4, dtype=bool))
+    assert np.array_equal(agent.seen, twin.reset(first))
+    for _ in range(12):
+        observation = (first + rng.integers(1, 9)).astype(first.dtype)
+        starts = rng.random(4) < 0.3
+        infos = [{"terminal_observation": observation[row]} for row in range(4)]
+        policy.act(observation, starts)
+        assert np.array_equal(agent.seen, twin.update(observation, starts, infos)[0])
 
 
 def test_exploration_is_kept(tmp_path: Path) -> None:

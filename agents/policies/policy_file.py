@@ -228,7 +228,7 @@ def _agent_from(header: Any, tensors: dict[str, Tensor]) -> TrainedAgent:
     config = training_from_json(values["training"])
     kwargs = check_policy_kwargs("policy_kwargs", values["policy_kwargs"])
     rate = check_real("exploration_rate", values["exploration_rate"], least=0, most=1)
-    observation_space = _observation_space(config.observation, values["observation_shape"])
+    observation_space = _observation_space(config, values["observation_shape"])
     num_actions = check_int("num_actions", values["num_actions"], least=1, most=MAX_ACTIONS)
     box = _box(values[BOUNDS], num_actions) if BOUNDS in values else None
     action_space = box or _action_space(config.algo, num_actions)
@@ -265,20 +265,21 @@ def _box(bounds: Any, num_actions: int) -> spaces.Box:
     return spaces.Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
 
 
-def _observation_space(observation: str, shape: Any) -> spaces.Box:
+def _observation_space(config: AgentTraining, shape: Any) -> spaces.Box:
     """Return the space of observations of a shape that a file gives.
 
     Raises:
         ArgumentError: if no world has observations of this shape.
     """
     problem = "observation_shape cannot be used"
-    num_axes = 1 if observation == "state" else 3
+    num_axes = 1 if config.observation == "state" else 3
     if not isinstance(shape, list) or len(shape) != num_axes:
         raise ArgumentError(problem, given=shown(shape), allowed=f"{num_axes} numbers")
     edges = tuple(check_int("observation_shape", edge, least=1, most=MAX_NUMBERS) for edge in shape)
-    if observation == "frame":
-        if edges[0] != 3 or max(edges[1:]) > MAX_FRAME_EDGE:
-            allowed = f"3, then up to {MAX_FRAME_EDGE}"
+    if config.observation == "frame":
+        channels = 3 * config.frame_stack
+        if edges[0] != channels or max(edges[1:]) > MAX_FRAME_EDGE:
+            allowed = f"{channels}, then up to {MAX_FRAME_EDGE}"
             raise ArgumentError(problem, given=edges, allowed=allowed)
         return spaces.Box(0, 255, edges, np.uint8)
     if np.prod(edges, dtype=object) > MAX_NUMBERS:

@@ -18,6 +18,7 @@ RUN_SETTINGS = {"episodes": 100, "films": 0}
 AGENT_DEFAULTS = {"check_every": 4000, "check_episodes": 16}
 AGENT_SETTINGS = (
     "observation",
+    "frame_stack",
     "num_envs",
     "penalty",
     "check_every",
@@ -51,6 +52,7 @@ class RlTrain(Command):
     set: Settings = ()
     """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5
     observation=state: or latent, or frame
+    frame_stack=1: how many of the last observations are seen at once
     num_envs=16: environments in one batch
     episodes=100: per score at the end
     films=0: episodes to film at the end

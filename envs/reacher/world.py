@@ -1,0 +1,27 @@
+"""Reacher as a world that is registered."""
+
+from __future__ import annotations
+
+from streamdit_gym.definition import EvaluationAdapter, Simulator, WorldDefinition
+from streamdit_gym.envs.reacher.definition import ACTIONS, CAMERA, ENV_ID, SPEC, TIP, state
+
+
+def make_simulator() -> Simulator:
+    """Return a new simulator; its packages are imported when it is needed."""
+    from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator
+
+    settings = GymSettings(
+        env_id=ENV_ID,
+        actions=ACTIONS,
+        frame_size=SPEC.frame_size,
+        make_kwargs={"default_camera_config": CAMERA},
+        state=state,
+    )
+    return GymSimulator(settings)
+
+
+WORLD = WorldDefinition.of(
+    SPEC,
+    make_simulator=make_simulator,
+    evaluation=EvaluationAdapter(actor=TIP),
+)
