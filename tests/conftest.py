@@ -39,8 +39,7 @@ def _same_surroundings() -> None:
 def no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is compiled be traced and guarded as always, but run operation by operation.
 
-    To generate machine code takes tens of seconds; the slow tests of backends, of palettes and of
-    distillation do so.
+    To generate machine code takes minutes; the slow test of backends does so.
     """
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 

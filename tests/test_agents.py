@@ -57,14 +57,14 @@ def test_play_gives_every_row_the_same_number_of_episodes() -> None:
 
 @pytest.mark.slow
 def test_ppo_learns_to_reach_in_the_simulator(tmp_path: Path) -> None:
-    """Can it learn? 6,000 steps lift the mean return well above the random policy's."""
-    trained, points = train_agent(AgentTraining(env=REAL, steps=6000), tmp_path, progress=False)
+    """Can it learn? 4,000 steps lift the mean return well above the random policy's."""
+    trained, points = train_agent(AgentTraining(env=REAL, steps=4000), tmp_path, progress=False)
     venv = make_venv(REAL, 16)
-    score = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 32, 7)
-    floor = play_episodes(venv, RandomPolicy(), 32, 7)
+    score = play_episodes(venv, TrainedPolicy(load_agent(tmp_path)), 16, 7)
+    floor = play_episodes(venv, RandomPolicy(), 16, 7)
     assert score.mean - score.half_width > floor.mean + floor.half_width
     assert points
-    assert trained.agent.num_timesteps >= 6000
+    assert trained.agent.num_timesteps >= 4000
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,9 @@ def test_training_stops_when_the_world_gives_more_than_the_simulator(tmp_path: P
 
 @pytest.mark.slow
 def test_the_commands_that_train_and_evaluate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("streamdit_gym.agents.train_run.FLOOR_EPISODES", 2)
     settings = "films=1 episodes=2 num_envs=2 check_every=64 check_episodes=2"
     options = f"--steps 64 --out {tmp_path} --set {settings} n_steps=16 batch_size=16"
     arguments = ["rl", "train", *options.split()]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.recorded import embed_at_random
 
 from streamdit_gym import World
 from streamdit_gym.cli import main
@@ -56,6 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     record = f"record PushT --out {data} --shards 2"
     settings = ["--set", "episodes=2", "steps=12", "workers=1"]
     assert main([*record.split(), *settings]) == 0
+    embed_at_random(data)
     train = f"train PushT --recipe tiny --data {data} --out {folder / 'run'} --steps 2"
     assert main(train.split()) == 0
     world = folder / "run" / "world"
@@ -158,6 +160,7 @@ def quick_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
         futures=FuturesPlan(starts=2, futures=2, frames=6),
     )
     monkeypatch.setattr("streamdit_gym.evaluate.evaluation.QUICK", config)
+    monkeypatch.setattr("streamdit_gym.cli.evaluate_command.POLICY_EPISODES", 2)
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def test_references_of_some_streams_are_corrupted_and_nothing_else() -> None:
     assert torch.equal(streams.references, before)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("no_machine_code")
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 def test_compiled_distillation_is_distillation() -> None:
     losses: list[list[float]] = []

@@ -24,7 +24,8 @@ SMALL_OPTIONS = {
     "evaluate": "Puck --quick",
     "play": "Puck --script prompts.jsonl --film film.mp4",
     "generate": "Puck --episodes 2 --steps 8 --out runs/puck_data",
-    "rl train": "--env StreamDiT/Puck-v0 --steps 64 --set num_envs=2 n_steps=16 batch_size=32",
+    "rl train": "--env StreamDiT/Puck-v0 --steps 64"
+    " --set num_envs=2 n_steps=16 batch_size=32 episodes=2",
 }
 WRITTEN = {
     "check": "runs/Puck/starts.png",

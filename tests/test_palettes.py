@@ -75,6 +75,7 @@ def begin(engine: Engine) -> Session:
     return engine.start(latents, torch.zeros(3, 2, dtype=torch.long), Noise.seeded(range(3)))
 
 
+@pytest.mark.usefixtures("no_machine_code")
 @pytest.mark.filterwarnings("ignore")  # the compiler has many of its own
 @pytest.mark.parametrize(
     ("cut", "settings"),
@@ -83,7 +84,7 @@ def begin(engine: Engine) -> Session:
         ("K4N1c1s1", {"cached": False}),
         ("K4N1c1s1", {"autocast": True}),
         ("K4N1c1s1", {"guidance": 1.7}),
-        pytest.param("K4N1c1s1", {"compile": True}, marks=pytest.mark.slow),
+        ("K4N1c1s1", {"compile": True}),
         ("K4N4c1s1", {}),
         ("K4N4c1s1", {"cached": False, "guidance": 1.7}),
         ("K4N2c2s10", {}),

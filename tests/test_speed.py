@@ -125,15 +125,14 @@ def test_the_bench_writes_and_draws_what_it_measured(tmp_path: Path) -> None:
     report = run_bench(
         replace(
             BENCH,
-            dtypes=("float32", "bfloat16"),
             partitions=("reactive", "pipelined"),
             preset="tiny",
             long_steps=3,
         )
     )
     figures = json.loads(json.dumps(report.to_json()))
-    assert len(figures["steps"]) == 8
-    assert len(figures["parts"]) == 4
+    assert len(figures["steps"]) == 4
+    assert len(figures["parts"]) == 2
     assert figures["preset"]["frames_per_s"] > 0
     plot_report(report, tmp_path / "new" / "bench.png")
     assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000

@@ -9,6 +9,7 @@ from streamdit_gym.envs.reacher.definition import ACTIONS, CAMERA, ENV_ID, SPEC,
 def make_simulator() -> Simulator:
     """Return a new simulator; its packages are imported when it is needed."""
     from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator
+    from streamdit_gym.envs.reacher.exploration import Exploration
 
     settings = GymSettings(
         env_id=ENV_ID,
@@ -16,6 +17,7 @@ def make_simulator() -> Simulator:
         frame_size=SPEC.frame_size,
         make_kwargs={"default_camera_config": CAMERA},
         state=state,
+        explore=Exploration(),
     )
     return GymSimulator(settings)
 

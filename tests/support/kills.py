@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHARE = 0.8  # of an undisturbed run, after which a killed one is killed at the latest
-KILLS = int(os.environ.get("KILLS", "2"))  # of every command; `KILLS=20 pytest ...` for a campaign
+KILLS = int(os.environ.get("KILLS", "1"))  # of every command; `KILLS=20 pytest ...` for a campaign
 
 
 @dataclass(frozen=True, kw_only=True)

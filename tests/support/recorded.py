@@ -15,6 +15,12 @@ from streamdit_gym.envs.pusht.world import WORLD
 def record_tiny(folder: Path) -> Path:
     """Record two shards whose phrases are embedded already, at random."""
     record(WORLD, folder, RecordConfig(shards=2, episodes=3, steps=16))
+    embed_at_random(folder)
+    return folder
+
+
+def embed_at_random(folder: Path) -> None:
+    """Write embeddings of a data set's phrases; the prompt encoder would take a minute."""
     count = len(Dataset(folder).phrases)
     embeddings = {
         "tokens": torch.randn(count, 2, 384).half(),
@@ -22,4 +28,3 @@ def record_tiny(folder: Path) -> Path:
         "pooled": torch.randn(count, 384).half(),
     }
     save_file(embeddings, folder / "phrases.safetensors")
-    return folder
