@@ -48,7 +48,7 @@ MESSAGES = st.builds(
 
 @pytest.fixture
 def registry(world: World, tmp_path: Path) -> SessionRegistry:
-    registry = SessionRegistry(world, tmp_path, 20.0)
+    registry = SessionRegistry(tmp_path, 20.0)
     registry.open(LiveStream(world))
     return registry
 
@@ -169,6 +169,22 @@ def test_a_branch_is_a_stream_of_its_own(client: Any) -> None:
         with client.websocket_connect(f"{STREAM}?stream=2") as other:
             assert receive_message(other, "hello")["stream"] == "2"
             assert receive_frame(other)[0]["prompt"] == "stay"
+
+
+def test_a_viewer_opens_another_shipped_world(client: Any) -> None:
+    with client.websocket_connect(STREAM) as socket:
+        hello = receive_message(socket, "hello")
+        assert {"PushT", "PushT-Continuous"} <= set(hello["worlds"])
+        socket.send_json({"command": "open", "world": "PushT-Continuous"})
+        name = receive_message(socket, "opened")["name"]
+        with client.websocket_connect(f"{STREAM}?stream={name}") as other:
+            hello = receive_message(other, "hello")
+            assert hello["world"] == "PushT-Continuous"
+            assert [dimension["name"] for dimension in hello["dimensions"]] == ["x", "y"]
+            assert receive_message(other, "settings")["fps"] == 20.0, "the server's own"
+            receive_frame(other)
+        socket.send_json({"command": "open", "world": "../PushT"})
+        assert "PushT-Looks" in receive_message(socket, "error")["allowed"]
 
 
 def test_a_film_is_recorded_and_downloaded(client: Any) -> None:

@@ -21,6 +21,7 @@ from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.frame_pacer import MAX_FPS
 from streamdit_gym.live.live_stream import MAX_TRANSITION, PROMPT_SCOPES
 from streamdit_gym.live.viewer_messages import Viewer
+from streamdit_gym.world_folders import shipped_worlds
 
 MAX_MESSAGE_BYTES = 4096  # enough for the longest prompt, with every character escaped
 MAX_NAME_CHARS = 100
@@ -44,6 +45,10 @@ def _check_name(name: str, value: Any) -> str:
     return text
 
 
+def _check_world(name: str, value: Any) -> str:
+    return check_choice(name, value, shipped_worlds())
+
+
 Check = Callable[[str, Any], Any]
 # command -> field -> its check
 FIELDS: dict[str, dict[str, Check]] = {
@@ -63,6 +68,7 @@ FIELDS: dict[str, dict[str, Check]] = {
     "reset": {"seed": partial(check_int, least=0, most=2**31)},
     "record": {"on": check_bool},
     "branch": {},
+    "open": {"world": _check_world},
 }
 REQUIRED = {
     "prompt": ("text",),
@@ -70,6 +76,7 @@ REQUIRED = {
     "restore": ("name",),
     "rewind": ("seconds",),
     "record": ("on",),
+    "open": ("world",),
 }
 
 

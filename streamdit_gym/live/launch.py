@@ -179,7 +179,7 @@ def serve_page(
 
     address = options.address
     token = secrets.token_urlsafe(16) if address.is_public else None
-    registry = SessionRegistry(live.world, options.out, fps)
+    registry = SessionRegistry(options.out, options.fps)
     try:
         app = make_app(registry, address, token)
         listener = address.listen()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 from streamdit_gym.checks import shown
+from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import StreamDiTError, UnknownNameError
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.parallel_simulator import has_reference_simulator
 from streamdit_gym.live.prompt_schedule import PromptSchedule
 from streamdit_gym.live.stream_controller import SessionOptions
-from streamdit_gym.world import World
 
 FIRST_SESSION = "1"  # the one that never rests
 MAX_SESSIONS = 4
@@ -19,16 +21,14 @@ MAX_VIEWERS = 64
 
 
 class SessionRegistry:
-    """Opens and finds sessions; they share the world's weights and take turns.
+    """Opens and finds sessions; those of one world share its weights, and all take turns.
 
     Args:
-        world: the world.
         film_folder: where films go.
-        fps: frames per second of new sessions.
+        fps: frames per second of new sessions; None: each world's own.
     """
 
-    def __init__(self, world: World, film_folder: Path, fps: float) -> None:
-        self.world = world
+    def __init__(self, film_folder: Path, fps: float | None = None) -> None:
         self.film_folder = film_folder
         self.fps = fps
         self.sessions: dict[str, LiveSession] = {}
@@ -57,18 +57,25 @@ class SessionRegistry:
             others.pop(unwatched).end()
         self._num_opened += 1
         options = SessionOptions(
-            fps=self.fps,
+            fps=self.fps or live.world.spec.fps,
             film_folder=self.film_folder,
             model_lock=self._model_lock,
             name=str(self._num_opened),
             schedule=schedule,
             rests_unwatched=bool(others),
             open_branch=self.open,
+            open_world=partial(self.open_world, device=str(live.world.device)),
         )
         session = LiveSession(live, options)
         self.sessions = {**others, session.name: session}
         session.start()
         return session.name
+
+    def open_world(self, name: str, device: str) -> str:
+        """Start a session of a shipped world and return its name; see `open`."""
+        world = shared_world(name, device)
+        live = LiveStream(world, reference_simulator=has_reference_simulator(world))
+        return self.open(live)
 
     def refusal(self, name: str) -> str | None:
         """Return why no other viewer may watch a session; None: they may."""

@@ -44,6 +44,7 @@ class SessionOptions:
         schedule: timed prompts.
         rests_unwatched: whether it stands still while nobody watches.
         open_branch: opens a session for a stream that has branched off, and returns its name.
+        open_world: opens a session for a shipped world, and returns its name.
     """
 
     fps: float
@@ -53,6 +54,7 @@ class SessionOptions:
     schedule: PromptSchedule | None = None
     rests_unwatched: bool = False
     open_branch: Callable[[LiveStream], str] | None = None
+    open_world: Callable[[str], str] | None = None
 
 
 class StreamController:
@@ -86,6 +88,7 @@ class StreamController:
             "reset": self._reset,
             "record": self._record,
             "branch": self._branch,
+            "open": self._open,
         }
 
     @property
@@ -220,3 +223,8 @@ class StreamController:
             raise StreamDiTError("streams cannot branch here", remedy="use the page's server")
         name = self._options.open_branch(self.live.branch())
         return {"kind": "branched", "name": name}
+
+    def _open(self, world: str) -> Message:
+        if self._options.open_world is None:
+            raise StreamDiTError("no other world opens here", remedy="use the page's server")
+        return {"kind": "opened", "name": self._options.open_world(world)}

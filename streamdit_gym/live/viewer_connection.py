@@ -18,13 +18,14 @@ from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.rate_limiter import MAX_REFUSED, RATE_PER_S, RateLimiter
 from streamdit_gym.live.stream_prompts import direction_prompts, sliders_of
 from streamdit_gym.live.viewer_messages import Message, error_message
+from streamdit_gym.world_folders import shipped_worlds
 
 MAX_SUGGESTIONS = 32  # phrases of the training data, beside the menu's
 MAX_PHRASES_PER_ACTION = 12
 MAX_QUEUED_MESSAGES = 64
 HEARTBEAT_S = 2.0  # a page that hears nothing for longer knows that the connection is dead
 POLICY_VIOLATION = 1008
-EXPENSIVE_COMMANDS = ("save", "restore", "rewind", "reset", "record", "branch")
+EXPENSIVE_COMMANDS = ("save", "restore", "rewind", "reset", "record", "branch", "open")
 # how many messages a command counts as
 COSTS = {"configure": 4, **dict.fromkeys(EXPENSIVE_COMMANDS, 20)}
 
@@ -94,6 +95,7 @@ def _hello_message(session: LiveSession) -> Message:
     return {
         "kind": "hello",
         "world": spec.name,
+        "worlds": shipped_worlds(),
         "height": height,
         "width": width,
         "stream": session.name,

@@ -28,7 +28,7 @@ def serving(
     allow_hosts: tuple[str, ...] = (),
 ) -> Iterator[tuple[SessionRegistry, int]]:
     """Serve a stream on a free port of the loopback, as `play` does."""
-    registry = SessionRegistry(world, folder, fps)
+    registry = SessionRegistry(folder, fps)
     address = ServerAddress(root_path=root_path, allow_hosts=allow_hosts)
     listener = address.listen()
     registry.open(LiveStream(world))

@@ -103,6 +103,7 @@ function handleMessage(message) {
   else if (message.kind === "error") showProblem(errorText(message), PROBLEM_MS);
   else if (message.kind === "recorded") addFilmLink(message);
   else if (message.kind === "branched") addBranchLink(message);
+  else if (message.kind === "opened") goToStream(message.name);
 }
 
 function errorText(error) {
@@ -130,8 +131,17 @@ function showWorld(hello) {
   }
   const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
   element("suggestions").replaceChildren(...options);
+  showWorlds(hello.worlds, hello.world);
   showActions(hello.menu, hello.directions);
   showDimensions(hello.dimensions);
+}
+
+// Other worlds to watch; that of this stream may be one that is not shipped.
+function showWorlds(shipped, current) {
+  const names = shipped.includes(current) ? shipped : [current, ...shipped];
+  const options = names.map((name) => new Option(name, name, false, name === current));
+  element("worlds").replaceChildren(...options);
+  element("worlds").hidden = names.length < 2;
 }
 
 // Sliders of a box: one for each dimension, with its words as marks.
@@ -262,9 +272,17 @@ function addFilmLink({ name, frames: count }) {
 }
 
 function addBranchLink({ name }) {
+  addLink({ href: addressOf(name), textContent: `stream ${name}, a branch`, target: "_blank" });
+}
+
+function goToStream(name) {
+  location.assign(addressOf(name));
+}
+
+function addressOf(stream) {
   const query = new URLSearchParams(location.search);
-  query.set("stream", name);
-  addLink({ href: `?${query}`, textContent: `stream ${name}, a branch`, target: "_blank" });
+  query.set("stream", stream);
+  return `?${query}`;
 }
 
 function addLink(attributes) {
@@ -466,6 +484,7 @@ function addListeners() {
   element("prompt_scope").onchange = () => {
     send("configure", { prompt_scope: element("prompt_scope").value });
   };
+  element("worlds").onchange = () => send("open", { world: element("worlds").value });
   for (const [id, act] of Object.entries(BUTTONS)) element(id).onclick = act;
   element("image").addEventListener("pointerdown", handlePointer);
   document.addEventListener("keydown", handleKeyDown);
