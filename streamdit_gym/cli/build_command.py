@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamdit_gym.recipes import Recipe
 
 # Shares of the minutes. What a stage leaves goes to the transformer.
-RECORD_SHARE = 0.15
+RECORD_SHARE = 0.08
 AUTOENCODER_SHARE = 0.35  # of the training, at most
 EVALUATE_SHARE = 0.2
 MIN_TRAIN_SHARE = 0.3  # even where recording took longer than its share

@@ -256,7 +256,8 @@ def _ignored(readback: Readback, progress: float) -> StreamDiTError:
         given=f"after {progress:.0%} of the training {_report(readback)}",
         allowed=f"{MIN_SHARE:.0%} or more",
         remedy=(
-            "record frames that span more time (see motion in meta.json of the data) or more data;"
-            " to go on all the same, set dynamics.readback_deadline=0 in a recipe and --resume"
+            "give it more minutes, from the beginning; or record frames that span more time (see"
+            " motion in meta.json of the data), or calmer ones (explore of gym_world); to go on all"
+            " the same, set dynamics.readback_deadline=0 in a recipe and --resume"
         ),
     )
