@@ -197,6 +197,16 @@ def test_pause_step_save_go_back_and_branch(page: Any, browser: Any) -> None:
     wait_until(page, "document.querySelector('#status').textContent === 'live'")
 
 
+def test_another_shipped_world_opens(page: Any) -> None:
+    assert page.locator("#dimensions input").count() == 0
+    page.locator("#worlds").select_option("PushT-Continuous")
+    page.wait_for_url("**stream=*")
+    wait_until(page, "document.querySelector('#image').dataset.number > 0")
+    assert page.inner_text("#world").startswith("PushT-Continuous")
+    assert page.locator("#dimensions input").count() == 2
+    assert page.locator("#worlds").input_value() == "PushT-Continuous"
+
+
 def test_recording_and_downloading(page: Any, tmp_path: Path) -> None:
     page.keyboard.press("r")
     wait_until(page, "document.querySelector('#record').textContent === 'Stop recording'")
