@@ -1,4 +1,8 @@
-"""Reacher as a world that is registered."""
+"""Reacher as a world.
+
+It is not among the shipped ones: no training of it is good enough for agents, see docs/results.md.
+A file of your own registers it: ``register_world(WORLD)``.
+"""
 
 from __future__ import annotations
 
