@@ -40,7 +40,7 @@ class AgentTraining:
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
             ``"latent"``, the world's latents; ``"frame"``, pixels.
-        frame_stack: the last so many observations are seen at once; a single one shows no speed.
+        frame_stack: how many of the newest observations it gets at once; one shows no speed.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.

@@ -59,7 +59,7 @@ from streamdit_gym.world_folders import bundles_beside
 from streamdit_gym.world_folders import find_world as find_world
 from streamdit_gym.world_folders import shipped_worlds as shipped_worlds
 
-DECODED_AT_ONCE = 256  # frames of clips, so that memory does not grow with their number
+DECODED_AT_ONCE = 256  # frames of clips, which bounds the memory of the decoder
 MAX_CLIP_SEED = 2**62  # far beyond any number of clips below the largest seed of noise
 
 
@@ -268,8 +268,8 @@ class World:
             start,
         )
         pieces = latents.flatten(0, 1)[:, None].split(DECODED_AT_ONCE)
-        drawn = torch.cat([self.decode(piece) for piece in pieces])
-        return drawn[:, 0].unflatten(0, latents.shape[:2])
+        decoded = torch.cat([self.decode(piece) for piece in pieces])
+        return decoded[:, 0].unflatten(0, latents.shape[:2])
 
     def _prompted_start(self, frames: UInt8[Tensor, "b k h w 3"]) -> PromptedFrames:
         """Return the latents of first frames, with the idle prompt."""

@@ -239,8 +239,17 @@ def test_many_clips_are_decoded_piece_by_piece(
     tiny_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = tiny_world.draw_clip(["move left", "stay"], micro_steps=1)
+    counts: list[int] = []
+    decode = tiny_world.codec.decode
+
+    def counting_decode(latents: torch.Tensor) -> torch.Tensor:
+        counts.append(latents.shape[0] * latents.shape[1])
+        return decode(latents)
+
+    monkeypatch.setattr(tiny_world.codec, "decode", counting_decode)
     monkeypatch.setattr("streamdit_gym.world.DECODED_AT_ONCE", 3)
     in_pieces = tiny_world.draw_clip(["move left", "stay"], micro_steps=1)
+    assert counts == [3, 3, 3, 3, 3, 1]
     assert (in_pieces.int() - at_once.int()).abs().max() <= 1
 
 

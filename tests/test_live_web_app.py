@@ -183,6 +183,8 @@ def test_a_viewer_opens_another_shipped_world(client: Any) -> None:
             assert [dimension["name"] for dimension in hello["dimensions"]] == ["x", "y"]
             assert receive_message(other, "settings")["fps"] == 20.0, "the server's own"
             receive_frame(other)
+            other.send_json({"command": "open", "world": "PushT-Continuous"})
+            assert receive_message(other, "opened")["name"] == name, "it is there already"
         socket.send_json({"command": "open", "world": "../PushT"})
         assert "PushT-Looks" in receive_message(socket, "error")["allowed"]
 

@@ -200,6 +200,7 @@ def test_pause_step_save_go_back_and_branch(page: Any, browser: Any) -> None:
 def test_another_shipped_world_opens(page: Any) -> None:
     assert page.locator("#dimensions input").count() == 0
     page.locator("#worlds").select_option("PushT-Continuous")
+    page.click("#open")
     page.wait_for_url("**stream=*")
     wait_until(page, "document.querySelector('#image').dataset.number > 0")
     assert page.inner_text("#world").startswith("PushT-Continuous")

@@ -59,14 +59,14 @@ class Listener:
     """Stands for an agent, and keeps what it is shown."""
 
     def predict(self, observation: np.ndarray, deterministic: bool) -> tuple[np.ndarray, None]:
-        self.seen = observation
+        self.observation = observation
         return np.zeros(len(observation), dtype=int), None
 
 
 @pytest.mark.parametrize("kind", ["state", "latent", "frame"])
 def test_a_policy_stacks_what_it_sees_as_stable_baselines3_does(kind: str) -> None:
     channels = "first" if kind == "latent" else "last"
-    twin = StackedObservations(4, 3, SPACES[kind], channels)
+    expected = StackedObservations(4, 3, SPACES[kind], channels)
     agent: Any = Listener()
     config = small_training("ppo", kind, frame_stack=3)
     policy = TrainedPolicy(TrainedAgent(agent=agent, config=config))
@@ -74,13 +74,13 @@ def test_a_policy_stacks_what_it_sees_as_stable_baselines3_does(kind: str) -> No
     policy.reset(4, Menu("stay", "go"), rng)
     first = observations(kind, 4)
     policy.act(first, np.ones(4, dtype=bool))
-    assert np.array_equal(agent.seen, twin.reset(first))
+    assert np.array_equal(agent.observation, expected.reset(first))
     for _ in range(12):
         observation = (first + rng.integers(1, 9)).astype(first.dtype)
         starts = rng.random(4) < 0.3
         infos = [{"terminal_observation": observation[row]} for row in range(4)]
         policy.act(observation, starts)
-        assert np.array_equal(agent.seen, twin.update(observation, starts, infos)[0])
+        assert np.array_equal(agent.observation, expected.update(observation, starts, infos)[0])
 
 
 def test_exploration_is_kept(tmp_path: Path) -> None:

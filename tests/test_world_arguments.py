@@ -12,13 +12,15 @@ from support.definition_files import DOT_FILE, forgotten_worlds
 
 from streamdit_gym.bench.simulator_report import report_simulator
 from streamdit_gym.cli import main
-from streamdit_gym.cli.build_command import Build
+from streamdit_gym.cli.build_command import AUTOENCODER_SHARE, Build
+from streamdit_gym.cli.distill_command import usual_recipe
 from streamdit_gym.cli.train_command import Train, default_recipe
 from streamdit_gym.cli.world_argument import bundle_of, definition_of
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.errors import ArgumentError, DefinitionError, UnknownNameError
 from streamdit_gym.recipes import recipe as find_recipe
 from streamdit_gym.world import World, find_world
+from streamdit_gym.world_folders import shipped_worlds
 
 __all__ = ["forgotten_worlds"]
 
@@ -127,6 +129,29 @@ def test_a_build_that_goes_on_keeps_its_plan(dot_file: str) -> None:
     assert shards >= 4
     longer = Build(world=dot_file, minutes=1000.0)
     assert longer._planned_shards(definition, path) == shards
+
+
+@pytest.mark.parametrize("name", shipped_worlds())
+def test_shipped_worlds_name_their_recipes_and_can_be_trained_from_nothing(name: str) -> None:
+    definition = definition_of(name)
+    assert Train(world=name)._recipe(definition) == find_recipe(definition.recipe)
+    from_nothing = Train(world=name, init="none")._recipe(definition)
+    assert from_nothing.continue_from is None
+    assert from_nothing.readout.steps > 0
+    adapted = Train(world=name, init="PushT")._recipe(definition)
+    assert adapted.readout.steps > 0
+
+
+def test_a_teacher_that_draws_from_noise_is_distilled_as_such() -> None:
+    assert usual_recipe(World.from_pretrained("Crossroads").model.config) == "flow"
+    assert usual_recipe(World.from_pretrained("PushT").model.config) == "default"
+
+
+def test_a_build_bounds_the_autoencoder_of_any_recipe(dot_file: str) -> None:
+    definition = replace(definition_of(dot_file), recipe="default")
+    recipe = Build(world=dot_file)._recipe(definition)
+    assert recipe.autoencoder.max_minutes_share == AUTOENCODER_SHARE < 1
+    assert recipe.dynamics.end_with_minutes
 
 
 def test_training_starts_from_a_world_or_from_nothing(dot_file: str) -> None:

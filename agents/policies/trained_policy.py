@@ -28,7 +28,7 @@ class TrainedPolicy:
         self.deterministic = deterministic
         self.seed_every_step = seed_every_step
         self._seed = 0
-        self._seen: list[np.ndarray] = []  # the last observations, as many as the agent sees
+        self._history: list[np.ndarray] = []  # the newest observations
 
     @property
     def observation(self) -> Observation:
@@ -37,7 +37,7 @@ class TrainedPolicy:
 
     def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
         """Begin to act in so many rows."""
-        self._seen = []
+        self._history = []
         if self.seed_every_step:
             self._seed = int(rng.integers(2**31))
 
@@ -49,21 +49,21 @@ class TrainedPolicy:
             torch.manual_seed(self._seed)  # policies of actor-critic algorithms draw from torch,
             np.random.seed(self._seed)  # DQN from NumPy,
             agent.action_space.seed(self._seed)  # and from its action space
-        seen = self._stacked(observation, episode_starts)
-        actions, _ = agent.predict(seen, deterministic=self.deterministic)
+        stacked = self._stacked(observation, episode_starts)
+        actions, _ = agent.predict(stacked, deterministic=self.deterministic)
         is_scored = actions.ndim > 1 and not self.trained.acts_in_box
         return actions.argmax(-1) if is_scored else actions
 
     def _stacked(
         self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]
     ) -> np.ndarray:
-        """Return what the agent sees, as `VecFrameStack` has it: zeros before an episode begins."""
+        """Return the newest observations as `VecFrameStack` does: zeros before an episode."""
         config = self.trained.config
         if config.frame_stack == 1:
             return observation
-        if not self._seen:
-            self._seen = [np.zeros_like(observation)] * config.frame_stack
-        for older in self._seen:
+        if not self._history:
+            self._history = [np.zeros_like(observation)] * config.frame_stack
+        for older in self._history:
             older[episode_starts] = 0
-        self._seen = [*self._seen[1:], observation.copy()]
-        return np.concatenate(self._seen, axis=1 if config.observation == "latent" else -1)
+        self._history = [*self._history[1:], observation.copy()]
+        return np.concatenate(self._history, axis=1 if config.observation == "latent" else -1)

@@ -59,7 +59,7 @@ class Build(Command):
             raise StreamDiTError(
                 "the time was up before there was a world",
                 given=f"{self.minutes:g} minutes",
-                allowed="enough for the autoencoder: `streamdit-gym check` says about how long",
+                allowed="enough for autoencoder, encoding and readouts: see `streamdit-gym check`",
                 remedy="run the same command again: it goes on",
             )
         self._evaluate(bundle, folder / "evaluation", (time.monotonic() - start) / 60)

@@ -12,6 +12,7 @@ from streamdit_gym.cli.training_options import check_new_run, choose_device
 from streamdit_gym.cli.world_argument import bundle_of, data_of
 
 if TYPE_CHECKING:
+    from streamdit_gym.model.streamdit_config import StreamDiTConfig
     from streamdit_gym.recipes import Recipe
     from streamdit_gym.recipes.distillation_settings import Distillation
 
@@ -55,9 +56,9 @@ class Distill(Command):
         from streamdit_gym.world import World
 
         check_new_run(self.out, self.resume)
+        recipe = find_recipe(self.recipe) if self.recipe else None  # a typo costs nothing
         world = World.from_pretrained(bundle_of(self.world))
-        usual = "flow" if world.model.config.sees_noise else "default"
-        recipe = find_recipe(self.recipe or usual)
+        recipe = recipe or find_recipe(usual_recipe(world.model.config))
         settings = self._settings(recipe)
         inputs = DistillationInputs(
             world=world,
@@ -92,3 +93,8 @@ class Distill(Command):
             )
             lines[line] = None
         return list(lines)
+
+
+def usual_recipe(config: StreamDiTConfig) -> str:
+    """Return the name of the recipe by which a teacher is distilled, unless told otherwise."""
+    return "flow" if config.sees_noise else "default"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamdit_gym.train.stage_context import TrainingInputs
 
 FROM_NOTHING = "none"
+FROM_NOTHING_RECIPE = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,8 @@ class Train(Command):
     name: str | None = None
     """name of a new world, in place of WORLD, for which --data are recordings of any kind"""
     recipe: str | None = None
-    """how everything learns: own_world, flow, default, gpu, tiny, that of a shipped world, or a
-    Python file; default: what the definition says
+    """how everything learns: own_world, flow, default, gpu, tiny, crossroads, pusht,
+    pusht-continuous, pusht-looks, or a Python file; default: what the definition says
     """
     data: Path | None = None
     """the data set, see record; default: recorded/NAME. With --name: a LeRobot or Minari data set,
@@ -109,6 +110,8 @@ class Train(Command):
 
         recipe = find_recipe(self.recipe) if self.recipe else default_recipe(definition)
         if self.init is not None:
+            if not self.recipe and recipe.keeps_transformer:
+                recipe = find_recipe(FROM_NOTHING_RECIPE)  # the other one can only continue
             recipe = replace(recipe, continue_from=_continuation(self.init))
         if self.steps is None:
             return recipe

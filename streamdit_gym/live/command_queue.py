@@ -9,7 +9,7 @@ from typing import Any
 from streamdit_gym.live.viewer_messages import Viewer
 
 MAX_PENDING_STEPS = 8  # steps that wait while the stream is paused
-RUN_ONCE = ("save", "branch", "open")  # repeating them at the same moment changes nothing
+RUN_ONCE = ("save", "branch")  # repeating them at the same moment changes nothing
 
 
 @dataclass(frozen=True, kw_only=True)

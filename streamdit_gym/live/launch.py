@@ -86,7 +86,7 @@ def play(world: World, options: PlayOptions) -> None:
 
         show_window(live, PromptSchedule(prompts), options, fps)
     else:
-        serve_page(live, PromptSchedule(prompts), options, fps)
+        serve_page(live, PromptSchedule(prompts), options)
 
 
 def check_options(options: PlayOptions) -> None:
@@ -163,9 +163,7 @@ def write_film(live: LiveStream, prompts: list[TimedPrompt], path: Path, fps: fl
     print(f"the film is {path}")
 
 
-def serve_page(
-    live: LiveStream, schedule: PromptSchedule, options: PlayOptions, fps: float
-) -> None:
+def serve_page(live: LiveStream, schedule: PromptSchedule, options: PlayOptions) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:

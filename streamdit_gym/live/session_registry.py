@@ -21,7 +21,7 @@ MAX_VIEWERS = 64
 
 
 class SessionRegistry:
-    """Opens and finds sessions; those of one world share its weights, and all take turns.
+    """Opens and finds sessions; they take turns.
 
     Args:
         film_folder: where films go.
@@ -43,17 +43,13 @@ class SessionRegistry:
         Raises:
             StreamDiTError: if there are too many that somebody watches.
         """
+        try:
+            unwatched = self._check_room()
+        except StreamDiTError:
+            live.close()
+            raise
         others = dict(self.sessions)
-        if len(others) >= MAX_SESSIONS:
-            unwatched = self._unwatched_session()
-            if unwatched is None:
-                live.close()
-                raise StreamDiTError(
-                    "too many streams",
-                    given=len(others),
-                    allowed=MAX_SESSIONS,
-                    remedy="use one that is there",
-                )
+        if unwatched is not None:
             others.pop(unwatched).end()
         self._num_opened += 1
         options = SessionOptions(
@@ -72,7 +68,15 @@ class SessionRegistry:
         return session.name
 
     def open_world(self, name: str, device: str) -> str:
-        """Start a session of a shipped world and return its name; see `open`."""
+        """Return the name of a session that shows a shipped world, started if there is none.
+
+        Raises:
+            StreamDiTError: see `open`.
+        """
+        for session in self.sessions.values():
+            if session.is_alive and session.live.world.spec.name == name:
+                return session.name
+        self._check_room()  # before anything is loaded
         world = shared_world(name, device)
         live = LiveStream(world, reference_simulator=has_reference_simulator(world))
         return self.open(live)
@@ -91,6 +95,24 @@ class SessionRegistry:
         """Stop every session."""
         for session in self.sessions.values():
             session.stop()
+
+    def _check_room(self) -> str | None:
+        """Return which session must end before another can start; None: none must.
+
+        Raises:
+            StreamDiTError: if there are too many that somebody watches.
+        """
+        if len(self.sessions) < MAX_SESSIONS:
+            return None
+        unwatched = self._unwatched_session()
+        if unwatched is None:
+            raise StreamDiTError(
+                "too many streams",
+                given=len(self.sessions),
+                allowed=MAX_SESSIONS,
+                remedy="use one that is there",
+            )
+        return unwatched
 
     def _unwatched_session(self) -> str | None:
         for name, session in self.sessions.items():

@@ -141,7 +141,6 @@ function showWorlds(shipped, current) {
   const names = shipped.includes(current) ? shipped : [current, ...shipped];
   const options = names.map((name) => new Option(name, name, false, name === current));
   element("worlds").replaceChildren(...options);
-  element("worlds").hidden = names.length < 2;
 }
 
 // Sliders of a box: one for each dimension, with its words as marks.
@@ -394,6 +393,7 @@ const BUTTONS = {
   save: () => send("save"),
   restore: () => element("saved").value && send("restore", { name: element("saved").value }),
   branch: () => send("branch"),
+  open: () => send("open", { world: element("worlds").value }),
 };
 const SHORTCUTS = {
   " ": BUTTONS.pause, ".": BUTTONS.step, b: BUTTONS.rewind, r: BUTTONS.record,
@@ -484,7 +484,6 @@ function addListeners() {
   element("prompt_scope").onchange = () => {
     send("configure", { prompt_scope: element("prompt_scope").value });
   };
-  element("worlds").onchange = () => send("open", { world: element("worlds").value });
   for (const [id, act] of Object.entries(BUTTONS)) element(id).onclick = act;
   element("image").addEventListener("pointerdown", handlePointer);
   document.addEventListener("keydown", handleKeyDown);
