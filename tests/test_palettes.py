@@ -84,7 +84,7 @@ def begin(engine: Engine) -> Session:
         ("K4N1c1s1", {"cached": False}),
         ("K4N1c1s1", {"autocast": True}),
         ("K4N1c1s1", {"guidance": 1.7}),
-        ("K4N1c1s1", {"compile": True}),
+        pytest.param("K4N1c1s1", {"compile": True}, id="compiled"),
         ("K4N4c1s1", {}),
         ("K4N4c1s1", {"cached": False, "guidance": 1.7}),
         ("K4N2c2s10", {}),

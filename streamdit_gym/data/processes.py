@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,9 @@ from streamdit_gym.errors import StreamDiTError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+# The executor's thread must have dropped cancelled jobs before a worker ends: otherwise it fails at
+# the first of them, and this process waits for ever at its exit (Python 3.11).
+CANCELLING_S = 0.5
 MapJobs = Callable[..., Iterable[Any]]
 
 
@@ -71,7 +75,10 @@ def mapping(workers: int) -> Iterator[MapJobs]:
         ) from error
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
+        running = set(multiprocessing.active_children()) - others
+        if running:
+            time.sleep(CANCELLING_S)
+        for process in running:
             process.terminate()
 
 
