@@ -58,9 +58,9 @@ class Play(Command):
 
     def run(self) -> None:
         """Show the stream."""
+        from streamdit_gym.envs.worlds import shared_world
         from streamdit_gym.live.launch import PlayOptions, play
         from streamdit_gym.live.server_address import ServerAddress, split_proxies
-        from streamdit_gym.world import World
 
         root_path, allow_hosts = split_proxies(self.proxy)
         address = ServerAddress(
@@ -73,5 +73,5 @@ class Play(Command):
             out=self.out,
             **{"show": "browser", **self.settings()},
         )
-        world = World.from_pretrained(bundle_of(self.world), device=choose_device(self.device))
+        world = shared_world(bundle_of(self.world), choose_device(self.device))
         play(world, options)

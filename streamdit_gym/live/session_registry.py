@@ -43,13 +43,17 @@ class SessionRegistry:
         Raises:
             StreamDiTError: if there are too many that somebody watches.
         """
-        try:
-            unwatched = self._check_room()
-        except StreamDiTError:
-            live.close()
-            raise
         others = dict(self.sessions)
-        if unwatched is not None:
+        if len(others) >= MAX_SESSIONS:
+            unwatched = self._unwatched_session()
+            if unwatched is None:
+                live.close()
+                raise StreamDiTError(
+                    "too many streams",
+                    given=len(others),
+                    allowed=MAX_SESSIONS,
+                    remedy="use one that is there",
+                )
             others.pop(unwatched).end()
         self._num_opened += 1
         options = SessionOptions(
@@ -73,11 +77,11 @@ class SessionRegistry:
         Raises:
             StreamDiTError: see `open`.
         """
-        for session in self.sessions.values():
-            if session.is_alive and session.live.world.spec.name == name:
-                return session.name
-        self._check_room()  # before anything is loaded
         world = shared_world(name, device)
+        for session in self.sessions.values():
+            # not by its name: another bundle may have the same
+            if session.is_alive and session.live.world is world:
+                return session.name
         live = LiveStream(world, reference_simulator=has_reference_simulator(world))
         return self.open(live)
 
@@ -95,24 +99,6 @@ class SessionRegistry:
         """Stop every session."""
         for session in self.sessions.values():
             session.stop()
-
-    def _check_room(self) -> str | None:
-        """Return which session must end before another can start; None: none must.
-
-        Raises:
-            StreamDiTError: if there are too many that somebody watches.
-        """
-        if len(self.sessions) < MAX_SESSIONS:
-            return None
-        unwatched = self._unwatched_session()
-        if unwatched is None:
-            raise StreamDiTError(
-                "too many streams",
-                given=len(self.sessions),
-                allowed=MAX_SESSIONS,
-                remedy="use one that is there",
-            )
-        return unwatched
 
     def _unwatched_session(self) -> str | None:
         for name, session in self.sessions.items():
