@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.definition import StepOutcome
 from streamdit_gym.envs.gym_actions import ActionTranslator
+from streamdit_gym.envs.gym_crop import WHOLE, Crop, cropped, uncropped_size
 from streamdit_gym.envs.gym_making import WARM_UP_SEED, Env, is_mujoco, make_rendered, picture_of
 from streamdit_gym.envs.gym_saved_state import refused, restore_mujoco, save_mujoco
 from streamdit_gym.errors import NotReadyError
@@ -52,8 +53,12 @@ class GymSettings:
         frame_skip: steps of the environment for one of the world.
         make_kwargs: of the environment.
         action_vectors: each action of a menu as numbers, where the environment's are a box.
+        crop: what of the environment's picture is shown: its top, bottom, left and right edge, as
+            shares of the picture's height and width.
         image_key: where frames are in observations, "" for the observation itself; None: they are
             rendered.
+        prepare: what is done to the environment, unwrapped, once it is made, such as to draw a
+            thing larger; None: nothing.
         state: from the environment, unwrapped, to its true state; None: it tells none.
         explore: from the environment, unwrapped, and a random generator to an action of the world;
             None: random actions that are held for some frames.
@@ -65,7 +70,9 @@ class GymSettings:
     frame_skip: int = 1
     make_kwargs: Mapping[str, Any] = field(default_factory=dict)
     action_vectors: tuple[tuple[float, ...], ...] = ()
+    crop: Crop = WHOLE
     image_key: str | None = None
+    prepare: Callable[[Any], None] | None = None
     state: StateFunction | None = None
     explore: ExplorationFunction | None = None
 
@@ -168,9 +175,11 @@ class GymSimulator:
             self._made, self._observation = make_rendered(
                 settings.env_id,
                 settings.make_kwargs,
-                settings.frame_size,
+                uncropped_size(settings.frame_size, settings.crop),
                 render=settings.image_key is None,
             )
+            if settings.prepare is not None:
+                settings.prepare(self._made.unwrapped)
         return self._made
 
     def _reset(self, seed: int) -> None:
@@ -228,7 +237,7 @@ class GymSimulator:
             pixels = self._observation[settings.image_key]
         else:
             pixels = self._observation
-        picture = picture_of(pixels, settings.env_id)
+        picture = cropped(picture_of(pixels, settings.env_id), settings.crop)
         height, width = settings.frame_size
         if picture.shape[:2] == (height, width):
             return picture.copy()

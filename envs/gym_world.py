@@ -20,6 +20,7 @@ from streamdit_gym.data.definition_checks import (
 )
 from streamdit_gym.definition import EnvironmentTask, WorldDefinition
 from streamdit_gym.envs.gym_actions import ActionTranslator, guess_actions
+from streamdit_gym.envs.gym_crop import check_crop, uncropped_size
 from streamdit_gym.envs.gym_making import (
     WARM_UP_SEED,
     Env,
@@ -41,6 +42,7 @@ DEFAULT_HORIZON = 128  # of an environment without a time limit
 MAX_GUESSED_HORIZON = 256  # longer episodes need a reason
 DEFAULT_FPS = 10.0  # of an environment that does not tell how many frames a second has
 MAX_FRAME_SKIP = 1000
+SIMULATOR_SETTINGS = ("explore", "crop", "prepare")  # of `GymSettings`, seldom needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +94,14 @@ def gym_world(
             A name that ends in ``_rad`` is an angle, one in ``_px`` a position in the frame.
         horizon: steps of the world until an episode is truncated; None: see `guessed_horizon`.
         make_kwargs: of the environment.
-        more: ``explore``, see `GymSettings`, and whatever else a `WorldDefinition` has, such as
-            ``fps``, or ``action_vectors`` for a `Menu` over continuous actions.
+        more: ``explore``, ``crop`` and ``prepare``, see `GymSettings`; and what else a definition
+            has, such as ``fps``, or ``action_vectors`` for a `Menu` over continuous actions.
 
     Raises:
         DefinitionError: if no world can be made of the environment; the text says what to do.
         MissingExtraError: if one of Gymnasium's own environments lacks its package.
     """
+    of_simulator = {name: more.pop(name) for name in SIMULATOR_SETTINGS if name in more}
     settings = GymSettings(
         env_id=env_id,
         actions=actions,
@@ -107,7 +110,7 @@ def gym_world(
         make_kwargs=dict(make_kwargs or {}),
         action_vectors=more.get("action_vectors", ()),
         state=state,
-        explore=more.pop("explore", None),
+        **of_simulator,
     )
     return _definition(settings, name, horizon, more)
 
@@ -118,6 +121,7 @@ def _definition(
     with as_definition_error():
         check_str("env_id", settings.env_id)
         check_frame_size(settings.frame_size)
+        check_crop(settings.crop)
         check_int("frame_skip", settings.frame_skip, least=1, most=MAX_FRAME_SKIP)
         if horizon is not None:
             check_int("horizon", horizon, least=1, most=MAX_HORIZON)
@@ -152,7 +156,7 @@ def gym_facts(settings: GymSettings) -> GymFacts:
     env_id = settings.env_id
     env = make_env(env_id, settings.make_kwargs)
     try:
-        key = image_key(env.observation_space, settings.frame_size)
+        key = image_key(env.observation_space, uncropped_size(settings.frame_size, settings.crop))
         if key is None and not renders(env):
             raise _cannot_be_drawn(env, env_id)
         return GymFacts(

@@ -22,6 +22,7 @@ from streamdit_gym.train.stages.autoencoder_stage import (
     AutoencoderTrainer,
     inner_convolutions,
     rebuild,
+    standardise,
     to_pixels,
     train_autoencoder,
     with_aligned_channels,
@@ -193,3 +194,70 @@ def test_spatial_channels_learn_to_be_the_same_for_all_colours(tmp_path: Path) -
         latents = codec.encode_pixels(pixels)
         distances.append(with_aligned_channels(latents, plain_pixels, known)[1].item())
     assert distances[1] < 0.25 * distances[0]
+
+
+def frames_before_a_ground() -> TrainingFrames:
+    """Return frames of a small thing before a ground that never changes, and some copies."""
+    rng = np.random.default_rng(0)
+    ground = rng.integers(256, size=(64, 64, 3), dtype=np.uint8)
+    episodes = np.tile(ground, (4, 30, 1, 1, 1))
+    for episode in range(4):
+        for place in range(20):
+            row, column = rng.integers(56, size=2)
+            episodes[episode, place, row : row + 8, column : column + 8] = 255
+    lengths = np.full(4, 20)
+    return TrainingFrames(episodes=episodes, held_out=episodes[0], lengths=lengths)
+
+
+def scalable_codec() -> ConvCodec:
+    torch.manual_seed(0)
+    config = ConvCodecConfig(width=16, blocks=1, standardised=True)
+    codec = ConvCodec(config).requires_grad_(False)
+    wake(codec)
+    return codec.eval()
+
+
+def test_standardised_latents_are_small_where_nothing_moves() -> None:
+    frames = frames_before_a_ground()
+    codec = scalable_codec()
+    recorded = torch.from_numpy(frames.episodes[:, :20])
+    plain = codec.encode(recorded)
+    standardise(codec, frames)
+    latents = codec.encode(recorded)
+    mean = plain.mean((0, 1))
+    std = (plain - mean).square().mean((0, 1, 3, 4)).sqrt()
+    expected = (plain - mean) / std[:, None, None]
+    torch.testing.assert_close(latents, expected, rtol=1e-3, atol=1e-3)
+    assert latents.mean((0, 1)).abs().max() < 1e-3, "the ground is zero"
+    assert latents.square().mean((0, 1, 3, 4)).tolist() == pytest.approx([1] * 8, rel=1e-3)
+
+
+def test_a_standardised_codec_draws_as_before_and_is_standardised_once() -> None:
+    frames = frames_before_a_ground()
+    codec = scalable_codec()
+    shown = torch.from_numpy(frames.episodes[:1])
+    before = codec.decode(codec.encode(shown))
+    standardise(codec, frames)
+    latents = codec.encode(shown)
+    difference = codec.decode(latents).int() - before.int()
+    assert difference.abs().max() <= 1
+    standardise(codec, frames)
+    torch.testing.assert_close(codec.encode(shown), latents, rtol=1e-3, atol=1e-3)
+
+
+def test_frames_that_never_change_have_finite_latents() -> None:
+    frames = frames_before_a_ground()
+    still = np.repeat(frames.episodes[:, :1], 20, axis=1)[:1].repeat(4, axis=0)
+    codec = scalable_codec()
+    standardise(codec, TrainingFrames(episodes=still, held_out=still[0]))
+    assert codec.encode(torch.from_numpy(still)).abs().max() < 1
+
+
+def test_spaced_frames_leave_out_the_copies_behind_an_episode() -> None:
+    frames = frames_before_a_ground()
+    numbered = np.zeros((4, 30, 1, 1, 3), np.uint8) + np.arange(30)[None, :, None, None, None]
+    numbered = numbered.astype(np.uint8)
+    frames = TrainingFrames(episodes=numbered, held_out=numbered[0], lengths=frames.lengths)
+    assert frames.spaced(1000).max() == 19
+    assert len(frames.spaced(1000)) == 80
+    assert 20 <= len(frames.spaced(20)) < 80

@@ -35,6 +35,17 @@ def test_a_shallower_decoder_is_the_deeper_one_without_its_last_blocks() -> None
     assert torch.equal(shallow.decode_latents(latents), codec.decode_latents(latents))
 
 
+def test_a_shallower_decoder_keeps_the_scale_of_latents() -> None:
+    codec = ConvCodec(ConvCodecConfig(width=16, blocks=1, standardised=True)).eval()
+    wake(codec)
+    assert codec.scale is not None
+    codec.scale.measure(3 + 2 * torch.randn(64, 8, 8, 8))
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert torch.equal(
+        with_fewer_blocks(codec, 0).encode_pixels(pixels), codec.encode_pixels(pixels)
+    )
+
+
 def test_a_decoder_keeps_any_number_of_its_blocks() -> None:
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
     assert with_fewer_blocks(codec, 1).config.decoder_blocks == 1, "all, to train it on"

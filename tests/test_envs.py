@@ -15,13 +15,13 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from support.env_ids import BOX_IDS, MENU_IDS, PUSHT_IDS, TESTED_IDS
 from support.envs import frames_of, idle_actions
 from support.envs import random_actions as actions
 from support.pushed_dot import DOT_IDS, registered_dot
 
 import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.definition import EnvironmentTask
-from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import (
@@ -31,11 +31,7 @@ from streamdit_gym.errors import (
     UnknownNameError,
 )
 
-OWN_IDS = list(IDS)
-BOX_IDS = [name for name in OWN_IDS if "Continuous" in name]
-MENU_IDS = [name for name in OWN_IDS if name not in BOX_IDS]
-PUSHT_IDS = [name for name in OWN_IDS if "PushT" in name]
-ALL_IDS = [*OWN_IDS, *DOT_IDS]
+ALL_IDS = [*TESTED_IDS, *DOT_IDS]
 
 
 @pytest.fixture(scope="module", autouse=True)

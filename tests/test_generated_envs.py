@@ -10,11 +10,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from support.env_ids import TESTED_IDS
 from support.envs import frames_of, idle_actions
 from support.envs import random_actions as actions
 
 import streamdit_gym  # noqa: F401  (registers the ids)
-from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.envs.wrappers import VectorPendingActions
@@ -26,7 +26,7 @@ from streamdit_gym.errors import (
     UnknownNameError,
 )
 
-GENERATED = [name for name in IDS if "-Real-" not in name]
+GENERATED = [name for name in TESTED_IDS if "-Real-" not in name]
 
 
 @pytest.mark.parametrize(("cut", "late"), [("reactive", 0), ("pipelined", 3), ("K4N2c1s1", 1)])
@@ -114,7 +114,7 @@ def is_far(info: dict[str, Any]) -> np.ndarray:
     return np.asarray(potential) < -8
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", TESTED_IDS)
 def test_only_the_rows_that_ended_begin_anew(name: str) -> None:
     env = gymnasium.make_vec(name, num_envs=3, horizon=4, autoreset_mode="SAME_STEP")
     seed = next(s for s in range(0, 300, 3) if is_far(env.reset(seed=s)[1]).all())

@@ -71,6 +71,10 @@ def push_right(env: Any, rng: np.random.Generator) -> np.ndarray:
     return np.ones(1, np.float32)
 
 
+def paint_grey(env: Any) -> None:
+    env.colour = 100
+
+
 def test_everything_has_a_default() -> None:
     world = slider()
     assert world.actions == SpokenBox(
@@ -109,6 +113,23 @@ def test_frames_are_made_smaller_by_area_averaging() -> None:
     picture = simulator_of(world)._env.render()
     means = picture.reshape(16, 2, 16, 4, 3).mean(axis=(1, 3))
     assert frame == pytest.approx(means, abs=0.51)
+
+
+def test_a_crop_shows_a_part_of_the_picture() -> None:
+    world = slider(frame_size=(16, 32), crop=(0.5, 1.0, 0.25, 0.75))
+    simulator = simulator_of(world)
+    picture = simulator._env.render()
+    height, width = picture.shape[:2]
+    part = picture[height // 2 :, width // 4 : 3 * width // 4]
+    assert part.shape == (16, 32, 3)
+    assert np.array_equal(simulator._frame(), part)
+
+
+def test_a_prepared_environment_is_another_one() -> None:
+    plain = simulator_of(slider())
+    prepared = simulator_of(slider(prepare=paint_grey))
+    assert prepared._frame().max() == 100
+    assert plain._frame().max() == 255
 
 
 def test_a_picture_in_the_observation_serves_as_well() -> None:
@@ -182,6 +203,9 @@ def test_a_dimension_that_never_varies_may_be_left_out() -> None:
         ("Unbounded", {}, "without bounds"),
         ("HalfStill", {}, "dimension 1 of the actions never varies"),
         ("Slider", {"frame_skip": 0}, "frame_skip"),
+        ("Slider", {"crop": (0.5, 0.5, 0.0, 1.0)}, "no part of a picture"),
+        ("Slider", {"crop": (0.0, 1.5, 0.0, 1.0)}, "edge 1 of crop"),
+        ("Slider", {"crop": 0.5}, "no part of a picture"),
         ("Slider", {"horizon": 0}, "horizon"),
         ("Slider", {"frame_size": 64}, "frame_size"),
         ("Slider", {"name": "a b"}, "name"),

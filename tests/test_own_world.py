@@ -33,7 +33,7 @@ from streamdit_gym.world import World
 
 TINY_RECIPE = Recipe(
     preset="tiny",
-    autoencoder=AutoencoderTraining(steps=3, batch=6, weighting="motion"),
+    autoencoder=AutoencoderTraining(steps=3, batch=6, weighting="motion", standardise=True),
     readout=ReadoutTraining(steps=3, batch=8),
     transitions=TransitionTraining(steps=3, batch=8),
     dynamics=replace(FAST, steps=3, partitions=(("K1N2c1s1", 0.5),), corruption="none"),
@@ -69,6 +69,17 @@ def test_an_own_world_is_trained_by_the_generic_recipe() -> None:
     generic = recipe("own_world")
     assert generic.dynamics.corruption == "none"
     assert generic.autoencoder.weighting == "motion"
+
+
+def test_its_bundle_holds_latents_as_they_were_trained_on(dataset: Dataset, bundle: Path) -> None:
+    codec = World.from_pretrained(str(bundle)).codec
+    frames = torch.from_numpy(np.concatenate([dataset.shard(0).frames]))
+    latents = codec.encode(frames).flatten(0, 1)
+    mean_by_cell = latents.mean(0)
+    ground = mean_by_cell.square().mean()
+    moving = (latents - mean_by_cell).square().mean()
+    assert ground < 0.2 * moving
+    assert 0.5 < moving < 1.5
 
 
 def test_its_bundle_reads_transitions(bundle: Path) -> None:

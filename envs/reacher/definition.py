@@ -16,6 +16,7 @@ EDGE = 64  # px, of a square frame
 CAMERA_DISTANCE = 0.6  # m above the plane
 FIELD_OF_VIEW = math.radians(45)  # MuJoCo's free camera, from edge to edge
 PIXELS_PER_METRE = EDGE / 2 / (CAMERA_DISTANCE * math.tan(FIELD_OF_VIEW / 2))
+TARGET_RADIUS = 0.018  # m; the environment's own, 0.009, is hidden below the arm's tip
 CAMERA = {"distance": CAMERA_DISTANCE, "elevation": -90, "lookat": [0.0, 0.0, 0.0]}
 
 # a positive torque turns to the left
@@ -34,6 +35,15 @@ SPEC = WorldSpec(
         "reach": EnvironmentTask(horizon=HORIZON, about="move the tip of the arm to the target")
     },
 )
+
+
+def enlarge_target(env: Any) -> None:
+    """Draw the target so large that it is seen around the tip that reaches it; it touches nothing.
+
+    Args:
+        env: the environment, unwrapped.
+    """
+    env.model.geom("target").size[0] = TARGET_RADIUS
 
 
 def state(env: Any) -> dict[str, float]:

@@ -1,6 +1,8 @@
-"""How Reacher is explored: random torques of any strength, in half of the episodes with a brake.
+"""How Reacher is explored: random torques, or reaching for random postures.
 
-Full torques that nothing brakes spin the arm faster than any trained policy does.
+Full torques that nothing brakes spin the arm faster than any trained policy does; a policy reaches,
+and then holds still. Torques that are held for long can be guessed from the frames before, and a
+world need not hear them: in most episodes every frame has new ones.
 """
 
 from __future__ import annotations
@@ -13,17 +15,25 @@ from jaxtyping import Float
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.envs.reacher.definition import ACTIONS
 
-BRAKED_SHARE = 0.5  # of the episodes
+REACHING_SHARE = 0.5  # of the episodes
+BRAKED_SHARE = 0.5  # of the others
+HELD_SHARE = 0.25  # of the episodes: torques are held
+MAX_HOLD_FRAMES = 8
 MAX_BRAKE = 0.1  # torque per rad/s
+MIN_REACHING_BRAKE = 0.02
+PULLS = (0.1, 1.0)  # torque per rad from the posture that is reached for
+REACHING_STRENGTH = 0.5  # of the random torques on the way, most
 
 
 class Exploration:
-    """Chooses torques; every episode has a strength and a brake of its own."""
+    """Chooses torques; every episode has a strength, a brake and a posture of its own."""
 
     def __init__(self) -> None:
-        self._held = HeldExploration(ACTIONS)
+        self._held = HeldExploration(ACTIONS, vigour=1.0)
         self._strength = 1.0
         self._brake = 0.0
+        self._pull = 0.0
+        self._posture = np.zeros(2)  # rad, of both joints
 
     def __call__(self, env: Any, rng: np.random.Generator) -> Float[np.ndarray, " 2"]:
         """Return the torques of the next frame.
@@ -32,10 +42,25 @@ class Exploration:
             env: the environment, unwrapped.
             rng: draws them.
         """
+        angles = env.data.qpos[:2]
         if env.data.time == 0:
-            self._held = HeldExploration(ACTIONS)
-            self._strength = rng.random()
+            self._begin(angles, rng)
+        pull = self._pull * (self._posture - angles)
+        brake = self._brake * env.data.qvel[:2]
+        torques = self._strength * self._held.next(rng) + pull - brake
+        return np.clip(torques, ACTIONS.low, ACTIONS.high).astype(ACTIONS.dtype)
+
+    def _begin(self, angles: Float[np.ndarray, " 2"], rng: np.random.Generator) -> None:
+        """Draw what an episode is like."""
+        max_hold_frames = MAX_HOLD_FRAMES if rng.random() < HELD_SHARE else 1
+        self._held = HeldExploration(ACTIONS, vigour=1.0, max_hold_frames=max_hold_frames)
+        self._strength = rng.random()
+        if rng.random() < REACHING_SHARE:
+            self._strength *= REACHING_STRENGTH
+            self._pull = np.exp(rng.uniform(*np.log(PULLS)))
+            self._brake = rng.uniform(MIN_REACHING_BRAKE, MAX_BRAKE)
+            self._posture = angles + rng.uniform(-np.pi, np.pi, 2)
+        else:
+            self._pull = 0.0
             is_braked = rng.random() < BRAKED_SHARE
             self._brake = is_braked * rng.uniform(0, MAX_BRAKE)
-        torques = self._strength * self._held.next(rng) - self._brake * env.data.qvel[:2]
-        return np.clip(torques, ACTIONS.low, ACTIONS.high).astype(ACTIONS.dtype)

@@ -7,7 +7,15 @@ A file of your own registers it: ``register_world(WORLD)``.
 from __future__ import annotations
 
 from streamdit_gym.definition import EvaluationAdapter, Simulator, WorldDefinition
-from streamdit_gym.envs.reacher.definition import ACTIONS, CAMERA, ENV_ID, SPEC, TIP, state
+from streamdit_gym.envs.reacher.definition import (
+    ACTIONS,
+    CAMERA,
+    ENV_ID,
+    SPEC,
+    TIP,
+    enlarge_target,
+    state,
+)
 
 
 def make_simulator() -> Simulator:
@@ -20,6 +28,7 @@ def make_simulator() -> Simulator:
         actions=ACTIONS,
         frame_size=SPEC.frame_size,
         make_kwargs={"default_camera_config": CAMERA},
+        prepare=enlarge_target,
         state=state,
         explore=Exploration(),
     )

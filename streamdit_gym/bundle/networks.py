@@ -36,7 +36,7 @@ from streamdit_gym.stream.partition import MAX_VALUE as MAX_MICRO_STEPS
 MAX_TOKEN_ROWS = 64  # and columns, of a frame; the paper's model has 32
 STRIDES = (8, 16)  # of autoencoders
 # values that are not stored, as in the first bundles
-UNSTORED = {"stride": STRIDES[0], "sees_noise": False, "micro_steps": 1}
+UNSTORED = {"stride": STRIDES[0], "standardised": False, "sees_noise": False, "micro_steps": 1}
 STORED_NAMES = {
     "frame_size": "size",
     "global_channels": "looks",
@@ -84,6 +84,7 @@ CODEC_FIELDS = {
     "width": Field(partial(check_int, least=8, most=4096)),
     "blocks": Field(partial(check_int, least=0, most=64)),
     "decoder_blocks": Field(optional(partial(check_int, least=0, most=64)), required=False),
+    "standardised": Field(check_bool, required=False),
 }
 READOUT_FIELDS = {
     "channels": Field(partial(check_int, least=1, most=1024)),

@@ -14,8 +14,9 @@ MAX_HOLD_FRAMES = 8
 # Shares of a box's values that are at an end, and that are idle; the others are uniform.
 END_SHARE = 0.3
 IDLE_SHARE = 0.2
-# Share of the episodes with full actions; the others' are weaker.
-FULL_VIGOUR_SHARE = 0.3
+# Share of the episodes with full actions; the others' are weaker, small ones as often as large.
+FULL_VIGOUR_SHARE = 0.15
+MIN_VIGOUR = 0.05
 
 
 def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:
@@ -41,17 +42,26 @@ class HeldExploration:
     """The exploration policy of a world without one of its own, for one episode.
 
     Episodes with a box differ in vigour: their actions are full ones, or all nearer to idle by one
-    random factor. Full actions alone drive many robots at a speed that no trained policy has.
+    random factor, uniform on a logarithmic scale. Full actions alone drive many robots at a speed
+    that no trained policy has.
 
     Args:
         actions: the world's.
+        vigour: of this episode, from 0 to 1; None: drawn with the first action.
+        max_hold_frames: most frames for which an action is held.
     """
 
-    def __init__(self, actions: ActionLanguage) -> None:
+    def __init__(
+        self,
+        actions: ActionLanguage,
+        vigour: float | None = None,
+        max_hold_frames: int = MAX_HOLD_FRAMES,
+    ) -> None:
         self._actions = actions
+        self._max_hold_frames = max_hold_frames
         self._action: Any = actions.idle
         self._frames_left = 0
-        self._vigour: float | None = None
+        self._vigour = vigour
 
     def next(self, rng: np.random.Generator) -> Any:
         """Return the action of the next frame."""
@@ -64,11 +74,12 @@ class HeldExploration:
         if isinstance(self._actions, Menu):
             return draw_held_action(rng, len(self._actions))
         if self._vigour is None:
-            self._vigour = 1.0 if rng.random() < FULL_VIGOUR_SHARE else rng.random()
+            is_full = rng.random() < FULL_VIGOUR_SHARE
+            self._vigour = 1.0 if is_full else float(MIN_VIGOUR ** rng.random())
         idle = self._actions.idle
         values = idle + self._vigour * (draw_box_values(rng, self._actions) - idle)
         values = values.astype(self._actions.dtype)
-        return values, int(rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1))
+        return values, int(rng.integers(MIN_HOLD_FRAMES, self._max_hold_frames + 1))
 
 
 class HeldRandomActions:

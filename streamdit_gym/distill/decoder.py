@@ -96,9 +96,11 @@ def with_fewer_blocks(codec: ConvCodec, blocks: int) -> ConvCodec:
     shallow_config = replace(config, decoder_blocks=blocks)
     shallow = ConvCodec(shallow_config)
     decoder = _first_blocks(codec.decoder, blocks)
-    shallow.encoder.load_state_dict(codec.encoder.state_dict())
-    shallow.normalise.load_state_dict(codec.normalise.state_dict())
-    shallow.decoder.load_state_dict(decoder.state_dict())
+    tensors = codec.state_dict() | {
+        f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()
+    }
+    names = shallow.state_dict()
+    shallow.load_state_dict({name: tensors[name] for name in names})
     return shallow.train(codec.training)
 
 

@@ -2,9 +2,10 @@
 
 Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens
 on grids a quarter, an eighth and, in larger frames, a sixteenth of the frame. A batch normalisation
-without parameters keeps the scale of the spatial channels at one; global channels have a scale of
-their own. Noise on the latents while training makes the decoder forgive the small errors of a
-rollout.
+without parameters keeps the scale of the spatial channels at one, the ground included; where that
+takes the larger part, a `LatentScale` brings what moves to a scale of one. Global channels have a
+scale of their own. Noise on the latents while training makes the decoder forgive the small errors
+of a rollout.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from streamdit_gym.model.optional_modules import global_coder
 FOLD = 4  # pixels on a side that are folded into channels
 HALVING = 2  # one grid's cells on a side of the next grid's cell
 GROUPS = 8  # of every group normalisation
+MIN_STD = 1e-2  # of latents: frames that never change are not blown up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class ConvCodecConfig:
         width: channels on the grid a quarter of the frame; twice that on smaller grids.
         blocks: residual blocks on each grid.
         decoder_blocks: residual blocks on each grid of the decoder; None: as many.
+        standardised: whether latents are measured from the training frames' mean latent, which is
+            what does not change in a picture; see `LatentScale`.
     """
 
     frame_size: tuple[int, int] = (64, 64)
@@ -46,6 +50,7 @@ class ConvCodecConfig:
     width: int = 64
     blocks: int = 2
     decoder_blocks: int | None = None
+    standardised: bool = False
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -78,6 +83,40 @@ class Residual(nn.Module):
         return x + self.second(hidden)
 
 
+class LatentScale(nn.Module):
+    """Standardise latents: mean 0 in every cell of every channel, variance 1 in every channel.
+
+    Args:
+        shape: channels, rows and columns of a latent.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, _, _ = shape
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def forward(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return standardised latents."""
+        return (latents - self.mean) / self.std
+
+    def inverse(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return the latents that were standardised."""
+        return latents * self.std + self.mean
+
+    @torch.no_grad()
+    def measure(self, latents: Float[Tensor, "n c h w"]) -> None:
+        """Take mean and standard deviation of latents that were not standardised."""
+        mean = latents.mean(0)
+        variance = (latents - mean).square().mean((0, 2, 3))
+        std = variance.sqrt().clamp_min(MIN_STD)
+        self.mean.copy_(mean)
+        self.std.copy_(std[:, None, None])
+
+
 def _residuals(width: int, count: int) -> list[nn.Module]:
     return [Residual(width) for _ in range(count)]
 
@@ -101,6 +140,7 @@ class ConvCodec(LatentCodec):
         self.encoder = _encoder(config, coder.encoder_channels)
         self.normalise = nn.BatchNorm2d(spatial, affine=False, momentum=0.02)
         self.decoder = _decoder(config, spatial, coder.decoder_channels)
+        self.scale = LatentScale((spatial, *config.grid)) if config.standardised else None
 
     @property
     def spatial_channels(self) -> int:
@@ -112,11 +152,15 @@ class ConvCodec(LatentCodec):
         features = self.encoder(pixels)
         spatial, others = self.global_coder.encode(features)
         spatial = self.normalise(spatial)
+        if self.scale is not None:
+            spatial = self.scale(spatial)
         return torch.cat([spatial, others], dim=1)
 
     def decode_latents(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Return pixels of latents."""
         spatial = latents[:, : self.spatial_channels]
+        if self.scale is not None:
+            spatial = self.scale.inverse(spatial)
         drawn = self.decoder(spatial)
         return self.global_coder.decode(drawn, latents)
 

@@ -29,7 +29,11 @@ def own_world() -> Recipe:
         preset="mini",
         continue_from=Continuation(world="PushT", adapt_autoencoder=True, new_transformer=True),
         autoencoder=AutoencoderTraining(
-            steps=1500, weighting="motion", foreground_weight=50.0, max_minutes_share=0.35
+            steps=1500,
+            weighting="motion",
+            foreground_weight=50.0,
+            standardise=True,
+            max_minutes_share=0.35,
         ),
         readout=ReadoutTraining(steps=1000, batch=256),
         transitions=TransitionTraining(steps=2000),

@@ -39,6 +39,9 @@ class AutoencoderTraining:
         alignment_weight: weight of the squared distance between the spatial channels and those of
             the autoencoder that training continues from, see `AlignedFrames`.
         decoder_only: keep the encoder, and so every latent made with it.
+        standardise: in the end, measure latents from their mean in every cell, and in its standard
+            deviations. Where a ground takes most of the latents' variance, what moves is small, and
+            a transformer learns it late. Constants of `DynamicsTraining` are in such units.
         max_frames: most frames kept in memory.
         max_minutes_share: largest share of a call's minutes, if it has any; the learning rates end
             with them, and a later call does not go on with it.
@@ -56,6 +59,7 @@ class AutoencoderTraining:
     interpolation_probability: float = 0.5
     alignment_weight: float = 1.0
     decoder_only: bool = False
+    standardise: bool = False
     max_frames: int = 120_000
     max_minutes_share: float = 1.0
 
@@ -79,7 +83,7 @@ class AutoencoderTraining:
                 "alignment_weight": limits.WEIGHT,
                 "max_minutes_share": limits.POSITIVE_FRACTION,
             },
-            bools=("decoder_only",),
+            bools=("decoder_only", "standardise"),
         )
 
 

@@ -45,6 +45,18 @@ class TrainingFrames:
     lengths: Int[np.ndarray, " e"] | None = None
     aligned: AlignedFrames | None = None
 
+    def spaced(self, count: int) -> UInt8[np.ndarray, "n h w 3"]:
+        """Return at least so many training frames, evenly spaced, or all if there are fewer.
+
+        Copies behind an episode's last frame are left out.
+        """
+        num_episodes, num_frames = self.episodes.shape[:2]
+        lengths = np.full(num_episodes, num_frames) if self.lengths is None else self.lengths
+        is_recorded = np.arange(num_frames) < lengths[:, None]
+        episode, place = np.nonzero(is_recorded)
+        spacing = max(1, len(episode) // count)
+        return self.episodes[episode[::spacing], place[::spacing]]
+
 
 def num_training_shards(dataset: Dataset, max_frames: int) -> int:
     """Return how many shards an autoencoder is trained on: none that is held out."""

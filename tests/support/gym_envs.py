@@ -28,6 +28,7 @@ class Slider(gymnasium.Env[Any, Any]):
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
         self.x = 0.0
+        self.colour = 255
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
@@ -42,7 +43,7 @@ class Slider(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         picture = np.zeros((32, 64, 3), np.uint8)
         left = int(self.x)
-        picture[12:20, left : left + 8] = 255
+        picture[12:20, left : left + 8] = self.colour
         return picture
 
     def _observation(self) -> np.ndarray:

@@ -47,6 +47,8 @@ TRIPLET = 3
 MAX_REHEARSAL_TRIPLETS = 4
 PICTURE_EVERY = 1000
 PICTURE_FRAMES = 12
+SCALE_FRAMES = 4096  # of which the latents' scale is measured
+SCALE_BATCHES = 64
 
 
 def run(context: StageContext) -> ConvCodec:
@@ -65,6 +67,8 @@ def run(context: StageContext) -> ConvCodec:
     finished = train_autoencoder(trainer, options)
     if settings.max_minutes_share == 1:
         require_finished(finished)
+    if settings.standardise:
+        standardise(codec, frames)
     if not parallel.rank():
         _save(codec, path)
     return codec
@@ -284,6 +288,20 @@ def with_aligned_channels(
     return torch.cat([target, others], 1), difference.square().mean()
 
 
+@torch.no_grad()
+def standardise(codec: ConvCodec, frames: TrainingFrames) -> None:
+    """Measure a codec's scale on some of the frames."""
+    assert codec.scale is not None
+    codec.eval()
+    device = next(codec.parameters()).device
+    latents = []
+    for batch in np.array_split(frames.spaced(SCALE_FRAMES), SCALE_BATCHES):
+        encoded = codec.encode(torch.from_numpy(batch[None]).to(device))[0]
+        spatial = encoded[:, : codec.spatial_channels].float()
+        latents.append(codec.scale.inverse(spatial))
+    codec.scale.measure(torch.cat(latents))
+
+
 def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
     """Return the weights of all convolutions but the first and last of encoder and decoder."""
     weights: list[nn.Parameter] = []
@@ -315,11 +333,20 @@ def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
                 allowed="tiny, small, base",
                 remedy="choose another preset",
             )
-        return ConvCodec(context.sizes.codec), recipe.autoencoder
+        return _scalable(ConvCodec(context.sizes.codec), recipe.autoencoder), recipe.autoencoder
     codec = expand_codec(context.base_world.codec, recipe.added_channels)
     if context.adapts_autoencoder:
-        return codec, recipe.autoencoder
+        return _scalable(codec, recipe.autoencoder), recipe.autoencoder
     return codec, replace(recipe.autoencoder, steps=recipe.autoencoder_steps, decoder_only=True)
+
+
+def _scalable(codec: ConvCodec, settings: AutoencoderTraining) -> ConvCodec:
+    """Return a codec whose latents can be standardised, if they are to be."""
+    if not settings.standardise or codec.scale is not None:
+        return codec
+    scalable = ConvCodec(replace(codec.config, standardised=True))
+    scalable.load_state_dict(codec.state_dict(), strict=False)  # latents are as they were
+    return scalable
 
 
 def _save(codec: ConvCodec, path: Path) -> None:

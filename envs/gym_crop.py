@@ -1,0 +1,57 @@
+"""The part of an environment's picture that a world shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from streamdit_gym.checks import check_real, shown
+from streamdit_gym.errors import DefinitionError
+
+# top, bottom, left and right edge, as shares of a picture's height and width
+Crop = tuple[float, float, float, float]
+WHOLE: Crop = (0.0, 1.0, 0.0, 1.0)
+MIN_SHARE = 0.01
+
+
+def check_crop(crop: Any) -> None:
+    """Refuse what is no part of a picture.
+
+    Raises:
+        DefinitionError: if it is none.
+        ArgumentError: if one is out of range.
+    """
+    if not isinstance(crop, (tuple, list)) or len(crop) != 4:
+        raise _no_crop(crop)
+    for number, edge in enumerate(crop):
+        check_real(f"edge {number} of crop", edge, least=0, most=1)
+    top, bottom, left, right = crop
+    if bottom - top < MIN_SHARE or right - left < MIN_SHARE:
+        raise _no_crop(crop)
+
+
+def cropped(picture: UInt8[np.ndarray, "H W 3"], crop: Crop) -> UInt8[np.ndarray, "h w 3"]:
+    """Return what of a picture lies between four edges."""
+    height, width = picture.shape[:2]
+    top, bottom, left, right = crop
+    rows = slice(round(top * height), round(bottom * height))
+    columns = slice(round(left * width), round(right * width))
+    return picture[rows, columns]
+
+
+def uncropped_size(frame_size: tuple[int, int], crop: Crop) -> tuple[int, int]:
+    """Return height and width of a picture whose cropped part has a frame's size."""
+    height, width = frame_size
+    top, bottom, left, right = crop
+    return round(height / (bottom - top)), round(width / (right - left))
+
+
+def _no_crop(crop: Any) -> DefinitionError:
+    return DefinitionError(
+        "crop is no part of a picture",
+        given=shown(crop),
+        allowed="top, bottom, left and right edge from 0 to 1, the first of each pair smaller",
+        remedy="crop=(0.0, 1.0, 0.0, 1.0) is the whole picture",
+    )

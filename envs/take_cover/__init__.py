@@ -1,0 +1,1 @@
+"""VizDoom's Take Cover: monsters throw fireballs, a player steps aside."""
