@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,11 @@ from streamdit_gym.envs.take_cover.world import make_simulator
 
 needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="needs vizdoom")
 STAY, RIGHT, LEFT = range(3)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the game writes its settings into the working folder
 
 
 def started(seed: int = 0) -> tuple[Simulator, np.ndarray]:
