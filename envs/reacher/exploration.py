@@ -1,8 +1,7 @@
 """How Reacher is explored: random torques, or reaching for random postures.
 
 Full torques that nothing brakes spin the arm faster than any trained policy does; a policy reaches,
-and then holds still. Torques that are held for long can be guessed from the frames before, and a
-world need not hear them: in most episodes every frame has new ones.
+and then holds still.
 """
 
 from __future__ import annotations
@@ -17,19 +16,18 @@ from streamdit_gym.envs.reacher.definition import ACTIONS
 
 REACHING_SHARE = 0.5  # of the episodes
 BRAKED_SHARE = 0.5  # of the others
-HELD_SHARE = 0.25  # of the episodes: torques are held
-MAX_HOLD_FRAMES = 8
+FULL_SHARE = 0.3  # of the episodes; in the others the random torques are weaker by one more factor
 MAX_BRAKE = 0.1  # torque per rad/s
 MIN_REACHING_BRAKE = 0.02
 PULLS = (0.1, 1.0)  # torque per rad from the posture that is reached for
-REACHING_STRENGTH = 0.5  # of the random torques on the way, most
+REACHING_STRENGTH = 0.3  # of the random torques on the way, most
 
 
 class Exploration:
     """Chooses torques; every episode has a strength, a brake and a posture of its own."""
 
     def __init__(self) -> None:
-        self._held = HeldExploration(ACTIONS, vigour=1.0)
+        self._held = HeldExploration(ACTIONS)
         self._strength = 1.0
         self._brake = 0.0
         self._pull = 0.0
@@ -52,8 +50,8 @@ class Exploration:
 
     def _begin(self, angles: Float[np.ndarray, " 2"], rng: np.random.Generator) -> None:
         """Draw what an episode is like."""
-        max_hold_frames = MAX_HOLD_FRAMES if rng.random() < HELD_SHARE else 1
-        self._held = HeldExploration(ACTIONS, vigour=1.0, max_hold_frames=max_hold_frames)
+        vigour = 1.0 if rng.random() < FULL_SHARE else rng.random()
+        self._held = HeldExploration(ACTIONS, vigour)
         self._strength = rng.random()
         if rng.random() < REACHING_SHARE:
             self._strength *= REACHING_STRENGTH

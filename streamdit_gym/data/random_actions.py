@@ -48,17 +48,10 @@ class HeldExploration:
     Args:
         actions: the world's.
         vigour: of this episode, from 0 to 1; None: drawn with the first action.
-        max_hold_frames: most frames for which an action is held.
     """
 
-    def __init__(
-        self,
-        actions: ActionLanguage,
-        vigour: float | None = None,
-        max_hold_frames: int = MAX_HOLD_FRAMES,
-    ) -> None:
+    def __init__(self, actions: ActionLanguage, vigour: float | None = None) -> None:
         self._actions = actions
-        self._max_hold_frames = max_hold_frames
         self._action: Any = actions.idle
         self._frames_left = 0
         self._vigour = vigour
@@ -79,7 +72,7 @@ class HeldExploration:
         idle = self._actions.idle
         values = idle + self._vigour * (draw_box_values(rng, self._actions) - idle)
         values = values.astype(self._actions.dtype)
-        return values, int(rng.integers(MIN_HOLD_FRAMES, self._max_hold_frames + 1))
+        return values, int(rng.integers(MIN_HOLD_FRAMES, MAX_HOLD_FRAMES + 1))
 
 
 class HeldRandomActions:
