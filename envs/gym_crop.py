@@ -12,16 +12,16 @@ from streamdit_gym.errors import DefinitionError
 
 # top, bottom, left and right edge, as shares of a picture's height and width
 Crop = tuple[float, float, float, float]
-WHOLE: Crop = (0.0, 1.0, 0.0, 1.0)
-MIN_SHARE = 0.01
+WHOLE_PICTURE: Crop = (0.0, 1.0, 0.0, 1.0)
+MIN_SHARE = 0.1  # of a height or width
 
 
 def check_crop(crop: Any) -> None:
-    """Refuse what is no part of a picture.
+    """Refuse edges that enclose no part of a picture.
 
     Raises:
-        DefinitionError: if it is none.
-        ArgumentError: if one is out of range.
+        DefinitionError: if they are not four, or enclose less than a tenth of a side.
+        ArgumentError: if an edge is no share from 0 to 1.
     """
     if not isinstance(crop, (tuple, list)) or len(crop) != 4:
         raise _no_crop(crop)
@@ -52,6 +52,6 @@ def _no_crop(crop: Any) -> DefinitionError:
     return DefinitionError(
         "crop is no part of a picture",
         given=shown(crop),
-        allowed="top, bottom, left and right edge from 0 to 1, the first of each pair smaller",
+        allowed="top, bottom, left and right edge from 0 to 1, each pair at least a tenth apart",
         remedy="crop=(0.0, 1.0, 0.0, 1.0) is the whole picture",
     )

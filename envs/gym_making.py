@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -15,6 +15,7 @@ from streamdit_gym.checks import shown
 from streamdit_gym.errors import DefinitionError, MissingExtraError
 
 Env = gymnasium.Env[Any, Any]
+Prepare = Callable[[Any], None]
 
 RGB_ARRAY = "rgb_array"
 EXTRA = "gym"  # brings the simulators below
@@ -67,7 +68,12 @@ def make_env(env_id: str, make_kwargs: Mapping[str, Any], render_mode: str | Non
 
 
 def make_rendered(
-    env_id: str, make_kwargs: Mapping[str, Any], frame_size: tuple[int, int], *, render: bool
+    env_id: str,
+    make_kwargs: Mapping[str, Any],
+    frame_size: tuple[int, int],
+    *,
+    render: bool,
+    prepare: Prepare | None = None,
 ) -> tuple[Env, Any]:
     """Make an environment that draws, and return it with the observation of a first reset.
 
@@ -79,16 +85,19 @@ def make_rendered(
         make_kwargs: likewise.
         frame_size: height and width of the frames that are made of its pictures.
         render: whether pictures are rendered; else they are the observations.
+        prepare: is called with the environment, unwrapped, before its first reset.
 
     Raises:
         MissingExtraError: see `make_env`.
-        DefinitionError: if it cannot be made, reset or drawn.
+        DefinitionError: if it cannot be made, prepared, reset or drawn.
     """
     env = make_env(env_id, make_kwargs, RGB_ARRAY if render else None)
     has_own_size = not {"width", "height"}.isdisjoint(make_kwargs)
     try:
         if is_mujoco(env):
             _draw_mujoco_fast(env, None if has_own_size else frame_size)
+        if prepare is not None:
+            prepare(env.unwrapped)
         observation, _ = env.reset(seed=WARM_UP_SEED)
         if render:
             env.render()

@@ -12,8 +12,15 @@ from jaxtyping import Float, UInt8
 from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.definition import StepOutcome
 from streamdit_gym.envs.gym_actions import ActionTranslator
-from streamdit_gym.envs.gym_crop import WHOLE, Crop, cropped, uncropped_size
-from streamdit_gym.envs.gym_making import WARM_UP_SEED, Env, is_mujoco, make_rendered, picture_of
+from streamdit_gym.envs.gym_crop import WHOLE_PICTURE, Crop, cropped, uncropped_size
+from streamdit_gym.envs.gym_making import (
+    WARM_UP_SEED,
+    Env,
+    Prepare,
+    is_mujoco,
+    make_rendered,
+    picture_of,
+)
 from streamdit_gym.envs.gym_saved_state import refused, restore_mujoco, save_mujoco
 from streamdit_gym.errors import NotReadyError
 
@@ -57,8 +64,8 @@ class GymSettings:
             shares of the picture's height and width.
         image_key: where frames are in observations, "" for the observation itself; None: they are
             rendered.
-        prepare: what is done to the environment, unwrapped, once it is made, such as to draw a
-            thing larger; None: nothing.
+        prepare: what is done to the environment, unwrapped, before its first reset, such as to draw
+            a thing larger; what a reset builds anew is lost. None: nothing.
         state: from the environment, unwrapped, to its true state; None: it tells none.
         explore: from the environment, unwrapped, and a random generator to an action of the world;
             None: random actions that are held for some frames.
@@ -70,9 +77,9 @@ class GymSettings:
     frame_skip: int = 1
     make_kwargs: Mapping[str, Any] = field(default_factory=dict)
     action_vectors: tuple[tuple[float, ...], ...] = ()
-    crop: Crop = WHOLE
+    crop: Crop = WHOLE_PICTURE
     image_key: str | None = None
-    prepare: Callable[[Any], None] | None = None
+    prepare: Prepare | None = None
     state: StateFunction | None = None
     explore: ExplorationFunction | None = None
 
@@ -177,9 +184,8 @@ class GymSimulator:
                 settings.make_kwargs,
                 uncropped_size(settings.frame_size, settings.crop),
                 render=settings.image_key is None,
+                prepare=settings.prepare,
             )
-            if settings.prepare is not None:
-                settings.prepare(self._made.unwrapped)
         return self._made
 
     def _reset(self, seed: int) -> None:

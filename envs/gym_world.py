@@ -101,7 +101,7 @@ def gym_world(
         DefinitionError: if no world can be made of the environment; the text says what to do.
         MissingExtraError: if one of Gymnasium's own environments lacks its package.
     """
-    of_simulator = {name: more.pop(name) for name in SIMULATOR_SETTINGS if name in more}
+    simulator_settings = {key: more.pop(key) for key in SIMULATOR_SETTINGS if key in more}
     settings = GymSettings(
         env_id=env_id,
         actions=actions,
@@ -110,7 +110,7 @@ def gym_world(
         make_kwargs=dict(make_kwargs or {}),
         action_vectors=more.get("action_vectors", ()),
         state=state,
-        **of_simulator,
+        **simulator_settings,
     )
     return _definition(settings, name, horizon, more)
 

@@ -13,6 +13,7 @@ from conftest import wake
 from streamdit_gym.data.dataset import Dataset
 from streamdit_gym.data.recorder import RecordConfig, record
 from streamdit_gym.envs.pusht.world import WORLD
+from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.model.conv_codec import ConvCodec, ConvCodecConfig
 from streamdit_gym.model.expand_channels import expand_codec
 from streamdit_gym.recipes.stage_settings import AutoencoderTraining
@@ -243,6 +244,18 @@ def test_a_standardised_codec_draws_as_before_and_is_standardised_once() -> None
     assert difference.abs().max() <= 1
     standardise(codec, frames)
     torch.testing.assert_close(codec.encode(shown), latents, rtol=1e-3, atol=1e-3)
+
+
+def test_a_decoder_alone_keeps_its_latents() -> None:
+    with pytest.raises(StreamDiTError, match="one of the two"):
+        AutoencoderTraining(decoder_only=True, standardise=True)
+
+
+def test_a_few_frames_are_enough_to_measure() -> None:
+    frames = frames_before_a_ground()
+    codec = scalable_codec()
+    standardise(codec, TrainingFrames(episodes=frames.episodes[:1, :5], held_out=frames.held_out))
+    assert codec.encode(torch.from_numpy(frames.episodes[:1])).isfinite().all()
 
 
 def test_frames_that_never_change_have_finite_latents() -> None:

@@ -22,6 +22,7 @@ from support.pushed_dot import DOT_IDS, registered_dot
 
 import streamdit_gym  # noqa: F401  (registers the ids)
 from streamdit_gym.definition import EnvironmentTask
+from streamdit_gym.envs.registration import IDS
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import (
@@ -47,7 +48,7 @@ def extreme_actions(env: Any) -> np.ndarray:
     return np.stack([extreme] * env.num_envs)
 
 
-@pytest.mark.parametrize("name", ALL_IDS)
+@pytest.mark.parametrize("name", [*IDS, *DOT_IDS])
 def test_gymnasium_and_sb3_find_nothing_to_complain_about(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

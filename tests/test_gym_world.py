@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -130,6 +131,34 @@ def test_a_prepared_environment_is_another_one() -> None:
     prepared = simulator_of(slider(prepare=paint_grey))
     assert prepared._frame().max() == 100
     assert plain._frame().max() == 255
+    prepared.reset(np.random.default_rng(1), "any")
+    assert prepared._frame().max() == 100, "once is enough"
+    prepared.close()
+    prepared.reset(np.random.default_rng(1), "any")
+    assert prepared._frame().max() == 100, "a new one is prepared as well"
+
+
+def test_an_environment_that_cannot_be_prepared_is_named() -> None:
+    for _ in range(2):  # and is not taken unprepared the second time
+        with pytest.raises(DefinitionError, match="no_such_thing"):
+            simulator_of(slider(prepare=lambda env: env.no_such_thing))
+
+
+@needs_mujoco
+def test_mujoco_draws_a_cropped_picture_larger() -> None:
+    crop = (0.25, 0.75, 0.25, 0.75)
+    whole = simulator_of(gym_world("Reacher-v5", name="Whole"))
+    part = simulator_of(gym_world("Reacher-v5", name="Part", crop=crop))
+    assert part._env.render().shape == (256, 256, 3)
+    middle = cv2.resize(whole._frame()[16:48, 16:48], (64, 64), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(part._frame().astype(float) - middle).mean() < 6
+
+
+def test_an_observed_picture_is_cropped() -> None:
+    simulator = simulator_of(slider("Observer", frame_size=(16, 32), crop=(0.5, 1.0, 0.0, 0.5)))
+    assert simulator.settings.image_key == "camera"
+    picture = simulator._observation["camera"]
+    assert np.array_equal(simulator._frame(), picture[16:, :32])
 
 
 def test_a_picture_in_the_observation_serves_as_well() -> None:
@@ -203,7 +232,7 @@ def test_a_dimension_that_never_varies_may_be_left_out() -> None:
         ("Unbounded", {}, "without bounds"),
         ("HalfStill", {}, "dimension 1 of the actions never varies"),
         ("Slider", {"frame_skip": 0}, "frame_skip"),
-        ("Slider", {"crop": (0.5, 0.5, 0.0, 1.0)}, "no part of a picture"),
+        ("Slider", {"crop": (0.5, 0.55, 0.0, 1.0)}, "no part of a picture"),
         ("Slider", {"crop": (0.0, 1.5, 0.0, 1.0)}, "edge 1 of crop"),
         ("Slider", {"crop": 0.5}, "no part of a picture"),
         ("Slider", {"horizon": 0}, "horizon"),

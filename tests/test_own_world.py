@@ -19,6 +19,7 @@ from streamdit_gym.presets import PARTITIONS, sizes_for
 from streamdit_gym.recipes import Recipe, recipe
 from streamdit_gym.recipes.stage_settings import (
     AutoencoderTraining,
+    Continuation,
     ReadoutTraining,
     TransitionTraining,
 )
@@ -80,6 +81,20 @@ def test_its_bundle_holds_latents_as_they_were_trained_on(dataset: Dataset, bund
     moving = (latents - mean_by_cell).square().mean()
     assert ground < 0.2 * moving
     assert 0.5 < moving < 1.5
+
+
+def test_a_world_that_keeps_an_autoencoder_keeps_its_latents(
+    dataset: Dataset, bundle: Path, tmp_path: Path
+) -> None:
+    base = World.from_pretrained(str(bundle))
+    recipe = replace(TINY_RECIPE, continue_from=Continuation(world=str(bundle), decoder_steps=2))
+    inputs = TrainingInputs(
+        spec=BOX_WORLD.spec, dataset=dataset, make_encoder=RandomEncoder, base_world=base
+    )
+    world = train_world(inputs, recipe, RunOptions(folder=tmp_path))
+    assert world is not None
+    frames = torch.from_numpy(dataset.shard(0).frames)
+    assert torch.equal(world.codec.encode(frames), base.codec.encode(frames))
 
 
 def test_its_bundle_reads_transitions(bundle: Path) -> None:

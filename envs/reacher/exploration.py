@@ -16,10 +16,10 @@ from streamdit_gym.envs.reacher.definition import ACTIONS
 
 REACHING_SHARE = 0.5  # of the episodes
 BRAKED_SHARE = 0.5  # of the others
-FULL_SHARE = 0.3  # of the episodes; in the others the random torques are weaker by one more factor
+FULL_VIGOUR_SHARE = 0.3  # of the episodes; the others' random torques are weaker
 MAX_BRAKE = 0.1  # torque per rad/s
-MIN_REACHING_BRAKE = 0.02
-PULLS = (0.1, 1.0)  # torque per rad from the posture that is reached for
+MIN_REACHING_BRAKE = 0.02  # torque per rad/s
+PULL_RANGE = (0.1, 1.0)  # torque per rad from the posture that is reached for
 REACHING_STRENGTH = 0.3  # of the random torques on the way, most
 
 
@@ -50,12 +50,12 @@ class Exploration:
 
     def _begin(self, angles: Float[np.ndarray, " 2"], rng: np.random.Generator) -> None:
         """Draw what an episode is like."""
-        vigour = 1.0 if rng.random() < FULL_SHARE else rng.random()
+        vigour = 1.0 if rng.random() < FULL_VIGOUR_SHARE else rng.random()
         self._held = HeldExploration(ACTIONS, vigour)
         self._strength = rng.random()
         if rng.random() < REACHING_SHARE:
             self._strength *= REACHING_STRENGTH
-            self._pull = np.exp(rng.uniform(*np.log(PULLS)))
+            self._pull = np.exp(rng.uniform(*np.log(PULL_RANGE)))
             self._brake = rng.uniform(MIN_REACHING_BRAKE, MAX_BRAKE)
             self._posture = angles + rng.uniform(-np.pi, np.pi, 2)
         else:

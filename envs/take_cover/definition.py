@@ -11,7 +11,7 @@ from streamdit_gym.envs.gym_crop import Crop
 ENV_ID = "vizdoom.gymnasium_wrapper:VizdoomTakeCover-v1"
 TICS_A_SECOND = 35
 FRAME_SKIP = 4  # tics of the game for a frame
-MAX_TICS = 2100  # of an episode, as where others' results come from
+MAX_TICS = 2100  # of an episode, as in Ha and Schmidhuber, 2018
 
 FRAME_SIZE = (32, 128)  # px
 CROP: Crop = (88 / 240, 168 / 240, 0.0, 1.0)  # below it is floor, above it ceiling

@@ -16,7 +16,7 @@ END_SHARE = 0.3
 IDLE_SHARE = 0.2
 # Share of the episodes with full actions; the others' are weaker, small ones as often as large.
 FULL_VIGOUR_SHARE = 0.15
-MIN_VIGOUR = 0.05
+MIN_VIGOUR = 0.05  # of full actions
 
 
 def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:

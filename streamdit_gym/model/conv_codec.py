@@ -2,9 +2,9 @@
 
 Full-size convolutions are avoided: pixels are folded 4 x 4 into channels first, so all work happens
 on grids a quarter, an eighth and, in larger frames, a sixteenth of the frame. A batch normalisation
-without parameters keeps the scale of the spatial channels at one, the ground included; where that
-takes the larger part, a `LatentScale` brings what moves to a scale of one. Global channels have a
-scale of their own. Noise on the latents while training makes the decoder forgive the small errors
+without parameters keeps the scale of the spatial channels at one, the ground included; a
+`LatentScale`, where a recipe asks for it, brings what moves to a scale of one. Global channels have
+a scale of their own. Noise on the latents while training makes the decoder forgive the small errors
 of a rollout.
 """
 

@@ -41,7 +41,9 @@ class AutoencoderTraining:
         decoder_only: keep the encoder, and so every latent made with it.
         standardise: in the end, measure latents from their mean in every cell, and in its standard
             deviations. Where a ground takes most of the latents' variance, what moves is small, and
-            a transformer learns it late. Constants of `DynamicsTraining` are in such units.
+            a transformer learns it late. All constants on latents are in such units then; those of
+            an autoencoder that trains on are, too. Where another autoencoder's latents of the same
+            scenes are kept, nothing is measured.
         max_frames: most frames kept in memory.
         max_minutes_share: largest share of a call's minutes, if it has any; the learning rates end
             with them, and a later call does not go on with it.
@@ -85,6 +87,13 @@ class AutoencoderTraining:
             },
             bools=("decoder_only", "standardise"),
         )
+        if self.decoder_only and self.standardise:
+            raise StreamDiTError(
+                "standardised latents are others, and a decoder alone keeps them",
+                given="decoder_only with standardise",
+                allowed="one of the two",
+                remedy="leave one of them out",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ from streamdit_gym.envs.registration import IDS
 from streamdit_gym.registry import find_definition
 
 FIRST_TASK_IDS = [
-    name for name, of in IDS.items() if of["task"] == find_definition(of["world"]).default_task
+    name
+    for name, settings in IDS.items()
+    if settings["task"] == find_definition(settings["world"]).default_task
 ]
 TESTED_IDS = [name for name in IDS if name in FIRST_TASK_IDS or "PushT-Reach" in name]
 BOX_IDS = [name for name in TESTED_IDS if "Continuous" in name]

@@ -67,7 +67,7 @@ def run(context: StageContext) -> ConvCodec:
     finished = train_autoencoder(trainer, options)
     if settings.max_minutes_share == 1:
         require_finished(finished)
-    if settings.standardise:
+    if settings.standardise and frames.aligned is None:
         standardise(codec, frames)
     if not parallel.rank():
         _save(codec, path)
@@ -295,11 +295,13 @@ def standardise(codec: ConvCodec, frames: TrainingFrames) -> None:
     codec.eval()
     device = next(codec.parameters()).device
     latents = []
-    for batch in np.array_split(frames.spaced(SCALE_FRAMES), SCALE_BATCHES):
+    measured = frames.spaced(SCALE_FRAMES)
+    for batch in np.array_split(measured, min(SCALE_BATCHES, len(measured))):
         encoded = codec.encode(torch.from_numpy(batch[None]).to(device))[0]
         spatial = encoded[:, : codec.spatial_channels].float()
         latents.append(codec.scale.inverse(spatial))
     codec.scale.measure(torch.cat(latents))
+    parallel.share(codec)  # processes may round differently
 
 
 def inner_convolutions(codec: ConvCodec) -> list[nn.Parameter]:
@@ -337,7 +339,13 @@ def _initial(context: StageContext) -> tuple[ConvCodec, AutoencoderTraining]:
     codec = expand_codec(context.base_world.codec, recipe.added_channels)
     if context.adapts_autoencoder:
         return _scalable(codec, recipe.autoencoder), recipe.autoencoder
-    return codec, replace(recipe.autoencoder, steps=recipe.autoencoder_steps, decoder_only=True)
+    kept = replace(
+        recipe.autoencoder,
+        steps=recipe.autoencoder_steps,
+        decoder_only=True,
+        standardise=False,
+    )
+    return codec, kept
 
 
 def _scalable(codec: ConvCodec, settings: AutoencoderTraining) -> ConvCodec:
