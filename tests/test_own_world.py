@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,6 +27,8 @@ from streamdit_gym.recipes.stage_settings import (
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.train.dataset_checks import check_actions, check_length
+from streamdit_gym.train.film_strip import film_strip
+from streamdit_gym.train.phrases import prompt_source
 from streamdit_gym.train.pipeline import train_world
 from streamdit_gym.train.prompt_corruption import PromptCorruption, without_some_prompts
 from streamdit_gym.train.stage_context import RunOptions, TrainingInputs
@@ -116,6 +119,27 @@ def test_its_engine_takes_values_of_the_box(bundle: Path) -> None:
     frames = world.codec.decode(latents)
     assert frames.shape == (2, 1, SIZE, SIZE, 3)
     assert torch.isfinite(latents).all()
+
+
+def test_film_strips_begin_with_the_idle_action(
+    dataset: Dataset, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_with = []
+
+    class WatchedEngine(Engine):
+        def start(self, latents: Any, prompts: Any, *others: Any, **more: Any) -> Any:
+            begun_with.append(prompts)
+            return super().start(latents, prompts, *others, **more)
+
+    monkeypatch.setattr("streamdit_gym.train.film_strip.Engine", WatchedEngine)
+    world = World.from_pretrained(str(bundle))
+    episodes = encode_dataset(dataset, ShardEncoder(world.codec, "cpu"), tmp_path)
+    source = prompt_source(world.spec, world.table)
+    film_strip(world.model, world.codec, source, episodes, "cpu")
+    assert len(begun_with) == 1
+    idle = torch.as_tensor(BOX_WORLD.spec.actions.positions(BOX_WORLD.spec.actions.idle))
+    assert torch.equal(begun_with[0], idle.expand_as(begun_with[0]))
+    assert idle.any(), "a position of zero is an end of the box"
 
 
 def test_its_environment_takes_actions_of_the_box(bundle: Path) -> None:

@@ -58,9 +58,8 @@ def _rollout(
 ) -> Float[Tensor, "e f c h w"]:
     """Return start frames and what is generated after them."""
     count, num_frames = prompts.shape[:2]
-    start_prompts = torch.zeros_like(prompts[:, :1])
     noise = Noise.seeded(range(count))
-    session = engine.start(start, start_prompts, noise)
+    session = engine.start(start, engine.idle_prompts(count, 1), noise)
     frames = [start]
     for step in range(1, num_frames):
         frame = engine.tick(session, prompts[:, step])
