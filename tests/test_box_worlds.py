@@ -172,10 +172,8 @@ def test_explored_episodes_differ_in_vigour() -> None:
         actions = np.stack([exploration.next(rng) for _ in range(200)])
         largest.append(np.abs(actions).max())
     is_full = np.array(largest) == np.max(DEFINITION.actions.high)
-    assert 0.05 < is_full.mean() < 0.3
-    share = np.array(largest) / np.max(DEFINITION.actions.high)
-    assert np.quantile(share, 0.25) < 0.15, "small strengths are as frequent as large ones"
-    assert 0.1 < np.quantile(share[~is_full], 0.5) < 0.4
+    assert 0.1 < is_full.mean() < 0.6
+    assert np.quantile(largest, 0.2) < 0.5 * np.max(DEFINITION.actions.high)
 
 
 @pytest.mark.parametrize("algo", ["ppo", "sac", "td3"])

@@ -13,7 +13,6 @@ from streamdit_gym.envs.pusht.scripted_policy import STEP_UNITS, scripted_offset
 from streamdit_gym.envs.pusht_continuous.definition import ACTIONS
 
 MIN_SPEED = 0.3  # of an episode that heads for waypoints, in steps of PushT's moves
-FULL_VIGOUR_SHARE = 0.3  # of the episodes that move at random; the others' vigour is uniform
 AIM_NOISE = 0.1  # standard deviation of an action that heads for a waypoint
 
 
@@ -23,8 +22,7 @@ class ContinuousExploration(ExplorationPolicy):
     def start_episode(self, rng: np.random.Generator, *, outwards: bool) -> None:
         """Draw the mode of an episode, and its speed."""
         super().start_episode(rng, outwards=outwards)
-        is_full = rng.random() < FULL_VIGOUR_SHARE
-        self._held = HeldExploration(ACTIONS, vigour=1.0 if is_full else rng.random())
+        self._held = HeldExploration(ACTIONS)
         self._speed = rng.uniform(MIN_SPEED, 1.0)
 
     def _next_held_action(self, rng: np.random.Generator) -> Action:

@@ -16,7 +16,6 @@ from streamdit_gym.envs.reacher.definition import ACTIONS
 
 REACHING_SHARE = 0.5  # of the episodes
 BRAKED_SHARE = 0.5  # of the others
-FULL_VIGOUR_SHARE = 0.3  # of the episodes; the others' random torques are weaker
 MAX_BRAKE = 0.1  # torque per rad/s
 MIN_REACHING_BRAKE = 0.02  # torque per rad/s
 PULL_RANGE = (0.1, 1.0)  # torque per rad from the posture that is reached for
@@ -50,8 +49,7 @@ class Exploration:
 
     def _begin(self, angles: Float[np.ndarray, " 2"], rng: np.random.Generator) -> None:
         """Draw what an episode is like."""
-        vigour = 1.0 if rng.random() < FULL_VIGOUR_SHARE else rng.random()
-        self._held = HeldExploration(ACTIONS, vigour)
+        self._held = HeldExploration(ACTIONS)
         self._strength = rng.random()
         if rng.random() < REACHING_SHARE:
             self._strength *= REACHING_STRENGTH

@@ -14,9 +14,8 @@ MAX_HOLD_FRAMES = 8
 # Shares of a box's values that are at an end, and that are idle; the others are uniform.
 END_SHARE = 0.3
 IDLE_SHARE = 0.2
-# Share of the episodes with full actions; the others' are weaker, small ones as often as large.
-FULL_VIGOUR_SHARE = 0.15
-MIN_VIGOUR = 0.05  # of full actions
+# Share of the episodes with full actions; the others' are weaker.
+FULL_VIGOUR_SHARE = 0.3
 
 
 def draw_held_action(rng: np.random.Generator, num_actions: int) -> tuple[int, int]:
@@ -42,19 +41,17 @@ class HeldExploration:
     """The exploration policy of a world without one of its own, for one episode.
 
     Episodes with a box differ in vigour: their actions are full ones, or all nearer to idle by one
-    random factor, uniform on a logarithmic scale. Full actions alone drive many robots at a speed
-    that no trained policy has.
+    random factor. Full actions alone drive many robots at a speed that no trained policy has.
 
     Args:
         actions: the world's.
-        vigour: of this episode, from 0 to 1; None: drawn with the first action.
     """
 
-    def __init__(self, actions: ActionLanguage, vigour: float | None = None) -> None:
+    def __init__(self, actions: ActionLanguage) -> None:
         self._actions = actions
         self._action: Any = actions.idle
         self._frames_left = 0
-        self._vigour = vigour
+        self._vigour: float | None = None
 
     def next(self, rng: np.random.Generator) -> Any:
         """Return the action of the next frame."""
@@ -67,8 +64,7 @@ class HeldExploration:
         if isinstance(self._actions, Menu):
             return draw_held_action(rng, len(self._actions))
         if self._vigour is None:
-            is_full = rng.random() < FULL_VIGOUR_SHARE
-            self._vigour = 1.0 if is_full else float(MIN_VIGOUR ** rng.random())
+            self._vigour = 1.0 if rng.random() < FULL_VIGOUR_SHARE else rng.random()
         idle = self._actions.idle
         values = idle + self._vigour * (draw_box_values(rng, self._actions) - idle)
         values = values.astype(self._actions.dtype)
