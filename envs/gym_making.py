@@ -36,24 +36,33 @@ MIN_IMAGE_SHARE = 0.75
 WARM_UP_SEED = 0
 
 
-def make_env(env_id: str, make_kwargs: Mapping[str, Any], render_mode: str | None = None) -> Env:
+def make_env(
+    env_id: str,
+    make_kwargs: Mapping[str, Any],
+    render_mode: str | None = None,
+    prepare: Prepare | None = None,
+) -> Env:
     """Make an environment without its time limit: a world has its own horizon.
 
     Args:
         env_id: as `gymnasium.make` takes it; ``"module:Id-v0"`` imports the module first.
         make_kwargs: of the environment.
         render_mode: how it is drawn; None: not at all.
+        prepare: is called with the environment, unwrapped, before its first reset.
 
     Raises:
         MissingExtraError: if one of Gymnasium's own environments lacks its package.
-        DefinitionError: if it cannot be made.
+        DefinitionError: if it cannot be made or prepared.
     """
     _draw_without_display()
     kwargs = dict(make_kwargs)
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     try:
-        return gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+        env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+        if prepare is not None:
+            prepare(env.unwrapped)
+        return env
     except gymnasium.error.UnregisteredEnv as error:
         raise DefinitionError(
             "Gymnasium knows no such environment",
@@ -85,19 +94,17 @@ def make_rendered(
         make_kwargs: likewise.
         frame_size: height and width of the frames that are made of its pictures.
         render: whether pictures are rendered; else they are the observations.
-        prepare: is called with the environment, unwrapped, before its first reset.
+        prepare: see `make_env`.
 
     Raises:
         MissingExtraError: see `make_env`.
         DefinitionError: if it cannot be made, prepared, reset or drawn.
     """
-    env = make_env(env_id, make_kwargs, RGB_ARRAY if render else None)
+    env = make_env(env_id, make_kwargs, RGB_ARRAY if render else None, prepare)
     has_own_size = not {"width", "height"}.isdisjoint(make_kwargs)
     try:
         if is_mujoco(env):
             _draw_mujoco_fast(env, None if has_own_size else frame_size)
-        if prepare is not None:
-            prepare(env.unwrapped)
         observation, _ = env.reset(seed=WARM_UP_SEED)
         if render:
             env.render()

@@ -154,7 +154,7 @@ def gym_facts(settings: GymSettings) -> GymFacts:
         MissingExtraError: likewise.
     """
     env_id = settings.env_id
-    env = make_env(env_id, settings.make_kwargs)
+    env = make_env(env_id, settings.make_kwargs, prepare=settings.prepare)
     try:
         key = image_key(env.observation_space, uncropped_size(settings.frame_size, settings.crop))
         if key is None and not renders(env):

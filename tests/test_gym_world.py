@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from support.definition_files import forgotten_worlds as forgotten_worlds
-from support.gym_envs import needs_box2d, needs_mujoco, registered_envs
+from support.gym_envs import needs_box2d, needs_mujoco, registered_envs, simulator_of, slider
 
 from streamdit_gym.actions import Menu, SpokenBox
 from streamdit_gym.data.dataset import Dataset
@@ -29,30 +27,14 @@ from streamdit_gym.definition import (
     WorldDefinition,
 )
 from streamdit_gym.envs import gym_world
-from streamdit_gym.envs.gym_making import image_key
 from streamdit_gym.errors import ArgumentError, DefinitionError, NotReadyError
 from streamdit_gym.registry import load_definition
-
-SEED = 5
 
 
 @pytest.fixture(autouse=True)
 def _environments(forgotten_worlds: None) -> Iterator[None]:
     with registered_envs():
         yield
-
-
-def slider(env: str = "Slider", **settings: Any) -> WorldDefinition:
-    """Return a world of a small environment."""
-    return gym_world(f"Test/{env}-v0", **{"name": env, "frame_size": (32, 64), **settings})
-
-
-def simulator_of(definition: WorldDefinition) -> Any:
-    """Return a simulator that has been reset."""
-    assert definition.make_simulator is not None
-    simulator = definition.make_simulator()
-    simulator.reset(np.random.default_rng(SEED), "any")
-    return simulator
 
 
 def actions_of(definition: WorldDefinition, count: int, seed: int = 0) -> list[Any]:
@@ -70,10 +52,6 @@ def state_of_slider(env: Any) -> dict[str, float]:
 
 def push_right(env: Any, rng: np.random.Generator) -> np.ndarray:
     return np.ones(1, np.float32)
-
-
-def paint_grey(env: Any) -> None:
-    env.colour = 100
 
 
 def test_everything_has_a_default() -> None:
@@ -105,76 +83,6 @@ def test_the_environment_ends_an_episode() -> None:
     for _ in range(20):
         simulator.step(np.ones(1))
     assert simulator.outcome().terminated
-
-
-def test_frames_are_made_smaller_by_area_averaging() -> None:
-    world = slider(frame_size=(16, 16))
-    assert world.make_simulator is not None
-    frame = world.make_simulator().reset(np.random.default_rng(SEED), "any")
-    picture = simulator_of(world)._env.render()
-    means = picture.reshape(16, 2, 16, 4, 3).mean(axis=(1, 3))
-    assert frame == pytest.approx(means, abs=0.51)
-
-
-def test_a_crop_shows_a_part_of_the_picture() -> None:
-    world = slider(frame_size=(16, 32), crop=(0.5, 1.0, 0.25, 0.75))
-    simulator = simulator_of(world)
-    picture = simulator._env.render()
-    height, width = picture.shape[:2]
-    part = picture[height // 2 :, width // 4 : 3 * width // 4]
-    assert part.shape == (16, 32, 3)
-    assert np.array_equal(simulator._frame(), part)
-
-
-def test_a_prepared_environment_is_another_one() -> None:
-    plain = simulator_of(slider())
-    prepared = simulator_of(slider(prepare=paint_grey))
-    assert prepared._frame().max() == 100
-    assert plain._frame().max() == 255
-    prepared.reset(np.random.default_rng(1), "any")
-    assert prepared._frame().max() == 100, "once is enough"
-    prepared.close()
-    prepared.reset(np.random.default_rng(1), "any")
-    assert prepared._frame().max() == 100, "a new one is prepared as well"
-
-
-def test_an_environment_that_cannot_be_prepared_is_named() -> None:
-    for _ in range(2):  # and is not taken unprepared the second time
-        with pytest.raises(DefinitionError, match="no_such_thing"):
-            simulator_of(slider(prepare=lambda env: env.no_such_thing))
-
-
-@needs_mujoco
-def test_mujoco_draws_a_cropped_picture_larger() -> None:
-    crop = (0.25, 0.75, 0.25, 0.75)
-    whole = simulator_of(gym_world("Reacher-v5", name="Whole"))
-    part = simulator_of(gym_world("Reacher-v5", name="Part", crop=crop))
-    assert part._env.render().shape == (256, 256, 3)
-    middle = cv2.resize(whole._frame()[16:48, 16:48], (64, 64), interpolation=cv2.INTER_LINEAR)
-    assert np.abs(part._frame().astype(float) - middle).mean() < 6
-
-
-def test_an_observed_picture_is_cropped() -> None:
-    simulator = simulator_of(slider("Observer", frame_size=(16, 32), crop=(0.5, 1.0, 0.0, 0.5)))
-    assert simulator.settings.image_key == "camera"
-    picture = simulator._observation["camera"]
-    assert np.array_equal(simulator._frame(), picture[16:, :32])
-
-
-def test_a_picture_in_the_observation_serves_as_well() -> None:
-    simulator = simulator_of(slider("Observer"))
-    assert simulator.settings.image_key == "camera"
-    assert simulator.step(np.ones(1)).max() == 255
-
-
-@pytest.mark.parametrize(
-    ("frame_size", "key"), [((32, 64), ""), ((40, 64), ""), ((64, 64), None)], ids=str
-)
-def test_an_observed_picture_is_taken_unless_it_is_much_smaller(
-    frame_size: tuple[int, int], key: str | None
-) -> None:
-    picture = spaces.Box(0, 255, (32, 64, 3), np.uint8)
-    assert image_key(picture, frame_size) == key
 
 
 def test_a_simulator_has_the_abilities_that_it_was_given() -> None:
@@ -232,9 +140,6 @@ def test_a_dimension_that_never_varies_may_be_left_out() -> None:
         ("Unbounded", {}, "without bounds"),
         ("HalfStill", {}, "dimension 1 of the actions never varies"),
         ("Slider", {"frame_skip": 0}, "frame_skip"),
-        ("Slider", {"crop": (0.5, 0.55, 0.0, 1.0)}, "no part of a picture"),
-        ("Slider", {"crop": (0.0, 1.5, 0.0, 1.0)}, "edge 1 of crop"),
-        ("Slider", {"crop": 0.5}, "no part of a picture"),
         ("Slider", {"horizon": 0}, "horizon"),
         ("Slider", {"frame_size": 64}, "frame_size"),
         ("Slider", {"name": "a b"}, "name"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 from support.gym_envs import needs_mujoco
@@ -104,31 +105,37 @@ def test_exploration_is_of_every_strength_and_within_bounds() -> None:
     assert max(means) > 0.4
 
 
+def explored(steps: int, speed: float, **choices: Any) -> Any:
+    """Return the arm after some steps of an exploration without random torques.
+
+    Args:
+        steps: how many.
+        speed: of both joints in the beginning, rad/s.
+        **choices: what the exploration has drawn for the episode.
+    """
+    simulator, _ = started(0)
+    env = simulator._env.unwrapped  # type: ignore[attr-defined]
+    explore = simulator.settings.explore  # type: ignore[attr-defined]
+    for name, value in {"strength": 0.0, **choices}.items():
+        setattr(explore, f"_{name}", value)
+    env.data.time = FRAME_SECONDS  # not an episode's first frame
+    env.data.qvel[:2] = speed
+    for _ in range(steps):
+        env.step(explore(env, np.random.default_rng(0)))
+    return env.data
+
+
 @needs_mujoco
 def test_a_brake_slows_a_spinning_arm() -> None:
-    simulator, _ = started(0)
-    env = simulator._env.unwrapped  # type: ignore[attr-defined]
-    explore = simulator.settings.explore  # type: ignore[attr-defined]
-    explore._strength, explore._brake, explore._pull = 0.0, 0.1, 0.0
-    env.data.time = FRAME_SECONDS  # not an episode's first frame
-    env.data.qvel[:2] = 5.0
-    for _ in range(20):
-        simulator.step(explore(env, np.random.default_rng(0)))
-    assert np.abs(env.data.qvel[:2]).max() < 0.5
+    arm = explored(20, speed=5.0, brake=0.1, pull=0.0)
+    assert np.abs(arm.qvel[:2]).max() < 0.5
 
 
 @needs_mujoco
-def test_some_episodes_reach_for_a_posture_and_hold_it() -> None:
-    simulator, _ = started(0)
-    env = simulator._env.unwrapped  # type: ignore[attr-defined]
-    explore = simulator.settings.explore  # type: ignore[attr-defined]
-    explore._strength, explore._brake, explore._pull = 0.0, 0.1, 1.0
-    explore._posture = np.array([1.0, -1.0])
-    env.data.time = FRAME_SECONDS  # not an episode's first frame
-    for _ in range(40):
-        env.step(explore(env, np.random.default_rng(0)))
-    assert np.abs(env.data.qpos[:2] - [1.0, -1.0]).max() < 0.1
-    assert np.abs(env.data.qvel[:2]).max() < 0.2
+def test_an_arm_that_reaches_for_a_posture_holds_it() -> None:
+    arm = explored(40, speed=0.0, brake=0.1, pull=1.0, posture=np.array([1.0, -1.0]))
+    assert np.abs(arm.qpos[:2] - [1.0, -1.0]).max() < 0.1
+    assert np.abs(arm.qvel[:2]).max() < 0.2
 
 
 def test_the_definition_needs_no_simulator() -> None:

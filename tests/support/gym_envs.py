@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.envs import gym_world
+
+SEED = 5
 DRAWS_MUJOCO = find_spec("mujoco") is not None and find_library("EGL") is not None
 needs_mujoco = pytest.mark.skipif(not DRAWS_MUJOCO, reason="needs mujoco and EGL")
 needs_box2d = pytest.mark.skipif(find_spec("Box2D") is None, reason="needs box2d")
@@ -127,3 +131,16 @@ def registered_envs() -> Iterator[None]:
     finally:
         for name in ENVS:
             del gymnasium.registry[f"Test/{name}-v0"]
+
+
+def slider(env: str = "Slider", **settings: Any) -> WorldDefinition:
+    """Return a world of a small environment."""
+    return gym_world(f"Test/{env}-v0", **{"name": env, "frame_size": (32, 64), **settings})
+
+
+def simulator_of(definition: WorldDefinition) -> Any:
+    """Return a simulator that has been reset."""
+    assert definition.make_simulator is not None
+    simulator = definition.make_simulator()
+    simulator.reset(np.random.default_rng(SEED), "any")
+    return simulator
