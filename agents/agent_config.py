@@ -13,6 +13,7 @@ from typing import Any, get_args
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from streamdit_gym.agents.hyperparameter_files import zoo_entries
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
 from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
@@ -40,7 +41,8 @@ class AgentTraining:
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
             ``"latent"``, the world's latents; ``"frame"``, pixels.
-        frame_stack: how many of the newest observations it gets at once; one shows no speed.
+        frame_stack: how many of the newest observations it gets at once; one shows no speed. 0:
+            as many as the file of hyperparameters says, else one.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
@@ -64,7 +66,7 @@ class AgentTraining:
     algo: str = "ppo"
     world: str | None = None
     observation: Observation = "state"
-    frame_stack: int = 1
+    frame_stack: int = 0
     steps: int = 12_000
     num_envs: int = 16
     seed: int = 0
@@ -79,6 +81,9 @@ class AgentTraining:
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         object.__setattr__(self, "overrides", check_overrides(self.algo, self.overrides))
+        if not self.frame_stack:
+            usual = zoo_entries(self.algo, self.env).get("frame_stack", 1)
+            object.__setattr__(self, "frame_stack", usual)
 
 
 def training_from_json(values: Any) -> AgentTraining:
@@ -215,7 +220,7 @@ CHECKS: dict[str, Check] = {
     "algo": partial(check_choice, allowed=ALGORITHMS),
     "world": _optional(check_str),
     "observation": partial(check_choice, allowed=get_args(Observation)),
-    "frame_stack": _count(1, MAX_FRAME_STACK),
+    "frame_stack": _count(0, MAX_FRAME_STACK),
     "steps": _count(1, MAX_STEPS),
     "num_envs": _count(1, 2**16),
     "seed": _count(0, 2**31 - 1),

@@ -1,20 +1,14 @@
-"""Training an agent in a world, with Stable-Baselines3.
-
-Hyperparameters are files in RL Baselines3 Zoo's format (hyperparameters/ALGO.yml), so both read the
-same ones.
-"""
+"""Training an agent in a world, with Stable-Baselines3."""
 
 from __future__ import annotations
 
 import io
 from copy import deepcopy
 from dataclasses import asdict
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
@@ -31,8 +25,9 @@ from streamdit_gym.agents.agent_config import (
     CONTINUOUS_ALGORITHMS,
     AgentTraining,
 )
-from streamdit_gym.agents.agent_envs import REACH, make_venv
+from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import LatentFeatures
+from streamdit_gym.agents.hyperparameter_files import zoo_entries
 from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent, is_box
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
 from streamdit_gym.checks import shown
@@ -40,7 +35,7 @@ from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, writing_to
 
 # the Zoo's own entries in a file of hyperparameters
-NOT_THE_ALGORITHMS = ("vec_env_wrapper", "n_envs", "n_timesteps", "policy")
+NOT_THE_ALGORITHMS = ("vec_env_wrapper", "frame_stack", "n_envs", "n_timesteps", "policy")
 # settings that may be others when training goes on
 MAY_CHANGE = ("steps", "check_every", "check_episodes", "tolerance", "patience")
 # neighbouring seeds must not share streams of random numbers
@@ -48,13 +43,8 @@ SEED_STRIDE = 10_007
 
 
 def hyperparameters(config: AgentTraining) -> dict[str, Any]:
-    """Return the arguments of the algorithm's class: the file's, then the overrides.
-
-    An environment that is not in the file has those of PushT's shorter task.
-    """
-    folder = files("streamdit_gym.agents").joinpath("hyperparameters")
-    by_env = yaml.safe_load(folder.joinpath(f"{config.algo}.yml").read_text())
-    entries = by_env.get(config.env, by_env[REACH])
+    """Return the arguments of the algorithm's class: the file's, then the overrides."""
+    entries = zoo_entries(config.algo, config.env)
     arguments = {key: value for key, value in entries.items() if key not in NOT_THE_ALGORITHMS}
     arguments |= deepcopy(config.overrides)  # the algorithms add to what they are given
     arguments["policy"] = "CnnPolicy" if config.observation == "frame" else entries["policy"]

@@ -22,6 +22,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *sorted((ROOT / "docs" / "environments").glob("*.md")),
     *sorted((ROOT / "docs" / "guides").glob("*.md")),
     ROOT / "examples" / "own_world" / "README.md",
 ]

@@ -15,7 +15,14 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-from support.env_ids import BOX_IDS, MENU_IDS, PUSHT_IDS, TESTED_IDS
+from support.env_ids import (
+    BOX_IDS,
+    MENU_IDS,
+    PUSHT_IDS,
+    TESTED_IDS,
+    definition_of,
+    where_installed,
+)
 from support.envs import frames_of, idle_actions
 from support.envs import random_actions as actions
 from support.pushed_dot import DOT_IDS, registered_dot
@@ -31,8 +38,23 @@ from streamdit_gym.errors import (
     ShapeError,
     UnknownNameError,
 )
+from streamdit_gym.registry import find_definition
 
-ALL_IDS = [*TESTED_IDS, *DOT_IDS]
+ALL_IDS = [*where_installed(TESTED_IDS), *DOT_IDS]
+TWO_DIMENSIONAL_IDS = [name for name in BOX_IDS if definition_of(name).actions.shape == (2,)]
+# an action of every world, and the prompts of an idle step and of this action
+SAID = {
+    "PushT": (3, ["stay", "move right"]),
+    "PushT-Looks": (3, ["stay", "move right"]),
+    "PushT-Continuous": (np.float32([0.6, -0.6]), ["x still; y still", "x right; y up"]),
+    "Crossroads": (2, ["stay", "move right"]),
+    "Reacher": (
+        np.float32([0.6, -0.6]),
+        ["shoulder still; elbow still", "shoulder left; elbow right"],
+    ),
+    "TakeCover": (1, ["stay", "step right"]),
+    "PushedDot": (np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +70,7 @@ def extreme_actions(env: Any) -> np.ndarray:
     return np.stack([extreme] * env.num_envs)
 
 
-@pytest.mark.parametrize("name", [*IDS, *DOT_IDS])
+@pytest.mark.parametrize("name", [*where_installed(IDS), *DOT_IDS])
 def test_gymnasium_and_sb3_find_nothing_to_complain_about(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -64,12 +86,13 @@ def test_an_id_survives_json_and_the_module_prefix(name: str) -> None:
     assert env.spec is not None
     again = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json()))
     assert again.observation_space == env.observation_space
-    assert env.observation_space.shape == (64, 64, 3)
+    definition = find_definition(env.spec.kwargs["world"])
+    assert env.observation_space.shape == (*definition.frame_size, 3)
     assert again.action_space == env.action_space
     if name in MENU_IDS:
         assert env.action_space == spaces.Discrete(9 if name in PUSHT_IDS else 3)
     if name in BOX_IDS:
-        assert env.action_space == spaces.Box(-1, 1, (2,))
+        assert env.action_space == spaces.Box(-1, 1, definition.actions.shape)
     if name in DOT_IDS:
         assert env.action_space == spaces.Box(np.float32([-1, -0.5]), np.float32([1, 0.5]))
 
@@ -104,11 +127,7 @@ def test_the_single_env_is_a_row_of_the_batch(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_IDS)
 def test_info_says_what_was_said(name: str) -> None:
     env = gymnasium.make(name)
-    action, texts = (3 if name in PUSHT_IDS else 2), ["stay", "move right"]
-    if name not in MENU_IDS:
-        action, texts = np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]
-    if name in BOX_IDS:
-        action = np.float32([0.6, -0.6])
+    action, texts = SAID[env.spec.kwargs["world"]]
     _, info = env.reset(seed=0)
     _, reward, terminated, _, after = env.step(action)
     assert [info["prompt"], after["prompt"]] == texts
@@ -243,7 +262,7 @@ def test_torch_output_is_the_same_numbers(name: str) -> None:
         assert (t.numpy() == u).all()
 
 
-@pytest.mark.parametrize("name", MENU_IDS)
+@pytest.mark.parametrize("name", where_installed(MENU_IDS))
 @pytest.mark.parametrize(
     "bad", [[0], [0, 9], [0, -1], [0.5, 1.0], [[0, 1]], ["up", "down"]], ids=str
 )
@@ -256,17 +275,17 @@ def test_bad_actions_are_refused_and_change_nothing(name: str, bad: list) -> Non
     assert (env.step(np.array([1, 2]))[0] == plain.step(np.array([1, 2]))[0]).all()
 
 
-@pytest.mark.parametrize("name", [*BOX_IDS, *DOT_IDS])
+@pytest.mark.parametrize("name", [*where_installed(TWO_DIMENSIONAL_IDS), *DOT_IDS])
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
         ([[0, 0]], r"int64 \(1, 2\)"),
         ([0, 0], r"int64 \(2,\)"),
         ([["left", "up"]] * 2, "<U4"),
-        ([[0, 0], [0, 1.1]], "y = 1.1 in environment 1"),
-        ([[0, 0], [-1.1, 0]], "x = -1.1 in environment 1"),
-        ([[np.nan, 0], [0, 0]], "x = nan in environment 0"),
-        ([[0, np.inf], [0, 0]], "y = inf in environment 0"),
+        ([[0, 0], [0, 1.1]], "(y|elbow) = 1.1 in environment 1"),
+        ([[0, 0], [-1.1, 0]], "(x|shoulder) = -1.1 in environment 1"),
+        ([[np.nan, 0], [0, 0]], "(x|shoulder) = nan in environment 0"),
+        ([[0, np.inf], [0, 0]], "(y|elbow) = inf in environment 0"),
         ([[1 + 2j, 0], [0, 0]], "complex"),
     ],
     ids=str,

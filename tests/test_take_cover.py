@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.gym_envs import needs_vizdoom
 
 from streamdit_gym.definition import Simulator
-from streamdit_gym.envs.take_cover.definition import ACTIONS, FRAME_SIZE, FRAME_SKIP, SPEC
+from streamdit_gym.envs.take_cover.definition import (
+    ACTIONS,
+    FRAME_SIZE,
+    FRAME_SKIP,
+    SPEC,
+    UNDECIDED_FRAMES,
+)
+from streamdit_gym.envs.take_cover.marks import fireball_outcome, fireballs
 from streamdit_gym.envs.take_cover.world import make_simulator
+from streamdit_gym.errors import NotReadyError
 
-needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="needs vizdoom")
 STAY, RIGHT, LEFT = range(3)
 
 
@@ -83,9 +90,81 @@ def test_every_tic_alive_earns_one_until_the_player_dies() -> None:
     assert simulator.state()[SPEC.state_names.index("health")] <= 0  # type: ignore[attr-defined]
 
 
+@needs_vizdoom
+def test_another_seed_is_another_future_of_the_same_frames() -> None:
+    simulator, first = started()
+    shown = [first] + [simulator.step(STAY) for _ in range(UNDECIDED_FRAMES)]
+    futures = []
+    for seed in range(3):
+        simulator.reseed(np.random.default_rng(seed))  # type: ignore[attr-defined]
+        futures.append([simulator.step(STAY) for _ in range(16)])
+        again, repeated = started(seed + 10)
+        for frame in shown[1:]:
+            assert (repeated == shown[0]).all()
+            assert (again.step(STAY) == frame).all(), "no frame so far depends on the seed"
+        simulator.reset(np.random.default_rng(7), "any")
+        for _ in range(UNDECIDED_FRAMES):
+            simulator.step(STAY)
+    assert not np.array_equal(futures[0], futures[1])
+    assert not np.array_equal(futures[1], futures[2])
+
+
+@needs_vizdoom
+def test_reseeding_is_refused_once_frames_depend_on_the_seed() -> None:
+    simulator = make_simulator()
+    with pytest.raises(NotReadyError, match="no reset"):
+        simulator.reseed(np.random.default_rng(0))  # type: ignore[attr-defined]
+    simulator.reset(np.random.default_rng(0), "any")
+    for _ in range(UNDECIDED_FRAMES + 1):
+        simulator.step(STAY)
+    with pytest.raises(NotReadyError, match="9 steps after a reset"):
+        simulator.reseed(np.random.default_rng(0))  # type: ignore[attr-defined]
+
+
+def painted(*places: tuple[int, int], size: int = 3) -> np.ndarray:
+    """Return a dim frame with bright squares whose upper left corners are at (column, row)."""
+    frame = np.full((*FRAME_SIZE, 3), 90, np.uint8)
+    for column, row in places:
+        frame[row : row + size, column : column + size] = (250, 220, 110)
+    return frame
+
+
+def test_fireballs_are_found_where_they_are() -> None:
+    found = fireballs(painted((10, 12), (100, 20)))
+    assert sorted(fireball.x for fireball in found) == [11.5, 101.5]
+    assert {fireball.size for fireball in found} == {9}
+    assert fireballs(painted((50, 10), size=1)) == [], "a pixel is none"
+    assert fireballs(painted()) == []
+
+
+def test_an_outcome_is_the_third_of_the_largest_fireball() -> None:
+    small = painted((10, 12))
+    assert fireball_outcome(np.stack([small, painted()])) == "none"
+    assert fireball_outcome(np.stack([painted(), small])) == "left"
+    large = small.copy()
+    large[5:20, 60:70] = (250, 220, 110)
+    assert fireball_outcome(large[None]) == "middle"
+    assert fireball_outcome(painted((120, 3))[None]) == "right"
+    # the mean of futures with a fireball here, there or nowhere shows none
+    mean = np.mean([small, painted((60, 12)), painted(), painted()], 0).astype(np.uint8)
+    assert fireball_outcome(mean[None]) == "none"
+
+
+@needs_vizdoom
+def test_real_fireballs_are_found() -> None:
+    simulator, _ = started(1)
+    counts = []
+    for _ in range(60):
+        counts.append(len(fireballs(simulator.step(STAY))))
+        if simulator.outcome().terminated:  # type: ignore[attr-defined]
+            break
+    assert sum(counts[:UNDECIDED_FRAMES]) == 0, "monsters stand still"
+    assert max(counts) > 0
+
+
 def test_the_definition_needs_no_simulator() -> None:
     code = (
         "import sys; from streamdit_gym.envs.take_cover.world import WORLD;"
-        " assert WORLD.default_task == 'survive'; assert 'vizdoom' not in sys.modules"
+        " assert WORLD.default_task == 'survive'; assert not {'vizdoom', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

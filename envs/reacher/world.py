@@ -1,8 +1,4 @@
-"""Reacher as a world.
-
-It is not among the shipped ones: no training of it is good enough for agents, see docs/results.md.
-A file of your own registers it: ``register_world(WORLD)``.
-"""
+"""Reacher as a world."""
 
 from __future__ import annotations
 
@@ -38,5 +34,6 @@ def make_simulator() -> Simulator:
 WORLD = WorldDefinition.of(
     SPEC,
     make_simulator=make_simulator,
+    recipe="reacher",
     evaluation=EvaluationAdapter(actor=TIP),
 )

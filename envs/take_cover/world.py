@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from streamdit_gym.definition import Simulator, WorldDefinition
-from streamdit_gym.envs.take_cover.definition import (
-    ACTIONS,
-    CROP,
-    ENV_ID,
-    FRAME_SKIP,
-    SPEC,
-    state,
-)
+import numpy as np
+from jaxtyping import UInt8
+
+from streamdit_gym.definition import EvaluationAdapter, Simulator, WorldDefinition
+from streamdit_gym.envs.take_cover.definition import SPEC
 
 
 def make_simulator() -> Simulator:
     """Return a new simulator; its packages are imported when it is needed."""
-    from streamdit_gym.envs.gym_simulator import GymSettings, GymSimulator
+    from streamdit_gym.envs.take_cover.simulator import TakeCoverSimulator
 
-    settings = GymSettings(
-        env_id=ENV_ID,
-        actions=ACTIONS,
-        frame_size=SPEC.frame_size,
-        crop=CROP,
-        image_key="screen",
-        make_kwargs={"frame_skip": FRAME_SKIP},  # the game skips faster than steps would
-        state=state,
-    )
-    return GymSimulator(settings)
+    return TakeCoverSimulator()
 
 
-WORLD = WorldDefinition.of(SPEC, make_simulator=make_simulator)
+def outcome(frames: UInt8[np.ndarray, "f 32 128 3"]) -> str:
+    """Return where the last frame shows a fireball; OpenCV is imported when it is needed."""
+    from streamdit_gym.envs.take_cover.marks import fireball_outcome
+
+    return fireball_outcome(frames)
+
+
+WORLD = WorldDefinition.of(
+    SPEC,
+    make_simulator=make_simulator,
+    recipe="take-cover",
+    evaluation=EvaluationAdapter(outcome=outcome),
+)

@@ -52,7 +52,7 @@ class RlTrain(Command):
     set: Settings = ()
     """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5
     observation=state: or latent, or frame
-    frame_stack=1: how many of the newest observations it gets at once
+    frame_stack: how many of the newest observations it gets at once; default: ALGO.yml's, else 1
     num_envs=16: environments in one batch
     episodes=100: per score at the end
     films=0: episodes to film at the end

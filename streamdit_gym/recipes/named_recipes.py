@@ -15,7 +15,9 @@ from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
 from streamdit_gym.recipes.pusht_continuous import pusht_continuous
 from streamdit_gym.recipes.pusht_looks import pusht_looks
+from streamdit_gym.recipes.reacher import reacher
 from streamdit_gym.recipes.recipe import Recipe
+from streamdit_gym.recipes.take_cover import take_cover
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "crossroads": crossroads,
@@ -26,6 +28,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "pusht": pusht,
     "pusht-continuous": pusht_continuous,
     "pusht-looks": pusht_looks,
+    "reacher": reacher,
+    "take-cover": take_cover,
     "tiny": tiny,
 }
 FILE_SUFFIX = ".py"

@@ -19,6 +19,11 @@ from streamdit_gym.envs import gym_world
 SEED = 5
 DRAWS_MUJOCO = find_spec("mujoco") is not None and find_library("EGL") is not None
 needs_mujoco = pytest.mark.skipif(not DRAWS_MUJOCO, reason="needs mujoco and EGL")
+needs_fetch = pytest.mark.skipif(
+    not DRAWS_MUJOCO or find_spec("gymnasium_robotics") is None,
+    reason="needs gymnasium-robotics and EGL",
+)
+needs_vizdoom = pytest.mark.skipif(find_spec("vizdoom") is None, reason="needs vizdoom")
 needs_box2d = pytest.mark.skipif(find_spec("Box2D") is None, reason="needs box2d")
 
 
