@@ -13,7 +13,7 @@ from typing import Any, get_args
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from streamdit_gym.agents.hyperparameter_files import zoo_entries
+from streamdit_gym.agents.hyperparameter_files import usual_observation
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
 from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
@@ -28,6 +28,8 @@ MAX_FRAME_STACK = 16
 MAX_LAYERS = 8
 MAX_WIDTH = 2048
 
+USUAL: Any = None  # of a setting: as the file of hyperparameters says
+
 Check = Callable[[str, Any], Any]  # name and value to the value, or an ArgumentError
 
 
@@ -40,8 +42,9 @@ class AgentTraining:
         algo: ``"ppo"``, ``"dqn"`` (menus alone), ``"sac"`` or ``"td3"``.
         world: a bundle other than the id's own.
         observation: what the agent observes: ``"state"``, the world's readout of a frame;
-            ``"latent"``, the world's latents; ``"frame"``, pixels.
-        frame_stack: how many of the newest observations it gets at once; one shows no speed. 0:
+            ``"latent"``, the world's latents; ``"frame"``, pixels. None: as the file of
+            hyperparameters says, else ``"state"``.
+        frame_stack: how many of the newest observations it gets at once; one shows no speed. None:
             as many as the file of hyperparameters says, else one.
         steps: environment steps in all.
         num_envs: environments in one batch.
@@ -65,8 +68,8 @@ class AgentTraining:
     env: str = "StreamDiT/PushT-Reach-v0"
     algo: str = "ppo"
     world: str | None = None
-    observation: Observation = "state"
-    frame_stack: int = 0
+    observation: Observation = USUAL
+    frame_stack: int = USUAL
     steps: int = 12_000
     num_envs: int = 16
     seed: int = 0
@@ -81,9 +84,10 @@ class AgentTraining:
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         object.__setattr__(self, "overrides", check_overrides(self.algo, self.overrides))
-        if not self.frame_stack:
-            usual = zoo_entries(self.algo, self.env).get("frame_stack", 1)
-            object.__setattr__(self, "frame_stack", usual)
+        usual = usual_observation(self.algo, self.env)
+        for name, value in usual.items():
+            if getattr(self, name) is USUAL:
+                object.__setattr__(self, name, value)
 
 
 def training_from_json(values: Any) -> AgentTraining:
@@ -219,8 +223,8 @@ CHECKS: dict[str, Check] = {
     "env": _check_env,
     "algo": partial(check_choice, allowed=ALGORITHMS),
     "world": _optional(check_str),
-    "observation": partial(check_choice, allowed=get_args(Observation)),
-    "frame_stack": _count(0, MAX_FRAME_STACK),
+    "observation": _optional(partial(check_choice, allowed=get_args(Observation))),
+    "frame_stack": _optional(_count(1, MAX_FRAME_STACK)),
     "steps": _count(1, MAX_STEPS),
     "num_envs": _count(1, 2**16),
     "seed": _count(0, 2**31 - 1),

@@ -12,6 +12,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+from stable_baselines3.common.vec_env.vec_normalize import VecNormalize
 
 from streamdit_gym.agents.agent_checkpoint import (
     CHECKPOINT,
@@ -27,7 +28,7 @@ from streamdit_gym.agents.agent_config import (
 )
 from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import LatentFeatures
-from streamdit_gym.agents.hyperparameter_files import zoo_entries
+from streamdit_gym.agents.hyperparameter_files import normalization_of, zoo_entries
 from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent, is_box
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
 from streamdit_gym.checks import shown
@@ -35,7 +36,14 @@ from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, writing_to
 
 # the Zoo's own entries in a file of hyperparameters
-NOT_THE_ALGORITHMS = ("vec_env_wrapper", "frame_stack", "n_envs", "n_timesteps", "policy")
+NOT_THE_ALGORITHMS = (
+    "vec_env_wrapper",
+    "frame_stack",
+    "normalize",
+    "n_envs",
+    "n_timesteps",
+    "policy",
+)
 # settings that may be others when training goes on
 MAY_CHANGE = ("steps", "check_every", "check_episodes", "tolerance", "patience")
 # neighbouring seeds must not share streams of random numbers
@@ -127,6 +135,9 @@ def _train(
         scored=config.algo in CONTINUOUS_ALGORITHMS,
         penalty=config.penalty,
     )
+    normalization = normalization_of(config.algo, config.env)
+    if normalization:
+        venv = VecNormalize(venv, gamma=hyperparameters(config)["gamma"], **normalization)
     try:
         agent = _new_agent(config, venv, callback.folder)
         if checkpoint is not None:
@@ -169,7 +180,7 @@ def _new_agent(config: AgentTraining, venv: VecEnv, folder: Path) -> BaseAlgorit
     arguments = hyperparameters(config)
     try:
         return algorithm(env=venv, seed=config.seed, device="cpu", tensorboard_log=log, **arguments)
-    except (AssertionError, TypeError, ValueError, MemoryError) as error:
+    except (AssertionError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise ArgumentError(
             f"{config.algo} does not take these hyperparameters",
             given=f"{shown(config.overrides)}: {shown(str(error))}",

@@ -5,14 +5,15 @@ from __future__ import annotations
 from streamdit_gym.errors import ShapeError
 
 PATCH = 2  # latent cells on a side of a token, in every preset that is trained
-SMALL_PX = 64  # longest side of frames whose latents are 8 times smaller; of larger ones 16 times
+MAX_SMALL_PIXELS = 64 * 64  # of frames whose latents are 8 times smaller; of larger ones 16 times
 SMALL_STRIDE = 8
 LARGE_STRIDE = 16
 
 
 def stride_of(frame_size: tuple[int, int]) -> int:
     """Return how many pixels a latent cell has on a side."""
-    return SMALL_STRIDE if max(frame_size) <= SMALL_PX else LARGE_STRIDE
+    height, width = frame_size
+    return SMALL_STRIDE if height * width <= MAX_SMALL_PIXELS else LARGE_STRIDE
 
 
 def check_multiples(frame_size: tuple[int, int]) -> None:
@@ -28,7 +29,7 @@ def check_multiples(frame_size: tuple[int, int]) -> None:
     raise ShapeError(
         "frames of this size cannot be cut into tokens",
         given=f"{frame_size[0]} x {frame_size[1]} pixels",
-        allowed=f"multiples of {PATCH * SMALL_STRIDE} up to {SMALL_PX} pixels on the longer side, "
+        allowed=f"multiples of {PATCH * SMALL_STRIDE} up to {MAX_SMALL_PIXELS} pixels in all, "
         f"else multiples of {PATCH * LARGE_STRIDE}",
         remedy=f"frame_size=({height}, {width})",
     )

@@ -181,6 +181,10 @@ def test_the_commands_that_train_and_evaluate(
         ),
         (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
         (["--set", "num_envs=1", "n_steps=1"], "ppo does not take these hyperparameters"),
+        (
+            ["--env", "StreamDiT/TakeCover-v0", "--set", "observation=frame"],
+            "ppo does not take these hyperparameters",
+        ),
         (["--set", "num_envs=0"], "num_envs cannot be used"),
         (["--set", "episodes=0"], "episodes cannot be used"),
         (["--set", "observation=pixels"], "observation"),
@@ -221,10 +225,30 @@ def test_labels_are_the_last_parts_of_paths_that_tell_them_apart() -> None:
     }
 
 
+def test_rewards_are_normalised_where_the_file_says_so(tmp_path: Path) -> None:
+    overrides = {"n_steps": 4, "batch_size": 8}
+    for env, is_normalised in (("StreamDiT/TakeCover-v0", True), (REACH, False)):
+        config = AgentTraining(env=env, steps=8, num_envs=2, overrides=overrides)
+        trained, _ = train_agent(config, tmp_path / env, progress=False)
+        normalization = trained.agent.get_vec_normalize_env()
+        assert (normalization is not None) == is_normalised
+        if normalization is not None:
+            assert not normalization.norm_obs
+            assert normalization.norm_reward
+            assert normalization.ret_rms.mean > 3.9, "a step alive earns 4"
+
+
 def test_hyperparameters_know_every_environment() -> None:
     for algo in ALGORITHMS:
         for env in IDS:
             assert hyperparameters(AgentTraining(env=env, algo=algo))["policy"] == "MlpPolicy"
+    assert AgentTraining().frame_stack == 1
+    assert AgentTraining(env="StreamDiT/Reacher-v0").frame_stack == 3, "one frame shows no speed"
+    assert AgentTraining(env="StreamDiT/Reacher-v0", frame_stack=2).frame_stack == 2
+    assert AgentTraining().observation == "state"
+    cover = AgentTraining(env="StreamDiT/TakeCover-v0")
+    assert (cover.observation, cover.frame_stack) == ("latent", 2)
+    assert AgentTraining(env="StreamDiT/TakeCover-v0", observation="frame").observation == "frame"
     assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
     assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5
     assert hyperparameters(AgentTraining())["learning_rate"](0.5) == pytest.approx(5e-4)

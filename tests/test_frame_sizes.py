@@ -56,6 +56,12 @@ def test_a_preset_has_networks_for_every_size(frame_size: FrameSize) -> None:
     assert sizes.model.window == (0, *sizes.model.token_grid)
 
 
+def test_a_wide_frame_of_as_many_pixels_has_as_many_cells() -> None:
+    codec = sizes_for("small", (32, 128)).codec
+    assert codec is not None
+    assert codec.grid == (4, 16)
+
+
 def test_a_preset_of_64_pixels_is_the_preset_itself() -> None:
     assert sizes_for("small", (64, 64)) == PRESETS["small"]
 
@@ -211,7 +217,7 @@ def test_film_strips_hold_wide_frames() -> None:
     [
         ((65, 64), r"65 x 64 pixels(.|\n)*frame_size=\(64, 64\)"),
         ((130, 130), r"130 x 130 pixels(.|\n)*frame_size=\(128, 128\)"),
-        ((16, 80), r"16 x 80 pixels(.|\n)*frame_size=\(32, 64\)"),
+        ((80, 100), r"80 x 100 pixels(.|\n)*frame_size=\(64, 96\)"),
         ((0, 64), "height in frame_size"),
         ((64, -64), "width in frame_size"),
         ((64,), "no height and width"),

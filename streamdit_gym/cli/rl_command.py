@@ -51,7 +51,7 @@ class RlTrain(Command):
     """how many agents, each with its own seed"""
     set: Settings = ()
     """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5
-    observation=state: or latent, or frame
+    observation: state, latent or frame; default: ALGO.yml's, else state
     frame_stack: how many of the newest observations it gets at once; default: ALGO.yml's, else 1
     num_envs=16: environments in one batch
     episodes=100: per score at the end
