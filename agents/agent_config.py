@@ -13,7 +13,7 @@ from typing import Any, get_args
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from streamdit_gym.agents.hyperparameter_files import usual_observation
+from streamdit_gym.agents.hyperparameter_files import PLAIN_WORLD, usual_world
 from streamdit_gym.agents.policies.policy import Observation
 from streamdit_gym.checks import check_bool, check_choice, check_int, check_real, check_str, shown
 from streamdit_gym.envs.registration import ANY_WORLD_ID, IDS
@@ -46,6 +46,8 @@ class AgentTraining:
             hyperparameters says, else ``"state"``.
         frame_stack: how many of the newest observations it gets at once; one shows no speed. None:
             as many as the file of hyperparameters says, else one.
+        reward_scale: what rewards are multiplied by while it learns. None: as the file of
+            hyperparameters says, else 1.
         steps: environment steps in all.
         num_envs: environments in one batch.
         seed: of policy and environments.
@@ -70,6 +72,7 @@ class AgentTraining:
     world: str | None = None
     observation: Observation = USUAL
     frame_stack: int = USUAL
+    reward_scale: float = USUAL
     steps: int = 12_000
     num_envs: int = 16
     seed: int = 0
@@ -84,8 +87,7 @@ class AgentTraining:
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         object.__setattr__(self, "overrides", check_overrides(self.algo, self.overrides))
-        usual = usual_observation(self.algo, self.env)
-        for name, value in usual.items():
+        for name, value in usual_world(self.algo, self.env).items():
             if getattr(self, name) is USUAL:
                 object.__setattr__(self, name, value)
 
@@ -98,7 +100,9 @@ def training_from_json(values: Any) -> AgentTraining:
         UnknownNameError: if a name is unknown.
     """
     known = [attribute.name for attribute in fields(AgentTraining)]
-    return AgentTraining(**check_names("setting", values, known))
+    settings = check_names("setting", values, known)
+    # files of earlier versions lack some; what is usual today may be something else
+    return AgentTraining(**{**PLAIN_WORLD, **settings})
 
 
 def check_names(kind: str, values: Any, allowed: list[str]) -> dict[str, Any]:
@@ -225,6 +229,7 @@ CHECKS: dict[str, Check] = {
     "world": _optional(check_str),
     "observation": _optional(partial(check_choice, allowed=get_args(Observation))),
     "frame_stack": _optional(_count(1, MAX_FRAME_STACK)),
+    "reward_scale": _optional(_positive),
     "steps": _count(1, MAX_STEPS),
     "num_envs": _count(1, 2**16),
     "seed": _count(0, 2**31 - 1),

@@ -16,7 +16,7 @@ from streamdit_gym.agents.env_worlds import env_settings as env_settings
 from streamdit_gym.agents.env_worlds import is_reference as is_reference
 from streamdit_gym.agents.env_worlds import reference_id as reference_id
 from streamdit_gym.agents.policies.policy import Observation
-from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScoredActions
+from streamdit_gym.agents.sb3_vec_env import SB3VecEnv, ScaledRewards, ScoredActions
 from streamdit_gym.envs.wrappers import VectorSelfConsistencyPenalty
 
 
@@ -29,6 +29,7 @@ def make_venv(
     frame_stack: int = 1,
     scored: bool = False,
     penalty: float | None = None,
+    reward_scale: float = 1.0,
     **settings: Any,
 ) -> VecEnv:
     """Return environments as an agent sees them: the adapter, and episode statistics.
@@ -43,6 +44,8 @@ def make_venv(
             actions; the largest is done.
         penalty: how many times the self-consistency error is taken off the reward; None: it is not
             measured.
+        reward_scale: what rewards are multiplied by; statistics of episodes are of the rewards
+            before.
         **settings: of the environment.
 
     Raises:
@@ -61,7 +64,7 @@ def make_venv(
     )
     if penalty is not None:
         envs = VectorSelfConsistencyPenalty(envs, penalty)
-    venv: VecEnv = VecMonitor(SB3VecEnv(envs))
+    venv: VecEnv = ScaledRewards(VecMonitor(SB3VecEnv(envs)), reward_scale)
     if frame_stack > 1:
         channels = "first" if observation == "latent" else "last"
         venv = VecFrameStack(venv, frame_stack, channels)

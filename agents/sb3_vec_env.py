@@ -193,6 +193,28 @@ class SB3VecEnv(VecEnv):
             observation[dones] = fresh[dones]
 
 
+class ScaledRewards(VecEnvWrapper):
+    """Rewards times a number, for values that a network learns sooner.
+
+    Args:
+        venv: the environments.
+        scale: the number.
+    """
+
+    def __init__(self, venv: VecEnv, scale: float) -> None:
+        super().__init__(venv)
+        self.scale = scale
+
+    def reset(self) -> VecEnvObs:
+        """Reset all environments."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step all environments."""
+        observation, rewards, dones, infos = self.venv.step_wait()
+        return observation, self.scale * rewards, dones, infos
+
+
 class ScoredActions(VecEnvWrapper):
     """Menu actions for algorithms with continuous actions: the largest of the scores is done.
 

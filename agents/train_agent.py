@@ -12,7 +12,6 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
-from stable_baselines3.common.vec_env.vec_normalize import VecNormalize
 
 from streamdit_gym.agents.agent_checkpoint import (
     CHECKPOINT,
@@ -28,7 +27,7 @@ from streamdit_gym.agents.agent_config import (
 )
 from streamdit_gym.agents.agent_envs import make_venv
 from streamdit_gym.agents.features import LatentFeatures
-from streamdit_gym.agents.hyperparameter_files import normalization_of, zoo_entries
+from streamdit_gym.agents.hyperparameter_files import zoo_entries
 from streamdit_gym.agents.policies.policy_file import ZIP, TrainedAgent, is_box
 from streamdit_gym.agents.training_callback import Compare, TrainingCallback, write_results
 from streamdit_gym.checks import shown
@@ -36,14 +35,7 @@ from streamdit_gym.errors import ArgumentError, StreamDiTError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, writing_to
 
 # the Zoo's own entries in a file of hyperparameters
-NOT_THE_ALGORITHMS = (
-    "vec_env_wrapper",
-    "frame_stack",
-    "normalize",
-    "n_envs",
-    "n_timesteps",
-    "policy",
-)
+NOT_THE_ALGORITHMS = ("vec_env_wrapper", "n_envs", "n_timesteps", "policy")
 # settings that may be others when training goes on
 MAY_CHANGE = ("steps", "check_every", "check_episodes", "tolerance", "patience")
 # neighbouring seeds must not share streams of random numbers
@@ -134,10 +126,8 @@ def _train(
         frame_stack=config.frame_stack,
         scored=config.algo in CONTINUOUS_ALGORITHMS,
         penalty=config.penalty,
+        reward_scale=config.reward_scale,
     )
-    normalization = normalization_of(config.algo, config.env)
-    if normalization:
-        venv = VecNormalize(venv, gamma=hyperparameters(config)["gamma"], **normalization)
     try:
         agent = _new_agent(config, venv, callback.folder)
         if checkpoint is not None:

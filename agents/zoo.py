@@ -11,14 +11,21 @@ NOT_PASSED_ON = ("render_mode", "real", "task", "observation")  # the id or `mak
 
 
 def BatchedWorld(  # noqa: N802 (the Zoo names it like a wrapper's class)
-    venv: VecEnv, *, observation: Observation = "state", scored: bool = False
+    venv: VecEnv,
+    *,
+    observation: Observation = "state",
+    frame_stack: int = 1,
+    scored: bool = False,
+    reward_scale: float = 1.0,
 ) -> VecEnv:
     """Return one batch of environments with the id and settings of the given ones.
 
     Args:
         venv: the Zoo's environments; they are closed.
         observation: what the agent observes, see `AgentTraining`.
+        frame_stack: likewise.
         scored: see `make_venv`.
+        reward_scale: likewise.
     """
     spec = venv.get_attr("spec")[0]
     settings = {name: value for name, value in spec.kwargs.items() if name not in NOT_PASSED_ON}
@@ -26,5 +33,12 @@ def BatchedWorld(  # noqa: N802 (the Zoo names it like a wrapper's class)
     num_envs = venv.num_envs
     venv.close()
     return make_venv(
-        spec.id, num_envs, world=world, observation=observation, scored=scored, **settings
+        spec.id,
+        num_envs,
+        world=world,
+        observation=observation,
+        frame_stack=frame_stack,
+        scored=scored,
+        reward_scale=reward_scale,
+        **settings,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,8 @@ PACKAGES = {
     "gymnasium.envs.classic_control": "pygame",
     "gymnasium.envs.toy_text": "pygame",
 }
+# packages of other people's environments, by the module that ids name, and their extras
+EXTRAS = {"vizdoom": ("vizdoom", "doom"), "gymnasium_robotics": ("gymnasium-robotics", "fetch")}
 # how libraries draw without a display
 HEADLESS = {"MUJOCO_GL": "egl", "PYGLET_HEADLESS": "true", "SDL_VIDEODRIVER": "dummy"}
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -152,6 +155,10 @@ def cannot_be_made(env_id: str, error: Exception) -> DefinitionError:
 
 
 def _missing_package(env_id: str, error: Exception) -> Exception:
+    module = env_id.split(".")[0].split(":")[0]
+    if module in EXTRAS and find_spec(module) is None:
+        package, extra = EXTRAS[module]
+        return MissingExtraError(package, extra, f"the environment {env_id}")
     spec = gymnasium.registry.get(env_id.split(":")[-1])
     entry_point = str(spec.entry_point) if spec is not None else ""
     for room, package in PACKAGES.items():

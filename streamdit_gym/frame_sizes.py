@@ -22,10 +22,11 @@ def check_multiples(frame_size: tuple[int, int]) -> None:
     Raises:
         ShapeError: with the nearest size that is allowed.
     """
-    multiple = PATCH * stride_of(frame_size)
-    if all(side % multiple == 0 and side > 0 for side in frame_size):
+    if _is_covered(frame_size):
         return
-    height, width = (max(multiple, multiple * round(side / multiple)) for side in frame_size)
+    height, width = _nearest(frame_size, PATCH * stride_of(frame_size))
+    if not _is_covered((height, width)):  # rounded up to more pixels than small frames have
+        height, width = _nearest(frame_size, PATCH * LARGE_STRIDE)
     raise ShapeError(
         "frames of this size cannot be cut into tokens",
         given=f"{frame_size[0]} x {frame_size[1]} pixels",
@@ -33,3 +34,13 @@ def check_multiples(frame_size: tuple[int, int]) -> None:
         f"else multiples of {PATCH * LARGE_STRIDE}",
         remedy=f"frame_size=({height}, {width})",
     )
+
+
+def _is_covered(frame_size: tuple[int, int]) -> bool:
+    multiple = PATCH * stride_of(frame_size)
+    return all(side % multiple == 0 and side > 0 for side in frame_size)
+
+
+def _nearest(frame_size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    height, width = (max(multiple, multiple * round(side / multiple)) for side in frame_size)
+    return height, width

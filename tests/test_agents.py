@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining
+from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining, training_from_json
 from streamdit_gym.agents.agent_envs import make_venv, reference_id
 from streamdit_gym.agents.evaluate_run import labels, progress_to_ceiling
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
@@ -225,17 +225,24 @@ def test_labels_are_the_last_parts_of_paths_that_tell_them_apart() -> None:
     }
 
 
-def test_rewards_are_normalised_where_the_file_says_so(tmp_path: Path) -> None:
-    overrides = {"n_steps": 4, "batch_size": 8}
-    for env, is_normalised in (("StreamDiT/TakeCover-v0", True), (REACH, False)):
-        config = AgentTraining(env=env, steps=8, num_envs=2, overrides=overrides)
-        trained, _ = train_agent(config, tmp_path / env, progress=False)
-        normalization = trained.agent.get_vec_normalize_env()
-        assert (normalization is not None) == is_normalised
-        if normalization is not None:
-            assert not normalization.norm_obs
-            assert normalization.norm_reward
-            assert normalization.ret_rms.mean > 3.9, "a step alive earns 4"
+def test_rewards_are_scaled_and_statistics_are_not() -> None:
+    plain, scaled = (
+        make_venv(REACH, 2, observation="state", reward_scale=scale, horizon=4)
+        for scale in (1.0, 0.02)
+    )
+    for venv in (plain, scaled):
+        venv.seed(0)
+        venv.reset()
+    for _ in range(4):
+        _, rewards, _, infos = plain.step(np.array([1, 2]))
+        _, small, _, others = scaled.step(np.array([1, 2]))
+        np.testing.assert_allclose(small, 0.02 * rewards)
+    assert [info["episode"]["r"] for info in infos] == [info["episode"]["r"] for info in others]
+
+
+def test_an_agent_of_an_earlier_version_saw_plain_states() -> None:
+    old = training_from_json({"env": "StreamDiT/TakeCover-v0"})
+    assert (old.observation, old.frame_stack, old.reward_scale) == ("state", 1, 1.0)
 
 
 def test_hyperparameters_know_every_environment() -> None:
@@ -246,8 +253,10 @@ def test_hyperparameters_know_every_environment() -> None:
     assert AgentTraining(env="StreamDiT/Reacher-v0").frame_stack == 3, "one frame shows no speed"
     assert AgentTraining(env="StreamDiT/Reacher-v0", frame_stack=2).frame_stack == 2
     assert AgentTraining().observation == "state"
-    cover = AgentTraining(env="StreamDiT/TakeCover-v0")
-    assert (cover.observation, cover.frame_stack) == ("latent", 2)
+    for algo in ALGORITHMS:
+        cover = AgentTraining(env="StreamDiT/TakeCover-v0", algo=algo)
+        assert (cover.observation, cover.frame_stack) == ("latent", 2)
+        assert cover.reward_scale == 0.02
     assert AgentTraining(env="StreamDiT/TakeCover-v0", observation="frame").observation == "frame"
     assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
     assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5

@@ -20,7 +20,6 @@ from support.env_ids import (
     MENU_IDS,
     PUSHT_IDS,
     TESTED_IDS,
-    definition_of,
     where_installed,
 )
 from support.envs import frames_of, idle_actions
@@ -41,9 +40,8 @@ from streamdit_gym.errors import (
 from streamdit_gym.registry import find_definition
 
 ALL_IDS = [*where_installed(TESTED_IDS), *DOT_IDS]
-TWO_DIMENSIONAL_IDS = [name for name in BOX_IDS if definition_of(name).actions.shape == (2,)]
 # an action of every world, and the prompts of an idle step and of this action
-SAID = {
+ACTIONS_AND_PROMPTS = {
     "PushT": (3, ["stay", "move right"]),
     "PushT-Looks": (3, ["stay", "move right"]),
     "PushT-Continuous": (np.float32([0.6, -0.6]), ["x still; y still", "x right; y up"]),
@@ -129,7 +127,7 @@ def test_the_single_env_is_a_row_of_the_batch(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_IDS)
 def test_info_says_what_was_said(name: str) -> None:
     env = gymnasium.make(name)
-    action, texts = SAID[env.spec.kwargs["world"]]
+    action, texts = ACTIONS_AND_PROMPTS[env.spec.kwargs["world"]]
     _, info = env.reset(seed=0)
     _, reward, terminated, _, after = env.step(action)
     assert [info["prompt"], after["prompt"]] == texts
@@ -277,7 +275,7 @@ def test_bad_actions_are_refused_and_change_nothing(name: str, bad: list) -> Non
     assert (env.step(np.array([1, 2]))[0] == plain.step(np.array([1, 2]))[0]).all()
 
 
-@pytest.mark.parametrize("name", [*where_installed(TWO_DIMENSIONAL_IDS), *DOT_IDS])
+@pytest.mark.parametrize("name", [*where_installed(BOX_IDS), *DOT_IDS])
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

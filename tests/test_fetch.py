@@ -104,7 +104,8 @@ def test_scores_are_distances_and_a_goal_reached_is_a_success() -> None:
 def test_exploration_moves_the_block_and_stays_within_bounds() -> None:
     rng = np.random.default_rng(0)
     pushed = 0
-    for seed in range(6):
+    on_table = []
+    for seed in range(10):
         simulator, _ = started(seed)
         env = simulator._env  # type: ignore[attr-defined]
         places = []
@@ -113,9 +114,11 @@ def test_exploration_moves_the_block_and_stays_within_bounds() -> None:
             assert np.abs(action).max() <= 1
             env.step(action)  # draws nothing
             places.append(env.unwrapped.data.site("object0").xpos.copy())
+        on_table.append(places[-1][2] > 0.4)
         ways = [np.hypot(*(b - a)[:2]) for a, b in pairwise(places)]
         pushed += sum(ways) > 0.02
     assert pushed >= 2
+    assert np.mean(on_table) > 0.8
 
 
 def test_the_definition_needs_no_simulator() -> None:

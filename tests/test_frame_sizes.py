@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.errors import DefinitionError, ShapeError
 from streamdit_gym.evaluate.metrics.pixel_metrics import disc
 from streamdit_gym.evaluate.state_probe import StateProbe
+from streamdit_gym.frame_sizes import check_multiples
 from streamdit_gym.generate.dataset_builder import generate
 from streamdit_gym.generate.generate_config import GenerateConfig
 from streamdit_gym.live import LiveStream
@@ -54,6 +56,16 @@ def test_a_preset_has_networks_for_every_size(frame_size: FrameSize) -> None:
     assert sizes.codec.grid == sizes.model.grid == GRIDS[frame_size]
     assert sizes.model.num_tokens <= 16
     assert sizes.model.window == (0, *sizes.model.token_grid)
+
+
+def test_every_size_that_is_proposed_is_allowed() -> None:
+    sides = range(1, 200, 3)
+    for size in ((height, width) for height in sides for width in sides):
+        try:
+            check_multiples(size)
+        except ShapeError as error:
+            proposed = re.findall(r"frame_size=\((\d+), (\d+)\)", str(error))[-1]
+            check_multiples((int(proposed[0]), int(proposed[1])))
 
 
 def test_a_wide_frame_of_as_many_pixels_has_as_many_cells() -> None:

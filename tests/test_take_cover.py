@@ -16,7 +16,7 @@ from streamdit_gym.envs.take_cover.definition import (
     FRAME_SIZE,
     FRAME_SKIP,
     SPEC,
-    UNDECIDED_FRAMES,
+    UNDECIDED_STEPS,
 )
 from streamdit_gym.envs.take_cover.marks import fireball_outcome, fireballs
 from streamdit_gym.envs.take_cover.world import make_simulator
@@ -91,20 +91,28 @@ def test_every_tic_alive_earns_one_until_the_player_dies() -> None:
 
 
 @needs_vizdoom
-def test_another_seed_is_another_future_of_the_same_frames() -> None:
-    simulator, first = started()
-    shown = [first] + [simulator.step(STAY) for _ in range(UNDECIDED_FRAMES)]
+@pytest.mark.parametrize("action", [STAY, RIGHT])
+def test_no_frame_depends_on_the_seed_before_monsters_act(action: int) -> None:
+    simulator = make_simulator()
+    shown = []
+    for seed in range(40):
+        first = simulator.reset(np.random.default_rng(seed), "any")
+        shown.append([first] + [simulator.step(action) for _ in range(UNDECIDED_STEPS)])
+    assert all(np.array_equal(frames, shown[0]) for frames in shown)
+
+
+@needs_vizdoom
+def test_another_seed_is_another_future() -> None:
     futures = []
     for seed in range(3):
-        simulator.reseed(np.random.default_rng(seed))  # type: ignore[attr-defined]
-        futures.append([simulator.step(STAY) for _ in range(16)])
-        again, repeated = started(seed + 10)
-        for frame in shown[1:]:
-            assert (repeated == shown[0]).all()
-            assert (again.step(STAY) == frame).all(), "no frame so far depends on the seed"
-        simulator.reset(np.random.default_rng(7), "any")
-        for _ in range(UNDECIDED_FRAMES):
+        simulator, _ = started()
+        for _ in range(UNDECIDED_STEPS):
             simulator.step(STAY)
+        simulator.reseed(np.random.default_rng(seed))  # type: ignore[attr-defined]
+        saved = simulator.save()  # type: ignore[attr-defined]
+        futures.append([simulator.step(STAY) for _ in range(16)])
+        simulator.restore(saved)  # type: ignore[attr-defined]
+        assert np.array_equal([simulator.step(STAY) for _ in range(16)], futures[-1])
     assert not np.array_equal(futures[0], futures[1])
     assert not np.array_equal(futures[1], futures[2])
 
@@ -115,9 +123,9 @@ def test_reseeding_is_refused_once_frames_depend_on_the_seed() -> None:
     with pytest.raises(NotReadyError, match="no reset"):
         simulator.reseed(np.random.default_rng(0))  # type: ignore[attr-defined]
     simulator.reset(np.random.default_rng(0), "any")
-    for _ in range(UNDECIDED_FRAMES + 1):
+    for _ in range(UNDECIDED_STEPS + 1):
         simulator.step(STAY)
-    with pytest.raises(NotReadyError, match="9 steps after a reset"):
+    with pytest.raises(NotReadyError, match="7 steps after a reset"):
         simulator.reseed(np.random.default_rng(0))  # type: ignore[attr-defined]
 
 
@@ -158,7 +166,7 @@ def test_real_fireballs_are_found() -> None:
         counts.append(len(fireballs(simulator.step(STAY))))
         if simulator.outcome().terminated:  # type: ignore[attr-defined]
             break
-    assert sum(counts[:UNDECIDED_FRAMES]) == 0, "monsters stand still"
+    assert sum(counts[:UNDECIDED_STEPS]) == 0, "monsters stand still"
     assert max(counts) > 0
 
 

@@ -109,8 +109,8 @@ def state(env: Any) -> dict[str, float]:
     Args:
         env: the environment, unwrapped.
     """
-    drawn = [pixels(place) for place in places(env)]
-    return dict(zip((*GRIPPER, *BLOCK, *GOAL), np.concatenate(drawn).tolist(), strict=True))
+    places_px = np.concatenate([pixels(place) for place in places(env)])
+    return dict(zip((*GRIPPER, *BLOCK, *GOAL), places_px.tolist(), strict=True))
 
 
 def task_scores(env: Any) -> Float[np.ndarray, " 4"]:

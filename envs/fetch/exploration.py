@@ -10,10 +10,10 @@ from jaxtyping import Float
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.envs.fetch.definition import ACTIONS, places
 
-LOW = np.array([1.15, 0.55, 0.42])  # m, of what the gripper is moved through
+LOW = np.array([1.15, 0.55, 0.415])  # m, of what the gripper is moved through
 HIGH = np.array([1.5, 0.95, 0.65])
 RANDOM_SHARE = 0.3  # of the stretches in which actions are random
-PUSH_SHARE = 0.5  # of the others, in which the gripper passes where the block is
+PUSH_SHARE = 0.6  # of the others, in which the gripper passes where the block is
 STRETCH_FRAMES = (6, 20)
 GAIN = 10.0  # action for a metre from the place that is moved to
 NOISE = 0.3
@@ -59,8 +59,10 @@ class Exploration:
         self._is_random = rng.random() < RANDOM_SHARE
         self._strength = rng.uniform(0.4, 1.0)
         self._way = [rng.uniform(LOW, HIGH)]
-        if rng.random() < PUSH_SHARE:
+        is_in_reach = (block > LOW).all() and (block < HIGH).all()
+        if not self._is_random and is_in_reach and rng.random() < PUSH_SHARE:
             angle = rng.uniform(0, 2 * np.pi)
             direction = np.array([np.cos(angle), np.sin(angle), 0.0])
             self._frames_left *= 2
-            self._way = [block - BEHIND * direction, block + BEHIND * direction]
+            way = [block - BEHIND * direction, block + BEHIND * direction]
+            self._way = [np.clip(place, LOW, HIGH) for place in way]

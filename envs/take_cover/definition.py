@@ -11,7 +11,7 @@ from streamdit_gym.envs.gym_crop import Crop
 ENV_ID = "vizdoom.gymnasium_wrapper:VizdoomTakeCover-v1"
 TICS_A_SECOND = 35
 FRAME_SKIP = 4  # tics of the game for a frame
-UNDECIDED_FRAMES = 8  # after a reset, in which monsters stand still whatever the seed
+UNDECIDED_STEPS = 6  # after a reset, in which no frame depends on the seed
 MAX_TICS = 2100  # of an episode, as in Ha and Schmidhuber, 2018
 
 FRAME_SIZE = (32, 128)  # px

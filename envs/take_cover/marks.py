@@ -26,12 +26,12 @@ def fireballs(frame: UInt8[np.ndarray, "32 128 3"]) -> list[Fireball]:
     bright = (frame[..., 0] > MIN_RED) & (frame[..., 1] > MIN_GREEN)
     _, _, stats, middles = cv2.connectedComponentsWithStats(bright.astype(np.uint8))
     sizes = stats[:, cv2.CC_STAT_AREA]
-    found = [
+    unsorted = [
         Fireball(x=float(middle[0]) + 0.5, size=int(size))
         for middle, size in zip(middles[1:], sizes[1:], strict=True)  # the first is the ground
         if size >= MIN_PIXELS
     ]
-    return sorted(found, key=lambda fireball: -fireball.size)
+    return sorted(unsorted, key=lambda fireball: -fireball.size)
 
 
 def fireball_outcome(frames: UInt8[np.ndarray, "f 32 128 3"]) -> str:

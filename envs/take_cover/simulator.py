@@ -11,7 +11,7 @@ from streamdit_gym.envs.take_cover.definition import (
     ENV_ID,
     FRAME_SKIP,
     SPEC,
-    UNDECIDED_FRAMES,
+    UNDECIDED_STEPS,
     state,
 )
 from streamdit_gym.errors import NotReadyError
@@ -42,11 +42,11 @@ class TakeCoverSimulator(GymSimulator):
             NotReadyError: before the first reset, and after those steps.
         """
         given = "no reset" if self._seed is None else f"{len(self._actions)} steps after a reset"
-        if self._seed is None or len(self._actions) > UNDECIDED_FRAMES:
+        if self._seed is None or len(self._actions) > UNDECIDED_STEPS:
             raise NotReadyError(
                 "Take Cover cannot be reseeded here",
                 given=given,
-                allowed=f"0 to {UNDECIDED_FRAMES} steps after a reset",
+                allowed=f"0 to {UNDECIDED_STEPS} steps after a reset",
                 remedy="reset it, and reseed it before monsters act",
             )
         self._replay(int(rng.integers(MAX_SEED)), list(self._actions))

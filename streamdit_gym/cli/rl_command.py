@@ -19,6 +19,7 @@ AGENT_DEFAULTS = {"check_every": 4000, "check_episodes": 16}
 AGENT_SETTINGS = (
     "observation",
     "frame_stack",
+    "reward_scale",
     "num_envs",
     "penalty",
     "check_every",
@@ -45,14 +46,15 @@ class RlTrain(Command):
     """world: name, folder, Hub id or a Python file that registers it; default: the id's own"""
     algo: Literal["ppo", "dqn", "sac", "td3"] = "ppo"
     """algorithm of Stable-Baselines3"""
-    steps: Count = 12_000
-    """environment steps of training"""
+    steps: Count | None = None
+    """environment steps of training; default: those of agents/hyperparameters/ALGO.yml"""
     seeds: Count = 1
     """how many agents, each with its own seed"""
     set: Settings = ()
     """hyperparameters other than those of agents/hyperparameters/ALGO.yml, e.g. n_epochs=5
     observation: state, latent or frame; default: ALGO.yml's, else state
     frame_stack: how many of the newest observations it gets at once; default: ALGO.yml's, else 1
+    reward_scale: what rewards are multiplied by while it learns; default: ALGO.yml's, else 1
     num_envs=16: environments in one batch
     episodes=100: per score at the end
     films=0: episodes to film at the end
@@ -71,17 +73,19 @@ class RlTrain(Command):
         """Train agents and compare them."""
         from streamdit_gym.agents.agent_config import AgentTraining
         from streamdit_gym.agents.agent_envs import default_env
+        from streamdit_gym.agents.hyperparameter_files import zoo_entries
         from streamdit_gym.agents.train_run import TrainRun, train_agents
 
         settings = {**RUN_SETTINGS, **AGENT_DEFAULTS, **parse_settings(self.set)}
         of_run = {name: settings.pop(name) for name in RUN_SETTINGS}
         of_agent = {name: settings.pop(name) for name in AGENT_SETTINGS if name in settings}
         world = None if self.world is None else bundle_of(self.world)
+        env = self.env or default_env(world)
         config = AgentTraining(
-            env=self.env or default_env(world),
+            env=env,
             algo=self.algo,
             world=world,
-            steps=self.steps,
+            steps=self.steps or zoo_entries(self.algo, env)["n_timesteps"],
             overrides=settings,
             **of_agent,
         )
