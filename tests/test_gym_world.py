@@ -26,8 +26,13 @@ from streamdit_gym.definition import (
     SavesState,
     WorldDefinition,
 )
-from streamdit_gym.envs import gym_world
-from streamdit_gym.errors import ArgumentError, DefinitionError, NotReadyError
+from streamdit_gym.envs import gym_making, gym_world
+from streamdit_gym.errors import (
+    ArgumentError,
+    DefinitionError,
+    MissingExtraError,
+    NotReadyError,
+)
 from streamdit_gym.registry import load_definition
 
 
@@ -313,3 +318,14 @@ def test_a_definition_file_with_functions_of_its_own_is_recorded_in_processes(
     shard = Dataset(tmp_path / "data").shard(1)
     assert shard.states.shape == (2, 13, 2)
     assert (shard.rewards[0, : shard.lengths[0]] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("vizdoom", "doom"), ("gymnasium_robotics", "fetch")]
+)
+def test_a_missing_simulator_names_its_extra(
+    module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gym_making, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=rf"\[{extra}\]"):
+        gym_making.make_env(f"{module}.no_such_part:Id-v0", {})
