@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,10 @@ REACH = Task(
         "bring the gripper to the goal, within 5 cm; potential: minus the distance between them, cm"
     ),
 )
-PUSH = Task(
+PUSH = replace(
+    REACH,
     potential="potential_push",
     success="success_push",
-    scale=0.2,
-    bonus=5.0,
-    threshold=0.7,
-    horizon=HORIZON,
     about="push the block to the goal, within 5 cm; potential: minus their distance, cm",
 )
 
