@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,26 @@ def cropped(picture: UInt8[np.ndarray, "H W 3"], crop: Crop) -> UInt8[np.ndarray
     rows = slice(round(top * height), round(bottom * height))
     columns = slice(round(left * width), round(right * width))
     return picture[rows, columns]
+
+
+def resized(
+    picture: UInt8[np.ndarray, "H W 3"], frame_size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a picture in a frame's size, and warn of one that has fewer pixels."""
+    if picture.shape[:2] == frame_size:
+        return picture.copy()
+    height, width = frame_size
+    if picture.shape[0] < height or picture.shape[1] < width:
+        warnings.warn(
+            f"a picture of {picture.shape[0]} x {picture.shape[1]} pixels is enlarged to frames of"
+            f" {height} x {width}, which show no more than it does; a smaller frame_size, or a"
+            " wider crop, is quicker to train",
+            stacklevel=2,
+        )
+    import cv2
+
+    # area averaging keeps the sub-pixel position of every edge
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def uncropped_size(frame_size: tuple[int, int], crop: Crop) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.definition import StepOutcome
 from streamdit_gym.envs.gym_actions import ActionTranslator
-from streamdit_gym.envs.gym_crop import WHOLE_PICTURE, Crop, cropped, uncropped_size
+from streamdit_gym.envs.gym_crop import WHOLE_PICTURE, Crop, cropped, resized, uncropped_size
 from streamdit_gym.envs.gym_making import (
     WARM_UP_SEED,
     Env,
@@ -244,13 +244,7 @@ class GymSimulator:
         else:
             pixels = self._observation
         picture = cropped(picture_of(pixels, settings.env_id), settings.crop)
-        height, width = settings.frame_size
-        if picture.shape[:2] == (height, width):
-            return picture.copy()
-        import cv2
-
-        # area averaging keeps the sub-pixel position of every edge
-        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return resized(picture, settings.frame_size)
 
     def _state(self) -> Float[np.ndarray, " n"]:
         assert self.settings.state is not None

@@ -10,7 +10,7 @@ from streamdit_gym.recipes import limits
 from streamdit_gym.stream.partition import Partition
 
 CHANNELS_PER_COLOUR = 3
-WEIGHTINGS = ("foreground", "motion")
+WEIGHTINGS = ("foreground", "motion", "colour")
 CORRUPTIONS = ("warp", "none")
 OBJECTIVES = ("regression", "flow")
 
@@ -25,9 +25,10 @@ class AutoencoderTraining:
         muon_rate: peak learning rate of Muon, for the inner convolutions of encoder and decoder.
         adamw_rate: peak learning rate of AdamW, for everything else.
         weighting: which pixels weigh more: ``"foreground"``, those that differ from the frame's
-            background; or ``"motion"``, those that move, measured from the recordings. Where
-            another autoencoder's frames of the same scenes are at hand, each of their colours
-            weighs the same instead.
+            background; ``"motion"``, those that move, measured from the recordings; or
+            ``"colour"``, those of rare colours, for scenes in which all moves and small bright
+            things matter. Where another autoencoder's frames of the same scenes are at hand, each
+            of their colours weighs the same instead.
         foreground_weight: their extra weight, beside 1 for every pixel; the largest one by motion,
             where all that moves weighs as much as all that does not.
         latent_noise: largest standard deviation of the noise put on the latents.

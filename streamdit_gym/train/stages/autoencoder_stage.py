@@ -212,6 +212,8 @@ class AutoencoderTrainer:
     def _pixel_weight(self, pixels: Tensor, plain: Tensor | None) -> Tensor:
         if plain is not None:
             return colour_balance(plain)
+        if self.settings.weighting == "colour":
+            return colour_balance(pixels)
         if self.motion_weight is not None:
             return self.motion_weight(pixels)
         return 1 + self.settings.foreground_weight * foreground(pixels)
