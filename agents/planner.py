@@ -1,30 +1,36 @@
 """A planner: model-predictive control by the cross-entropy method, inside the world model.
 
 From the newest frames, streams branch into one batch of candidate futures, each with its own
-actions. The world's readout gives their rewards, and the candidates of the next round are drawn
-like the best ones. Nothing is learned beforehand, so a planner shows what the world knows.
+actions. An objective says how good they are, and the candidates of the next round are drawn like
+the best ones. Nothing is learned beforehand, so a planner shows what the world knows.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import InitVar, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from streamdit_gym.actions import Menu
+from streamdit_gym.agents.plan_objectives import Futures, Objective, task_objective
+from streamdit_gym.agents.plan_proposals import Candidates, first_proposals
 from streamdit_gym.checks import check_fields
-from streamdit_gym.errors import ArgumentError, ShapeError, StreamDiTError, UnknownNameError
+from streamdit_gym.errors import ArgumentError, ShapeError
+from streamdit_gym.evaluate.candidate import CPU_BATCH
 from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.stream.session import Session
+from streamdit_gym.text.prompt_protocol import PromptRow
 from streamdit_gym.world import World
 
 MAX_COUNT = 10**6
+GPU_BATCH = 4096  # streams at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +102,8 @@ class PlannerState:
     """
 
     frames: UInt8[np.ndarray, "n k h w 3"]
-    actions: Int[np.ndarray, "n k"]
-    plans: list[list[int]]
+    actions: Shaped[np.ndarray, "n k *a"]
+    plans: list[list[Any]]
 
 
 class Planner:
@@ -105,42 +111,36 @@ class Planner:
 
     Args:
         world: the world model.
-        task: one of its tasks.
+        objective: name of one of its tasks, or what else plans are for.
         planning: how far and how wide.
         seed: of the candidates and of the world's noise.
         autocast: run the transformer in bfloat16.
 
     Raises:
-        StreamDiTError: if the world has no menu, or the task no potential.
         UnknownNameError: if the world has no such task.
+        ArgumentError: if the world cannot read the task's reward.
     """
 
     def __init__(
         self,
         world: World,
-        task: str,
+        objective: str | Objective,
         planning: Planning | None = None,
         *,
         seed: int = 0,
         autocast: bool = False,
     ) -> None:
-        if not isinstance(world.spec.actions, Menu):
-            raise StreamDiTError(
-                "the planner chooses from a menu",
-                given=f"{world.spec.name}, whose actions are a box",
-                allowed="a world whose actions are a Menu",
-                remedy="use another policy: random, scripted or a trained agent",
-            )
-        if task not in world.spec.tasks:
-            raise UnknownNameError("task", task, world.spec.tasks)
         self.world = world
-        self.task = world.spec.potential_task(task)
         self.planning = planning or Planning()
+        if isinstance(objective, str):
+            objective = task_objective(world, objective, self.planning.gamma)
+        self.objective = objective
         partition = partition_for(world, "reactive")
-        self.engine = Engine(world.model, world.table, partition, autocast=autocast)
-        plainest_phrases = [phrases[0] for phrases in world.spec.menu]
-        self.prompt_rows = world.table.rows(plainest_phrases)
+        self.engine = Engine(world.model, world.prompts, partition, autocast=autocast)
         self.rng = np.random.default_rng(seed)
+        actions = world.spec.actions
+        is_menu = isinstance(actions, Menu)
+        self._menu_prompts = world.action_prompts(np.arange(len(actions))) if is_menu else None
 
     def predict(
         self,
@@ -148,7 +148,7 @@ class Planner:
         state: PlannerState | None = None,
         episode_start: Bool[np.ndarray, " n"] | None = None,
         deterministic: bool = True,
-    ) -> tuple[Int[np.ndarray, " n"], PlannerState]:
+    ) -> tuple[Shaped[np.ndarray, "n ..."], PlannerState]:
         """Return an action for every environment, and what to hand in at the next call.
 
         Args:
@@ -192,10 +192,11 @@ class Planner:
     ) -> PlannerState:
         """Return a new state with the newest frames; new episodes repeat their only frame."""
         num_frames = self.engine.partition.references + 1
+        idle = self.world.spec.actions.idle
         if state is None:
             return PlannerState(
                 frames=np.repeat(frames[:, None], num_frames, axis=1),
-                actions=np.zeros((len(frames), num_frames), dtype=np.int64),
+                actions=np.repeat(idle[None, None], num_frames, axis=1).repeat(len(frames), axis=0),
                 plans=[[] for _ in frames],
             )
         earlier_frames = state.frames[:, 1:]
@@ -204,7 +205,7 @@ class Planner:
         plans = list(state.plans)
         for row in np.flatnonzero(is_new):
             history[row] = frames[row]
-            actions[row] = 0
+            actions[row] = idle
             plans[row] = []
         return PlannerState(frames=history, actions=actions, plans=plans)
 
@@ -215,12 +216,12 @@ class Planner:
             return
         plans = self.plan(state.frames[rows], state.actions[rows])
         for row, plan in zip(rows, plans, strict=True):
-            state.plans[row] = plan[: self.planning.replan_every].tolist()
+            state.plans[row] = list(plan[: self.planning.replan_every])
 
     @torch.no_grad()
     def plan(
-        self, frames: UInt8[np.ndarray, "n k h w 3"], actions: Int[np.ndarray, "n k"]
-    ) -> Int[np.ndarray, "n horizon"]:
+        self, frames: UInt8[np.ndarray, "n k h w 3"], actions: Shaped[np.ndarray, "n k *a"]
+    ) -> Shaped[np.ndarray, "n horizon *a"]:
         """Return the best plan of all rounds for every environment.
 
         Args:
@@ -231,103 +232,69 @@ class Planner:
         count = len(frames)
         pixels = torch.from_numpy(frames).to(self.world.device)
         latents = self.world.codec.encode(pixels)
-        num_actions = len(self.prompt_rows)
+        language = self.world.spec.actions
         num_parts = -(-planning.horizon // planning.hold)
-        probabilities = np.full((count, num_parts, num_actions), 1 / num_actions)
-        best_plans = np.zeros((count, planning.horizon), dtype=np.int64)
+        proposals = first_proposals(language, count, num_parts, planning.uniform_share)
+        best_plans = np.zeros((count, planning.horizon, *language.shape), dtype=language.dtype)
         best_returns = np.full(count, -np.inf)
+        rows = np.arange(count)
         for _ in range(planning.iterations):
-            candidates = self._draw_candidates(probabilities)
-            plans = candidates.repeat(planning.hold, axis=-1)
-            plans = plans[..., : planning.horizon]
+            candidates = proposals.draw(self.rng, planning.candidates)
+            plans = candidates.repeat(planning.hold, axis=2)[:, :, : planning.horizon]
             returns = self.returns(latents, actions, plans)
-            for row in range(count):
-                ranking = returns[row].argsort()[::-1]
-                best = ranking[0]
-                best_return = returns[row, best]
-                if best_return > best_returns[row]:
-                    best_plans[row] = plans[row, best]
-                    best_returns[row] = best_return
-                elites = ranking[: planning.elites]
-                probabilities[row] = self._fit(candidates[row, elites], num_actions)
+            ranking = returns.argsort(axis=1)[:, ::-1]
+            best = ranking[:, 0]
+            is_better = returns[rows, best] > best_returns
+            best_plans[is_better] = plans[rows, best][is_better]
+            best_returns = np.maximum(best_returns, returns[rows, best])
+            elites = ranking[:, : planning.elites]
+            proposals.fit(candidates[rows[:, None], elites])
         return best_plans
-
-    def _draw_candidates(
-        self, probabilities: Float[np.ndarray, "n parts a"]
-    ) -> Int[np.ndarray, "n m parts"]:
-        """Draw candidates: one action per part of the horizon, from its probabilities."""
-        count, num_parts, num_actions = probabilities.shape
-        uniform = self.rng.random((count, self.planning.candidates, num_parts, 1))
-        exceeds = uniform > probabilities.cumsum(-1)[:, None]
-        # rounding can leave the last sum just under 1
-        return exceeds.sum(-1).clip(max=num_actions - 1)
-
-    def _fit(
-        self, elites: Int[np.ndarray, "e parts"], num_actions: int
-    ) -> Float[np.ndarray, "parts a"]:
-        """Return the elites' action frequencies, mixed with uniform ones."""
-        planning = self.planning
-        uniform_share = planning.uniform_share
-        counts = np.stack([np.bincount(part, minlength=num_actions) for part in elites.T])
-        like_elites = (1 - uniform_share) * counts / planning.elites
-        return like_elites + uniform_share / num_actions
 
     def returns(
         self,
         latents: Float[Tensor, "n k c h w"],
-        actions: Int[np.ndarray, "n k"],
-        plans: Int[np.ndarray, "n m horizon"],
+        actions: Shaped[np.ndarray, "n k *a"],
+        plans: Candidates,
     ) -> Float[np.ndarray, "n m"]:
-        """Return every plan's discounted reward in the world, up to its first success.
+        """Return the objective's value of every plan.
 
         Args:
             latents: the newest frames.
             actions: the action that led to each of them.
             plans: m plans for each.
         """
-        count, num_plans, horizon = plans.shape
-        num_futures = count * num_plans
-        copies = torch.arange(count).repeat_interleave(num_plans)
-        session = self._branch(latents, actions, copies)
-        flat_plans = torch.from_numpy(plans.reshape(num_futures, horizon))
-        newest = latents[:, -1:]
-        previous_potential = self._task_scores(newest)[0][copies]
-        device = previous_potential.device
-        total = torch.zeros(num_futures, device=device)
-        weight = torch.ones(num_futures, device=device)
-        task = self.task
-        gamma = self.planning.gamma
-        for step in range(horizon):
-            prompts = self.prompt_rows[flat_plans[:, step]]
-            frame = self.engine.tick(session, prompts)
-            potential, success = self._task_scores(frame)
-            gain = potential - previous_potential
-            rewards = task.reward(gain, success)
-            total += weight * rewards
-            goes_on = success <= task.threshold
-            weight = weight * gamma * goes_on
-            previous_potential = potential
-        returns = total.reshape(count, num_plans)
-        return returns.cpu().numpy()
-
-    def _branch(
-        self,
-        latents: Float[Tensor, "n k c h w"],
-        actions: Int[np.ndarray, "n k"],
-        copies: Int[Tensor, " futures"],
-    ) -> Session:
-        """Return a session of futures, each with the past of a row and noise of its own."""
+        count, num_plans = plans.shape[:2]
+        copies = np.arange(count).repeat(num_plans)
+        flat_plans = plans.reshape(count * num_plans, *plans.shape[2:])
         seeds = self.rng.integers(2**63, size=len(copies))
-        noise = Noise.seeded(seeds.tolist())
-        prompts = self.prompt_rows[torch.from_numpy(actions)]
-        return self.engine.start(latents[copies], prompts[copies], noise)
+        batch = CPU_BATCH if self.world.device.type == "cpu" else GPU_BATCH
+        values = []
+        for start in range(0, len(copies), batch):
+            part = slice(start, start + batch)
+            past = latents[torch.from_numpy(copies[part])]
+            steps = self._imagine(past, actions[copies[part]], flat_plans[part], seeds[part])
+            futures = Futures(newest=past[:, -1], steps=steps)
+            values.append(self.objective.values(futures))
+        return torch.cat(values).reshape(count, num_plans).cpu().numpy()
 
-    def _task_scores(
-        self, frame: Float[Tensor, "b 1 c h w"]
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """Return the task's potential and success probability in a frame of every row."""
-        _, scores = self.world.readout(frame)
-        names = self.world.spec.score_names
-        potential = names.index(self.task.potential)
-        success = names.index(self.task.success)
-        return scores[:, 0, potential], scores[:, 0, success]
+    def _imagine(
+        self,
+        latents: Float[Tensor, "f k c h w"],
+        actions: Shaped[np.ndarray, "f k *a"],
+        plans: Shaped[np.ndarray, "f horizon *a"],
+        seeds: Int[np.ndarray, " f"],
+    ) -> Iterator[tuple[PromptRow, Float[Tensor, "f c h w"]]]:
+        """Yield the prompts and the frame of every step of plans, each with noise of its own."""
+        past = torch.stack([self._prompts(row) for row in actions])
+        session = self.engine.start(latents, past, Noise.seeded(seeds.tolist()))
+        for step in range(plans.shape[1]):
+            prompts = self._prompts(plans[:, step])
+            frame = self.engine.tick(session, prompts)
+            yield prompts, frame[:, 0]
+
+    def _prompts(self, actions: Shaped[np.ndarray, "f ..."]) -> PromptRow:
+        """Return the prompts of actions."""
+        if self._menu_prompts is None:
+            return self.world.action_prompts(actions)
+        return self._menu_prompts[torch.from_numpy(actions.astype(np.int64))]

@@ -315,6 +315,7 @@ class EvaluationAdapter:
             not, nan: cannot be told.
         outcome: names what chance has decided in the consecutive frames (f, h, w, 3) of one future,
             real or generated; `UNCLEAR` where that cannot be told, as in a mixture of two.
+        reached: whether a state counts as that of a goal, both as `HasState.state` tells them.
         appearance: the appearances that prompts can ask for.
         starts: shares of the kinds of starts; None: the definition's.
         evaluator_version: number of the evaluator models that read real frames; raise it whenever
@@ -328,6 +329,7 @@ class EvaluationAdapter:
         None
     )
     outcome: Callable[[UInt8[np.ndarray, "f h w 3"]], str] | None = None
+    reached: Callable[[Float[np.ndarray, " n"], Float[np.ndarray, " n"]], bool] | None = None
     appearance: AppearanceEvaluation | None = None
     starts: Mapping[str, float] | None = None
     evaluator_version: int = 1

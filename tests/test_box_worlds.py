@@ -131,9 +131,11 @@ def exported_records(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(file.read()) for file in files if file is not None]
 
 
-def test_the_planner_needs_a_menu(dot: WorldDefinition) -> None:
-    with pytest.raises(StreamDiTError, match="the planner chooses from a menu"):
-        Planner(World.from_pretrained("PushedDot"), "middle")
+def test_the_planner_moves_in_a_box(dot: WorldDefinition) -> None:
+    planner = Planner(World.from_pretrained("PushedDot"), "middle")
+    actions, _ = planner.predict(np.zeros((2, *dot.frame_shape), np.uint8))
+    assert actions.shape == (2, *dot.actions.shape)
+    assert actions.dtype == np.float32
 
 
 def test_relabelling_needs_a_menu(dot: WorldDefinition, tmp_path: Path) -> None:

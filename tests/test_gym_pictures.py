@@ -52,9 +52,10 @@ def test_a_crop_shows_a_part_of_the_picture() -> None:
 
 def test_a_picture_with_fewer_pixels_than_frames_is_enlarged_with_a_warning() -> None:
     world = slider(frame_size=(64, 64), crop=(0.5, 1.0, 0.25, 0.75))
+    assert world.make_simulator is not None
     with pytest.warns(UserWarning, match="16 x 32 pixels is enlarged to frames of 64 x 64"):
-        simulator = simulator_of(world)
-        assert simulator._frame().shape == (64, 64, 3)
+        frame = world.make_simulator().reset(np.random.default_rng(SEED), "any")
+    assert frame.shape == (64, 64, 3)
 
 
 def test_a_prepared_environment_is_another_one() -> None:

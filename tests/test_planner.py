@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from streamdit_gym.actions import SpokenBox
+from streamdit_gym.agents.plan_objectives import GoalDistance
+from streamdit_gym.agents.plan_proposals import BoxProposals, MenuProposals
 from streamdit_gym.agents.planner import Planner, Planning
 from streamdit_gym.agents.policies.planner_policy import PlannerPolicy
 from streamdit_gym.agents.policy_scores import EvaluationSettings, score_policy
@@ -87,6 +90,50 @@ def test_a_planner_remembers_its_frames_and_forgets_them_with_the_episode() -> N
     assert (state.frames[1, -2] == other_frames[1]).all()
 
 
+def test_a_menus_proposals_become_the_elites_frequencies() -> None:
+    proposals = MenuProposals(4, (2, 3), uniform_share=0.2)
+    candidates = proposals.draw(np.random.default_rng(0), 4000)
+    assert np.bincount(candidates.ravel()) / candidates.size == pytest.approx(0.25, abs=0.01)
+    proposals.fit(candidates[:, :5])
+    for row, part in np.ndindex(2, 3):
+        counts = np.bincount(candidates[row, :5, part], minlength=4)
+        expected = 0.8 * counts / 5 + 0.2 / 4
+        assert proposals.probabilities[row, part] == pytest.approx(expected)
+
+
+def test_a_boxs_proposals_become_the_elites_mean_and_deviation() -> None:
+    box = SpokenBox(x=("left", "right"), y=("low", "high"), low=(-1, 0), high=(1, 4))
+    proposals = BoxProposals(box, (2, 3), uniform_share=0.0)
+    rng = np.random.default_rng(0)
+    candidates = proposals.draw(rng, 50)
+    assert candidates.shape == (2, 50, 3, 2)
+    assert (candidates[:, 0] == (0, 2)).all(), "the mean is a candidate"
+    assert (candidates >= box.low).all()
+    assert (candidates <= box.high).all()
+    elites = np.full((2, 5, 3, 2), (0.5, 3.0), dtype=np.float32)
+    proposals.fit(elites)
+    assert proposals.draw(rng, 4) == pytest.approx(np.full((2, 4, 3, 2), (0.5, 3.0)))
+    uniform = BoxProposals(box, (1, 1), uniform_share=1.0)
+    uniform.fit(elites[:1, :, :1])
+    assert uniform.draw(rng, 2000)[0, 1:, 0].std(0) == pytest.approx((0.58, 1.15), rel=0.05)
+
+
+def test_the_planner_heads_for_the_picture_of_a_goal() -> None:
+    world = shared_world("PushT-Continuous", "cpu")
+    env = StreamDiTVectorEnv(1, world="PushT-Continuous", task="reach")
+    first, _ = env.reset(seed=3)
+    for _ in range(4):
+        goal, *_ = env.step(np.array([[0.8, 0.0]], np.float32))
+    planning = Planning(
+        horizon=4, hold=4, candidates=16, iterations=3, elites=4, replan_every=4, uniform_share=0.0
+    )
+    planner = Planner(world, GoalDistance(world, goal[0]), planning)
+    actions, state = planner.predict(first)
+    assert actions.dtype == np.float32
+    assert actions[0] == pytest.approx((0.8, 0.0), abs=0.25)
+    assert len(state.plans[0]) == 3
+
+
 @pytest.mark.slow
 def test_a_planner_reaches_the_block_without_training() -> None:
     settings = EvaluationSettings(episodes=4, seed=5)
@@ -105,6 +152,8 @@ def test_what_a_planner_cannot_do_is_told() -> None:
             Planning(**wrong)
     with pytest.raises(ShapeError, match="needs frames"):
         planner_of().predict(np.zeros((2, 10), np.float32))
+    with pytest.raises(ShapeError, match="a goal is a frame"):
+        GoalDistance(shared_world("PushT", "cpu"), np.zeros((32, 32, 3), np.uint8))
 
 
 def test_former_names_of_a_plans_settings_work_with_a_warning() -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from jaxtyping import Float
+
 from streamdit_gym.actions import Menu
 from streamdit_gym.definition import Task, WorldSpec
-from streamdit_gym.envs.pusht.geometry import FRAME_PX
+from streamdit_gym.envs.pusht.geometry import FRAME_PX, UNITS_PER_PX
 from streamdit_gym.envs.pusht.phrases import phrases
 
 # Stay, then the eight directions clockwise from up: (x, y), y pointing down the picture.
@@ -89,3 +92,16 @@ STARTS = {"uniform": 0.45, "near_goal": 0.25, "anywhere": 0.3}
 # walls is rare otherwise.
 HARD_START = "cornered"
 HARD_START_SHARE = 0.25
+
+# Stable-worldmodel's rule for reached goals.
+MAX_GOAL_UNITS = 20.0  # between the places of pusher and block together and the goal's
+MAX_GOAL_RADIANS = math.pi / 9  # between the block's angle and the goal's
+
+
+def is_goal_reached(state: Float[np.ndarray, " 6"], goal: Float[np.ndarray, " 6"]) -> bool:
+    """Return whether pusher and block are where a goal has them."""
+    distance = UNITS_PER_PX * np.linalg.norm(state[:4] - goal[:4])
+    cosine = state[4] * goal[4] + state[5] * goal[5]
+    sine = state[5] * goal[4] - state[4] * goal[5]
+    angle = abs(math.atan2(sine, cosine))
+    return bool(distance < MAX_GOAL_UNITS and angle < MAX_GOAL_RADIANS)

@@ -16,6 +16,7 @@ from streamdit_gym.envs.pusht.definition import (
     HARD_START_SHARE,
     SPEC,
     STARTS,
+    is_goal_reached,
 )
 from streamdit_gym.envs.pusht.phrases import UNSEEN_PHRASES
 from streamdit_gym.envs.pusht.scripted_policy import scripted_actions
@@ -51,6 +52,7 @@ WORLD = WorldDefinition.of(
         body=BODY,
         unseen=UNSEEN_PHRASES,
         objects=intact_objects,
+        reached=is_goal_reached,
         evaluator_version=EVALUATOR_VERSION,
     ),
     scripted_policy=scripted_actions,

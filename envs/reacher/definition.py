@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from streamdit_gym.actions import SpokenBox
 from streamdit_gym.definition import EnvironmentTask, WorldSpec
 
@@ -62,3 +65,10 @@ def state(env: Any) -> dict[str, float]:
 def pixels(x: float, y: float) -> tuple[float, float]:
     """Return the place in a frame of a point of the plane, in metres from the shoulder."""
     return EDGE / 2 + PIXELS_PER_METRE * x, EDGE / 2 - PIXELS_PER_METRE * y
+
+
+def is_goal_reached(state: Float[np.ndarray, " 8"], goal: Float[np.ndarray, " 8"]) -> bool:
+    """Return whether the tip is where a goal has it, to within the radius of the target."""
+    tip = SPEC.state_names.index(TIP[0])
+    distance = np.linalg.norm(state[tip : tip + 2] - goal[tip : tip + 2])
+    return bool(distance < PIXELS_PER_METRE * TARGET_RADIUS)

@@ -10,6 +10,7 @@ from streamdit_gym.envs.reacher.definition import (
     SPEC,
     TIP,
     enlarge_target,
+    is_goal_reached,
     state,
 )
 
@@ -35,5 +36,5 @@ WORLD = WorldDefinition.of(
     SPEC,
     make_simulator=make_simulator,
     recipe="reacher",
-    evaluation=EvaluationAdapter(actor=TIP),
+    evaluation=EvaluationAdapter(actor=TIP, reached=is_goal_reached),
 )

@@ -24,6 +24,7 @@ from streamdit_gym.cli.generate_command import Generate
 from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
 from streamdit_gym.cli.new_world_command import NewWorld
+from streamdit_gym.cli.plan_command import Plan
 from streamdit_gym.cli.play_command import Play
 from streamdit_gym.cli.record_command import Record
 from streamdit_gym.cli.relabel_command import Relabel
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "evaluate": Evaluate,
     "generate": Generate,
     "inspect": Inspect,
+    "plan": Plan,
     "play": Play,
     "bench": Bench,
     "demo": Demo,

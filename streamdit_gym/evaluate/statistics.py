@@ -12,6 +12,7 @@ Statistic = Callable[[np.ndarray], float]
 RELATIVE_EPSILON = 1e-6  # a deviation smaller than this part of the largest value is rounding
 MIN_SQUARED_ERROR = 1e-2  # keeps the PSNR of equal frames finite
 QUANTILES_95 = (0.025, 0.975)
+DEVIATIONS_95 = 1.959964  # of a normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,21 @@ def bootstrap_interval(
         return math.nan, math.nan
     low, high = np.quantile(np.array(values), QUANTILES_95)
     return float(low), float(high)
+
+
+def proportion(successes: int, count: int) -> Estimate:
+    """Return a share of successes with Wilson's interval, which is honest at 0 and at 1, too."""
+    if count == 0:
+        return UNMEASURED
+    share = successes / count
+    z_squared = DEVIATIONS_95**2
+    scale = 1 + z_squared / count
+    centre = (share + z_squared / (2 * count)) / scale
+    variance = share * (1 - share) / count + z_squared / (4 * count**2)
+    half_width = DEVIATIONS_95 * math.sqrt(variance) / scale
+    low = max(0.0, centre - half_width)
+    high = min(1.0, centre + half_width)
+    return Estimate(value=share, low=low, high=high, count=count)
 
 
 def paired_ratio(numerator: Estimate, denominator: Estimate) -> Estimate:

@@ -1,0 +1,294 @@
+"""Reaching the state that a picture shows, in a world's reference simulator.
+
+A goal is where the exploration policy came to some steps after the start, so it can be reached.
+Source: the planning protocol of stable-worldmodel, with goals of its scripted policies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from streamdit_gym.actions import ActionLanguage
+from streamdit_gym.agents.plan_objectives import GoalDistance
+from streamdit_gym.agents.planner import Planner, PlannerState, Planning
+from streamdit_gym.checks import check_fields
+from streamdit_gym.data.episode import Episode, add_frame, explore, state_of
+from streamdit_gym.data.random_actions import HeldExploration
+from streamdit_gym.data.trial_episodes import simulator_of
+from streamdit_gym.definition import HasState, Simulator, WorldDefinition
+from streamdit_gym.errors import DefinitionError
+from streamdit_gym.world import World
+
+MAX_STEPS = 10_000
+FIRST_STEPS = (8, 64)  # of exploration before the start: from, to
+MAX_DRAWS = 100  # of episodes, until one is long enough
+Frame = UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalProtocol:
+    """What is to be reached, and with which planner.
+
+    Attributes:
+        planning: how far and how wide to plan.
+        goal_steps: steps from the start after which the exploration policy saw the goal.
+        budget: steps within which the goal must be reached.
+        seed: of starts, goals and candidates.
+
+    Raises:
+        ArgumentError: if a number is out of range.
+    """
+
+    planning: Planning
+    goal_steps: int = 25
+    budget: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        steps = (1, MAX_STEPS)
+        check_fields(self, ints={"goal_steps": steps, "budget": steps, "seed": (0, 2**63 - 1)})
+
+
+# with horizon and receding horizon of 5 blocks of 5 steps
+SWM = Planning(
+    horizon=25,
+    hold=1,
+    candidates=300,
+    iterations=30,
+    elites=30,
+    uniform_share=0.0,
+    replan_every=25,
+)
+# what two cores do in seconds: each action is held for 5 steps, and the plan is made anew after 10
+QUICK = Planning(
+    horizon=25,
+    hold=5,
+    candidates=64,
+    iterations=4,
+    elites=8,
+    uniform_share=0.0,
+    replan_every=10,
+)
+PROTOCOLS = {
+    "swm": GoalProtocol(planning=SWM),
+    "quick": GoalProtocol(planning=QUICK),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalEpisode:
+    """A start in the reference simulator, and a goal.
+
+    Attributes:
+        simulator: stands at the start.
+        frames: up to the start, oldest first.
+        actions: between them.
+        way: the exploration policy's actions from the start to the goal.
+        goal: the picture of the goal.
+        goal_state: its state.
+    """
+
+    simulator: Simulator
+    frames: UInt8[np.ndarray, "k h w 3"]
+    actions: Shaped[np.ndarray, "k-1 ..."]
+    way: Shaped[np.ndarray, "s ..."]
+    goal: Frame
+    goal_state: Float[np.ndarray, " n"]
+
+
+def draw_goal(definition: WorldDefinition, protocol: GoalProtocol, number: int) -> GoalEpisode:
+    """Return an episode, which depends on the protocol's seed and on its number alone.
+
+    Args:
+        definition: the world.
+        protocol: what is to be reached.
+        number: of the episode.
+
+    Raises:
+        DefinitionError: if the world has no simulator, no state, or no rule for reached goals; if
+            its episodes are too short; or if its simulator does not repeat what it did.
+    """
+    _check_has_goals(definition)
+    for draw in range(MAX_DRAWS):
+        seed = [protocol.seed, number, draw]
+        rng = np.random.default_rng(seed)
+        first = int(rng.integers(*FIRST_STEPS))
+        start = str(rng.choice(list(definition.starts), p=list(definition.starts.values())))
+        explored = _explored(definition, seed, start, first + protocol.goal_steps)
+        if len(explored.actions) == first + protocol.goal_steps:
+            return _at_start(definition, explored, seed, start, first)
+    raise DefinitionError(
+        "episodes end before a goal",
+        given=f"{MAX_DRAWS} episodes of {definition.name} shorter than their start and"
+        f" {protocol.goal_steps} steps",
+        allowed="a world whose exploration lasts longer",
+        remedy="--set goal_steps=5",
+    )
+
+
+def _check_has_goals(definition: WorldDefinition) -> None:
+    simulator = simulator_of(definition)
+    has_state = isinstance(simulator, HasState)
+    simulator.close()
+    if definition.evaluation.reached is None or not has_state:
+        raise DefinitionError(
+            "nobody has said when a goal is reached",
+            given=f"{definition.name}, without a rule or without a state",
+            allowed="a definition with evaluation=EvaluationAdapter(reached=...), and a simulator"
+            " with `state`",
+            remedy="add a function of a state and a goal's state that returns True or False",
+        )
+
+
+def _explored(definition: WorldDefinition, seed: list[int], start: str, steps: int) -> Episode:
+    """Return an episode of the exploration policy."""
+    simulator = simulator_of(definition)
+    episode = Episode()
+    add_frame(definition, episode, simulator, simulator.reset(np.random.default_rng(seed), start))
+    explore(definition, simulator, np.random.default_rng([*seed, 1]), episode, steps)
+    simulator.close()
+    return episode
+
+
+def _at_start(
+    definition: WorldDefinition, explored: Episode, seed: list[int], start: str, first: int
+) -> GoalEpisode:
+    """Return an episode with a second simulator, which does the first steps again."""
+    simulator = simulator_of(definition)
+    frame = simulator.reset(np.random.default_rng(seed), start)
+    for action in explored.actions[:first]:
+        frame = simulator.step(action)
+    if not np.array_equal(frame, explored.frames[first]):
+        raise DefinitionError(
+            "a simulator does not repeat what it did",
+            given=f"{definition.name}, seed {seed}: another frame after {first} equal actions",
+            allowed="a simulator that its seed determines",
+            remedy="draw all chance from the `rng` of `reset`",
+        )
+    return GoalEpisode(
+        simulator=simulator,
+        frames=np.stack(explored.frames[: first + 1]),
+        actions=np.stack(explored.actions[:first]),
+        way=np.stack(explored.actions[first:]),
+        goal=explored.frames[-1],
+        goal_state=explored.states[-1],
+    )
+
+
+class GoalPolicy(Protocol):
+    """Chooses actions on the way to a goal."""
+
+    def act(self, frame: Frame) -> Any:
+        """Return the next action, after the newest frame."""
+
+
+class PlannedWay:
+    """Plans to the goal's picture, from the frames up to the start on.
+
+    Args:
+        world: plans are made in it.
+        episode: start and goal.
+        protocol: has the planner's settings.
+        number: of the episode.
+    """
+
+    def __init__(
+        self, world: World, episode: GoalEpisode, protocol: GoalProtocol, number: int
+    ) -> None:
+        objective = GoalDistance(world, episode.goal)
+        self.planner = Planner(world, objective, protocol.planning)
+        self.planner.rng = np.random.default_rng([protocol.seed, number])
+        self.plans: list[float] = []  # seconds that each took
+        self._state = self._state_before(episode)
+
+    def act(self, frame: Frame) -> Any:
+        """See `GoalPolicy.act`."""
+        has_plan = bool(self._state.plans[0])
+        began = time.perf_counter()
+        actions, self._state = self.planner.predict(frame[None], self._state)
+        if not has_plan:
+            self.plans.append(time.perf_counter() - began)
+        return actions[0]
+
+    def _state_before(self, episode: GoalEpisode) -> PlannerState:
+        """Return what the planner would remember at the start."""
+        count = self.planner.engine.partition.references + 1
+        idle = self.planner.world.spec.actions.idle
+        missing = max(0, count + 1 - len(episode.frames))
+        frames = np.concatenate([episode.frames[:1].repeat(missing, axis=0), episode.frames])
+        actions = np.concatenate([idle[None].repeat(missing + 1, axis=0), episode.actions])
+        return PlannerState(
+            frames=frames[None, -count - 1 : -1], actions=actions[None, -count:], plans=[[]]
+        )
+
+
+class RepeatedWay:
+    """Does given actions, then the last of them.
+
+    Args:
+        actions: which.
+    """
+
+    def __init__(self, actions: Shaped[np.ndarray, "s ..."]) -> None:
+        self._actions = list(actions)
+
+    def act(self, frame: Frame) -> Any:
+        """See `GoalPolicy.act`."""
+        return self._actions.pop(0) if len(self._actions) > 1 else self._actions[0]
+
+
+class RandomWay:
+    """Random actions that are held for some steps.
+
+    Args:
+        actions: the world's.
+        rng: draws them.
+    """
+
+    def __init__(self, actions: ActionLanguage, rng: np.random.Generator) -> None:
+        self._held = HeldExploration(actions)
+        self._rng = rng
+
+    def act(self, frame: Frame) -> Any:
+        """See `GoalPolicy.act`."""
+        return self._held.next(self._rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalResult:
+    """How an episode went.
+
+    Attributes:
+        reached_after: steps until the goal was reached; None: it was not.
+        last_frame: where it ended.
+    """
+
+    reached_after: int | None
+    last_frame: Frame
+
+
+def pursue(
+    definition: WorldDefinition, episode: GoalEpisode, policy: GoalPolicy, budget: int
+) -> GoalResult:
+    """Act until the goal is reached or the budget spent.
+
+    Args:
+        definition: the world.
+        episode: start and goal; its simulator moves.
+        policy: acts.
+        budget: most steps.
+    """
+    reached: Callable[..., bool] | None = definition.evaluation.reached
+    assert reached is not None
+    frame = episode.frames[-1]
+    for step in range(1, budget + 1):
+        frame = episode.simulator.step(policy.act(frame))
+        if reached(state_of(episode.simulator), episode.goal_state):
+            return GoalResult(reached_after=step, last_frame=frame)
+    return GoalResult(reached_after=None, last_frame=frame)

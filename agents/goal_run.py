@@ -1,0 +1,162 @@
+"""Many episodes of reaching goals by several policies, written down one by one, and their table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from streamdit_gym.agents.goal_reaching import (
+    GoalEpisode,
+    GoalPolicy,
+    GoalProtocol,
+    PlannedWay,
+    RandomWay,
+    RepeatedWay,
+    draw_goal,
+    pursue,
+)
+from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.errors import StorageError
+from streamdit_gym.evaluate.statistics import proportion
+from streamdit_gym.files import folder_lock, write_json, writing_to
+from streamdit_gym.world import World
+
+RESULTS = "goals.json"
+POLICIES = ("recorded", "planner", "random", "still")
+MAKE_ROOM = "make room, or give another --out, and run the same command again"
+Strip = UInt8[np.ndarray, "3 h w 3"]  # start, goal and where the planner's episode ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalRun:
+    """Which world plans to which goals.
+
+    Attributes:
+        world: plans are made in it.
+        bundle: its name or folder, as the results name it.
+        definition: has its reference simulator.
+        protocol: starts, goals and planner.
+        episodes: how many.
+        out: folder of the results; a run that ended early goes on there.
+    """
+
+    world: World
+    bundle: str
+    definition: WorldDefinition
+    protocol: GoalProtocol
+    episodes: int
+    out: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalRow:
+    """What a policy reached.
+
+    Attributes:
+        policy: its name.
+        episode: number of the episode.
+        reached_after: steps until the goal was reached; None: it was not.
+        seconds: that each of its plans took.
+    """
+
+    policy: str
+    episode: int
+    reached_after: int | None
+    seconds: list[float]
+
+
+def reach_goals(run: GoalRun) -> tuple[list[GoalRow], list[Strip]]:
+    """Play the episodes that are missing; return the rows of all, and pictures of those played now.
+
+    Raises:
+        DefinitionError: see `draw_goal`.
+        StorageError: if the folder holds results of other settings, or cannot be written.
+        BusyError: if another process works there.
+    """
+    with writing_to(run.out, MAKE_ROOM), folder_lock(run.out):
+        rows = _rows_so_far(run)
+        done = {row.episode for row in rows}
+        strips: list[Strip] = []
+        missing = [number for number in range(run.episodes) if number not in done]
+        bar = tqdm(missing, initial=len(done), total=run.episodes, desc="goals", unit="episode")
+        for number in bar:
+            new_rows, strip = _episode(run, number)
+            rows += new_rows
+            strips.append(strip)
+            write_json(run.out / RESULTS, {**_settings(run), "rows": [asdict(row) for row in rows]})
+    return rows, strips
+
+
+def _settings(run: GoalRun) -> dict[str, Any]:
+    protocol = json.loads(json.dumps(asdict(run.protocol)))
+    return {"world": run.definition.name, "bundle": run.bundle, "protocol": protocol}
+
+
+def _rows_so_far(run: GoalRun) -> list[GoalRow]:
+    path = run.out / RESULTS
+    if not path.is_file():
+        return []
+    stored = json.loads(path.read_text())
+    rows = [GoalRow(**row) for row in stored.pop("rows")]
+    if stored != _settings(run):
+        raise StorageError(
+            "results of other settings are here",
+            given=path,
+            allowed=f"results of {_settings(run)}",
+            remedy="give an empty --out",
+        )
+    return [row for row in rows if row.episode < run.episodes]
+
+
+def _episode(run: GoalRun, number: int) -> tuple[list[GoalRow], Strip]:
+    """Return what every policy reached, and pictures of the planner's episode."""
+    rows = []
+    pictures: list[np.ndarray] = []
+    for name in POLICIES:
+        episode = draw_goal(run.definition, run.protocol, number)
+        policy = _policy(name, run, episode, number)
+        result = pursue(run.definition, episode, policy, run.protocol.budget)
+        episode.simulator.close()
+        seconds = policy.plans if isinstance(policy, PlannedWay) else []
+        rows.append(
+            GoalRow(
+                policy=name, episode=number, reached_after=result.reached_after, seconds=seconds
+            )
+        )
+        if name == "planner":
+            pictures = [episode.frames[-1], episode.goal, result.last_frame]
+    return rows, np.stack(pictures)
+
+
+def _policy(name: str, run: GoalRun, episode: GoalEpisode, number: int) -> GoalPolicy:
+    actions = run.definition.actions
+    policies: dict[str, Callable[[], GoalPolicy]] = {
+        "recorded": lambda: RepeatedWay(episode.way),
+        "planner": lambda: PlannedWay(run.world, episode, run.protocol, number),
+        "random": lambda: RandomWay(actions, np.random.default_rng([run.protocol.seed, number])),
+        "still": lambda: RepeatedWay(actions.idle[None]),
+    }
+    return policies[name]()
+
+
+def table_lines(rows: Iterable[GoalRow]) -> list[str]:
+    """Return a table of policies: goals reached, with 95 % intervals, steps, seconds per plan."""
+    rows = list(rows)
+    lines = [f"{'policy':<10} {'goals reached, %':<22} {'steps':>6} {'s a plan':>9}"]
+    for name in POLICIES:
+        own = [row for row in rows if row.policy == name]
+        after = [row.reached_after for row in own if row.reached_after is not None]
+        seconds = [plan for row in own for plan in row.seconds]
+        share = proportion(len(after), len(own))
+        percent = f"{100 * share.value:.0f} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+        steps = f"{np.median(after):.0f}" if after else "-"
+        duration = f"{np.median(seconds):.1f}" if seconds else "-"
+        lines.append(f"{name:<10} {percent:<22} {steps:>6} {duration:>9}")
+    return lines
