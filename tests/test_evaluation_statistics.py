@@ -13,6 +13,7 @@ from streamdit_gym.evaluate.statistics import (
     correlation,
     estimate,
     mean,
+    mean_maximum_rank_violation,
     median,
     paired_ratio,
     psnr,
@@ -137,3 +138,19 @@ def test_policies_are_correlated() -> None:
     metrics = policy_metrics(returns)
     assert metrics.rank_r.value == pytest.approx(1)
     assert 0.9 < metrics.pearson_r.value < 1
+    assert metrics.mmrv is not None
+    assert metrics.mmrv.value == 0
+
+
+def test_wrongly_ranked_policies_count_by_how_far_apart_they_are() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        pairs = rng.normal(size=(6, 2)).round(1)
+        worst = np.zeros(6)
+        for i, j in np.ndindex(6, 6):
+            ranked_lower = pairs[i, 0] < pairs[j, 0]
+            is_lower = pairs[i, 1] < pairs[j, 1]
+            if ranked_lower != is_lower:
+                worst[i] = max(worst[i], abs(pairs[i, 1] - pairs[j, 1]))
+        assert mean_maximum_rank_violation(pairs) == pytest.approx(worst.mean())
+    assert np.isnan(mean_maximum_rank_violation(np.full((3, 2), np.nan)))

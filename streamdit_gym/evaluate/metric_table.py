@@ -347,5 +347,10 @@ METRICS: tuple[Metric, ...] = (
         label="policies' returns, world against reference simulator: rank correlation",
         unit=RATIO,
     ),
+    Metric(
+        path="policies.mmrv",
+        label="policies' returns, world against reference simulator: mean maximum rank violation",
+        unit=THREE_DECIMALS,
+    ),
 )
 METRICS_BY_PATH = {metric.path: metric for metric in METRICS}

@@ -14,6 +14,7 @@ from streamdit_gym.evaluate.statistics import Estimate
 
 GREY = "#999"
 SOLID, DASHED = "-", "--"
+MAX_LEGEND = 12  # policies that are named beside their points
 # path at a horizon, label, line style
 POSITION_LINES = (
     ("state_error.actor_px", "actor", SOLID),
@@ -108,7 +109,8 @@ def plot_policies(policies: PolicyMetrics) -> bytes:
             xlabel="mean return in the reference simulator",
             ylabel="mean return in the generated world",
         )
-        axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+        if len(policies.returns) <= MAX_LEGEND:
+            axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     return _plot(draw)
 

@@ -132,11 +132,14 @@ class PolicyMetrics:
         returns: by policy.
         pearson_r: correlation of the returns.
         rank_r: correlation of their ranks.
+        mmrv: mean maximum rank violation, in the simulator's returns: 0 where the world ranks no
+            two policies wrongly; None: measured before there was this metric.
     """
 
     returns: dict[str, PolicyReturns]
     pearson_r: Estimate
     rank_r: Estimate
+    mmrv: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

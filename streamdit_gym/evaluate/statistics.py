@@ -95,6 +95,22 @@ def _average_ranks(numbers: np.ndarray) -> np.ndarray:
     return mean_ranks[group]
 
 
+def mean_maximum_rank_violation(samples: np.ndarray) -> float:
+    """Return how far apart, in the second number, are pairs that the first number ranks wrongly.
+
+    For every row the worst such pair counts; 0: no pair is ranked wrongly.
+    Source: SimplerEnv (arXiv 2405.05941), section 3.
+    """
+    pairs = _measured_pairs(samples)
+    if not len(pairs):
+        return math.nan
+    measured, true = pairs.T
+    ranked_lower = measured[:, None] < measured
+    is_lower = true[:, None] < true
+    violation = np.abs(true[:, None] - true) * (ranked_lower != is_lower)
+    return float(violation.max(1).mean())
+
+
 def ratio(samples: np.ndarray) -> float:
     """Return the sum of the first column over the sum of the second, NaN apart."""
     numerator, denominator = _measured_pairs(samples).sum(0)

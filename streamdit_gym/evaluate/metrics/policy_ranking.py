@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from streamdit_gym.evaluate.schema import PolicyMetrics, PolicyReturns
-from streamdit_gym.evaluate.statistics import correlation, estimate, rank_correlation
+from streamdit_gym.evaluate.statistics import (
+    correlation,
+    estimate,
+    mean_maximum_rank_violation,
+    rank_correlation,
+)
 
 
 def policy_metrics(returns: dict[str, PolicyReturns]) -> PolicyMetrics:
@@ -15,4 +20,5 @@ def policy_metrics(returns: dict[str, PolicyReturns]) -> PolicyMetrics:
         returns=returns,
         pearson_r=estimate(pairs, correlation),
         rank_r=estimate(pairs, rank_correlation),
+        mmrv=estimate(pairs, mean_maximum_rank_violation),
     )
