@@ -28,6 +28,7 @@ FLOORS = [
     {"envs"},
     {"agents"},
     {"generate", "live", "bench"},
+    {"reproduce"},
     {"cli"},
     {"__main__"},
 ]

@@ -28,6 +28,7 @@ from streamdit_gym.cli.plan_command import Plan
 from streamdit_gym.cli.play_command import Play
 from streamdit_gym.cli.record_command import Record
 from streamdit_gym.cli.relabel_command import Relabel
+from streamdit_gym.cli.reproduce_command import Reproduce
 from streamdit_gym.cli.rl_command import rl
 from streamdit_gym.cli.train_command import Train
 from streamdit_gym.errors import exit_status
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "bench": Bench,
     "demo": Demo,
     "rl": rl,
+    "reproduce": Reproduce,
 }
 
 

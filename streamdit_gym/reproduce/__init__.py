@@ -1,0 +1,1 @@
+"""The tables of README and documentation, measured again: commands, numbers, verdicts."""
