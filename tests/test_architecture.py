@@ -20,7 +20,7 @@ FLOORS = [
     {"stream", "registry"},
     {"bundle"},
     {"world_folders"},
-    {"world"},
+    {"world", "open_weights"},
     {"presets"},
     {"recipes"},
     {"train"},

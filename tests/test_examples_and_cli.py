@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.tiny_wan import diffusers, write_folder
+
+from streamdit_gym.data.video import read_video
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,3 +108,14 @@ def test_the_makefile_has_what_the_readme_promises() -> None:
     } <= verbs
     used = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert used <= verbs
+
+
+def test_open_stream_films_a_tiny_model(tmp_path: Path) -> None:
+    diffusers()
+    model = write_folder(tmp_path / "model")
+    film = tmp_path / "film.mp4"
+    words = ["a cat", "rain falls", "--seconds", "1", "--size", "32", "48", "--steps", "2"]
+    words += ["--partition", "K2N2c1s1", "--dtype", "float32", "--out", str(film)]
+    printed = run("examples/open_stream.py", f"wan:{model}", *words).stdout
+    assert f"16 frames: {film}" in printed
+    assert read_video(film).shape == (16, 32, 48, 3)

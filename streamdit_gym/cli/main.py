@@ -19,6 +19,7 @@ from streamdit_gym.cli.demo_command import Demo
 from streamdit_gym.cli.deprecated import current_arguments
 from streamdit_gym.cli.distill_command import Distill
 from streamdit_gym.cli.distill_decoder_command import DistillDecoder
+from streamdit_gym.cli.doctor_command import Doctor
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.generate_command import Generate
 from streamdit_gym.cli.import_command import Import
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "rl": rl,
     "reproduce": Reproduce,
+    "doctor": Doctor,
 }
 
 

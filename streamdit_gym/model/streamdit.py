@@ -47,7 +47,12 @@ class StreamDiT(nn.Module):
     """The transformer; it holds no state of any stream.
 
     `prepare` does the work of the prompts once; `forward` predicts velocities with it.
+
+    Attributes:
+        time_shift: of the noise levels while sampling: none.
     """
+
+    time_shift: float = 1.0
 
     def __init__(self, config: StreamDiTConfig) -> None:
         super().__init__()

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from streamdit_gym.checks import check_real
 from streamdit_gym.errors import PartitionError
-from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.clip import PromptedFrames
 from streamdit_gym.stream.flow import point
+from streamdit_gym.stream.model_protocol import StreamModel
 from streamdit_gym.stream.moving_buffer import MovingBuffer, repeat_frames
 from streamdit_gym.stream.noise import Noise
-from streamdit_gym.stream.noise_levels import equal_times, sampling_times
+from streamdit_gym.stream.noise_levels import equal_times, sampling_times, shifted
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.sampler import Sampler
 from streamdit_gym.stream.self_consistency import second_prediction_error
@@ -56,7 +57,7 @@ class Engine:
 
     def __init__(
         self,
-        model: StreamDiT,
+        model: StreamModel,
         table: PromptSource,
         partition: Partition,
         *,
@@ -80,7 +81,13 @@ class Engine:
 
     @torch.no_grad()
     def start(
-        self, latents: Latents, prompts: Prompts, noise: Noise, *, warm: bool = True
+        self,
+        latents: Latents,
+        prompts: Prompts,
+        noise: Noise,
+        *,
+        ahead: PromptedFrames | None = None,
+        warm: bool = True,
     ) -> Session:
         """Start streams from real frames and fill their buffers, so that no tick has to.
 
@@ -89,11 +96,13 @@ class Engine:
                 more the last are used.
             prompts: the prompts that led to the frames.
             noise: a sequence for each stream; the session draws from a copy.
+            ahead: clean frames that the buffer begins with, each at its slot's noise level; None:
+                the last frame, which stands still, under the idle prompt.
             warm: compile ticks of so many streams now, see `warm`; False for streams that become
                 rows of another session.
 
         Returns:
-            A session at rest: the buffer holds N - 1 chunks, conditioned on the idle prompt.
+            A session at rest: the buffer holds N - 1 chunks.
 
         Raises:
             ShapeError: if the latents do not fit the model, or prompts or noise do not fit them.
@@ -103,7 +112,7 @@ class Engine:
         session = Session(
             references=latents,
             reference_prompts=self._history(prompts),
-            buffer=self._still_buffer(latents[:, -1:]),
+            buffer=self._clean_buffer(latents[:, -1:], ahead),
             cache=None,
             noise=noise.to(self.device),
         )
@@ -195,13 +204,23 @@ class Engine:
         has_noisy_chunks = self.partition.chunks > 1 and config.temperature != 0
         return config.reference_time == 1 and not has_noisy_chunks
 
-    def _still_buffer(self, last: Float[Tensor, "b 1 c h w"]) -> MovingBuffer:
-        """Return a clean buffer at rest in which the last frame stands still.
+    def _clean_buffer(
+        self, last: Float[Tensor, "b 1 c h w"], ahead: PromptedFrames | None
+    ) -> MovingBuffer:
+        """Return a clean buffer at rest: of frames that are known, or of the last one.
 
         No model has learned buffers with fewer chunks.
         """
         streams = len(last)
         frames = self.partition.latency_frames
+        if ahead is not None:
+            shape = (streams, frames, *last.shape[2:])
+            check_shape("frames that the buffer begins with", ahead.latents.shape, shape)
+            return MovingBuffer(
+                partition=self.partition,
+                latents=ahead.latents.to(last),
+                prompts=ahead.prompts.to(self.device),
+            )
         return MovingBuffer(
             partition=self.partition,
             latents=last.expand(-1, frames, -1, -1, -1),
@@ -212,8 +231,8 @@ class Engine:
         """Take every frame of a clean buffer at rest to its slot's noise level."""
         buffer = session.buffer
         streams, frames = buffer.latents.shape[:2]
-        times = sampling_times(self.partition, 0)[:frames]
-        times = times.to(self.device)
+        equal_steps = sampling_times(self.partition, 0)[:frames]
+        times = shifted(equal_steps.to(self.device), self.model.time_shift)
         noise = self.sampler.initial_noise(session, frames)
         noisy = point(buffer.latents, noise, times.expand(streams, -1))
         session.buffer = buffer.with_latents(noisy)
@@ -266,7 +285,7 @@ class Engine:
         check_shape("latents to draw over", init_latents.shape, shape)
 
 
-def _check_references(model: StreamDiT, partition: Partition) -> None:
+def _check_references(model: StreamModel, partition: Partition) -> None:
     most = model.config.references
     # without references the frames in flight alone tell a new chunk what goes on
     least = 0 if partition.chunks > 1 else 1
@@ -279,6 +298,6 @@ def _check_references(model: StreamDiT, partition: Partition) -> None:
         )
 
 
-def _can_cache(model: StreamDiT, partition: Partition) -> bool:
+def _can_cache(model: StreamModel, partition: Partition) -> bool:
     is_full = partition.references == model.config.references
     return model.config.causal and model.is_global and is_full

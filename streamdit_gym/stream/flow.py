@@ -30,7 +30,7 @@ def velocity(
 
 
 def euler_step(
-    latents: Float[Tensor, "b f c h w"], velocity: Float[Tensor, "b f c h w"], dt: float
+    latents: Float[Tensor, "b f c h w"], velocity: Float[Tensor, "b f c h w"], dt: float | Tensor
 ) -> Float[Tensor, "b f c h w"]:
     """Return X_{t+dt} = X_t + u dt."""
     return latents + dt * velocity

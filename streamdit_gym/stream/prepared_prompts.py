@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from streamdit_gym.model.streamdit import StreamDiT
+from streamdit_gym.stream.model_protocol import StreamModel
 from streamdit_gym.text.prompt_protocol import PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.types import Conditioning, PreparedPrompts
@@ -30,7 +30,7 @@ class PreparedValues:
         model: prepares the prompts.
     """
 
-    def __init__(self, model: StreamDiT) -> None:
+    def __init__(self, model: StreamModel) -> None:
         self.model = model
 
     def of(self, prompts: Conditioning) -> PreparedPrompts:
@@ -48,7 +48,7 @@ class PreparedTable:
             reason to compile again.
     """
 
-    def __init__(self, model: StreamDiT, table: PromptTable, *, compiled: bool) -> None:
+    def __init__(self, model: StreamModel, table: PromptTable, *, compiled: bool) -> None:
         self.model = model
         self.table = table
         self._compiled = compiled
@@ -77,7 +77,7 @@ class PreparedTable:
         )
 
 
-def prepared_source(model: StreamDiT, source: PromptSource, *, compiled: bool) -> PreparedSource:
+def prepared_source(model: StreamModel, source: PromptSource, *, compiled: bool) -> PreparedSource:
     """Return what prepares a source's prompts for a model; see `PreparedTable`."""
     if isinstance(source, PromptTable):
         return PreparedTable(model, source, compiled=compiled)

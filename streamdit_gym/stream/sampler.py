@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from streamdit_gym.model.key_value_cache import KeyValueCache
 from streamdit_gym.model.precision import precision
-from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.stream.flow import euler_step, point
-from streamdit_gym.stream.noise_levels import equal_times, sampling_times
+from streamdit_gym.stream.model_protocol import StreamModel
+from streamdit_gym.stream.noise_levels import equal_times, sampling_times, shifted
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.prepared_prompts import prepared_source
 from streamdit_gym.stream.session import Session
@@ -52,7 +52,7 @@ class Sampler:
 
     def __init__(
         self,
-        model: StreamDiT,
+        model: StreamModel,
         source: PromptSource,
         partition: Partition,
         *,
@@ -99,17 +99,29 @@ class Sampler:
         time_left = 1 - start_time
         dt = time_left / (steps * partition.chunks)
         for step in range(steps):
-            times = start_time + time_left * sampling_times(partition, step)
-            times = times.to(self.device)
+            equal_steps = start_time + time_left * sampling_times(partition, step)
+            equal_steps = equal_steps.to(self.device)
+            times, step_size = self._noise_levels(equal_steps, dt)
             times = times.expand(len(session), -1)
             if session.cache is None:
                 velocity = self._velocity(session, times)
             else:
                 velocity = self._cached_velocity(session, session.cache, times, step)
             buffer = session.buffer
-            latents = euler_step(buffer.latents, velocity, dt)
+            latents = euler_step(buffer.latents, velocity, step_size)
             latents = latents.clamp(-MAX_ABS_LATENT, MAX_ABS_LATENT)
             session.buffer = buffer.with_latents(latents)
+
+    def _noise_levels(
+        self, equal_steps: Float[Tensor, " f"], dt: float
+    ) -> tuple[Float[Tensor, " f"], float | Float[Tensor, "f 1 1 1"]]:
+        """Return the frames' noise levels after so many equal steps, and how far one more leads."""
+        shift = self.model.time_shift
+        if shift == 1:
+            return equal_steps, dt
+        times = shifted(equal_steps, shift)
+        next_times = shifted(equal_steps + dt, shift)
+        return times, (next_times - times)[:, None, None, None]
 
     def initial_noise(self, session: Session, frames: int) -> Latents:
         """Draw the noise that chunks start with."""
@@ -254,7 +266,7 @@ class Sampler:
         return precision(self.device, self.autocast)
 
 
-def with_bfloat16_matrices(model: StreamDiT) -> StreamDiT:
+def with_bfloat16_matrices(model: StreamModel) -> StreamModel:
     """Return a copy with the matrices that autocast would otherwise convert at every tick."""
     converted = copy.deepcopy(model)
     for module in converted.modules():

@@ -1,0 +1,171 @@
+"""Loading an open model with all that it needs to stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from streamdit_gym.checks import check_choice, check_fields
+from streamdit_gym.device import check_device, default_device
+from streamdit_gym.errors import ArgumentError, ShapeError
+from streamdit_gym.open_weights.open_prompts import OpenPrompts
+from streamdit_gym.open_weights.open_streams import OpenModel
+from streamdit_gym.open_weights.wan_backbone import SKYREELS, WanBackbone
+from streamdit_gym.open_weights.wan_codec import WanCodec
+from streamdit_gym.open_weights.wan_folder import (
+    BYTES,
+    GIB,
+    WanFolder,
+    find_wan_folder,
+    load_parts,
+    needs_of,
+)
+from streamdit_gym.stream.partition import Partition
+
+TEXT_TOKENS = 512  # Wan's transformers learned sentences with zeros behind them up to here
+NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, extra fingers"
+# SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
+NOISY_REFERENCES = 0.98
+DEFAULTS = {SKYREELS: ("K5N8c2s1", 8.0), "WanTransformer3DModel": ("K5N1c4s8", 3.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSettings:
+    """How an open model streams.
+
+    Attributes:
+        frame_size: height and width of frames.
+        partition: how the buffer is cut; None: as the model's kind was trained: a staircase of
+            noise for SkyReels-V2-DF, chunk by chunk for the others.
+        guidance: weight of the prompt; 1 for distilled models such as Self-Forcing.
+        time_shift: of the noise levels; None: 8 for SkyReels-V2-DF, 3 for the others.
+        clip_steps: evaluations for the clip that a stream begins with.
+        idle: the sentence of streams that nobody has prompted yet.
+        negative_prompt: what guidance leads away from.
+        dtype: of weights and activations.
+        device: where; None: a GPU if there is one.
+
+    Raises:
+        ArgumentError: if one is out of range.
+    """
+
+    frame_size: tuple[int, int] = (480, 832)
+    partition: str | None = None
+    guidance: float = 6.0
+    time_shift: float | None = None
+    clip_steps: int = 30
+    idle: str = "a calm landscape"
+    negative_prompt: str = NEGATIVE_PROMPT
+    dtype: str = "bfloat16"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", self.dtype, tuple(BYTES))
+        check_fields(self, ints={"clip_steps": (1, 1000)}, reals={"guidance": (0, 100)})
+
+
+def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenModel:
+    """Load an open model: Wan 2.1, SkyReels-V2-DF, or Self-Forcing converted to diffusers.
+
+    Args:
+        name: a folder in diffusers' layout or a Hub id, with or without ``wan:`` before it.
+        settings: how it streams.
+
+    Raises:
+        BundleError: if there is no such model; see `check_wan_folder`.
+        MissingExtraError: if a package is missing.
+        ShapeError: if frames are no whole tokens wide and high.
+        ArgumentError: if the device has too little memory; nothing is loaded then.
+    """
+    settings = settings or OpenSettings()
+    folder = find_wan_folder(name)
+    grid = _grid(folder, settings.frame_size)
+    device = default_device() if settings.device is None else check_device(settings.device)
+    text, shift = DEFAULTS[folder.kinds["transformer"]]
+    partition = Partition.parse(settings.partition or text)
+    _check_memory(folder, settings, partition, device)
+    parts = load_parts(folder, device, settings.dtype)
+    encode = text_encoder(parts["text_encoder"], parts["tokenizer"])
+    prompts = OpenPrompts(encode, TEXT_TOKENS, settings.idle)
+    negative = encode([settings.negative_prompt])[0]
+    no_prompt = negative.new_zeros(TEXT_TOKENS, negative.shape[-1])
+    no_prompt[: len(negative)] = negative
+    is_skyreels = folder.kinds["transformer"] == SKYREELS
+    backbone = WanBackbone(
+        parts["transformer"],
+        no_prompt.to(device),
+        grid=grid,
+        references=partition.references,
+        guidance=settings.guidance,
+        time_shift=shift if settings.time_shift is None else settings.time_shift,
+        reference_time=NOISY_REFERENCES if is_skyreels else 1.0,
+        micro_steps=partition.micro_steps,
+    )
+    return OpenModel(
+        backbone=backbone.eval(),
+        codec=WanCodec(parts["vae"]),
+        prompts=prompts,
+        partition=partition,
+        clip_steps=settings.clip_steps,
+    )
+
+
+def text_encoder(encoder: Any, tokenizer: Any) -> Callable[[Sequence[str]], list[Tensor]]:
+    """Return a function from sentences to embeddings of their tokens, on the CPU."""
+
+    @torch.no_grad()
+    def encode(texts: Sequence[str]) -> list[Float[Tensor, "l e"]]:
+        words = [" ".join(text.split()) for text in texts]
+        tokens = tokenizer(words, padding=True, return_tensors="pt")
+        hidden = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state.float()
+        lengths = tokens.attention_mask.sum(1).tolist()
+        return [row[:length] for row, length in zip(hidden, lengths, strict=True)]
+
+    return encode
+
+
+def _grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
+    _, rows, columns = folder.configs["transformer"].get("patch_size", (1, 2, 2))
+    height, width = frame_size
+    if height % (folder.stride * rows) or width % (folder.stride * columns):
+        raise ShapeError(
+            "frames are no whole tokens high and wide",
+            given=f"{height} x {width}",
+            allowed=f"multiples of {folder.stride * rows} x {folder.stride * columns}",
+            remedy="frame_size=(480, 832)",
+        )
+    return height // folder.stride, width // folder.stride
+
+
+def _check_memory(
+    folder: WanFolder, settings: OpenSettings, partition: Partition, device: str
+) -> None:
+    """Refuse a model that the device cannot hold."""
+    latents = partition.references + partition.frames
+    needs = needs_of(folder, settings.frame_size, latents, settings.dtype)
+    free = free_memory(device)
+    if needs.device_bytes > free:
+        raise ArgumentError(
+            "this model needs more memory than the device has",
+            given=f"{free / GIB:.1f} GiB free on {device}",
+            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {needs.tokens} tokens",
+            remedy="take smaller frames, a shorter buffer, dtype='bfloat16' or a smaller model",
+        )
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that are free on a device; of the CPU those that the system could give."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return 2**63 - 1
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
+    return 1024 * int(lines["MemAvailable"].split()[0])

@@ -1,0 +1,226 @@
+"""Streams of an open video model: start from a sentence, a picture or a clip, and steer by prompts.
+
+All streams move as one batch. Everything that a stream is lies here, and nothing in the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from streamdit_gym.errors import NotReadyError, ShapeError
+from streamdit_gym.open_weights.open_prompts import OpenPrompts
+from streamdit_gym.open_weights.wan_backbone import WanBackbone
+from streamdit_gym.open_weights.wan_codec import WanCodec
+from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
+from streamdit_gym.stream.engine import Engine
+from streamdit_gym.stream.noise import Noise
+from streamdit_gym.stream.partition import Partition
+from streamdit_gym.stream.session import Session
+
+Frames = UInt8[Tensor, "b f H W 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenModel:
+    """An open video model: its parts, and how it streams.
+
+    Attributes:
+        backbone: the transformer.
+        codec: the autoencoder.
+        prompts: embeds sentences.
+        partition: how the buffer is cut.
+        clip_steps: evaluations for the clip that a stream begins with.
+    """
+
+    backbone: WanBackbone
+    codec: WanCodec
+    prompts: OpenPrompts
+    partition: Partition
+    clip_steps: int = 30
+
+
+class OpenStreams:
+    """Some streams of one model.
+
+    Args:
+        model: the model.
+        prompt_scope: whether a new prompt conditions new chunks only, or every frame that is still
+            in the buffer.
+    """
+
+    def __init__(
+        self, model: OpenModel, prompt_scope: Literal["chunk", "buffer"] = "chunk"
+    ) -> None:
+        self.model = model
+        self.engine = Engine(
+            model.backbone,
+            model.prompts,
+            model.partition,
+            prompt_scope=prompt_scope,
+        )
+        self._session: Session | None = None
+        self._memory = model.codec.new_memory()
+
+    def __len__(self) -> int:
+        """Return the number of streams; 0 before `start`."""
+        return 0 if self._session is None else len(self._session)
+
+    @torch.no_grad()
+    def start(
+        self, prompts: list[str], seeds: Sequence[int], frames: Frames | None = None
+    ) -> Frames:
+        """Begin streams, and return their first frames.
+
+        A clip of as many latents as the buffer needs before it is drawn at once; the streams go on
+        from there.
+
+        Args:
+            prompts: a sentence for each stream.
+            seeds: a number for each; equal ones give equal streams.
+            frames: what each begins with: a picture (b, 1, H, W, 3), or a clip of 1 + 4 n frames;
+                None: nothing but the sentence.
+
+        Raises:
+            ShapeError: if there is not one seed, or one clip, for each prompt, or a clip does not
+                fit the model.
+            ArgumentError: if a prompt is too long.
+        """
+        if len(seeds) != len(prompts) or (frames is not None and len(frames) != len(prompts)):
+            raise ShapeError(
+                "each stream needs a prompt and a seed, and a clip if any has one",
+                given=f"{len(prompts)} prompts, {len(seeds)} seeds",
+                allowed="as many of each",
+                remedy="prompts=[...], seeds=range(len(prompts))",
+            )
+        rows = self.model.prompts.of_texts(prompts).to(self.engine.device)
+        noise = Noise.seeded(seeds).to(self.engine.device)
+        known = None if frames is None else self.model.codec.encode(frames)
+        clip = self._first_clip(rows[:, None], noise, known)
+        latency = self.model.partition.latency_frames
+        shown = PromptedFrames(
+            latents=clip.latents[:, : len(clip) - latency],
+            prompts=clip.prompts[:, : len(clip) - latency],
+        )
+        ahead = clip.last(latency)
+        first_frames, memory = self.model.codec.decode(shown.latents, self.model.codec.new_memory())
+        session = self.engine.start(shown.latents, shown.prompts, noise, ahead=ahead)
+        self._session, self._memory = session, memory
+        return first_frames
+
+    @torch.no_grad()
+    def step(self, prompts: list[str]) -> Frames:
+        """Move every stream by a chunk, and return its frames: four for every latent.
+
+        Args:
+            prompts: a sentence for each stream, which conditions its new chunk.
+
+        Raises:
+            NotReadyError: before `start`.
+            ShapeError: if there is not one prompt for each stream.
+            ArgumentError: if a prompt is too long; the streams are where they were.
+        """
+        session = self._started()
+        if len(prompts) != len(session):
+            raise ShapeError(
+                "each stream needs a prompt",
+                given=f"{len(prompts)} prompts",
+                allowed=f"{len(session)}",
+                remedy="repeat the last one for streams that shall go on",
+            )
+        rows = self.model.prompts.of_texts(prompts)
+        latents = self.engine.tick(session, rows)
+        frames, self._memory = self.model.codec.decode(latents, self._memory)
+        return frames
+
+    def save(self) -> dict[str, Any]:
+        """Return all that the streams are, as tensors and texts.
+
+        Raises:
+            NotReadyError: before `start`.
+        """
+        return {
+            "session": self._started().state_dict(),
+            "decoder": self._memory,
+            "texts": list(self.model.prompts.texts),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to what `save` returned, of as many streams of the same model.
+
+        Raises:
+            NotReadyError: before `start`.
+            ShapeError: if it does not fit.
+        """
+        session = self._started()
+        texts = self.model.prompts.texts
+        if saved["texts"] != texts[: len(saved["texts"])]:
+            self.model.prompts.of_texts(saved["texts"])
+        if saved["texts"] != texts[: len(saved["texts"])]:
+            raise ShapeError(
+                "these streams know other prompts",
+                given=f"{len(saved['texts'])} saved prompts",
+                allowed="those of this model, in the same order",
+                remedy="restore into a model that is loaded anew",
+            )
+        session.load_state_dict(saved["session"])
+        self._memory = saved["decoder"]
+
+    def branch(self, rows: Sequence[int], seeds: Sequence[int]) -> OpenStreams:
+        """Return new streams that go on from these ones, with noise of their own.
+
+        Args:
+            rows: which stream each goes on from.
+            seeds: of their noise.
+
+        Raises:
+            NotReadyError: before `start`.
+        """
+        branched = copy.copy(self)
+        branched._session = self._started().take(rows, Noise.seeded(seeds))
+        branched._memory = self._memory.take(rows)
+        return branched
+
+    def _first_clip(
+        self, rows: Int[Tensor, "b 1"], noise: Noise, known: Float[Tensor, "b n c h w"] | None
+    ) -> PromptedFrames:
+        """Return what streams begin with, drawn as far as it is not known.
+
+        These are the references and the first chunk, which are shown, and the clean frames that
+        the buffer begins with.
+        """
+        partition = self.model.partition
+        length = partition.references + partition.chunk_frames + partition.latency_frames
+        start = None
+        if known is not None:
+            length = max(length, known.shape[1] + partition.latency_frames)
+            start = PromptedFrames(latents=known, prompts=rows.expand(-1, known.shape[1]))
+        missing = length - (0 if start is None else len(start))
+        if missing == 0:
+            assert start is not None
+            return start
+        sampler = ClipSampler(
+            self.engine.sampler, clip_frames=missing, micro_steps=self.model.clip_steps
+        )
+        prompts = rows.expand(-1, missing).contiguous()
+        references = None
+        if start is not None:
+            references = start.last(self.model.backbone.config.references)
+        drawn = PromptedFrames(latents=sampler.draw(prompts, noise, references), prompts=prompts)
+        return drawn if start is None else start + drawn
+
+    def _started(self) -> Session:
+        if self._session is None:
+            raise NotReadyError(
+                "the streams have not begun",
+                given="step, save or branch",
+                allowed="after start",
+                remedy="streams.start(prompts, seeds)",
+            )
+        return self._session
