@@ -17,7 +17,7 @@ from torch import Tensor
 from streamdit_gym.errors import NotReadyError, ShapeError
 from streamdit_gym.open_weights.open_prompts import OpenPrompts
 from streamdit_gym.open_weights.wan_backbone import WanBackbone
-from streamdit_gym.open_weights.wan_codec import WanCodec
+from streamdit_gym.open_weights.wan_codec import DecoderMemory, WanCodec
 from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -147,7 +147,7 @@ class OpenStreams:
         """
         return {
             "session": self._started().state_dict(),
-            "decoder": self._memory,
+            "decoder": list(self._memory.features),
             "texts": list(self.model.prompts.texts),
         }
 
@@ -170,7 +170,7 @@ class OpenStreams:
                 remedy="restore into a model that is loaded anew",
             )
         session.load_state_dict(saved["session"])
-        self._memory = saved["decoder"]
+        self._memory = DecoderMemory(features=tuple(saved["decoder"]), has_started=True)
 
     def branch(self, rows: Sequence[int], seeds: Sequence[int]) -> OpenStreams:
         """Return new streams that go on from these ones, with noise of their own.
