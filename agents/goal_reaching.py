@@ -18,7 +18,7 @@ from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.agents.plan_objectives import GoalDistance
 from streamdit_gym.agents.planner import Planner, PlannerState, Planning
 from streamdit_gym.checks import check_fields
-from streamdit_gym.data.episode import Episode, add_frame, explore, state_of
+from streamdit_gym.data.episode import Episode, add_frame, explore, outcome_of, state_of
 from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import HasState, Simulator, WorldDefinition
@@ -111,10 +111,9 @@ def draw_goal(definition: WorldDefinition, protocol: GoalProtocol, number: int) 
         number: of the episode.
 
     Raises:
-        DefinitionError: if the world has no simulator, no state, or no rule for reached goals; if
-            its episodes are too short; or if its simulator does not repeat what it did.
+        DefinitionError: if the world's episodes are too short, or its simulator does not repeat
+            what it did.
     """
-    _check_has_goals(definition)
     for draw in range(MAX_DRAWS):
         seed = [protocol.seed, number, draw]
         rng = np.random.default_rng(seed)
@@ -132,7 +131,12 @@ def draw_goal(definition: WorldDefinition, protocol: GoalProtocol, number: int) 
     )
 
 
-def _check_has_goals(definition: WorldDefinition) -> None:
+def check_has_goals(definition: WorldDefinition) -> None:
+    """Refuse a world in which nobody can tell whether a goal is reached.
+
+    Raises:
+        DefinitionError: if it has no simulator, no state, or no rule for reached goals.
+    """
     simulator = simulator_of(definition)
     has_state = isinstance(simulator, HasState)
     simulator.close()
@@ -202,8 +206,7 @@ class PlannedWay:
         self, world: World, episode: GoalEpisode, protocol: GoalProtocol, number: int
     ) -> None:
         objective = GoalDistance(world, episode.goal)
-        self.planner = Planner(world, objective, protocol.planning)
-        self.planner.rng = np.random.default_rng([protocol.seed, number])
+        self.planner = Planner(world, objective, protocol.planning, seed=[protocol.seed, number])
         self.plans: list[float] = []  # seconds that each took
         self._state = self._state_before(episode)
 
@@ -276,7 +279,7 @@ class GoalResult:
 def pursue(
     definition: WorldDefinition, episode: GoalEpisode, policy: GoalPolicy, budget: int
 ) -> GoalResult:
-    """Act until the goal is reached or the budget spent.
+    """Act until the goal is reached, the episode ends or the budget is spent.
 
     Args:
         definition: the world.
@@ -291,4 +294,6 @@ def pursue(
         frame = episode.simulator.step(policy.act(frame))
         if reached(state_of(episode.simulator), episode.goal_state):
             return GoalResult(reached_after=step, last_frame=frame)
+        if outcome_of(episode.simulator).terminated:
+            break
     return GoalResult(reached_after=None, last_frame=frame)

@@ -19,16 +19,18 @@ from streamdit_gym.agents.goal_reaching import (
     PlannedWay,
     RandomWay,
     RepeatedWay,
+    check_has_goals,
     draw_goal,
     pursue,
 )
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import StorageError
 from streamdit_gym.evaluate.statistics import proportion
-from streamdit_gym.files import folder_lock, write_json, writing_to
+from streamdit_gym.files import atomic_write, folder_lock, write_json, writing_to
 from streamdit_gym.world import World
 
 RESULTS = "goals.json"
+SHOWN_EPISODES = 8  # whose pictures are kept
 POLICIES = ("recorded", "planner", "random", "still")
 MAKE_ROOM = "make room, or give another --out, and run the same command again"
 Strip = UInt8[np.ndarray, "3 h w 3"]  # start, goal and where the planner's episode ended
@@ -40,7 +42,6 @@ class GoalRun:
 
     Attributes:
         world: plans are made in it.
-        bundle: its name or folder, as the results name it.
         definition: has its reference simulator.
         protocol: starts, goals and planner.
         episodes: how many.
@@ -48,7 +49,6 @@ class GoalRun:
     """
 
     world: World
-    bundle: str
     definition: WorldDefinition
     protocol: GoalProtocol
     episodes: int
@@ -72,31 +72,44 @@ class GoalRow:
     seconds: list[float]
 
 
-def reach_goals(run: GoalRun) -> tuple[list[GoalRow], list[Strip]]:
-    """Play the episodes that are missing; return the rows of all, and pictures of those played now.
+def reach_goals(run: GoalRun) -> list[GoalRow]:
+    """Play the episodes that are missing, and return the rows of all.
 
     Raises:
-        DefinitionError: see `draw_goal`.
+        DefinitionError: see `check_has_goals` and `draw_goal`.
         StorageError: if the folder holds results of other settings, or cannot be written.
         BusyError: if another process works there.
     """
+    check_has_goals(run.definition)
     with writing_to(run.out, MAKE_ROOM), folder_lock(run.out):
         rows = _rows_so_far(run)
         done = {row.episode for row in rows}
-        strips: list[Strip] = []
         missing = [number for number in range(run.episodes) if number not in done]
         bar = tqdm(missing, initial=len(done), total=run.episodes, desc="goals", unit="episode")
         for number in bar:
             new_rows, strip = _episode(run, number)
             rows += new_rows
-            strips.append(strip)
+            if number < SHOWN_EPISODES:
+                with atomic_write(strip_path(run.out, number)) as part:
+                    np.save(part, strip)
             write_json(run.out / RESULTS, {**_settings(run), "rows": [asdict(row) for row in rows]})
-    return rows, strips
+    return rows
+
+
+def strip_path(out: Path, number: int) -> Path:
+    """Return the file of an episode's pictures."""
+    return out / f"strip-{number}.npy"
+
+
+def shown_strips(out: Path) -> UInt8[np.ndarray, "e 3 h w 3"]:
+    """Return start, goal and the planner's end of the first episodes."""
+    paths = [strip_path(out, number) for number in range(SHOWN_EPISODES)]
+    return np.stack([np.load(path) for path in paths if path.is_file()])
 
 
 def _settings(run: GoalRun) -> dict[str, Any]:
     protocol = json.loads(json.dumps(asdict(run.protocol)))
-    return {"world": run.definition.name, "bundle": run.bundle, "protocol": protocol}
+    return {"world": run.definition.name, "bundle": run.world.digest, "protocol": protocol}
 
 
 def _rows_so_far(run: GoalRun) -> list[GoalRow]:

@@ -127,7 +127,7 @@ class Planner:
         objective: str | Objective,
         planning: Planning | None = None,
         *,
-        seed: int = 0,
+        seed: int | list[int] = 0,
         autocast: bool = False,
     ) -> None:
         self.world = world

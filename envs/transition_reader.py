@@ -59,7 +59,7 @@ class TransitionReader:
             return self._numbers_of_rows(language)[prompts]
         values = language.values(prompts.cpu().numpy())
         numbers = torch.from_numpy(action_numbers(language, values))
-        return numbers.nan_to_num(0.0).to(prompts.device)
+        return numbers.nan_to_num(0.0).to(self._world.device)
 
     def _numbers_of_rows(self, menu: Menu) -> Float[Tensor, "u a"]:
         """Return the numbers of every prompt of the table; zeros for texts outside the menu."""

@@ -19,7 +19,7 @@ from streamdit_gym.data.video import PLAYABLE, write_video
 from streamdit_gym.open_weights.load_open_model import OpenSettings, load_open_model
 from streamdit_gym.open_weights.open_streams import OpenStreams
 
-FPS = 16  # of Wan 2.1's videos; SkyReels-V2's have 24
+FRAMES_PER_LATENT = 4
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
         "--size", type=int, nargs=2, default=(480, 832), metavar=("HEIGHT", "WIDTH")
     )
     parser.add_argument("--partition", default=None, help="such as K5N8c2s1")
+    parser.add_argument("--fps", type=int, default=24, help="SkyReels-V2: 24; Wan 2.1: 16")
     parser.add_argument("--guidance", type=float, default=6.0)
     parser.add_argument("--steps", type=int, default=30, help="for the clip that begins the film")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
@@ -46,16 +47,19 @@ def main() -> None:
         dtype=options.dtype,
     )
     streams = OpenStreams(load_open_model(options.model, settings))
-    wanted = round(options.seconds * FPS)
+    wanted = round(options.seconds * options.fps)
+    # frames that are in the buffer already when a prompt comes
+    delay = FRAMES_PER_LATENT * streams.model.partition.latency_frames
     frames = list(streams.start(options.prompts[:1], [options.seed])[0])
     with tqdm(total=wanted, initial=len(frames), unit="frame") as bar:
         while len(frames) < wanted:
-            part = min(len(options.prompts) - 1, len(frames) * len(options.prompts) // wanted)
+            part = (len(frames) + delay) * len(options.prompts) // wanted
+            part = min(len(options.prompts) - 1, part)
             chunk = streams.step([options.prompts[part]])[0]
             frames += list(chunk)
             bar.update(len(chunk))
     film = np.stack([frame.cpu().numpy() for frame in frames[:wanted]])
-    write_video(options.out, film, FPS, PLAYABLE)
+    write_video(options.out, film, options.fps, PLAYABLE)
     print(f"{wanted} frames: {options.out}")
 
 

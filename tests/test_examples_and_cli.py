@@ -115,7 +115,7 @@ def test_open_stream_films_a_tiny_model(tmp_path: Path) -> None:
     model = write_folder(tmp_path / "model")
     film = tmp_path / "film.mp4"
     words = ["a cat", "rain falls", "--seconds", "1", "--size", "32", "48", "--steps", "2"]
-    words += ["--partition", "K2N2c1s1", "--dtype", "float32", "--out", str(film)]
+    words += ["--fps", "16", "--partition", "K2N2c1s1", "--dtype", "float32", "--out", str(film)]
     printed = run("examples/open_stream.py", f"wan:{model}", *words).stdout
     assert f"16 frames: {film}" in printed
     assert read_video(film).shape == (16, 32, 48, 3)

@@ -16,10 +16,17 @@ from streamdit_gym.agents.goal_reaching import (
     GoalProtocol,
     PlannedWay,
     RepeatedWay,
+    check_has_goals,
     draw_goal,
     pursue,
 )
-from streamdit_gym.agents.goal_run import RESULTS, GoalRun, reach_goals, table_lines
+from streamdit_gym.agents.goal_run import (
+    RESULTS,
+    GoalRun,
+    reach_goals,
+    shown_strips,
+    table_lines,
+)
 from streamdit_gym.agents.planner import Planner, Planning
 from streamdit_gym.cli.main import main
 from streamdit_gym.definition import EvaluationAdapter, WorldDefinition
@@ -51,7 +58,6 @@ def dot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldDefinition]:
 def run_of(dot: WorldDefinition, out: Path, episodes: int) -> GoalRun:
     return GoalRun(
         world=World.from_pretrained("PushedDot"),
-        bundle="PushedDot",
         definition=dot,
         protocol=PROTOCOL,
         episodes=episodes,
@@ -85,6 +91,16 @@ def test_the_recorded_way_reaches_the_goal_and_an_empty_one_does_not() -> None:
     result = pursue(WITH_RULE, still, RepeatedWay(np.zeros((1, 2))), budget=8)
     assert result.reached_after is None
     assert np.array_equal(result.last_frame, still.frames[-1])
+
+
+def test_an_episode_that_ends_is_over() -> None:
+    episode = draw_goal(WITH_RULE, PROTOCOL, 0)
+    simulator = Short()
+    simulator.__dict__.update(vars(episode.simulator))
+    ended = replace(episode, simulator=simulator)
+    result = pursue(WITH_RULE, ended, RepeatedWay(episode.way), budget=8)
+    assert result.reached_after is None
+    assert not np.array_equal(result.last_frame, episode.goal)
 
 
 def test_a_budget_is_kept() -> None:
@@ -135,19 +151,22 @@ def test_a_plan_is_worth_the_rewards_that_the_environment_pays_for_it(dot: World
 def test_episodes_are_written_one_by_one_and_a_run_goes_on(
     dot: WorldDefinition, tmp_path: Path
 ) -> None:
-    rows, strips = reach_goals(run_of(dot, tmp_path, 2))
+    rows = reach_goals(run_of(dot, tmp_path, 2))
     assert len(rows) == 8
-    assert len(strips) == 2
-    assert strips[0].shape == (3, *dot.frame_shape)
-    later_rows, later_strips = reach_goals(run_of(dot, tmp_path, 3))
+    strips = shown_strips(tmp_path)
+    assert strips.shape == (2, 3, *dot.frame_shape)
+    later_rows = reach_goals(run_of(dot, tmp_path, 3))
     assert later_rows[:8] == rows
     assert len(later_rows) == 12
-    assert len(later_strips) == 1
-    fresh_rows, _ = reach_goals(run_of(dot, tmp_path / "fresh", 3))
+    assert np.array_equal(shown_strips(tmp_path)[:2], strips), "pictures of before are kept"
+    fresh_rows = reach_goals(run_of(dot, tmp_path / "fresh", 3))
     assert [row.reached_after for row in fresh_rows] == [row.reached_after for row in later_rows]
-    other = replace(run_of(dot, tmp_path, 3), protocol=replace(PROTOCOL, budget=9))
-    with pytest.raises(StorageError, match="results of other settings"):
-        reach_goals(other)
+    run = run_of(dot, tmp_path, 3)
+    other_protocol = replace(run, protocol=replace(PROTOCOL, budget=9))
+    other_weights = replace(run, world=replace(run.world, digest="other"))
+    for other in (other_protocol, other_weights):
+        with pytest.raises(StorageError, match="results of other settings"):
+            reach_goals(other)
     assert len(json.loads((tmp_path / RESULTS).read_text())["rows"]) == 12
     lines = table_lines(later_rows)
     assert lines[1].split()[:2] == ["recorded", "100"]
@@ -187,9 +206,10 @@ class Short(PushedDot):
 
 def test_worlds_without_goals_are_told() -> None:
     with pytest.raises(DefinitionError, match="nobody has said when a goal is reached"):
-        draw_goal(DEFINITION, PROTOCOL, 0)
+        check_has_goals(DEFINITION)
     with pytest.raises(DefinitionError, match="this world has no simulator"):
-        draw_goal(replace(WITH_RULE, make_simulator=None), PROTOCOL, 0)
+        check_has_goals(replace(WITH_RULE, make_simulator=None))
+    check_has_goals(WITH_RULE)
     with pytest.raises(DefinitionError, match="does not repeat what it did"):
         draw_goal(replace(WITH_RULE, make_simulator=Forgetful), PROTOCOL, 0)
     with pytest.raises(DefinitionError, match="episodes end before a goal"):

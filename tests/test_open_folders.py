@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from streamdit_gym.errors import ArgumentError, BundleError, ShapeError
 from streamdit_gym.open_weights import load_open_model as loading
 from streamdit_gym.open_weights.load_open_model import OpenSettings, load_open_model, text_encoder
 from streamdit_gym.open_weights.open_streams import OpenStreams
-from streamdit_gym.open_weights.wan_folder import find_wan_folder, needs_of
+from streamdit_gym.open_weights.wan_codec import WanCodec
+from streamdit_gym.open_weights.wan_folder import MEMORY_PER_PIXEL, find_wan_folder, needs_of
 
 SMALL = OpenSettings(
     frame_size=(32, 48),
@@ -44,9 +46,11 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["WanTransformer3DModel", "SkyReelsV2Transformer3DModel"])
-def test_a_folder_is_loaded_and_streams(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_folder_is_loaded_and_streams(kind: str, dtype: str, tmp_path: Path) -> None:
     diffusers()
-    model = load_open_model(f"wan:{write_folder(tmp_path, kind)}", SMALL)
+    settings = replace(SMALL, dtype=dtype)
+    model = load_open_model(f"wan:{write_folder(tmp_path, kind)}", settings)
     assert model.backbone.config.reference_time == (1.0 if kind.startswith("Wan") else 0.98)
     assert model.backbone.time_shift == (3.0 if kind.startswith("Wan") else 8.0)
     streams = OpenStreams(model)
@@ -82,7 +86,28 @@ def test_what_a_model_needs_grows_with_frames_and_weights(folder: Path) -> None:
         for parameter in loading.load_parts(model, "cpu", "float32")[part].parameters()
     )
     token_bytes = 2 * (10 * 24 + 32)
-    assert small.device_bytes == 2 * weights + small.tokens * token_bytes
+    memory_bytes = 2 * 2 * 32 * 48 * 24.7 * 3
+    expected = 2 * weights + small.tokens * token_bytes + memory_bytes
+    assert small.device_bytes == pytest.approx(expected, abs=1)
+
+
+def test_text_encoder_and_model_share_the_memory_of_a_cpu(folder: Path) -> None:
+    needs = needs_of(find_wan_folder(str(folder)), (32, 48), 4, "bfloat16")
+    both = needs.device_bytes + needs.host_bytes
+    assert needs.fit("cpu", both, both)
+    assert not needs.fit("cpu", both - 1, both - 1)
+    assert needs.fit("cuda", needs.device_bytes, needs.host_bytes)
+    assert not needs.fit("cuda", both, needs.host_bytes - 1)
+
+
+def test_what_the_decoder_remembers_is_as_much_as_is_counted() -> None:
+    autoencoder = diffusers().AutoencoderKLWan(base_dim=4).eval()
+    codec = WanCodec(autoencoder)
+    memory = codec.new_memory()
+    for _ in range(3):
+        _, memory = codec.decode(torch.zeros(1, 1, 16, 4, 4), memory)
+    numbers = sum(part.numel() for part in memory.features if isinstance(part, torch.Tensor))
+    assert numbers / 32**2 == pytest.approx(MEMORY_PER_PIXEL * 4, rel=0.02)
 
 
 def test_doctor_says_what_fits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +159,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a missing shard": (shard_index, "1 of 2 files"),
     "no tokenizer": (lambda folder: shutil.rmtree(folder / "tokenizer"), "is missing"),
+    "two transformers": (
+        lambda folder: edit_index(folder, "transformer_2", ["diffusers", "WanTransformer3DModel"]),
+        "another generation",
+    ),
+    "an autoencoder of patches": (
+        lambda folder: edit_config(folder, "vae", "patch_size", 2),
+        "another generation",
+    ),
     "no JSON": (
         lambda folder: (folder / "vae" / "config.json").write_text("{"),
         "cannot be read",
@@ -159,10 +192,12 @@ def test_too_little_memory_and_wrong_sizes_are_told_before_anything_is_loaded(
     with pytest.raises(ShapeError, match="no whole tokens"):
         load_open_model(str(folder), OpenSettings(frame_size=(40, 48), device="cpu"))
     monkeypatch.setattr(loading, "free_memory", lambda _: 1000)
-    with pytest.raises(ArgumentError, match="more memory than the device has"):
+    with pytest.raises(ArgumentError, match="more memory than there is"):
         load_open_model(str(folder), SMALL)
-    with pytest.raises(ArgumentError, match="clip_steps"):
-        OpenSettings(clip_steps=0)
+    wrong: dict[str, Any] = {"clip_steps": 0, "time_shift": 0.0, "frame_size": (0, 8)}
+    for name, value in wrong.items():
+        with pytest.raises(ArgumentError, match=name):
+            OpenSettings(**{name: value})
 
 
 def test_a_name_that_is_neither_folder_nor_hub_id_is_told() -> None:

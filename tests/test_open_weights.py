@@ -118,6 +118,22 @@ def test_frames_of_one_time_are_the_transformer_itself(kind: str) -> None:
     torch.testing.assert_close(ours, -theirs.transpose(1, 2), **CLOSE)
 
 
+def test_skyreels_is_told_the_frame_rate_where_it_asks_for_it() -> None:
+    backbone = make_backbone(KINDS[1], inject_sample_info=True)
+    latents = latents_of(3)
+    times = torch.tensor([[0.8, 0.5, 0.1]] * 2)
+    ours = velocity(backbone, latents, times, [[1, 1, 1], [2, 2, 2]])
+    theirs = backbone.transformer(
+        latents[:1].transpose(1, 2),
+        1000 * (1 - times[:1]),
+        padded(PROMPTS[:1]),
+        enable_diffusion_forcing=True,
+        fps=[1],
+        return_dict=False,
+    )[0]
+    torch.testing.assert_close(ours[:1], -theirs.transpose(1, 2), **CLOSE)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_prompt_for_each_frame_is_the_prompt_where_all_are_equal(kind: str) -> None:
     backbone = make_backbone(kind)
@@ -255,7 +271,7 @@ def test_saved_restored_and_branched_streams_are_bit_equal(tmp_path: Path) -> No
     assert torch.equal(frames_of(streams, 2), went_on)
     streams.restore(saved)
     other = OpenStreams(make_model())
-    other.start(PROMPTS, [5, 6])
+    other.start(["fire burns", "a boat"], [5, 6])
     other.restore(saved)
     assert torch.equal(frames_of(other, 2), went_on)
     branch = streams.branch([1, 1], [9, 9])
@@ -265,15 +281,47 @@ def test_saved_restored_and_branched_streams_are_bit_equal(tmp_path: Path) -> No
     assert torch.equal(frames_of(streams, 2), went_on), "the streams that it left are untouched"
 
 
-@pytest.mark.parametrize(("scope", "steps"), [("buffer", 1), ("chunk", 3)])
-def test_a_prompt_steers_the_whole_buffer_at_once_or_new_chunks(scope: Any, steps: int) -> None:
+@pytest.mark.parametrize("scope", ["buffer", "chunk"])
+def test_a_prompt_conditions_the_whole_buffer_at_once_or_new_chunks(scope: Any) -> None:
     streams = OpenStreams(make_model("K2N3c1s1"), prompt_scope=scope)
     streams.start(PROMPTS, [1, 2])
+    streams.step(["fire burns", "fire burns"])
+    session = streams.save()["session"]
+    fire = streams.model.prompts.texts.index("fire burns")
+    old = streams.model.prompts.of_texts(PROMPTS).tolist()
+    oldest = [fire, fire] if scope == "buffer" else old
+    assert session["buffer_prompts"].T.tolist() == [oldest, [fire, fire]]
+
+
+def test_the_whole_buffer_is_steered_at_once() -> None:
+    streams = OpenStreams(make_model("K2N3c1s1"), prompt_scope="buffer")
+    streams.start(PROMPTS, [1, 2])
     saved = streams.save()
-    same = frames_of(streams, steps)
+    same = frames_of(streams, 1)
     streams.restore(saved)
-    steered = frames_of(streams, steps, ["fire burns", "fire burns"])
-    assert not torch.equal(same[:, -4:], steered[:, -4:])
+    assert not torch.equal(frames_of(streams, 1, ["fire burns", "fire burns"]), same)
+
+
+@pytest.mark.parametrize("shift", [1.0, 8.0])
+def test_frames_to_draw_over_have_the_noise_that_the_model_is_told(shift: float) -> None:
+    backbone = make_backbone(time_shift=shift)
+    prompts = make_prompts()
+    rows = prompts.of_texts(PROMPTS)
+    engine = Engine(backbone, prompts, Partition.parse("K2N1c1s1"))
+    session = engine.start(latents_of(3), rows[:, None].expand(-1, 3), Noise.seeded([1, 2]))
+    clean = 5 * torch.ones(2, 1, 16, *GRID)
+    levels: list[torch.Tensor] = []
+    evaluate = engine.sampler.evaluate
+
+    def recorded(view: Any, *more: Any) -> Any:
+        levels.append(torch.stack([view.times[:, -1], view.latents[:, -1].mean((1, 2, 3)) / 5]))
+        return evaluate(view, *more)
+
+    engine.sampler.evaluate = recorded
+    engine.tick(session, rows, init_latents=clean, strength=0.5)
+    time, signal = levels[0].tolist()
+    assert time == pytest.approx([float(shifted(torch.tensor(0.5), shift))] * 2)
+    assert signal == pytest.approx(time, abs=0.03)
 
 
 def test_a_stream_begins_with_a_picture_or_a_clip() -> None:
@@ -304,9 +352,9 @@ def test_what_streams_cannot_do_is_told() -> None:
     streams.start(PROMPTS, [1, 2])
     with pytest.raises(ShapeError, match="each stream needs a prompt"):
         streams.step(PROMPTS[:1])
-    before = streams.save()
+    texts = list(streams.model.prompts.texts)
     with pytest.raises(ArgumentError, match="longer than the model takes"):
         streams.step(["a b c d e f g h i", "cat"])
-    assert streams.model.prompts.texts == before["texts"], "nothing is added"
+    assert streams.model.prompts.texts == texts, "nothing is added"
     with pytest.raises(PartitionError, match="does not fit the model"):
         OpenStreams(make_model("K5N1c1s1"))

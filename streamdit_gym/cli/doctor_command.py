@@ -45,7 +45,7 @@ class Doctor(Command):
         print(f"{folder.path}: {folder.kinds['transformer']}, streamed as {partition}")
         for dtype in ("bfloat16", "float32"):
             needs = needs_of(folder, (self.height, self.width), latents, dtype)
-            fits = needs.device_bytes <= free and needs.host_bytes <= host_free
+            fits = needs.fit(device, free, host_free)
             print(
                 f"{self.height} x {self.width}, {dtype}: about"
                 f" {needs.device_bytes / GIB:.1f} GiB on the device ({needs.tokens} tokens),"

@@ -23,7 +23,6 @@ PLANNING_SETTINGS = (
     "uniform_share",
     "replan_every",
 )
-SHOWN_EPISODES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class Plan(Command):
     world: WorldName
     """name, folder or Hub id; or a Python file that registers the world"""
     protocol: Literal["quick", "swm"] = "quick"
-    """quick: 64 candidates, 4 rounds; swm: 300 and 30, as stable-worldmodel plans"""
+    """quick: 64 candidates, 4 rounds; swm: 300 and 30, the numbers of stable-worldmodel"""
     episodes: Count = 50
     """starts and goals"""
     out: Path | None = None
@@ -75,9 +74,7 @@ class Plan(Command):
 
     def run(self) -> None:
         """Print the table, and save results and pictures."""
-        import numpy as np
-
-        from streamdit_gym.agents.goal_run import GoalRun, reach_goals, table_lines
+        from streamdit_gym.agents.goal_run import GoalRun, reach_goals, shown_strips, table_lines
         from streamdit_gym.data.film_strips import rows_of_frames
         from streamdit_gym.envs.worlds import shared_world
 
@@ -85,23 +82,21 @@ class Plan(Command):
         definition_file = settings.pop("definition", None)
         if definition_file:
             definition_of(definition_file)  # registers the world
-        bundle = bundle_of(self.world)
-        world = shared_world(bundle, choose_device(self.device))
+        world = shared_world(bundle_of(self.world), choose_device(self.device))
         out = self.out or Path("runs") / "plan" / f"{world.spec.name}-{self.protocol}"
         run = GoalRun(
             world=world,
-            bundle=bundle,
             definition=definition_of_spec(world.spec),
             protocol=_protocol(self.protocol, settings),
             episodes=self.episodes,
             out=out,
         )
-        rows, strips = reach_goals(run)
+        rows = reach_goals(run)
         print("\n".join(table_lines(rows)))
-        if strips:
-            path = out / "goals.png"
-            save_picture(path, rows_of_frames(np.stack(strips[:SHOWN_EPISODES])))
-            print(f"start, goal and end of {len(strips[:SHOWN_EPISODES])} episodes: {path}")
+        strips = shown_strips(out)
+        path = out / "goals.png"
+        save_picture(path, rows_of_frames(strips))
+        print(f"start, goal and end of {len(strips)} episodes: {path}")
 
 
 def _protocol(name: str, settings: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.checks import check_choice, check_fields
+from streamdit_gym.checks import check_choice, check_fields, check_int, check_real
 from streamdit_gym.device import check_device, default_device
 from streamdit_gym.errors import ArgumentError, ShapeError
 from streamdit_gym.open_weights.open_prompts import OpenPrompts
@@ -28,6 +28,7 @@ from streamdit_gym.open_weights.wan_folder import (
 )
 from streamdit_gym.stream.partition import Partition
 
+MAX_SIDE = 8192
 TEXT_TOKENS = 512  # Wan's transformers learned sentences with zeros behind them up to here
 NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, extra fingers"
 # SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
@@ -68,6 +69,10 @@ class OpenSettings:
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(BYTES))
         check_fields(self, ints={"clip_steps": (1, 1000)}, reals={"guidance": (0, 100)})
+        for side in self.frame_size:
+            check_int("a side of frame_size", side, least=1, most=MAX_SIDE)
+        if self.time_shift is not None:
+            check_real("time_shift", self.time_shift, above=0, most=100)
 
 
 def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenModel:
@@ -93,9 +98,8 @@ def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenMode
     parts = load_parts(folder, device, settings.dtype)
     encode = text_encoder(parts["text_encoder"], parts["tokenizer"])
     prompts = OpenPrompts(encode, TEXT_TOKENS, settings.idle)
-    negative = encode([settings.negative_prompt])[0]
-    no_prompt = negative.new_zeros(TEXT_TOKENS, negative.shape[-1])
-    no_prompt[: len(negative)] = negative
+    negative = prompts.of_texts([settings.negative_prompt])[:, None]
+    no_prompt = prompts.conditioning(negative).tokens[0]
     is_skyreels = folder.kinds["transformer"] == SKYREELS
     backbone = WanBackbone(
         parts["transformer"],
@@ -146,15 +150,17 @@ def _grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
 def _check_memory(
     folder: WanFolder, settings: OpenSettings, partition: Partition, device: str
 ) -> None:
-    """Refuse a model that the device cannot hold."""
+    """Refuse a model for which there is no room."""
     latents = partition.references + partition.frames
     needs = needs_of(folder, settings.frame_size, latents, settings.dtype)
     free = free_memory(device)
-    if needs.device_bytes > free:
+    host_free = free_memory("cpu")
+    if not needs.fit(device, free, host_free):
         raise ArgumentError(
-            "this model needs more memory than the device has",
-            given=f"{free / GIB:.1f} GiB free on {device}",
-            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {needs.tokens} tokens",
+            "this model needs more memory than there is",
+            given=f"{free / GIB:.1f} GiB free on {device}, {host_free / GIB:.1f} GiB for the CPU",
+            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {needs.tokens} tokens, and"
+            f" {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU",
             remedy="take smaller frames, a shorter buffer, dtype='bfloat16' or a smaller model",
         )
 

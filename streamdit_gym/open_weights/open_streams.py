@@ -22,7 +22,7 @@ from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
 from streamdit_gym.stream.partition import Partition
-from streamdit_gym.stream.session import Session
+from streamdit_gym.stream.session import PROMPT_ENTRIES, Session
 
 Frames = UInt8[Tensor, "b f H W 3"]
 
@@ -111,7 +111,8 @@ class OpenStreams:
         ahead = clip.last(latency)
         first_frames, memory = self.model.codec.decode(shown.latents, self.model.codec.new_memory())
         session = self.engine.start(shown.latents, shown.prompts, noise, ahead=ahead)
-        self._session, self._memory = session, memory
+        self._session = session
+        self._memory = memory
         return first_frames
 
     @torch.no_grad()
@@ -145,31 +146,29 @@ class OpenStreams:
         Raises:
             NotReadyError: before `start`.
         """
+        state = self._started().state_dict()
+        rows = torch.cat([state[name].flatten() for name in PROMPT_ENTRIES]).unique()
+        texts = self.model.prompts.texts
         return {
-            "session": self._started().state_dict(),
+            "session": state,
             "decoder": list(self._memory.features),
-            "texts": list(self.model.prompts.texts),
+            "texts": {row: texts[row] for row in rows.tolist() if row >= 0},
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go back to what `save` returned, of as many streams of the same model.
+        """Go back to what `save` returned, of as many streams of a model with the same weights.
 
         Raises:
             NotReadyError: before `start`.
             ShapeError: if it does not fit.
         """
         session = self._started()
-        texts = self.model.prompts.texts
-        if saved["texts"] != texts[: len(saved["texts"])]:
-            self.model.prompts.of_texts(saved["texts"])
-        if saved["texts"] != texts[: len(saved["texts"])]:
-            raise ShapeError(
-                "these streams know other prompts",
-                given=f"{len(saved['texts'])} saved prompts",
-                allowed="those of this model, in the same order",
-                remedy="restore into a model that is loaded anew",
-            )
-        session.load_state_dict(saved["session"])
+        texts = saved["texts"]
+        rows = self.model.prompts.of_texts(list(texts.values()))
+        state = dict(saved["session"])
+        for name in PROMPT_ENTRIES:
+            state[name] = _renumbered(state[name], list(texts), rows)
+        session.load_state_dict(state)
         self._memory = DecoderMemory(features=tuple(saved["decoder"]), has_started=True)
 
     def branch(self, rows: Sequence[int], seeds: Sequence[int]) -> OpenStreams:
@@ -212,8 +211,8 @@ class OpenStreams:
         references = None
         if start is not None:
             references = start.last(self.model.backbone.config.references)
-        drawn = PromptedFrames(latents=sampler.draw(prompts, noise, references), prompts=prompts)
-        return drawn if start is None else start + drawn
+        clip = PromptedFrames(latents=sampler.draw(prompts, noise, references), prompts=prompts)
+        return clip if start is None else start + clip
 
     def _started(self) -> Session:
         if self._session is None:
@@ -224,3 +223,11 @@ class OpenStreams:
                 remedy="streams.start(prompts, seeds)",
             )
         return self._session
+
+
+def _renumbered(prompts: Tensor, old_rows: list[int], new_rows: Tensor) -> Tensor:
+    """Return prompts by the rows that their sentences have in another table."""
+    renumbered = prompts.clone()
+    for old_row, new_row in zip(old_rows, new_rows.tolist(), strict=True):
+        renumbered[prompts == old_row] = new_row
+    return renumbered

@@ -19,6 +19,7 @@ from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.types import BufferView, Conditioning
 
 TRAIN_STEPS = 1000  # Wan's time embedding counts so many noise levels
+FPS_24 = 1  # SkyReels-V2's mark for 24 frames a second; 0 is 16
 SKYREELS = "SkyReelsV2Transformer3DModel"
 WAN = "WanTransformer3DModel"
 
@@ -70,7 +71,7 @@ class WanBackbone(nn.Module):
 
     def __init__(
         self,
-        transformer: nn.Module,
+        transformer: Any,
         no_prompt: Float[Tensor, "l e"],
         *,
         grid: tuple[int, int],
@@ -81,7 +82,7 @@ class WanBackbone(nn.Module):
         micro_steps: int = 1,
     ) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.transformer: Any = transformer
         self.time_shift = time_shift
         self.register_buffer("no_prompt", no_prompt, persistent=False)
         sizes: Any = transformer.config
@@ -105,7 +106,7 @@ class WanBackbone(nn.Module):
             refiner_channels=0,
             refiner_blocks=0,
         )
-        for block in transformer.blocks:  # type: ignore[union-attr]
+        for block in transformer.blocks:
             block.attn2.processor = FramePrompts(block.attn2.processor)
 
     @property
@@ -166,10 +167,11 @@ class WanBackbone(nn.Module):
         embeddings = self._embeddings(prompts)[index + 1]  # row 0 is the negative prompt
         is_one_prompt = bool((index == index[:, :1]).all())
         embeddings = embeddings[:, 0] if is_one_prompt else embeddings.flatten(0, 1)
-        weight = next(self.transformer.parameters())
-        videos = view.latents.transpose(1, 2).to(weight.dtype)
+        # the patch embedding's; some parts of the transformer stay in float32
+        dtype = self.transformer.patch_embedding.weight.dtype
+        videos = view.latents.transpose(1, 2).to(dtype)
         noise_levels = TRAIN_STEPS * (1 - view.times)
-        predicted = self._predict(videos, noise_levels, embeddings.to(weight.dtype))
+        predicted = self._predict(videos, noise_levels, embeddings.to(dtype))
         return -predicted.transpose(1, 2).float()
 
     def _predict(
@@ -181,13 +183,25 @@ class WanBackbone(nn.Module):
         """Return noise minus data, as the transformer predicts it."""
         if self.takes_frame_times:
             output = self.transformer(
-                videos, noise_levels, embeddings, enable_diffusion_forcing=True, return_dict=False
+                videos,
+                noise_levels,
+                embeddings,
+                enable_diffusion_forcing=True,
+                fps=self._fps_marks(len(videos)),
+                return_dict=False,
             )
         else:
             times = noise_levels.repeat_interleave(self.config.num_tokens, 1)
             output = self.transformer(videos, times, embeddings, return_dict=False)
         predicted: Tensor = output[0]
         return predicted
+
+    def _fps_marks(self, videos: int) -> list[int] | None:
+        """Return what SkyReels-V2 takes for videos of 24 frames a second, if it asks for it."""
+        if not self.transformer.config.inject_sample_info:
+            return None
+        # of one video: the same is added to all, and diffusers fails with more
+        return [FPS_24]
 
     def _embeddings(self, prompts: Conditioning) -> Float[Tensor, "u l e"]:
         """Return the negative prompt's embedding, then the prompts', zero behind their ends."""

@@ -6,6 +6,7 @@ Everything that can be wrong is found from small JSON files, before a weight is 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,16 @@ WEIGHT_FILES = {
 DOWNLOADED = ["*.json", "*.safetensors", "tokenizer/*"]
 BYTES = {"float32": 4, "bfloat16": 2}
 GIB = 2**30
-ATTENTION_COPIES = 10  # of a token's width at a time: its block's input, norms, queries, keys, ...
+METADATA = "__metadata__"  # of a safetensors file, beside its tensors
+# numbers that a token takes while a block works: ten vectors of its width (the input, norms,
+# queries, keys, ...), and one of the feed-forward layer
+VECTORS_PER_TOKEN = 10
+# numbers that the decoder remembers of every pixel of a stream, for each of its base channels:
+# measured
+MEMORY_PER_PIXEL = 24.7
+# of Wan 2.2's models, which go another way
+OTHER_MODEL_KEYS = ("transformer_2", "boundary_ratio", "expand_timesteps")
+OTHER_AUTOENCODER_KEYS = ("patch_size", "is_residual")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +55,6 @@ class WanFolder:
     path: Path
     kinds: dict[str, str]
     configs: dict[str, dict[str, Any]]
-
-    def weights(self, part: str) -> int:
-        """Return how many bytes a part's files have."""
-        return sum(file.stat().st_size for file in (self.path / part).glob("*.safetensors"))
 
     @property
     def stride(self) -> int:
@@ -81,7 +87,20 @@ def find_wan_folder(name: str) -> WanFolder:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError("huggingface-hub", "hub", "a model from the Hub") from error
-    return check_wan_folder(Path(snapshot_download(text, allow_patterns=DOWNLOADED)))
+    try:
+        # the small files first: a model of another family is refused before its weights come
+        _check_index(Path(snapshot_download(text, allow_patterns=["*.json"])))
+        folder = Path(snapshot_download(text, allow_patterns=DOWNLOADED))
+    except BundleError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            "a model could not be downloaded",
+            given=text,
+            allowed="the Hub id of a model that you may read, or a folder",
+            remedy=f"the Hub answered: {error}",
+        ) from error
+    return check_wan_folder(folder)
 
 
 def check_wan_folder(path: Path) -> WanFolder:
@@ -90,7 +109,18 @@ def check_wan_folder(path: Path) -> WanFolder:
     Raises:
         BundleError: if it is no model of this family, or a part, or one of its files, is missing.
     """
+    folder = _check_index(path)
+    for part, name in WEIGHT_FILES.items():
+        _check_weight_files(path / part, name)
+    if not (path / "tokenizer").is_dir():
+        raise _missing(path / "tokenizer")
+    return folder
+
+
+def _check_index(path: Path) -> WanFolder:
+    """Return what a folder's JSON files say."""
     index = _read_json(path / INDEX)
+    _check_generation(path, index, OTHER_MODEL_KEYS)
     kinds = {}
     configs = {}
     for part, allowed in PARTS.items():
@@ -105,12 +135,22 @@ def check_wan_folder(path: Path) -> WanFolder:
             )
         kinds[part] = kind
         configs[part] = _read_json(path / part / "config.json")
-        _check_weight_files(path / part, WEIGHT_FILES[part])
-    if not (path / "tokenizer").is_dir():
-        raise _missing(path / "tokenizer")
+    _check_generation(path / "vae", configs["vae"], OTHER_AUTOENCODER_KEYS)
     folder = WanFolder(path=path, kinds=kinds, configs=configs)
     _check_that_parts_fit(folder)
     return folder
+
+
+def _check_generation(path: Path, content: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """Refuse models of which a part that we do not use decides what comes out."""
+    for key in keys:
+        if content.get(key) not in (None, False, [None, None]):
+            raise BundleError(
+                "an open model of another generation",
+                given=f"{path}: {key} is {content[key]}",
+                allowed="Wan 2.1, SkyReels-V2-DF or Self-Forcing",
+                remedy="take one of those",
+            )
 
 
 def _check_that_parts_fit(folder: WanFolder) -> None:
@@ -129,10 +169,11 @@ def _check_that_parts_fit(folder: WanFolder) -> None:
             remedy="take the text-to-video model, and its own autoencoder",
         )
     width = folder.configs["text_encoder"].get("d_model")
-    if width != transformer.get("text_dim", 4096):
+    expected_width = transformer.get("text_dim", 4096)
+    if width != expected_width:
         raise BundleError(
             "the parts of a model do not fit each other",
-            given=f"sentences of width {width}, the transformer takes {transformer['text_dim']}",
+            given=f"sentences of width {width}, the transformer takes {expected_width}",
             allowed="equal widths",
             remedy="take the text encoder that came with the transformer",
         )
@@ -183,10 +224,11 @@ def _missing(path: Path, given: str = "") -> BundleError:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a model needs to stream.
+    """What one stream of a model needs.
 
     Attributes:
-        device_bytes: memory of the device at the peak: transformer, autoencoder and activations.
+        device_bytes: memory of the device at the peak: weights of transformer and autoencoder,
+            activations, and what the decoder remembers, twice while it decodes.
         host_bytes: memory of the machine for the text encoder.
         tokens: of a window.
     """
@@ -195,52 +237,57 @@ class Needs:
     host_bytes: int
     tokens: int
 
+    def fit(self, device: str, free: int, host_free: int) -> bool:
+        """Return whether there is room.
 
-def needs_of(
-    folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str, streams: int = 1
-) -> Needs:
-    """Return what a model needs; activations are an estimate.
+        Args:
+            device: where the model runs; on a CPU all comes from the same memory.
+            free: bytes free on the device.
+            host_free: bytes free of the machine.
+        """
+        if device == "cpu":
+            return self.device_bytes + self.host_bytes <= host_free
+        return self.device_bytes <= free and self.host_bytes <= host_free
 
-    While a block works, a token holds some ten vectors of the transformer's width and one of its
-    feed-forward's; the attention itself needs no more where it is fused.
+
+def needs_of(folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str) -> Needs:
+    """Return what one stream of a model needs; all but the weights is an estimate.
 
     Args:
         folder: the model.
         frame_size: height and width of frames.
         latents: references and buffer together.
         dtype: of weights and activations.
-        streams: how many at once.
     """
     sizes = folder.configs["transformer"]
     _, rows, columns = sizes.get("patch_size", (1, 2, 2))
-    height, width = (pixels // folder.stride for pixels in frame_size)
-    tokens = latents * (height // rows) * (width // columns)
+    height, width = frame_size
+    latent_height = height // folder.stride
+    latent_width = width // folder.stride
+    tokens = latents * (latent_height // rows) * (latent_width // columns)
     token_width = sizes["num_attention_heads"] * sizes["attention_head_dim"]
-    held = ATTENTION_COPIES * token_width + sizes["ffn_dim"]
-    activations = streams * tokens * held * BYTES[dtype]
-    # files are float32 or bfloat16; loaded in one dtype each weight has as many bytes
-    weights = sum(_weights_in(folder, part, dtype) for part in ("transformer", "vae"))
+    activations = tokens * (VECTORS_PER_TOKEN * token_width + sizes["ffn_dim"])
+    base_channels = folder.configs["vae"].get("base_dim", 96)
+    memory = 2 * height * width * MEMORY_PER_PIXEL * base_channels
+    weights = sum(_num_weights(folder, part) for part in ("transformer", "vae"))
     return Needs(
-        device_bytes=weights + activations,
-        host_bytes=_weights_in(folder, "text_encoder", "bfloat16"),
+        device_bytes=int(BYTES[dtype] * (weights + activations + memory)),
+        host_bytes=BYTES["bfloat16"] * _num_weights(folder, "text_encoder"),
         tokens=tokens,
     )
 
 
-def _weights_in(folder: WanFolder, part: str, dtype: str) -> int:
-    """Return the bytes of a part's weights in a dtype, from the headers of its files."""
+def _num_weights(folder: WanFolder, part: str) -> int:
+    """Return how many weights a part has, from the headers of its files."""
     count = 0
     for file in (folder.path / part).glob("*.safetensors"):
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for side in tensor["shape"]:
-                    size *= side
-                count += size
-    return count * BYTES[dtype]
+        count += sum(
+            math.prod(tensor["shape"]) for name, tensor in header.items() if name != METADATA
+        )
+    return count
 
 
 def load_parts(folder: WanFolder, device: str, dtype: str) -> dict[str, Any]:

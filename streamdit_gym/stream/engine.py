@@ -260,7 +260,7 @@ class Engine:
         chunk = self.partition.chunk_frames
         latents = self.sampler.initial_noise(session, chunk)
         if init_latents is not None:
-            times = equal_times(latents, start_time)
+            times = shifted(equal_times(latents, start_time), self.model.time_shift)
             latents = point(init_latents.to(latents), latents, times)
         of_chunk = prompts.to(self.device)[:, None]
         buffer = session.buffer.push(latents, repeat_frames(of_chunk, chunk))

@@ -40,10 +40,10 @@ def diffusers() -> Any:
     return pytest.importorskip("diffusers", reason="needs the extra open")
 
 
-def make_transformer(kind: str = "WanTransformer3DModel") -> Any:
+def make_transformer(kind: str = "WanTransformer3DModel", **sizes: Any) -> Any:
     """Return a tiny transformer; equal ones of both kinds have equal weights."""
     torch.manual_seed(0)
-    model = getattr(diffusers(), kind)(**SIZES)
+    model = getattr(diffusers(), kind)(**SIZES, **sizes)
     generator = torch.Generator().manual_seed(1)
     for _, weight in sorted(model.named_parameters()):
         if weight.ndim > 1:
@@ -78,7 +78,8 @@ def make_backbone(kind: str = "WanTransformer3DModel", **settings: Any) -> WanBa
     no_prompt = torch.zeros(TEXT_LENGTH, TEXT_WIDTH)
     no_prompt[:2] = embed(["dull blurred"])[0]
     options: dict[str, Any] = {"grid": GRID, "references": 4, **settings}
-    return WanBackbone(make_transformer(kind), no_prompt, **options).eval()
+    sizes = {name: options.pop(name) for name in ("inject_sample_info",) if name in options}
+    return WanBackbone(make_transformer(kind, **sizes), no_prompt, **options).eval()
 
 
 def make_prompts() -> OpenPrompts:
