@@ -101,11 +101,12 @@ class BoxProposals:
         """See `Proposals.draw`."""
         num_envs, num_parts, dimensions = self.mean.shape
         shape = (num_envs, candidates, num_parts, dimensions)
-        drawn = self.mean[:, None] + self.deviation[:, None] * rng.standard_normal(shape)
+        normal = self.mean[:, None] + self.deviation[:, None] * rng.standard_normal(shape)
+        uniform = rng.uniform(self.low, self.high, shape)
         is_uniform = rng.random((*shape[:3], 1)) < self.uniform_share
-        drawn = np.where(is_uniform, rng.uniform(self.low, self.high, shape), drawn)
-        drawn[:, 0] = self.mean
-        return drawn.clip(self.low, self.high).astype(np.float32)
+        actions = np.where(is_uniform, uniform, normal)
+        actions[:, 0] = self.mean
+        return actions.clip(self.low, self.high).astype(np.float32)
 
     def fit(self, elites: Float[np.ndarray, "n e parts d"]) -> None:
         """See `Proposals.fit`: their mean and deviation."""

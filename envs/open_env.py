@@ -29,6 +29,8 @@ load_once = lru_cache(maxsize=1)(load_open_model)
 class OpenEnv(gymnasium.Env[Frame, Any]):
     """One stream of an open model; a step is one chunk.
 
+    A prompt conditions the chunk that enters the buffer, which is shown N - 1 steps later.
+
     Args:
         model: folder or Hub id, see `load_open_model`, or a model that is loaded.
         menu: the prompts that an agent chooses from, a ``Discrete`` space; None: any text.

@@ -134,6 +134,23 @@ def test_every_colour_weighs_the_same() -> None:
         assert weight[colour].sum() == pytest.approx(100 / 3, rel=1e-4)
 
 
+def test_a_rare_colour_weighs_more_where_colours_shall_weigh_the_same() -> None:
+    episodes = np.full((1, 3, 64, 64, 3), 100, dtype=np.uint8)
+    episodes[:, :, :4, :4] = (250, 120, 0)  # a fireball
+    frames = TrainingFrames(episodes=episodes, held_out=episodes[0])
+    losses = {}
+    for weighting in ("foreground", "colour"):
+        chosen = settings(weighting=weighting, foreground_weight=0.0, batch=3)
+        trainer = AutoencoderTrainer(identity_codec(3), frames, chosen, "cpu")
+        pixels = to_pixels(episodes[0], "cpu")
+        losses[weighting] = trainer._pixel_weight(pixels, None)
+    assert (losses["foreground"] == 1).all()
+    weight = losses["colour"]
+    assert torch.equal(weight, colour_balance(pixels))
+    fireball, ground = weight[:, :, :4, :4].sum(), weight[:, :, 4:].sum()
+    assert fireball.item() == pytest.approx((ground + weight[:, :, :4, 4:].sum()).item(), rel=0.01)
+
+
 def test_inner_convolutions_are_neither_first_nor_last() -> None:
     codec = ConvCodec(ConvCodecConfig(width=16, blocks=1))
     inner = inner_convolutions(codec)

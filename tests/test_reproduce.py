@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,20 @@ import pytest
 from streamdit_gym.cli.main import main
 from streamdit_gym.errors import StreamDiTError, UnknownNameError
 from streamdit_gym.reproduce.published import Measured, decimals_of, parse_number
-from streamdit_gym.reproduce.reproduction import compare, report_lines, run_table
+from streamdit_gym.reproduce.reproduction import (
+    AGREES,
+    NO_INTERVAL,
+    compare,
+    report_lines,
+    run_table,
+)
 from streamdit_gym.reproduce.tables import Row, Table, load_tables, table_named
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 WORLDS = ROOT / "streamdit_gym" / "worlds"
 # the results from which the tables were written, where they are kept
-KEPT = {
+STORED = {
     "agents": RESULTS / "policies.json",
     "pusht": RESULTS / "PushT.json",
     "pipelined": RESULTS / "PushT-pipelined.json",
@@ -45,8 +52,8 @@ SMALL = Table(
 )
 
 
-def kept_result(name: str) -> Any:
-    content = json.loads(KEPT[name].read_text())
+def stored_result(name: str) -> Any:
+    content = json.loads(STORED[name].read_text())
     if name == "agents":  # the scripted policy is between the two
         content["scores"] = [content["scores"][index] for index in (0, 1, 4, 5)]
     return content.get("facts", {}).get("scores", content)
@@ -89,17 +96,20 @@ def test_numbers_agree_where_their_intervals_overlap(low: float, high: float, ag
 
 @pytest.mark.parametrize("table", load_tables().values(), ids=load_tables())
 def test_every_number_stands_on_every_page_of_its_table(table: Table) -> None:
-    pages = [(ROOT / page).read_text() for page in table.pages]
-    for row in table.rows:
-        assert any(row.published in page for page in pages), row.name
+    for page in table.pages:
+        text = (ROOT / page).read_text()
+        for row in table.rows:
+            # neither a part of a longer number
+            assert re.search(rf"(?<![\d.]){re.escape(row.published)}(?![\d])", text), row.name
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_a_tables_numbers_are_those_of_the_result_that_is_kept(name: str) -> None:
+@pytest.mark.parametrize("name", STORED)
+def test_a_tables_numbers_are_those_of_the_stored_result(name: str) -> None:
     table = table_named(name)
-    for each in compare(table, kept_result(name)):
+    for each in compare(table, stored_result(name)):
         assert each.measured is not None, each.row.name
         written = parse_number(each.row.published)
+        assert each.verdict in (AGREES, NO_INTERVAL)
         half_unit = 0.5 * 10 ** -decimals_of(each.row.published)
         assert each.measured.value == pytest.approx(written.value, abs=1.2 * half_unit + 1e-9)
 
@@ -113,11 +123,34 @@ def test_a_table_is_run_and_compared(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())) == 3
 
 
+def test_a_published_number_has_an_interval_of_its_own_where_the_page_has_none() -> None:
+    row = replace(SMALL.rows[0], published="5", half_width="", interval=(4.0, 6.0))
+    for value, verdict in ((5.9, "agrees"), (6.1, "differs")):
+        table = replace(SMALL, rows=(row,))
+        assert compare(table, {"scores": [{"mean": value}]})[0].verdict == verdict
+    assert row.published_number == Measured(value=5, low=4, high=6)
+
+
 def test_times_are_no_verdicts() -> None:
     speed = replace(SMALL, depends_on_hardware=True)
     comparisons = compare(speed, {"scores": [{"mean": 25, "interval": 0}] * 2})
     assert comparisons[0].line()[3] == "x -0.50"
     assert not any("agree" in line for line in report_lines(speed, comparisons[:2], "a machine"))
+
+
+def test_a_failing_table_does_not_keep_others_from_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: list[str] = []
+
+    def run(table: Table, out: Path, quick: bool) -> list[Any]:
+        names.append(table.name)
+        raise StreamDiTError("it fails", given=table.name, remedy="mend it")
+
+    monkeypatch.setattr("streamdit_gym.reproduce.reproduction.run_table", run)
+    assert main(["reproduce", "agents", "speed", "--out", str(tmp_path)]) == 2
+    assert names == ["agents", "speed"]
+    assert "it fails" in capsys.readouterr().err
 
 
 def test_a_command_that_fails_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from streamdit_gym.cli.command import Command
+from streamdit_gym.errors import StreamDiTError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,15 @@ class Reproduce(Command):
         names = list(load_tables()) if self.tables == ("all",) else self.tables
         tables = [table_named(name) for name in names]  # all, before anything long
         hardware = hardware_name(default_device())
+        errors: list[StreamDiTError] = []
         for table in tables:
             out = self.out / table.name
             print(f"streamdit-gym {command_of(table, out, self.quick)}", flush=True)
-            comparisons = run_table(table, out, self.quick)
+            try:
+                comparisons = run_table(table, out, self.quick)
+            except StreamDiTError as error:  # the others are run all the same
+                errors.append(error)
+                continue
             print("\n" + "\n".join(report_lines(table, comparisons, hardware)) + "\n", flush=True)
+        if errors:
+            raise errors[0]

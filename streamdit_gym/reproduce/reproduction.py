@@ -15,7 +15,7 @@ from typing import Any
 
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.files import write_json
-from streamdit_gym.reproduce.published import Measured, decimals_of, parse_number, ratio
+from streamdit_gym.reproduce.published import Measured, decimals_of, ratio
 from streamdit_gym.reproduce.tables import Row, Table
 
 AGREES = "agrees"
@@ -45,8 +45,8 @@ class Comparison:
         if self.measured is None:
             return self.row.name, published, "-", self.verdict
         number = format(self.measured, f".{decimals_of(published)}f")
-        share = ratio(self.measured, parse_number(published))
-        times = "" if math.isnan(share) else f"x {share:.2f}"
+        quotient = ratio(self.measured, self.row.published_number)
+        times = "" if math.isnan(quotient) else f"x {quotient:.2f}"
         return self.row.name, published, number, f"{self.verdict} {times}".strip()
 
 
@@ -95,7 +95,7 @@ def _compared(row: Row, result: Any, depends_on_hardware: bool) -> Comparison:
         return Comparison(row=row, measured=None, verdict=NOT_MEASURED)
     if depends_on_hardware:
         return Comparison(row=row, measured=measured, verdict=NO_INTERVAL)
-    agrees = measured.agrees_with(parse_number(row.published))
+    agrees = measured.agrees_with(row.published_number)
     return Comparison(row=row, measured=measured, verdict=AGREES if agrees else DIFFERS)
 
 

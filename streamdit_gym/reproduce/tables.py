@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from streamdit_gym.errors import UnknownNameError
-from streamdit_gym.reproduce.published import Measured
+from streamdit_gym.reproduce.published import Measured, parse_number
 
 SUFFIX = ".yml"
 
@@ -27,6 +27,8 @@ class Row:
     Attributes:
         name: what it is.
         published: the number as the documentation writes it.
+        interval: its 95 % interval, where the documentation writes none; empty: it writes one, or
+            none is known.
         path: where the command's result holds it.
         half_width: field beside it with half of its interval; empty: there is none.
         scale: what the result is multiplied by; 100 for per cent.
@@ -35,8 +37,18 @@ class Row:
     name: str
     published: str
     path: tuple[Any, ...]
+    interval: tuple[float, ...] = ()
     half_width: str = ""
     scale: float = 1.0
+
+    @property
+    def published_number(self) -> Measured:
+        """The published number with its interval."""
+        number = parse_number(self.published)
+        if not self.interval:
+            return number
+        low, high = self.interval
+        return Measured(value=number.value, low=low, high=high)
 
     def read(self, result: Any) -> Measured:
         """Return the row's number from what the command wrote.
@@ -48,14 +60,13 @@ class Row:
         holder = result
         for step in parents:
             holder = _item(holder, step)
-        found = _item(holder, last)
-        if isinstance(found, Mapping):
-            value, low, high = (found[key] for key in ("value", "low", "high"))
-        elif self.half_width:
-            half = holder[self.half_width]
-            value, low, high = found, found - half, found + half
-        else:
-            value = low = high = found
+        value = _item(holder, last)
+        if isinstance(value, Mapping):
+            return self._scaled(value["value"], value["low"], value["high"])
+        half_width = holder[self.half_width] if self.half_width else 0.0
+        return self._scaled(value, value - half_width, value + half_width)
+
+    def _scaled(self, value: float, low: float, high: float) -> Measured:
         return Measured(value=self.scale * value, low=self.scale * low, high=self.scale * high)
 
 
@@ -124,7 +135,8 @@ def _table(name: str, content: dict[str, Any]) -> Table:
 
 def _row(content: dict[str, Any]) -> Row:
     path = tuple(content.pop("path"))
-    return Row(path=path, **{**content, "published": str(content["published"])})
+    interval = tuple(content.pop("interval", ()))
+    return Row(path=path, interval=interval, **content)
 
 
 def _item(holder: Any, step: Any) -> Any:
