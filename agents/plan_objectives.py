@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from streamdit_gym.definition import Task
+from streamdit_gym.definition import EnvironmentTask, Task
 from streamdit_gym.envs.transition_reader import TransitionReader
 from streamdit_gym.errors import ShapeError, UnknownNameError
 from streamdit_gym.text.prompt_protocol import PromptRow
@@ -108,7 +108,9 @@ class EnvironmentReturn:
 
     def __init__(self, world: World, task: str, gamma: float) -> None:
         self.reader = TransitionReader(world)
-        self.threshold = world.spec.tasks[task].threshold
+        own_task = world.spec.tasks[task]
+        assert isinstance(own_task, EnvironmentTask)
+        self.task = own_task
         self.gamma = gamma
 
     def values(self, futures: Futures) -> Values:
@@ -119,7 +121,7 @@ class EnvironmentReturn:
         for prompts, frame in futures.steps:
             rewards, ends = self.reader.read(before, frame, prompts)
             total += weight * rewards
-            goes_on = ends < self.threshold
+            goes_on = 1 - ends if self.task.draws_ends else ends < self.task.threshold
             weight = weight * self.gamma * goes_on
             before = frame
         return total

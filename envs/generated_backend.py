@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from streamdit_gym.checks import check_int, check_prompt, shown
+from streamdit_gym.definition import AnyTask, EnvironmentTask
 from streamdit_gym.envs.backend import (
     Clips,
     Frames,
@@ -64,7 +65,7 @@ class GeneratedBackend:
             hundreds, and in a large batch some row ends in every step. Only where streams start
             alike whatever their noise (N = 1, or a model without noise).
         threads: of torch on a CPU; None: see `choose_threads`.
-        reads_transitions: tell the environment's own reward and end, too.
+        task: whose reward and end it tells, if they are the environment's own.
 
     Attributes:
         drawn_starts: draws starts where a reset asks for them; backends may share it.
@@ -83,7 +84,7 @@ class GeneratedBackend:
         observation: str = "frame",
         use_warm_pool: bool = False,
         threads: int | None = None,
-        reads_transitions: bool = False,
+        task: AnyTask | None = None,
     ) -> None:
         partition = engine.partition
         if partition.chunk_frames != 1:
@@ -103,7 +104,9 @@ class GeneratedBackend:
         self._common_noise = common_noise
         self._observation = observation
         self._threads = threads
-        self._transitions = TransitionReader(world) if reads_transitions else None
+        is_own = isinstance(task, EnvironmentTask)
+        self._transitions = TransitionReader(world) if is_own else None
+        self._draws_ends = isinstance(task, EnvironmentTask) and task.draws_ends
         self.drawn_starts = DrawnStarts(world, engine)
         self._session: Session | None = None
         self._compiled_read = engine.sampler.compile(world.readout.read)
@@ -229,6 +232,10 @@ class GeneratedBackend:
             return reading
         prompts_of_frames = session.reference_prompts[:, -1]
         rewards, ends = self._transitions.read(before, latents[:, 0], prompts_of_frames)
+        if self._draws_ends:
+            # a number from 0 to 1 of every stream's own sequence
+            chance = torch.special.ndtr(session.noise.draw((1,))[:, 0])
+            ends = (chance.to(ends) < ends).to(ends.dtype)
         return reading._replace(rewards=rewards, ends=ends)
 
     def self_consistency_error(self) -> Float[Tensor, " n"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamdit_gym.bundle.config import read_config
 from streamdit_gym.checks import check_choice, shown
-from streamdit_gym.definition import AnyTask, EnvironmentTask, WorldDefinition, WorldSpec
+from streamdit_gym.definition import AnyTask, WorldDefinition, WorldSpec
 from streamdit_gym.envs.backend import Backend
 from streamdit_gym.envs.generated_backend import GeneratedBackend
 from streamdit_gym.envs.row_by_row import RowByRow
@@ -132,7 +132,7 @@ def _open_generated(settings: EnvSettings) -> OpenedWorld:
             observation=settings.observation,
             use_warm_pool=world.device.type == "cuda" and rows > 1,
             threads=settings.backend.threads,
-            reads_transitions=isinstance(task, EnvironmentTask),
+            task=task,
         )
 
     backend: Backend

@@ -201,11 +201,15 @@ class EnvironmentTask:
         horizon: steps after which an episode is truncated (the trust horizon).
         about: one line for people.
         threshold: probability of the end from which an episode is terminated.
+        draws_ends: whether an end is a matter of chance that the frames before it show, as where a
+            hit may or may not kill. Then the readout learns it from those frames, the recordings'
+            last ones are left out, and in generated worlds it is drawn with its probability.
     """
 
     horizon: int
     about: str
     threshold: float = 0.5
+    draws_ends: bool = False
 
 
 AnyTask = Task | EnvironmentTask

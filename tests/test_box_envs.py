@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.envs import frames_of, random_actions
 from support.pushed_dot import BOX, DEFINITION, make_dot_world, registered_dot
 
 from streamdit_gym.actions import action_numbers
-from streamdit_gym.definition import WorldDefinition
+from streamdit_gym.definition import EnvironmentTask, WorldDefinition
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.transition_reader import TransitionReader
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -242,6 +243,46 @@ def test_in_a_pipelined_world_the_action_of_a_transition_is_the_one_that_shows(d
         expected, _ = world.transitions(torch.from_numpy(before), torch.from_numpy(after), numbers)
         np.testing.assert_allclose(rewards, expected.numpy(), rtol=1e-4, atol=1e-5)
         before = after
+
+
+@pytest.fixture(scope="module")
+def chancy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle whose steps end an episode with a probability of 0.3, by chance."""
+    world = make_dot_world()
+    tasks = {"own": EnvironmentTask(horizon=64, about="chance", draws_ends=True)}
+    assert world.transitions is not None
+    world.transitions.out.weight.data[1] = 0
+    world.transitions.out.bias.data[1] = np.log(0.3 / 0.7)
+    folder = tmp_path_factory.mktemp("chancy") / "world"
+    replace(world, spec=replace(world.spec, tasks=tasks)).save_pretrained(folder)
+    return str(folder)
+
+
+def ends_of(bundle: str, num_envs: int, steps: int, **settings: Any) -> np.ndarray:
+    env = StreamDiTVectorEnv(num_envs, world=bundle, autoreset_mode="SAME_STEP", **settings)
+    env.reset(seed=4)
+    still = np.zeros((num_envs, 2), np.float32)
+    return np.stack([env.step(still)[2] for _ in range(steps)])
+
+
+def test_ends_by_chance_come_with_their_probability(chancy: str) -> None:
+    ends = ends_of(chancy, 32, 40)
+    assert ends.mean() == pytest.approx(0.3, abs=0.04)  # 1,280 steps: a deviation of 0.013
+    assert np.array_equal(ends, ends_of(chancy, 32, 40)), "equal seeds, equal ends"
+    row_by_row = ends_of(chancy, 4, 10, backend={"deterministic": True})
+    assert np.array_equal(row_by_row, ends_of(chancy, 4, 10))
+    assert World.from_pretrained(chancy).spec.tasks["own"].draws_ends  # type: ignore[union-attr]
+
+
+def test_a_saved_stream_has_the_same_ends(chancy: str) -> None:
+    env = StreamDiTVectorEnv(8, world=chancy, autoreset_mode="DISABLED")
+    env.reset(seed=4)
+    still = np.zeros((8, 2), np.float32)
+    state = env.save_state()
+    first = env.step(still)[2]
+    env.restore_state(state)
+    assert np.array_equal(env.step(still)[2], first)
+    assert first.any()
 
 
 def test_a_world_without_the_readout_says_so(dot: str) -> None:

@@ -127,3 +127,19 @@ def test_padding_is_no_transition() -> None:
     transitions = transitions_of(episodes, 0)
     assert transitions.place.tolist() == [1, 2, 3, 4, 5, 1, 2]
     assert transitions.episode.tolist() == [0] * 5 + [1] * 2
+
+
+def test_an_end_by_chance_is_read_off_the_step_before_the_last() -> None:
+    episodes = replace(episodes_with_rewards(2, 6), lengths=torch.tensor([6, 4]))
+    terminated = torch.zeros_like(episodes.terminated)
+    terminated[1, 3] = True
+    episodes = replace(episodes, terminated=terminated)
+    transitions = transitions_of(episodes, 0, draws_ends=True)
+    steps = zip(
+        transitions.episode.tolist(),
+        transitions.place.tolist(),
+        transitions.is_end.tolist(),
+        strict=True,
+    )
+    expected = [(0, place, False) for place in range(1, 6)] + [(1, 1, False), (1, 2, True)]
+    assert list(steps) == expected

@@ -32,7 +32,9 @@ SPEC = WorldSpec(
     state_names=("across", "health"),
     tasks={
         "survive": EnvironmentTask(
-            horizon=MAX_TICS // FRAME_SKIP, about="step aside from fireballs; a tic alive earns 1"
+            horizon=MAX_TICS // FRAME_SKIP,
+            about="step aside from fireballs; a tic alive earns 1",
+            draws_ends=True,  # no frame shows the player's health, and the last one is black
         )
     },
 )

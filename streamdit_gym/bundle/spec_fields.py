@@ -26,7 +26,7 @@ from streamdit_gym.bundle.field_checks import (
     text,
 )
 from streamdit_gym.bundle.pairs import check_pair
-from streamdit_gym.checks import check_int, check_real
+from streamdit_gym.checks import check_bool, check_int, check_real
 from streamdit_gym.data.definition_checks import NAME
 from streamdit_gym.definition import (
     AnyTask,
@@ -58,6 +58,7 @@ TASK = {
 OWN_TASK = {
     "kind": Field(matches(ENVIRONMENT_TASK, ENVIRONMENT_TASK)),
     "threshold": _probability,
+    "draws_ends": Field(check_bool, required=False),
     "horizon": _horizon,
     "about": _about,
 }
@@ -137,5 +138,9 @@ def stored_spec(spec: WorldSpec) -> dict[str, Any]:
 
 
 def _stored_task(task: AnyTask) -> dict[str, Any]:
-    kind = {"kind": ENVIRONMENT_TASK} if isinstance(task, EnvironmentTask) else {}
-    return kind | asdict(task)
+    fields = asdict(task)
+    if not isinstance(task, EnvironmentTask):
+        return fields
+    if not task.draws_ends:  # bundles of earlier versions have no such field
+        del fields["draws_ends"]
+    return {"kind": ENVIRONMENT_TASK} | fields

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from streamdit_gym.actions import Menu, SpokenBox
-from streamdit_gym.checks import check_int, check_prompt, check_real, check_str, shown
+from streamdit_gym.checks import check_bool, check_int, check_prompt, check_real, check_str, shown
 from streamdit_gym.definition import EnvironmentTask, Task, WorldSpec
 from streamdit_gym.errors import ArgumentError, DefinitionError, ShapeError
 from streamdit_gym.frame_sizes import check_multiples
@@ -230,6 +230,7 @@ def _check_task(name: Any, task: Any, score_names: tuple[str, ...]) -> None:
     if isinstance(task, EnvironmentTask):
         check_real(f"threshold of task {name}", task.threshold, least=0.0, most=1.0)
         check_int(f"horizon of task {name}", task.horizon, least=1, most=MAX_HORIZON)
+        check_bool(f"draws_ends of task {name}", task.draws_ends)
         return
     if not isinstance(task, Task):
         raise DefinitionError(

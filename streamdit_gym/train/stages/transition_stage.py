@@ -63,7 +63,9 @@ def run(
             actions=num_action_numbers(spec.actions),
         )
     )
-    transitions = transitions_of(episodes, task)
+    name = sorted(spec.tasks)[task]
+    draws_ends = getattr(spec.tasks[name], "draws_ends", False)
+    transitions = transitions_of(episodes, task, draws_ends=draws_ends)
     settings = context.recipe.transitions
     trainer = TransitionTrainer(readout, episodes, transitions, settings, context.device)
     require_finished(train_transitions(trainer, context.stage_options()))
@@ -78,22 +80,27 @@ def environment_task(spec: WorldSpec) -> int | None:
     return None
 
 
-def transitions_of(episodes: LatentEpisodes, task: int) -> Transitions:
+def transitions_of(episodes: LatentEpisodes, task: int, *, draws_ends: bool = False) -> Transitions:
     """Return all recorded steps between recorded frames.
 
     Args:
         episodes: where they are.
         task: column of their rewards.
+        draws_ends: see `EnvironmentTask`: the step before the last one ends an episode then.
     """
     is_step = episodes.is_real.clone()
     first_step = (episodes.num_generated + 1).clamp(min=1)
     is_step &= torch.arange(episodes.length) >= first_step[:, None]
+    ends = episodes.terminated
+    if draws_ends:
+        is_step &= ~ends
+        ends = functional.pad(ends[:, 1:], (0, 1))
     episode, place = is_step.nonzero(as_tuple=True)
     return Transitions(
         episode=episode,
         place=place,
         rewards=episodes.rewards[episode, place, task].float(),
-        is_end=episodes.terminated[episode, place],
+        is_end=ends[episode, place],
     )
 
 
