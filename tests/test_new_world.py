@@ -16,6 +16,8 @@ from streamdit_gym.envs import gym_world
 from streamdit_gym.envs.gym_known_envs import with_module
 from streamdit_gym.registry import find_definition
 
+# the small environments of tests draw small pictures
+pytestmark = pytest.mark.filterwarnings("ignore:a picture of .* is enlarged:UserWarning")
 MAX_LINES = 20  # that a user writes for Reacher, comments and empty lines left out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from streamdit_gym.model.streamdit_config import StreamDiTConfig
 from streamdit_gym.types import BufferView, Conditioning
 
 
+@runtime_checkable
 class StreamModel(Protocol):
     """A transformer that moves streams.
 
