@@ -7,19 +7,18 @@ Source: the planning protocol of stable-worldmodel, with goals of its scripted p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 from streamdit_gym.actions import ActionLanguage
 from streamdit_gym.agents.plan_objectives import GoalDistance
 from streamdit_gym.agents.planner import Planner, PlannerState, Planning
+from streamdit_gym.agents.policies.policy import Actions, Policy
 from streamdit_gym.checks import check_fields
 from streamdit_gym.data.episode import Episode, add_frame, explore, outcome_of, state_of
-from streamdit_gym.data.random_actions import HeldExploration
 from streamdit_gym.data.trial_episodes import simulator_of
 from streamdit_gym.definition import HasState, Simulator, WorldDefinition
 from streamdit_gym.errors import DefinitionError
@@ -86,18 +85,20 @@ class GoalEpisode:
     """A start in the reference simulator, and a goal.
 
     Attributes:
-        simulator: stands at the start.
+        seed: of the simulator.
+        kind: of the simulator's start, from which exploration leads to the episode's own.
         frames: up to the start, oldest first.
         actions: between them.
-        way: the exploration policy's actions from the start to the goal.
+        actions_to_goal: those of the exploration policy from the start on.
         goal: the picture of the goal.
         goal_state: its state.
     """
 
-    simulator: Simulator
+    seed: list[int]
+    kind: str
     frames: UInt8[np.ndarray, "k h w 3"]
     actions: Shaped[np.ndarray, "k-1 ..."]
-    way: Shaped[np.ndarray, "s ..."]
+    actions_to_goal: Shaped[np.ndarray, "s ..."]
     goal: Frame
     goal_state: Float[np.ndarray, " n"]
 
@@ -111,17 +112,24 @@ def draw_goal(definition: WorldDefinition, protocol: GoalProtocol, number: int) 
         number: of the episode.
 
     Raises:
-        DefinitionError: if the world's episodes are too short, or its simulator does not repeat
-            what it did.
+        DefinitionError: if the world's episodes are too short.
     """
     for draw in range(MAX_DRAWS):
         seed = [protocol.seed, number, draw]
         rng = np.random.default_rng(seed)
         first = int(rng.integers(*FIRST_STEPS))
-        start = str(rng.choice(list(definition.starts), p=list(definition.starts.values())))
-        explored = _explored(definition, seed, start, first + protocol.goal_steps)
+        kind = str(rng.choice(list(definition.starts), p=list(definition.starts.values())))
+        explored = _explored(definition, seed, kind, first + protocol.goal_steps)
         if len(explored.actions) == first + protocol.goal_steps:
-            return _at_start(definition, explored, seed, start, first)
+            return GoalEpisode(
+                seed=seed,
+                kind=kind,
+                frames=np.stack(explored.frames[: first + 1]),
+                actions=np.stack(explored.actions[:first]),
+                actions_to_goal=np.stack(explored.actions[first:]),
+                goal=explored.frames[-1],
+                goal_state=explored.states[-1],
+            )
     raise DefinitionError(
         "episodes end before a goal",
         given=f"{MAX_DRAWS} episodes of {definition.name} shorter than their start and"
@@ -150,74 +158,72 @@ def check_has_goals(definition: WorldDefinition) -> None:
         )
 
 
-def _explored(definition: WorldDefinition, seed: list[int], start: str, steps: int) -> Episode:
+def _explored(definition: WorldDefinition, seed: list[int], kind: str, steps: int) -> Episode:
     """Return an episode of the exploration policy."""
     simulator = simulator_of(definition)
     episode = Episode()
-    add_frame(definition, episode, simulator, simulator.reset(np.random.default_rng(seed), start))
+    add_frame(definition, episode, simulator, simulator.reset(np.random.default_rng(seed), kind))
     explore(definition, simulator, np.random.default_rng([*seed, 1]), episode, steps)
     simulator.close()
     return episode
 
 
-def _at_start(
-    definition: WorldDefinition, explored: Episode, seed: list[int], start: str, first: int
-) -> GoalEpisode:
-    """Return an episode with a second simulator, which does the first steps again."""
+def simulator_at_start(definition: WorldDefinition, episode: GoalEpisode) -> Simulator:
+    """Return a new simulator that has done what leads to an episode's start.
+
+    Raises:
+        DefinitionError: if it does not repeat what exploration has shown.
+    """
     simulator = simulator_of(definition)
-    frame = simulator.reset(np.random.default_rng(seed), start)
-    for action in explored.actions[:first]:
+    frame = simulator.reset(np.random.default_rng(episode.seed), episode.kind)
+    for action in episode.actions:
         frame = simulator.step(action)
-    if not np.array_equal(frame, explored.frames[first]):
-        raise DefinitionError(
-            "a simulator does not repeat what it did",
-            given=f"{definition.name}, seed {seed}: another frame after {first} equal actions",
-            allowed="a simulator that its seed determines",
-            remedy="draw all chance from the `rng` of `reset`",
-        )
-    return GoalEpisode(
-        simulator=simulator,
-        frames=np.stack(explored.frames[: first + 1]),
-        actions=np.stack(explored.actions[:first]),
-        way=np.stack(explored.actions[first:]),
-        goal=explored.frames[-1],
-        goal_state=explored.states[-1],
+    if np.array_equal(frame, episode.frames[-1]):
+        return simulator
+    simulator.close()
+    raise DefinitionError(
+        "a simulator does not repeat what it did",
+        given=f"{definition.name}, seed {episode.seed}: another frame after"
+        f" {len(episode.actions)} equal actions",
+        allowed="a simulator that its seed determines",
+        remedy="draw all chance from the `rng` of `reset`",
     )
 
 
-class GoalPolicy(Protocol):
-    """Chooses actions on the way to a goal."""
-
-    def act(self, frame: Frame) -> Any:
-        """Return the next action, after the newest frame."""
-
-
-class PlannedWay:
-    """Plans to the goal's picture, from the frames up to the start on.
+class GoalPlanner:
+    """A policy that plans to the goal's picture, from the frames up to the start on.
 
     Args:
         world: plans are made in it.
         episode: start and goal.
-        protocol: has the planner's settings.
-        number: of the episode.
+        planning: how far and how wide.
+
+    Attributes:
+        seconds: that each plan took.
     """
 
-    def __init__(
-        self, world: World, episode: GoalEpisode, protocol: GoalProtocol, number: int
-    ) -> None:
-        objective = GoalDistance(world, episode.goal)
-        self.planner = Planner(world, objective, protocol.planning, seed=[protocol.seed, number])
-        self.plans: list[float] = []  # seconds that each took
+    observation: Literal["frame"] = "frame"
+
+    def __init__(self, world: World, episode: GoalEpisode, planning: Planning) -> None:
+        self.planner = Planner(world, GoalDistance(world, episode.goal), planning)
+        self.seconds: list[float] = []
+        self._episode = episode
         self._state = self._state_before(episode)
 
-    def act(self, frame: Frame) -> Any:
-        """See `GoalPolicy.act`."""
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
+        """Stand at the start, in one row."""
+        self.planner.rng = rng
+        self.seconds = []
+        self._state = self._state_before(self._episode)
+
+    def act(self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]) -> Actions:
+        """Return the next action of the plan."""
         has_plan = bool(self._state.plans[0])
         began = time.perf_counter()
-        actions, self._state = self.planner.predict(frame[None], self._state)
+        actions, self._state = self.planner.predict(observation, self._state)
         if not has_plan:
-            self.plans.append(time.perf_counter() - began)
-        return actions[0]
+            self.seconds.append(time.perf_counter() - began)
+        return actions
 
     def _state_before(self, episode: GoalEpisode) -> PlannerState:
         """Return what the planner would remember at the start."""
@@ -231,36 +237,28 @@ class PlannedWay:
         )
 
 
-class RepeatedWay:
-    """Does given actions, then the last of them.
+class ReplayPolicy:
+    """Does given actions in one row, then the last of them again and again.
 
     Args:
         actions: which.
     """
 
+    observation = None
+
     def __init__(self, actions: Shaped[np.ndarray, "s ..."]) -> None:
-        self._actions = list(actions)
+        self._actions = actions
+        self._next = 0
 
-    def act(self, frame: Frame) -> Any:
-        """See `GoalPolicy.act`."""
-        return self._actions.pop(0) if len(self._actions) > 1 else self._actions[0]
+    def reset(self, num_rows: int, actions: ActionLanguage, rng: np.random.Generator) -> None:
+        """Begin again."""
+        self._next = 0
 
-
-class RandomWay:
-    """Random actions that are held for some steps.
-
-    Args:
-        actions: the world's.
-        rng: draws them.
-    """
-
-    def __init__(self, actions: ActionLanguage, rng: np.random.Generator) -> None:
-        self._held = HeldExploration(actions)
-        self._rng = rng
-
-    def act(self, frame: Frame) -> Any:
-        """See `GoalPolicy.act`."""
-        return self._held.next(self._rng)
+    def act(self, observation: np.ndarray, episode_starts: Bool[np.ndarray, " n"]) -> Actions:
+        """Return the next action."""
+        place = min(self._next, len(self._actions) - 1)
+        self._next += 1
+        return self._actions[place : place + 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,23 +275,32 @@ class GoalResult:
 
 
 def pursue(
-    definition: WorldDefinition, episode: GoalEpisode, policy: GoalPolicy, budget: int
+    definition: WorldDefinition, episode: GoalEpisode, policy: Policy, budget: int
 ) -> GoalResult:
     """Act until the goal is reached, the episode ends or the budget is spent.
 
     Args:
         definition: the world.
-        episode: start and goal; its simulator moves.
-        policy: acts.
+        episode: start and goal.
+        policy: acts in one row; its own chance depends on the episode alone.
         budget: most steps.
+
+    Raises:
+        DefinitionError: see `simulator_at_start`.
     """
-    reached: Callable[..., bool] | None = definition.evaluation.reached
+    reached = definition.evaluation.reached
     assert reached is not None
+    policy.reset(1, definition.actions, np.random.default_rng(episode.seed))
+    simulator = simulator_at_start(definition, episode)
     frame = episode.frames[-1]
+    reached_after = None
     for step in range(1, budget + 1):
-        frame = episode.simulator.step(policy.act(frame))
-        if reached(state_of(episode.simulator), episode.goal_state):
-            return GoalResult(reached_after=step, last_frame=frame)
-        if outcome_of(episode.simulator).terminated:
+        actions = policy.act(frame[None], np.array([step == 1]))
+        frame = simulator.step(actions[0])
+        if reached(state_of(simulator), episode.goal_state):
+            reached_after = step
             break
-    return GoalResult(reached_after=None, last_frame=frame)
+        if outcome_of(simulator).terminated:
+            break
+    simulator.close()
+    return GoalResult(reached_after=reached_after, last_frame=frame)

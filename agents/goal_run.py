@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,15 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from streamdit_gym.agents.goal_reaching import (
-    GoalEpisode,
-    GoalPolicy,
+    GoalPlanner,
     GoalProtocol,
-    PlannedWay,
-    RandomWay,
-    RepeatedWay,
+    ReplayPolicy,
     check_has_goals,
     draw_goal,
     pursue,
 )
+from streamdit_gym.agents.policies.policy import Policy
+from streamdit_gym.agents.policies.random_policy import HeldRandomPolicy
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import StorageError
 from streamdit_gym.evaluate.statistics import proportion
@@ -130,33 +129,29 @@ def _rows_so_far(run: GoalRun) -> list[GoalRow]:
 
 def _episode(run: GoalRun, number: int) -> tuple[list[GoalRow], Strip]:
     """Return what every policy reached, and pictures of the planner's episode."""
-    rows = []
-    pictures: list[np.ndarray] = []
-    for name in POLICIES:
-        episode = draw_goal(run.definition, run.protocol, number)
-        policy = _policy(name, run, episode, number)
-        result = pursue(run.definition, episode, policy, run.protocol.budget)
-        episode.simulator.close()
-        seconds = policy.plans if isinstance(policy, PlannedWay) else []
-        rows.append(
-            GoalRow(
-                policy=name, episode=number, reached_after=result.reached_after, seconds=seconds
-            )
-        )
-        if name == "planner":
-            pictures = [episode.frames[-1], episode.goal, result.last_frame]
-    return rows, np.stack(pictures)
-
-
-def _policy(name: str, run: GoalRun, episode: GoalEpisode, number: int) -> GoalPolicy:
-    actions = run.definition.actions
-    policies: dict[str, Callable[[], GoalPolicy]] = {
-        "recorded": lambda: RepeatedWay(episode.way),
-        "planner": lambda: PlannedWay(run.world, episode, run.protocol, number),
-        "random": lambda: RandomWay(actions, np.random.default_rng([run.protocol.seed, number])),
-        "still": lambda: RepeatedWay(actions.idle[None]),
+    episode = draw_goal(run.definition, run.protocol, number)
+    planner = GoalPlanner(run.world, episode, run.protocol.planning)
+    policies: dict[str, Policy] = {
+        "recorded": ReplayPolicy(episode.actions_to_goal),
+        "planner": planner,
+        "random": HeldRandomPolicy(),
+        "still": ReplayPolicy(run.definition.actions.idle[None]),
     }
-    return policies[name]()
+    results = {
+        name: pursue(run.definition, episode, policy, run.protocol.budget)
+        for name, policy in policies.items()
+    }
+    rows = [
+        GoalRow(
+            policy=name,
+            episode=number,
+            reached_after=result.reached_after,
+            seconds=planner.seconds if name == "planner" else [],
+        )
+        for name, result in results.items()
+    ]
+    strip = np.stack([episode.frames[-1], episode.goal, results["planner"].last_frame])
+    return rows, strip
 
 
 def table_lines(rows: Iterable[GoalRow]) -> list[str]:

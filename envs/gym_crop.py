@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from streamdit_gym.checks import check_real, shown
+from streamdit_gym.data.imports.pictures import resized as area_averaged
 from streamdit_gym.errors import DefinitionError
 
 # top, bottom, left and right edge, as shares of a picture's height and width
@@ -56,10 +57,7 @@ def resized(
             " wider crop, is quicker to train",
             stacklevel=2,
         )
-    import cv2
-
-    # area averaging keeps the sub-pixel position of every edge
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return area_averaged(picture, frame_size)
 
 
 def uncropped_size(frame_size: tuple[int, int], crop: Crop) -> tuple[int, int]:

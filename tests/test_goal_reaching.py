@@ -13,12 +13,13 @@ import torch
 from support.pushed_dot import DEFINITION, PushedDot, registered_dot
 
 from streamdit_gym.agents.goal_reaching import (
+    GoalPlanner,
     GoalProtocol,
-    PlannedWay,
-    RepeatedWay,
+    ReplayPolicy,
     check_has_goals,
     draw_goal,
     pursue,
+    simulator_at_start,
 )
 from streamdit_gym.agents.goal_run import (
     RESULTS,
@@ -65,15 +66,15 @@ def run_of(dot: WorldDefinition, out: Path, episodes: int) -> GoalRun:
     )
 
 
-def test_an_episode_stands_at_its_start_and_its_way_leads_to_its_goal() -> None:
+def test_an_episode_stands_at_its_start_and_its_actions_lead_to_its_goal() -> None:
     for number in range(5):
         episode = draw_goal(WITH_RULE, PROTOCOL, number)
         assert len(episode.frames) == len(episode.actions) + 1
-        assert len(episode.way) == PROTOCOL.goal_steps
-        simulator = episode.simulator
+        assert len(episode.actions_to_goal) == PROTOCOL.goal_steps
+        simulator = simulator_at_start(WITH_RULE, episode)
         assert isinstance(simulator, PushedDot)
         assert np.array_equal(simulator._draw(), episode.frames[-1])
-        for action in episode.way:
+        for action in episode.actions_to_goal:
             frame = simulator.step(action)
         assert np.array_equal(frame, episode.goal)
         assert np.array_equal(simulator.state(), episode.goal_state)
@@ -82,49 +83,47 @@ def test_an_episode_stands_at_its_start_and_its_way_leads_to_its_goal() -> None:
         assert np.array_equal(again.frames, episode.frames)
 
 
-def test_the_recorded_way_reaches_the_goal_and_an_empty_one_does_not() -> None:
-    recorded = draw_goal(WITH_RULE, PROTOCOL, 0)
-    result = pursue(WITH_RULE, recorded, RepeatedWay(recorded.way), budget=8)
-    assert result.reached_after == PROTOCOL.goal_steps
-    assert np.array_equal(result.last_frame, recorded.goal)
-    still = draw_goal(WITH_RULE, PROTOCOL, 0)
-    result = pursue(WITH_RULE, still, RepeatedWay(np.zeros((1, 2))), budget=8)
+def test_the_recorded_actions_reach_the_goal_and_idle_ones_do_not() -> None:
+    episode = draw_goal(WITH_RULE, PROTOCOL, 0)
+    recorded = ReplayPolicy(episode.actions_to_goal)
+    for _ in range(2):  # a policy begins anew
+        result = pursue(WITH_RULE, episode, recorded, budget=8)
+        assert result.reached_after == PROTOCOL.goal_steps
+        assert np.array_equal(result.last_frame, episode.goal)
+    result = pursue(WITH_RULE, episode, ReplayPolicy(np.zeros((1, 2))), budget=8)
     assert result.reached_after is None
-    assert np.array_equal(result.last_frame, still.frames[-1])
+    assert np.array_equal(result.last_frame, episode.frames[-1])
+    result = pursue(WITH_RULE, episode, recorded, budget=5)
+    assert result.reached_after is None, "a budget is kept"
 
 
 def test_an_episode_that_ends_is_over() -> None:
     episode = draw_goal(WITH_RULE, PROTOCOL, 0)
-    simulator = Short()
-    simulator.__dict__.update(vars(episode.simulator))
-    ended = replace(episode, simulator=simulator)
-    result = pursue(WITH_RULE, ended, RepeatedWay(episode.way), budget=8)
+    recorded = ReplayPolicy(episode.actions_to_goal)
+    ending = replace(WITH_RULE, make_simulator=Short)
+    result = pursue(ending, episode, recorded, budget=8)
     assert result.reached_after is None
     assert not np.array_equal(result.last_frame, episode.goal)
-
-
-def test_a_budget_is_kept() -> None:
-    episode = draw_goal(WITH_RULE, PROTOCOL, 0)
-    result = pursue(WITH_RULE, episode, RepeatedWay(episode.way), budget=5)
-    assert result.reached_after is None
 
 
 def test_a_planner_remembers_the_frames_up_to_the_start(dot: WorldDefinition) -> None:
     world = World.from_pretrained("PushedDot")
     episode = draw_goal(dot, PROTOCOL, 0)
-    planned = PlannedWay(world, episode, PROTOCOL, 0)
-    planned.act(episode.frames[-1])
-    state = planned._state
-    count = planned.planner.engine.partition.references + 1
+    start = np.array([True])
+    policy = GoalPlanner(world, episode, LITTLE)
+    policy.act(episode.frames[-1:], start)
+    state = policy._state
+    count = policy.planner.engine.partition.references + 1
     assert np.array_equal(state.frames[0], episode.frames[-count:])
     assert np.array_equal(state.actions[0, :-1], episode.actions[-count + 1 :])
-    assert len(planned.plans) == 1
+    assert len(policy.seconds) == 1
     short = replace(episode, frames=episode.frames[-2:], actions=episode.actions[-1:])
-    planned = PlannedWay(world, short, PROTOCOL, 0)
-    planned.act(episode.frames[-1])
-    assert np.array_equal(planned._state.frames[0, -2:], episode.frames[-2:])
-    assert np.array_equal(planned._state.actions[0, -2], episode.actions[-1])
-    assert (planned._state.frames[0, :-2] == episode.frames[-2]).all(), "the oldest stands still"
+    policy = GoalPlanner(world, short, LITTLE)
+    policy.act(episode.frames[-1:], start)
+    state = policy._state
+    assert np.array_equal(state.frames[0, -2:], episode.frames[-2:])
+    assert np.array_equal(state.actions[0, -2], episode.actions[-1])
+    assert (state.frames[0, :-2] == episode.frames[-2]).all(), "the oldest stands still"
 
 
 def test_a_plan_is_worth_the_rewards_that_the_environment_pays_for_it(dot: WorldDefinition) -> None:
@@ -210,8 +209,9 @@ def test_worlds_without_goals_are_told() -> None:
     with pytest.raises(DefinitionError, match="this world has no simulator"):
         check_has_goals(replace(WITH_RULE, make_simulator=None))
     check_has_goals(WITH_RULE)
+    forgetful = replace(WITH_RULE, make_simulator=Forgetful)
     with pytest.raises(DefinitionError, match="does not repeat what it did"):
-        draw_goal(replace(WITH_RULE, make_simulator=Forgetful), PROTOCOL, 0)
+        simulator_at_start(forgetful, draw_goal(forgetful, PROTOCOL, 0))
     with pytest.raises(DefinitionError, match="episodes end before a goal"):
         draw_goal(replace(WITH_RULE, make_simulator=Short), PROTOCOL, 0)
 

@@ -337,6 +337,41 @@ def test_a_stream_begins_with_a_picture_or_a_clip() -> None:
         assert frames_of(streams, 1).shape[1] == 4
 
 
+def test_a_buffer_without_references_begins_with_a_picture() -> None:
+    streams = OpenStreams(make_model("K0N3c1s1"))
+    picture = torch.zeros(2, 1, 32, 48, 3, dtype=torch.uint8)
+    assert streams.start(PROMPTS, [1, 2], picture).shape[1] == 1
+    assert frames_of(streams, 1).shape[1] == 4
+
+
+def test_a_step_that_fails_leaves_streams_where_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = OpenStreams(make_model())
+    streams.start(PROMPTS, [1, 2])
+    saved = streams.save()
+    expected = frames_of(streams, 1)
+    streams.restore(saved)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WanCodec, "decode", interrupted)
+        streams.step(PROMPTS)
+    assert torch.equal(frames_of(streams, 1), expected)
+
+
+def test_states_of_other_streams_are_refused() -> None:
+    streams = OpenStreams(make_model())
+    streams.start(PROMPTS, [1, 2])
+    saved = streams.save()
+    single = OpenStreams(make_model())
+    single.start(PROMPTS[:1], [1])
+    with pytest.raises(ShapeError, match="does not fit"):
+        single.restore(saved)
+    with pytest.raises(ShapeError, match="a decoder's memory does not fit"):
+        streams.restore({**saved, "decoder": saved["decoder"][1:]})
+
+
 def test_what_streams_cannot_do_is_told() -> None:
     streams = OpenStreams(make_model())
     with pytest.raises(NotReadyError, match="have not begun"):

@@ -15,7 +15,7 @@ from streamdit_gym.errors import StreamDiTError, UnknownNameError
 from streamdit_gym.reproduce.published import Measured, decimals_of, parse_number
 from streamdit_gym.reproduce.reproduction import (
     AGREES,
-    NO_INTERVAL,
+    NO_VERDICT,
     compare,
     report_lines,
     run_table,
@@ -109,7 +109,7 @@ def test_a_tables_numbers_are_those_of_the_stored_result(name: str) -> None:
     for each in compare(table, stored_result(name)):
         assert each.measured is not None, each.row.name
         written = parse_number(each.row.published)
-        assert each.verdict in (AGREES, NO_INTERVAL)
+        assert each.verdict in (AGREES, NO_VERDICT)
         half_unit = 0.5 * 10 ** -decimals_of(each.row.published)
         assert each.measured.value == pytest.approx(written.value, abs=1.2 * half_unit + 1e-9)
 

@@ -13,6 +13,7 @@ from support.bundles import edited, read_content, write_content
 from support.training import no_actions
 
 from streamdit_gym.actions import Menu, SpokenBox, action_numbers, num_action_numbers
+from streamdit_gym.definition import EnvironmentTask
 from streamdit_gym.errors import BundleError
 from streamdit_gym.model.transition_readout import TransitionReadout, TransitionReadoutConfig
 from streamdit_gym.recipes.stage_settings import TransitionTraining
@@ -26,6 +27,7 @@ from streamdit_gym.train.stages.transition_stage import (
 )
 from streamdit_gym.world import World
 
+OWN = EnvironmentTask(horizon=8, about="its own")
 BOX = SpokenBox(arm=("left", "still", "right"), hand=("open", "closed"), low=(-2, 0), high=(2, 1))
 
 
@@ -112,11 +114,11 @@ def test_it_learns_rewards_and_ends(tmp_path: Path) -> None:
     train, held_out = episodes_with_rewards().split(8)
     readout = TransitionReadout(TransitionReadoutConfig(width=8))
     settings = TransitionTraining(steps=150, batch=64, latent_noise=0.02)
-    trainer = TransitionTrainer(readout, train, transitions_of(train, 0), settings, "cpu")
+    trainer = TransitionTrainer(readout, train, transitions_of(train, 0, OWN), settings, "cpu")
     assert readout.centre.item() == pytest.approx(-1, abs=0.5)
     assert readout.end_offset < 0, "training shows more ends than there are"
     assert train_transitions(trainer, RunOptions(folder=tmp_path))
-    errors = transition_errors(readout, held_out, 0, 0.5, "cpu")
+    errors = transition_errors(readout, held_out, 0, OWN, "cpu")
     assert errors["reward_correlation"] > 0.9
     assert errors["false_ends_per_1000_steps"] < 20
     assert errors["ends_read"] == 1
@@ -124,7 +126,7 @@ def test_it_learns_rewards_and_ends(tmp_path: Path) -> None:
 
 def test_padding_is_no_transition() -> None:
     episodes = replace(episodes_with_rewards(2, 6), lengths=torch.tensor([6, 3]))
-    transitions = transitions_of(episodes, 0)
+    transitions = transitions_of(episodes, 0, OWN)
     assert transitions.place.tolist() == [1, 2, 3, 4, 5, 1, 2]
     assert transitions.episode.tolist() == [0] * 5 + [1] * 2
 
@@ -134,7 +136,7 @@ def test_an_end_by_chance_is_read_off_the_step_before_the_last() -> None:
     terminated = torch.zeros_like(episodes.terminated)
     terminated[1, 3] = True
     episodes = replace(episodes, terminated=terminated)
-    transitions = transitions_of(episodes, 0, draws_ends=True)
+    transitions = transitions_of(episodes, 0, replace(OWN, draws_ends=True))
     steps = zip(
         transitions.episode.tolist(),
         transitions.place.tolist(),

@@ -16,7 +16,7 @@ from streamdit_gym.device import check_device, default_device
 from streamdit_gym.errors import ArgumentError, ShapeError
 from streamdit_gym.open_weights.open_prompts import OpenPrompts
 from streamdit_gym.open_weights.open_streams import OpenModel
-from streamdit_gym.open_weights.wan_backbone import SKYREELS, WanBackbone
+from streamdit_gym.open_weights.wan_backbone import SKYREELS, WAN, WanBackbone
 from streamdit_gym.open_weights.wan_codec import WanCodec
 from streamdit_gym.open_weights.wan_folder import (
     BYTES,
@@ -33,7 +33,7 @@ TEXT_TOKENS = 512  # Wan's transformers learned sentences with zeros behind them
 NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, extra fingers"
 # SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
 NOISY_REFERENCES = 0.98
-DEFAULTS = {SKYREELS: ("K5N8c2s1", 8.0), "WanTransformer3DModel": ("K5N1c4s8", 3.0)}
+DEFAULTS = {SKYREELS: ("K5N8c2s1", 8.0), WAN: ("K5N1c4s8", 3.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenMode
         parts["transformer"],
         no_prompt.to(device),
         grid=grid,
-        references=partition.references,
+        references=max(1, partition.references),  # a picture is one, whatever the partition
         guidance=settings.guidance,
         time_shift=shift if settings.time_shift is None else settings.time_shift,
         reference_time=NOISY_REFERENCES if is_skyreels else 1.0,

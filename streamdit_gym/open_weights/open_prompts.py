@@ -76,21 +76,17 @@ class OpenPrompts:
         """Return the embeddings of the sentences that these frames have."""
         rows, index = prompts.unique(return_inverse=True)
         used = [int(row) for row in rows if row >= 0]
-        width = self._rows[0].shape[-1]
-        tokens = self._rows[0].new_zeros(len(used), self.length, width)
-        mask = torch.zeros(len(used), self.length, dtype=torch.bool)
-        for number, row in enumerate(used):
-            count = len(self._rows[row])
-            tokens[number, :count] = self._rows[row]
-            mask[number, :count] = True
-        first = int((rows < 0).sum())  # the negative prompt, if a frame has it, sorts first
         device = prompts.device
-        return Conditioning(
-            tokens=tokens.to(device),
-            mask=mask.to(device),
-            pooled=tokens.mean(1).to(device),
-            index=index - first,
-        )
+        width = self._rows[0].shape[-1]
+        tokens = torch.zeros(len(used), self.length, width, device=device)
+        mask = torch.zeros(len(used), self.length, dtype=torch.bool, device=device)
+        for number, row in enumerate(used):
+            # a sentence goes to the device once
+            embedded = self._rows[row] = self._rows[row].to(device)
+            tokens[number, : len(embedded)] = embedded
+            mask[number, : len(embedded)] = True
+        first = int((rows < 0).sum())  # the negative prompt, if a frame has it, sorts first
+        return Conditioning(tokens=tokens, mask=mask, pooled=tokens.mean(1), index=index - first)
 
     def distinct(self, prompts: Int[Tensor, "b f"]) -> Conditioning:
         """Return the embeddings of the sentences that these frames have."""

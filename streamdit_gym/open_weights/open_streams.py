@@ -136,8 +136,12 @@ class OpenStreams:
                 remedy="repeat the last one for streams that shall go on",
             )
         rows = self.model.prompts.of_texts(prompts)
-        latents = self.engine.tick(session, rows)
-        frames, self._memory = self.model.codec.decode(latents, self._memory)
+        moved = copy.copy(session)
+        latents = self.engine.tick(moved, rows)
+        frames, memory = self.model.codec.decode(latents, self._memory)
+        # both or neither: what fails above, or Ctrl-C, leaves the streams where they were
+        self._session = moved
+        self._memory = memory
         return frames
 
     def save(self) -> dict[str, Any]:
@@ -168,8 +172,10 @@ class OpenStreams:
         state = dict(saved["session"])
         for name in PROMPT_ENTRIES:
             state[name] = _renumbered(state[name], list(texts), rows)
+        memory = DecoderMemory(features=tuple(saved["decoder"]))
+        self._memory.check_shapes(memory)
         session.load_state_dict(state)
-        self._memory = DecoderMemory(features=tuple(saved["decoder"]), has_started=True)
+        self._memory = memory
 
     def branch(self, rows: Sequence[int], seeds: Sequence[int]) -> OpenStreams:
         """Return new streams that go on from these ones, with noise of their own.

@@ -28,11 +28,30 @@ class DecoderMemory:
     Attributes:
         features: of every convolution, with a row for each stream; None, or a mark of diffusers,
             where it remembers nothing yet.
-        has_started: whether the streams' first latents are decoded.
     """
 
     features: tuple[Tensor | str | None, ...]
-    has_started: bool = False
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the streams' first latents are decoded."""
+        return any(isinstance(part, Tensor) for part in self.features)
+
+    def check_shapes(self, other: DecoderMemory) -> None:
+        """Refuse the memory of another decoder, or of other streams than as many of this size.
+
+        Raises:
+            ShapeError: if it is one.
+        """
+        own = [getattr(part, "shape", None) for part in self.features]
+        others = [getattr(part, "shape", None) for part in other.features]
+        if others != own:
+            raise ShapeError(
+                "a decoder's memory does not fit",
+                given=f"{len(others)} parts",
+                allowed=f"{len(own)} parts, of as many streams and as large frames",
+                remedy="restore what streams of the same model, number and size have saved",
+            )
 
     def take(self, rows: Sequence[int]) -> DecoderMemory:
         """Return a copy of the memory of some streams."""
@@ -40,7 +59,7 @@ class DecoderMemory:
         features = tuple(
             part[index] if isinstance(part, Tensor) else part for part in self.features
         )
-        return DecoderMemory(features=features, has_started=self.has_started)
+        return DecoderMemory(features=features)
 
 
 class WanCodec:
@@ -60,11 +79,6 @@ class WanCodec:
     def stride(self) -> int:
         """Pixels of a latent's side."""
         return int(self.autoencoder.spatial_compression_ratio)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it works."""
-        return next(self.autoencoder.parameters()).device
 
     def new_memory(self) -> DecoderMemory:
         """Return the memory of streams of which nothing is decoded yet."""
@@ -110,7 +124,7 @@ class WanCodec:
             )
             pixels.append(part)
         frames = _bytes(torch.cat(pixels, 2).clamp(-1, 1))
-        return frames, DecoderMemory(features=tuple(features), has_started=True)
+        return frames, DecoderMemory(features=tuple(features))
 
     def _check_frames(self, frames: Tensor) -> None:
         stride = self.stride

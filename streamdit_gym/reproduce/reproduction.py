@@ -21,7 +21,7 @@ from streamdit_gym.reproduce.tables import Row, Table
 AGREES = "agrees"
 DIFFERS = "differs"
 NOT_MEASURED = "not measured"
-NO_INTERVAL = ""
+NO_VERDICT = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Comparison:
     Attributes:
         row: the row.
         measured: the number now; None: the command did not measure it.
-        verdict: `AGREES` where the intervals overlap, else `DIFFERS`; `NO_INTERVAL` where the
+        verdict: `AGREES` where the intervals overlap, else `DIFFERS`; `NO_VERDICT` where the
             number is a time; `NOT_MEASURED`.
     """
 
@@ -94,7 +94,7 @@ def _compared(row: Row, result: Any, depends_on_hardware: bool) -> Comparison:
     except (LookupError, TypeError):
         return Comparison(row=row, measured=None, verdict=NOT_MEASURED)
     if depends_on_hardware:
-        return Comparison(row=row, measured=measured, verdict=NO_INTERVAL)
+        return Comparison(row=row, measured=measured, verdict=NO_VERDICT)
     agrees = measured.agrees_with(row.published_number)
     return Comparison(row=row, measured=measured, verdict=AGREES if agrees else DIFFERS)
 

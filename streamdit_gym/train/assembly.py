@@ -118,8 +118,6 @@ def world_facts(
 def _transition_errors(
     context: StageContext, transitions: TransitionReadout, held_out: LatentEpisodes
 ) -> dict[str, float]:
-    spec = context.inputs.spec
-    column = environment_task(spec)
-    assert column is not None
-    task = spec.tasks[sorted(spec.tasks)[column]]
-    return transition_errors(transitions, held_out, column, task.threshold, context.device)
+    own = environment_task(context.inputs.spec)
+    assert own is not None
+    return transition_errors(transitions, held_out, *own, context.device)

@@ -53,8 +53,8 @@ def run(
 ) -> TransitionReadout | None:
     """Return the readout; None where no task has the environment's own reward."""
     spec = context.inputs.spec
-    task = environment_task(spec)
-    if task is None:
+    own = environment_task(spec)
+    if own is None:
         return None
     readout = TransitionReadout(
         TransitionReadoutConfig(
@@ -63,43 +63,42 @@ def run(
             actions=num_action_numbers(spec.actions),
         )
     )
-    name = sorted(spec.tasks)[task]
-    draws_ends = getattr(spec.tasks[name], "draws_ends", False)
-    transitions = transitions_of(episodes, task, draws_ends=draws_ends)
+    transitions = transitions_of(episodes, *own)
     settings = context.recipe.transitions
     trainer = TransitionTrainer(readout, episodes, transitions, settings, context.device)
     require_finished(train_transitions(trainer, context.stage_options()))
     return readout
 
 
-def environment_task(spec: WorldSpec) -> int | None:
-    """Return the column of the rewards that are the environment's own; None: there are none."""
+def environment_task(spec: WorldSpec) -> tuple[int, EnvironmentTask] | None:
+    """Return the column of the rewards that are the environment's own, and their task, if any."""
     for column, name in enumerate(sorted(spec.tasks)):
-        if isinstance(spec.tasks[name], EnvironmentTask):
-            return column
+        task = spec.tasks[name]
+        if isinstance(task, EnvironmentTask):
+            return column, task
     return None
 
 
-def transitions_of(episodes: LatentEpisodes, task: int, *, draws_ends: bool = False) -> Transitions:
+def transitions_of(episodes: LatentEpisodes, column: int, task: EnvironmentTask) -> Transitions:
     """Return all recorded steps between recorded frames.
 
     Args:
         episodes: where they are.
-        task: column of their rewards.
-        draws_ends: see `EnvironmentTask`: the step before the last one ends an episode then.
+        column: of the task's rewards.
+        task: where it draws ends, the step before the last one ends an episode.
     """
     is_step = episodes.is_real.clone()
     first_step = (episodes.num_generated + 1).clamp(min=1)
     is_step &= torch.arange(episodes.length) >= first_step[:, None]
     ends = episodes.terminated
-    if draws_ends:
+    if task.draws_ends:
         is_step &= ~ends
         ends = functional.pad(ends[:, 1:], (0, 1))
     episode, place = is_step.nonzero(as_tuple=True)
     return Transitions(
         episode=episode,
         place=place,
-        rewards=episodes.rewards[episode, place, task].float(),
+        rewards=episodes.rewards[episode, place, column].float(),
         is_end=ends[episode, place],
     )
 
@@ -230,22 +229,26 @@ def inputs_of(
 
 @torch.no_grad()
 def transition_errors(
-    readout: TransitionReadout, held_out: LatentEpisodes, task: int, threshold: float, device: str
+    readout: TransitionReadout,
+    held_out: LatentEpisodes,
+    column: int,
+    task: EnvironmentTask,
+    device: str,
 ) -> dict[str, float]:
     """Return how well recorded transitions are read that were not learned from.
 
     Args:
         readout: the readout.
         held_out: episodes.
-        task: column of the rewards.
-        threshold: probability from which an end counts.
+        column: of the task's rewards.
+        task: says from which probability an end counts.
         device: where.
 
     Returns:
         Correlation of the rewards (NaN where all are the same), false ends per 1,000 steps, and
         the share of ends that are read (NaN where there are none).
     """
-    transitions = transitions_of(held_out, task)
+    transitions = transitions_of(held_out, column, task)
     predicted: list[Tensor] = []
     probabilities: list[Tensor] = []
     for rows in torch.arange(len(transitions)).split(TRANSITIONS_AT_ONCE):
@@ -253,7 +256,7 @@ def transition_errors(
         predicted.append(reward.cpu())
         probabilities.append(end_logit.sigmoid().cpu())
     rewards = torch.stack([torch.cat(predicted), transitions.rewards])
-    reads_end = torch.cat(probabilities) > threshold
+    reads_end = torch.cat(probabilities) > task.threshold
     is_end = transitions.is_end
     return {
         "reward_correlation": torch.corrcoef(rewards)[0, 1].item(),
