@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from support.chancy_worlds import chancy_world
 from support.envs import frames_of, random_actions
 from support.pushed_dot import BOX, DEFINITION, make_dot_world, registered_dot
 
 from streamdit_gym.actions import action_numbers
-from streamdit_gym.definition import EnvironmentTask, WorldDefinition
+from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.envs.single_env import StreamDiTEnv
 from streamdit_gym.envs.transition_reader import TransitionReader
 from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
@@ -248,13 +248,8 @@ def test_in_a_pipelined_world_the_action_of_a_transition_is_the_one_that_shows(d
 @pytest.fixture(scope="module")
 def chancy(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bundle whose steps end an episode with a probability of 0.3, by chance."""
-    world = make_dot_world()
-    tasks = {"own": EnvironmentTask(horizon=64, about="chance", draws_ends=True)}
-    assert world.transitions is not None
-    world.transitions.out.weight.data[1] = 0
-    world.transitions.out.bias.data[1] = np.log(0.3 / 0.7)
     folder = tmp_path_factory.mktemp("chancy") / "world"
-    replace(world, spec=replace(world.spec, tasks=tasks)).save_pretrained(folder)
+    chancy_world(0.3).save_pretrained(folder)
     return str(folder)
 
 

@@ -145,6 +145,8 @@ def complete_scores() -> Scores:
             real_false_ends=one,
             generated_false_ends=one,
             real_end_recall=one,
+            real_end_odds=one,
+            generated_end_odds=one,
             real_reward_residual_r=one,
             generated_reward_residual_r=one,
         ),

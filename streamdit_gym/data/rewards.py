@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from streamdit_gym.definition import Task, WorldSpec
+from streamdit_gym.definition import EnvironmentTask, Task, WorldSpec
 
 
 def task_rewards(
@@ -41,3 +41,12 @@ def _potential_reward(
     gain = after[..., potential] - before[..., potential]
     reward: Float[np.ndarray, "*b"] = task.reward(gain, after[..., success])
     return reward
+
+
+def environment_task(spec: WorldSpec) -> tuple[int, EnvironmentTask] | None:
+    """Return the column of the rewards that are the environment's own, and their task, if any."""
+    for column, name in enumerate(sorted(spec.tasks)):
+        task = spec.tasks[name]
+        if isinstance(task, EnvironmentTask):
+            return column, task
+    return None

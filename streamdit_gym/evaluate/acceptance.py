@@ -198,6 +198,8 @@ REWARD_CRITERIA: tuple[Criterion, ...] = (
     Criterion(metric="outcome.real_false_ends", at_most=5),
     Criterion(metric="outcome.generated_false_ends", at_most=5),
     Criterion(metric="outcome.real_end_recall", at_least=0.8),
+    Criterion(metric="outcome.real_end_odds", at_least=0.8, at_most=1.25),
+    Criterion(metric="outcome.generated_end_odds", at_least=0.67, at_most=1.5),
     Criterion(metric="policies.pearson_r", at_least=0.9, min_count=MIN_POLICIES),
 )
 

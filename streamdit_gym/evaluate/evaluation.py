@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from streamdit_gym.data.dataset import Dataset
+from streamdit_gym.data.rewards import environment_task
 from streamdit_gym.data.shard import Shard
 from streamdit_gym.definition import WorldDefinition, WorldSpec
 from streamdit_gym.errors import StreamDiTError
@@ -28,7 +29,7 @@ from streamdit_gym.evaluate.metrics.drift import drift_metrics
 from streamdit_gym.evaluate.metrics.evaluation_context import EvaluationContext
 from streamdit_gym.evaluate.metrics.evaluator_accuracy import evaluator_accuracy
 from streamdit_gym.evaluate.metrics.fidelity import fidelity_metrics
-from streamdit_gym.evaluate.metrics.outcome_accuracy import environment_task, outcome_metrics
+from streamdit_gym.evaluate.metrics.outcome_accuracy import outcome_metrics
 from streamdit_gym.evaluate.metrics.pixel_metrics import motion_ratio
 from streamdit_gym.evaluate.metrics.policy_ranking import policy_metrics
 from streamdit_gym.evaluate.metrics.reaction import reaction_metrics
@@ -228,7 +229,7 @@ def _held_out_rollout(context: EvaluationContext) -> Rollout:
     """Go on from the held-out episodes' first frames under their actions."""
     actions = context.held_out.actions
     prompts = action_prompts(context.spec, actions)
-    has_outcomes = environment_task(context) is not None
+    has_outcomes = environment_task(context.spec) is not None
     return context.candidate.roll_out(
         context.first_frames, prompts, 0, actions if has_outcomes else None
     )

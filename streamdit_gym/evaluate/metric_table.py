@@ -338,6 +338,17 @@ METRICS: tuple[Metric, ...] = (
         unit=SHARE,
     ),
     Metric(
+        path="outcome.real_end_odds",
+        label="ends of episodes that are expected, for every one that came, real steps",
+        unit=RATIO,
+    ),
+    Metric(
+        path="outcome.generated_end_odds",
+        label="the same, generated steps",
+        unit=RATIO,
+        better="nearer to 1",
+    ),
+    Metric(
         path="policies.pearson_r",
         label="policies' returns, world against reference simulator: Pearson's r",
         unit=RATIO,

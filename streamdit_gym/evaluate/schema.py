@@ -82,9 +82,13 @@ class OutcomeMetrics:
         real_reward_r: correlation of read and true rewards, real transitions.
         generated_reward_r: of rewards read in rollouts with the true rewards under the same
             actions.
-        real_false_ends: ends that are read where the episode goes on, per 1,000 real steps.
+        real_false_ends: ends that are read where the episode goes on, per 1,000 real steps; None
+            where ends are a matter of chance.
         generated_false_ends: the same in rollouts.
-        real_end_recall: share of real ends that are read as such.
+        real_end_recall: share of real ends that are read as such; None where they are drawn.
+        real_end_odds: ends that the world expects over ends that came, real steps; None where ends
+            are read off frames.
+        generated_end_odds: the same in rollouts of those episodes, as long as these.
         real_reward_residual_r: as `real_reward_r`, of what the action alone does not explain of
             rewards; None if it explains them.
         generated_reward_residual_r: the same in rollouts.
@@ -93,9 +97,11 @@ class OutcomeMetrics:
     horizon: int
     real_reward_r: Estimate
     generated_reward_r: Estimate
-    real_false_ends: Estimate
-    generated_false_ends: Estimate
-    real_end_recall: Estimate
+    real_false_ends: Estimate | None = None
+    generated_false_ends: Estimate | None = None
+    real_end_recall: Estimate | None = None
+    real_end_odds: Estimate | None = None
+    generated_end_odds: Estimate | None = None
     real_reward_residual_r: Estimate | None = None
     generated_reward_residual_r: Estimate | None = None
 

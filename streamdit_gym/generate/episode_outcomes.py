@@ -48,6 +48,7 @@ def outcomes_of(
     latents: Float[Tensor, "n f c g g"],
     actions: np.ndarray,
     scores: Float[np.ndarray, "n f m"],
+    rng: np.random.Generator,
 ) -> Outcomes:
     """Return what episodes have earned.
 
@@ -57,6 +58,7 @@ def outcomes_of(
         latents: of all frames.
         actions: of all steps, (n, s) or (n, s, d).
         scores: of all frames.
+        rng: of ends that are a matter of chance.
 
     Raises:
         ArgumentError: if the task's reward is the environment's own, and the world has no readout.
@@ -66,7 +68,7 @@ def outcomes_of(
     rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:], own.rewards)
     successes = np.zeros(rewards.shape, dtype=bool)
     for column, name in enumerate(sorted(spec.tasks)):
-        successes[:, :, column] = _successes(spec, spec.tasks[name], scores, own)
+        successes[:, :, column] = _successes(spec, spec.tasks[name], scores, own, rng)
     counted = np.zeros(own.rewards.shape, dtype=bool)
     if task:
         counted = successes[:, :, sorted(spec.tasks).index(task)]
@@ -87,14 +89,20 @@ def until_success(
 
 
 def _successes(
-    spec: WorldSpec, task: AnyTask, scores: Float[np.ndarray, "n f m"], own: OwnOutcomes
+    spec: WorldSpec,
+    task: AnyTask,
+    scores: Float[np.ndarray, "n f m"],
+    own: OwnOutcomes,
+    rng: np.random.Generator,
 ) -> Successes:
     """Return after which steps a task is done."""
+    is_done: Successes
     if isinstance(task, Task):
-        probabilities = scores[:, 1:, spec.score_names.index(task.success)]
+        is_done = scores[:, 1:, spec.score_names.index(task.success)] > task.threshold
+    elif task.draws_ends:
+        is_done = rng.random(own.ends.shape) < own.ends
     else:
-        probabilities = own.ends
-    is_done: Successes = probabilities > task.threshold
+        is_done = own.ends > task.threshold
     return is_done
 
 

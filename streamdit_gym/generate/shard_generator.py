@@ -45,6 +45,7 @@ from streamdit_gym.text.prompt_protocol import PromptRow
 from streamdit_gym.text.prompt_protocol import PromptSource as EmbeddedPrompts
 from streamdit_gym.world import World
 
+SEED_OF_ENDS = 1  # apart from that of starts, noise and actions
 CHECK_EVERY = 8  # frames between two self-consistency errors
 FRAMES_PER_DECODE = 512
 MAX_SHARD_BYTES = 2**35  # pixels of a shard, which lie in memory while it is generated
@@ -158,7 +159,10 @@ class ShardGenerator:
         readout = self.world.readout(rollout.latents)
         states, scores = (numbers.float().cpu().numpy() for numbers in readout)
         shard = self._shard_of(rollout, states, scores)
-        outcomes = outcomes_of(self.world, self.config.task, rollout.latents, shard.actions, scores)
+        rng = np.random.default_rng([self.config.seed, index, SEED_OF_ENDS])
+        outcomes = outcomes_of(
+            self.world, self.config.task, rollout.latents, shard.actions, scores, rng
+        )
         shard = replace(shard, rewards=outcomes.rewards)
         rows = []
         for row in range(len(numbers)):

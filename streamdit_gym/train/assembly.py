@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from streamdit_gym.data.rewards import environment_task
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.readout import Readout
 from streamdit_gym.model.streamdit import StreamDiT
@@ -17,7 +18,7 @@ from streamdit_gym.train.phrases import bundled_phrases
 from streamdit_gym.train.stage_context import StageContext
 from streamdit_gym.train.stages.latents_stage import EncodedData
 from streamdit_gym.train.stages.readout_stage import readout_errors
-from streamdit_gym.train.stages.transition_stage import environment_task, transition_errors
+from streamdit_gym.train.stages.transition_stage import transition_errors
 from streamdit_gym.world import Starts, World
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamdit_gym.actions import num_action_numbers
-from streamdit_gym.definition import EnvironmentTask, WorldSpec
+from streamdit_gym.data.rewards import environment_task
+from streamdit_gym.definition import EnvironmentTask
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import training_precision
 from streamdit_gym.model.transition_readout import TransitionReadout, TransitionReadoutConfig
@@ -68,15 +69,6 @@ def run(
     trainer = TransitionTrainer(readout, episodes, transitions, settings, context.device)
     require_finished(train_transitions(trainer, context.stage_options()))
     return readout
-
-
-def environment_task(spec: WorldSpec) -> tuple[int, EnvironmentTask] | None:
-    """Return the column of the rewards that are the environment's own, and their task, if any."""
-    for column, name in enumerate(sorted(spec.tasks)):
-        task = spec.tasks[name]
-        if isinstance(task, EnvironmentTask):
-            return column, task
-    return None
 
 
 def transitions_of(episodes: LatentEpisodes, column: int, task: EnvironmentTask) -> Transitions:
@@ -245,8 +237,9 @@ def transition_errors(
         device: where.
 
     Returns:
-        Correlation of the rewards (NaN where all are the same), false ends per 1,000 steps, and
-        the share of ends that are read (NaN where there are none).
+        Correlation of the rewards (NaN where all are the same); where ends are drawn, how many
+        are expected for every one that came; elsewhere false ends per 1,000 steps, and the share
+        of ends that are read (NaN where there are none).
     """
     transitions = transitions_of(held_out, column, task)
     predicted: list[Tensor] = []
@@ -256,10 +249,17 @@ def transition_errors(
         predicted.append(reward.cpu())
         probabilities.append(end_logit.sigmoid().cpu())
     rewards = torch.stack([torch.cat(predicted), transitions.rewards])
-    reads_end = torch.cat(probabilities) > task.threshold
+    reward_correlation = torch.corrcoef(rewards)[0, 1].item()
+    ends = torch.cat(probabilities)
     is_end = transitions.is_end
+    if task.draws_ends:
+        return {
+            "reward_correlation": reward_correlation,
+            "ends_expected_for_every_real_one": (ends.sum() / is_end.sum()).item(),
+        }
+    reads_end = ends > task.threshold
     return {
-        "reward_correlation": torch.corrcoef(rewards)[0, 1].item(),
+        "reward_correlation": reward_correlation,
         "false_ends_per_1000_steps": 1000 * reads_end[~is_end].float().mean().item(),
         "ends_read": reads_end[is_end].float().mean().item(),
     }
