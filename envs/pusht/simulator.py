@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,18 @@ Frame = UInt8[np.ndarray, "64 64 3"]
 LargeFrame = UInt8[np.ndarray, "512 512 3"]
 
 
+def _warn_of_pygame_ce() -> None:
+    """Warn where pygame-ce, which VizDoom brings, has overwritten the files of pygame."""
+    import pygame
+
+    if getattr(pygame, "IS_CE", False):
+        warnings.warn(
+            "pygame-ce is installed over pygame, and draws PushT differently;"
+            " pip install --force-reinstall --no-deps pygame",
+            stacklevel=3,
+        )
+
+
 class PushTSimulator:
     """gym-pusht behind a menu of nine moves; `streamdit_gym.definition.Simulator` has the protocol.
 
@@ -51,6 +64,7 @@ class PushTSimulator:
             from gym_pusht.envs import PushTEnv
         except ImportError as error:
             raise MissingExtraError("gym-pusht", "pusht", "the real PushT simulator") from error
+        _warn_of_pygame_ce()
         self._env: Any = PushTEnv(
             obs_type="pixels",
             render_mode="rgb_array",
