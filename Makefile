@@ -6,7 +6,7 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast wheel-test fuzz kills interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast wheel-test fuzz kills soak interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
@@ -43,6 +43,10 @@ fuzz: install
 # twenty kills of every long command, in place of two
 kills: install
 	KILLS=20 $(BIN)/python -m pytest -k kill
+
+# a million steps over all shipped worlds, with resets, restores and NaNs on the way: about an hour
+soak: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak_check.py $(SOAK_ARGS)
 
 # other people's programs, each in an environment of its own in ~/.cache/streamdit-interop: minutes, and some GB
 interop:
