@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.tiny_wan import diffusers, write_folder
 
 from streamdit_gym.data.video import read_video
@@ -83,6 +84,15 @@ def test_the_example_that_trains(tmp_path: Path) -> None:
     assert out.count("return") == 0
     assert len(re.findall(r"random|PPO", out)) == 4
     assert (tmp_path / "agent.zip").is_file()
+
+
+def test_the_moving_picture_shows_both(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.gif"
+    printed = run("examples/moving_picture.py", "--steps", "3", "--out", str(picture)).stdout
+    assert f"3 frames: {picture}" in printed
+    with Image.open(picture) as frames:
+        assert frames.n_frames == 3
+        assert frames.info["duration"] == 125
 
 
 def test_the_readmes_python_runs() -> None:
