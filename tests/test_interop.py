@@ -1,11 +1,15 @@
 """Gymnasium's wrappers on our environments.
 
-What needs an environment of its own is in tests/interop/; docs/interop.md has the table.
+What needs an environment of its own is in examples/interop/ and tests/interop/.
+docs/interop.md has the table.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from support.interop import make_vec as make_vec
 
 from streamdit_gym.envs.wrappers import PendingActions, VectorPendingActions
 
+HERE = Path(__file__).resolve().parent
 HALF = spaces.Box(0, 255, (32, 64, 3), np.uint8)
 HALVES = spaces.Box(0, 255, (2, 32, 64, 3), np.uint8)
 
@@ -196,3 +201,15 @@ def test_an_argument_that_we_do_not_have_is_pythons_type_error(make: Callable[..
     """TorchRL's GymEnv offers every environment a frameskip and takes it back at these words."""
     with pytest.raises(TypeError, match="unexpected keyword argument 'frameskip'"):
         make(frameskip=4)
+
+
+def test_every_program_has_its_file_and_every_example_its_program() -> None:
+    specification = spec_from_file_location("interop_run", HERE / "interop" / "run.py")
+    assert specification is not None
+    assert specification.loader is not None
+    run = module_from_spec(specification)
+    sys.modules["interop_run"] = run  # dataclasses look for their module
+    specification.loader.exec_module(run)
+    paths = {program.path for program in run.PROGRAMS.values()}
+    assert all(path.is_file() for path in paths)
+    assert {*run.EXAMPLES.glob("*.py"), *(HERE / "interop").glob("check_*.py")} == paths

@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "examples" / "interop"
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "streamdit-interop"
 SKIPPED = 77  # as in automake
 MAX_SECONDS = 1800  # seconds for one program
@@ -33,7 +34,7 @@ class Program:
     """A program of another project.
 
     Args:
-        script: the file in this folder that runs it.
+        script: the file that runs it, in `examples/interop/` or in this folder.
         packages: what pip installs beside the packages that this project needs.
         bare: packages that pip installs without their dependencies.
         unpinned: packages whose version this program chooses, not constraints.txt.
@@ -45,6 +46,12 @@ class Program:
     bare: tuple[str, ...] = ()
     unpinned: tuple[str, ...] = ()
     venv: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The script's path."""
+        example = EXAMPLES / self.script
+        return example if example.is_file() else HERE / self.script
 
 
 @dataclass
@@ -62,11 +69,11 @@ class Outcome:
 
 
 PROGRAMS = {
-    "rllib": Program("check_rllib.py", ("ray[rllib]==2.60.0",), unpinned=("gymnasium",)),
+    "rllib": Program("rllib_ppo.py", ("ray[rllib]==2.60.0",), unpinned=("gymnasium",)),
     # LeRobot's newest for Python 3.11 asks for an older torch, for robots' drivers and for a viewer
     # of 700 MB; its policies, data sets and training program run without them
     "lerobot": Program(
-        "check_lerobot.py",
+        "lerobot_policies.py",
         (
             "accelerate",
             "av<16",
@@ -85,17 +92,17 @@ PROGRAMS = {
         bare=("lerobot==0.4.4", "torchvision==0.25.0"),
         unpinned=("av", "huggingface_hub", "pyarrow", "pillow"),
     ),
-    "tianshou": Program("check_tianshou.py", ("tianshou==2.0.1",)),
-    "torchrl": Program("check_torchrl.py", ("torchrl==0.14.1",)),
-    "minari": Program("check_minari.py", ("minari[create,hdf5]==0.5.4", "array-api-compat")),
+    "tianshou": Program("tianshou_dqn.py", ("tianshou==2.0.1",)),
+    "torchrl": Program("torchrl_rollouts.py", ("torchrl==0.14.1",)),
+    "minari": Program("minari_recording.py", ("minari[create,hdf5]==0.5.4", "array-api-compat")),
     "arrays": Program("check_arrays.py", venv="minari"),
     "rl_zoo3": Program(
-        "check_rl_zoo.py",
+        "rl_zoo_ppo.py",
         ("rl_zoo3==2.9.2", "requests", "moviepy", "tensorboard"),
         unpinned=("pillow",),
     ),
     "videos": Program("check_videos.py", venv="rl_zoo3"),
-    "cleanrl": Program("check_cleanrl.py", venv="rl_zoo3"),
+    "cleanrl": Program("cleanrl_ppo.py", venv="rl_zoo3"),
 }
 
 
@@ -180,7 +187,7 @@ def run(name: str, folder: Path, only_installed: bool) -> Outcome:
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }
     status = run_logged(
-        [str(python_of(venv)), str(HERE / program.script)],
+        [str(python_of(venv)), str(program.path)],
         log,
         cwd=folder,
         env={**os.environ, **variables},

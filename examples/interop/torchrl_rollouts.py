@@ -1,7 +1,7 @@
 """TorchRL's own check of an environment, its collector, and a batch of worlds in mode DISABLED,
 which it resets itself.
 
-It runs where TorchRL is installed, see run.py.
+It runs where TorchRL is installed, see docs/interop.md.
 """
 
 from __future__ import annotations

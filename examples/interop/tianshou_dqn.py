@@ -1,6 +1,6 @@
 """Tianshou trains DQN on single environments: observation="state", its own collectors and trainer.
 
-It runs where Tianshou is installed, see run.py.
+It runs where Tianshou is installed, see docs/interop.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LeRobot trains ACT and a diffusion policy on a data set that `streamdit-gym generate` wrote.
 
 Its own training program runs as it is; only the policies are smaller than its defaults. It runs
-where LeRobot is installed, see run.py.
+where LeRobot is installed, see docs/interop.md.
 """
 
 from __future__ import annotations

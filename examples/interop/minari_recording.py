@@ -1,6 +1,6 @@
 """Minari's DataCollector records episodes with their infos (it needs jax) and reads them back.
 
-It runs where Minari and jax are installed, see run.py.
+It runs where Minari and jax are installed, see docs/interop.md.
 """
 
 from __future__ import annotations

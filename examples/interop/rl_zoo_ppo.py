@@ -1,6 +1,6 @@
 """RL Baselines3 Zoo trains PPO with this project's hyperparameters and runs the saved agent.
 
-It runs where rl_zoo3 is installed, see run.py.
+It runs where rl_zoo3 is installed, see docs/interop.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 horizon.
 
 With VECTOR_ENTRY_POINT it takes Gymnasium's default autoreset mode, NEXT_STEP, for granted. Its
-networks take pictures of floats only. It runs where RLlib is installed, see run.py.
+networks take pictures of floats only. It runs where RLlib is installed, see docs/interop.md.
 """
 
 from __future__ import annotations
