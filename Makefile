@@ -62,7 +62,7 @@ type: install
 
 # the documentation site in site/: every warning is an error, links and anchors are checked
 docs: install
-	$(BIN)/mkdocs build --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 
 # --- a GPU machine: offline, with its own torch; bring the wheels, the repository and a recorded data set with its
