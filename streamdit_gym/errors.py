@@ -35,7 +35,14 @@ DISK_REMEDY = "make room or give another folder, and call again; what is done is
 
 
 class StreamDiTError(Exception):
-    """Base of all deliberate errors; the text reads: given / allowed / remedy."""
+    """Base of all deliberate errors; the text reads: given / allowed / remedy.
+
+    Args:
+        problem: what is wrong, in a line.
+        given: what was given; None: not said.
+        allowed: what would be right; None: not said.
+        remedy: what to do.
+    """
 
     def __init__(
         self, problem: str, *, given: object = None, allowed: object = None, remedy: str = ""
@@ -67,7 +74,15 @@ def _rebuild_error(
 
 
 class UnknownNameError(StreamDiTError, LookupError):
-    """A name that is not in a known list."""
+    """A name that is not in a known list.
+
+    Args:
+        kind: what the name is of, such as "world".
+        given: the name.
+        allowed: all names that there are.
+        remedy: what to do where no name is near the given one.
+        problem: what is wrong; by default that the name is unknown.
+    """
 
     def __init__(
         self, kind: str, given: str, allowed: Iterable[str], remedy: str = "", *, problem: str = ""
@@ -89,6 +104,12 @@ class UnknownArgumentError(UnknownNameError, TypeError):
 
     The text uses Python's words, since other programs look for them. Gymnasium makes the error anew
     from its text alone when an environment's constructor raises it.
+
+    Args:
+        problem: what is wrong, or the whole text.
+        given: the argument's name.
+        allowed: all names that there are.
+        remedy: what to do; by default the nearest name.
     """
 
     def __init__(
@@ -149,7 +170,13 @@ class NotReadyError(StreamDiTError, RuntimeError):
 
 
 class MissingExtraError(StreamDiTError, ImportError):
-    """An optional package that the call needs and that is not installed."""
+    """An optional package that the call needs and that is not installed.
+
+    Args:
+        package: as pip names it.
+        extra: of streamdit_gym, that brings the package.
+        why: what needs it.
+    """
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         super().__init__(

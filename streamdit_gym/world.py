@@ -165,8 +165,7 @@ class World:
         disk is full, the bundle is the old one or the new one, never a mixture. Other files stay.
 
         Raises:
-            ArgumentError, BundleError: if such a world could not be loaded; nothing has changed
-            then.
+            ArgumentError, BundleError: if such a world could not be loaded; nothing changes then.
             StorageError: if it cannot be written; the bundle that was there is whole.
             BusyError: if another process saves to the folder.
         """

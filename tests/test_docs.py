@@ -20,10 +20,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
-    *sorted((ROOT / "docs" / "environments").glob("*.md")),
-    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "examples" / "own_world" / "README.md",
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
