@@ -5,13 +5,16 @@ Takes: a world, a partition, a folder.  Gives: the folder, whole or not at all.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from streamdit_gym.errors import ArgumentError, PartitionError
+from streamdit_gym.errors import ArgumentError, PartitionError, require
+from streamdit_gym.export.agreement import check_agreement
+from streamdit_gym.export.browser_runtime import copy_runtime
 from streamdit_gym.export.graph_modules import DecoderGraph, EncoderGraph, PromptGraph, StepGraph
 from streamdit_gym.export.onnx_file import write_graph
 from streamdit_gym.export.packed_prompts import PackedPrompts
@@ -25,13 +28,17 @@ from streamdit_gym.export.world_arrays import (
     prompt_arrays,
     prompt_tokens,
 )
-from streamdit_gym.files import write_json
+from streamdit_gym.files import replace_folder, write_json, writing_to
 from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise_levels import slot_starts
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.types import Conditioning
 from streamdit_gym.world import World
+
+Target = Literal["web", "onnx"]
+SITE = Path(__file__).resolve().parent / "site"
+RUNTIME = "runtime"  # folder of onnxruntime-web in a page's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,3 +210,44 @@ def check_out(folder: Path) -> None:
             allowed="an empty folder, or none",
             remedy="give another --out, or remove it",
         )
+
+
+def export_world(
+    world: World,
+    out: Path,
+    *,
+    to: Target,
+    partition: str = "reactive",
+    runtime: Path | None = None,
+) -> int:
+    """Export a world, compare it with the engine, and return how many grey levels they are apart.
+
+    Args:
+        world: the world, on the CPU.
+        out: a folder that is empty or not there; after an error it is as it was.
+        to: ``"web"``: a page that any static server can serve; ``"onnx"``: the networks, with the
+            encoder, and their description.
+        partition: ``"reactive"`` or ``"pipelined"``.
+        runtime: see `copy_runtime`.
+
+    Raises:
+        ArgumentError: if there is something at `out`, or `runtime` is no runtime.
+        PartitionError: if the world cannot be exported.
+        DownloadError: if the page's runtime cannot be downloaded.
+        AgreementError: if the export draws other frames than the engine.
+        MissingExtraError: if onnx or onnxruntime are not installed.
+        StorageError: if it cannot be written.
+    """
+    check_out(out)
+    require("onnx", "export", "an export")
+    require("onnxruntime", "export", "an export")
+    graphs = ExportedGraphs.of(world, partition)
+    with writing_to(out, "make room or give another --out, and call again"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replace_folder(out) as folder:
+            if to == "web":  # before the work: it may need a download
+                copy_runtime(folder / RUNTIME, runtime)
+                for page_file in sorted(SITE.iterdir()):
+                    shutil.copyfile(page_file, folder / page_file.name)
+            graphs.write(folder, with_encoder=to == "onnx")
+            return check_agreement(folder, world, graphs.partition)
