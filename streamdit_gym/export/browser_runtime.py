@@ -35,7 +35,9 @@ FILES = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-MEMBERS = {f"package/dist/{name}": name for name in FILES} | {"package/package.json": "package.json"}
+MEMBERS = {f"package/dist/{name}": name for name in FILES} | {
+    "package/package.json": "package.json"
+}
 
 
 class DownloadError(StreamDiTError, RuntimeError):
@@ -112,7 +114,10 @@ def _download(address: str, path: Path) -> None:
     digest = hashlib.sha512()
     size = 0
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response, path.open("wb") as file:
+        with (
+            urllib.request.urlopen(address, timeout=TIMEOUT_S) as response,
+            path.open("wb") as file,
+        ):
             while block := response.read(CHUNK):
                 size += len(block)
                 if size > MAX_BYTES:

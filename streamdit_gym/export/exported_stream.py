@@ -75,7 +75,7 @@ class ExportedStream:
         self._buffer, self._buffer_prompts = self._buffer_at_rest(latents, idle)
 
     def tick(self, prompt: Float[np.ndarray, " p"]) -> Latents:
-        """Move the stream by a frame under a packed prompt, and return the clean frame (1 c h w)."""
+        """Move the stream by a frame under a packed prompt, and return the clean one (1 c h w)."""
         noise = self.description["temperature"] * self._draw(1)
         self._buffer = np.concatenate([self._buffer, noise]).astype(np.float32)
         self._buffer_prompts = [*self._buffer_prompts, prompt]

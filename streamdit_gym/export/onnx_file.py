@@ -1,7 +1,7 @@
 """Writes a module as an ONNX file in which all that depends on no input is computed already.
 
-Weights are in full precision: a browser would convert shorter ones at every evaluation. torch's older exporter is used on purpose: its newer one takes twenty times as long for the same
-graph.
+Weights are in full precision: a browser would convert shorter ones at every evaluation. torch's
+older exporter is used on purpose: the newer one takes twenty times as long for the same graph.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ def write_graph(
 
 
 def _trace(
-    path: Path, module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str], any_frames: bool
+    path: Path,
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: list[str],
+    any_frames: bool,
 ) -> None:
     """Write the graph as torch traces it."""
     axes = {name: {0: "frames"} for name in (*inputs, *outputs)} if any_frames else None

@@ -59,7 +59,7 @@ class WorldArrays:
         path.write_bytes(b"".join(values.tobytes() for values in self.parts.values()))
 
 
-def read_arrays(path: Path, places: dict[str, Any]) -> dict[str, Float[np.ndarray, "..."]]:
+def read_arrays(path: Path, places: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of a file, as its description places them."""
     numbers = np.fromfile(path, NUMBER)
     arrays = {}
