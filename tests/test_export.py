@@ -28,7 +28,7 @@ from streamdit_gym.export.agreement import (
     check_agreement,
     grey_levels_apart,
 )
-from streamdit_gym.export.export_world import ExportedGraphs, export_world
+from streamdit_gym.export.export_world import ExportedGraphs, export_world, read_phrases
 from streamdit_gym.export.exported_stream import ExportedStream
 from streamdit_gym.export.world_arrays import direction_ends
 
@@ -113,6 +113,31 @@ def test_the_command_writes_networks_with_their_description(
     }
     assert description["world"] == "PushT"
     assert description["actions"]["phrases"][description["actions"]["buttons"][0]] == "stay"
+
+
+def test_prompts_of_your_own_get_buttons(tmp_path: Path) -> None:
+    world = make_tiny_world()
+    paraphrase = world.spec.menu[1][1]  # embedded already
+    ExportedGraphs.of(world, "reactive", [paraphrase]).write(tmp_path, with_encoder=False)
+    actions = json.loads((tmp_path / "world.json").read_text())["actions"]
+    buttons = [actions["phrases"][row] for row in actions["buttons"]]
+    assert buttons == [*(phrases[0] for phrases in world.spec.menu), paraphrase]
+
+
+def test_a_file_of_prompts_has_one_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("a red T\n\n  a  green table\na red T\n")
+    assert read_phrases(path) == ["a red T", "a green table"]
+    path.write_text("\n".join(map(str, range(100))))
+    with pytest.raises(ArgumentError, match="too many"):
+        read_phrases(path)
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        read_phrases(tmp_path / "none.txt")
+
+
+def test_continuous_actions_take_no_prompts_of_your_own() -> None:
+    with pytest.raises(ArgumentError, match="no prompts of its own"):
+        ExportedGraphs.of(box_world(), "reactive", ["a red T"])
 
 
 def test_the_encoder_is_exported(tmp_path: Path) -> None:

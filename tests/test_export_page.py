@@ -69,7 +69,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module", params=["PushT", "Crossroads", "Reacher"])
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """The page of a world with a menu, of one with chance, and of one with continuous actions."""
     try:
         cached_runtime()

@@ -19,6 +19,7 @@ class Export(Command):
 
     setting_types: ClassVar[Mapping[str, Any]] = {
         "partition": Literal["reactive", "pipelined"],
+        "prompts": str,
         "runtime": str,
     }
 
@@ -30,21 +31,25 @@ class Export(Command):
     """web: a page for any static server; onnx: networks and description alone, with the encoder"""
     set: Settings = ()
     """partition=reactive: how to stream; or pipelined
+    prompts: text file with phrases of your own, one a line, beside those of the menu
     runtime: folder of onnxruntime-web's files; default: downloaded once from the npm registry
     """
 
     def run(self) -> None:
         """Export the world."""
-        from streamdit_gym.export.export_world import export_world
+        from streamdit_gym.export.export_world import export_world, read_phrases
         from streamdit_gym.world import World
 
         settings = self.settings()
         runtime = settings.pop("runtime", None)
+        prompts = settings.pop("prompts", None)
+        phrases = [] if prompts is None else read_phrases(Path(prompts))
         world = World.from_pretrained(bundle_of(self.world))
         apart = export_world(
             world,
             self.out,
             to=self.to,
+            prompts=phrases,
             runtime=None if runtime is None else Path(runtime),
             **settings,
         )

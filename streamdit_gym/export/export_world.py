@@ -6,12 +6,15 @@ Takes: a world, a partition, a folder.  Gives: the folder, whole or not at all.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from streamdit_gym.actions import SpokenBox
+from streamdit_gym.checks import check_prompt
 from streamdit_gym.errors import ArgumentError, PartitionError, require
 from streamdit_gym.export.agreement import check_agreement
 from streamdit_gym.export.browser_runtime import copy_runtime
@@ -37,6 +40,7 @@ from streamdit_gym.types import Conditioning
 from streamdit_gym.world import World
 
 Target = Literal["web", "onnx"]
+MAX_OWN_PROMPTS = 64
 SITE = Path(__file__).resolve().parent / "site"
 RUNTIME = "runtime"  # folder of onnxruntime-web in a page's
 
@@ -48,20 +52,32 @@ class ExportedGraphs:
     Attributes:
         world: the world.
         partition: how the buffer is cut.
+        own_prompts: more phrases for a menu; they are in the world's table.
     """
 
     world: World
     partition: Partition
+    own_prompts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, world: World, partition: str) -> ExportedGraphs:
-        """Return the graphs of a world.
+    def of(cls, world: World, partition: str, own_prompts: Sequence[str] = ()) -> ExportedGraphs:
+        """Return the graphs of a world; its own prompts are added to its table.
 
         Raises:
             PartitionError: if the world cannot stream so, or its model can use no cache.
+            ArgumentError: if a world with continuous actions gets prompts of its own.
+            MissingExtraError: if they are new, and no prompt encoder is installed.
         """
+        if own_prompts and isinstance(world.spec.actions, SpokenBox):
+            raise ArgumentError(
+                "a world with continuous actions takes no prompts of its own",
+                given=f"{len(own_prompts)} prompts",
+                allowed="values of its dimensions",
+                remedy="leave out prompts=",
+            )
+        world.table.rows(list(own_prompts))
         cut = partition_for(world, partition)
-        graphs = cls(world=world, partition=cut)
+        graphs = cls(world=world, partition=cut, own_prompts=tuple(own_prompts))
         graphs.check()
         return graphs
 
@@ -191,7 +207,7 @@ class ExportedGraphs:
             "text_width": config.text_width,
             "graphs": graphs,
             "arrays": arrays.places(),
-            "actions": described_actions(self.world),
+            "actions": described_actions(self.world, list(self.own_prompts)),
         }
 
 
@@ -212,12 +228,39 @@ def check_out(folder: Path) -> None:
         )
 
 
+def read_phrases(path: Path) -> list[str]:
+    """Return the prompts of a text file, one a line.
+
+    Raises:
+        ArgumentError: if it cannot be read, a line is no prompt, or there are too many.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(
+            "the prompts cannot be read",
+            given=f"{path}: {error}",
+            allowed="a text file, one prompt a line",
+            remedy="correct prompts=",
+        ) from error
+    phrases = list(dict.fromkeys(check_prompt(line) for line in lines if line.strip()))
+    if len(phrases) > MAX_OWN_PROMPTS:
+        raise ArgumentError(
+            "too many prompts of your own",
+            given=f"{len(phrases)} in {path}",
+            allowed=f"{MAX_OWN_PROMPTS}: each has a button",
+            remedy="choose the best",
+        )
+    return phrases
+
+
 def export_world(
     world: World,
     out: Path,
     *,
     to: Target,
     partition: str = "reactive",
+    prompts: Sequence[str] = (),
     runtime: Path | None = None,
 ) -> int:
     """Export a world, compare it with the engine, and return how many grey levels they are apart.
@@ -228,10 +271,12 @@ def export_world(
         to: ``"web"``: a page that any static server can serve; ``"onnx"``: the networks, with the
             encoder, and their description.
         partition: ``"reactive"`` or ``"pipelined"``.
+        prompts: phrases of your own, beside those of a menu's bundle; each gets a button.
         runtime: see `copy_runtime`.
 
     Raises:
-        ArgumentError: if there is something at `out`, or `runtime` is no runtime.
+        ArgumentError: if there is something at `out`, `runtime` is no runtime, or the world takes
+            no prompts of its own.
         PartitionError: if the world cannot be exported.
         DownloadError: if the page's runtime cannot be downloaded.
         AgreementError: if the export draws other frames than the engine.
@@ -241,7 +286,7 @@ def export_world(
     check_out(out)
     require("onnx", "export", "an export")
     require("onnxruntime", "export", "an export")
-    graphs = ExportedGraphs.of(world, partition)
+    graphs = ExportedGraphs.of(world, partition, prompts)
     with writing_to(out, "make room or give another --out, and call again"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with replace_folder(out) as folder:

@@ -104,12 +104,12 @@ def chosen_starts(world: World) -> Float[Tensor, "n c h w"]:
     return latents[rows]
 
 
-def described_actions(world: World) -> dict[str, Any]:
+def described_actions(world: World, own_prompts: list[str]) -> dict[str, Any]:
     """Return a world's actions as a page shows them.
 
     A menu has ``phrases``, all that are embedded, and ``buttons``, the row of every action's first
-    phrase, the idle one first. A box has ``dimensions``, and ``ends``: the dimension and the value
-    of each direction.
+    phrase, the idle one first, and of every prompt of the exporter's own. A box has ``dimensions``,
+    and ``ends``: the dimension and the value of each direction.
     """
     language = world.spec.actions
     if isinstance(language, SpokenBox):
@@ -120,7 +120,8 @@ def described_actions(world: World) -> dict[str, Any]:
         ]
         return {"dimensions": described, "ends": direction_ends(language)}
     phrases = world.table.phrases
-    buttons = [phrases.index(of_action[0]) for of_action in language.phrases]
+    texts = [*(of_action[0] for of_action in language.phrases), *own_prompts]
+    buttons = [phrases.index(text) for text in texts]
     return {"phrases": list(phrases), "buttons": buttons}
 
 

@@ -145,9 +145,11 @@ function showWorld({ description, backend, threads, starts }) {
 }
 
 function showMenu({ phrases, buttons }) {
-  byDirection = new Map(buttons.map((row) => [directionOf(phrases[row]), row]));
+  // the menu's own phrases come first, and of two with one direction the first is meant
+  byDirection = new Map([...buttons].reverse().map((row) => [directionOf(phrases[row]), row]));
   const isGrid = GRID.every((direction) => byDirection.has(direction));
-  const ordered = isGrid ? GRID.map((direction) => byDirection.get(direction)) : buttons;
+  const first = isGrid ? GRID.map((direction) => byDirection.get(direction)) : [];
+  const ordered = [...new Set([...first, ...buttons])];
   element("actions").replaceChildren(...ordered.map((row) => {
     const button = create("button", { type: "button", textContent: phrases[row] });
     button.onclick = () => say(row);
