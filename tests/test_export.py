@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import make_table, make_tiny_world, wake
 
-from streamdit_gym.actions import SpokenBox
+from streamdit_gym.actions import SpokenBox, direction_ends
 from streamdit_gym.cli import main
 from streamdit_gym.errors import ArgumentError, PartitionError
 from streamdit_gym.model.streamdit import StreamDiT
@@ -30,7 +30,6 @@ from streamdit_gym.export.agreement import (
 )
 from streamdit_gym.export.export_world import ExportedGraphs, export_world, read_phrases
 from streamdit_gym.export.exported_stream import ExportedStream
-from streamdit_gym.export.world_arrays import direction_ends
 
 FEW_FRAMES = 12
 BOX = SpokenBox(

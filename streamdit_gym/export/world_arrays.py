@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.actions import SpokenBox
+from streamdit_gym.actions import SpokenBox, direction_ends
 from streamdit_gym.model.streamdit import MIN_TEXT_TOKENS
 from streamdit_gym.text.prompt_table import pad_tokens
 from streamdit_gym.text.spoken_table import SpokenTable
@@ -26,8 +26,6 @@ FORMAT = 1
 ARRAYS = "world.bin"
 DESCRIPTION = "world.json"
 MAX_STARTS = 8
-# dimension and end (0 low, 1 high) of a direction that no word names
-DEFAULT_ENDS = {"left": (0, 0), "right": (0, 1), "down": (1, 0), "up": (1, 1)}
 NUMBER = np.dtype("<f4")
 
 
@@ -123,24 +121,3 @@ def described_actions(world: World, own_prompts: list[str]) -> dict[str, Any]:
     texts = [*(of_action[0] for of_action in language.phrases), *own_prompts]
     buttons = [phrases.index(text) for text in texts]
     return {"phrases": list(phrases), "buttons": buttons}
-
-
-def direction_ends(box: SpokenBox) -> dict[str, tuple[int, float]]:
-    """Return which dimension, and which of its ends, each direction moves.
-
-    It is the first end whose word names the direction. Where none does, left and right are the low
-    and the high end of the first dimension, down and up those of the second one.
-    """
-    ends = {}
-    for direction, (dimension, is_high) in DEFAULT_ENDS.items():
-        named = [
-            (i, side)
-            for i, words in enumerate(box.words)
-            for side, word in enumerate((words[0], words[-1]))
-            if direction in word.lower().split()
-        ]
-        if not named and dimension >= len(box):
-            continue
-        place, side = named[0] if named else (dimension, is_high)
-        ends[direction] = (place, (box.low, box.high)[side][place])
-    return ends
