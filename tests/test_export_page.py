@@ -107,8 +107,8 @@ def test_a_browser_draws_what_the_engine_draws(site: Site, page: Any) -> None:
     world = site.world
     actions = actions_to_compare(world, FRAMES)
     page.goto(f"{site.address}world.json")  # the page's own stream would take half of the time
-    given = javascript_actions(world, [world.spec.actions.idle, *actions])
-    pixels = page.evaluate(DRAW_FRAMES, {"actions": given, "seed": SEED})
+    prompts = javascript_actions(world, [world.spec.actions.idle, *actions])
+    pixels = page.evaluate(DRAW_FRAMES, {"actions": prompts, "seed": SEED})
     browser_frames = np.frombuffer(base64.b64decode(pixels), np.uint8)
     start = torch.from_numpy(world.starts.latents[0].numpy())
     expected = engine_frames(world, partition_for(world, "reactive"), start, actions)
