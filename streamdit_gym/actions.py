@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 
 CLAUSE_SEPARATOR = "; "
 MIN_WORDS = 2  # of a dimension: its low and its high end
+# dimension and end (0 low, 1 high) of a direction that no word names
+DEFAULT_ENDS = {"left": (0, 0), "right": (0, 1), "down": (1, 0), "up": (1, 1)}
 
 
 @dataclass(frozen=True, init=False)
@@ -194,6 +196,27 @@ def loaded_actions(stored: Mapping[str, Any]) -> ActionLanguage:
 def clause(name: str, word: str) -> str:
     """Return what is said of one dimension."""
     return f"{name} {word}"
+
+
+def direction_ends(box: SpokenBox) -> dict[str, tuple[int, float]]:
+    """Return which dimension, and which of its ends, each direction moves.
+
+    It is the first end whose word names the direction. Where none does, left and right are the low
+    and the high end of the first dimension, down and up those of the second one.
+    """
+    ends = {}
+    for direction, (dimension, is_high) in DEFAULT_ENDS.items():
+        named = [
+            (i, side)
+            for i, words in enumerate(box.words)
+            for side, word in enumerate((words[0], words[-1]))
+            if direction in word.lower().split()
+        ]
+        if not named and dimension >= len(box):
+            continue
+        place, side = named[0] if named else (dimension, is_high)
+        ends[direction] = (place, (box.low, box.high)[side][place])
+    return ends
 
 
 def action_names(actions: ActionLanguage) -> tuple[str, ...]:

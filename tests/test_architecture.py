@@ -28,7 +28,7 @@ FLOORS = [
     {"envs"},
     {"agents"},
     {"generate", "live", "bench"},
-    {"reproduce"},
+    {"reproduce", "export"},
     {"cli"},
     {"__main__"},
 ]

@@ -253,9 +253,9 @@ def test_texts_with_numbers_steer_continuously(dot: WorldDefinition) -> None:
     live.close()
 
 
-def test_arrow_keys_are_the_ends_of_the_first_two_dimensions() -> None:
+def test_arrow_keys_are_the_ends_whose_words_name_them() -> None:
     prompts = direction_prompts(DEFINITION.actions)
     assert prompts["left"] == "x far left; y still"
-    assert prompts["up right"] == "x far right; y down"  # up is the high end
+    assert prompts["up right"] == "x far right; y up"  # the low end
     assert prompts[""] == "x still; y still"
     assert direction_prompts(Menu("stay", "go left")) == {}

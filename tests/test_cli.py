@@ -24,7 +24,7 @@ from streamdit_gym.errors import ArgumentError, StreamDiTError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MAX_OPTIONS = 89  # of all commands together; details are settings, see settings_option
+MAX_OPTIONS = 92  # of all commands together; details are settings, see settings_option
 
 
 def holds_numbers(hint: Any) -> bool:

@@ -21,6 +21,7 @@ from streamdit_gym.cli.distill_command import Distill
 from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.doctor_command import Doctor
 from streamdit_gym.cli.evaluate_command import Evaluate
+from streamdit_gym.cli.export_command import Export
 from streamdit_gym.cli.generate_command import Generate
 from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "inspect": Inspect,
     "plan": Plan,
     "play": Play,
+    "export": Export,
     "bench": Bench,
     "demo": Demo,
     "rl": rl,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from streamdit_gym.actions import ActionLanguage, SpokenBox
+from streamdit_gym.actions import ActionLanguage, SpokenBox, direction_ends
 from streamdit_gym.text.prompt_protocol import Prompt, PromptSource
 from streamdit_gym.text.prompt_table import PromptTable
 from streamdit_gym.text.spoken_table import SpokenTable
@@ -102,15 +102,20 @@ def buttons_of(language: ActionLanguage) -> list[str]:
 def direction_prompts(language: ActionLanguage) -> dict[str, str]:
     """Return the prompts of the arrow keys in a world with continuous actions.
 
-    Left and right are the ends of the first dimension, down and up those of the second one; two
-    keys at once are both. Empty for a menu, whose phrases name their directions.
+    Each direction is an end of a dimension, see `direction_ends`; two keys at once are both. Empty
+    for a menu, whose phrases name their directions.
     """
     if not isinstance(language, SpokenBox):
         return {}
+    ends = direction_ends(language)
     prompts = {}
-    for column, horizontal in enumerate(("left", "", "right")):
-        for row, vertical in enumerate(("down", "", "up")):
-            action = _moved(language, (column - 1, row - 1))
+    for horizontal in ("left", "", "right"):
+        for vertical in ("down", "", "up"):
+            action = language.idle
+            for direction in (vertical, horizontal):
+                if direction in ends:
+                    dimension, value = ends[direction]
+                    action[dimension] = value
             name = " ".join(filter(None, (vertical, horizontal)))
             prompts[name] = language.prompt(action)
     return prompts
@@ -128,12 +133,3 @@ def sliders_of(language: ActionLanguage) -> list[dict[str, Any]]:
         {"name": name, "low": low, "high": high, "words": list(words), "idle": float(idle)}
         for (name, low, high, words), idle in zip(dimensions, language.idle, strict=True)
     ]
-
-
-def _moved(box: SpokenBox, ends: tuple[int, int]) -> Any:
-    """Return the idle action with the first two dimensions at an end: -1 low, 1 high, 0 idle."""
-    action = box.idle
-    for dimension, end in enumerate(ends[: len(box)]):
-        if end:
-            action[dimension] = (box.low if end < 0 else box.high)[dimension]
-    return action

@@ -123,7 +123,7 @@ class StreamDiT(nn.Module):
         clean, longer_cache = self.predict_clean(view, prompts, cache, prepared)
         is_guided = self.config.guidance != 1 and not self.training
         if is_guided:
-            self._guide(clean, view, prompts, cache, prepared)
+            clean = self._guide(clean, view, prompts, cache, prepared)
         context = view.context
         latents = view.latents[:, context:]
         times = view.times[:, context:]
@@ -219,8 +219,8 @@ class StreamDiT(nn.Module):
         prompts: Conditioning,
         cache: KeyValueCache | None,
         prepared: PreparedPrompts | None,
-    ) -> None:
-        """Move a prediction away from what the model predicts without a prompt, in place.
+    ) -> Float[Tensor, "b f c h w"]:
+        """Return a prediction moved away from what the model predicts without a prompt.
 
         Only spatial channels move: past what a prompt names a global channel has no meaning.
         """
@@ -231,9 +231,8 @@ class StreamDiT(nn.Module):
         channels = self.config.spatial_channels
         spatial = clean[:, :, :channels]
         unprompted = unprompted[:, :, :channels]
-        difference = spatial - unprompted
-        guided = unprompted + self.config.guidance * difference
-        spatial.copy_(guided)
+        guided = unprompted + self.config.guidance * (spatial - unprompted)
+        return torch.cat([guided, clean[:, :, channels:]], dim=2)
 
     def _embed_frames(
         self, own: Float[Tensor, "b f c h w"], before: Float[Tensor, "b f c h w"]

@@ -1,0 +1,1 @@
+"""Worlds for other runtimes: ONNX networks, their description, and a page that runs them."""
