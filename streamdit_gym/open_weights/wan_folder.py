@@ -311,5 +311,15 @@ def load_parts(folder: WanFolder, device: str, dtype: str) -> dict[str, Any]:
         "transformer": transformer.eval().requires_grad_(False).to(device),
         "vae": autoencoder.eval().requires_grad_(False).to(device),
         "text_encoder": encoder.eval().requires_grad_(False),
-        "tokenizer": transformers.AutoTokenizer.from_pretrained(folder.path / "tokenizer"),
+        "tokenizer": load_tokenizer(folder),
     }
+
+
+def load_tokenizer(folder: WanFolder) -> Any:
+    """Return the tokenizer, which is small.
+
+    Raises:
+        MissingExtraError: if transformers is not installed.
+    """
+    transformers = require("transformers", "open", "an open model")
+    return transformers.AutoTokenizer.from_pretrained(folder.path / "tokenizer")
