@@ -17,9 +17,11 @@ from support.tiny_wan import diffusers, write_folder
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 FRAMES = 600
 WARM_FRAMES = 150  # until memory has settled
-MAX_GROWTH_MIB = 64
+MAX_GROWTH_MIB = 128  # of moments to go back to, until a minute of them is kept
+MIN_FRAME_RATE = 2.0
+PATIENCE_MS = 120_000  # the model and the browser share a machine
 SETTINGS = (
-    "fps=60",
+    "fps=30",
     "partition=K2N3c2s1",
     "clip_steps=2",
     "frame_size=32,48",
@@ -59,6 +61,7 @@ def wait_for_frame(page: Any, number: int) -> None:
 
 def test_sentences_steer_600_frames_on_the_page(server: Server, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server.address)
@@ -82,19 +85,19 @@ def test_sentences_steer_600_frames_on_the_page(server: Server, browser: Any) ->
         wait_for_frame(page, WARM_FRAMES + (round_number + 1) * (FRAMES - WARM_FRAMES) // 4)
     frame_rate = (number_of(page) - start_number) / (time.monotonic() - start_time)
     growth = resident_mib(server) - memory
-    print(f"{frame_rate:.1f} frames/s, {growth:+.1f} MiB of {memory:.0f}")
-    assert growth < MAX_GROWTH_MIB
+    assert growth < MAX_GROWTH_MIB, f"{growth:+.1f} MiB of {memory:.0f}"
+    assert frame_rate > MIN_FRAME_RATE
     page.click("#branch")
     page.wait_for_selector("#links a")
     page.keyboard.press("Escape")
     assert page.locator("#problem").is_hidden()
-    page.screenshot(path="/tmp/open_page.png")
     page.close()
     assert not errors
 
 
 def test_what_an_open_model_does_not_take_is_told_on_the_page(server: Server, browser: Any) -> None:
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(server.address)
     wait_for_frame(page, 1)
     page.evaluate("send('configure', {chunks: 2})")

@@ -239,6 +239,7 @@ function showActions(phrases, directions) {
   });
   element("actions").replaceChildren(...buttons);
   element("actions").hidden = !buttons.length;
+  element("action-keys").hidden = !buttons.length;
 }
 
 function directionOf(phrase) {
