@@ -31,6 +31,7 @@ from streamdit_gym.open_weights.wan_folder import (
 from streamdit_gym.stream.partition import Partition
 
 MAX_SIDE = 8192
+MAX_STREAMS = 65_536
 TEXT_TOKENS = 512  # Wan's transformers learned sentences with zeros behind them up to here
 NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, extra fingers"
 # SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
@@ -54,6 +55,7 @@ class OpenSettings:
         negative_prompt: what guidance leads away from.
         dtype: of weights and activations.
         device: where; None: a GPU if there is one.
+        streams: how many streams at once it shall have room for.
 
     Raises:
         ArgumentError: if one is out of range.
@@ -68,10 +70,15 @@ class OpenSettings:
     negative_prompt: str = NEGATIVE_PROMPT
     dtype: str = "bfloat16"
     device: str | None = None
+    streams: int = 1
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(BYTES))
-        check_fields(self, ints={"clip_steps": (1, 1000)}, reals={"guidance": (0, 100)})
+        check_fields(
+            self,
+            ints={"clip_steps": (1, 1000), "streams": (1, MAX_STREAMS)},
+            reals={"guidance": (0, 100)},
+        )
         for side in self.frame_size:
             check_int("a side of frame_size", side, least=1, most=MAX_SIDE)
         if self.time_shift is not None:
@@ -171,16 +178,18 @@ def _check_memory(
 ) -> None:
     """Refuse a model for which there is no room."""
     latents = partition.references + partition.frames
-    needs = needs_of(folder, settings.frame_size, latents, settings.dtype)
+    needs = needs_of(folder, settings.frame_size, latents, settings.dtype, settings.streams)
     free = free_memory(device)
     host_free = free_memory("cpu")
     if not needs.fit(device, free, host_free):
         raise ArgumentError(
             "this model needs more memory than there is",
             given=f"{free / GIB:.1f} GiB free on {device}, {host_free / GIB:.1f} GiB for the CPU",
-            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {needs.tokens} tokens, and"
-            f" {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU",
-            remedy="take smaller frames, a shorter buffer, dtype='bfloat16' or a smaller model",
+            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {settings.streams} streams of"
+            f" {needs.tokens} tokens,"
+            f" and {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU",
+            remedy="take smaller frames, fewer streams, a shorter buffer, dtype='bfloat16' or a"
+            " smaller model",
         )
 
 

@@ -224,13 +224,13 @@ def _missing(path: Path, given: str = "") -> BundleError:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What one stream of a model needs.
+    """What streams of a model need.
 
     Attributes:
         device_bytes: memory of the device at the peak: weights of transformer and autoencoder,
             activations, and what the decoder remembers, twice while it decodes.
         host_bytes: memory of the machine for the text encoder.
-        tokens: of a window.
+        tokens: of a stream's window.
     """
 
     device_bytes: int
@@ -250,14 +250,17 @@ class Needs:
         return self.device_bytes <= free and self.host_bytes <= host_free
 
 
-def needs_of(folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str) -> Needs:
-    """Return what one stream of a model needs; all but the weights is an estimate.
+def needs_of(
+    folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str, streams: int = 1
+) -> Needs:
+    """Return what streams of a model need; all but the weights is an estimate.
 
     Args:
         folder: the model.
         frame_size: height and width of frames.
         latents: references and buffer together.
         dtype: of weights and activations.
+        streams: that move as one batch.
     """
     sizes = folder.configs["transformer"]
     _, rows, columns = sizes.get("patch_size", (1, 2, 2))
@@ -271,7 +274,7 @@ def needs_of(folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype
     memory = 2 * height * width * MEMORY_PER_PIXEL * base_channels
     weights = sum(_num_weights(folder, part) for part in ("transformer", "vae"))
     return Needs(
-        device_bytes=int(BYTES[dtype] * (weights + activations + memory)),
+        device_bytes=int(BYTES[dtype] * (weights + streams * (activations + memory))),
         host_bytes=BYTES["bfloat16"] * _num_weights(folder, "text_encoder"),
         tokens=tokens,
     )
