@@ -12,10 +12,11 @@ import torch
 from support.tiny_wan import TEXT_LENGTH, diffusers, embed, make_model, write_folder
 from support.viewers import RecordingViewer
 
+import streamdit_gym
 from streamdit_gym.cli.main import main
 from streamdit_gym.data.video import read_video
 from streamdit_gym.errors import ArgumentError, PartitionError, StreamDiTError
-from streamdit_gym.live import state_history
+from streamdit_gym.live import state_history, stream
 from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.frame_outlet import FrameOutlet
 from streamdit_gym.live.live_session import LiveSession
@@ -123,6 +124,26 @@ def test_what_cannot_change_is_told(model: Any) -> None:
         live.set_prompt("word " * (TEXT_LENGTH + 1))
     assert live.prompt == "a cat runs"
     assert live.description.fixed_settings == ("chunks", "micro_steps", "transition")
+
+
+def test_frames_are_iterated_as_those_of_a_world(model: Any) -> None:
+    frames = list(stream(model, ["a cat runs", "rain falls"], prompt="a cat runs"))
+    assert [frame.number for frame in frames] == [1, 2, 3, 4, 5]
+
+
+def test_an_open_model_is_no_world_and_the_error_says_what_to_call() -> None:
+    with pytest.raises(ArgumentError, match=r"streamdit_gym\.load_open_model"):
+        World.from_pretrained("wan:models/skyreels")
+    assert streamdit_gym.load_open_model is loading.load_open_model
+    assert streamdit_gym.OpenStreams is OpenStreams
+
+
+@pytest.mark.parametrize("command", ["evaluate", "distill", "bench", "record", "relabel"])
+def test_commands_that_need_a_world_say_so(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "wan:models/skyreels"]) == 2
+    assert "an open video model is no world" in capsys.readouterr().err
 
 
 def test_old_sentences_are_embedded_again_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

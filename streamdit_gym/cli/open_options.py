@@ -11,7 +11,6 @@ from streamdit_gym.errors import ArgumentError
 if TYPE_CHECKING:
     from streamdit_gym.open_weights.load_open_model import OpenSettings
 
-PREFIX = "wan:"
 GUIDE = "docs/guides/open_weights.md"
 Pixels = Annotated[int, Range(8, 8192)]
 # how an open model is loaded; settings of other commands may have the same names
@@ -29,7 +28,9 @@ OPEN_SETTINGS: Mapping[str, Any] = {
 
 def is_open_model(name: str) -> bool:
     """Return whether a command's world is an open video model."""
-    return name.startswith(PREFIX)
+    from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
+
+    return name.startswith(OPEN_MODEL_PREFIX)
 
 
 def open_settings(settings: Mapping[str, Any], device: str) -> OpenSettings:

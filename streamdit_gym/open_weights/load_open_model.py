@@ -21,7 +21,6 @@ from streamdit_gym.open_weights.wan_codec import WanCodec
 from streamdit_gym.open_weights.wan_folder import (
     BYTES,
     GIB,
-    PREFIX,
     WanFolder,
     find_wan_folder,
     load_parts,
@@ -29,6 +28,7 @@ from streamdit_gym.open_weights.wan_folder import (
     needs_of,
 )
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
 MAX_SIDE = 8192
 MAX_STREAMS = 65_536
@@ -133,7 +133,7 @@ def load_open_model(
         partition=partition,
         clip_steps=settings.clip_steps,
         fps=FPS[folder.kinds["transformer"]],
-        name=Path(name.removeprefix(PREFIX)).name,
+        name=Path(name.removeprefix(OPEN_MODEL_PREFIX)).name,
     )
 
 

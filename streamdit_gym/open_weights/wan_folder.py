@@ -13,8 +13,8 @@ from typing import Any
 
 from streamdit_gym.errors import BundleError, MissingExtraError, require
 from streamdit_gym.open_weights.wan_backbone import SKYREELS, WAN
+from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
-PREFIX = "wan:"
 INDEX = "model_index.json"
 TRANSFORMERS = (WAN, SKYREELS)
 PARTS = {
@@ -72,7 +72,7 @@ def find_wan_folder(name: str) -> WanFolder:
         BundleError: if there is none, or it holds another model, or a part is missing.
         MissingExtraError: if a Hub id needs a package that is not installed.
     """
-    text = name.removeprefix(PREFIX)
+    text = name.removeprefix(OPEN_MODEL_PREFIX)
     path = Path(text)
     if path.is_dir():
         return check_wan_folder(path)
