@@ -8,10 +8,10 @@ from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live.stream_protocol import Moment, SteeredStream
 
 MAX_SAVED = 32
-MAX_SAVED_BYTES = 4 << 30  # of all saved states; a moment of a video model at 480p is 2 GB
+MAX_SAVED_BYTES = 2 << 30  # until no other is saved; a moment of a video model at 480p is 2 GB
 SNAPSHOT_PERIOD_S = 1.0
 MAX_SNAPSHOTS = 60
-MAX_SNAPSHOT_BYTES = 4 << 30
+MAX_SNAPSHOT_BYTES = 2 << 30
 BYTES_PER_S = 64 << 20  # copied for snapshots: larger moments are kept more rarely
 
 
