@@ -86,12 +86,12 @@ class OpenPrompts:
         rows, index = prompts.unique(return_inverse=True)
         used = [int(row) for row in rows if row >= 0]
         device = prompts.device
-        embeddings = [self._embedding(row, device) for row in used]
+        embeddings = [self._embedding(row) for row in used]
         width = next(iter(self._embeddings.values())).shape[-1]
         tokens = torch.zeros(len(used), self.length, width, device=device)
         mask = torch.zeros(len(used), self.length, dtype=torch.bool, device=device)
         for number, embedded in enumerate(embeddings):
-            tokens[number, : len(embedded)] = embedded
+            tokens[number, : len(embedded)] = embedded.to(device)
             mask[number, : len(embedded)] = True
         first = int((rows < 0).sum())  # the negative prompt, if a frame has it, sorts first
         return Conditioning(tokens=tokens, mask=mask, pooled=tokens.mean(1), index=index - first)
@@ -104,12 +104,11 @@ class OpenPrompts:
         """Return these prompts: embeddings go to where their frames are."""
         return self
 
-    def _embedding(self, row: int, device: torch.device) -> Float[Tensor, "l e"]:
-        """Return a sentence's embedding; it goes to the device once."""
+    def _embedding(self, row: int) -> Float[Tensor, "l e"]:
+        """Return a sentence's embedding, which stays where it was made."""
         embedded = self._embeddings.get(row)
         if embedded is None:
             embedded = self._encode([self.texts[row]])[0]
-        embedded = embedded.to(device)
         self._keep(row, embedded)
         return embedded
 
