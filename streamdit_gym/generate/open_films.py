@@ -18,7 +18,8 @@ from streamdit_gym.checks import check_fields
 from streamdit_gym.data.video import PLAYABLE, VideoWriter
 from streamdit_gym.errors import ArgumentError, DatasetError
 from streamdit_gym.files import atomic_write, folder_lock, remove_parts, write_json, write_text
-from streamdit_gym.open_weights.open_streams import FRAMES_PER_LATENT, OpenModel, OpenStreams
+from streamdit_gym.open_weights.open_streams import OpenModel, OpenStreams
+from streamdit_gym.open_weights.wan_codec import FRAMES_PER_LATENT
 
 StartFrames = UInt8[np.ndarray, "n h w 3"]
 LINES = "episodes.jsonl"  # as `import` reads them
