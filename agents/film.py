@@ -13,7 +13,7 @@ from streamdit_gym.data.video import PLAYABLE, write_video
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write
 
-PANEL_PX = 320  # longer edge of an enlarged frame
+PANEL_PX = 320  # longer edge of an enlarged frame; larger ones keep their size
 BAR_PX = 56  # height of the bars above and below it
 BACKGROUND = 28
 TEXT_COLOUR = (240, 240, 240)
@@ -23,15 +23,20 @@ def panel(
     frame: UInt8[np.ndarray, "h w 3"], title: str, caption: str
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return a frame enlarged, with a title above and a caption below."""
-    scale = PANEL_PX / max(frame.shape[:2])
-    height, width = (round(scale * edge) for edge in frame.shape[:2])
+    height, width = _panel_size(frame.shape[:2])
     large = cv2.resize(frame, (width, height), interpolation=cv2.INTER_NEAREST)
-    picture = np.full((height + 2 * BAR_PX, PANEL_PX, 3), BACKGROUND, dtype=np.uint8)
-    left = (PANEL_PX - width) // 2
-    picture[BAR_PX : BAR_PX + height, left : left + width] = large
+    picture = np.full((height + 2 * BAR_PX, width, 3), BACKGROUND, dtype=np.uint8)
+    picture[BAR_PX : BAR_PX + height] = large
     _write_text(picture, title, 36, 0.7)
     _write_text(picture, caption, height + BAR_PX + 36, 0.6)
     return picture
+
+
+def _panel_size(frame_size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of an enlarged frame, even as videos need them."""
+    scale = max(1.0, PANEL_PX / max(frame_size))
+    height, width = (2 * round(scale * side / 2) for side in frame_size)
+    return height, width
 
 
 def _write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, y: int, scale: float) -> None:

@@ -24,8 +24,19 @@ def check_actions(actions: Any, num_envs: int, language: ActionLanguage) -> np.n
     return check_menu_actions(actions, num_envs, len(language))
 
 
-def check_menu_actions(actions: Any, num_envs: int, num_actions: int) -> Int[np.ndarray, " n"]:
+def check_menu_actions(
+    actions: Any,
+    num_envs: int,
+    num_actions: int,
+    remedy: str = "see env.unwrapped.world_spec.menu",
+) -> Int[np.ndarray, " n"]:
     """Return one menu action per row.
+
+    Args:
+        actions: of the caller.
+        num_envs: how many there must be.
+        num_actions: of the menu.
+        remedy: for a number that is none of the menu.
 
     Raises:
         ActionError: if they are something else, or out of range.
@@ -43,7 +54,7 @@ def check_menu_actions(actions: Any, num_envs: int, num_actions: int) -> Int[np.
             "no such action",
             given=shown(array.tolist()),
             allowed=f"0..{num_actions - 1}",
-            remedy="see env.unwrapped.world_spec.menu",
+            remedy=remedy,
         )
     return array.astype(np.int64)
 

@@ -26,6 +26,7 @@ VECTOR_ENTRY_POINT = "streamdit_gym.envs.entry_points:make_vector_env"
 ANY_WORLD_ID = "StreamDiT/World-v0"  # of any bundle: world="FOLDER"
 OPEN_MODEL_ID = "StreamDiT/Open-v0"  # of any open video model: model="wan:FOLDER"
 OPEN_ENTRY_POINT = "streamdit_gym.envs.open_env:OpenEnv"
+OPEN_VECTOR_ENTRY_POINT = "streamdit_gym.envs.open_vector_env:OpenVectorEnv"
 SHIPPED_WORLDS = (
     "streamdit_gym.envs.pusht.world",
     "streamdit_gym.envs.pusht_looks.world",
@@ -105,7 +106,11 @@ def register_all() -> None:
     """Register the shipped worlds and those of installed packages, and the ids of all worlds."""
     _register(ANY_WORLD_ID, {"world": ""})
     gymnasium.registry.pop(OPEN_MODEL_ID, None)
-    gymnasium.register(id=OPEN_MODEL_ID, entry_point=OPEN_ENTRY_POINT)
+    gymnasium.register(
+        id=OPEN_MODEL_ID,
+        entry_point=OPEN_ENTRY_POINT,
+        vector_entry_point=OPEN_VECTOR_ENTRY_POINT,
+    )
     on_registration(register_ids)
     for module in SHIPPED_WORLDS:
         register_world(importlib.import_module(module).WORLD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from streamdit_gym import forks as forks
 from streamdit_gym.actions import Menu as Menu
 from streamdit_gym.actions import SpokenBox as SpokenBox
@@ -33,11 +35,18 @@ def register_shipped_phrases() -> None:
     )
 
 
-def __getattr__(name: str) -> object:
-    if name == "World":  # loaded when used: it brings torch
-        from streamdit_gym.world import World
+# loaded when used: they bring torch
+LAZY = {
+    "World": "streamdit_gym.world",
+    "OpenSettings": "streamdit_gym.open_weights.load_open_model",
+    "OpenStreams": "streamdit_gym.open_weights.open_streams",
+    "load_open_model": "streamdit_gym.open_weights.load_open_model",
+}
 
-        return World
+
+def __getattr__(name: str) -> object:
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

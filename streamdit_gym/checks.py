@@ -22,6 +22,7 @@ from streamdit_gym.errors import ArgumentError, UnknownNameError
 MAX_PROMPT_CHARS = 200
 # with accents and parts of syllables counted apart, as the encoder may: it takes 512 tokens
 MAX_PROMPT_PARTS = 510
+MAX_LONG_PROMPT_CHARS = 1000  # of open video models, whose encoders count the tokens themselves
 MAX_SHOWN = 80  # characters of a value that an error shows
 
 
@@ -123,23 +124,28 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
     return text
 
 
-def check_prompt(text: Any) -> str:
+def check_prompt(text: Any, most: int = MAX_PROMPT_CHARS) -> str:
     """Return a prompt with single spaces.
 
     Environments, files and the live page all take the same prompts.
 
+    Args:
+        text: the prompt.
+        most: characters that it may have.
+
     Raises:
-        ArgumentError: if it is no text, empty, longer than `MAX_PROMPT_CHARS` characters or
-            `MAX_PROMPT_PARTS` accents and letters, or has characters that cannot be printed.
+        ArgumentError: if it is no text, empty, longer than `most` characters, or than
+            `MAX_PROMPT_PARTS` accents and letters for `MAX_PROMPT_CHARS`, or has characters that
+            cannot be printed.
     """
     prompt = " ".join(check_str("prompt", text).split())
-    has_length = 1 <= len(prompt) <= MAX_PROMPT_CHARS
-    if not has_length or not prompt.isprintable() or _num_parts(prompt) > MAX_PROMPT_PARTS:
+    has_length = 1 <= len(prompt) <= most
+    most_parts = MAX_PROMPT_PARTS * most // MAX_PROMPT_CHARS
+    if not has_length or not prompt.isprintable() or _num_parts(prompt) > most_parts:
         raise ArgumentError(
             "this is no prompt",
             given=f"{len(prompt)} characters: {shown(prompt)}",
-            allowed=f"1 to {MAX_PROMPT_CHARS} printable characters, "
-            f"{MAX_PROMPT_PARTS} with accents counted apart",
+            allowed=f"1 to {most} printable characters, {most_parts} with accents counted apart",
             remedy="say in a few words what should happen",
         )
     return prompt

@@ -18,6 +18,7 @@ RUNS = Path("runs")  # trainings, by the name of their world
 BUNDLE = "world"  # folder of the bundle in a training's
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_NAME_CHARS = 4096
+OPEN_MODEL_PREFIX = "wan:"  # of open video models, which are no worlds
 
 
 def shipped_worlds() -> list[str]:
@@ -59,7 +60,7 @@ def find_world(name: str | Path, revision: str | None = None) -> Path:
         revision: branch, tag or commit of a Hub repository.
 
     Raises:
-        ArgumentError: if an argument is of the wrong type.
+        ArgumentError: if an argument is of the wrong type, or the name is an open video model's.
         UnknownNameError: if there is no such world, or it is not trained yet.
         BundleError: if the name is that of a file.
     """
@@ -99,6 +100,14 @@ def _check_name(name: Any) -> str:
             given=shown(text),
             allowed="a shipped name, a folder or a Hub id user/repository",
             remedy=f"shipped are: {', '.join(shipped_worlds())}",
+        )
+    if text.startswith(OPEN_MODEL_PREFIX):
+        raise ArgumentError(
+            "an open video model is no world",
+            given=shown(text),
+            allowed="streamdit_gym.load_open_model; the commands play, generate and doctor;"
+            " the environment StreamDiT/Open-v0",
+            remedy=f"streamdit_gym.load_open_model({text!r}), see docs/guides/open_weights.md",
         )
     return text
 

@@ -130,6 +130,19 @@ def test_a_request_that_arrives_byte_by_byte_is_cut_off(
     wait_until(lambda: not any(map(is_open, held)), 3.0)
 
 
+def test_a_viewer_watches_for_longer_than_a_request_may_take(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT_S", 0.3)
+    with (
+        serving(world, tmp_path) as (_, port),
+        connect(f"ws://127.0.0.1:{port}/stream") as viewer,
+    ):
+        deadline = time.monotonic() + 0.9
+        while time.monotonic() < deadline:
+            viewer.recv(timeout=5)
+
+
 def test_a_viewer_who_never_reads_is_disconnected_and_delays_nobody(
     tiny_world: World, tmp_path: Path, held: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

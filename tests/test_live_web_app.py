@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.viewers import RecordingViewer, unpack_frame
 
 from streamdit_gym import World
-from streamdit_gym.checks import MAX_PROMPT_CHARS
+from streamdit_gym.checks import MAX_LONG_PROMPT_CHARS
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live import LiveStream
 from streamdit_gym.live.command_parser import FIELDS, parse_command
@@ -237,9 +237,9 @@ def test_a_viewer_who_is_refused_is_told_why(
         ('{"command": "configure", "chunks": 99}', "chunks cannot be used"),
         ('{"command": "configure", "chunks": true}', "chunks cannot be used"),
         ('{"command": "configure", "prompt_scope": "all"}', "unknown prompt_scope"),
-        (json.dumps({"command": "prompt", "text": "a" * 5000}), "too long"),
+        (json.dumps({"command": "prompt", "text": "a" * 20_000}), "too long"),
         (
-            '{"command": "prompt", "text": "' + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 3000,
+            '{"command": "prompt", "text": "' + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 10_000,
             "too long",
         ),
     ],
@@ -309,7 +309,7 @@ def test_a_message_is_a_command_or_a_clear_error(message: str | bytes) -> None:
 
 
 def test_the_longest_prompt_fits_in_a_message() -> None:
-    text = "\N{GRINNING FACE}" * MAX_PROMPT_CHARS
+    text = "\N{GRINNING FACE}" * MAX_LONG_PROMPT_CHARS
     assert (
         parse_command(
             json.dumps({"command": "prompt", "text": text, "id": 2**53}), RecordingViewer()

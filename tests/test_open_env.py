@@ -86,7 +86,7 @@ def test_what_it_cannot_do_is_told(model: Any) -> None:
         OpenEnv(model, menu=MENU).step(0)
     env = OpenEnv(model, menu=MENU)
     env.reset(seed=0)
-    with pytest.raises(ActionError, match="no such prompt"):
+    with pytest.raises(ActionError, match="no such action"):
         env.step(3)
     with pytest.raises(ArgumentError, match="a menu without prompts"):
         OpenEnv(model, menu=[])
@@ -94,7 +94,7 @@ def test_what_it_cannot_do_is_told(model: Any) -> None:
         OpenEnv(model, horizon=0)
     free = OpenEnv(model)
     free.reset(seed=0)
-    with pytest.raises(ArgumentError, match="no prompt"):
+    with pytest.raises(ActionError, match="not one text"):
         free.step("")
 
 

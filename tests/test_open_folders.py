@@ -185,6 +185,27 @@ def test_a_broken_folder_is_told_before_anything_is_loaded(
         load_open_model(str(copied), SMALL)
 
 
+@pytest.mark.parametrize("command", [["play"], ["generate", "--set", "prompt=a cat"]])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("another family", "another family"), ("a missing shard", "1 of 2 files")],
+)
+def test_commands_tell_of_a_broken_folder(
+    command: list[str],
+    name: str,
+    message: str,
+    copied: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    BROKEN[name][0](copied)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "load_parts", lambda *_: pytest.fail("something is loaded"))
+    assert main([command[0], f"wan:{copied}", *command[1:]]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_too_little_memory_and_wrong_sizes_are_told_before_anything_is_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

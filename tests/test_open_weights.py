@@ -340,7 +340,7 @@ def test_a_stream_begins_with_a_picture_or_a_clip() -> None:
 def test_a_buffer_without_references_begins_with_a_picture() -> None:
     streams = OpenStreams(make_model("K0N3c1s1"))
     picture = torch.zeros(2, 1, 32, 48, 3, dtype=torch.uint8)
-    assert streams.start(PROMPTS, [1, 2], picture).shape[1] == 1
+    assert streams.start(PROMPTS, [1, 2], picture).shape[1] == 5, "two latents at least"
     assert frames_of(streams, 1).shape[1] == 4
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,42 +14,13 @@ import pytest
 from streamdit_gym.data.video import read_video
 
 pytest.importorskip("uvicorn")
+from support.browsing import CHROMIUM, Server, launched_browser, wait_until
 from support.pushed_dot import write_dot_file
 from support.serving import proxying
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright")
 pytest.importorskip("starlette")
-CHROMIUM = next(
-    (
-        path
-        for path in map(
-            Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-        )
-        if path.is_file()
-    ),
-    None,
-)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
-
-
-class Server:
-    """`streamdit-gym play` as people start it."""
-
-    def __init__(self, folder: Path, port: int = 0, *more: str, world: str = "PushT") -> None:
-        arguments = f"play {world} --port {port} --out {folder} --set fps=30 show=page".split()
-        command = [sys.executable, "-W", "ignore", "-m", "streamdit_gym", *arguments, *more]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self.process.stdout is not None
-        self.address = re.findall(r"http://\S+", self.process.stdout.readline())[0]
-        self.port = int(re.findall(r":(\d+)/", self.address)[0])
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(20) == 0
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +37,8 @@ def server(folder: Path) -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+    with launched_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -86,17 +51,6 @@ def page(server: list[Server], browser: Any) -> Iterator[Any]:
     yield page
     page.close()
     assert not errors
-
-
-def wait_until(page: Any, expression: str, seconds: float = 10.0) -> None:
-    """Wait until an expression is true.
-
-    The page's content policy forbids Playwright's own way, which evaluates text in the page.
-    """
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, expression
-        time.sleep(0.02)
 
 
 def pusher_position(page: Any) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from streamdit_gym.checks import check_prompt, shown
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, shown
 from streamdit_gym.errors import ArgumentError, StreamDiTError
 
 
@@ -14,11 +14,15 @@ def is_prompt_file(policy: str) -> bool:
     return policy.endswith(".jsonl")
 
 
-def read_prompts(path: Path) -> list[list[str]]:
+def read_prompts(path: Path, max_chars: int = MAX_PROMPT_CHARS) -> list[list[str]]:
     """Return the prompts of every episode of a file.
 
     Each line is one episode, ``{"prompts": ["move left", "move up", ...]}``. Whoever follows it
     begins it anew when it ends.
+
+    Args:
+        path: the file.
+        max_chars: of each prompt.
 
     Raises:
         StreamDiTError: if it cannot be read, with the line that is wrong.
@@ -32,7 +36,7 @@ def read_prompts(path: Path) -> list[list[str]]:
     episodes = []
     for number, line in enumerate(lines, 1):
         if line.strip():
-            episodes.append(_episode_of(line, f"{path}, line {number}"))
+            episodes.append(_episode_of(line, f"{path}, line {number}", max_chars))
     if not episodes:
         raise StreamDiTError(
             "no prompts in the file",
@@ -43,14 +47,14 @@ def read_prompts(path: Path) -> list[list[str]]:
     return episodes
 
 
-def _episode_of(line: str, place: str) -> list[str]:
+def _episode_of(line: str, place: str, max_chars: int) -> list[str]:
     """Return the prompts of a line; `place` names it in errors."""
     remedy = "correct that line"
     try:
         prompts = json.loads(line)["prompts"]
         if not isinstance(prompts, list) or not prompts:
             raise TypeError
-        return [check_prompt(prompt) for prompt in prompts]
+        return [check_prompt(prompt, max_chars) for prompt in prompts]
     except ArgumentError as error:
         given = f"{place}: {error.given}"
         raise ArgumentError(

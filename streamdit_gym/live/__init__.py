@@ -3,10 +3,11 @@
 from streamdit_gym.live import stream_frame
 from streamdit_gym.live.iterate_frames import stream
 from streamdit_gym.live.live_stream import Live, LiveStream
+from streamdit_gym.live.open_live_stream import OpenLiveStream
 from streamdit_gym.live.renamed import warn_renamed
 from streamdit_gym.live.stream_frame import BufferSlot, StreamFrame
 
-__all__ = ["BufferSlot", "Live", "LiveStream", "StreamFrame", "stream"]
+__all__ = ["BufferSlot", "Live", "LiveStream", "OpenLiveStream", "StreamFrame", "stream"]
 
 _RENAMED = {"Shown": "StreamFrame", "Slot": "BufferSlot"}
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from streamdit_gym.checks import (
+    MAX_LONG_PROMPT_CHARS,
     check_bool,
     check_choice,
     check_int,
@@ -23,14 +24,14 @@ from streamdit_gym.live.live_stream import MAX_TRANSITION, PROMPT_SCOPES
 from streamdit_gym.live.viewer_messages import Viewer
 from streamdit_gym.world_folders import shipped_worlds
 
-MAX_MESSAGE_BYTES = 4096  # enough for the longest prompt, with every character escaped
+MAX_MESSAGE_BYTES = 16_384  # enough for the longest prompt, with every character escaped
 MAX_NAME_CHARS = 100
 MAX_ID = 2**53  # JavaScript counts no farther
 EXAMPLE = '{"command": "prompt", "text": "move left"}'
 
 
 def _check_prompt(_name: str, value: Any) -> str:
-    return check_prompt(value)
+    return check_prompt(value, MAX_LONG_PROMPT_CHARS)  # the stream knows whether it is too long
 
 
 def _check_name(name: str, value: Any) -> str:

@@ -116,6 +116,11 @@ class LimitedHTTP(_ReadTimeout, H11Protocol):
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._cancel_request_timer()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection to a web socket: its request has arrived whole."""
+        self._cancel_request_timer()
+        super().handle_websocket_upgrade(event)
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self.idle_since = self.loop.time()

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -15,12 +16,11 @@ from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.film_recorder import draw_frame
 from streamdit_gym.live.launch import PlayOptions
 from streamdit_gym.live.live_session import LiveSession
-from streamdit_gym.live.live_stream import LiveStream
 from streamdit_gym.live.prompt_schedule import PromptSchedule
 from streamdit_gym.live.stdin_prompts import read_prompts_from_stdin
 from streamdit_gym.live.stream_controller import SessionOptions
 from streamdit_gym.live.stream_frame import StreamFrame
-from streamdit_gym.live.stream_prompts import direction_prompts
+from streamdit_gym.live.stream_protocol import SteeredStream
 
 TITLE = (
     "streamdit_gym: 1-9 or Q W E A S D Z X C steer, space pauses, . steps, "
@@ -42,10 +42,9 @@ DIRECTION_KEYS = {
 }
 
 
-def command_for_key(key: str, menu: list[str], session: LiveSession) -> Command | None:
+def command_for_key(key: str, menu: Sequence[str], session: LiveSession) -> Command | None:
     """Return the command of a key; None for keys without one."""
-    directions = direction_prompts(session.live.world.spec.actions)
-    prompt = _prompt_for_key(key, menu, directions)
+    prompt = _prompt_for_key(key, menu, session.live.description.directions)
     if prompt is not None:
         return Command(name="prompt", arguments={"text": prompt})
     if key == " ":
@@ -59,7 +58,7 @@ def command_for_key(key: str, menu: list[str], session: LiveSession) -> Command 
     return None
 
 
-def _prompt_for_key(key: str, menu: list[str], directions: dict[str, str]) -> str | None:
+def _prompt_for_key(key: str, menu: Sequence[str], directions: Mapping[str, str]) -> str | None:
     if key.isdecimal():
         return menu[int(key) - 1] if 0 < int(key) <= len(menu) else None
     direction = DIRECTION_KEYS.get(key)
@@ -77,7 +76,7 @@ def _direction_of(phrase: str) -> str:
 
 
 def show_window(
-    live: LiveStream, schedule: PromptSchedule, options: PlayOptions, fps: float
+    live: SteeredStream, schedule: PromptSchedule, options: PlayOptions, fps: float
 ) -> None:
     """Show a stream until Esc is pressed or the window is closed.
 
@@ -111,7 +110,7 @@ def _has_display() -> bool:
 
 def _run_window(session: LiveSession) -> None:
     """Draw frames and handle keys until the window is closed."""
-    with_simulator = session.live.simulator is not None
+    with_simulator = session.live.description.has_simulator
     shown_frame: StreamFrame | None = None
     while session.is_alive:
         frame = session.newest
@@ -123,7 +122,8 @@ def _run_window(session: LiveSession) -> None:
         if key == ESCAPE or (shown_frame is not None and not _is_visible()):
             return
         if key >= 0:
-            command = command_for_key(chr(key & 0xFF).lower(), session.live.menu, session)
+            menu = session.live.description.menu
+            command = command_for_key(chr(key & 0xFF).lower(), menu, session)
             if command is not None:
                 session.post(command)
         time.sleep(0.001)

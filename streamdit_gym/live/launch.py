@@ -10,16 +10,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from streamdit_gym.checks import check_choice
+from streamdit_gym.checks import MAX_LONG_PROMPT_CHARS, MAX_PROMPT_CHARS, check_choice
 from streamdit_gym.errors import StreamDiTError, require
 from streamdit_gym.live.browser import open_page
 from streamdit_gym.live.film_recorder import FilmRecorder
 from streamdit_gym.live.frame_pacer import MAX_FPS
 from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.open_live_stream import OpenLiveStream
 from streamdit_gym.live.parallel_simulator import has_reference_simulator
 from streamdit_gym.live.prompt_schedule import PromptSchedule, TimedPrompt, read_script
 from streamdit_gym.live.server_address import ServerAddress
 from streamdit_gym.live.stdin_prompts import read_prompts_from_stdin
+from streamdit_gym.live.stream_protocol import SteeredStream
+from streamdit_gym.open_weights.open_streams import OpenModel
 from streamdit_gym.world import World
 
 log = logging.getLogger("streamdit_gym")
@@ -34,7 +37,7 @@ class PlayOptions:
     """How to show a stream.
 
     Attributes:
-        partition: how the buffer is cut.
+        partition: how the buffer is cut; an open model streams as it was loaded.
         fps: frames per second; None: the world's own.
         seed: seed of the start frame and the noise.
         script: a file of timed prompts, or ``-`` for prompts from standard input.
@@ -60,25 +63,20 @@ class PlayOptions:
         return self.script == STDIN
 
 
-def play(world: World, options: PlayOptions) -> None:
-    """Show a stream until it is stopped, or write its film.
+def play(source: World | OpenModel, options: PlayOptions) -> None:
+    """Show a stream of a world or an open model until it is stopped, or write its film.
 
     Raises:
         StreamDiTError: if options contradict each other or are out of range, the script cannot be
             read, or the port cannot be used.
     """
-    check_options(options)
-    prompts: list[TimedPrompt] = []
-    if options.script is not None and not options.reads_stdin:
-        prompts = read_script(Path(options.script))
-    live = LiveStream(
-        world,
-        partition=options.partition,
-        seed=options.seed,
-        reference_simulator=has_reference_simulator(world),
-    )
-    _load_prompt_encoder(live)
-    fps = options.fps or world.spec.fps
+    prompts = read_prompts(options, max_prompt_chars_of(source))
+    live: SteeredStream
+    if isinstance(source, OpenModel):
+        live = OpenLiveStream(source, seed=options.seed)
+    else:
+        live = _stream_of_world(source, options)
+    fps = options.fps or live.description.fps
     if options.film is not None:
         write_film(live, prompts, options.film, fps)
     elif options.show == "window":
@@ -87,6 +85,34 @@ def play(world: World, options: PlayOptions) -> None:
         show_window(live, PromptSchedule(prompts), options, fps)
     else:
         serve_page(live, PromptSchedule(prompts), options)
+
+
+def read_prompts(options: PlayOptions, max_prompt_chars: int) -> list[TimedPrompt]:
+    """Return the prompts of the script, if there is one; the options are checked before.
+
+    Raises:
+        StreamDiTError: see `check_options` and `read_script`.
+    """
+    check_options(options)
+    if options.script is None or options.reads_stdin:
+        return []
+    return read_script(Path(options.script), max_prompt_chars)
+
+
+def max_prompt_chars_of(source: World | OpenModel) -> int:
+    """Return how long a prompt of a world or an open model may be."""
+    return MAX_LONG_PROMPT_CHARS if isinstance(source, OpenModel) else MAX_PROMPT_CHARS
+
+
+def _stream_of_world(world: World, options: PlayOptions) -> LiveStream:
+    live = LiveStream(
+        world,
+        partition=options.partition,
+        seed=options.seed,
+        reference_simulator=has_reference_simulator(world),
+    )
+    _load_prompt_encoder(live)
+    return live
 
 
 def check_options(options: PlayOptions) -> None:
@@ -135,7 +161,7 @@ def _load_prompt_encoder(live: LiveStream) -> None:
         log.warning("free text will not be understood: %s", error)
 
 
-def write_film(live: LiveStream, prompts: list[TimedPrompt], path: Path, fps: float) -> None:
+def write_film(live: SteeredStream, prompts: list[TimedPrompt], path: Path, fps: float) -> None:
     """Write a film of a script as fast as it can be generated; it ends 5 s after the last prompt.
 
     Args:
@@ -144,10 +170,10 @@ def write_film(live: LiveStream, prompts: list[TimedPrompt], path: Path, fps: fl
         path: an MP4 file.
         fps: frames per second of the film.
     """
-    native_fps = live.world.spec.fps
+    native_fps = live.description.fps
     num_frames = (prompts[-1].at + FILM_TAIL_S) * native_fps
     schedule = PromptSchedule(prompts)
-    recorder = FilmRecorder(path, fps, live.simulator is not None)
+    recorder = FilmRecorder(path, fps, live.description.has_simulator)
     with tqdm(total=round(num_frames), desc="film", unit="frame") as progress:
         try:
             while live.frame_count < num_frames:
@@ -163,7 +189,7 @@ def write_film(live: LiveStream, prompts: list[TimedPrompt], path: Path, fps: fl
     print(f"the film is {path}")
 
 
-def serve_page(live: LiveStream, schedule: PromptSchedule, options: PlayOptions) -> None:
+def serve_page(live: SteeredStream, schedule: PromptSchedule, options: PlayOptions) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:

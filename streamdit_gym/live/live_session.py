@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live.command_queue import Command, CommandQueue
-from streamdit_gym.live.live_stream import LiveStream
+from streamdit_gym.live.frame_outlet import FrameOutlet
 from streamdit_gym.live.stream_controller import SessionOptions, StreamController
 from streamdit_gym.live.stream_frame import BufferSlot, StreamFrame
+from streamdit_gym.live.stream_protocol import SteeredStream
 from streamdit_gym.live.viewer_messages import Message, Viewer, error_message, pack_frame
 
 log = logging.getLogger("streamdit_gym")
+
+JUMPS = ("restore", "rewind", "reset")  # commands after which older frames are not shown any more
 
 
 class LiveSession:
@@ -24,13 +28,14 @@ class LiveSession:
         options: how it runs.
     """
 
-    def __init__(self, live: LiveStream, options: SessionOptions) -> None:
+    def __init__(self, live: SteeredStream, options: SessionOptions) -> None:
         self.live = live
         self.name = options.name
         self.newest: StreamFrame | None = None
         self._options = options
         self._controller = StreamController(live, options)
         self._commands = CommandQueue()
+        self._outlet = FrameOutlet()
         self._viewers: set[Viewer] = set()
         self._changed = threading.Condition()
         self._ended = False
@@ -119,7 +124,7 @@ class LiveSession:
             "ended": self._ended,
             "saved": self._controller.history.saved_names,
             "recording": self.is_recording,
-            "latency_frames": live.prompt_delay * live.partition.chunk_frames,
+            "latency_frames": live.prompt_delay * live.frames_per_step,
         }
 
     def _run(self) -> None:
@@ -135,6 +140,7 @@ class LiveSession:
             self._send_to_all(error_message(problem))
         finally:
             self._ended = True
+            self._outlet.close()
             self._send_to_all(self.settings())
             try:
                 self._controller.finish_film()
@@ -183,30 +189,37 @@ class LiveSession:
         controller = self._controller
         self._apply_schedule()
         with self._options.model_lock:
+            start_time = time.monotonic()
             frames = controller.step()
         now = time.monotonic()
         for command in controller.answered_prompts():
             _acknowledge(command, frames[0].number, now)
         fps = controller.frame_rate.add(len(frames), now)
         slots = self.live.buffer_slots()
+        shows = [partial(self._show, frame, slots, fps) for frame in frames]
+        # a model that is slower than its frames shows them as slowly
+        seconds = max(len(frames) / controller.fps, now - start_time)
+        self._outlet.show(shows, seconds)
         for frame in frames:
-            self._publish(frame, slots, fps)
+            self._record(frame)
         controller.history.take_snapshot()
 
     def _apply_schedule(self) -> None:
         if self._options.schedule is None:
             return
-        seconds = self.live.frame_count / self.live.world.spec.fps
+        seconds = self.live.frame_count / self.live.description.fps
         prompt = self._options.schedule.due(seconds)
         if prompt is not None:
             self._execute(Command(name="prompt", arguments={"text": prompt}))
 
-    def _publish(self, frame: StreamFrame, slots: list[BufferSlot], fps: float) -> None:
+    def _show(self, frame: StreamFrame, slots: list[BufferSlot], fps: float) -> None:
         self.newest = frame
         packed = pack_frame(frame, slots, fps)
         self._last_packed = packed
         for viewer in self._viewers:
             viewer.send_frame(packed)
+
+    def _record(self, frame: StreamFrame) -> None:
         film_ended = self._controller.record_frame(frame)
         if film_ended is not None:
             self._send_to_all(film_ended)
@@ -214,6 +227,8 @@ class LiveSession:
 
     def _execute(self, command: Command) -> None:
         viewer = command.viewer
+        if command.name in JUMPS:
+            self._outlet.drop()
         try:
             with self._options.model_lock:
                 # the viewer may have left while the command waited for the lock

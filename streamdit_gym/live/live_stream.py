@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from streamdit_gym.checks import check_bool, check_choice, check_int, check_prompt, shown
-from streamdit_gym.errors import ShapeError
+from streamdit_gym.checks import check_bool, check_choice, check_int, check_prompt
 from streamdit_gym.live.live_stream_state import LiveStreamState, PromptScope
 from streamdit_gym.live.parallel_simulator import ParallelSimulator
 from streamdit_gym.live.renamed import RenamedAttributes, rename_settings, warn_renamed
-from streamdit_gym.live.stream_frame import BufferSlot, Image, StreamFrame
+from streamdit_gym.live.stream_frame import BufferSlot, Image, StreamFrame, checked_image
 from streamdit_gym.live.stream_prompts import BoxPrompts, buttons_of, prompts_in
+from streamdit_gym.live.stream_protocol import StreamDescription, describe_world
 from streamdit_gym.presets import partition_for
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.meaning import Meanings
@@ -113,6 +114,21 @@ class LiveStream(RenamedAttributes):
         self.configure(transition=transition)
         self.reset(seed, start_frame)
 
+    @cached_property
+    def description(self) -> StreamDescription:
+        """What never changes of the stream."""
+        return describe_world(self.world.spec, has_simulator=self.simulator is not None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the world is."""
+        return self.world.device
+
+    @property
+    def frames_per_step(self) -> int:
+        """How many frames a step returns."""
+        return self.partition.chunk_frames
+
     @property
     def partition(self) -> Partition:
         """How the buffer is cut."""
@@ -135,7 +151,9 @@ class LiveStream(RenamedAttributes):
             ShapeError: if the start frame does not have the world's size.
         """
         rng = np.random.default_rng(check_int("seed", seed, least=0))
-        image = None if start_frame is None else self._checked_start_frame(start_frame)
+        image = None
+        if start_frame is not None:
+            image = checked_image(start_frame, self.world.spec.frame_shape)
         if self.simulator is not None:
             simulator_image = self.simulator.reset(rng)
             if image is None:
@@ -343,19 +361,6 @@ class LiveStream(RenamedAttributes):
             return image, self._prompts.text_of(position)
         action = self.nearest_action(text)
         return self.simulator.step(action), self.menu[action]
-
-    def _checked_start_frame(self, frame: Image) -> Image:
-        """Return a copy of a start frame of the right shape: the caller's may be read-only."""
-        shape = self.world.spec.frame_shape
-        is_array = isinstance(frame, np.ndarray)
-        if not is_array or frame.shape != shape or frame.dtype != np.uint8:
-            raise ShapeError(
-                "the start frame does not fit",
-                given=f"{frame.shape} {frame.dtype}" if is_array else shown(frame),
-                allowed=f"{shape} uint8, without transparency",
-                remedy="resize it; lay a transparent picture on a background",
-            )
-        return np.array(frame)
 
     def _continue_in(self, engine: Engine) -> None:
         """Continue in another engine, from the newest clean frames."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from torch import Tensor
+
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.text.prompt_table import PromptTable
 
@@ -38,3 +41,19 @@ class LiveStreamState:
     chunks_since_prompt: int
     frame_count: int
     simulator: Any
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the session's tensors; the table is shared with the stream."""
+        return tensor_bytes(self.session)
+
+
+def tensor_bytes(value: Any) -> int:
+    """Return the memory of the tensors and arrays in dictionaries, lists and tuples."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return int(value.nbytes)
+    if isinstance(value, dict):
+        return tensor_bytes(list(value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(tensor_bytes(part) for part in value)
+    return 0

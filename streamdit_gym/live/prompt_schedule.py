@@ -24,8 +24,12 @@ class TimedPrompt:
     prompt: str
 
 
-def read_script(path: Path) -> list[TimedPrompt]:
+def read_script(path: Path, max_prompt_chars: int = MAX_PROMPT_CHARS) -> list[TimedPrompt]:
     """Read a script: lines of ``{"at": SECONDS, "prompt": "..."}``, in any order.
+
+    Args:
+        path: the script.
+        max_prompt_chars: of each prompt.
 
     Raises:
         StreamDiTError: if it cannot be read; the error names the first bad line.
@@ -43,9 +47,9 @@ def read_script(path: Path) -> list[TimedPrompt]:
         if not line.strip():
             continue
         try:
-            prompts.append(_parse_line(line))
+            prompts.append(_parse_line(line, max_prompt_chars))
         except PARSE_ERRORS as error:
-            raise _bad_line(path, number, line, error) from error
+            raise _bad_line(f"{path}, line {number}", line, error, max_prompt_chars) from error
     if not prompts:
         raise StreamDiTError(
             "the script is empty", given=path, allowed=EXAMPLE, remedy="write a line"
@@ -65,20 +69,20 @@ def prompt_field(fields: dict[str, object]) -> object:
     return fields["prompt"]
 
 
-def _parse_line(line: str) -> TimedPrompt:
+def _parse_line(line: str, max_prompt_chars: int) -> TimedPrompt:
     fields = json.loads(line)
     at = check_real("at", fields["at"], least=0, most=MAX_SECONDS)
-    return TimedPrompt(at=at, prompt=check_prompt(prompt_field(fields)))
+    return TimedPrompt(at=at, prompt=check_prompt(prompt_field(fields), max_prompt_chars))
 
 
-def _bad_line(path: Path, number: int, line: str, error: Exception) -> StreamDiTError:
-    given = f"{path}, line {number}: {line[:60]!a}"
+def _bad_line(place: str, line: str, error: Exception, max_prompt_chars: int) -> StreamDiTError:
+    given = f"{place}: {line[:60]!a}"
     if isinstance(error, ArgumentError):
         given = f"{given} ({error.problem}: {error.given})"
     return StreamDiTError(
         "a line of the script cannot be read",
         given=given,
-        allowed=f"{EXAMPLE}, of at most {MAX_PROMPT_CHARS} characters",
+        allowed=f"{EXAMPLE}, of at most {max_prompt_chars} characters",
         remedy="correct that line",
     )
 

@@ -14,6 +14,7 @@ from streamdit_gym.live.live_stream import LiveStream
 from streamdit_gym.live.parallel_simulator import has_reference_simulator
 from streamdit_gym.live.prompt_schedule import PromptSchedule
 from streamdit_gym.live.stream_controller import SessionOptions
+from streamdit_gym.live.stream_protocol import SteeredStream
 
 FIRST_SESSION = "1"  # the one that never rests
 MAX_SESSIONS = 4
@@ -35,7 +36,7 @@ class SessionRegistry:
         self._num_opened = 0
         self._model_lock = threading.Lock()
 
-    def open(self, live: LiveStream, schedule: PromptSchedule | None = None) -> str:
+    def open(self, live: SteeredStream, schedule: PromptSchedule | None = None) -> str:
         """Start a session and return its name.
 
         All but the first rest while nobody watches, and give way to new ones.
@@ -57,14 +58,14 @@ class SessionRegistry:
             others.pop(unwatched).end()
         self._num_opened += 1
         options = SessionOptions(
-            fps=self.fps or live.world.spec.fps,
+            fps=self.fps or live.description.fps,
             film_folder=self.film_folder,
             model_lock=self._model_lock,
             name=str(self._num_opened),
             schedule=schedule,
             rests_unwatched=bool(others),
             open_branch=self.open,
-            open_world=partial(self.open_world, device=str(live.world.device)),
+            open_world=partial(self.open_world, device=str(live.device)),
         )
         session = LiveSession(live, options)
         self.sessions = {**others, session.name: session}
@@ -80,10 +81,10 @@ class SessionRegistry:
         world = shared_world(name, device)
         for session in self.sessions.values():
             # not by its name: another bundle may have the same
-            if session.is_alive and session.live.world is world:
+            live = session.live
+            if session.is_alive and isinstance(live, LiveStream) and live.world is world:
                 return session.name
-        live = LiveStream(world, reference_simulator=has_reference_simulator(world))
-        return self.open(live)
+        return self.open(LiveStream(world, reference_simulator=has_reference_simulator(world)))
 
     def refusal(self, name: str) -> str | None:
         """Return why no other viewer may watch a session; None: they may."""

@@ -5,24 +5,24 @@ from __future__ import annotations
 import collections
 
 from streamdit_gym.errors import StreamDiTError
-from streamdit_gym.live.live_stream import LiveStream
-from streamdit_gym.live.live_stream_state import LiveStreamState
+from streamdit_gym.live.stream_protocol import Moment, SteeredStream
 
 MAX_SAVED = 32
+MAX_SAVED_BYTES = 2 << 30  # until no other is saved; a moment of a video model at 480p is 2 GB
 SNAPSHOT_PERIOD_S = 1.0
 MAX_SNAPSHOTS = 60
+MAX_SNAPSHOT_BYTES = 2 << 30
+BYTES_PER_S = 64 << 20  # copied for snapshots: larger moments are kept more rarely
 
 
 class StateHistory:
     """Saves and restores the states of a stream."""
 
-    def __init__(self, live: LiveStream) -> None:
+    def __init__(self, live: SteeredStream) -> None:
         self._live = live
-        self._fps = live.world.spec.fps
-        self._saved: dict[str, LiveStreamState] = {}
-        self._snapshots: collections.deque[LiveStreamState] = collections.deque(
-            maxlen=MAX_SNAPSHOTS
-        )
+        self._fps = live.description.fps
+        self._saved: dict[str, Moment] = {}
+        self._snapshots: collections.deque[Moment] = collections.deque()
 
     @property
     def saved_names(self) -> list[str]:
@@ -35,11 +35,12 @@ class StateHistory:
         Raises:
             StreamDiTError: if there are too many.
         """
-        if len(self._saved) >= MAX_SAVED:
+        num_bytes = sum(moment.num_bytes for moment in self._saved.values())
+        if len(self._saved) >= MAX_SAVED or num_bytes >= MAX_SAVED_BYTES:
             raise StreamDiTError(
                 "too many saved states",
-                given=len(self._saved),
-                allowed=MAX_SAVED,
+                given=f"{len(self._saved)}, {num_bytes >> 20} MiB",
+                allowed=f"{MAX_SAVED}, {MAX_SAVED_BYTES >> 20} MiB",
                 remedy="start the server anew",
             )
         name = f"{len(self._saved) + 1}: frame {self._live.frame_count}"
@@ -75,20 +76,30 @@ class StateHistory:
         return True
 
     def take_snapshot(self) -> None:
-        """Keep this moment for rewinding, if the last snapshot is a second old."""
-        period = max(1, round(SNAPSHOT_PERIOD_S * self._fps))
-        if self._snapshots and self._frames_since_snapshot() < period:
-            return
+        """Keep this moment for rewinding, if the last snapshot is old enough.
+
+        That is a second, or as many as its copy is worth; the oldest ones go.
+        """
+        if self._snapshots:
+            seconds = max(SNAPSHOT_PERIOD_S, self._snapshots[-1].num_bytes / BYTES_PER_S)
+            if self._frames_since_snapshot() < max(1, round(seconds * self._fps)):
+                return
         self._snapshots.append(self._live.save_state())
+        while len(self._snapshots) > 1 and self._holds_too_much():
+            self._snapshots.popleft()
 
     def clear_snapshots(self) -> None:
         """Forget the past: the stream has started over."""
         self._snapshots.clear()
 
+    def _holds_too_much(self) -> bool:
+        num_bytes = sum(moment.num_bytes for moment in self._snapshots)
+        return len(self._snapshots) > MAX_SNAPSHOTS or num_bytes > MAX_SNAPSHOT_BYTES
+
     def _frames_since_snapshot(self) -> int:
         return self._live.frame_count - self._snapshots[-1].frame_count
 
-    def _restore(self, state: LiveStreamState) -> None:
+    def _restore(self, state: Moment) -> None:
         self._live.restore_state(state)
         while self._snapshots and self._frames_since_snapshot() < 0:
             self._snapshots.pop()

@@ -37,7 +37,7 @@ def _read_lines(session: LiveSession) -> None:
         if not line:
             continue
         try:
-            prompt = _parse_prompt(line)
+            prompt = _parse_prompt(line, session.live.description.max_prompt_chars)
         except PARSE_ERRORS as error:
             reason = error if isinstance(error, ArgumentError) else ALLOWED
             log.warning("cannot read a line: %s\n  %s", ascii(line[:80]), reason)
@@ -45,7 +45,7 @@ def _read_lines(session: LiveSession) -> None:
             session.post(Command(name="prompt", arguments={"text": prompt}))
 
 
-def _parse_prompt(line: str) -> str:
+def _parse_prompt(line: str, max_chars: int) -> str:
     if not line.startswith("{"):
-        return check_prompt(line)
-    return check_prompt(prompt_field(json.loads(line)))
+        return check_prompt(line, max_chars)
+    return check_prompt(prompt_field(json.loads(line)), max_chars)

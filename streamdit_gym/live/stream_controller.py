@@ -17,11 +17,11 @@ from streamdit_gym.files import writing_to
 from streamdit_gym.live.command_queue import MAX_PENDING_STEPS, Command
 from streamdit_gym.live.film_recorder import FilmRecorder, check_film_quota
 from streamdit_gym.live.frame_pacer import FramePacer, FrameRateMeter
-from streamdit_gym.live.live_stream import LiveStream
 from streamdit_gym.live.live_stream_state import PromptScope
 from streamdit_gym.live.prompt_schedule import PromptSchedule
 from streamdit_gym.live.state_history import StateHistory
 from streamdit_gym.live.stream_frame import StreamFrame
+from streamdit_gym.live.stream_protocol import SteeredStream
 from streamdit_gym.live.viewer_messages import Message, error_message, recorded_message
 from streamdit_gym.stream.partition import Partition
 
@@ -53,7 +53,7 @@ class SessionOptions:
     name: str = "1"
     schedule: PromptSchedule | None = None
     rests_unwatched: bool = False
-    open_branch: Callable[[LiveStream], str] | None = None
+    open_branch: Callable[[SteeredStream], str] | None = None
     open_world: Callable[[str], str] | None = None
 
 
@@ -65,7 +65,7 @@ class StreamController:
         options: how it runs.
     """
 
-    def __init__(self, live: LiveStream, options: SessionOptions) -> None:
+    def __init__(self, live: SteeredStream, options: SessionOptions) -> None:
         self.live = live
         self.fps = options.fps
         self.paused = False
@@ -94,7 +94,7 @@ class StreamController:
     @property
     def period(self) -> float:
         """Seconds between two steps."""
-        return self.live.partition.chunk_frames / self.fps
+        return self.live.frames_per_step / self.fps
 
     def step(self) -> list[StreamFrame]:
         """Generate a chunk."""
@@ -216,7 +216,7 @@ class StreamController:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = f"stream-{self._options.name}-{stamp}-{self.live.frame_count}.mp4"
         fps = max(MIN_FILM_FPS, min(MAX_FILM_FPS, self.fps))
-        return FilmRecorder(folder / name, fps, self.live.simulator is not None)
+        return FilmRecorder(folder / name, fps, self.live.description.has_simulator)
 
     def _branch(self) -> Message:
         if self._options.open_branch is None:

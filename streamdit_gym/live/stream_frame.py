@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
+from streamdit_gym.checks import shown
+from streamdit_gym.errors import ShapeError
 from streamdit_gym.live.renamed import RenamedAttributes
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -58,3 +60,20 @@ class BufferSlot(RenamedAttributes):
     progress: float
 
     _renamed: ClassVar = {"done": "progress"}
+
+
+def checked_image(image: Image, shape: tuple[int, int, int]) -> Image:
+    """Return a copy of a start frame of the right shape: the caller's may be read-only.
+
+    Raises:
+        ShapeError: if it has another shape or type.
+    """
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.shape != shape or image.dtype != np.uint8:
+        raise ShapeError(
+            "the start frame does not fit",
+            given=f"{image.shape} {image.dtype}" if is_array else shown(image),
+            allowed=f"{shape} uint8, without transparency",
+            remedy="resize it; lay a transparent picture on a background",
+        )
+    return np.array(image)

@@ -9,19 +9,15 @@ import json
 
 from starlette.websockets import WebSocket
 
-from streamdit_gym.checks import MAX_PROMPT_CHARS
 from streamdit_gym.errors import StreamDiTError
 from streamdit_gym.live.command_parser import parse_command
 from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.film_recorder import MAX_FILMS, MAX_FOLDER_BYTES
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.rate_limiter import MAX_REFUSED, RATE_PER_S, RateLimiter
-from streamdit_gym.live.stream_prompts import direction_prompts, sliders_of
 from streamdit_gym.live.viewer_messages import Message, error_message
 from streamdit_gym.world_folders import shipped_worlds
 
-MAX_SUGGESTIONS = 32  # phrases of the training data, beside the menu's
-MAX_PHRASES_PER_ACTION = 12
 MAX_QUEUED_MESSAGES = 64
 HEARTBEAT_S = 2.0  # a page that hears nothing for longer knows that the connection is dead
 POLICY_VIOLATION = 1008
@@ -87,24 +83,22 @@ async def serve_viewer(socket: WebSocket, session: LiveSession) -> None:
 
 def _hello_message(session: LiveSession) -> Message:
     """Return what a page needs to know of a session that never changes."""
-    spec = session.live.world.spec
-    height, width = spec.frame_size
-    menu_phrases = [phrase for phrases in spec.menu for phrase in phrases[:MAX_PHRASES_PER_ACTION]]
-    menu_phrases = menu_phrases or session.live.menu
-    stride = len(spec.also) // MAX_SUGGESTIONS + 1
+    description = session.live.description
+    height, width = description.frame_size
     return {
         "kind": "hello",
-        "world": spec.name,
+        "world": description.name,
         "worlds": shipped_worlds(),
         "height": height,
         "width": width,
         "stream": session.name,
-        "has_simulator": session.live.simulator is not None,
-        "menu": session.live.menu,
-        "directions": direction_prompts(spec.actions),
-        "dimensions": sliders_of(spec.actions),
-        "suggestions": [*menu_phrases, *spec.also[::stride]],
-        "max_prompt_chars": MAX_PROMPT_CHARS,
+        "has_simulator": description.has_simulator,
+        "menu": description.menu,
+        "directions": description.directions,
+        "dimensions": description.dimensions,
+        "suggestions": description.suggestions,
+        "fixed_settings": description.fixed_settings,
+        "max_prompt_chars": description.max_prompt_chars,
         "max_films": MAX_FILMS,
         "max_film_mib": MAX_FOLDER_BYTES >> 20,
     }

@@ -14,7 +14,7 @@ from torch import Tensor
 from streamdit_gym.checks import check_choice, check_fields, check_int, check_real
 from streamdit_gym.device import check_device, default_device
 from streamdit_gym.errors import ArgumentError, ShapeError
-from streamdit_gym.open_weights.open_prompts import OpenPrompts
+from streamdit_gym.open_weights.open_prompts import OpenPrompts, too_long
 from streamdit_gym.open_weights.open_streams import OpenModel
 from streamdit_gym.open_weights.wan_backbone import SKYREELS, WAN, WanBackbone
 from streamdit_gym.open_weights.wan_codec import WanCodec
@@ -24,15 +24,19 @@ from streamdit_gym.open_weights.wan_folder import (
     WanFolder,
     find_wan_folder,
     load_parts,
+    load_tokenizer,
     needs_of,
 )
 from streamdit_gym.stream.partition import Partition
+from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
 MAX_SIDE = 8192
+MAX_STREAMS = 65_536
 TEXT_TOKENS = 512  # Wan's transformers learned sentences with zeros behind them up to here
 NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, extra fingers"
 # SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
 NOISY_REFERENCES = 0.98
+FPS = {SKYREELS: 24.0, WAN: 16.0}  # of the videos that they were trained on
 DEFAULTS = {SKYREELS: ("K5N8c2s1", 8.0), WAN: ("K5N1c4s8", 3.0)}
 
 
@@ -51,6 +55,7 @@ class OpenSettings:
         negative_prompt: what guidance leads away from.
         dtype: of weights and activations.
         device: where; None: a GPU if there is one.
+        streams: how many streams at once it shall have room for.
 
     Raises:
         ArgumentError: if one is out of range.
@@ -65,28 +70,37 @@ class OpenSettings:
     negative_prompt: str = NEGATIVE_PROMPT
     dtype: str = "bfloat16"
     device: str | None = None
+    streams: int = 1
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(BYTES))
-        check_fields(self, ints={"clip_steps": (1, 1000)}, reals={"guidance": (0, 100)})
+        check_fields(
+            self,
+            ints={"clip_steps": (1, 1000), "streams": (1, MAX_STREAMS)},
+            reals={"guidance": (0, 100)},
+        )
         for side in self.frame_size:
             check_int("a side of frame_size", side, least=1, most=MAX_SIDE)
         if self.time_shift is not None:
             check_real("time_shift", self.time_shift, above=0, most=100)
 
 
-def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenModel:
+def load_open_model(
+    name: str, settings: OpenSettings | None = None, prompts: Sequence[str] = ()
+) -> OpenModel:
     """Load an open model: Wan 2.1, SkyReels-V2-DF, or Self-Forcing converted to diffusers.
 
     Args:
         name: a folder in diffusers' layout or a Hub id, with or without ``wan:`` before it.
         settings: how it streams.
+        prompts: sentences that it will take: none that is too long is found out only later.
 
     Raises:
         BundleError: if there is no such model; see `check_wan_folder`.
         MissingExtraError: if a package is missing.
         ShapeError: if frames are no whole tokens wide and high.
-        ArgumentError: if the device has too little memory; nothing is loaded then.
+        ArgumentError: if the device has too little memory, or a sentence is longer than the model
+            takes; nothing is loaded then.
     """
     settings = settings or OpenSettings()
     folder = find_wan_folder(name)
@@ -95,11 +109,12 @@ def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenMode
     text, shift = DEFAULTS[folder.kinds["transformer"]]
     partition = Partition.parse(settings.partition or text)
     _check_memory(folder, settings, partition, device)
+    _check_lengths(folder, [settings.idle, settings.negative_prompt, *prompts])
     parts = load_parts(folder, device, settings.dtype)
     encode = text_encoder(parts["text_encoder"], parts["tokenizer"])
-    prompts = OpenPrompts(encode, TEXT_TOKENS, settings.idle)
-    negative = prompts.of_texts([settings.negative_prompt])[:, None]
-    no_prompt = prompts.conditioning(negative).tokens[0]
+    table = OpenPrompts(encode, TEXT_TOKENS, settings.idle)
+    negative = table.of_texts([settings.negative_prompt])[:, None]
+    no_prompt = table.conditioning(negative).tokens[0]
     is_skyreels = folder.kinds["transformer"] == SKYREELS
     backbone = WanBackbone(
         parts["transformer"],
@@ -114,9 +129,11 @@ def load_open_model(name: str, settings: OpenSettings | None = None) -> OpenMode
     return OpenModel(
         backbone=backbone.eval(),
         codec=WanCodec(parts["vae"]),
-        prompts=prompts,
+        prompts=table,
         partition=partition,
         clip_steps=settings.clip_steps,
+        fps=FPS[folder.kinds["transformer"]],
+        name=Path(name.removeprefix(OPEN_MODEL_PREFIX)).name,
     )
 
 
@@ -147,21 +164,32 @@ def _grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
     return height // folder.stride, width // folder.stride
 
 
+def _check_lengths(folder: WanFolder, texts: Sequence[str]) -> None:
+    """Refuse sentences that are too long, with the tokenizer alone."""
+    tokenizer = load_tokenizer(folder)
+    for text in texts:
+        count = len(tokenizer(" ".join(text.split())).input_ids)
+        if count > TEXT_TOKENS:
+            raise too_long(text, f"{count} tokens", f"{TEXT_TOKENS} tokens")
+
+
 def _check_memory(
     folder: WanFolder, settings: OpenSettings, partition: Partition, device: str
 ) -> None:
     """Refuse a model for which there is no room."""
     latents = partition.references + partition.frames
-    needs = needs_of(folder, settings.frame_size, latents, settings.dtype)
+    needs = needs_of(folder, settings.frame_size, latents, settings.dtype, settings.streams)
     free = free_memory(device)
     host_free = free_memory("cpu")
     if not needs.fit(device, free, host_free):
         raise ArgumentError(
             "this model needs more memory than there is",
             given=f"{free / GIB:.1f} GiB free on {device}, {host_free / GIB:.1f} GiB for the CPU",
-            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {needs.tokens} tokens, and"
-            f" {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU",
-            remedy="take smaller frames, a shorter buffer, dtype='bfloat16' or a smaller model",
+            allowed=f"about {needs.device_bytes / GIB:.1f} GiB for {settings.streams} streams of"
+            f" {needs.tokens} tokens,"
+            f" and {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU",
+            remedy="take smaller frames, fewer streams, a shorter buffer, dtype='bfloat16' or a"
+            " smaller model",
         )
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from streamdit_gym.errors import NotReadyError, ShapeError
 from streamdit_gym.open_weights.open_prompts import OpenPrompts
 from streamdit_gym.open_weights.wan_backbone import WanBackbone
-from streamdit_gym.open_weights.wan_codec import DecoderMemory, WanCodec
+from streamdit_gym.open_weights.wan_codec import FRAMES_PER_LATENT, DecoderMemory, WanCodec
 from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
 from streamdit_gym.stream.engine import Engine
 from streamdit_gym.stream.noise import Noise
@@ -25,6 +25,7 @@ from streamdit_gym.stream.partition import Partition
 from streamdit_gym.stream.session import PROMPT_ENTRIES, Session
 
 Frames = UInt8[Tensor, "b f H W 3"]
+MIN_SHOWN = 2  # latents at the start of a stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class OpenModel:
         prompts: embeds sentences.
         partition: how the buffer is cut.
         clip_steps: evaluations for the clip that a stream begins with.
+        fps: frames per second of the videos that it has learned.
+        name: of the model.
     """
 
     backbone: WanBackbone
@@ -44,6 +47,20 @@ class OpenModel:
     prompts: OpenPrompts
     partition: Partition
     clip_steps: int = 30
+    fps: float = 16.0
+    name: str = "open model"
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of frames."""
+        rows, columns = self.backbone.config.grid
+        stride = self.codec.stride
+        return rows * stride, columns * stride
+
+    @property
+    def frames_per_step(self) -> int:
+        """How many frames a step of a stream shows."""
+        return FRAMES_PER_LATENT * self.partition.chunk_frames
 
 
 class OpenStreams:
@@ -72,6 +89,15 @@ class OpenStreams:
         """Return the number of streams; 0 before `start`."""
         return 0 if self._session is None else len(self._session)
 
+    @property
+    def prompt_scope(self) -> Literal["chunk", "buffer"]:
+        """Which frames a new prompt conditions; it may change between two steps."""
+        return self.engine.prompt_scope
+
+    @prompt_scope.setter
+    def prompt_scope(self, scope: Literal["chunk", "buffer"]) -> None:
+        self.engine.prompt_scope = scope
+
     @torch.no_grad()
     def start(
         self, prompts: list[str], seeds: Sequence[int], frames: Frames | None = None
@@ -92,6 +118,41 @@ class OpenStreams:
                 fit the model.
             ArgumentError: if a prompt is too long.
         """
+        self._session, self._memory, first_frames = self._begin(prompts, seeds, frames)
+        return first_frames
+
+    @torch.no_grad()
+    def restart(
+        self,
+        rows: Sequence[int],
+        prompts: list[str],
+        seeds: Sequence[int],
+        frames: Frames | None = None,
+    ) -> Frames:
+        """Begin some of the streams anew, and return their first frames; the others stay.
+
+        Args:
+            rows: which streams.
+            prompts: a sentence for each of them.
+            seeds: a number for each of them.
+            frames: what each begins with, as in `start`.
+
+        Raises:
+            NotReadyError: before `start`.
+            ShapeError, ArgumentError: as `start`; the streams are where they were.
+        """
+        written = copy.copy(self._started())
+        written.noise = written.noise.to(self.engine.device)  # a copy, since rows of it change
+        session, memory, first_frames = self._begin(prompts, seeds, frames)
+        written.write(rows, session)
+        self._session = written
+        self._memory = self._memory.with_rows(rows, memory)
+        return first_frames
+
+    def _begin(
+        self, prompts: list[str], seeds: Sequence[int], frames: Frames | None
+    ) -> tuple[Session, DecoderMemory, Frames]:
+        """Return new streams, what the decoder remembers of them, and their first frames."""
         if len(seeds) != len(prompts) or (frames is not None and len(frames) != len(prompts)):
             raise ShapeError(
                 "each stream needs a prompt and a seed, and a clip if any has one",
@@ -111,9 +172,7 @@ class OpenStreams:
         ahead = clip.last(latency)
         first_frames, memory = self.model.codec.decode(shown.latents, self.model.codec.new_memory())
         session = self.engine.start(shown.latents, shown.prompts, noise, ahead=ahead)
-        self._session = session
-        self._memory = memory
-        return first_frames
+        return session, memory, first_frames
 
     @torch.no_grad()
     def step(self, prompts: list[str]) -> Frames:
@@ -143,6 +202,37 @@ class OpenStreams:
         self._session = moved
         self._memory = memory
         return frames
+
+    def finite(self) -> Bool[Tensor, " b"]:
+        """Return which streams' latents are finite; others can never recover.
+
+        Raises:
+            NotReadyError: before `start`.
+        """
+        return self._started().finite()
+
+    def shown_prompts(self) -> list[list[str]]:
+        """Return what the newest frames show: of every stream, a sentence for each frame.
+
+        These are the frames of the last step.
+
+        Raises:
+            NotReadyError: before `start`.
+        """
+        newest = self._started().reference_prompts[:, -self.model.partition.chunk_frames :]
+        return self._texts(newest.repeat_interleave(FRAMES_PER_LATENT, 1))
+
+    def buffer_prompts(self) -> list[list[str]]:
+        """Return what the buffer holds: of every stream, a sentence for each chunk, oldest first.
+
+        Raises:
+            NotReadyError: before `start`.
+        """
+        return self._texts(self._started().buffer.prompts[:, :: self.model.partition.chunk_frames])
+
+    def _texts(self, rows: Int[Tensor, "b n"]) -> list[list[str]]:
+        texts = self.model.prompts.texts
+        return [[texts[row] for row in of_stream] for of_stream in rows.tolist()]
 
     def save(self) -> dict[str, Any]:
         """Return all that the streams are, as tensors and texts.
@@ -174,21 +264,27 @@ class OpenStreams:
             state[name] = _renumbered(state[name], list(texts), rows)
         memory = DecoderMemory(features=tuple(saved["decoder"]))
         self._memory.check_shapes(memory)
-        session.load_state_dict(state)
-        self._memory = memory
+        restored = copy.copy(session)  # a branch may share the session
+        restored.load_state_dict(state)
+        self._session = restored
+        self._memory = memory.to(self.engine.device)
 
-    def branch(self, rows: Sequence[int], seeds: Sequence[int]) -> OpenStreams:
-        """Return new streams that go on from these ones, with noise of their own.
+    def branch(self, rows: Sequence[int], seeds: Sequence[int] | None = None) -> OpenStreams:
+        """Return new streams that go on from these ones.
 
         Args:
             rows: which stream each goes on from.
-            seeds: of their noise.
+            seeds: of their noise; None: that of the streams they go on from.
 
         Raises:
             NotReadyError: before `start`.
         """
+        session = self._started()
+        index = list(rows)
+        noise = Noise(origins=session.noise.origins[index], drawn=session.noise.drawn[index])
         branched = copy.copy(self)
-        branched._session = self._started().take(rows, Noise.seeded(seeds))
+        branched.engine = copy.copy(self.engine)  # its prompts' scope may change
+        branched._session = session.take(rows, noise if seeds is None else Noise.seeded(seeds))
         branched._memory = self._memory.take(rows)
         return branched
 
@@ -198,10 +294,12 @@ class OpenStreams:
         """Return what streams begin with, drawn as far as it is not known.
 
         These are the references and the first chunk, which are shown, and the clean frames that
-        the buffer begins with.
+        the buffer begins with. At least two are shown: after these the decoder's memory has the
+        form that it keeps, so that streams of any age are a batch.
         """
         partition = self.model.partition
-        length = partition.references + partition.chunk_frames + partition.latency_frames
+        num_shown = max(MIN_SHOWN, partition.references + partition.chunk_frames)
+        length = num_shown + partition.latency_frames
         start = None
         if known is not None:
             length = max(length, known.shape[1] + partition.latency_frames)

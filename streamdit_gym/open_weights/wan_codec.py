@@ -53,6 +53,23 @@ class DecoderMemory:
                 remedy="restore what streams of the same model, number and size have saved",
             )
 
+    def with_rows(self, rows: Sequence[int], other: DecoderMemory) -> DecoderMemory:
+        """Return the memory with some streams' part replaced by another one's streams."""
+        features = []
+        for own, new in zip(self.features, other.features, strict=True):
+            if isinstance(own, Tensor) and isinstance(new, Tensor):
+                index = torch.as_tensor(list(rows), device=own.device)
+                own = own.index_copy(0, index, new)
+            features.append(own)
+        return DecoderMemory(features=tuple(features))
+
+    def to(self, device: torch.device | str) -> DecoderMemory:
+        """Return the memory on a device."""
+        features = tuple(
+            part.to(device) if isinstance(part, Tensor) else part for part in self.features
+        )
+        return DecoderMemory(features=features)
+
     def take(self, rows: Sequence[int]) -> DecoderMemory:
         """Return a copy of the memory of some streams."""
         index = list(rows)

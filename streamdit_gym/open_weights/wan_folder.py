@@ -13,8 +13,8 @@ from typing import Any
 
 from streamdit_gym.errors import BundleError, MissingExtraError, require
 from streamdit_gym.open_weights.wan_backbone import SKYREELS, WAN
+from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
-PREFIX = "wan:"
 INDEX = "model_index.json"
 TRANSFORMERS = (WAN, SKYREELS)
 PARTS = {
@@ -72,7 +72,7 @@ def find_wan_folder(name: str) -> WanFolder:
         BundleError: if there is none, or it holds another model, or a part is missing.
         MissingExtraError: if a Hub id needs a package that is not installed.
     """
-    text = name.removeprefix(PREFIX)
+    text = name.removeprefix(OPEN_MODEL_PREFIX)
     path = Path(text)
     if path.is_dir():
         return check_wan_folder(path)
@@ -224,13 +224,13 @@ def _missing(path: Path, given: str = "") -> BundleError:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What one stream of a model needs.
+    """What streams of a model need.
 
     Attributes:
         device_bytes: memory of the device at the peak: weights of transformer and autoencoder,
             activations, and what the decoder remembers, twice while it decodes.
         host_bytes: memory of the machine for the text encoder.
-        tokens: of a window.
+        tokens: of a stream's window.
     """
 
     device_bytes: int
@@ -250,14 +250,17 @@ class Needs:
         return self.device_bytes <= free and self.host_bytes <= host_free
 
 
-def needs_of(folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str) -> Needs:
-    """Return what one stream of a model needs; all but the weights is an estimate.
+def needs_of(
+    folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype: str, streams: int = 1
+) -> Needs:
+    """Return what streams of a model need; all but the weights is an estimate.
 
     Args:
         folder: the model.
         frame_size: height and width of frames.
         latents: references and buffer together.
         dtype: of weights and activations.
+        streams: that move as one batch.
     """
     sizes = folder.configs["transformer"]
     _, rows, columns = sizes.get("patch_size", (1, 2, 2))
@@ -271,7 +274,7 @@ def needs_of(folder: WanFolder, frame_size: tuple[int, int], latents: int, dtype
     memory = 2 * height * width * MEMORY_PER_PIXEL * base_channels
     weights = sum(_num_weights(folder, part) for part in ("transformer", "vae"))
     return Needs(
-        device_bytes=int(BYTES[dtype] * (weights + activations + memory)),
+        device_bytes=int(BYTES[dtype] * (weights + streams * (activations + memory))),
         host_bytes=BYTES["bfloat16"] * _num_weights(folder, "text_encoder"),
         tokens=tokens,
     )
@@ -311,5 +314,15 @@ def load_parts(folder: WanFolder, device: str, dtype: str) -> dict[str, Any]:
         "transformer": transformer.eval().requires_grad_(False).to(device),
         "vae": autoencoder.eval().requires_grad_(False).to(device),
         "text_encoder": encoder.eval().requires_grad_(False),
-        "tokenizer": transformers.AutoTokenizer.from_pretrained(folder.path / "tokenizer"),
+        "tokenizer": load_tokenizer(folder),
     }
+
+
+def load_tokenizer(folder: WanFolder) -> Any:
+    """Return the tokenizer, which is small.
+
+    Raises:
+        MissingExtraError: if transformers is not installed.
+    """
+    transformers = require("transformers", "open", "an open model")
+    return transformers.AutoTokenizer.from_pretrained(folder.path / "tokenizer")

@@ -4,6 +4,7 @@ const SLIDERS = ["chunks", "micro_steps", "transition", "fps"];
 const SLIDER_DELAY_MS = 100; // a slider sends its newest value at most this often
 const DIMENSION_STEPS = 200; // from a dimension's low to its high end
 const DIMENSION_DIGITS = 4; // of a value
+const MIN_SMOOTH_PX = 256; // frames from this width on are enlarged smoothly
 const MAX_SILENCE_MS = 6000; // the server sends something every two seconds
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 5000;
@@ -128,11 +129,13 @@ function showWorld(hello) {
   for (const canvas of [element("image"), element("simulator-image")]) {
     canvas.width = hello.width;
     canvas.height = hello.height;
+    canvas.classList.toggle("smooth", hello.width >= MIN_SMOOTH_PX);
   }
   const options = hello.suggestions.map((phrase) => create("option", { value: phrase }));
   element("suggestions").replaceChildren(...options);
   showWorlds(hello.worlds, hello.world);
   showActions(hello.menu, hello.directions);
+  showFixed(hello.fixed_settings);
   showDimensions(hello.dimensions);
 }
 
@@ -141,6 +144,14 @@ function showWorlds(shipped, current) {
   const names = shipped.includes(current) ? shipped : [current, ...shipped];
   const options = names.map((name) => new Option(name, name, false, name === current));
   element("worlds").replaceChildren(...options);
+}
+
+// Settings that cannot change while this stream runs have no control.
+function showFixed(fixed) {
+  for (const name of SLIDERS) {
+    const row = [element(name), document.querySelector(`label[for=${name}]`)];
+    for (const part of row) part.hidden = fixed.includes(name);
+  }
 }
 
 // Sliders of a box: one for each dimension, with its words as marks.
@@ -227,6 +238,8 @@ function showActions(phrases, directions) {
     return button;
   });
   element("actions").replaceChildren(...buttons);
+  element("actions").hidden = !buttons.length;
+  element("action-keys").hidden = !buttons.length;
 }
 
 function directionOf(phrase) {
