@@ -170,7 +170,7 @@ def _new_agent(config: AgentTraining, venv: VecEnv, folder: Path) -> BaseAlgorit
     arguments = hyperparameters(config)
     try:
         return algorithm(env=venv, seed=config.seed, device="cpu", tensorboard_log=log, **arguments)
-    except (AssertionError, TypeError, ValueError, MemoryError) as error:
+    except (AssertionError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise ArgumentError(
             f"{config.algo} does not take these hyperparameters",
             given=f"{shown(config.overrides)}: {shown(str(error))}",

@@ -14,7 +14,6 @@ from streamdit_gym.agents.agent_config import ALGORITHMS, AgentTraining, trainin
 from streamdit_gym.agents.agent_envs import make_venv, reference_id
 from streamdit_gym.agents.evaluate_run import labels, progress_to_ceiling
 from streamdit_gym.agents.film import panel, plot_curve, side_by_side, write_mp4
-from streamdit_gym.agents.hyperparameter_files import usual_world
 from streamdit_gym.agents.policies.load_policy import load_policy
 from streamdit_gym.agents.policies.policy_file import load_agent
 from streamdit_gym.agents.policies.random_policy import RandomPolicy
@@ -182,6 +181,10 @@ def test_the_commands_that_train_and_evaluate(
         ),
         (["--algo", "sac", "--set", "ent_coef=auto_x"], "ent_coef cannot be used"),
         (["--set", "num_envs=1", "n_steps=1"], "ppo does not take these hyperparameters"),
+        (
+            ["--env", "StreamDiT/TakeCover-v0", "--set", "observation=frame"],
+            "ppo does not take these hyperparameters",
+        ),
         (["--set", "num_envs=0"], "num_envs cannot be used"),
         (["--set", "episodes=0"], "episodes cannot be used"),
         (["--set", "observation=pixels"], "observation"),
@@ -238,7 +241,7 @@ def test_rewards_are_scaled_and_statistics_are_not() -> None:
 
 
 def test_an_agent_of_an_earlier_version_saw_plain_states() -> None:
-    old = training_from_json({"env": "StreamDiT/Reacher-v0"})
+    old = training_from_json({"env": "StreamDiT/TakeCover-v0"})
     assert (old.observation, old.frame_stack, old.reward_scale) == ("state", 1, 1.0)
 
 
@@ -251,8 +254,10 @@ def test_hyperparameters_know_every_environment() -> None:
     assert AgentTraining(env="StreamDiT/Reacher-v0", frame_stack=2).frame_stack == 2
     assert AgentTraining().observation == "state"
     for algo in ALGORITHMS:
-        cover = usual_world(algo, "StreamDiT/TakeCover-v0")
-        assert cover == {"observation": "latent", "frame_stack": 2, "reward_scale": 0.02}
+        cover = AgentTraining(env="StreamDiT/TakeCover-v0", algo=algo)
+        assert (cover.observation, cover.frame_stack) == ("latent", 2)
+        assert cover.reward_scale == 0.02
+    assert AgentTraining(env="StreamDiT/TakeCover-v0", observation="frame").observation == "frame"
     assert hyperparameters(AgentTraining(observation="frame"))["policy"] == "CnnPolicy"
     assert hyperparameters(AgentTraining(overrides={"gamma": 0.5}))["gamma"] == 0.5
     assert hyperparameters(AgentTraining())["learning_rate"](0.5) == pytest.approx(5e-4)

@@ -24,7 +24,7 @@ PAGES = [
     ROOT / "examples" / "own_world" / "README.md",
 ]
 OTHER_PROGRAMS = ("torchrun", "pip", "pytest", "python", "docker", "git", "ray")
-MAX_README_LINES = 150
+MAX_README_LINES = 120
 PACKAGES = {"PIL.Image": "pillow", "h5py": "minari", "torch.utils.tensorboard": "tensorboard"}
 
 

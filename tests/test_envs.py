@@ -50,6 +50,7 @@ ACTIONS_AND_PROMPTS = {
         np.float32([0.6, -0.6]),
         ["shoulder still; elbow still", "shoulder left; elbow right"],
     ),
+    "TakeCover": (1, ["stay", "step right"]),
     "PushedDot": (np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]),
 }
 
@@ -73,6 +74,8 @@ def test_gymnasium_and_sb3_find_nothing_to_complain_about(name: str) -> None:
         warnings.simplefilter("error")
         # the dot's box is another one on purpose
         warnings.filterwarnings("ignore", "We recommend you to use a symmetric and normalized Box")
+        # Take Cover's agents observe latents
+        warnings.filterwarnings("ignore", "The minimal resolution for an image is 36x36")
         check_env(gymnasium.make(name, render_mode="rgb_array").unwrapped)
         sb3_check_env(gymnasium.make(name, render_mode="rgb_array"))
 

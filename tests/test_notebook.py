@@ -13,7 +13,7 @@ NOTEBOOK = Path(__file__).resolve().parent.parent / "examples" / "quick_start.ip
 
 
 def executed() -> Any:
-    """Return the notebook after it ran, without the cell that installs packages, and with fewer steps."""
+    """Return the notebook after a run with fewer steps, without the cell that installs packages."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

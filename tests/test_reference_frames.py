@@ -110,8 +110,10 @@ def write_sheet(path: Path, rollouts: list[np.ndarray]) -> None:
 
 def read_sheet(path: Path, seed: int, column: int) -> np.ndarray:
     sheet = cv2.imread(str(path))[..., ::-1]
-    size = sheet.shape[0] // len(SEEDS)
-    return sheet[seed * size : (seed + 1) * size, column * size : (column + 1) * size]
+    height = sheet.shape[0] // len(SEEDS)
+    width = sheet.shape[1] // len(SHOWN)
+    rows = sheet[seed * height : (seed + 1) * height]
+    return rows[:, column * width : (column + 1) * width]
 
 
 def generate(folder: Path) -> Iterator[tuple[str, str]]:
