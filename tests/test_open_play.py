@@ -19,6 +19,7 @@ from streamdit_gym.errors import ArgumentError, PartitionError, StreamDiTError
 from streamdit_gym.live import state_history, stream
 from streamdit_gym.live.command_queue import Command
 from streamdit_gym.live.frame_outlet import FrameOutlet
+from streamdit_gym.live.frame_pacer import FrameRateMeter
 from streamdit_gym.live.live_session import LiveSession
 from streamdit_gym.live.live_stream import LiveStream
 from streamdit_gym.live.open_live_stream import OpenLiveStream
@@ -188,6 +189,14 @@ def test_frames_of_a_chunk_are_shown_one_by_one_in_order() -> None:
     outlet.show([show(8)], 1000.0)
     outlet.close()
     assert shown[6:] == [6, 8]
+
+
+def test_the_frame_rate_is_that_of_steps_however_long_they_take() -> None:
+    meter = FrameRateMeter()
+    assert meter.add(1, 0.0) == 0.0
+    assert [meter.add(8, 5.0), meter.add(8, 9.0)] == [1.6, 2.0]
+    assert meter.add(8, 9.5) == 16.0, "of the last two seconds"
+    assert meter.add(8, 10.0) == 16.0
 
 
 def test_a_session_streams_an_open_model(model: Any, tmp_path: Path) -> None:

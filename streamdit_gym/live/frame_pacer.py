@@ -36,21 +36,22 @@ class FramePacer:
 
 
 class FrameRateMeter:
-    """Measures frames per second over the last two seconds."""
+    """Measures frames per second over the last two seconds, or over a step that takes longer."""
 
     def __init__(self) -> None:
-        self._times: collections.deque[float] = collections.deque()
+        # when a step was done, and how many frames it made
+        self._steps: collections.deque[tuple[float, int]] = collections.deque()
 
     def add(self, num_frames: int, now: float) -> float:
-        """Count frames and return the rate."""
-        self._times.extend([now] * num_frames)
-        while self._times and now - self._times[0] > RATE_WINDOW_S:
-            self._times.popleft()
-        if len(self._times) < 2:
-            return 0.0
-        seconds = max(1e-6, now - self._times[0])
-        return (len(self._times) - 1) / seconds
+        """Count the frames of a step and return the rate."""
+        self._steps.append((now, num_frames))
+        while len(self._steps) > 2 and now - self._steps[0][0] > RATE_WINDOW_S:
+            self._steps.popleft()
+        # those of the oldest step were made before it was done
+        first_time, first_frames = self._steps[0]
+        num_frames = sum(count for _, count in self._steps) - first_frames
+        return num_frames / max(1e-6, now - first_time)
 
     def clear(self) -> None:
         """Start counting anew."""
-        self._times.clear()
+        self._steps.clear()
