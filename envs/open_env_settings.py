@@ -93,4 +93,4 @@ class OpenEnvSettings:
         """Return the prompt of the clip that an episode begins with."""
         if self.prompt is not None:
             return self.prompt
-        return model.prompts.texts[0] if self.menu is None else self.menu[0]
+        return check_prompt(model.prompts.texts[0]) if self.menu is None else self.menu[0]

@@ -152,10 +152,15 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
                 remedy="leave init out",
             )
         prompts = self._start_prompts(options.get("prompt", self.prompt))
+        former = list(self._rngs)
         for row, row_seed in enumerate(check_seeds(seed, self.num_envs)):
             if mask[row] and row_seed is not None:
                 self._rngs[row] = np_random(row_seed)[0]
-        self._start(np.flatnonzero(mask), prompts, init)
+        try:
+            self._start(np.flatnonzero(mask), prompts, init)
+        except BaseException:
+            self._rngs = former
+            raise
         return self._rows.frames.copy(), self._info(mask)
 
     def step(

@@ -123,6 +123,33 @@ def test_a_folder_of_other_videos_is_refused(model: Any, tmp_path: Path) -> None
             OpenFilms(**{"schedules": SCHEDULES, **wrong})
 
 
+@pytest.mark.parametrize("name", ["00000.mp4", "holiday.mp4", "meta.json"])
+def test_files_of_others_are_not_overwritten(name: str, model: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(DatasetError, match="other recordings"):
+        write_open_films(lambda: model, OpenFilms(schedules=SCHEDULES), tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"file": "cat.mp4"}'])
+def test_damaged_lines_are_named(text: str, model: Any, tmp_path: Path) -> None:
+    films = OpenFilms(schedules=SCHEDULES, steps=8)
+    write_open_films(lambda: model, films, tmp_path)
+    (tmp_path / "episodes.jsonl").write_text(text)
+    with pytest.raises(DatasetError, match="lines of a folder of videos cannot be read"):
+        write_open_films(lambda: model, films, tmp_path)
+
+
+def test_a_stream_that_breaks_leaves_no_video(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenStreams, "finite", lambda _: torch.tensor([True, False]))
+    films = OpenFilms(schedules=SCHEDULES, episodes=2, batch=2, steps=12)
+    with pytest.raises(DatasetError, match="not finite"):
+        write_open_films(lambda: model, films, tmp_path)
+    assert not list(tmp_path.glob("*.mp4"))
+
+
 def test_the_command_generates_what_import_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

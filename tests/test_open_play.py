@@ -191,6 +191,30 @@ def test_frames_of_a_chunk_are_shown_one_by_one_in_order() -> None:
     assert shown[6:] == [6, 8]
 
 
+def test_frames_that_wait_are_shown_at_once_where_nothing_is_to_move() -> None:
+    outlet = FrameOutlet()
+    shown: list[int] = []
+    outlet.show([lambda number=number: shown.append(number) for number in range(3)], 1000.0)
+    outlet.flush()
+    assert shown == [0, 1, 2]
+    outlet.close()
+
+
+def test_a_frame_that_cannot_be_shown_does_not_hold_up_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outlet = FrameOutlet()
+    is_shown = threading.Event()
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    outlet.show([lambda: None, fail, is_shown.set], 0.05)
+    assert is_shown.wait(5)
+    outlet.close()
+    assert "the disk is full" in caplog.text
+
+
 def test_the_frame_rate_is_that_of_steps_however_long_they_take() -> None:
     meter = FrameRateMeter()
     assert meter.add(1, 0.0) == 0.0

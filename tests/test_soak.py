@@ -48,8 +48,13 @@ def test_a_fault_that_is_not_noticed_is_counted(monkeypatch: pytest.MonkeyPatch)
     assert not report.is_clean
 
 
-def test_growth_and_slowdown_are_judged_from_the_first_cycle_on() -> None:
-    report = Report(memory=[100, 100, 102], step_seconds={"a": [1, 1, 2, 2], "b": [1.0]})
+def test_growth_is_judged_from_the_first_cycle_on() -> None:
+    report = Report(faults=1, memory=[100, 100, 102], step_seconds={"a": [1, 1, 2, 2], "b": [1.0]})
     assert report.growth == pytest.approx(0.02)
     assert report.slowdown == 2
     assert not report.is_clean
+
+
+def test_a_soak_that_disturbed_nothing_proves_nothing() -> None:
+    assert not Report().is_clean
+    assert Report(faults=1).is_clean

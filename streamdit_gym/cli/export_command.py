@@ -45,7 +45,7 @@ class Export(Command):
         prompts = settings.pop("prompts", None)
         phrases = [] if prompts is None else read_phrases(Path(prompts))
         world = World.from_pretrained(bundle_of(self.world))
-        apart = export_world(
+        difference = export_world(
             world,
             self.out,
             to=self.to,
@@ -53,6 +53,8 @@ class Export(Command):
             runtime=None if runtime is None else Path(runtime),
             **settings,
         )
-        print(f"{self.out}: at most {apart} of 255 grey levels from the engine, over 64 frames")
+        print(
+            f"{self.out}: at most {difference} of 255 grey levels from the engine, over 64 frames"
+        )
         if self.to == "web":
             print(f"  python -m http.server -d {self.out}    # then open http://localhost:8000")

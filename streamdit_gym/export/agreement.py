@@ -90,15 +90,15 @@ def check_agreement(folder: Path, world: World, partition: Partition) -> int:
     Raises:
         AgreementError: if they are farther apart than rounding explains.
     """
-    apart = grey_levels_apart(folder, world, partition)
-    if apart > MAX_GREY_LEVELS:
+    difference = grey_levels_apart(folder, world, partition)
+    if difference > MAX_GREY_LEVELS:
         raise AgreementError(
             "the exported networks draw other frames than the world",
-            given=f"{apart} grey levels apart within {FRAMES} frames",
+            given=f"{difference} grey levels apart within {FRAMES} frames",
             allowed=f"{MAX_GREY_LEVELS}",
             remedy="try other versions of torch, onnx and onnxruntime; nothing was written",
         )
-    return apart
+    return difference
 
 
 def _prompt(stream: ExportedStream, world: World, action: Any) -> Float[np.ndarray, " p"]:

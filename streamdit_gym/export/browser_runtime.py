@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import os
 import shutil
 import tarfile
@@ -124,7 +125,7 @@ def _download(address: str, path: Path) -> None:
                     raise _refused(address, f"more than {MAX_BYTES} bytes")
                 digest.update(block)
                 file.write(block)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise DownloadError(
             f"cannot download {PACKAGE}, the runtime of the page",
             given=f"{address}: {error}",

@@ -76,8 +76,8 @@ class ExportedGraphs:
                 remedy="leave out prompts=",
             )
         world.table.rows(list(own_prompts))
-        cut = partition_for(world, partition)
-        graphs = cls(world=world, partition=cut, own_prompts=tuple(own_prompts))
+        resolved = partition_for(world, partition)
+        graphs = cls(world=world, partition=resolved, own_prompts=tuple(own_prompts))
         graphs.check()
         return graphs
 
@@ -283,6 +283,7 @@ def export_world(
         MissingExtraError: if onnx or onnxruntime are not installed.
         StorageError: if it cannot be written.
     """
+    out = out.resolve()
     check_out(out)
     require("onnx", "export", "an export")
     require("onnxruntime", "export", "an export")

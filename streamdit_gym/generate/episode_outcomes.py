@@ -67,8 +67,9 @@ def outcomes_of(
     own = _own_outcomes(world, spec.tasks.get(task), latents, actions)
     rewards = task_rewards(spec, scores[:, :-1], scores[:, 1:], own.rewards)
     successes = np.zeros(rewards.shape, dtype=bool)
+    chances = rng.random(own.ends.shape)
     for column, name in enumerate(sorted(spec.tasks)):
-        successes[:, :, column] = _successes(spec, spec.tasks[name], scores, own, rng)
+        successes[:, :, column] = _successes(spec, spec.tasks[name], scores, own, chances)
     counted = np.zeros(own.rewards.shape, dtype=bool)
     if task:
         counted = successes[:, :, sorted(spec.tasks).index(task)]
@@ -93,14 +94,14 @@ def _successes(
     task: AnyTask,
     scores: Float[np.ndarray, "n f m"],
     own: OwnOutcomes,
-    rng: np.random.Generator,
+    chances: Float[np.ndarray, "n s"],
 ) -> Successes:
     """Return after which steps a task is done."""
     is_done: Successes
     if isinstance(task, Task):
         is_done = scores[:, 1:, spec.score_names.index(task.success)] > task.threshold
     elif task.draws_ends:
-        is_done = rng.random(own.ends.shape) < own.ends
+        is_done = chances < own.ends
     else:
         is_done = own.ends > task.threshold
     return is_done

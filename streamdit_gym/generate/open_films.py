@@ -34,8 +34,9 @@ class OpenFilms:
     """What to generate with an open model.
 
     Attributes:
-        schedules: sentences for each video, each of which steers an equal part of it; of more
-            videos than schedules the first begins anew.
+        schedules: sentences for each video. Each steers an equal part of it, but the first one all
+            frames up to the end of the first buffer; of more videos than schedules the first begins
+            anew.
         episodes: how many videos.
         steps: frames of each, beside the first.
         batch: streams that are generated at once. What they show depends on it by roundings alone.
@@ -180,6 +181,12 @@ def _streamed(
     while count < length:
         share = min(1.0, (count + delay) / length)
         frames = streams.step([_due(schedule, share) for schedule in schedules])
+        if not streams.finite().all():
+            raise DatasetError(
+                "a video's numbers are not finite",
+                given=f"videos {numbers}",
+                remedy="choose another seed, or dtype=float32",
+            )
         count += frames.shape[1]
         yield frames.cpu().numpy(), streams.shown_prompts()
 
@@ -197,7 +204,8 @@ def _check_settings(films: OpenFilms, folder: Path) -> None:
     """Refuse a folder with videos of other settings, or with other files of these names."""
     path = folder / SETTINGS
     if not path.is_file():
-        if (folder / LINES).exists() or (folder / "meta.json").exists():
+        others = [LINES, "meta.json"]
+        if any((folder / name).exists() for name in others) or any(folder.glob("*.mp4")):
             raise DatasetError(
                 "this folder holds other recordings",
                 given=folder,
@@ -229,7 +237,13 @@ def _lines(folder: Path) -> dict[int, dict[str, Any]]:
     path = folder / LINES
     if not path.is_file():
         return {}
-    lines = [json.loads(text) for text in path.read_text().splitlines()]
-    return {
-        int(Path(line["file"]).stem): line for line in lines if (folder / line["file"]).is_file()
-    }
+    try:
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        numbers = {int(Path(line["file"]).stem): line for line in lines}
+    except (UnicodeDecodeError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(
+            "the lines of a folder of videos cannot be read",
+            given=f"{path}: {error}",
+            remedy="give another folder with --out",
+        ) from error
+    return {number: line for number, line in numbers.items() if (folder / line["file"]).is_file()}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+
+LOG = logging.getLogger(__name__)
 
 
 class FrameOutlet:
@@ -40,6 +43,12 @@ class FrameOutlet:
                 self._thread.start()
             self._changed.notify()
 
+    def flush(self) -> None:
+        """Show the frames that wait now: nothing is to move any more."""
+        with self._changed:
+            while self._waiting:
+                self._show_next()
+
     def drop(self) -> None:
         """Forget the frames that wait: the stream has gone elsewhere."""
         with self._changed:
@@ -68,4 +77,11 @@ class FrameOutlet:
                 if seconds > 0:
                     self._changed.wait(seconds)
                 else:
-                    self._show_next()
+                    self._show_late()
+
+    def _show_late(self) -> None:
+        """Show the next frame; an error is logged, and the ones after it are shown all the same."""
+        try:
+            self._show_next()
+        except Exception:
+            LOG.exception("a frame could not be shown")

@@ -227,8 +227,6 @@ class LiveSession:
 
     def _execute(self, command: Command) -> None:
         viewer = command.viewer
-        if command.name in JUMPS:
-            self._outlet.drop()
         try:
             with self._options.model_lock:
                 # the viewer may have left while the command waited for the lock
@@ -238,6 +236,10 @@ class LiveSession:
         except Exception as error:  # one command must not end a stream that others watch
             self._report_failure(command, error)
             return
+        if command.name in JUMPS:
+            self._outlet.drop()
+        elif command.name == "pause":
+            self._outlet.flush()
         if answer is not None and viewer is not None:
             viewer.send_message(answer)
         self._send_changed_settings()

@@ -153,7 +153,8 @@ class StreamController:
         previous = self.live.prompt
         self.live.set_prompt(command.arguments["text"])
         if self.live.prompt != previous:
-            self.pacer.urgent = True
+            # the frames of a chunk wait for their times, which an early step would take from them
+            self.pacer.urgent = self.live.frames_per_step == 1
         answering_step = self._num_steps + 1 + self.live.prompt_delay
         self._unanswered = [
             (other, step)

@@ -128,6 +128,7 @@ function showFrame(frame) {
 
 function showWorld({ description, backend, threads, starts }) {
   page.description = description;
+  for (const name of ["pause", "restart"]) element(name).disabled = false;
   page.size = description.frame_size;
   element("world").textContent = `${description.world}, in your browser`;
   document.title = `${description.world}, in your browser`;

@@ -11,6 +11,13 @@ const state = { stream: null, prompt: null, wanted: null, fps: 10, paused: false
 let queue = Promise.resolve(); // one thing at a time changes the stream
 let isRunning = false;
 
+// Does something after all that waits, and returns its result; a failure does not end the queue.
+function inTurn(action) {
+  const result = queue.then(action);
+  queue = result.catch(() => {});
+  return result;
+}
+
 const send = (kind, content = {}, transfer = []) => postMessage({ kind, ...content }, transfer);
 
 async function hasGpu() {
@@ -52,7 +59,6 @@ async function packed({ phrase, values }) {
 
 async function begin({ row, seed, prompt }) {
   state.prompt = await packed(prompt);
-  state.wanted = null;
   await state.stream.start(row, seed, state.prompt);
 }
 
@@ -95,8 +101,7 @@ async function run() {
       const began = performance.now();
       const isFast = busyMs < 1000 / state.fps;
       const withBuffer = isFast || state.number % BUFFER_EVERY === 0;
-      queue = queue.then(() => nextFrame(withBuffer));
-      const frame = await queue;
+      const frame = await inTurn(() => nextFrame(withBuffer));
       const now = performance.now();
       if (withBuffer) busyMs = now - began;
       shown.push(now);
@@ -125,8 +130,8 @@ const HANDLERS = {
     if (!on) run().catch(fail);
   },
   restart: async (message) => {
-    queue = queue.then(() => begin(message));
-    await queue;
+    state.wanted = null; // a prompt that comes after this message counts
+    await inTurn(() => begin(message));
   },
 };
 
