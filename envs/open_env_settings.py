@@ -77,7 +77,7 @@ class OpenEnvSettings:
                 remedy='menu=["walk on", "turn left"]',
             )
 
-    def load(self, num_envs: int) -> OpenModel:
+    def model_for(self, num_envs: int) -> OpenModel:
         """Return the model, which is loaded once for equal settings, with room for the streams.
 
         Raises:

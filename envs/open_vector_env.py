@@ -89,7 +89,7 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
         self.horizon = checked.horizon
         self.menu = checked.menu
         self.reward = checked.reward
-        self.model = checked.load(self.num_envs)
+        self.model = checked.model_for(self.num_envs)
         self.prompt = checked.start_prompt(self.model)
         self.metadata = {
             **self.metadata,

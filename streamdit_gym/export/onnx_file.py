@@ -52,7 +52,7 @@ def write_graph(
         folded = Path(folder) / "folded.onnx"
         _trace(traced, module, inputs, outputs, any_frames)
         _fold(traced, folded)
-        model = onnx.load(str(folded))
+        model = onnx.load_model_from_string(folded.read_bytes())
     _make_finite(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
