@@ -30,7 +30,10 @@ class OpenEnv(gymnasium.Env[Frame, Any]):
         BundleError: if there is no such model.
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 16}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 16,
+    }
 
     def __init__(self, model: str | OpenModel, **settings: Unpack[OpenKeywords]) -> None:
         # a single environment that has ended waits for its reset
