@@ -20,9 +20,9 @@ HORIZON = 50  # steps of an episode, as the environment's own
 EDGE = 96  # px, of a square frame
 FIELD_OF_VIEW = math.radians(45)  # MuJoCo's free camera, from edge to edge
 # the robot is seen from the front: its forward is down in the picture
-CAMERA_DISTANCE = 0.95  # m from the point that it looks at
-CAMERA_ELEVATION = math.radians(-50)
-LOOKS_AT = (1.3, 0.75, 0.47)  # m, the middle of what the gripper reaches
+CAMERA_DISTANCE = 0.82  # m from the point that it looks at
+CAMERA_ELEVATION = math.radians(-55)
+LOOKS_AT = (1.31, 0.75, 0.45)  # m, the middle of what the gripper reaches
 CAMERA = {
     "distance": CAMERA_DISTANCE,
     "azimuth": 180.0,
@@ -43,7 +43,11 @@ GOAL = ("goal_x_px", "goal_y_px")
 
 SUCCESS_DISTANCE = 0.05  # m, the environment's own
 GOAL_RADIUS = 0.035  # m; the environment's own, 0.02, is hidden by the block that lies on it
-GOAL_COLOUR = (1.0, 0.0, 0.0, 0.5)  # half transparent
+# red, green, blue, opacity: what tasks are about has colours of its own, and the robot hides nothing
+GOAL_COLOUR = (1.0, 0.0, 0.0, 0.5)
+BLOCK_COLOUR = (0.0, 0.5, 0.1, 1.0)
+GRIPPER_COLOUR = (0.1, 0.35, 1.0, 0.5)
+ROBOT_OPACITY = 0.25
 
 REACH = Task(
     potential="potential_reach",
@@ -75,7 +79,7 @@ SPEC = WorldSpec(
 
 
 def prepare(env: Any) -> None:
-    """Put every goal on the table, and draw it around the block.
+    """Put every goal on the table, draw it around the block, and let both shine through the robot.
 
     The thin lines that mark where the gripper is pulled to are not drawn.
 
@@ -84,8 +88,15 @@ def prepare(env: Any) -> None:
     """
     env.target_in_the_air = False
     model = env.model
-    lines = model.geom_bodyid == model.body("robot0:mocap").id
-    model.geom_rgba[lines] = 0
+    for geom in map(model.geom, range(model.ngeom)):
+        body = model.body(geom.bodyid[0]).name
+        if body == "robot0:mocap":
+            geom.rgba[:] = 0
+        elif "gripper" in body:
+            geom.rgba[:] = GRIPPER_COLOUR
+        elif body.startswith("robot0:"):
+            geom.rgba[3] = ROBOT_OPACITY
+    model.geom("object0").rgba[:] = BLOCK_COLOUR
     goal = model.site("target0")
     goal.size[0] = GOAL_RADIUS
     goal.rgba[:] = GOAL_COLOUR
