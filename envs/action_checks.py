@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from streamdit_gym.actions import ActionLanguage, SpokenBox
-from streamdit_gym.checks import check_prompt, shown
+from streamdit_gym.checks import MAX_PROMPT_CHARS, check_prompt, shown
 from streamdit_gym.envs.arrays import as_array, describe
 from streamdit_gym.errors import ActionError, ArgumentError
 
@@ -89,8 +89,13 @@ def check_box_actions(actions: Any, num_envs: int, box: SpokenBox) -> Float[np.n
     return values
 
 
-def check_prompts(actions: Any, num_envs: int) -> list[str]:
+def check_prompts(actions: Any, num_envs: int, most: int = MAX_PROMPT_CHARS) -> list[str]:
     """Return one prompt per row.
+
+    Args:
+        actions: of the caller.
+        num_envs: how many there must be.
+        most: characters that a prompt may have.
 
     Raises:
         ActionError: if they are something else, or no prompts.
@@ -100,7 +105,7 @@ def check_prompts(actions: Any, num_envs: int) -> list[str]:
     if not is_list or len(actions) != num_envs:
         raise _not_prompts(describe(actions), f"{num_envs} strings, in a list or tuple")
     try:
-        return [check_prompt(text) for text in actions]
+        return [check_prompt(text, most) for text in actions]
     except ArgumentError as error:
         allowed = f"{num_envs} strings, each of {error.allowed}"
         raise _not_prompts(error.given, allowed) from error

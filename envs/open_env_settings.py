@@ -10,7 +10,7 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import UInt8
 
-from streamdit_gym.checks import check_choice, check_int, check_prompt
+from streamdit_gym.checks import MAX_LONG_PROMPT_CHARS, check_choice, check_int, check_prompt
 from streamdit_gym.errors import ArgumentError
 from streamdit_gym.open_weights.load_open_model import OpenSettings, load_open_model
 from streamdit_gym.open_weights.open_streams import OpenModel
@@ -39,7 +39,8 @@ class OpenEnvSettings:
 
     Attributes:
         model: folder or Hub id, see `load_open_model`, or a model that is loaded.
-        menu: the prompts that an agent chooses from, a ``Discrete`` space; None: any text.
+        menu: the prompts that an agent chooses from, a ``Discrete`` space; None: any text of at
+            most 1,000 characters.
         prompt: of the clip that an episode begins with; None: the first of the menu if there is
             one, or the model's idle one.
         reward: of a step; None: 0.
@@ -65,10 +66,11 @@ class OpenEnvSettings:
         if self.render_mode is not None:
             check_choice("render_mode", self.render_mode, RENDER_MODES)
         if self.prompt is not None:
-            object.__setattr__(self, "prompt", check_prompt(self.prompt))
+            object.__setattr__(self, "prompt", check_prompt(self.prompt, MAX_LONG_PROMPT_CHARS))
         if self.menu is None:
             return
-        object.__setattr__(self, "menu", tuple(check_prompt(text) for text in self.menu))
+        menu = tuple(check_prompt(text, MAX_LONG_PROMPT_CHARS) for text in self.menu)
+        object.__setattr__(self, "menu", menu)
         if not self.menu:
             raise ArgumentError(
                 "a menu without prompts",
@@ -93,4 +95,6 @@ class OpenEnvSettings:
         """Return the prompt of the clip that an episode begins with."""
         if self.prompt is not None:
             return self.prompt
-        return check_prompt(model.prompts.texts[0]) if self.menu is None else self.menu[0]
+        if self.menu is not None:
+            return self.menu[0]
+        return check_prompt(model.prompts.texts[0], MAX_LONG_PROMPT_CHARS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,40 +11,20 @@ from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool
 
-from streamdit_gym.checks import check_int, check_prompt
+from streamdit_gym.checks import MAX_LONG_PROMPT_CHARS, check_int, check_prompt
 from streamdit_gym.envs.action_checks import check_menu_actions, check_prompts
 from streamdit_gym.envs.argument_checks import check_autoreset_mode
 from streamdit_gym.envs.infos import with_final, with_masks
+from streamdit_gym.envs.open_env_rows import OpenRows
 from streamdit_gym.envs.open_env_settings import RENDER_MODES, OpenEnvSettings, OpenKeywords
 from streamdit_gym.envs.prompt_space import PromptSpace
 from streamdit_gym.envs.reset_checks import check_init, check_mask, check_seeds
-from streamdit_gym.errors import ArgumentError, NotReadyError, ShapeError
+from streamdit_gym.errors import ArgumentError, NotReadyError
 from streamdit_gym.open_weights.open_streams import OpenModel, OpenStreams
 
 MAX_ENVS = 65_536
-
-
-@dataclass
-class _Rows:
-    """What the environments are between two steps, one row each.
-
-    Attributes:
-        steps: taken in the episode.
-        frames: the newest ones.
-        prompts: the newest ones.
-        shown: all frames of the last step, or of the start.
-        done: whether the episode has ended.
-        faults: whether it has because its numbers are not finite.
-    """
-
-    steps: Int[np.ndarray, " n"]
-    frames: UInt8[np.ndarray, "n h w 3"]
-    prompts: np.ndarray
-    shown: np.ndarray
-    done: Bool[np.ndarray, " n"]
-    faults: Bool[np.ndarray, " n"]
 
 
 class OpenVectorEnv(VectorEnv[Any, Any, Any]):
@@ -99,20 +78,15 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
         shape = (*self.model.frame_size, 3)
         self.single_observation_space = spaces.Box(0, 255, shape, np.uint8)
         self.single_action_space = (
-            PromptSpace() if self.menu is None else spaces.Discrete(len(self.menu))
+            PromptSpace(most=MAX_LONG_PROMPT_CHARS)
+            if self.menu is None
+            else spaces.Discrete(len(self.menu))
         )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.streams = OpenStreams(self.model)
-        self._rngs = [np_random()[0] for _ in range(self.num_envs)]
-        self._rows = _Rows(
-            steps=np.zeros(self.num_envs, dtype=np.int64),
-            frames=np.zeros((self.num_envs, *shape), dtype=np.uint8),
-            prompts=np.full(self.num_envs, self.prompt, dtype=object),
-            shown=np.full(self.num_envs, None, dtype=object),
-            done=np.zeros(self.num_envs, dtype=bool),
-            faults=np.zeros(self.num_envs, dtype=bool),
-        )
+        rngs = [np_random()[0] for _ in range(self.num_envs)]
+        self._rows = OpenRows.new(shape, self.prompt, rngs)
 
     def reset(
         self,
@@ -152,14 +126,14 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
                 remedy="leave init out",
             )
         prompts = self._start_prompts(options.get("prompt", self.prompt))
-        former = list(self._rngs)
+        former = list(self._rows.rngs)
         for row, row_seed in enumerate(check_seeds(seed, self.num_envs)):
             if mask[row] and row_seed is not None:
-                self._rngs[row] = np_random(row_seed)[0]
+                self._rows.rngs[row] = np_random(row_seed)[0]
         try:
             self._start(np.flatnonzero(mask), prompts, init)
         except BaseException:
-            self._rngs = former
+            self._rows.rngs = former
             raise
         return self._rows.frames.copy(), self._info(mask)
 
@@ -195,38 +169,30 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
         return tuple(self._rows.frames.copy()) if self.render_mode == "rgb_array" else None
 
     def save_state(self) -> dict[str, Any]:
-        """Return all that the episodes are: tensors and texts.
+        """Return all that the episodes are, and the generators of those to come.
+
+        These are tensors, texts and numbers, which ``torch.load(..., weights_only=True)`` reads.
 
         Raises:
             NotReadyError: before the first `reset`.
         """
-        rows = self._rows
-        return {
-            "streams": self.streams.save(),
-            "steps": torch.from_numpy(rows.steps.copy()),
-            "frames": torch.from_numpy(rows.frames.copy()),
-            "done": torch.from_numpy(rows.done.copy()),
-        }
+        return {"streams": self.streams.save(), **self._rows.to_dict()}
 
     def restore_state(self, state: dict[str, Any]) -> np.ndarray:
         """Go back to a saved state of as many environments, and return its observations.
 
+        What comes after it is what came after it before, later episodes among it.
+
         Raises:
             NotReadyError: before the first `reset`.
-            ShapeError: if the state is of another model, or of another number of environments.
+            ShapeError: if the state is of another model, or of another number of environments;
+                nothing is changed then.
+            ArgumentError: if a value is out of range; nothing is changed then.
         """
-        if len(state["steps"]) != self.num_envs:
-            raise ShapeError(
-                "a state of another number of environments",
-                given=len(state["steps"]),
-                allowed=self.num_envs,
-                remedy="restore what as many environments have saved",
-            )
+        may_be_done = self.autoreset_mode is not AutoresetMode.SAME_STEP
+        rows = self._rows.restored(state, self.horizon, may_be_done)
         self.streams.restore(state["streams"])
-        rows = self._rows
-        rows.steps = state["steps"].numpy().copy()
-        rows.frames = state["frames"].numpy().copy()
-        rows.done = state["done"].numpy().copy()
+        self._rows = rows
         return rows.frames.copy()
 
     def _start(self, rows: np.ndarray, prompts: list[str], init: torch.Tensor | None) -> None:
@@ -238,8 +204,8 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
             init: frames of these rows.
         """
         # an error, such as a clip of a wrong length, leaves the rows' sequences where they were
-        states = [self._rngs[row].bit_generator.state for row in rows]
-        seeds = [int(self._rngs[row].integers(2**63)) for row in rows]
+        states = [self._rows.rngs[row].bit_generator.state for row in rows]
+        seeds = [int(self._rows.rngs[row].integers(2**63)) for row in rows]
         own_prompts = [prompts[row] for row in rows]
         try:
             if len(rows) == self.num_envs:
@@ -248,7 +214,7 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
                 frames = self.streams.restart(rows.tolist(), own_prompts, seeds, init)
         except BaseException:
             for row, state in zip(rows, states, strict=True):
-                self._rngs[row].bit_generator.state = state
+                self._rows.rngs[row].bit_generator.state = state
             raise
         self._show(rows, frames.cpu().numpy(), own_prompts)
         self._rows.steps[rows] = 0
@@ -298,13 +264,13 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
     def _start_prompts(self, prompt: Any) -> list[str]:
         """Return the prompt that each row begins with."""
         if isinstance(prompt, (list, tuple)):
-            return check_prompts(prompt, self.num_envs)
-        return [check_prompt(prompt)] * self.num_envs
+            return check_prompts(prompt, self.num_envs, MAX_LONG_PROMPT_CHARS)
+        return [check_prompt(prompt, MAX_LONG_PROMPT_CHARS)] * self.num_envs
 
     def _prompts(self, actions: Any) -> list[str]:
         """Return every row's prompt."""
         if self.menu is None:
-            return check_prompts(actions, self.num_envs)
+            return check_prompts(actions, self.num_envs, MAX_LONG_PROMPT_CHARS)
         remedy = "choose numbers of the menu, see env.unwrapped.menu"
         checked = check_menu_actions(actions, self.num_envs, len(self.menu), remedy)
         return [self.menu[action] for action in checked]

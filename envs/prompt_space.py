@@ -22,10 +22,14 @@ class PromptSpace(spaces.Text):
 
     Args:
         seed: of the samples.
+        most: characters that a prompt may have, 1,000 for open models. Samples have no more than
+            200, since a model may not take that many tokens.
     """
 
-    def __init__(self, seed: int | np.random.Generator | None = None) -> None:
-        super().__init__(MAX_PROMPT_CHARS, charset=PRINTABLE, seed=seed)
+    def __init__(
+        self, seed: int | np.random.Generator | None = None, *, most: int = MAX_PROMPT_CHARS
+    ) -> None:
+        super().__init__(most, charset=PRINTABLE, seed=seed)
 
     def sample(
         self,
@@ -33,7 +37,9 @@ class PromptSpace(spaces.Text):
         probability: tuple[int | None, NDArray[np.float64] | None] | None = None,
     ) -> str:
         """Return a random prompt; see `gymnasium.spaces.Text.sample`."""
-        text = super().sample(mask, probability)
+        if mask is None and probability is None:
+            mask = (None, None)
+        text = super().sample(self._with_length(mask), self._with_length(probability))
         if text.strip():
             return text
         return self.characters[-1] * len(text)  # spaces alone are no prompt
@@ -41,7 +47,7 @@ class PromptSpace(spaces.Text):
     def contains(self, x: Any) -> bool:
         """Return whether `step` accepts a value."""
         try:
-            check_prompt(x)
+            check_prompt(x, self.max_length)
         except ArgumentError:
             return False
         return True
@@ -52,4 +58,11 @@ class PromptSpace(spaces.Text):
 
     def __eq__(self, other: object) -> bool:
         """Return whether another space allows the same."""
-        return isinstance(other, PromptSpace)
+        return isinstance(other, PromptSpace) and self.max_length == other.max_length
+
+    def _with_length(self, mask: tuple[int | None, Any] | None) -> tuple[int | None, Any] | None:
+        """Return a mask of samples with a random length where it has none."""
+        if mask is None or mask[0] is not None:
+            return mask
+        longest = min(self.max_length, MAX_PROMPT_CHARS)
+        return int(self.np_random.integers(self.min_length, longest + 1)), mask[1]

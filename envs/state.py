@@ -116,7 +116,7 @@ class EnvState:
         _check_owner(state, template.owner)
         steps = _checked_array("steps", state, template.steps, most=limits.horizon)
         done = _checked_array("done", state, template.done)
-        _check_ends(steps, done, limits)
+        check_ends(steps, done, limits.horizon, limits.may_be_done)
         num_envs = template.owner.num_envs
         prompts = check_list("prompts", state["prompts"], num_envs)
         rngs = check_list("rngs", state["rngs"], num_envs)
@@ -216,21 +216,26 @@ def _check_owner(state: dict[str, Any], owner: EnvIdentity) -> None:
         )
 
 
-def _check_ends(
+def check_ends(
     steps: Int[np.ndarray, " n"],
     done: Bool[np.ndarray, " n"],
-    limits: StateLimits,
+    horizon: int,
+    may_be_done: bool,
 ) -> None:
-    """Refuse rows that such environments would have ended, or started anew."""
-    too_late = ~done & (steps >= limits.horizon)
+    """Refuse rows that such environments would have ended, or started anew.
+
+    Raises:
+        ArgumentError: if there is such a row.
+    """
+    too_late = ~done & (steps >= horizon)
     if too_late.any():
         raise ArgumentError(
             "steps of a saved state are out of range",
             given=f"{steps[too_late].tolist()} in rows that go on",
-            allowed=f"below the horizon of {limits.horizon}",
+            allowed=f"below the horizon of {horizon}",
             remedy="give these environments the horizon of those that were saved",
         )
-    if done.any() and not limits.may_be_done:
+    if done.any() and not may_be_done:
         raise ArgumentError(
             "a saved state has rows that are over",
             given=f"rows {np.flatnonzero(done).tolist()}",

@@ -131,6 +131,24 @@ def test_the_space_of_prompts_is_a_space_like_gymnasiums() -> None:
     assert batch.contains(batch.sample())
 
 
+def test_longer_prompts_are_taken_and_not_sampled() -> None:
+    space = PromptSpace(seed=0, most=1000)
+    assert space.contains("x" * 1000)
+    assert not space.contains("x" * 1001)
+    assert not PromptSpace().contains("x" * 201)
+    letters = np.array([c.isalpha() for c in space.character_list], np.int8)
+    samples = [space.sample() for _ in range(100)]
+    samples += [space.sample(mask=(None, letters)) for _ in range(100)]
+    samples += [space.sample(probability=(None, letters / letters.sum())) for _ in range(100)]
+    assert 150 < max(map(len, samples)) <= 200, "as many tokens as any model takes"
+    assert len(space.sample(mask=(900, None))) == 900
+    assert space != PromptSpace()
+    for duplicate in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
+        assert duplicate == space
+        assert duplicate.contains("x" * 1000)
+    assert batch_space(space, 2).contains(("x" * 1000, "y"))
+
+
 def test_minari_can_write_the_space_of_prompts() -> None:
     serialization = pytest.importorskip("minari.serialization")
     again = serialization.deserialize_space(serialization.serialize_space(PromptSpace()))

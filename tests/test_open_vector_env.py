@@ -173,8 +173,99 @@ def test_states_come_back_from_a_file(model: Any, tmp_path: Path) -> None:
     assert np.array_equal(other.step(ACTIONS[1])[0], expected)
     two = batch_of(model, 2)
     two.reset()
-    with pytest.raises(ShapeError, match="another number of environments"):
+    with pytest.raises(ShapeError, match=r"steps of a saved state does not fit(.|\n)*\(3,\)"):
         two.restore_state(envs.save_state())
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_episodes_after_a_restore_are_those_after_the_save(
+    model: Any, tmp_path: Path, mode: AutoresetMode
+) -> None:
+    """The generators go back, too: later episodes begin with the same noise."""
+    envs = batch_of(model, 2, horizon=2, autoreset_mode=mode)
+    envs.reset(seed=3)
+    envs.step([0, 1])
+    torch.save(envs.save_state(), tmp_path / "state.pt")
+
+    def later_frames(batch: OpenVectorEnv) -> list[np.ndarray]:
+        frames = [batch.step([2, 0])[0]]
+        if mode is AutoresetMode.DISABLED:
+            frames.append(batch.reset()[0])
+        return [*frames, batch.step([1, 1])[0], batch.reset()[0]]
+
+    expected = later_frames(envs)
+    assert not np.array_equal(expected[-1], envs.reset()[0]), "episodes differ"
+    other = batch_of(model, 2, horizon=2, autoreset_mode=mode)
+    other.reset(seed=11)
+    for batch in (envs, other):
+        batch.restore_state(torch.load(tmp_path / "state.pt", weights_only=True))
+        for frames, before in zip(later_frames(batch), expected, strict=True):
+            assert np.array_equal(frames, before)
+
+
+def test_an_ended_row_comes_back_ended(model: Any) -> None:
+    envs = batch_of(model, 2, horizon=1)
+    envs.reset(seed=0)
+    envs.step([0, 1])
+    state = envs.save_state()
+    expected = envs.step([0, 0])[0]
+    other = batch_of(model, 2, horizon=1)
+    other.reset(seed=5)
+    other.restore_state(state)
+    assert np.array_equal(other.step([0, 0])[0], expected), "new episodes"
+    same_step = batch_of(model, 2, horizon=1, autoreset_mode="SAME_STEP")
+    same_step.reset()
+    with pytest.raises(ArgumentError, match="SAME_STEP begins ended rows"):
+        same_step.restore_state(state)
+
+
+def test_a_state_that_cannot_be_used_changes_nothing(model: Any) -> None:
+    envs = batch_of(model, 2)
+    envs.reset(seed=0)
+    envs.step([0, 1])
+    state = envs.save_state()
+    expected = [envs.step([1, 2])[0], envs.reset()[0]]
+    envs.restore_state(state)
+    streams = state["streams"]
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({name: value for name, value in state.items() if name != "rngs"}, ShapeError, "rngs"),
+        ({**state, "more": 1}, ShapeError, "unknown: 'more'"),
+        ({**state, "streams": {"session": {}}}, ShapeError, "missing: decoder, texts"),
+        ({**state, "streams": {**streams, "session": {}}}, ShapeError, "missing"),
+        ({**state, "steps": -state["steps"]}, ArgumentError, "out of range"),
+        ({**state, "steps": state["steps"] + 100}, ArgumentError, "below the horizon"),
+        ({**state, "frames": state["frames"][:, :9]}, ShapeError, "frames"),
+        ({**state, "prompts": ["x" * 1001, "y"]}, ArgumentError, "this is no prompt"),
+        ({**state, "rngs": [{}, {}]}, ShapeError, "a generator"),
+    ]
+    for attempt, kind, text in wrong:
+        with pytest.raises(kind, match=text):
+            envs.restore_state(attempt)
+    assert np.array_equal(envs.step([1, 2])[0], expected[0])
+    assert np.array_equal(envs.reset()[0], expected[1])
+
+
+def test_prompts_are_as_long_as_on_the_page(model: Any) -> None:
+    """An open model takes 1,000 characters, in every place where a prompt is given."""
+    longest, too_long = "a boat " * 142 + "a ship", "a boat " * 143
+    assert len(longest) == 1000
+    envs = OpenVectorEnv(2, model=model, prompt=longest)
+    assert envs.single_action_space.max_length == 1000
+    assert envs.action_space.contains((longest, "a boat"))
+    assert not envs.action_space.contains((too_long, "a boat"))
+    _, infos = envs.reset(seed=0, options={"prompt": [longest, "a train"]})
+    assert infos["prompt"].tolist() == [longest, "a train"]
+    _, _, _, _, infos = envs.step([longest, "a train"])
+    assert infos["prompt"].tolist() == [longest, "a train"]
+    envs.restore_state(envs.save_state())
+    with pytest.raises(ActionError, match="1 to 1000 printable characters"):
+        envs.step([too_long, "a boat"])
+    with pytest.raises(ArgumentError, match="1 to 1000"):
+        envs.reset(options={"prompt": too_long})
+    assert OpenVectorEnv(1, model=model, menu=[longest]).menu == (longest,)
+    for wrong in ({"menu": [too_long]}, {"prompt": too_long}):
+        with pytest.raises(ArgumentError, match="1 to 1000"):
+            OpenVectorEnv(1, **{"model": model, **wrong})
 
 
 def test_what_cannot_be_done_is_told_and_changes_nothing(model: Any) -> None:
