@@ -50,6 +50,13 @@ ACTIONS_AND_PROMPTS = {
         np.float32([0.6, -0.6]),
         ["shoulder still; elbow still", "shoulder left; elbow right"],
     ),
+    "Fetch": (
+        np.float32([0.6, -0.6, 0, 1]),
+        [
+            "depth still; side still; height still; fingers still",
+            "depth forward; side left; height still; fingers open fast",
+        ],
+    ),
     "TakeCover": (1, ["stay", "step right"]),
     "PushedDot": (np.float32([0.6, -0.5]), ["x still; y still", "x right; y up"]),
 }
