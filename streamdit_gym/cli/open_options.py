@@ -22,6 +22,7 @@ OPEN_SETTINGS: Mapping[str, Any] = {
     "guidance": Annotated[float, Range(0.0, 100.0)],
     "time_shift": Annotated[float, Range(0.01, 100.0)],
     "clip_steps": Annotated[int, Range(1, 1000)],
+    "adapter": str,
     "dtype": Literal["float32", "bfloat16"],
 }
 

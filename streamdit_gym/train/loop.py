@@ -88,7 +88,9 @@ class TrainingLoop:
         parallel.share(self.module)
         self.average = WeightAverage(self.module, self.average_decay)
         choose_threads_for_stage(options.device, self.trainer.rehearse)
-        self.stage = StageRun(options.folder, self.name, self._checkpoint_state())
+        self.stage = StageRun(
+            options.folder, self.name, self._checkpoint_state(), options.checkpoint_s
+        )
 
     def run(self) -> bool:
         """Train until the minutes or steps are spent, and return whether all steps are done.

@@ -20,6 +20,7 @@ from streamdit_gym.errors import BusyError, StreamDiTError
 from streamdit_gym.files import folder_lock, remove_parts, writing_to
 
 TIMEOUT = timedelta(hours=12)
+SCRATCH = ("pictures", "texts")  # folders of a run that killed processes may leave parts in
 
 
 @contextmanager
@@ -52,6 +53,17 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+def processes() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait() -> None:
+    """Wait until every process is here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
 def seed(number: int) -> int:
     """Return a seed of this process's own."""
     return number + 1_000_003 * rank()
@@ -73,7 +85,7 @@ def run_folder(folder: Path) -> Iterator[None]:
             try:
                 with writing_to(folder, "choose another folder"):
                     stack.enter_context(folder_lock(folder))
-                    for place in (folder, folder / "pictures", *folder.glob("latents*")):
+                    for place in (folder, *(folder / name for name in SCRATCH), *folder.glob("latents*")):
                         remove_parts(place)
             except StreamDiTError as error:
                 refused = error
@@ -102,6 +114,15 @@ def highest(number: int) -> int:
     result = torch.tensor(number, device=device)
     distributed.all_reduce(result, distributed.ReduceOp.MAX)
     return int(result)
+
+
+@torch.no_grad()
+def mean(value: Tensor) -> Tensor:
+    """Return the mean of all processes' values, without gradient."""
+    total = value.detach().clone()
+    if distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total / processes()
 
 
 @torch.no_grad()
