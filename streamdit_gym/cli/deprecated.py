@@ -70,6 +70,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--policy-env": "policy_env",
         "--teacher-partition": "teacher_partition",
     },
+    "export": {"--to": "to"},
     "generate": {
         "--batch": "batch",
         "--dtype": "dtype",
@@ -81,6 +82,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--strength": "strength",
         "--task": "task",
     },
+    "plan": {"--episodes": "episodes"},
     "play": {
         "--fps": "fps",
         "--partition": "partition",

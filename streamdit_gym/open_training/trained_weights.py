@@ -125,7 +125,7 @@ def _metadata(transformer: Any) -> dict[str, str]:
 
     config = transformer.peft_config[ADAPTER].to_dict()
     stored = {
-        key: list(value) if isinstance(value, set) else value for key, value in config.items()
+        key: sorted(value) if isinstance(value, set) else value for key, value in config.items()
     }
     return {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(stored, sort_keys=True)}
 

@@ -16,10 +16,11 @@ from streamdit_gym.stream.partition import Partition
 # Bytes of a weight that learns: itself, its gradient and AdamW's two averages in float32, and the
 # average of the weights
 LEARNING_BYTES = 4 * 5
-# Vectors that autograd keeps of a token in a block, counted with saved_tensors_hooks: of the
-# token's width, and of the feed-forward layer's
-WIDTH_VECTORS = 26
-FEED_FORWARD_VECTORS = 3
+# Bytes that autograd keeps of a token in a block, for every number of its width and of the
+# feed-forward layer's: counted with saved_tensors_hooks; 85 to 120, since norms are in float32
+WIDTH_BYTES = 110
+FEED_FORWARD_BYTES = 8
+TIME_BYTES = 28  # of a token's noise level, once for all blocks: seven vectors in float32
 EFFICIENCY = 0.4  # of a device's matrix products that training reaches; usual for video models
 H100_FLOPS = 700e12  # of matrix products in bfloat16, as they are measured
 TRIAL_SIDES = {"cuda": 8192, "cpu": 1024}
@@ -125,8 +126,8 @@ class Sizes:
     def activation_bytes(self, latents: int, bytes_each: int) -> float:
         """Return the memory of a clip's activations, with every block checkpointed."""
         tokens = latents * self.frame_tokens
-        block = WIDTH_VECTORS * self.width + FEED_FORWARD_VECTORS * self.feed_forward
-        return tokens * bytes_each * (self.depth * self.width + block)
+        kept = self.depth * bytes_each + WIDTH_BYTES + TIME_BYTES
+        return tokens * (self.width * kept + FEED_FORWARD_BYTES * self.feed_forward)
 
 
 def training_cost(

@@ -85,7 +85,11 @@ def run_folder(folder: Path) -> Iterator[None]:
             try:
                 with writing_to(folder, "choose another folder"):
                     stack.enter_context(folder_lock(folder))
-                    for place in (folder, *(folder / name for name in SCRATCH), *folder.glob("latents*")):
+                    for place in (
+                        folder,
+                        *(folder / name for name in SCRATCH),
+                        *folder.glob("latents*"),
+                    ):
                         remove_parts(place)
             except StreamDiTError as error:
                 refused = error

@@ -174,10 +174,11 @@ class StageRun:
             return
         content = {key: value.state_dict() for key, value in self.state.items()}
         content |= {"step": self.step, "finished": self.finished}
-        with saving(self.path) as part:
-            torch.save(content, part)
+        # first the curves: what is drawn twice does no harm, and what is not drawn is lost
         with writing_to(self.folder / "curves", RESUME_REMEDY):
             self.writer.flush()
+        with saving(self.path) as part:
+            torch.save(content, part)
 
     def _open_curves(self) -> Any:
         """Return the writer of the curves; None in all processes but the first."""

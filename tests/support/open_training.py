@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from support.recordings import write_videos
-from support.tiny_wan import write_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from streamdit_gym.open_training.open_settings import OpenTraining
+from support.recordings import write_videos
+from support.tiny_wan import write_folder
 
 SKYREELS = "SkyReelsV2Transformer3DModel"
 LINES = [
