@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import safetensors.torch
 import torch
 from support.kills import survive_often
 from support.open_training import SKYREELS, loss_curve, settings, write_data, write_model
+from support.recordings import write_lerobot
 from support.tiny_wan import diffusers, make_backbone, make_transformer
 
 from streamdit_gym.actions import Menu, SpokenBox
@@ -25,6 +28,7 @@ from streamdit_gym.errors import (
 )
 from streamdit_gym.open_training import open_run
 from streamdit_gym.open_training.flow_trainer import FlowTrainer
+from streamdit_gym.open_training.latent_store import stored_clips
 from streamdit_gym.open_training.open_batches import OpenBatches, Sentences
 from streamdit_gym.open_training.open_clips import spoken
 from streamdit_gym.open_training.open_run import finetune_open_model
@@ -356,3 +360,34 @@ def test_a_blocks_activations_are_as_estimated() -> None:
     diffusers()
     counted = (kept_bytes(2) - kept_bytes(1)) / 768
     assert counted == pytest.approx(128 * WIDTH_BYTES + 256 * FEED_FORWARD_BYTES, rel=0.3)
+
+
+def sentences_after(model: Path, data: Path, out: Path, **changes: Any) -> set[str]:
+    """Return the sentences of a run's clips."""
+    finetune_open_model(str(model), data, out, settings(steps=1, **changes), "cpu")
+    parts = sorted((out / "latents").glob("*.safetensors"))
+    return {text for clip in stored_clips(out, len(parts)) for text in clip.sentences}
+
+
+def test_a_robots_recordings_speak_their_actions(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra generate")
+    folder = write_lerobot(tmp_path / "lerobot", (24, 30))
+    texts = sentences_after(model, folder, tmp_path / "run", scene="a table")
+    assert len(texts) > 2
+    assert all(text.startswith("a table: shoulder pan ") for text in texts)
+
+
+def test_a_webdataset_speaks_its_captions(model: Path, data: Path, tmp_path: Path) -> None:
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    with tarfile.open(tars / "0.tar", "w") as tar:
+        for number, caption in enumerate(("a cat", "rain falls")):
+            (tmp_path / "text").write_text(json.dumps({"caption": caption}))
+            tar.add(data / "a.mp4", f"{number}.mp4")
+            tar.add(tmp_path / "text", f"{number}.json")
+        tar.add(data / "a.mp4", "without caption.mp4")
+    texts = sentences_after(model, tars, tmp_path / "run", scene="a lake")
+    assert texts == {"a lake: a cat", "a lake: rain falls"}
+    (tars / "0.tar").write_bytes(b"no tar")
+    with pytest.raises(DatasetError, match="a tar cannot be read"):
+        finetune_open_model(str(model), tars, tmp_path / "other", settings(), "cpu")
