@@ -114,6 +114,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
 # flags that are a setting now
 SETTING_FLAGS = {
     ("bench", "--compile"): "compiled=true",
+    ("distill", "--compile"): "compile=true",
     ("play", "--browser"): "show=browser",
     ("play", "--no-browser"): "show=page",
     ("play", "--window"): "show=window",

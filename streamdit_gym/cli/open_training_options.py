@@ -38,6 +38,13 @@ FINETUNE_SETTINGS: Mapping[str, Any] = {
     "minutes": Minutes,
     "prompt_dropout": Fraction,
 }
+# of distillation alone
+DISTILL_SETTINGS: Mapping[str, Any] = {
+    **OPEN_TRAINING_SETTINGS,
+    "teacher_steps": Annotated[int, Range(1, 64)],
+    "guidance": Annotated[float, Range(0.0, 100.0)],
+    "max_moves": Annotated[int, Range(0, 64)],
+}
 
 
 def open_training(settings: Mapping[str, Any]) -> OpenTraining:

@@ -18,7 +18,7 @@ from streamdit_gym.open_training.latent_store import StoredClip
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.types import Conditioning
 
-MAX_CLIPS = 2**16  # of a step
+MAX_CLIPS = 2**17  # of a step, and of the choices that they share
 DROPPED = -1
 
 
@@ -136,14 +136,20 @@ class OpenBatches:
         number = (self.seed * 1_000_003 + step) * MAX_CLIPS + clip
         return torch.Generator().manual_seed(number % 2**63)
 
-    def choice(self, step: int, count: int) -> int:
-        """Return a number below a count that all clips of a step share."""
-        generator = self.generator(step, MAX_CLIPS - 1)
+    def choice(self, step: int, count: int, number: int = 0) -> int:
+        """Return a number below a count that all clips of a step share.
+
+        Args:
+            step: of the training.
+            count: of numbers to choose from.
+            number: of the choice; others are independent of it.
+        """
+        generator = self.generator(step, MAX_CLIPS - 2 - number)
         return int(torch.randint(count, (1,), generator=generator))
 
     def share(self, step: int) -> float:
         """Return a number from 0 to 1 that all clips of a step share."""
-        return float(torch.rand(1, generator=self.generator(step, MAX_CLIPS - 2)))
+        return float(torch.rand(1, generator=self.generator(step, MAX_CLIPS - 1)))
 
     def batch(self, step: int, numbers: range, count: int) -> Batch:
         """Return clips of so many latents.

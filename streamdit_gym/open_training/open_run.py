@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from streamdit_gym.open_training.open_clips import (
     DatasetClips,
     WebDatasetClips,
 )
-from streamdit_gym.open_training.open_settings import OpenTraining, mixture
+from streamdit_gym.open_training.open_distiller import OpenDistiller
+from streamdit_gym.open_training.open_settings import OpenTraining, mixture, student_partition
 from streamdit_gym.open_training.trained_weights import (
     LearningWeights,
     prepare_weights,
+    without_adapter,
     write_trained,
 )
 from streamdit_gym.open_training.training_cost import training_cost
@@ -134,6 +137,64 @@ def finetune_open_model(
         trainer = FlowTrainer(backbone, batches, settings, device, parts)
         streaming = streaming_of(run.folder)
         return train_and_write(run, trainer, record_of(run, name, streaming, batches))
+
+
+def distill_open_model(
+    name: str, data: Path, out: Path, settings: OpenTraining, device: str
+) -> Path | None:
+    """Make a faster student of an open model on video of one's own, or go on with it.
+
+    Args:
+        name: of the teacher, a folder or Hub id.
+        data: a data set, recordings, or a WebDataset.
+        out: the run folder.
+        settings: of the training; `prompt_dropout` means nothing here.
+        device: where.
+
+    Returns:
+        The student's folder; None if the time was up before.
+
+    Raises:
+        PartitionError: if no student can learn the partitions of the settings.
+        BundleError, DatasetError, MissingExtraError, BusyError, KeyboardInterrupt: as
+            `finetune_open_model`.
+    """
+    run = open_run(name, out, replace(settings, prompt_dropout=0.0), device)
+    partition = student_partition(settings, run.folder)
+    with parallel.run_folder(out):
+        check_config(run, "distill", name)
+        batches = prepared_batches(run, data)
+        batches.check_length(partition)
+        print_cost(run, ((partition, 1.0),), _teacher_evaluations(settings))
+        student = backbone_of(run, batches)
+        trainer = OpenDistiller(
+            student,
+            teacher_of(run, student, batches),
+            lambda: without_adapter(student.transformer, settings),
+            batches,
+            run.settings,
+            partition,
+            device,
+        )
+        streaming = replace(streaming_of(run.folder), partition=partition, guidance=1.0)
+        return train_and_write(run, trainer, record_of(run, name, streaming, batches))
+
+
+def teacher_of(run: OpenRun, student: WanBackbone, batches: OpenBatches) -> WanBackbone:
+    """Return the guided teacher: the student's own base under its adapter, or a second model."""
+    if run.settings.weights == "lora":
+        teacher = copy.copy(student)
+    else:
+        transformer = load_transformer(run.folder, run.settings.precision(run.device))
+        teacher = engine_model(run, transformer.to(run.device), batches)
+    teacher.config = replace(teacher.config, guidance=run.settings.guidance)
+    return teacher
+
+
+def _teacher_evaluations(settings: OpenTraining) -> int:
+    """Return how many evaluations without gradient a step of a distillation has at most."""
+    guided = 1 if settings.guidance == 1 else 2
+    return guided * settings.teacher_steps + settings.max_moves
 
 
 def open_run(name: str, out: Path, settings: OpenTraining, device: str) -> OpenRun:

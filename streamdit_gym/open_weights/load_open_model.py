@@ -117,9 +117,7 @@ def load_open_model(
             takes; nothing is loaded then.
     """
     settings = settings or OpenSettings()
-    folder = find_wan_folder(name)
-    if settings.adapter is not None:
-        folder = folder.with_adapter(Path(settings.adapter))
+    folder = _folder_of(name, settings)
     streaming = streaming_of(folder, settings)
     grid = latent_grid(folder, settings.frame_size)
     device = default_device() if settings.device is None else check_device(settings.device)
@@ -150,6 +148,13 @@ def load_open_model(
         fps=frame_rate(folder),
         name=Path(name.removeprefix(OPEN_MODEL_PREFIX)).name,
     )
+
+
+def _folder_of(name: str, settings: OpenSettings) -> WanFolder:
+    folder = find_wan_folder(name)
+    if settings.adapter is None:
+        return folder
+    return folder.with_adapter(Path(settings.adapter))
 
 
 def streaming_of(folder: WanFolder, settings: OpenSettings | None = None) -> Streaming:
