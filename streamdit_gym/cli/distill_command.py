@@ -94,7 +94,7 @@ class Distill(Command):
         self._distill_world(compiled=settings.get("compile", False))
 
     def _distill_open(self, settings: dict[str, Any]) -> None:
-        from streamdit_gym.open_training.open_run import distill_open_model
+        from streamdit_gym.open_training.open_run import WAIT, distill_open_model
         from streamdit_gym.train import parallel
 
         given = {"compile": "compile" in settings, "--recipe": self.recipe is not None}
@@ -110,7 +110,7 @@ class Distill(Command):
         if self.steps is not None:
             settings["steps"] = self.steps
         training = open_training({**settings, "minutes": self.minutes})
-        with parallel.join(choose_device(self.device)) as device:
+        with parallel.join(choose_device(self.device), WAIT) as device:
             result = distill_open_model(self.world, self.data, self.out, training, device)
             if not parallel.rank():
                 print("\n".join(result_lines(result, training)))

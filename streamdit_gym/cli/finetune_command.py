@@ -60,14 +60,14 @@ class Finetune(Command):
 
     def run(self) -> None:
         """Train the model."""
-        from streamdit_gym.open_training.open_run import finetune_open_model
+        from streamdit_gym.open_training.open_run import WAIT, finetune_open_model
         from streamdit_gym.train import parallel
 
         require_open_model(self.model)
         settings = self.settings()
         device_name = settings.pop("device", None)
         training = open_training(settings)
-        with parallel.join(choose_device(device_name)) as device:
+        with parallel.join(choose_device(device_name), WAIT) as device:
             result = finetune_open_model(self.model, self.data, self.out, training, device)
             if not parallel.rank():
                 print("\n".join(result_lines(result, training)))

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from streamdit_gym.errors import DatasetError
-from streamdit_gym.open_training.open_clips import ClipSource
+from streamdit_gym.open_training.open_clips import ClipSource, OpenClip
 from streamdit_gym.train import parallel
 from streamdit_gym.train.run_files import saving
 
@@ -73,19 +73,24 @@ def encode_clips(source: ClipSource, encode: Encode, origin: Any, folder: Path) 
     target = folder / LATENTS
     _check_origin(target / ORIGIN, {"data": source.origin(), **origin})
     missing = [part for part in range(len(source)) if not _is_whole(_part_path(target, part))]
-    own = missing[parallel.rank() :: parallel.processes()]
-    for part in tqdm(own, desc="encode video", unit="part", disable=parallel.rank() > 0):
-        tensors: dict[str, Tensor] = {}
-        sentences: dict[str, list[str]] = {}
-        for number, clip in enumerate(source.read(part)):
-            key = f"{number:05d}"
-            latents = encode(torch.from_numpy(clip.frames)[None])[0]
-            tensors[key] = latents.half().cpu().contiguous()
-            sentences[key] = clip.sentences
-        metadata = {SENTENCES: json.dumps(sentences)}
-        with saving(_part_path(target, part)) as path:
-            save_file(tensors, str(path), metadata)
-    parallel.wait()
+    parallel.wait()  # all have looked before one writes
+    rounds = range(0, len(missing), parallel.processes())
+    for first in tqdm(rounds, desc="encode video", unit="part", disable=parallel.rank() > 0):
+        for part in missing[first + parallel.rank() : first + parallel.rank() + 1]:
+            _encode_part(source.read(part), encode, _part_path(target, part))
+        parallel.wait()  # nobody waits longer for the others than a part takes
+
+
+def _encode_part(clips: Iterator[OpenClip], encode: Encode, path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    sentences: dict[str, list[str]] = {}
+    for number, clip in enumerate(clips):
+        key = f"{number:05d}"
+        latents = encode(torch.from_numpy(clip.frames)[None])[0]
+        tensors[key] = latents.half().cpu().contiguous()
+        sentences[key] = clip.sentences
+    with saving(path) as part:
+        save_file(tensors, str(part), {SENTENCES: json.dumps(sentences)})
 
 
 def stored_clips(folder: Path, parts: int) -> list[StoredClip]:
@@ -119,19 +124,20 @@ def embed_sentences(
         encode: loads the text encoder; called only if a sentence is missing.
         folder: the run folder.
     """
-    with parallel.in_turn():
-        known = dict(_read_texts(folder / TEXTS))
-        missing = [text for text in sentences if text not in known]
-        groups = [missing[i : i + TEXTS_PER_FILE] for i in range(0, len(missing), TEXTS_PER_FILE)]
-        number = len(list((folder / TEXTS).glob("*.safetensors")))
-        encoder = encode() if groups else None
-        for group in tqdm(groups, desc="embed sentences", unit="file", disable=not groups):
-            assert encoder is not None
+    known = dict(_read_texts(folder / TEXTS))
+    missing = [text for text in sentences if text not in known]
+    groups = [missing[i : i + TEXTS_PER_FILE] for i in range(0, len(missing), TEXTS_PER_FILE)]
+    number = len(list((folder / TEXTS).glob("*.safetensors")))
+    encoder = encode() if groups and not parallel.rank() else None
+    parallel.wait()  # all have looked before one writes
+    for group in tqdm(groups, desc="embed sentences", unit="file", disable=encoder is None):
+        if encoder is not None:
             embedded = {str(i): encoder([text])[0].bfloat16() for i, text in enumerate(group)}
             tensors = {key: value.cpu().contiguous() for key, value in embedded.items()}
             with saving(_part_path(folder / TEXTS, number)) as path:
                 save_file(tensors, str(path), {SENTENCES: json.dumps(group)})
-            number += 1
+        number += 1
+        parallel.wait()
     known = dict(_read_texts(folder / TEXTS))
     return {text: known[text] for text in sentences}
 

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from streamdit_gym.open_training.open_clips import (
 )
 from streamdit_gym.open_training.open_distiller import OpenDistiller
 from streamdit_gym.open_training.open_settings import OpenTraining, mixture, student_partition
+from streamdit_gym.open_training.sharding import shard, stage_class, whole
 from streamdit_gym.open_training.trained_weights import (
     LearningWeights,
     prepare_weights,
@@ -75,6 +77,8 @@ IMPORTED_NAME = "Recordings"
 STAGE = "open-model"  # of the checkpoint
 LOSS = "loss"  # name of the curve
 BETAS = (0.9, 0.99)
+# how long a process waits for another: a part of the data, a checkpoint, a step
+WAIT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +190,7 @@ def teacher_of(run: OpenRun, student: WanBackbone, batches: OpenBatches) -> WanB
         teacher = copy.copy(student)
     else:
         transformer = load_transformer(run.folder, run.settings.precision(run.device))
-        teacher = engine_model(run, transformer.to(run.device), batches)
+        teacher = engine_model(run, shard(transformer, run.device), batches)
     teacher.config = replace(teacher.config, guidance=run.settings.guidance)
     return teacher
 
@@ -245,13 +249,21 @@ def clip_source(run: OpenRun, data: Path) -> ClipSource:
     if data.is_dir() and any(data.glob(TARS)):
         return WebDatasetClips(data, settings.frame_size, fps, settings.scene)
     target = run.out / RECORDINGS
+    size = ",".join(map(str, settings.frame_size))
+    if parallel.processes() > 1 and not (target / "meta.json").is_file():
+        raise DatasetError(
+            "recordings are imported by one process",
+            given=data,
+            allowed="recordings that are imported already, or a data set",
+            remedy=f"streamdit-gym import {data} NAME --set frame_size={size} fps={fps:g},"
+            " then --data recorded/NAME",
+        )
     imported = ImportSettings(
         frame_size=settings.frame_size, fps=fps, cameras=settings.cameras, steps=IMPORTED_STEPS
     )
-    with parallel.in_turn():
-        if not parallel.rank():
-            report = import_recordings(data, IMPORTED_NAME, target, imported)
-            print("\n".join(report.lines()))
+    report = import_recordings(data, IMPORTED_NAME, target, imported)
+    if not parallel.rank():
+        print("\n".join(report.lines()))
     return DatasetClips(Dataset(target), settings.frame_size, settings.scene)
 
 
@@ -283,7 +295,7 @@ def backbone_of(run: OpenRun, batches: OpenBatches) -> WanBackbone:
     """Return the model that learns, its weights prepared."""
     transformer = load_transformer(run.folder, run.settings.precision(run.device))
     prepare_weights(transformer, run.settings)
-    return engine_model(run, transformer.to(run.device).train(), batches)
+    return engine_model(run, shard(transformer, run.device).train(), batches)
 
 
 def engine_model(run: OpenRun, transformer: Any, batches: OpenBatches) -> WanBackbone:
@@ -350,11 +362,12 @@ def train_and_write(run: OpenRun, trainer: OpenTrainer, record: TrainedRecord) -
         steps=settings.steps,
         options=run.options(),
         curve=lambda _step: LOSS,
+        stage_class=stage_class(run.out, STAGE),
     )
     if not loop.run():
         return None
     target = run.out / RESULT
-    learned = {name: value.detach() for name, value in module.state_dict().items()}
+    learned = whole(module.state_dict())
     if not parallel.rank():
         write_trained(target, learned, transformer, run.folder, record)
     parallel.wait()

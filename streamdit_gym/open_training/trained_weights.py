@@ -23,6 +23,8 @@ from streamdit_gym.open_weights.wan_folder import INDEX, WanFolder
 ADAPTER = "default"  # diffusers' name of an adapter that has none
 # of every block: attention to frames and to the prompt, and the feed-forward layer
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
+TRANSFORMER = "transformer"
+WEIGHT_FILES = "diffusion_pytorch_model{suffix}.safetensors"
 OTHER_PARTS = ("vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -80,7 +82,10 @@ class _DisabledAdapter(AbstractContextManager[None]):
         self.transformer = transformer
 
     def __enter__(self) -> None:
+        learning = [weight for weight in self.transformer.parameters() if weight.requires_grad]
         self.transformer.disable_adapters()
+        for weight in learning:  # peft forgets it, and sharded weights would for good
+            weight.requires_grad_(True)
 
     def __exit__(self, *_: object) -> None:
         self.transformer.enable_adapters()
@@ -104,7 +109,7 @@ def write_trained(
     Args:
         target: the folder; what is there is replaced.
         learned: the weights that learned, by the names of `LearningWeights`.
-        transformer: that holds them; its configuration is written.
+        transformer: that holds them; an adapter's configuration is written.
         folder: of the model that was trained.
         record: how the result streams.
     """
@@ -115,7 +120,7 @@ def write_trained(
                 adapter_weights(learned), str(fresh / ADAPTER_WEIGHTS), _metadata(transformer)
             )
         else:
-            _write_model(fresh, learned, transformer, folder)
+            _write_model(fresh, learned, folder)
         record.write(fresh)
 
 
@@ -130,12 +135,14 @@ def _metadata(transformer: Any) -> dict[str, str]:
     return {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(stored, sort_keys=True)}
 
 
-def _write_model(
-    fresh: Path, learned: Mapping[str, Tensor], transformer: Any, folder: WanFolder
-) -> None:
+def _write_model(fresh: Path, learned: Mapping[str, Tensor], folder: WanFolder) -> None:
     """Write a whole model: the transformer, and links to the files of the other parts."""
     named = {key.replace("/", "."): value for key, value in learned.items()}
-    transformer.save_pretrained(fresh / "transformer", state_dict=named)
+    # diffusers' own writer looks at the transformer's weights, of which a process may hold a part
+    (fresh / TRANSFORMER).mkdir()
+    shutil.copy(folder.path / TRANSFORMER / "config.json", fresh / TRANSFORMER)
+    hub = require("huggingface_hub", "open", "writing a model")
+    hub.save_torch_state_dict(named, fresh / TRANSFORMER, filename_pattern=WEIGHT_FILES)
     shutil.copy(folder.path / INDEX, fresh / INDEX)
     for part in OTHER_PARTS:
         if (folder.path / part).is_dir():

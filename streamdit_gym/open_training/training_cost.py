@@ -165,8 +165,7 @@ def training_cost(
         step_flop += share * (layer_passes * layers + attention_passes * attention)
     activations = settings.clips_at_once * sizes.activation_bytes(longest, bytes_each)
     return TrainingCost(
-        memory_bytes=(frozen + learning * LEARNING_BYTES) / _shards(settings, processes)
-        + activations,
+        memory_bytes=(frozen + learning * LEARNING_BYTES) / processes + activations,
         step_flop=settings.clips * step_flop,
         steps=settings.steps,
         device_flops=matrix_flops(device, settings.precision(device)),
@@ -189,8 +188,3 @@ def matrix_flops(device: str, dtype: str) -> float:
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
-
-
-def _shards(_settings: OpenTraining, _processes: int) -> int:
-    """Return among how many devices the weights are shared out."""
-    return 1
