@@ -166,6 +166,7 @@ def command_line(model: Path, data: Path, out: Path, *more: str) -> list[str]:
     return [*words, *sizes, "learning_rate=3e-3", "negative_prompt=rain", "device=cpu", *more]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_losses(model: Path, data: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
         program = [sys.executable, "-m", "streamdit_gym"]

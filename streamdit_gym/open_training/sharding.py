@@ -70,7 +70,8 @@ def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Every process must call it, and has all of them at the end.
     """
-    return {name: parallel.whole(tensor.detach()).cpu() for name, tensor in tensors.items()}
+    # copies, since what is put together may be a view of something larger
+    return {name: parallel.whole(tensor.detach()).cpu().clone() for name, tensor in tensors.items()}
 
 
 class ShardedStage(StageRun):
