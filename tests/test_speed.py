@@ -200,6 +200,7 @@ def kept_numbers(depth: int, width: int) -> float:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 4 / tokens
 
 
+@pytest.mark.slow
 def test_a_block_keeps_as_much_for_training_as_is_planned() -> None:
     for width in (32, 64):
         counted = (kept_numbers(4, width) - kept_numbers(2, width)) / 2

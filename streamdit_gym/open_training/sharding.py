@@ -96,7 +96,8 @@ class ShardedStage(StageRun):
 
     def save(self) -> None:
         """Write every process's part; the checkpoint counts once all are there."""
-        from torch.distributed import checkpoint
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.state_dict_saver import save
 
         previous = self._content()
         target = self.folder / f"{self.name}.checkpoint-{self.step:08d}"
@@ -106,8 +107,8 @@ class ShardedStage(StageRun):
             self.writer.flush()
             shutil.rmtree(target, ignore_errors=True)
         parallel.wait()
-        writer = checkpoint.HuggingFaceStorageWriter(str(target), save_distributed=True)
-        checkpoint.save(dict(self._tensors()), storage_writer=writer)
+        writer = HuggingFaceStorageWriter(str(target), save_distributed=True)
+        save(dict(self._tensors()), storage_writer=writer)
         parallel.wait()
         content = {
             "folder": target.name,
@@ -136,15 +137,16 @@ class ShardedStage(StageRun):
         return bool(parallel.highest(int(super()._is_due(last_save))))
 
     def _restore(self) -> None:
-        from torch.distributed import checkpoint
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+        from torch.distributed.checkpoint.state_dict_loader import load
 
         content = self._content()
         source = self.folder / content["folder"]
         try:
             with self._optimizer_moments(content[UPDATES]):
                 tensors = dict(self._tensors())
-                reader = checkpoint.HuggingFaceStorageReader(str(source))
-                checkpoint.load(tensors, storage_reader=reader)
+                reader = HuggingFaceStorageReader(str(source))
+                load(tensors, storage_reader=reader)
         except Exception as error:
             raise StreamDiTError(
                 "a checkpoint does not fit this run",

@@ -137,12 +137,13 @@ def _metadata(transformer: Any) -> dict[str, str]:
 
 def _write_model(fresh: Path, learned: Mapping[str, Tensor], folder: WanFolder) -> None:
     """Write a whole model: the transformer, and links to the files of the other parts."""
+    from huggingface_hub import save_torch_state_dict
+
     named = {key.replace("/", "."): value for key, value in learned.items()}
     # diffusers' own writer looks at the transformer's weights, of which a process may hold a part
     (fresh / TRANSFORMER).mkdir()
     shutil.copy(folder.path / TRANSFORMER / "config.json", fresh / TRANSFORMER)
-    hub = require("huggingface_hub", "open", "writing a model")
-    hub.save_torch_state_dict(named, fresh / TRANSFORMER, filename_pattern=WEIGHT_FILES)
+    save_torch_state_dict(named, fresh / TRANSFORMER, filename_pattern=WEIGHT_FILES)
     shutil.copy(folder.path / INDEX, fresh / INDEX)
     for part in OTHER_PARTS:
         if (folder.path / part).is_dir():
