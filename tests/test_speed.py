@@ -215,6 +215,7 @@ def test_the_plan_of_the_papers_size_counts_weights_and_tokens() -> None:
     assert "billion weights x 20 bytes" in plan.line()
 
 
+@pytest.mark.slow
 def test_windows_save_time_and_grow_with_the_area(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(PRESETS["paper-4b"].model, grid=(32, 64), window=(4, 8, 8))
     monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=small))
