@@ -362,4 +362,4 @@ def test_names_that_do_not_exist_get_the_nearest_one() -> None:
     with pytest.raises(UnknownNameError, match="init"):
         env.reset(options={"inlt": 1})
     with pytest.raises(UnknownNameError, match="reference simulator"):
-        StreamDiTVectorEnv(2, world="Fetch", real=True)
+        StreamDiTVectorEnv(2, world="Juggler", real=True)
