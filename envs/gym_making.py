@@ -110,10 +110,32 @@ def make_rendered(
             _draw_mujoco_fast(env, None if has_own_size else frame_size)
         observation, _ = env.reset(seed=WARM_UP_SEED)
         if render:
-            env.render()
+            rendered(env)
     except Exception as error:  # anybody may have written the environment
         raise cannot_be_made(env_id, error) from error
     return env, observation
+
+
+def rendered(env: Env) -> Any:
+    """Return what an environment draws, in whichever thread and beside whichever others.
+
+    MuJoCo draws with the context that is current in the thread, another environment's or none.
+    """
+    viewer = _mujoco_viewer(env)
+    if viewer is not None:
+        viewer.make_context_current()
+    pixels = env.render()
+    if getattr(_mujoco_viewer(env), "backend", "") == "egl":
+        from OpenGL import EGL
+
+        EGL.eglReleaseThread()  # a context is current in one thread at most
+    return pixels
+
+
+def _mujoco_viewer(env: Env) -> Any:
+    """Return what draws a MuJoCo environment; None: another one, or it has drawn nothing yet."""
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    return getattr(renderer, "viewer", None)
 
 
 def is_mujoco(env: Env) -> bool:

@@ -3,8 +3,9 @@
 A saved state is made of numbers, texts, lists and dictionaries alone, so that it can be read from a
 file without running anything. It holds MuJoCo's integration state (positions, speeds, time, the
 solver's warm start), all arrays that were computed from it, since some rewards and all pictures use
-those of the last step, and what the environment holds beside: plain values, such as a target, and
-the state of its random numbers.
+those of the last step, where the model's sites are, since some environments move them to show a
+goal, and what the environment holds beside: plain values, such as a target, and the state of its
+random numbers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def save_mujoco(env: Env) -> dict[str, Any]:
     return {
         "state": _integration_state(unwrapped).tolist(),
         "arrays": arrays,
+        "sites": unwrapped.model.site_pos.tolist(),
         "attributes": [_plain_attributes(layer) for layer in _layers(env)],
         "random": copy.deepcopy(unwrapped.np_random.bit_generator.state),
     }
@@ -55,6 +57,8 @@ def restore_mujoco(env: Env, saved: dict[str, Any]) -> None:
         saved["attributes"]
     ):
         raise refused(saved)
+    sites = np.array(saved["sites"], dtype=np.float64)
+    model.site_pos[...] = sites.reshape(model.site_pos.shape)
     mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
     mujoco.mj_forward(model, data)  # as many contacts as there were
     for name, array in _arrays(data).items():

@@ -20,6 +20,7 @@ from streamdit_gym.envs.gym_making import (
     is_mujoco,
     make_rendered,
     picture_of,
+    rendered,
 )
 from streamdit_gym.envs.gym_saved_state import refused, restore_mujoco, save_mujoco
 from streamdit_gym.errors import NotReadyError
@@ -238,7 +239,7 @@ class GymSimulator:
     def _frame(self) -> Frame:
         settings = self.settings
         if settings.image_key is None:
-            pixels = self._env.render()
+            pixels = rendered(self._env)
         elif settings.image_key:
             pixels = self._observation[settings.image_key]
         else:

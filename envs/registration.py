@@ -33,6 +33,7 @@ SHIPPED_WORLDS = (
     "streamdit_gym.envs.pusht_continuous.world",
     "streamdit_gym.envs.crossroads.world",
     "streamdit_gym.envs.reacher.world",
+    "streamdit_gym.envs.fetch.world",
     "streamdit_gym.envs.take_cover.world",
 )
 

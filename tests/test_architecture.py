@@ -24,7 +24,7 @@ FLOORS = [
     {"presets"},
     {"recipes"},
     {"train"},
-    {"evaluate", "distill"},
+    {"evaluate", "distill", "open_training"},
     {"envs"},
     {"agents"},
     {"generate", "live", "bench"},

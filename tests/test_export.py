@@ -102,7 +102,7 @@ def test_the_command_writes_networks_with_their_description(
     tiny_bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "onnx"
-    assert main(["export", tiny_bundle, "--to", "onnx", "--out", str(out)]) == 0
+    assert main(["export", tiny_bundle, "--set", "to=onnx", "--out", str(out)]) == 0
     assert "grey levels from the engine" in capsys.readouterr().out
     description = json.loads((out / "world.json").read_text())
     assert {path.name for path in out.iterdir()} == {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +14,7 @@ from support.gym_envs import needs_fetch
 from streamdit_gym.definition import HasScores, Simulator
 from streamdit_gym.envs.fetch.definition import ACTIONS, BLOCK, EDGE, GOAL, GRIPPER, SPEC
 from streamdit_gym.envs.fetch.world import make_simulator
+from streamdit_gym.envs.reacher.world import make_simulator as make_reacher
 
 STILL = np.zeros(4, np.float32)
 
@@ -37,6 +40,16 @@ def near(mask: np.ndarray, place: np.ndarray, radius: float) -> np.ndarray:
     return mask & (np.hypot(*(columns_and_rows - place[:, None, None])) < radius)
 
 
+def frames_in_turns(ways: list[tuple[Callable[[], Simulator], np.ndarray]]) -> list[np.ndarray]:
+    """Return three frames of every simulator, which take turns."""
+    simulators = [make() for make, _ in ways]
+    rows = [[one.reset(np.random.default_rng(0), "any")] for one in simulators]
+    for _ in range(2):
+        for row, one, (_, action) in zip(rows, simulators, ways, strict=True):
+            row.append(one.step(action))
+    return [np.stack(row) for row in rows]
+
+
 def after(*action: float, steps: int = 8) -> np.ndarray:
     """Return how far an action moves the gripper in the picture, px."""
     simulator, _ = started()
@@ -49,18 +62,19 @@ def after(*action: float, steps: int = 8) -> np.ndarray:
 @needs_fetch
 def test_the_block_and_the_goal_are_where_the_state_says() -> None:
     num_shown = 0
+    simulator, _ = started()
     for seed in range(12):
-        simulator, frame = started(seed)
+        frame = simulator.reset(np.random.default_rng(seed), "any")
         block, goal = read(simulator, BLOCK), read(simulator, GOAL)
-        dark = near(frame.max(-1) < 90, block, 8)
-        red = near((frame[..., 0] > 180) & (frame[..., 1] < 140), goal, 8)
-        sideways = np.abs([place[0] - read(simulator, GRIPPER)[0] for place in (block, goal)])
-        if sideways.min() < 12 or np.hypot(*(block - goal)) < 12:
-            continue  # the hand, or the other, may hide a part of it
-        assert np.abs(middle_of(dark) - block).max() < 1.5
-        assert np.abs(middle_of(red) - goal).max() < 1.5
+        red, green, blue = frame.astype(int).transpose(2, 0, 1)
+        if np.hypot(*(block - goal)) < 12:
+            continue  # the block hides a part of the goal
+        is_block = near(green > red + 40, block, 8) & (green > blue + 40)
+        is_goal = near(red > green + 60, goal, 8) & (red > blue)
+        assert np.abs(middle_of(is_block) - block).max() < 1.5
+        assert np.abs(middle_of(is_goal) - goal).max() < 1.5
         num_shown += 1
-    assert num_shown >= 2
+    assert num_shown >= 6
 
 
 @needs_fetch
@@ -105,9 +119,10 @@ def test_exploration_moves_the_block_and_stays_within_bounds() -> None:
     rng = np.random.default_rng(0)
     pushed = 0
     on_table = []
+    simulator, _ = started()
+    env = simulator._env  # type: ignore[attr-defined]
     for seed in range(10):
-        simulator, _ = started(seed)
-        env = simulator._env  # type: ignore[attr-defined]
+        simulator.reset(np.random.default_rng(seed), "any")
         places = []
         for _ in range(50):
             action = simulator.explore(rng)  # type: ignore[attr-defined]
@@ -127,3 +142,20 @@ def test_the_definition_needs_no_simulator() -> None:
         " assert WORLD.default_task == 'reach'; assert 'mujoco' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_fetch
+def test_it_draws_in_any_thread_and_beside_a_simulator_of_another_size() -> None:
+    ways = [(make_simulator, STILL), (make_reacher, STILL[:2])]
+    alone = [frames_in_turns([way])[0] for way in ways]
+    together = frames_in_turns(ways)
+    with ThreadPoolExecutor(1) as thread:
+        elsewhere = thread.submit(frames_in_turns, ways).result()
+    for frames in (together, elsewhere):
+        for one, other in zip(alone, frames, strict=True):
+            assert (one == other).all()
+    simulator, _ = started()
+    frame = simulator.step(STILL)
+    with ThreadPoolExecutor(1) as thread:
+        assert np.abs(thread.submit(simulator.step, STILL).result() - frame.astype(int)).mean() < 5
+    assert frame.mean() > 100

@@ -176,7 +176,7 @@ def test_episodes_are_written_one_by_one_and_a_run_goes_on(
 def test_the_command_prints_the_table_and_saves_a_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["plan", "PushedDot", "--episodes", "1", "--out", str(tmp_path), "--set"]
+    words = ["plan", "PushedDot", "--out", str(tmp_path), "--set", "episodes=1"]
     settings = ["horizon=4", "candidates=4", "elites=2", "iterations=1", "replan_every=4"]
     assert main([*words, *settings, "goal_steps=5", "budget=6"]) == 0
     printed = capsys.readouterr().out

@@ -113,7 +113,7 @@ def test_what_the_decoder_remembers_is_as_much_as_is_counted() -> None:
 def test_doctor_says_what_fits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     assert "free:" in capsys.readouterr().out
-    assert main(["doctor", f"wan:{folder}", "--height", "32", "--width", "48"]) == 0
+    assert main(["doctor", f"wan:{folder}", "--set", "frame_size=32,48"]) == 0
     printed = capsys.readouterr().out
     assert "WanTransformer3DModel" in printed
     assert printed.count("fits") == 2

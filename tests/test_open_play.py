@@ -139,7 +139,7 @@ def test_an_open_model_is_no_world_and_the_error_says_what_to_call() -> None:
     assert streamdit_gym.OpenStreams is OpenStreams
 
 
-@pytest.mark.parametrize("command", ["evaluate", "distill", "bench", "record", "relabel"])
+@pytest.mark.parametrize("command", ["evaluate", "bench", "record", "relabel"])
 def test_commands_that_need_a_world_say_so(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamdit_gym.bench import paper_decoder
+from streamdit_gym.bench import paper_decoder, window_cost
 from streamdit_gym.bench.bench_report import plot_report
 from streamdit_gym.bench.env_speed import (
     StepSettings,
@@ -22,7 +22,8 @@ from streamdit_gym.bench.env_speed import (
 )
 from streamdit_gym.bench.hardware import Ceilings, measure_ceilings
 from streamdit_gym.bench.paper_decoder import PaperDecoder
-from streamdit_gym.bench.preset_speed import measure_preset
+from streamdit_gym.bench.preset_memory import KEPT_BESIDE, KEPT_PER_WIDTH, plan_memory
+from streamdit_gym.bench.preset_speed import measure_preset, paper_view, random_prompts
 from streamdit_gym.bench.run_bench import BenchConfig, run_bench
 from streamdit_gym.bench.step_parts import PARTS, measure_parts, operation_counter
 from streamdit_gym.bench.timing import call_seconds
@@ -30,6 +31,7 @@ from streamdit_gym.envs.vector_env import StreamDiTVectorEnv
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.errors import PartitionError, UnknownNameError
 from streamdit_gym.model.conv_codec import ConvCodecConfig
+from streamdit_gym.model.streamdit import StreamDiT
 from streamdit_gym.presets import PRESETS, Preset
 
 SETTINGS = StepSettings(world="PushT", envs=8, device="cpu")
@@ -134,13 +136,14 @@ def test_the_bench_writes_and_draws_what_it_measured(tmp_path: Path) -> None:
     assert len(figures["steps"]) == 4
     assert len(figures["parts"]) == 2
     assert figures["preset"]["frames_per_s"] > 0
+    assert figures["memory"]["parameters"] == figures["preset"]["parameters"]
     plot_report(report, tmp_path / "new" / "bench.png")
     assert (tmp_path / "new" / "bench.png").stat().st_size > 10_000
 
 
 def test_what_was_not_measured_is_not_in_the_figures() -> None:
     figures = run_bench(replace(BENCH, envs=(1,), steps=1)).to_json()
-    assert not {"long", "preset"} & set(figures)
+    assert not {"long", "preset", "memory", "windows"} & set(figures)
 
 
 def test_the_papers_decoder_makes_four_frames_of_a_latent_frame(
@@ -174,6 +177,53 @@ def test_a_move_of_the_paper_makes_two_latent_frames(monkeypatch: pytest.MonkeyP
     speed = measure_preset("paper-4b", "cpu", "float32", moves=2)
     assert speed.frames_per_move == 8
     assert speed.frames_per_s == pytest.approx(8e3 / (speed.move_ms + speed.decode_ms))
+
+
+def kept_numbers(depth: int, width: int) -> float:
+    """Return how many numbers autograd keeps of a token of a small `paper-4b`."""
+    sizes = {"width": width, "depth": depth, "heads": 2, "text_width": width}
+    model = StreamDiT(replace(PRESETS["paper-4b"].model, **sizes))
+    view, _ = paper_view(model, "cpu", torch.float32)
+    prompts = random_prompts(model, "cpu", torch.float32)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(view, prompts)
+    tokens = view.latents.shape[1] * model.config.num_tokens
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 4 / tokens
+
+
+@pytest.mark.slow
+def test_a_block_keeps_as_much_for_training_as_is_planned() -> None:
+    for width in (32, 64):
+        counted = (kept_numbers(4, width) - kept_numbers(2, width)) / 2
+        assert counted == pytest.approx(KEPT_PER_WIDTH * width + KEPT_BESIDE, rel=0.05)
+
+
+def test_the_plan_of_the_papers_size_counts_weights_and_tokens() -> None:
+    plan = plan_memory(PRESETS["paper-4b"].model)
+    assert plan.tokens == 16 * 32 * 32
+    assert 4e9 < plan.parameters < 4.3e9
+    assert plan.total_bytes == 20 * plan.parameters + 28 * plan.block_bytes
+    assert "billion weights x 20 bytes" in plan.line()
+
+
+@pytest.mark.slow
+def test_windows_save_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(PRESETS["paper-4b"].model, grid=(32, 64), window=(4, 8, 8))
+    monkeypatch.setitem(PRESETS, "paper-4b", Preset(codec=None, model=small))
+    monkeypatch.setattr(window_cost, "REDUCED_WIDTH", 64)
+    cost = window_cost.measure_windows("cpu", times=3)
+    assert cost.tokens == 16 * 16 * 32
+    assert cost.share < 0.6
+    assert f"{cost.share:.0%}" in cost.line()
 
 
 def test_unknown_names_are_told_before_anything_is_measured(

@@ -43,7 +43,7 @@ GOAL = ("goal_x_px", "goal_y_px")
 
 SUCCESS_DISTANCE = 0.05  # m, the environment's own
 GOAL_RADIUS = 0.035  # m; the environment's own, 0.02, is hidden by the block that lies on it
-# red, green, blue, opacity: what tasks are about has colours of its own, and the robot hides nothing
+# red, green, blue, opacity: block and goal have colours of their own, and the robot hides neither
 GOAL_COLOUR = (1.0, 0.0, 0.0, 0.5)
 BLOCK_COLOUR = (0.0, 0.5, 0.1, 1.0)
 GRIPPER_COLOUR = (0.1, 0.35, 1.0, 0.5)

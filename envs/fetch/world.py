@@ -17,4 +17,5 @@ WORLD = WorldDefinition.of(
     SPEC,
     make_simulator=make_simulator,
     evaluation=EvaluationAdapter(actor=GRIPPER),
+    recipe="fetch",
 )

@@ -10,8 +10,10 @@ import numpy as np
 
 from streamdit_gym.bench.env_speed import BatchSpeed, LongStream
 from streamdit_gym.bench.hardware import Ceilings
+from streamdit_gym.bench.preset_memory import MemoryPlan
 from streamdit_gym.bench.preset_speed import PresetSpeed
 from streamdit_gym.bench.step_parts import PARTS, StepParts
+from streamdit_gym.bench.window_cost import WindowCost
 from streamdit_gym.errors import require
 from streamdit_gym.files import atomic_write
 
@@ -30,6 +32,8 @@ class BenchReport:
         parts: where the time goes, at the largest batch size.
         long: of the long stream; None: not measured.
         preset: of a preset with random weights; None: not measured.
+        memory: what training that preset takes; None: not asked for.
+        windows: what attention windows save; None: not measured.
     """
 
     hardware: str
@@ -41,6 +45,8 @@ class BenchReport:
     parts: list[StepParts] = field(default_factory=list)
     long: LongStream | None = None
     preset: PresetSpeed | None = None
+    memory: MemoryPlan | None = None
+    windows: WindowCost | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; what was not measured is left out."""

@@ -51,8 +51,8 @@ def measure_preset(
     if compiled:
         for block in model.blocks:
             block.compile()
-    view, latents = _paper_view(model, device, precision)
-    prompts = _random_prompts(model, device, precision)
+    view, latents = paper_view(model, device, precision)
+    prompts = random_prompts(model, device, precision)
     move_ms = median_ms(lambda: model(view, prompts), times=moves, warm_up=1, device=device)
     decoder = torch.compile(codec.decode) if compiled else codec.decode
     chunk = latents[:, : PAPER_PARTITION.chunk_frames]
@@ -85,7 +85,7 @@ def _random_networks(
     return model.eval(), codec.eval()
 
 
-def _paper_view(model: StreamDiT, device: str, precision: torch.dtype) -> tuple[BufferView, Tensor]:
+def paper_view(model: StreamDiT, device: str, precision: torch.dtype) -> tuple[BufferView, Tensor]:
     """Return a full buffer as the transformer takes it, and its latents."""
     config = model.config
     num_frames = PAPER_PARTITION.frames
@@ -104,7 +104,8 @@ def _paper_view(model: StreamDiT, device: str, precision: torch.dtype) -> tuple[
     return view, latents
 
 
-def _random_prompts(model: StreamDiT, device: str, precision: torch.dtype) -> Conditioning:
+def random_prompts(model: StreamDiT, device: str, precision: torch.dtype) -> Conditioning:
+    """Return a prompt of random numbers for every frame of a buffer."""
     width = model.config.text_width
     return Conditioning(
         tokens=torch.randn(1, PROMPT_TOKENS, width, device=device, dtype=precision),

@@ -17,8 +17,10 @@ from streamdit_gym.bench.bench_report import (
 )
 from streamdit_gym.bench.env_speed import StepSettings, measure_long_stream, measure_steps
 from streamdit_gym.bench.hardware import hardware_name, measure_ceilings
+from streamdit_gym.bench.preset_memory import plan_memory
 from streamdit_gym.bench.preset_speed import measure_preset
 from streamdit_gym.bench.step_parts import measure_parts
+from streamdit_gym.bench.window_cost import measure_windows
 from streamdit_gym.envs.worlds import shared_world
 from streamdit_gym.presets import partition_for
 from streamdit_gym.presets import preset as named_preset
@@ -37,7 +39,8 @@ class BenchConfig:
         partitions: how to stream.
         preset: also time this preset with random weights.
         long_steps: steps of the long stream; 0 for none.
-        compiled: compile what is measured, all but the long stream.
+        compiled: compile what is measured, all but the long stream and the windows.
+        windows: also time the paper's token grid with windows and without.
     """
 
     world: str
@@ -49,6 +52,7 @@ class BenchConfig:
     preset: str | None = None
     long_steps: int = 0
     compiled: bool = False
+    windows: bool = False
 
 
 def run_bench(config: BenchConfig) -> BenchReport:
@@ -80,7 +84,12 @@ def run_bench(config: BenchConfig) -> BenchReport:
         report.preset = measure_preset(
             config.preset, config.device, config.dtypes[0], compiled=config.compiled
         )
+        report.memory = plan_memory(named_preset(config.preset).model)
         print(preset_line(report.preset))
+        print(report.memory.line())
+    if config.windows:
+        report.windows = measure_windows(config.device)
+        print(report.windows.line())
     return report
 
 

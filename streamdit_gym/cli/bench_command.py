@@ -26,6 +26,7 @@ class Bench(Command):
         "long_steps": CountOrZero,
         "compiled": bool,
         "preset": str,
+        "windows": bool,
     }
 
     world: WorldName = "PushT"
@@ -41,7 +42,10 @@ class Bench(Command):
     long_steps=0: also step one environment so many times: does it slow down, does memory grow?
     compiled=false: compile what is measured, all but the long stream: a minute for every batch
     size, partition and precision
-    preset=NAME: also time a preset with random weights, such as paper-4b
+    preset=NAME: also time a preset with random weights, such as paper-4b, and say what memory its
+    training takes
+    windows=false: also time the paper's 16,384 tokens at a tenth of its width, with windows and
+    without
     """
     out: Path | None = None
     """folder for bench.json and bench.png"""

@@ -70,6 +70,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--policy-env": "policy_env",
         "--teacher-partition": "teacher_partition",
     },
+    "export": {"--to": "to"},
     "generate": {
         "--batch": "batch",
         "--dtype": "dtype",
@@ -81,6 +82,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
         "--strength": "strength",
         "--task": "task",
     },
+    "plan": {"--episodes": "episodes"},
     "play": {
         "--fps": "fps",
         "--partition": "partition",
@@ -112,6 +114,7 @@ SETTING_OPTIONS: dict[str, dict[str, str]] = {
 # flags that are a setting now
 SETTING_FLAGS = {
     ("bench", "--compile"): "compiled=true",
+    ("distill", "--compile"): "compile=true",
     ("play", "--browser"): "show=browser",
     ("play", "--no-browser"): "show=page",
     ("play", "--window"): "show=window",

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from streamdit_gym.cli.command import Command
-from streamdit_gym.cli.option_types import Count
+from streamdit_gym.cli.open_options import Pixels, checked_size
+from streamdit_gym.cli.settings_option import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Command):
     """Say what this machine can run, and what an open video model needs."""
 
+    setting_types: ClassVar[Mapping[str, Any]] = {"frame_size": tuple[Pixels, ...]}
+
     model: Annotated[str | None, tyro.conf.Positional] = None
     """wan:FOLDER or wan:HUB-ID, in diffusers' layout; default: the machine alone"""
-    height: Count = 480
-    """of the frames, in pixels"""
-    width: Count = 832
-    """of the frames, in pixels"""
+    set: Settings = ()
+    """frame_size=480,832: height and width of the frames"""
 
     def run(self) -> None:
         """Print the machine, and the model beside it."""
@@ -39,15 +41,16 @@ class Doctor(Command):
         print(f"free: {free / GIB:.1f} GiB on {device}, {host_free / GIB:.1f} GiB for the CPU")
         if self.model is None:
             return
+        height, width = checked_size(self.settings().get("frame_size", (480, 832)))
         folder = find_wan_folder(self.model)
         partition = Partition.parse(DEFAULTS[folder.kinds["transformer"]][0])
         latents = partition.references + partition.frames
         print(f"{folder.path}: {folder.kinds['transformer']}, streamed as {partition}")
         for dtype in ("bfloat16", "float32"):
-            needs = needs_of(folder, (self.height, self.width), latents, dtype)
+            needs = needs_of(folder, (height, width), latents, dtype)
             fits = needs.fit(device, free, host_free)
             print(
-                f"{self.height} x {self.width}, {dtype}: about"
+                f"{height} x {width}, {dtype}: about"
                 f" {needs.device_bytes / GIB:.1f} GiB on the device ({needs.tokens} tokens),"
                 f" {needs.host_bytes / GIB:.1f} GiB for the text encoder on the CPU:"
                 f" {'fits' if fits else 'does not fit'}"

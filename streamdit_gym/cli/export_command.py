@@ -18,6 +18,7 @@ class Export(Command):
     """Write a world for other runtimes: a page that plays it in any browser, or ONNX networks."""
 
     setting_types: ClassVar[Mapping[str, Any]] = {
+        "to": Literal["web", "onnx"],
         "partition": Literal["reactive", "pipelined"],
         "prompts": str,
         "runtime": str,
@@ -27,10 +28,9 @@ class Export(Command):
     """name, folder or Hub id; or a Python file that registers the world"""
     out: Path
     """an empty or new folder"""
-    to: Literal["web", "onnx"] = "web"
-    """web: a page for any static server; onnx: networks and description alone, with the encoder"""
     set: Settings = ()
-    """partition=reactive: how to stream; or pipelined
+    """to=web: a page for any static server; onnx: networks and description alone, with the encoder
+    partition=reactive: how to stream; or pipelined
     prompts: text file with phrases of your own, one a line, beside those of the menu
     runtime: folder of onnxruntime-web's files; default: downloaded once from the npm registry
     """
@@ -40,7 +40,7 @@ class Export(Command):
         from streamdit_gym.export.export_world import export_world, read_phrases
         from streamdit_gym.world import World
 
-        settings = self.settings()
+        settings = {"to": "web", **self.settings()}
         runtime = settings.pop("runtime", None)
         prompts = settings.pop("prompts", None)
         phrases = [] if prompts is None else read_phrases(Path(prompts))
@@ -48,7 +48,6 @@ class Export(Command):
         difference = export_world(
             world,
             self.out,
-            to=self.to,
             prompts=phrases,
             runtime=None if runtime is None else Path(runtime),
             **settings,
@@ -56,5 +55,5 @@ class Export(Command):
         print(
             f"{self.out}: at most {difference} of 255 grey levels from the engine, over 64 frames"
         )
-        if self.to == "web":
+        if settings["to"] == "web":
             print(f"  python -m http.server -d {self.out}    # then open http://localhost:8000")

@@ -22,6 +22,7 @@ from streamdit_gym.cli.distill_decoder_command import DistillDecoder
 from streamdit_gym.cli.doctor_command import Doctor
 from streamdit_gym.cli.evaluate_command import Evaluate
 from streamdit_gym.cli.export_command import Export
+from streamdit_gym.cli.finetune_command import Finetune
 from streamdit_gym.cli.generate_command import Generate
 from streamdit_gym.cli.import_command import Import
 from streamdit_gym.cli.inspect_command import Inspect
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "import": Import,
     "relabel": Relabel,
     "train": Train,
+    "finetune": Finetune,
     "distill": Distill,
     "distill-decoder": DistillDecoder,
     "evaluate": Evaluate,

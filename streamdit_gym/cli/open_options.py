@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from streamdit_gym.cli.option_types import Range
@@ -22,6 +22,7 @@ OPEN_SETTINGS: Mapping[str, Any] = {
     "guidance": Annotated[float, Range(0.0, 100.0)],
     "time_shift": Annotated[float, Range(0.01, 100.0)],
     "clip_steps": Annotated[int, Range(1, 1000)],
+    "adapter": str,
     "dtype": Literal["float32", "bfloat16"],
 }
 
@@ -47,17 +48,42 @@ def open_settings(settings: Mapping[str, Any], device: str) -> OpenSettings:
     from streamdit_gym.open_weights.load_open_model import OpenSettings
 
     values = {name: settings[name] for name in OPEN_SETTINGS if name in settings}
-    size = values.get("frame_size", ())
-    if "frame_size" in values and len(size) != 2:
-        raise ArgumentError(
-            "frame_size cannot be used",
-            given=",".join(map(str, size)),
-            allowed="height and width",
-            remedy="frame_size=480,832",
-        )
+    if "frame_size" in values:
+        values["frame_size"] = checked_size(values["frame_size"])
     if "prompt" in values:
         values["idle"] = check_prompt(values.pop("prompt"), MAX_LONG_PROMPT_CHARS)
     return OpenSettings(**values, device=device)
+
+
+def checked_size(sides: Sequence[int]) -> tuple[int, int]:
+    """Return height and width.
+
+    Raises:
+        ArgumentError: if these are not two.
+    """
+    if len(sides) != 2:
+        raise ArgumentError(
+            "frame_size cannot be used",
+            given=",".join(map(str, sides)),
+            allowed="height and width",
+            remedy="frame_size=480,832",
+        )
+    return sides[0], sides[1]
+
+
+def require_open_model(name: str) -> None:
+    """Refuse a world where an open model is trained.
+
+    Raises:
+        ArgumentError: if it is one.
+    """
+    if not is_open_model(name):
+        raise ArgumentError(
+            "only open models are fine-tuned",
+            given=name,
+            allowed="wan:FOLDER or wan:HUB-ID",
+            remedy=f"of a world: streamdit-gym train {name}",
+        )
 
 
 def refuse_settings(given: Collection[str], refused: Collection[str], what: str) -> None:

@@ -29,6 +29,7 @@ PLANNING_SETTINGS = (
 class PlanDetails:
     """The settings of `plan`: those of `Planning`, and of `GoalProtocol`."""
 
+    episodes: Count
     horizon: Count
     hold: Count
     candidates: Count
@@ -52,12 +53,11 @@ class Plan(Command):
     """name, folder or Hub id; or a Python file that registers the world"""
     protocol: Literal["quick", "swm"] = "quick"
     """quick: 64 candidates, 4 rounds; swm: 300 and 30, the numbers of stable-worldmodel"""
-    episodes: Count = 50
-    """starts and goals"""
     out: Path | None = None
     """folder of the results, in which the same command goes on; default: runs/plan/NAME-PROTOCOL"""
     set: Settings = ()
-    """horizon=25: frames to look ahead
+    """episodes=50: starts and goals
+    horizon=25: frames to look ahead
     hold: frames that an action is held; quick: 5, swm: 1
     candidates: plans per round; quick: 64, swm: 300
     iterations: rounds; quick: 4, swm: 30
@@ -78,7 +78,8 @@ class Plan(Command):
         from streamdit_gym.data.film_strips import rows_of_frames
         from streamdit_gym.envs.worlds import shared_world
 
-        settings = self.settings()
+        settings = {"episodes": 50, **self.settings()}
+        episodes = settings.pop("episodes")
         definition_file = settings.pop("definition", None)
         if definition_file:
             definition_of(definition_file)  # registers the world
@@ -88,7 +89,7 @@ class Plan(Command):
             world=world,
             definition=definition_of_spec(world.spec),
             protocol=_protocol(self.protocol, settings),
-            episodes=self.episodes,
+            episodes=episodes,
             out=out,
         )
         rows = reach_goals(run)

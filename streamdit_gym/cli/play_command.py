@@ -67,11 +67,12 @@ class Play(Command):
     of open models alone:
     prompt: what the stream begins with
     frame_size=480,832: height and width
-    guidance=6: weight of prompts; 1 for distilled models
+    guidance: weight of prompts, 6 or a trained model's own; 1 for distilled ones
     negative_prompt: what guidance leads away from
     time_shift: of the noise levels; default: the model's own
     clip_steps=30: evaluations for the clip that a stream begins with
     dtype=bfloat16: or float32
+    adapter: folder of an adapter that was trained on this model
     """
     device: DeviceName | None = None
     """cpu or cuda; default: cuda if there is one"""

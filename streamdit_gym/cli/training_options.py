@@ -16,7 +16,7 @@ def choose_device(name: str | None) -> str:
 
 def check_new_run(folder: Path, resume: bool) -> None:
     """Refuse to begin a run in a folder that holds one, unless it shall be resumed."""
-    if not resume and list(folder.glob("*.checkpoint.pt")):
+    if not resume and list(folder.glob("*.checkpoint.*")):
         raise StreamDiTError(
             "a run is already here",
             given=folder,

@@ -23,10 +23,9 @@ from streamdit_gym.open_weights.wan_folder import (
     GIB,
     WanFolder,
     find_wan_folder,
-    load_parts,
-    load_tokenizer,
     needs_of,
 )
+from streamdit_gym.open_weights.wan_parts import load_parts, load_tokenizer
 from streamdit_gym.stream.partition import Partition
 from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
@@ -37,6 +36,7 @@ NEGATIVE_PROMPT = "blurred, still picture, worst quality, subtitles, distorted, 
 # SkyReels-V2-DF was trained with noise on clean frames, and says so in their times
 NOISY_REFERENCES = 0.98
 FPS = {SKYREELS: 24.0, WAN: 16.0}  # of the videos that they were trained on
+GUIDANCE = 6.0
 DEFAULTS = {SKYREELS: ("K5N8c2s1", 8.0), WAN: ("K5N1c4s8", 3.0)}
 
 
@@ -48,14 +48,17 @@ class OpenSettings:
         frame_size: height and width of frames.
         partition: how the buffer is cut; None: as the model's kind was trained: a staircase of
             noise for SkyReels-V2-DF, chunk by chunk for the others.
-        guidance: weight of the prompt; 1 for distilled models such as Self-Forcing.
-        time_shift: of the noise levels; None: 8 for SkyReels-V2-DF, 3 for the others.
+        guidance: weight of the prompt; 1 for distilled models such as Self-Forcing; None: 6, or
+            what a trained model's record says.
+        time_shift: of the noise levels; None: 8 for SkyReels-V2-DF, 3 for the others, or what a
+            trained model's record says.
         clip_steps: evaluations for the clip that a stream begins with.
         idle: the sentence of streams that nobody has prompted yet.
         negative_prompt: what guidance leads away from.
         dtype: of weights and activations.
         device: where; None: a GPU if there is one.
         streams: how many streams at once it shall have room for.
+        adapter: folder of an adapter that was trained on this model.
 
     Raises:
         ArgumentError: if one is out of range.
@@ -63,7 +66,7 @@ class OpenSettings:
 
     frame_size: tuple[int, int] = (480, 832)
     partition: str | None = None
-    guidance: float = 6.0
+    guidance: float | None = None
     time_shift: float | None = None
     clip_steps: int = 30
     idle: str = "a calm landscape"
@@ -71,6 +74,7 @@ class OpenSettings:
     dtype: str = "bfloat16"
     device: str | None = None
     streams: int = 1
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(BYTES))
@@ -85,13 +89,23 @@ class OpenSettings:
             check_real("time_shift", self.time_shift, above=0, most=100)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """How a model streams, with nothing left open; see `OpenSettings`."""
+
+    partition: Partition
+    guidance: float
+    time_shift: float
+
+
 def load_open_model(
     name: str, settings: OpenSettings | None = None, prompts: Sequence[str] = ()
 ) -> OpenModel:
     """Load an open model: Wan 2.1, SkyReels-V2-DF, or Self-Forcing converted to diffusers.
 
     Args:
-        name: a folder in diffusers' layout or a Hub id, with or without ``wan:`` before it.
+        name: a folder in diffusers' layout or a Hub id, with or without ``wan:`` before it; or an
+            adapter's folder.
         settings: how it streams.
         prompts: sentences that it will take: none that is too long is found out only later.
 
@@ -103,27 +117,26 @@ def load_open_model(
             takes; nothing is loaded then.
     """
     settings = settings or OpenSettings()
-    folder = find_wan_folder(name)
-    grid = _grid(folder, settings.frame_size)
+    folder = _folder_of(name, settings)
+    streaming = streaming_of(folder, settings)
+    grid = latent_grid(folder, settings.frame_size)
     device = default_device() if settings.device is None else check_device(settings.device)
-    text, shift = DEFAULTS[folder.kinds["transformer"]]
-    partition = Partition.parse(settings.partition or text)
+    partition = streaming.partition
     _check_memory(folder, settings, partition, device)
-    _check_lengths(folder, [settings.idle, settings.negative_prompt, *prompts])
+    check_lengths(folder, [settings.idle, settings.negative_prompt, *prompts])
     parts = load_parts(folder, device, settings.dtype)
     encode = text_encoder(parts["text_encoder"], parts["tokenizer"])
     table = OpenPrompts(encode, TEXT_TOKENS, settings.idle)
     negative = table.of_texts([settings.negative_prompt])[:, None]
     no_prompt = table.conditioning(negative).tokens[0]
-    is_skyreels = folder.kinds["transformer"] == SKYREELS
     backbone = WanBackbone(
         parts["transformer"],
         no_prompt.to(device),
         grid=grid,
         references=max(1, partition.references),  # a picture is one, whatever the partition
-        guidance=settings.guidance,
-        time_shift=shift if settings.time_shift is None else settings.time_shift,
-        reference_time=NOISY_REFERENCES if is_skyreels else 1.0,
+        guidance=streaming.guidance,
+        time_shift=streaming.time_shift,
+        reference_time=reference_time(folder),
         micro_steps=partition.micro_steps,
     )
     return OpenModel(
@@ -132,26 +145,67 @@ def load_open_model(
         prompts=table,
         partition=partition,
         clip_steps=settings.clip_steps,
-        fps=FPS[folder.kinds["transformer"]],
+        fps=frame_rate(folder),
         name=Path(name.removeprefix(OPEN_MODEL_PREFIX)).name,
     )
 
 
+def _folder_of(name: str, settings: OpenSettings) -> WanFolder:
+    folder = find_wan_folder(name)
+    if settings.adapter is None:
+        return folder
+    return folder.with_adapter(Path(settings.adapter))
+
+
+def streaming_of(folder: WanFolder, settings: OpenSettings | None = None) -> Streaming:
+    """Return how a model streams: what settings leave open is as it was trained."""
+    settings = settings or OpenSettings()
+    record = folder.record
+    partition, shift = DEFAULTS[folder.kinds["transformer"]]
+    guidance = GUIDANCE
+    if record is not None:
+        partition = record.partition
+        shift = record.time_shift
+        guidance = record.guidance
+    return Streaming(
+        partition=Partition.parse(settings.partition or partition),
+        guidance=guidance if settings.guidance is None else settings.guidance,
+        time_shift=shift if settings.time_shift is None else settings.time_shift,
+    )
+
+
+def reference_time(folder: WanFolder) -> float:
+    """Return the noise level of references that a model was trained with."""
+    return NOISY_REFERENCES if folder.kinds["transformer"] == SKYREELS else 1.0
+
+
+def frame_rate(folder: WanFolder) -> float:
+    """Return the frames a second of the videos that a model was trained on."""
+    return FPS[folder.kinds["transformer"]] if folder.record is None else folder.record.fps
+
+
 def text_encoder(encoder: Any, tokenizer: Any) -> Callable[[Sequence[str]], list[Tensor]]:
-    """Return a function from sentences to embeddings of their tokens, on the CPU."""
+    """Return a function from sentences to embeddings of their tokens, where the encoder is."""
+    device = next(encoder.parameters()).device
 
     @torch.no_grad()
     def encode(texts: Sequence[str]) -> list[Float[Tensor, "l e"]]:
         words = [" ".join(text.split()) for text in texts]
         tokens = tokenizer(words, padding=True, return_tensors="pt")
-        hidden = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state.float()
+        mask = tokens.attention_mask.to(device)
+        hidden = encoder(tokens.input_ids.to(device), mask).last_hidden_state.float()
         lengths = tokens.attention_mask.sum(1).tolist()
         return [row[:length] for row, length in zip(hidden, lengths, strict=True)]
 
     return encode
 
 
-def _grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
+def latent_grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the latents of frames.
+
+    Raises:
+        ShapeError: if whole tokens do not cover the frames.
+    """
     _, rows, columns = folder.configs["transformer"].get("patch_size", (1, 2, 2))
     height, width = frame_size
     if height % (folder.stride * rows) or width % (folder.stride * columns):
@@ -164,8 +218,12 @@ def _grid(folder: WanFolder, frame_size: tuple[int, int]) -> tuple[int, int]:
     return height // folder.stride, width // folder.stride
 
 
-def _check_lengths(folder: WanFolder, texts: Sequence[str]) -> None:
-    """Refuse sentences that are too long, with the tokenizer alone."""
+def check_lengths(folder: WanFolder, texts: Sequence[str]) -> None:
+    """Refuse sentences that are too long, with the tokenizer alone.
+
+    Raises:
+        ArgumentError: for the first of them.
+    """
     tokenizer = load_tokenizer(folder)
     for text in texts:
         count = len(tokenizer(" ".join(text.split())).input_ids)

@@ -87,7 +87,9 @@ class WanBackbone(nn.Module):
         self.register_buffer("no_prompt", no_prompt, persistent=False)
         sizes: Any = transformer.config
         _, rows, _ = sizes.patch_size
-        self.takes_frame_times = type(transformer).__name__ == SKYREELS
+        # by name, since diffusers is not loaded here; of a sharded one it is a base's
+        names = [kind.__name__ for kind in type(transformer).__mro__]
+        self.takes_frame_times = SKYREELS in names
         self.config = StreamDiTConfig(
             channels=sizes.in_channels,
             grid=grid,

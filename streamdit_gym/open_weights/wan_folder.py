@@ -1,4 +1,4 @@
-"""A folder or Hub id in diffusers' layout: what it holds, what it needs, and loading it.
+"""A folder or Hub id in diffusers' layout: what it holds, and what it needs.
 
 Everything that can be wrong is found from small JSON files, before a weight is read.
 """
@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.errors import BundleError, MissingExtraError, require
+from streamdit_gym.errors import BundleError, MissingExtraError
+from streamdit_gym.open_weights.trained_folder import (
+    MAX_ADAPTERS,
+    TrainedRecord,
+    check_base,
+    fingerprint,
+    is_adapter,
+    read_record,
+)
 from streamdit_gym.open_weights.wan_backbone import SKYREELS, WAN
 from streamdit_gym.world_folders import OPEN_MODEL_PREFIX
 
@@ -50,29 +58,75 @@ class WanFolder:
         path: of the folder.
         kinds: class of every part.
         configs: configuration of every part.
+        adapters: folders of the adapters on the transformer, the first one first.
+        record: how a trained model or the last adapter streams; None: as its kind does.
     """
 
     path: Path
     kinds: dict[str, str]
     configs: dict[str, dict[str, Any]]
+    adapters: tuple[Path, ...] = ()
+    record: TrainedRecord | None = None
 
     @property
     def stride(self) -> int:
         """Pixels of a latent's side."""
         return int(2 ** len(self.configs["vae"].get("temperal_downsample", (False, True, True))))
 
+    @property
+    def weights(self) -> str:
+        """Fingerprint of the transformer's weights and its adapters."""
+        return fingerprint(self.path / "transformer", self.adapters)
+
+    @property
+    def autoencoder_weights(self) -> str:
+        """Fingerprint of the autoencoder's weights."""
+        return fingerprint(self.path / "vae")
+
+    def with_adapter(self, adapter: Path) -> WanFolder:
+        """Return the folder with an adapter on its transformer.
+
+        Raises:
+            BundleError: if it is none, or of other weights.
+        """
+        record = read_record(adapter)
+        if record is None or not is_adapter(adapter):
+            raise BundleError(
+                "no adapter here",
+                given=adapter,
+                allowed="the folder adapter/ that finetune or distill wrote",
+                remedy="check the path",
+            )
+        check_base(record, adapter, self.weights)
+        return replace(self, adapters=(*self.adapters, adapter), record=record)
+
 
 def find_wan_folder(name: str) -> WanFolder:
     """Return a model's folder, downloaded if it is a Hub id.
 
     Args:
-        name: folder or Hub id, with or without ``wan:`` before it.
+        name: folder or Hub id, with or without ``wan:`` before it; or the folder of an adapter,
+            whose record names its base.
 
     Raises:
         BundleError: if there is none, or it holds another model, or a part is missing.
         MissingExtraError: if a Hub id needs a package that is not installed.
     """
     text = name.removeprefix(OPEN_MODEL_PREFIX)
+    adapters: list[Path] = []
+    while is_adapter(Path(text)) and len(adapters) < MAX_ADAPTERS:
+        adapters.append(Path(text))
+        record = read_record(adapters[-1])
+        assert record is not None
+        text = record.base.removeprefix(OPEN_MODEL_PREFIX)
+    folder = _base_folder(text)
+    for adapter in reversed(adapters):
+        folder = folder.with_adapter(adapter)
+    return folder
+
+
+def _base_folder(text: str) -> WanFolder:
+    """Return the folder of a model that is no adapter."""
     path = Path(text)
     if path.is_dir():
         return check_wan_folder(path)
@@ -136,7 +190,7 @@ def _check_index(path: Path) -> WanFolder:
         kinds[part] = kind
         configs[part] = _read_json(path / part / "config.json")
     _check_generation(path / "vae", configs["vae"], OTHER_AUTOENCODER_KEYS)
-    folder = WanFolder(path=path, kinds=kinds, configs=configs)
+    folder = WanFolder(path=path, kinds=kinds, configs=configs, record=read_record(path))
     _check_that_parts_fit(folder)
     return folder
 
@@ -272,15 +326,15 @@ def needs_of(
     activations = tokens * (VECTORS_PER_TOKEN * token_width + sizes["ffn_dim"])
     base_channels = folder.configs["vae"].get("base_dim", 96)
     memory = 2 * height * width * MEMORY_PER_PIXEL * base_channels
-    weights = sum(_num_weights(folder, part) for part in ("transformer", "vae"))
+    weights = sum(num_weights(folder, part) for part in ("transformer", "vae"))
     return Needs(
         device_bytes=int(BYTES[dtype] * (weights + streams * (activations + memory))),
-        host_bytes=BYTES["bfloat16"] * _num_weights(folder, "text_encoder"),
+        host_bytes=BYTES["bfloat16"] * num_weights(folder, "text_encoder"),
         tokens=tokens,
     )
 
 
-def _num_weights(folder: WanFolder, part: str) -> int:
+def num_weights(folder: WanFolder, part: str) -> int:
     """Return how many weights a part has, from the headers of its files."""
     count = 0
     for file in (folder.path / part).glob("*.safetensors"):
@@ -291,38 +345,3 @@ def _num_weights(folder: WanFolder, part: str) -> int:
             math.prod(tensor["shape"]) for name, tensor in header.items() if name != METADATA
         )
     return count
-
-
-def load_parts(folder: WanFolder, device: str, dtype: str) -> dict[str, Any]:
-    """Return transformer and autoencoder on a device, text encoder and tokenizer on the CPU.
-
-    Raises:
-        MissingExtraError: if diffusers or transformers is not installed.
-    """
-    diffusers = require("diffusers", "open", "an open model")
-    transformers = require("transformers", "open", "an open model")
-    import torch
-
-    kind = getattr(torch, dtype)
-    transformer_class = getattr(diffusers, folder.kinds["transformer"])
-    transformer = transformer_class.from_pretrained(folder.path / "transformer", torch_dtype=kind)
-    autoencoder = diffusers.AutoencoderKLWan.from_pretrained(folder.path / "vae", torch_dtype=kind)
-    encoder = transformers.UMT5EncoderModel.from_pretrained(
-        folder.path / "text_encoder", dtype=torch.bfloat16
-    )
-    return {
-        "transformer": transformer.eval().requires_grad_(False).to(device),
-        "vae": autoencoder.eval().requires_grad_(False).to(device),
-        "text_encoder": encoder.eval().requires_grad_(False),
-        "tokenizer": load_tokenizer(folder),
-    }
-
-
-def load_tokenizer(folder: WanFolder) -> Any:
-    """Return the tokenizer, which is small.
-
-    Raises:
-        MissingExtraError: if transformers is not installed.
-    """
-    transformers = require("transformers", "open", "an open model")
-    return transformers.AutoTokenizer.from_pretrained(folder.path / "tokenizer")

@@ -10,6 +10,7 @@ from typing import Any
 from streamdit_gym.errors import ArgumentError, UnknownNameError
 from streamdit_gym.recipes.crossroads import crossroads
 from streamdit_gym.recipes.default import default, gpu, tiny
+from streamdit_gym.recipes.fetch import fetch
 from streamdit_gym.recipes.flow_matching import flow
 from streamdit_gym.recipes.own_world import own_world
 from streamdit_gym.recipes.pusht import pusht
@@ -22,6 +23,7 @@ from streamdit_gym.recipes.take_cover import take_cover
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "crossroads": crossroads,
     "default": default,
+    "fetch": fetch,
     "flow": flow,
     "gpu": gpu,
     "own_world": own_world,

@@ -63,6 +63,7 @@ class TrainingLoop:
         end_with_minutes: the schedule also ends with the minutes of the call.
         options: of the run.
         curve: name of the curve on which a step's loss is drawn; None: on none.
+        stage_class: how checkpoints are written.
         after_step: called after every step with the loop and the step's number.
     """
 
@@ -79,6 +80,7 @@ class TrainingLoop:
     end_with_minutes: bool = False
     options: RunOptions
     curve: Callable[[int], str | None] = _every_so_often
+    stage_class: type[StageRun] = StageRun
     after_step: Callable[[TrainingLoop, int], None] = _nothing
     average: WeightAverage = field(init=False)
     stage: StageRun = field(init=False)
@@ -88,7 +90,9 @@ class TrainingLoop:
         parallel.share(self.module)
         self.average = WeightAverage(self.module, self.average_decay)
         choose_threads_for_stage(options.device, self.trainer.rehearse)
-        self.stage = StageRun(options.folder, self.name, self._checkpoint_state())
+        self.stage = self.stage_class(
+            options.folder, self.name, self._checkpoint_state(), options.checkpoint_s
+        )
 
     def run(self) -> bool:
         """Train until the minutes or steps are spent, and return whether all steps are done.

@@ -68,7 +68,7 @@ class Optimizers:
         parallel.average_gradients(parameters)
         if self.max_gradient_norm is not None:
             norm = nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)
-            if not norm.isfinite():
+            if not parallel.whole(norm).isfinite():
                 return
         for part in self.parts.values():
             part.optimizer.step()

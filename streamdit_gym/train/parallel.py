@@ -20,13 +20,21 @@ from streamdit_gym.errors import BusyError, StreamDiTError
 from streamdit_gym.files import folder_lock, remove_parts, writing_to
 
 TIMEOUT = timedelta(hours=12)
+SCRATCH = ("pictures", "texts")  # folders of a run that killed processes may leave parts in
 
 
 @contextmanager
-def join(device: str) -> Iterator[str]:
+def join(device: str, timeout: timedelta = TIMEOUT) -> Iterator[str]:
     """Meet the other processes, if `torchrun` started this one, and yield the device to use.
 
     With GPUs each process has its own.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``.
+        timeout: how long one waits for another.
+
+    Raises:
+        StreamDiTError: if another process is gone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -36,10 +44,19 @@ def join(device: str) -> Iterator[str]:
         torch.cuda.set_device(device)
     backend = "nccl" if device.startswith("cuda") else "gloo"
     # the others wait while the first one encodes a data set
-    distributed.init_process_group(backend, timeout=TIMEOUT)
+    distributed.init_process_group(backend, timeout=timeout)
     try:
         yield device
         distributed.barrier()  # who leaves early takes the others' connections along
+    except RuntimeError as error:
+        if isinstance(error, StreamDiTError) or not _is_connection_error(error):
+            raise
+        raise StreamDiTError(
+            "another process of this training is gone, or does not answer",
+            given=str(error).splitlines()[0],
+            allowed=f"an answer within {timeout}",
+            remedy="see what that process says, and start all again; the checkpoint is kept",
+        ) from error
     finally:
         distributed.destroy_process_group()
         gc.collect()
@@ -47,9 +64,25 @@ def join(device: str) -> Iterator[str]:
         time.sleep(0.5)
 
 
+def _is_connection_error(error: RuntimeError) -> bool:
+    """Return whether processes lost one another: NCCL has a class for it, gloo a text."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
 def rank() -> int:
     """Return this process's number; the first, 0, is the one that writes."""
     return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def processes() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait() -> None:
+    """Wait until every process is here."""
+    if distributed.is_initialized():
+        distributed.barrier()
 
 
 def seed(number: int) -> int:
@@ -73,7 +106,11 @@ def run_folder(folder: Path) -> Iterator[None]:
             try:
                 with writing_to(folder, "choose another folder"):
                     stack.enter_context(folder_lock(folder))
-                    for place in (folder, folder / "pictures", *folder.glob("latents*")):
+                    for place in (
+                        folder,
+                        *(folder / name for name in SCRATCH),
+                        *folder.glob("latents*"),
+                    ):
                         remove_parts(place)
             except StreamDiTError as error:
                 refused = error
@@ -105,24 +142,56 @@ def highest(number: int) -> int:
 
 
 @torch.no_grad()
+def mean(value: Tensor) -> Tensor:
+    """Return the mean of all processes' values, without gradient."""
+    total = value.detach().clone()
+    if distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total / processes()
+
+
+@torch.no_grad()
 def share(module: nn.Module) -> None:
-    """Copy the first process's weights and buffers to all others."""
+    """Copy the first process's weights and buffers to all others; sharded ones stay."""
     if distributed.is_initialized():
         for value in module.state_dict().values():
-            distributed.broadcast(value, 0)
+            if not is_sharded(value):
+                distributed.broadcast(value, 0)
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Return whether every process holds a part of a tensor."""
+    if not distributed.is_initialized():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor put together from all processes' parts, if it is sharded."""
+    if not is_sharded(tensor):
+        return tensor
+    result: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+    return result
 
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace each process's gradients by the mean of all; a missing one counts as zero."""
+    """Replace each process's gradients by the mean of all; a missing one counts as zero.
+
+    Those of sharded weights are means already.
+    """
     if not distributed.is_initialized():
         return
     trained: list[Tensor] = []
     gradients: list[Tensor] = []
     for parameter in parameters:
-        if parameter.requires_grad:
+        if parameter.requires_grad and not is_sharded(parameter):
             trained.append(parameter)
             gradients.append(_gradient(parameter).flatten())
+    if not gradients:
+        return
     total = torch.cat(gradients)
     distributed.all_reduce(total)
     mean = total / distributed.get_world_size()

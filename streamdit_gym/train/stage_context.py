@@ -51,12 +51,14 @@ class RunOptions:
         device: ``"cpu"`` or ``"cuda"``.
         minutes: stop this call after so long; None: when all steps are done.
         compile: compile the transformer.
+        checkpoint_s: seconds between two checkpoints.
     """
 
     folder: Path
     device: str = "cpu"
     minutes: float | None = None
     compile: bool = False
+    checkpoint_s: float = 120.0
 
     def __post_init__(self) -> None:
         if self.minutes is not None:

@@ -89,7 +89,6 @@ class StageRun:
         self.name = name
         self.state = state
         self.checkpoint_s = checkpoint_s
-        self.path = folder / f"{name}.checkpoint.pt"
         self.step = 0
         self.progress = 0.0  # done part, 0 to 1
         self.finished = False
@@ -97,6 +96,11 @@ class StageRun:
         self.writer = self._open_curves()
         if self.path.is_file():
             self._restore()
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.folder / f"{self.name}.checkpoint.pt"
 
     def steps(self, budget: Budget) -> Iterator[int]:
         """Yield step numbers until the budget is spent or Ctrl-C.
@@ -113,8 +117,7 @@ class StageRun:
         finally:
             bar.close()
             signal.signal(signal.SIGINT, previous)
-            self.finished = self.step >= budget.steps
-            self.save()
+            self._finish(budget)
         if self.interrupted:
             raise KeyboardInterrupt
 
@@ -132,9 +135,17 @@ class StageRun:
             yield self.step
             self.step += 1
             bar.update()
-            if time.monotonic() - last_save > self.checkpoint_s:
+            if self._is_due(last_save):
                 self.save()
                 last_save = time.monotonic()
+
+    def _finish(self, budget: Budget) -> None:
+        """Save what is there, however the loop ended."""
+        self.finished = self.step >= budget.steps
+        self.save()
+
+    def _is_due(self, last_save: float) -> bool:
+        return time.monotonic() - last_save > self.checkpoint_s
 
     def _ends(self, time_up: bool) -> bool:
         """Return whether any process must end, so that all end together."""
@@ -174,10 +185,11 @@ class StageRun:
             return
         content = {key: value.state_dict() for key, value in self.state.items()}
         content |= {"step": self.step, "finished": self.finished}
-        with saving(self.path) as part:
-            torch.save(content, part)
+        # first the curves: what is drawn twice does no harm, and what is not drawn is lost
         with writing_to(self.folder / "curves", RESUME_REMEDY):
             self.writer.flush()
+        with saving(self.path) as part:
+            torch.save(content, part)
 
     def _open_curves(self) -> Any:
         """Return the writer of the curves; None in all processes but the first."""

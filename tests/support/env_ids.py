@@ -11,9 +11,10 @@ from streamdit_gym.actions import Menu
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.envs.registration import IDS
 from streamdit_gym.registry import find_definition
-from support.gym_envs import needs_mujoco, needs_vizdoom
+from support.gym_envs import needs_fetch, needs_mujoco, needs_vizdoom
 
-NEEDS = {"Reacher": needs_mujoco, "TakeCover": needs_vizdoom}  # of reference simulators
+# of reference simulators
+NEEDS = {"Reacher": needs_mujoco, "Fetch": needs_fetch, "TakeCover": needs_vizdoom}
 
 
 def definition_of(name: str) -> WorldDefinition:

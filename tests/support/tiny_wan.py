@@ -43,7 +43,7 @@ def diffusers() -> Any:
 def make_transformer(kind: str = "WanTransformer3DModel", **sizes: Any) -> Any:
     """Return a tiny transformer; equal ones of both kinds have equal weights."""
     torch.manual_seed(0)
-    model = getattr(diffusers(), kind)(**SIZES, **sizes)
+    model = getattr(diffusers(), kind)(**{**SIZES, **sizes})
     generator = torch.Generator().manual_seed(1)
     for _, weight in sorted(model.named_parameters()):
         if weight.ndim > 1:

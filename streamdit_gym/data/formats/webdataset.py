@@ -50,7 +50,7 @@ class WebDataset(FrameFormat):
         try:
             with tarfile.open(_tar_path(folder, shard)) as tar:
                 names = [_member_name(shard, row) for row in range(num_episodes)]
-                return np.stack([_read_member(tar, f"{name}.mp4") for name in names])
+                return np.stack([read_member(tar, f"{name}.mp4") for name in names])
         except (tarfile.TarError, KeyError) as error:
             raise OSError(str(error)) from error
 
@@ -86,7 +86,7 @@ def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _read_member(tar: tarfile.TarFile, name: str) -> np.ndarray:
+def read_member(tar: tarfile.TarFile, name: str) -> np.ndarray:
     """Return the frames of a video in a tar, by way of a file that the decoder can open."""
     member = tar.extractfile(name)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,0 +1,1 @@
+"""Training of open video models on one's own video: fine-tuning, and distillation into students."""
