@@ -146,6 +146,7 @@ class OpenVectorEnv(VectorEnv[Any, Any, Any]):
             NotReadyError: before the first reset, after close, or for a finished environment in
                 mode DISABLED.
             ActionError: if an action is outside the action space; nothing is changed then.
+            ArgumentError: if a text has more tokens than the model takes; nothing is changed then.
         """
         self._check_may_step()
         prompts = self._prompts(actions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from support.edits import edited, same
 from support.tiny_wan import make_model, write_folder
 
 from streamdit_gym.envs.open_env import OpenEnv
 from streamdit_gym.envs.open_vector_env import OpenVectorEnv
-from streamdit_gym.errors import ActionError, ArgumentError, NotReadyError, ShapeError
+from streamdit_gym.errors import (
+    ActionError,
+    ArgumentError,
+    NotReadyError,
+    ShapeError,
+    StreamDiTError,
+)
 from streamdit_gym.open_weights.load_open_model import OpenSettings
 from streamdit_gym.open_weights.open_streams import OpenStreams
 
@@ -232,6 +240,9 @@ def test_a_state_that_cannot_be_used_changes_nothing(model: Any) -> None:
         ({**state, "more": 1}, ShapeError, "unknown: 'more'"),
         ({**state, "streams": {"session": {}}}, ShapeError, "missing: decoder, texts"),
         ({**state, "streams": {**streams, "session": {}}}, ShapeError, "missing"),
+        ({**state, "streams": {**streams, "texts": {}}}, ArgumentError, "have no text"),
+        ({**state, "streams": {**streams, "texts": {0: ""}}}, StreamDiTError, "allowed"),
+        ({**state, "streams": {**streams, "decoder": []}}, ShapeError, "decoder"),
         ({**state, "steps": -state["steps"]}, ArgumentError, "out of range"),
         ({**state, "steps": state["steps"] + 100}, ArgumentError, "below the horizon"),
         ({**state, "frames": state["frames"][:, :9]}, ShapeError, "frames"),
@@ -245,10 +256,39 @@ def test_a_state_that_cannot_be_used_changes_nothing(model: Any) -> None:
     assert np.array_equal(envs.reset()[0], expected[1])
 
 
+EDITS = int(os.environ.get("STATE_EDITS", "100"))  # 300 in a campaign
+
+
+@pytest.mark.slow
+def test_edited_states_are_refused_and_change_nothing(model: Any) -> None:
+    envs = batch_of(model, 2)
+    envs.reset(seed=0)
+    envs.step([0, 1])
+    state = envs.save_state()
+    three = batch_of(model)
+    three.reset(seed=9)
+    other = three.save_state()
+    rng = np.random.default_rng(0)
+    refused = accepted = 0
+    for _ in range(EDITS):
+        attempt = edited(state, other, rng)
+        try:
+            envs.restore_state(attempt)
+        except StreamDiTError as error:
+            refused += bool(error.allowed and error.remedy)
+            assert same(envs.save_state(), state), "an error changes nothing"
+        else:
+            accepted += 1
+            envs.step([2, 2])
+            envs.restore_state(state)
+    print(f"{refused} refused, {accepted} valid after all")
+    assert refused + accepted == EDITS, "every error says what is allowed, and a remedy"
+    assert refused > accepted
+
+
 def test_prompts_are_as_long_as_on_the_page(model: Any) -> None:
     """An open model takes 1,000 characters, in every place where a prompt is given."""
-    longest, too_long = "a boat " * 142 + "a ship", "a boat " * 143
-    assert len(longest) == 1000
+    longest, too_long = "x" * 1000, "x" * 1001
     envs = OpenVectorEnv(2, model=model, prompt=longest)
     assert envs.single_action_space.max_length == 1000
     assert envs.action_space.contains((longest, "a boat"))
@@ -260,6 +300,10 @@ def test_prompts_are_as_long_as_on_the_page(model: Any) -> None:
     envs.restore_state(envs.save_state())
     with pytest.raises(ActionError, match="1 to 1000 printable characters"):
         envs.step([too_long, "a boat"])
+    state = envs.save_state()
+    with pytest.raises(ArgumentError, match="tokens(.|\n)*say it in fewer words"):
+        envs.step(["a boat " * 100, "a boat"])
+    assert same(envs.save_state(), state), "nothing is changed"
     with pytest.raises(ArgumentError, match="1 to 1000"):
         envs.reset(options={"prompt": too_long})
     assert OpenVectorEnv(1, model=model, menu=[longest]).menu == (longest,)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from streamdit_gym.errors import NotReadyError, ShapeError
 from streamdit_gym.open_weights.open_prompts import OpenPrompts
+from streamdit_gym.open_weights.saved_streams import check_saved_streams
 from streamdit_gym.open_weights.wan_backbone import WanBackbone
 from streamdit_gym.open_weights.wan_codec import FRAMES_PER_LATENT, DecoderMemory, WanCodec
 from streamdit_gym.stream.clip import ClipSampler, PromptedFrames
@@ -254,16 +255,16 @@ class OpenStreams:
 
         Raises:
             NotReadyError: before `start`.
-            ShapeError: if it does not fit.
+            ShapeError: if it does not fit; nothing is changed then.
+            ArgumentError: if a sentence or a number cannot be used; nothing is changed then.
         """
         session = self._started()
-        texts = saved["texts"]
+        texts = check_saved_streams(saved, session, self._memory)
         rows = self.model.prompts.of_texts(list(texts.values()))
         state = dict(saved["session"])
         for name in PROMPT_ENTRIES:
             state[name] = _renumbered(state[name], list(texts), rows)
         memory = DecoderMemory(features=tuple(saved["decoder"]))
-        self._memory.check_shapes(memory)
         restored = copy.copy(session)  # a branch may share the session
         restored.load_state_dict(state)
         self._session = restored

@@ -37,22 +37,6 @@ class DecoderMemory:
         """Whether the streams' first latents are decoded."""
         return any(isinstance(part, Tensor) for part in self.features)
 
-    def check_shapes(self, other: DecoderMemory) -> None:
-        """Refuse the memory of another decoder, or of other streams than as many of this size.
-
-        Raises:
-            ShapeError: if it is one.
-        """
-        own = [getattr(part, "shape", None) for part in self.features]
-        others = [getattr(part, "shape", None) for part in other.features]
-        if others != own:
-            raise ShapeError(
-                "a decoder's memory does not fit",
-                given=f"{len(others)} parts",
-                allowed=f"{len(own)} parts, of as many streams and as large frames",
-                remedy="restore what streams of the same model, number and size have saved",
-            )
-
     def with_rows(self, rows: Sequence[int], other: DecoderMemory) -> DecoderMemory:
         """Return the memory with some streams' part replaced by another one's streams."""
         features = []
