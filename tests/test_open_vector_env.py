@@ -301,7 +301,7 @@ def test_prompts_are_as_long_as_on_the_page(model: Any) -> None:
     with pytest.raises(ActionError, match="1 to 1000 printable characters"):
         envs.step([too_long, "a boat"])
     state = envs.save_state()
-    with pytest.raises(ArgumentError, match="tokens(.|\n)*say it in fewer words"):
+    with pytest.raises(ArgumentError, match=r"tokens(.|\n)*say it in fewer words"):
         envs.step(["a boat " * 100, "a boat"])
     assert same(envs.save_state(), state), "nothing is changed"
     with pytest.raises(ArgumentError, match="1 to 1000"):
