@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -23,6 +24,7 @@ MAX_PROMPT_CHARS = 200
 # with accents and parts of syllables counted apart, as the encoder may: it takes 512 tokens
 MAX_PROMPT_PARTS = 510
 MAX_LONG_PROMPT_CHARS = 1000  # of open video models, whose encoders count the tokens themselves
+SHA256 = re.compile("[0-9a-f]{64}")
 MAX_SHOWN = 80  # characters of a value that an error shows
 
 
@@ -121,6 +123,18 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> str:
     text = check_str(name, value)
     if text not in allowed:
         raise UnknownNameError(name, text, allowed)
+    return text
+
+
+def check_sha256(name: str, value: Any) -> str:
+    """Return a SHA-256 as hexadecimal digits, in lower case.
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    text = check_str(name, value).lower()
+    if not SHA256.fullmatch(text):
+        raise _refused(name, value, "64 hexadecimal digits")
     return text
 
 

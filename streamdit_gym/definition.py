@@ -359,8 +359,10 @@ class WorldDefinition(WorldSpec):
         action_vectors: each action of a menu as numbers.
         move_prompt: takes from a prompt the part that asks for a move.
         recipe: name of the recipe that trains it, unless `train` is told another.
-        weights: folder or Hub id of the trained world; None: the shipped one of this name, or
-            what ``train`` wrote for it.
+        weights: folder or Hub id of the trained world, ``user/repository@revision`` for one
+            revision; None: the shipped one of this name, or what ``train`` wrote for it.
+        weights_digest: SHA-256 that the bundle at `weights` must have, as `World.digest` tells it;
+            it is checked before any weights are read. None: any.
     """
 
     make_simulator: Callable[[], Simulator] | None = None
@@ -374,6 +376,7 @@ class WorldDefinition(WorldSpec):
     move_prompt: Callable[[str], str] = whole_prompt
     recipe: str = "own_world"
     weights: str | None = None
+    weights_digest: str | None = None
 
     @classmethod
     def of(cls, spec: WorldSpec, **more: Any) -> WorldDefinition:

@@ -18,7 +18,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.data.definition_checks import check_definition
+from streamdit_gym.checks import check_sha256
+from streamdit_gym.data.definition_checks import as_definition_error, check_definition
 from streamdit_gym.definition import WorldDefinition
 from streamdit_gym.errors import ArgumentError, DefinitionError, UnknownNameError
 
@@ -50,11 +51,27 @@ def register_world(definition: WorldDefinition) -> WorldDefinition:
             remedy="register_world(WorldDefinition(name=..., frame_size=..., ...))",
         )
     check_definition(definition, definition.starts)
+    _check_weights(definition)
     _WORLDS[definition.name] = definition
     _FILES.pop(definition.name, None)
     for listener in _LISTENERS:
         listener(definition)
     return definition
+
+
+def _check_weights(definition: WorldDefinition) -> None:
+    """Refuse a digest that is none, or that says nothing of any weights."""
+    if definition.weights_digest is None:
+        return
+    with as_definition_error():
+        check_sha256("weights_digest", definition.weights_digest)
+    if definition.weights is None:
+        raise DefinitionError(
+            "a digest without weights",
+            given=f"weights_digest={definition.weights_digest[:12]}..., weights=None",
+            allowed="a folder or a Hub id as weights",
+            remedy="say where the weights are, or leave the digest out",
+        )
 
 
 def on_registration(listener: Callable[[WorldDefinition], None]) -> None:

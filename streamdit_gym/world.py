@@ -8,7 +8,6 @@ A bundle is a folder: ``config.json`` with sizes and hashes of the other files,
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,13 +33,14 @@ from streamdit_gym.bundle.files import (
     read_tensors,
     write_bundle,
 )
+from streamdit_gym.bundle.hub import check_repository, upload_bundle
 from streamdit_gym.bundle.networks import stored_config
 from streamdit_gym.bundle.spec_fields import stored_spec
 from streamdit_gym.bundle.stored_prompts import read_prompts
 from streamdit_gym.checks import check_int
 from streamdit_gym.definition import WorldSpec
 from streamdit_gym.device import check_device
-from streamdit_gym.errors import BundleError, MissingExtraError
+from streamdit_gym.errors import BundleError
 from streamdit_gym.model.conv_codec import ConvCodec
 from streamdit_gym.model.precision import precision
 from streamdit_gym.model.readout import Readout
@@ -115,23 +115,25 @@ class World:
         *,
         device: str = "cpu",
         revision: str | None = None,
+        digest: str | None = None,
     ) -> World:
         """Load a world by its name, folder or Hub id.
 
         Args:
-            name: ``"PushT"``, a folder, a registered name, or ``"user/repository"``, see
-                `find_world`.
+            name: ``"PushT"``, a folder, a registered name, a Hub id; see `find_world`.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
+            digest: SHA-256 that the world must have, as `digest` of a loaded one tells it; it is
+                checked before any weights are read. None: any.
 
         Raises:
             ArgumentError: if an argument is of the wrong type.
-            UnknownNameError: if there is no such world, or no such device.
+            UnknownNameError: if there is no such world, revision or device.
             BundleError: if a file is missing, cut, foreign, of a newer format, or says what cannot
-                be; the text names the file and the field or tensor.
+                be, or the digest is another one; the text names the file and the field or tensor.
         """
         device = check_device(device)
-        folder = find_world(name, revision)
+        folder = find_world(name, revision, digest)
         config = read_config(folder)
         paths = _find_files(folder, config)
         model = read_network(paths["model.safetensors"], lambda: StreamDiT(config.model))
@@ -143,18 +145,19 @@ class World:
         )
         for convolutions in (codec, readout):
             convolutions.to(memory_format=torch.channels_last)  # decodes 10 to 20 % faster
+        for network in filter(None, (model, codec, readout, pipelined_model, transitions)):
+            network.to(device)
         table = read_prompts(paths["prompts.safetensors"], config)
-        starts = _read_starts(paths["starts.safetensors"], config)
         return cls(
             spec=config.spec,
-            model=model.to(device),
-            codec=codec.to(device),
-            readout=readout.to(device),
+            model=model,
+            codec=codec,
+            readout=readout,
             table=table.to(device, torch.float32),
-            starts=dataclasses.replace(starts, latents=starts.latents.to(device)),
+            starts=_read_starts(paths["starts.safetensors"], config, device),
             facts=config.facts,
-            pipelined_model=None if pipelined_model is None else pipelined_model.to(device),
-            transitions=None if transitions is None else transitions.to(device),
+            pipelined_model=pipelined_model,
+            transitions=transitions,
             digest=config.digest,
         )
 
@@ -195,19 +198,23 @@ class World:
         write_bundle(Path(folder), tensors, content)
 
     def push_to_hub(self, repo_id: str, *, folder: str | Path, private: bool = False) -> str:
-        """Save to a folder, upload it to a Hub repository and return its address.
+        """Save to a folder, upload the bundle to a Hub repository and return its address.
+
+        Of the folder only the bundle's own files and its model card are uploaded. Others get the
+        world by ``World.from_pretrained(repo_id, digest=...)``, with the digest of what is in the
+        folder.
 
         Raises:
+            ArgumentError: if `repo_id` is none, or the world could not be loaded again.
             MissingExtraError: if huggingface_hub is not installed.
+            StorageError: if the folder or the Hub cannot be written to.
         """
-        try:
-            from huggingface_hub import HfApi
-        except ImportError as error:
-            raise MissingExtraError("huggingface-hub", "hub", "push_to_hub") from error
+        repository = check_repository(repo_id)
         self.save_pretrained(folder)
-        api = HfApi()
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+        digest = read_config(Path(folder)).digest
+        return upload_bundle(
+            Path(folder), repository, private, f"streamdit_gym bundle {digest[:12]}"
+        )
 
     @torch.no_grad()
     def encode(self, frames: UInt8[Tensor, "b f h w 3"]) -> Float[Tensor, "b f c g g"]:
@@ -341,7 +348,7 @@ def _find_files(folder: Path, config: BundleConfig) -> dict[str, Path]:
     return {name: find_file(folder, name, entry, beside) for name, entry in config.files.items()}
 
 
-def _read_starts(path: Path, config: BundleConfig) -> Starts:
+def _read_starts(path: Path, config: BundleConfig, device: str) -> Starts:
     layouts = {
         "latents": Layout((None, config.model.channels, *config.model.grid)),
         "states": Layout((None, len(config.spec.state_names))),
@@ -357,4 +364,4 @@ def _read_starts(path: Path, config: BundleConfig) -> Starts:
             allowed="as many, at least one",
             remedy=AGAIN,
         )
-    return Starts(latents=starts["latents"], states=starts["states"])
+    return Starts(latents=starts["latents"].to(device), states=starts["states"])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from streamdit_gym.bundle.config import all_file_names
+from streamdit_gym.bundle.config import check_pinned
 from streamdit_gym.bundle.field_checks import CONFIG
-from streamdit_gym.checks import check_str, shown
-from streamdit_gym.errors import ArgumentError, BundleError, MissingExtraError, UnknownNameError
+from streamdit_gym.bundle.hub import HubId, download_bundle, parse_hub_id
+from streamdit_gym.checks import check_sha256, check_str, shown
+from streamdit_gym.errors import ArgumentError, BundleError, UnknownNameError
 from streamdit_gym.registry import find_definition
 
 SHIPPED = Path(__file__).resolve().parent / "worlds"
 RECORDINGS = Path("recorded")  # data sets, by the name of their world
 RUNS = Path("runs")  # trainings, by the name of their world
 BUNDLE = "world"  # folder of the bundle in a training's
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_NAME_CHARS = 4096
 OPEN_MODEL_PREFIX = "wan:"  # of open video models, which are no worlds
 
@@ -46,7 +45,7 @@ def run_folder(world: str) -> Path:
     return RUNS / world
 
 
-def find_world(name: str | Path, revision: str | None = None) -> Path:
+def find_world(name: str | Path, revision: str | None = None, digest: str | None = None) -> Path:
     """Return the folder of a world's bundle.
 
     Of a Hub repository only a bundle's own files are downloaded.
@@ -54,15 +53,17 @@ def find_world(name: str | Path, revision: str | None = None) -> Path:
     Args:
         name: the first that there is of a shipped name, a folder, a registered name whose
             definition says where its ``weights`` are, a name that ``train`` has written
-            ``runs/NAME/world`` for, and a Hub id ``user/repository``. A shipped name given as a
-            text means the shipped world, also where a folder has that name: say ``"./PushT"`` for
-            the folder.
+            ``runs/NAME/world`` for, and a Hub id ``user/repository`` or
+            ``user/repository@revision``. A shipped name given as a text means the shipped world,
+            also where a folder has that name: say ``"./PushT"`` for the folder.
         revision: branch, tag or commit of a Hub repository.
+        digest: SHA-256 that the bundle must have, as `World.digest` tells it; None: any, or the
+            definition's ``weights_digest``.
 
     Raises:
         ArgumentError: if an argument is of the wrong type, or the name is an open video model's.
-        UnknownNameError: if there is no such world, or it is not trained yet.
-        BundleError: if the name is that of a file.
+        UnknownNameError: if there is no such world or revision, or it is not trained yet.
+        BundleError: if the name is that of a file, or the bundle has another digest.
     """
     text = _check_name(name)
     if revision is not None and not check_str("revision", revision):
@@ -72,14 +73,28 @@ def find_world(name: str | Path, revision: str | None = None) -> Path:
             allowed="a branch, tag or commit",
             remedy="leave it out",
         )
+    expected = None if digest is None else check_sha256("digest", digest)
+    folder = _find_any(text, name, revision)
+    if expected is not None:
+        check_pinned(folder, expected)
+    return folder
+
+
+def _find_any(text: str, name: str | Path, revision: str | None) -> Path:
+    """Return the folder of a bundle whose digest does not matter, unless its definition says so."""
     folder = _local_world(text, name)
-    weights = _weights_of(text)
-    if folder is None and weights is not None:
-        return find_world(weights, revision)
+    definition = find_definition(text)
+    if definition is not None and definition.weights not in (None, text):
+        digest = definition.weights_digest
+        if folder is None:
+            return find_world(definition.weights, revision, digest)
+        if digest is not None and not isinstance(name, Path) and folder.parent != SHIPPED:
+            check_pinned(folder, digest)  # it lies in the working folder, and has this name
     if folder is None:
         folder = _trained_world(text)
-    if folder is None and HUB_ID.fullmatch(text):
-        return _download(text, revision)
+    place = parse_hub_id(text)
+    if folder is None and place is not None:
+        return download_bundle(_with_revision(place, revision))
     if folder is None:
         raise _unknown(text)
     if revision is not None:
@@ -90,6 +105,20 @@ def find_world(name: str | Path, revision: str | None = None) -> Path:
             remedy="leave it out",
         )
     return folder
+
+
+def _with_revision(place: HubId, revision: str | None) -> HubId:
+    """Return a place on the Hub at the revision of an argument, if there is one."""
+    if revision is None:
+        return place
+    if place.revision not in (None, revision):
+        raise ArgumentError(
+            "two revisions",
+            given=f"{place.repository}@{place.revision}, revision={shown(revision)}",
+            allowed="one of them",
+            remedy="leave the argument out",
+        )
+    return place._replace(revision=revision)
 
 
 def _check_name(name: Any) -> str:
@@ -136,12 +165,6 @@ def _local_world(text: str, name: str | Path) -> Path | None:
     return path if is_folder else None
 
 
-def _weights_of(text: str) -> str | None:
-    """Return where a registered world's definition says that its bundle is."""
-    definition = find_definition(text)
-    return None if definition is None or definition.weights == text else definition.weights
-
-
 def _trained_world(text: str) -> Path | None:
     """Return the bundle that `train` wrote for a world of this name."""
     folder = run_folder(text) / BUNDLE
@@ -164,20 +187,3 @@ def _unknown(text: str) -> UnknownNameError:
         shipped_worlds(),
         remedy="give a shipped or registered name, a folder or a Hub id user/repository",
     )
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtraError("huggingface-hub", "hub", "a world from the Hub") from error
-    files = [CONFIG, "README.md", *all_file_names()]
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
-    except Exception as error:
-        raise UnknownNameError(
-            "world",
-            repository,
-            shipped_worlds(),
-            remedy=f"the Hub answered: {error}",
-        ) from error

@@ -66,6 +66,8 @@ class BundleConfig:
         longer: the transformer for buffers of several chunks, if it is another one.
         transitions: the readout of the environment's own reward and end, if there is one.
         digest: SHA-256 of everything here but `facts`: equal bundles have equal digests.
+        has_all_phrases: whether the digest is computed; it is only copied where the generator of
+            the phrases is not known here.
     """
 
     spec: WorldSpec
@@ -78,6 +80,7 @@ class BundleConfig:
     longer: StreamDiTConfig | None
     transitions: TransitionReadoutConfig | None
     digest: str
+    has_all_phrases: bool = True
 
 
 def read_config(folder: Path) -> BundleConfig:
@@ -158,6 +161,7 @@ def check_config(content: Any) -> BundleConfig:
         longer=values.get("longer"),
         transitions=values.get("transitions"),
         digest=digest,
+        has_all_phrases=has_all_phrases,
     )
     check_rules(config, RULES)
     if config.longer is not None:
@@ -173,6 +177,34 @@ def check_config(content: Any) -> BundleConfig:
             remedy=f'{AGAIN}; if you changed it yourself, remove its line "digest"',
         )
     return config
+
+
+def check_pinned(folder: Path, digest: str) -> None:
+    """Refuse a bundle that is another one than was asked for; no weights are read.
+
+    Args:
+        folder: the bundle.
+        digest: SHA-256 that it must have, as `World.digest`. It covers the hashes of all weights
+            files, which are checked when they are read.
+
+    Raises:
+        BundleError: if it has another digest, or it cannot be computed here.
+    """
+    config = read_config(folder)
+    if not config.has_all_phrases:
+        raise BundleError(
+            "the digest of this bundle cannot be checked",
+            given=f"{folder}: phrases of a generator, or a version of it, that is not known here",
+            allowed=f"a bundle with the digest {digest[:12]}...",
+            remedy="use the version of streamdit_gym that has written it, or give no digest",
+        )
+    if config.digest != digest:
+        raise BundleError(
+            "the bundle is another one than was asked for",
+            given=f"{folder}: digest {config.digest[:12]}...",
+            allowed=f"digest {digest[:12]}...",
+            remedy="get it from whom you trust, or give the digest of this one if you trust it",
+        )
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

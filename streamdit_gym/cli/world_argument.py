@@ -34,12 +34,15 @@ def definition_of(world: str) -> WorldDefinition:
     if world.endswith(FILE_SUFFIX) or find_definition(world) is not None:
         return world_definition(world)
     from streamdit_gym.bundle.config import read_config
+    from streamdit_gym.bundle.hub import parse_hub_id
     from streamdit_gym.world_folders import find_world, recorded_folder
 
     try:
         folder = find_world(world)
     except UnknownNameError:
         recorded = definition_of_recordings(recorded_folder(world))
+        if recorded is None and parse_hub_id(world) is not None:
+            raise
         return recorded or world_definition(world)  # whose error names the registered ones
     return definition_of_spec(read_config(folder).spec)
 
