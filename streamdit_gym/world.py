@@ -123,8 +123,7 @@ class World:
             name: ``"PushT"``, a folder, a registered name, a Hub id; see `find_world`.
             device: where to put it.
             revision: branch, tag or commit of a Hub repository.
-            digest: SHA-256 that the world must have, as `digest` of a loaded one tells it; it is
-                checked before any weights are read. None: any.
+            digest: SHA-256 that it must have, checked before any weights are read; None: any.
 
         Raises:
             ArgumentError: if an argument is of the wrong type.
